@@ -1,0 +1,55 @@
+"""Test accuracy of `extract` with its defaults, over seeds, and the seconds of the whole command.
+
+    export KERAS_HOME=../shared/keras_home
+    python benchmarks/extract_accuracy.py ../shared/data/clothing ../shared/data/sign_digits
+
+Folders need a test part. The seed changes the folds by which the regularisation is chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    """Print one line of a Markdown table for each folder and backbone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--backbones", default="mobilenet@0.25,mobilenet_v2@0.35")
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    print("| folder | backbone | val (out-of-fold), mean and range | test, mean and range | seconds, median |")
+    print("|---|---|---|---|---|")
+    for folder in arguments.folders:
+        for backbone in arguments.backbones.split(","):
+            runs = [measure(folder, backbone, seed) for seed in range(arguments.seeds)]
+            val, test, seconds = zip(*runs, strict=True)
+            print(f"| {folder.name} | {backbone} | {shown(val)} | {shown(test)} | {statistics.median(seconds):.1f} |")
+
+
+def measure(folder: Path, backbone: str, seed: int) -> tuple[float, float, float]:
+    """Return the accuracy on val and test and the seconds of one command."""
+    with tempfile.TemporaryDirectory() as place:
+        run = Path(place) / "run"
+        command = ["extract", str(folder), "--backbone", backbone, "--seed", str(seed), "-o", str(run)]
+        begun = time.monotonic()
+        subprocess.run([sys.executable, "-m", "transfer_cli", "--quiet", *command], check=True, capture_output=True)
+        seconds = time.monotonic() - begun
+        metrics = json.loads((run / "metrics.json").read_text())
+    return metrics["val"]["accuracy"]["value"], metrics["test"]["accuracy"]["value"], seconds
+
+
+def shown(values: tuple[float, ...]) -> str:
+    """Return the mean and the range."""
+    return f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+if __name__ == "__main__":
+    main()

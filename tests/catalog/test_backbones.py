@@ -1,0 +1,107 @@
+"""Each row of the catalog is compared with Keras: nothing in it is taken on trust."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from transfer_cli.catalog.backbones import BACKBONES, CLASS_INDEX, BackboneSpec, find, names
+from transfer_cli.errors import UnknownNameError
+
+ALL = [pytest.param(find(name), id=name) for name in names()]
+
+
+class AskedError(Exception):
+    """Raised in place of a download."""
+
+
+def test_there_are_all_forty() -> None:
+    import keras
+
+    factories = {name for name in dir(keras.applications) if name[0].isupper()}
+    assert {spec.factory for spec in BACKBONES.values()} == factories
+    assert len(BACKBONES) == 40
+
+
+@pytest.mark.parametrize("top", [False, True])
+@pytest.mark.parametrize("spec", [spec for spec in ALL if spec.values[0].parameters < 6e6])
+def test_the_weights_files_are_those_that_keras_asks_for(
+    spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_weights_files(spec, top, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("top", [False, True])
+@pytest.mark.parametrize("spec", [spec for spec in ALL if spec.values[0].parameters >= 6e6])
+def test_the_weights_files_of_large_backbones(spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_weights_files(spec, top, monkeypatch)
+
+
+def check_weights_files(spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+    from keras.src.utils import file_utils
+
+    asked: list[tuple[str, str]] = []
+
+    def get_file(fname: str, origin: str, **options: Any) -> str:
+        asked.append((fname, origin))
+        raise AskedError
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    width = {"alpha": spec.alpha} if spec.alphas else {}
+    with pytest.raises(AskedError):
+        getattr(keras.applications, spec.factory)(
+            weights="imagenet", include_top=top, input_shape=(spec.size, spec.size, 3), **width
+        )
+    keras.backend.clear_session()
+    file = spec.weights_file(top=top, size=spec.size)
+    assert asked == [(file.name, file.url)]
+
+
+def test_the_class_index_is_the_one_that_keras_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from keras.src.applications import imagenet_utils
+
+    assert CLASS_INDEX.url == imagenet_utils.CLASS_INDEX_PATH
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", ALL)
+def test_the_figures_of_a_row(spec: BackboneSpec) -> None:
+    import keras
+
+    from transfer_cli.engine.backbone import layer_table, plain
+
+    table = layer_table(plain(spec))
+    assert sum(row.parameters for row in table) == spec.parameters
+    assert sum(row.multiply_adds for row in table) == spec.multiply_adds
+    keras.backend.clear_session()
+
+
+def test_widths_and_names() -> None:
+    narrow = find("mobilenet@0.25")
+    assert (narrow.alpha, narrow.width, narrow.parameters, narrow.name) == (0.25, 256, 475_544, "mobilenet@0.25")
+    assert find("mobilenet@1") is find("mobilenet")
+    assert narrow.weights_file(top=False, size=160).name == "mobilenet_2_5_160_tf_no_top.h5"
+    assert narrow.weights_file(top=False, size=200).name == "mobilenet_2_5_224_tf_no_top.h5"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet-50", "There is no backbone called 'resnet-50'. Did you mean resnet50?"),
+        ("MobileNetV2", "Did you mean mobilenet_v2?"),
+        (
+            "mobilenet@0.3",
+            "no backbone mobilenet@0.3. Expected mobilenet@0.25, mobilenet@0.5, mobilenet@0.75.",
+        ),
+        ("resnet50@0.5", "There is no backbone resnet50@0.5. Expected resnet50 only."),
+        ("mobilenet@wide", "There is no backbone mobilenet@wide."),
+    ],
+)
+def test_unknown_names(name: str, message: str) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        find(name)
+    assert message in str(caught.value)
+    assert caught.value.exit_code == 2

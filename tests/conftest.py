@@ -1,0 +1,106 @@
+"""Small real folders, a small real network and the real weights, shared by all tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parent.parent
+SHARED = REPOSITORY.parent / "shared"
+TINY = "mobilenet@0.25"
+TINY_SIZE = 32
+TINY_WORDS = ["--backbone", TINY, "--weights", "none", "--set", f"images.size={TINY_SIZE}"]
+
+COLOURS = {"blue": (30, 40, 200), "green": (30, 190, 40), "red": (210, 30, 30)}
+
+
+@pytest.fixture(autouse=True)
+def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep a person's own weights, terminal and runs out of the tests."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("TRANSFER_CLI_OFFLINE", raising=False)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder with real weights and photographs; CI has it, a person may not."""
+    if not (SHARED / "keras_home").is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have real weights and photographs in {SHARED}")
+        pytest.skip(f"no real weights and photographs in {SHARED}")
+    return SHARED
+
+
+def save_picture(path: Path, colour: Sequence[int], random: np.random.Generator, side: int = 40) -> None:
+    """Write a noisy picture of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = random.normal(0, 8, (side, side, 3))
+    Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of three classes of twelve pictures, told apart by their colour."""
+    root = tmp_path_factory.mktemp("data") / "colours"
+    random = np.random.default_rng(7)
+    for name, colour in COLOURS.items():
+        for number in range(12):
+            save_picture(root / name / f"{name} {number:02}.png", colour, random)
+    return root
+
+
+class Outcome:
+    """What a command did: exit code, stdout and stderr as text."""
+
+    def __init__(self, done: subprocess.CompletedProcess[bytes]) -> None:
+        self.code = done.returncode
+        self.out = done.stdout.decode("utf-8", "surrogateescape")
+        self.err = done.stderr.decode("utf-8", "surrogateescape")
+
+    @property
+    def json(self) -> object:
+        return json.loads(self.out)
+
+
+def run_command(*words: str | Path, **options: object) -> Outcome:
+    """Run transfer-cli in a process of its own, as a person does."""
+    environment = {**os.environ, **options.pop("env", {})}  # type: ignore[dict-item]
+    command = [sys.executable, "-m", "transfer_cli", *map(str, words)]
+    return Outcome(subprocess.run(command, capture_output=True, env=environment, timeout=300, **options))  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def transfer_cli(tmp_path: Path) -> Callable[..., Outcome]:
+    """Return a function that runs a command in an empty folder."""
+
+    def call(*words: str | Path, **options: object) -> Outcome:
+        options.setdefault("cwd", tmp_path)
+        return run_command(*words, **options)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def trained(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run on the colours, made by the command."""
+    run = tmp_path_factory.mktemp("trained") / "runs" / "colours"
+    home = tmp_path_factory.mktemp("keras")
+    done = run_command("extract", colours, *TINY_WORDS, "-o", run, env={"KERAS_HOME": str(home)})
+    assert done.code == 0, done.err
+    return run
+
+
+@pytest.fixture
+def copy_of_trained(trained: Path, tmp_path: Path) -> Path:
+    """Return a copy of the finished run that a test may spoil."""
+    return Path(shutil.copytree(trained, tmp_path / "copy"))

@@ -1,0 +1,68 @@
+"""Networks with random weights that answer to their input.
+
+With plain random weights most networks give one answer whatever the picture, so that a comparison of two graphs would
+pass for a graph that ignores its input. Here the statistics of BatchNorm come from a batch of real pictures, and a
+head on the standardised features spreads the answers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.catalog.backbones import BackboneSpec
+from transfer_cli.engine.backbone import build
+from transfer_cli.engine.images import batches
+
+CLASSES = 5
+
+
+def pictures(folder: Path, size: int, count: int = 32) -> NDArray[np.uint8]:
+    """Return some pictures of a folder, the same each time, of all its classes."""
+    paths = sorted(map(str, folder.rglob("*.jpg")))
+    chosen = paths[:: len(paths) // count][:count]
+    return next(batches(chosen, size=size, resize="squash", batch_size=count)).images
+
+
+def alive(spec: BackboneSpec, images: NDArray[np.uint8]) -> keras.Model:
+    """Return a model from uint8 pictures to probabilities of five classes."""
+    network = build(spec, weights="none", size=images.shape[1], seed=1)
+    wake(network, images)
+    features = outputs(network, images)
+    kernel = np.random.default_rng(3).normal(size=(features.shape[1], CLASSES))
+    spread = features.std(axis=0) + 1e-12
+    logits = (features - features.mean(axis=0)) / spread @ kernel
+    kernel = 3 * kernel / spread[:, None] / logits.std()
+    head = keras.layers.Dense(CLASSES, activation="softmax", name="probabilities")
+    model = keras.Model(network.inputs[0], head(network.output))
+    head.set_weights([kernel, -features.mean(axis=0) @ kernel])
+    return model
+
+
+def outputs(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what a model gives for some images, layer by layer: tracing a graph of hundreds of layers takes longer."""
+    return np.asarray(keras.ops.convert_to_numpy(model(images, training=False)))
+
+
+def wake(network: keras.Model, images: NDArray[np.uint8]) -> None:
+    """Give every BatchNorm the statistics of `images`."""
+    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    network.trainable = True
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    network(images, training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.trainable = False
+
+
+def answers_to_its_input(probabilities: Any) -> bool:
+    """Return whether a model tells pictures apart, by the bar of the project."""
+    spread = probabilities.max() - probabilities.min()
+    winners = set(probabilities.argmax(axis=1).tolist())
+    return bool(spread >= 0.3 and len(winners) >= 3)

@@ -1,0 +1,90 @@
+"""The main job on real photographs with real ImageNet weights: what the project promises."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Outcome, run_command
+
+
+@pytest.fixture(scope="module")
+def home(shared: Path) -> dict[str, str]:
+    return {"KERAS_HOME": str(shared / "keras_home"), "TRANSFER_CLI_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def clothing(shared: Path, home: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("clothing") / "run"
+    done = run_command("extract", shared / "data/clothing", "--backbone", "mobilenet@0.25", "-o", run, env=home)
+    assert done.code == 0, done.err
+    return run
+
+
+def accuracy(run: Path, part: str = "test") -> float:
+    value: float = json.loads((run / "metrics.json").read_text())[part]["accuracy"]["value"]
+    return value
+
+
+def test_clothing(clothing: Path) -> None:
+    assert accuracy(clothing) >= 0.75
+    metrics = json.loads((clothing / "metrics.json").read_text())
+    assert metrics["test"]["images"]["value"] == 372
+    assert metrics["val"]["images"]["value"] == 1000
+    # Out-of-fold figures are no flattery: they lie within the noise of the test figure.
+    assert abs(accuracy(clothing, "val") - accuracy(clothing)) < 0.08
+
+
+def test_sign_digits(shared: Path, home: dict[str, str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = run_command("extract", shared / "data/sign_digits", "--backbone", "mobilenet@0.25", "-o", run, env=home)
+    assert done.code == 0, done.err
+    assert accuracy(run) >= 0.92
+    bundle = json.loads((run / "model/bundle.json").read_text())
+    assert bundle["class_names"] == [str(number) for number in range(10)]
+
+
+def test_prediction_beside_the_truth(clothing: Path, shared: Path, home: dict[str, str], tmp_path: Path) -> None:
+    """Predicting the test folder gives the run's own score: the same pictures, classes, preprocessing and order."""
+    test = shared / "data/clothing/test"
+    done: Outcome = run_command("predict", clothing, test, "-o", tmp_path / "predictions.csv", env=home)
+    assert done.code == 0, done.err
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == sorted(str(path) for path in test.rglob("*.jpg"))
+    right = sum(Path(row["path"]).parent.name == row["label"] for row in rows)
+    assert right / len(rows) == pytest.approx(accuracy(clothing), abs=0.003)
+
+
+def test_rows_that_moved_by_one_are_found_out(clothing: Path) -> None:
+    """The twin of the test above: predictions beside the next picture's path lose the score."""
+    with (clothing / "predictions_test.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    half = len(rows) // 2
+    moved = [*rows[half:], *rows[:half]]
+    right = sum(row["class"] == other["label"] for row, other in zip(rows, moved, strict=True))
+    assert right / len(rows) < 0.3
+
+
+def test_imagenet_classes_without_any_training(shared: Path, home: dict[str, str]) -> None:
+    pictures = sorted((shared / "data/clothing/test").glob("*/*.jpg"))[::20]
+    done = run_command("predict", "imagenet:mobilenet@0.25", *pictures, "--top-k", "3", "--format", "jsonl", env=home)
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert [row["path"] for row in rows] == list(map(str, pictures))
+    clothes = {"jean", "jersey", "sweatshirt", "cardigan", "trench_coat", "suit", "miniskirt", "sandal", "running_shoe"}
+    seen = {name for row in rows for name in row["probabilities"]}
+    assert len(seen & clothes) >= 5
+
+
+def test_imagenet_has_a_thousand_different_names(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transfer_cli.engine.model import imagenet_names
+
+    monkeypatch.setenv("KERAS_HOME", str(shared / "keras_home"))
+    names = imagenet_names()
+    assert len(set(names)) == len(names) == 1000
+    assert names[:2] == ("tench", "goldfish")
+    assert [name for name in names if name.startswith("crane")] == ["crane (n02012849)", "crane (n03126707)"]

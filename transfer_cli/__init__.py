@@ -1,0 +1,32 @@
+"""From a folder of pictures to a classifier one can trust.
+
+What a command does is one function call with the nouns:
+
+>>> from transfer_cli import ImageFolder, Recipe, RunDirectory, extract       # doctest: +SKIP
+>>> result = extract(ImageFolder.scan(root), Recipe.load(), RunDirectory(path))   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_PUBLIC = {
+    "ImageFolder": "transfer_cli.folder",
+    "Split": "transfer_cli.split",
+    "Recipe": "transfer_cli.recipe",
+    "RunDirectory": "transfer_cli.run",
+    "ModelBundle": "transfer_cli.bundle",
+    "Predictions": "transfer_cli.predictions",
+    "extract": "transfer_cli.engine.extract",
+    "load": "transfer_cli.engine.model",
+    "predict": "transfer_cli.engine.predict",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up on first use: importing the package must not import TensorFlow.
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

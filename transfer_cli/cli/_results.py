@@ -1,0 +1,50 @@
+"""What a person is told at the end of a command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transfer_cli.cli._console import Console
+from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
+from transfer_cli.metrics import in_words
+from transfer_cli.predictions import Skipped
+
+if TYPE_CHECKING:
+    from transfer_cli.engine.extract import ExtractResult
+
+
+def end_of_training(console: Console, result: ExtractResult) -> int:
+    """Say what came out, where it is and what to try next; return the exit code."""
+    run = result.run
+    if result.was_complete:
+        console.note("this run is complete: nothing was done")
+    for part, figures in result.metrics.items():
+        note = ", out-of-fold" if part == "val" and result.out_of_fold else ""
+        console.note(in_words(part, figures, note))
+    if result.skipped:
+        console.warn(f"{len(result.skipped)} pictures could not be read: {run.skipped} says why")
+    if run.model.is_dir():
+        console.note(f"next: transfer-cli predict {shlex.quote(str(run.path))} YOUR_PICTURES --format table")
+    else:
+        console.note(f"features: {run.features}")
+    facts = {"run": str(run.path), "metrics": result.metrics, "skipped": len(result.skipped)}
+    console.result(str(run.path), facts)
+    return DONE_WITH_SKIPPED if result.skipped else DONE
+
+
+def end_of_prediction(console: Console, rows: int, skipped: Sequence[Skipped], output: Path | None) -> int:
+    """Say how many rows were written and what was skipped; return the exit code."""
+    for item in skipped:
+        console.warn(f"skipped {item.path}: {item.reason}")
+    console.note(f"{rows} pictures predicted, {len(skipped)} skipped")
+    if output:
+        facts = {
+            "output": str(output),
+            "rows": rows,
+            "skipped": [{"path": item.path, "reason": item.reason} for item in skipped],
+        }
+        console.result(str(output), facts)
+    return DONE_WITH_SKIPPED if skipped else DONE

@@ -1,0 +1,114 @@
+"""``transfer-cli backbones``."""
+
+from __future__ import annotations
+
+import click
+
+from transfer_cli.cli._console import Console
+
+
+@click.group("backbones")
+def command() -> None:
+    """List the pretrained networks, or show one layer by layer."""
+
+
+@command.command("list")
+@click.pass_context
+def list_(ctx: click.Context) -> None:
+    """List the backbones and what they cost.
+
+    Parameters, multiply-adds and top-1 are those of the whole network with its 1000-class top; width is the length of
+    the feature after pooling.
+
+    \b
+    Example:
+        transfer-cli backbones list
+    """
+    from transfer_cli.catalog.backbones import BACKBONES
+    from transfer_cli.weights import imagenet_files, is_here
+
+    header = ("name", "size", "parameters", "MB", "multiply-adds", "top-1", "scheme", "width", "licence", "weights")
+    rows, facts = [], []
+    for spec in (BACKBONES[name] for name in sorted(BACKBONES)):
+        here = is_here(imagenet_files(spec, top=False, size=spec.size)[0])
+        top1 = f"{spec.top1:.1f}" if spec.top1 else "-"
+        rows.append(
+            (
+                spec.name + ("@alpha" if spec.alphas else ""),
+                str(spec.size),
+                f"{spec.parameters:,}",
+                f"{spec.megabytes:.0f}",
+                f"{spec.multiply_adds:,}",
+                top1,
+                spec.scheme,
+                str(spec.width),
+                spec.licence,
+                "here" if here else "to download",
+            )
+        )
+        facts.append(
+            {
+                "name": spec.name,
+                "alphas": sorted(spec.alphas),
+                "size": spec.size,
+                "parameters": spec.parameters,
+                "multiply_adds": spec.multiply_adds,
+                "top1": spec.top1,
+                "scheme": spec.scheme,
+                "width": spec.width,
+                "licence": spec.licence,
+                "weights_here": here,
+            }
+        )
+    console = ctx.ensure_object(Console)
+    console.table(header, rows, facts)
+    console.note("alpha: " + "; ".join(_alphas(spec.name) for spec in BACKBONES.values() if spec.alphas))
+    console.note("next: transfer-cli backbones show NAME")
+
+
+@command.command("show")
+@click.argument("name")
+@click.pass_context
+def show(ctx: click.Context, name: str) -> None:
+    """Show a backbone layer by layer, and the memory it needs.
+
+    The network is built with its 1000-class top and random weights; no weights are downloaded.
+
+    \b
+    Example:
+        transfer-cli backbones show vgg16
+    """
+    from transfer_cli.catalog import backbones
+
+    console = ctx.ensure_object(Console)
+    spec = backbones.find(name)
+    with console.track(f"building {spec.name}", None):
+        from transfer_cli.engine.startup import start_tensorflow
+
+        start_tensorflow()
+        from transfer_cli.engine import backbone
+
+        table = backbone.layer_table(backbone.plain(spec))
+    memory = backbone.memory(table)
+    rows = [
+        (
+            row.name,
+            row.kind,
+            " x ".join(map(str, row.output_shape)),
+            f"{row.activations:,}",
+            f"{row.parameters:,}",
+            f"{row.multiply_adds:,}",
+        )
+        for row in table
+    ]
+    facts = {"name": spec.name, "size": spec.size, "licence": spec.licence, "memory": memory.facts()}
+    facts["layers"] = [vars(row) for row in table]
+    console.table(("layer", "kind", "output", "activations", "parameters", "multiply-adds"), rows, facts)
+    for line in memory.in_words():
+        console.note(line)
+
+
+def _alphas(name: str) -> str:
+    from transfer_cli.catalog.backbones import BACKBONES
+
+    return ", ".join(f"{name}@{alpha:g}" for alpha in sorted(BACKBONES[name].alphas))

@@ -1,0 +1,68 @@
+"""``transfer-cli extract``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from transfer_cli.catalog import classifiers
+from transfer_cli.cli._console import Console
+from transfer_cli.cli._options import backbone_options, training_options
+from transfer_cli.cli._results import end_of_training
+
+
+@click.command("extract")
+@click.argument("folder", type=click.Path(path_type=Path))
+@backbone_options
+@click.option("--classifier", type=click.Choice(classifiers.names()), help="What learns.  [logistic]")
+@click.option("--tune/--no-tune", default=None, help="Choose its regularisation by cross-validation.  [if quick]")
+@training_options
+@click.pass_context
+def command(ctx: click.Context, /, folder: Path, output: str | None, **options: Any) -> None:
+    """Make a classifier from the features of a frozen backbone.
+
+    FOLDER holds one sub-folder a class, or train and test (and val) with one sub-folder a class each. The run
+    holds the features, the split, the scores, the predictions and the model.
+
+    \b
+    Example:
+        transfer-cli extract sample_data/patterns --weights none -o runs/first
+        transfer-cli extract photos --backbone resnet50 --classifier linear-svm
+    """
+    from transfer_cli.folder import ImageFolder
+    from transfer_cli.recipe import Recipe
+    from transfer_cli.run import RunDirectory, default_path
+    from transfer_cli.split import Split
+
+    console = ctx.ensure_object(Console)
+    words = {
+        "backbone.name": options["backbone"],
+        "backbone.weights": options["weights"],
+        "backbone.pooling": options["pooling"],
+        "backbone.layer": options["layer"],
+        "classifier.name": options["classifier"],
+        "classifier.tune": options["tune"],
+        "seed": options["seed"],
+    }
+    recipe = Recipe.load(options["recipe"], options["overrides"], words)
+    images = ImageFolder.scan(folder)
+    run = RunDirectory(Path(output) if output else default_path(folder, recipe.backbone.name))
+    split = Split.read(Path(options["split"])) if options["split"] else None
+
+    from transfer_cli.engine.extract import extract
+
+    result = extract(
+        images,
+        recipe,
+        run,
+        split=split,
+        offline=console.offline,
+        strict=options["strict"],
+        overwrite=options["overwrite"],
+        command=["transfer-cli", *sys.argv[1:]],
+        progress=console,
+    )
+    ctx.exit(end_of_training(console, result))

@@ -1,0 +1,76 @@
+"""``transfer-cli predict``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from transfer_cli.cli._console import Console
+from transfer_cli.cli._results import end_of_prediction
+from transfer_cli.predictions import FORMATS
+
+
+@click.command("predict")
+@click.argument("model", metavar="RUN|BUNDLE|imagenet:BACKBONE")
+@click.argument("paths", nargs=-1, required=True, type=click.Path())
+@click.option("--format", "format_", type=click.Choice(FORMATS), help="[by the name of --output, else csv]")
+@click.option("--top-k", type=click.IntRange(min=1), help="The k best classes instead of every probability.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [stdout]")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: str,
+    paths: tuple[str, ...],
+    format_: str | None,
+    top_k: int | None,
+    output: Path | None,
+    batch_size: int,
+    strict: bool,
+) -> None:
+    """Say what is on pictures: one row a picture, in input order.
+
+    PATHS are pictures, folders of pictures, or - for paths on stdin, one a line. A picture that cannot be read is
+    listed on stderr, and the exit code is 5.
+
+    \b
+    Example:
+        transfer-cli predict runs/first sample_data/patterns -o predictions.csv
+        transfer-cli predict imagenet:mobilenet_v2 holiday.jpg --format table
+        find photos -name '*.jpg' | transfer-cli predict runs/first -
+    """
+    from transfer_cli.folder import walk_paths
+
+    console = ctx.ensure_object(Console)
+    format_ = format_ or _format_of(output, console)
+
+    from transfer_cli.engine.model import load
+    from transfer_cli.engine.predict import predict, write_predictions
+
+    with console.track("loading the model", None):
+        loaded = load(model, offline=console.offline, progress=console)
+    batches = predict(loaded, walk_paths(_typed(paths)), batch_size=batch_size, strict=strict)
+    rows, skipped = write_predictions(
+        batches, output or console.rows, format_, loaded.class_names, top_k=top_k, progress=console
+    )
+    ctx.exit(end_of_prediction(console, rows, skipped, output))
+
+
+def _format_of(output: Path | None, console: Console) -> str:
+    suffix = output.suffix.lower().lstrip(".") if output else ""
+    if suffix in FORMATS:
+        return suffix
+    return "jsonl" if console.json and output is None else "csv"
+
+
+def _typed(paths: tuple[str, ...]) -> Iterator[str]:
+    for path in paths:
+        if path == "-":
+            yield from (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer if line.strip())
+        else:
+            yield path

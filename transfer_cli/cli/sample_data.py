@@ -1,0 +1,27 @@
+"""``transfer-cli sample-data``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from transfer_cli.cli._console import Console
+
+
+@click.command("sample-data")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.pass_context
+def command(ctx: click.Context, target: Path) -> None:
+    """Copy the sample pictures that come with the program to TARGET.
+
+    \b
+    Example:
+        transfer-cli sample-data patterns
+    """
+    from transfer_cli.samples import copy_to
+
+    console = ctx.ensure_object(Console)
+    folder = copy_to(target)
+    console.note(f"next: transfer-cli extract {folder} --weights none")
+    console.result(str(folder), {"folder": str(folder)})

@@ -1,0 +1,290 @@
+"""A row of the catalog becomes a keras.Model from uint8 pictures to features, with its preprocessing inside."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.catalog.backbones import BackboneSpec
+from transfer_cli.engine import download
+from transfer_cli.errors import InputError, ModelError, UnknownNameError, WeightsError, nearest
+from transfer_cli.progress import SILENT, Progress
+from transfer_cli.weights import cache_folder, imagenet_files
+
+BYTES_PER_NUMBER = 4
+
+# Keras prints to stdout, which is the product's; its progress bars and messages go to the log instead.
+keras.utils.disable_interactive_logging()
+
+
+def build(
+    spec: BackboneSpec,
+    *,
+    weights: str = "imagenet",
+    size: int | None = None,
+    layer: str | None = None,
+    pooling: str = "avg",
+    seed: int = 0,
+    offline: bool = False,
+    progress: Progress = SILENT,
+) -> keras.Model:
+    """Return a frozen network from pictures to features.
+
+    Parameters
+    ----------
+    spec : BackboneSpec
+    weights : str
+        ``imagenet``, ``none`` (random, of `seed`) or the path of a file of weights without a top.
+    size : int, optional
+        Side of the input in pixels; the row's own where it is not given.
+    layer : str, optional
+        The layer to cut after; the last below the top where it is not given.
+    pooling : {"avg", "max", "flatten"}
+        How a map becomes one row; a layer that already gives one row is not pooled.
+    seed : int
+        Of random weights.
+    offline : bool
+        Never open a socket.
+    progress : Progress
+
+    Returns
+    -------
+    keras.Model
+        From uint8 of shape (n, size, size, 3) to float32 of shape (n, width). Its graph is flat, so that every layer of
+        the backbone can be cut at.
+
+    Raises
+    ------
+    WeightsError
+        When the weights cannot be had or do not fit.
+    UnknownNameError
+        When there is no layer of that name.
+    """
+    size = size or spec.size
+    if size < spec.minimum:
+        raise InputError(
+            f"{spec.name} takes pictures of {spec.minimum} pixels or more. Received: images.size = {size}."
+        )
+    network = _network(spec, weights, size, top=False, seed=seed, offline=offline, progress=progress)
+    features = _pooled(_cut(network, layer, spec).output, pooling)
+    model = keras.Model(network.inputs[0], features, name=f"{_identifier(spec.name)}_features")
+    model.trainable = False
+    return model
+
+
+def build_with_top(
+    spec: BackboneSpec,
+    *,
+    weights: str = "imagenet",
+    offline: bool = False,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> keras.Model:
+    """Return the whole network from uint8 pictures to the probabilities of its 1000 ImageNet classes."""
+    return _network(spec, weights, spec.size, top=True, seed=seed, offline=offline, progress=progress)
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One line of a layer table; numbers are counts for one picture."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    activations: int
+    parameters: int
+    multiply_adds: int
+
+
+def layer_table(model: keras.Model) -> list[LayerRow]:
+    """Return the layers of a model in the order of the graph."""
+    return [
+        LayerRow(
+            layer.name,
+            type(layer).__name__,
+            tuple(layer.output.shape[1:]),
+            math.prod(layer.output.shape[1:]),
+            layer.count_params(),
+            multiply_adds(layer),
+        )
+        for layer in model.layers
+    ]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a network needs, counted in float32 numbers.
+
+    Attributes
+    ----------
+    parameters : int
+    activations : int
+        Outputs of all layers for one picture: what training keeps for the way back.
+    largest : int
+        The largest output of a layer and the one before it, for one picture: what predicting holds at a time.
+    """
+
+    parameters: int
+    activations: int
+    largest: int
+
+    def facts(self) -> dict[str, int]:
+        """Return counts, and bytes for a batch of one picture."""
+        return {
+            "parameters": self.parameters,
+            "activations": self.activations,
+            "parameter_bytes": self.parameters * BYTES_PER_NUMBER,
+            "activation_bytes": self.activations * BYTES_PER_NUMBER,
+            "inference_bytes": (self.parameters + self.largest) * BYTES_PER_NUMBER,
+            "sgd_bytes": (2 * self.parameters + self.activations) * BYTES_PER_NUMBER,
+            "adam_bytes": (4 * self.parameters + self.activations) * BYTES_PER_NUMBER,
+        }
+
+    def in_words(self) -> list[str]:
+        """Return the same for a person, in MB of 10^6 bytes."""
+        mb = {word: f"{value / 1e6:,.0f} MB" for word, value in self.facts().items()}
+        return [
+            f"{self.parameters:,} parameters, {mb['parameter_bytes']}; "
+            f"{self.activations / 1e6:.1f} M activations, {mb['activation_bytes']} a picture",
+            f"predicting one picture: {mb['inference_bytes']} (weights and the two largest neighbouring outputs)",
+            f"plain SGD: {mb['sgd_bytes']} (weights and gradients, activations of one picture)",
+            f"Adam: {mb['adam_bytes']} (weights, gradients and two moments, activations of one picture)",
+        ]
+
+
+def memory(table: Sequence[LayerRow]) -> Memory:
+    """Return what the network of a layer table needs."""
+    outputs = [row.activations for row in table]
+    return Memory(
+        sum(row.parameters for row in table),
+        sum(outputs),
+        max(map(sum, pairwise(outputs))),
+    )
+
+
+def multiply_adds(layer: keras.Layer) -> int:
+    """Return how often a layer multiplies and adds for one picture: convolutions and dense layers; others 0."""
+    shape = layer.output.shape
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        kernels = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
+        return int(shape[1] * shape[2] * sum(math.prod(kernel) for kernel in kernels))
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+        return int(shape[1] * shape[2] * math.prod(layer.kernel.shape))
+    if isinstance(layer, keras.layers.Dense):
+        return int(math.prod(layer.kernel.shape) * math.prod(shape[1:-1]))
+    return 0
+
+
+def plain(spec: BackboneSpec) -> keras.Model:
+    """Return the network as keras.applications gives it, with its top and random weights, for its layer table."""
+    shape = (spec.size, spec.size, 3)
+    return _factory(spec)(weights=None, include_top=True, input_shape=shape, **_width(spec))
+
+
+def run(model: keras.Model) -> Any:
+    """Return a function from uint8 (n, size, size, 3) to float32 (n, width): the model compiled once."""
+    import tensorflow as tf
+
+    size = model.input_shape[1]
+    graph = tf.function(
+        lambda images: model(images, training=False),
+        input_signature=[tf.TensorSpec([None, size, size, 3], tf.uint8)],
+        autograph=False,
+    )
+
+    def call(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(graph(images), dtype=np.float32)
+
+    return call
+
+
+def _network(
+    spec: BackboneSpec, weights: str, size: int, *, top: bool, seed: int, offline: bool, progress: Progress
+) -> keras.Model:
+    source: Path | None = None
+    if weights == "imagenet":
+        wanted = imagenet_files(spec, top=top, size=size)
+        download.bring(wanted, offline=offline, progress=progress)
+        source = cache_folder() / wanted[0].name
+    elif weights == "none":
+        keras.utils.set_random_seed(seed)
+    else:
+        source = Path(weights)
+        if not source.is_file():
+            raise WeightsError(
+                f"There is no file of weights {weights}.", hint="Expected imagenet, none or the path of a file."
+            )
+    pictures = keras.Input((size, size, 3), dtype="uint8", name="pictures")
+    scaled = _preprocessed(spec, keras.ops.cast(pictures, "float32"))
+    network = _factory(spec)(
+        weights=None, include_top=top, input_tensor=scaled, input_shape=(size, size, 3), **_width(spec)
+    )
+    if source:
+        _load_weights(network, source, spec, downloaded=weights == "imagenet")
+    # The factories hand out a list of inputs; called with one tensor such a model complains.
+    return keras.Model(network.inputs[0], network.output, name=_identifier(spec.name))
+
+
+def _load_weights(network: keras.Model, source: Path, spec: BackboneSpec, *, downloaded: bool) -> None:
+    try:
+        network.load_weights(source)
+    except Exception as error:  # h5py and Keras raise many kinds at a damaged or foreign file
+        raise WeightsError(
+            f"The weights in {source} do not fit {spec.name}: {error}.",
+            hint=f"Remove {source} and let it be downloaded again." if downloaded else None,
+        ) from error
+
+
+def _preprocessed(spec: BackboneSpec, pictures: Any) -> Any:
+    module = importlib.import_module(f"keras.applications.{spec.module}")
+    return module.preprocess_input(pictures)
+
+
+def _factory(spec: BackboneSpec) -> Any:
+    return getattr(keras.applications, spec.factory)
+
+
+def _width(spec: BackboneSpec) -> dict[str, float]:
+    return {"alpha": spec.alpha} if spec.alphas else {}
+
+
+def _identifier(name: str) -> str:
+    return name.replace("@", "_").replace(".", "_")
+
+
+def _cut(network: keras.Model, layer: str | None, spec: BackboneSpec) -> keras.Layer:
+    if layer is None:
+        return network.layers[-1]
+    names = [candidate.name for candidate in network.layers]
+    if layer not in names:
+        near = nearest(layer, names)
+        guess = f" Did you mean {near}?" if near else ""
+        raise UnknownNameError(
+            f"{spec.name} has no layer {layer!r}.{guess}", hint=f"See all: transfer-cli backbones show {spec.name}"
+        )
+    return network.get_layer(layer)
+
+
+def _pooled(features: Any, pooling: str) -> Any:
+    if len(features.shape) == 2:
+        return features
+    if len(features.shape) != 4:
+        raise ModelError(
+            f"That layer gives an output of shape {tuple(features.shape[1:])}. Expected a map or a row.",
+            hint="Choose another with --layer.",
+        )
+    pools = {
+        "avg": keras.layers.GlobalAveragePooling2D,
+        "max": keras.layers.GlobalMaxPooling2D,
+        "flatten": keras.layers.Flatten,
+    }
+    return pools[pooling](name=f"{pooling}_features")(features)

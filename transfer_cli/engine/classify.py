@@ -1,0 +1,276 @@
+"""Features become a scikit-learn classifier: folds, regularisation, probabilities."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from transfer_cli.catalog.classifiers import ClassifierSpec, Splits, trusted_types
+from transfer_cli.errors import InputError, ModelError
+from transfer_cli.metrics import log_loss
+from transfer_cli.progress import SILENT, Progress
+
+Features = NDArray[np.float32]
+Columns = NDArray[np.int64]
+
+TUNING_ROWS = 4000
+"""Tuning looks at no more rows than these, a fixed choice of them, so that its time is bounded by construction."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One value of the tuned parameter and what it reached out of fold."""
+
+    value: float
+    log_loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted classifier and how it came about.
+
+    Attributes
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+    value : float
+        Of the row's parameter.
+    trials : tuple of Trial
+        In the order they were tried; empty where nothing was tuned.
+    out_of_fold : ndarray of shape (n, k), float32, or None
+        Probabilities of each training row by classifiers that did not see it. Rows of a class with a
+        single picture are NaN: no classifier could know the class without it.
+    """
+
+    pipeline: Any
+    value: float
+    trials: tuple[Trial, ...]
+    out_of_fold: NDArray[np.float32] | None
+
+
+def fit(
+    spec: ClassifierSpec,
+    features: Features,
+    truth: Columns,
+    *,
+    classes: int,
+    tune: bool,
+    seconds: float = 60,
+    out_of_fold: bool = True,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Fitted:
+    """Fit a classifier of the catalog.
+
+    Parameters
+    ----------
+    spec : ClassifierSpec
+    features : ndarray of shape (n, width), float32
+    truth : ndarray of shape (n,), int
+        Column of each row's class.
+    classes : int
+        How many columns probabilities have.
+    tune : bool
+        Choose the row's parameter by the out-of-fold log loss.
+    seconds : float
+        No further value is tried after these.
+    out_of_fold : bool
+        Predict every row by classifiers that did not see it.
+    seed : int
+    progress : Progress
+    """
+    value = spec.default
+    trials: tuple[Trial, ...] = ()
+    kept: dict[float, NDArray[np.float32]] = {}
+    with _unfinished_said_once(progress):
+        if tune and spec.grid and not single_rows(truth).all():
+            rows = _tuning_rows(truth, seed)
+            splits = folds(truth[rows], spec.folds, seed)
+
+            def predict(value: float) -> NDArray[np.float32]:
+                return _out_of_fold(spec, features[rows], truth[rows], splits, value, classes, seed)
+
+            value, trials, probabilities = _search(spec, predict, truth[rows], seconds, progress)
+            if len(rows) == len(truth):
+                kept[value] = probabilities
+        if out_of_fold and value not in kept:
+            splits = folds(truth, spec.folds, seed)
+            kept[value] = _out_of_fold(spec, features, truth, splits, value, classes, seed)
+        pipeline = _fit_one(spec, features, truth, value, seed)
+    return Fitted(pipeline, value, trials, kept.get(value) if out_of_fold else None)
+
+
+def probabilities(pipeline: Any, features: Features, classes: int) -> NDArray[np.float32]:
+    """Return the probabilities of every class, float32 of shape (n, classes); 0 for one that was not learnt."""
+    given = pipeline.predict_proba(features)
+    result = np.zeros((len(features), classes), np.float32)
+    result[:, pipeline.classes_] = given
+    return result
+
+
+def folds(truth: Columns, count: int, seed: int) -> Splits:
+    """Return `count` stratified folds, each row to be scored in exactly one.
+
+    The rows of each class are shuffled and dealt out in turn, so that a class with two rows is learnt from in every
+    fold, however many there are. A class with one row is learnt from in the fold that scores it, too, since no
+    classifier can know it without: its score says nothing (see `single_rows`).
+    """
+    random = np.random.default_rng(seed)
+    shuffled = random.permutation(len(truth))
+    dealt = shuffled[np.argsort(truth[shuffled], kind="stable")]
+    fold_of = np.empty(len(truth), np.int64)
+    fold_of[dealt] = np.arange(len(truth)) % min(count, len(truth))
+    single = single_rows(truth)
+    return [
+        (np.flatnonzero((fold_of != fold) | single), np.flatnonzero(fold_of == fold)) for fold in np.unique(fold_of)
+    ]
+
+
+def single_rows(truth: Columns) -> NDArray[np.bool_]:
+    """Return which rows are the only one of their class."""
+    return np.asarray(np.bincount(truth)[truth] == 1)
+
+
+def save(pipeline: Any, path: Path) -> None:
+    """Write a fitted classifier with skops, never as a pickle."""
+    import skops.io
+
+    skops.io.dump(pipeline, path)
+
+
+def load(path: Path) -> Any:
+    """Read a classifier that consists of nothing but types of the fixed list.
+
+    Raises
+    ------
+    ModelError
+        When it has any other type; nothing of it is run.
+    """
+    import skops.io
+    from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
+
+    trusted = trusted_types()
+    try:
+        others = sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted))
+        if not others:
+            return skops.io.load(path, trusted=trusted)
+    except (UntrustedTypesFoundException, UnsupportedTypeException) as error:
+        others = [str(error)]
+    except Exception as error:  # a damaged archive fails in many ways
+        raise ModelError(f"{path} is not a classifier that can be read: {error}.") from error
+    raise ModelError(
+        f"{path} was refused, and nothing of it was run: it holds types that no classifier of the catalog has: "
+        f"{', '.join(others)}."
+    )
+
+
+def _fit_one(spec: ClassifierSpec, features: Features, truth: Columns, value: float, seed: int) -> Any:
+    splits = folds(truth, spec.folds, seed)
+    classifier = spec.build(value, seed, splits)
+    steps = [StandardScaler(), classifier] if spec.standardise else [classifier]
+    pipeline = make_pipeline(*steps)
+    try:
+        pipeline.fit(features, truth)
+    except ValueError as error:
+        raise InputError(
+            f"{spec.name} cannot learn from {len(truth)} pictures of {len(np.unique(truth))} classes: {error}",
+            hint="Take --classifier logistic, which can, or add pictures.",
+        ) from error
+    if hasattr(classifier, "cv"):
+        # The folds were needed to calibrate; a bundle has no use for row numbers of the training pictures.
+        classifier.set_params(cv=None)
+    return pipeline
+
+
+def _out_of_fold(
+    spec: ClassifierSpec,
+    features: Features,
+    truth: Columns,
+    splits: Splits,
+    value: float,
+    classes: int,
+    seed: int,
+) -> NDArray[np.float32]:
+    result = np.full((len(truth), classes), np.nan, np.float32)
+    for train, test in splits:
+        pipeline = _fit_one(spec, features[train], truth[train], value, seed)
+        result[test] = probabilities(pipeline, features[test], classes)
+    result[single_rows(truth)] = np.nan
+    return result
+
+
+def _search(
+    spec: ClassifierSpec,
+    predict: Callable[[float], NDArray[np.float32]],
+    truth: Columns,
+    seconds: float,
+    progress: Progress,
+) -> tuple[float, tuple[Trial, ...], NDArray[np.float32]]:
+    """Walk the grid downhill from the default, first to less regularisation, then to more.
+
+    Log loss over the strength of a regularisation has one valley, so that most of a grid need not be tried.
+    """
+    scored = ~single_rows(truth)
+    end = time.monotonic() + seconds
+    tried: dict[float, tuple[Trial, NDArray[np.float32]]] = {}
+
+    def loss(index: int) -> float:
+        value = spec.grid[index]
+        if value not in tried:
+            with progress.track(f"{spec.name}, {spec.parameter} = {value:g}", None):
+                given = predict(value)
+            right = float((given[scored].argmax(axis=1) == truth[scored]).mean())
+            tried[value] = Trial(value, log_loss(truth[scored], given[scored]), right), given
+        return tried[value][0].log_loss
+
+    best = min(range(len(spec.grid)), key=lambda index: abs(np.log(spec.grid[index] / spec.default)))
+    loss(best)
+    for step in (1, -1):
+        while 0 <= best + step < len(spec.grid):
+            if time.monotonic() > end:
+                progress.warn(
+                    f"tuning stopped after {seconds:g} s with {len(tried)} of {len(spec.grid)} values tried; "
+                    "another run may choose another value (--set classifier.tune_seconds=...)"
+                )
+                break
+            if loss(best + step) >= loss(best):
+                break
+            best += step
+    value = spec.grid[best]
+    return value, tuple(trial for trial, _ in tried.values()), tried[value][1]
+
+
+def _tuning_rows(truth: Columns, seed: int) -> NDArray[np.int64]:
+    if len(truth) <= TUNING_ROWS:
+        return np.arange(len(truth))
+    chosen = np.random.default_rng(seed).permutation(len(truth))[:TUNING_ROWS]
+    # A class that the choice missed would make its rows unpredictable: one row of each comes along.
+    _, first = np.unique(truth, return_index=True)
+    return np.union1d(chosen, first)
+
+
+@contextmanager
+def _unfinished_said_once(progress: Progress) -> Iterator[None]:
+    """Turn scikit-learn's warning of every fit that did not converge into one line."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always", ConvergenceWarning)
+        # The covariance of one picture is zero, which is what the discriminants then take it for.
+        warnings.filterwarnings("ignore", message="Only one sample available")
+        yield
+    unfinished = [warning for warning in seen if issubclass(warning.category, ConvergenceWarning)]
+    for warning in seen:
+        if warning not in unfinished:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if unfinished:
+        progress.warn("the classifier did not converge in some fits; its scores may be a little low")

@@ -1,0 +1,154 @@
+"""Images become a table of features on disk, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from transfer_cli.engine.images import ImageBatch
+from transfer_cli.folder import ImageFolder
+from transfer_cli.predictions import Skipped, utf8
+from transfer_cli.split import Split
+
+_ROWS_A_GROUP = 1024
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What a pass over a folder found, without the features, which are on disk.
+
+    Attributes
+    ----------
+    indices : tuple of int
+        Position in the folder of each image that could be read.
+    digests : tuple of str
+        Its SHA-256.
+    width : int
+        Numbers a feature.
+    skipped : tuple of Skipped
+    """
+
+    indices: tuple[int, ...]
+    digests: tuple[str, ...]
+    width: int
+    skipped: tuple[Skipped, ...]
+
+
+def extract_to(
+    target: Path,
+    batches: Iterable[ImageBatch],
+    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    folder: ImageFolder,
+    *,
+    width: int,
+    advance: Callable[[int], None],
+) -> Extracted:
+    """Write the feature of every image to the Parquet file `target`, in batches as they come.
+
+    The part is not known yet: it depends on which images can be read, which is known at the end.
+
+    Parameters
+    ----------
+    target : Path
+    batches : iterable of ImageBatch
+    run : callable
+        From uint8 (n, size, size, 3) to float32 (n, width).
+    folder : ImageFolder
+    width : int
+    advance : callable
+        Told how many images are done.
+    """
+    indices: list[int] = []
+    digests: list[str] = []
+    skipped: list[Skipped] = []
+    with _Table(target, _schema(width, part=False)) as table:
+        for batch in batches:
+            if batch.indices:
+                labels = [folder.files[index].labels[0] for index in batch.indices]
+                table.append(
+                    [
+                        list(map(utf8, batch.paths)),
+                        list(batch.digests),
+                        list(map(utf8, labels)),
+                        _column(run(batch.images)),
+                    ]
+                )
+            indices += batch.indices
+            digests += batch.digests
+            skipped += batch.skipped
+            advance(len(batch.indices) + len(batch.skipped))
+    return Extracted(tuple(indices), tuple(digests), width, tuple(skipped))
+
+
+def add_parts(source: Path, target: Path, split: Split, width: int) -> None:
+    """Copy the table `source` to `target` with the part of each row, group by group."""
+    parts = iter([row.part for row in split.rows])
+    with _Table(target, _schema(width, part=True)) as table:
+        for group in pq.ParquetFile(source).iter_batches(_ROWS_A_GROUP):
+            part = [next(parts) for _ in range(group.num_rows)]
+            columns = [group.column(name) for name in ("path", "sha256", "class")]
+            table.append([*columns, part, group.column("feature")])
+
+
+def read(path: Path) -> NDArray[np.float32]:
+    """Return the features of a table, of shape (n, width), float32, in the order of the split."""
+    file = pq.ParquetFile(path)
+    features = np.empty((file.metadata.num_rows, file.schema_arrow.field("feature").type.list_size), np.float32)
+    row = 0
+    for group in file.iter_batches(_ROWS_A_GROUP, columns=["feature"]):
+        features[row : row + group.num_rows] = group.column("feature").flatten().to_numpy().reshape(group.num_rows, -1)
+        row += group.num_rows
+    return features
+
+
+def _schema(width: int, *, part: bool) -> pa.Schema:
+    texts = ["path", "sha256", "class", *(["part"] if part else [])]
+    return pa.schema([*((name, pa.string()) for name in texts), ("feature", pa.list_(pa.float32(), width))])
+
+
+def _column(features: NDArray[np.float32]) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(features).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, features.shape[1])
+
+
+class _Table:
+    """A Parquet file written in groups of many batches: a group a batch would be slow to read."""
+
+    def __init__(self, target: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._waiting: list[pa.RecordBatch] = []
+        # Features are all different and do not compress: a dictionary of them would only cost time.
+        texts = [name for name in ("class", "part") if name in schema.names]
+        self._writer = pq.ParquetWriter(target, schema, use_dictionary=texts, compression="snappy")
+
+    def __enter__(self) -> _Table:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._write()
+        self._writer.close()
+
+    def append(self, columns: Sequence[Any]) -> None:
+        arrays = [
+            column if isinstance(column, pa.Array) else pa.array(column, field.type)
+            for column, field in zip(columns, self._schema, strict=True)
+        ]
+        self._waiting.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        if sum(batch.num_rows for batch in self._waiting) >= _ROWS_A_GROUP:
+            self._write()
+
+    def _write(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_batches(self._waiting).combine_chunks())
+            self._waiting = []

@@ -1,0 +1,246 @@
+"""The one decoder: a file becomes a uint8 RGB square, or a reason why it cannot."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from transfer_cli.errors import ImageError
+from transfer_cli.predictions import Skipped
+
+DECODER = "pillow-draft-1"
+"""Changes whenever the same file may give other pixels; stored with every bundle."""
+
+MAXIMUM_PIXELS = 300_000_000
+MAXIMUM_BYTES = 2**30
+# Pillow's own limit is below a large panorama; above ours a picture is refused, not warned of.
+Image.MAX_IMAGE_PIXELS = MAXIMUM_PIXELS
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+# What Pillow has to say about broken metadata helps nobody who waits for a prediction.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+_DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Some images in input order, and what could not be read among them.
+
+    Attributes
+    ----------
+    indices : tuple of int
+        Position of each image in the input.
+    paths : tuple of str
+    digests : tuple of str
+        SHA-256 of each file, in hexadecimal.
+    images : ndarray of shape (n, size, size, 3), uint8
+        RGB.
+    skipped : tuple of Skipped
+        Files that lie between these images in the input and could not be read.
+    """
+
+    indices: tuple[int, ...]
+    paths: tuple[str, ...]
+    digests: tuple[str, ...]
+    images: NDArray[np.uint8]
+    skipped: tuple[Skipped, ...]
+
+
+def batches(
+    paths: Iterable[str],
+    *,
+    size: int,
+    resize: str,
+    batch_size: int,
+    root: Path | None = None,
+    strict: bool = False,
+    threads: int | None = None,
+) -> Iterator[ImageBatch]:
+    """Yield the images at `paths` in batches, in order, decoded ahead by threads in bounded memory.
+
+    Each file is read once. At most four batches are held at a time, however many paths there are.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        May be endless.
+    size : int
+        Side of the square in pixels.
+    resize : {"squash", "crop", "pad"}
+    batch_size : int
+        Images a batch; the last may be smaller, and may hold no image but skipped files.
+    root : Path, optional
+        What relative paths are relative to.
+    strict : bool
+        Raise at the first file that cannot be read.
+    threads : int, optional
+        As many as there are processors, eight at most, where it is not given.
+
+    Raises
+    ------
+    ImageError
+        With `strict`, at the first file that cannot be read.
+    """
+    workers = threads or min(8, _processors())
+    ahead: deque[tuple[int, str, Future[_Decoded]]] = deque()
+    numbered = enumerate(paths)
+    pending = _Pending(size)
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        try:
+            while True:
+                for index, path in islice(numbered, 3 * batch_size - len(ahead)):
+                    whole = path if root is None else str(root / path)
+                    ahead.append((index, path, pool.submit(_read, whole, size, resize)))
+                if not ahead:
+                    break
+                index, path, future = ahead.popleft()
+                digest, outcome = future.result()
+                if isinstance(outcome, str):
+                    if strict:
+                        raise ImageError(
+                            f"{path} could not be read: {outcome}.", hint="Without --strict it is skipped."
+                        )
+                    pending.skipped.append(Skipped(path, outcome))
+                else:
+                    pending.add(index, path, digest, outcome)
+                if len(pending.indices) == batch_size:
+                    yield pending.take()
+            if pending.indices or pending.skipped:
+                yield pending.take()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def decode(data: bytes, size: int, resize: str) -> NDArray[np.uint8]:
+    """Return the picture in `data` as RGB.
+
+    EXIF orientation is applied, transparency is laid over white, 16 bits are scaled to 8, the first frame of an
+    animation is taken. JPEG is decoded at the smallest of the codec's scales (1/2, 1/4, 1/8) that leaves twice
+    `size`, then resized with an antialiasing bilinear filter.
+
+    Returns
+    -------
+    ndarray of shape (size, size, 3), uint8
+
+    Raises
+    ------
+    Exception
+        Whatever the codec raises at a broken file.
+    """
+    image: Image.Image = Image.open(io.BytesIO(data))
+    image.draft(None, (2 * size, 2 * size))
+    image.load()
+    image = _upright(image)
+    image = _to_rgb(image)
+    return np.asarray(_RESIZE[resize](image, size), dtype=np.uint8)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_Decoded = tuple[str, NDArray[np.uint8] | str]
+
+
+class _Pending:
+    """A batch that is not full yet."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._empty()
+
+    def _empty(self) -> None:
+        self.indices: list[int] = []
+        self.paths: list[str] = []
+        self.digests: list[str] = []
+        self.images: list[NDArray[np.uint8]] = []
+        self.skipped: list[Skipped] = []
+
+    def add(self, index: int, path: str, digest: str, image: NDArray[np.uint8]) -> None:
+        self.indices.append(index)
+        self.paths.append(path)
+        self.digests.append(digest)
+        self.images.append(image)
+
+    def take(self) -> ImageBatch:
+        shape = (0, self._size, self._size, 3)
+        images = np.stack(self.images) if self.images else np.empty(shape, np.uint8)
+        batch = ImageBatch(tuple(self.indices), tuple(self.paths), tuple(self.digests), images, tuple(self.skipped))
+        self._empty()
+        return batch
+
+
+def _read(path: str, size: int, resize: str) -> _Decoded:
+    try:
+        # A pipe or a device would hold the whole run until somebody writes to it.
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            return "", "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        if status.st_size > MAXIMUM_BYTES:
+            return "", f"larger than {MAXIMUM_BYTES >> 20} MiB"
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        return "", getattr(error, "strerror", None) or str(error)
+    if not data:
+        return "", "the file is empty"
+    try:
+        return hashlib.sha256(data).hexdigest(), decode(data, size, resize)
+    except Exception as error:  # codecs raise anything at foreign bytes, and one file must not end the run
+        return "", _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture in a known format"
+    return str(error) or type(error).__name__
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # the pixels were read; a broken EXIF block says nothing about how they stand
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _DEEP_MODES or image.mode == "I":
+        deep = np.asarray(image).astype(np.float32)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise ValueError("32-bit picture with values beyond 16 bits; convert it to 8 or 16 bits")
+        return Image.fromarray(np.rint(deep / 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("floating-point picture, whose black and white are not known; convert it to 8 or 16 bits")
+    if image.has_transparency_data:
+        picture = image.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return image.convert("RGB")
+
+
+def _squash(image: Image.Image, size: int) -> Image.Image:
+    return image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _crop(image: Image.Image, size: int) -> Image.Image:
+    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+
+
+def _pad(image: Image.Image, size: int) -> Image.Image:
+    return ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR)
+
+
+_RESIZE = {"squash": _squash, "crop": _crop, "pad": _pad}

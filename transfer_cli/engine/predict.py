@@ -1,0 +1,87 @@
+"""Images become predictions, batch by batch: a pure function of a model and a list of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from transfer_cli.engine.images import batches
+from transfer_cli.engine.model import AbstractModel
+from transfer_cli.errors import InputError
+from transfer_cli.predictions import Predictions, Skipped, writer
+from transfer_cli.progress import SILENT, Progress
+from transfer_cli.writing import written_whole
+
+
+def predict(
+    model: AbstractModel, paths: Iterable[str], *, batch_size: int = 32, strict: bool = False
+) -> Iterator[Predictions]:
+    """Yield the predictions for the images at `paths`, in order; memory does not grow with their number.
+
+    Parameters
+    ----------
+    model : AbstractModel
+    paths : iterable of str
+        Files; may be endless.
+    batch_size : int
+    strict : bool
+        Raise ImageError at the first file that cannot be read, rather than listing it as skipped.
+    """
+    names = model.class_names
+    for batch in batches(paths, size=model.image_size, resize=model.resize, batch_size=batch_size, strict=strict):
+        empty = np.empty((0, len(names)), np.float32)
+        probabilities = model.predict_proba(batch.images) if batch.paths else empty
+        yield Predictions(batch.paths, names, probabilities, batch.skipped)
+
+
+def write_predictions(
+    batches: Iterable[Predictions],
+    target: Path | IO[bytes],
+    format: str,
+    class_names: Sequence[str],
+    *,
+    top_k: int | None = None,
+    progress: Progress = SILENT,
+) -> tuple[int, tuple[Skipped, ...]]:
+    """Write predictions as they come; return how many rows there are and what was skipped.
+
+    Parameters
+    ----------
+    batches : iterable of Predictions
+    target : Path or binary file
+        A path is written whole or not at all; an open file gets each batch at once.
+    format : {"csv", "jsonl", "parquet", "table"}
+    class_names : sequence of str
+    top_k : int, optional
+        The k best classes instead of every class's probability.
+    progress : Progress
+
+    Raises
+    ------
+    InputError
+        When not one image could be read.
+    OutputError
+        When `target` cannot be written.
+    """
+    if isinstance(target, Path):
+        with written_whole(target) as draft, draft.open("wb") as file:
+            return write_predictions(batches, file, format, class_names, top_k=top_k, progress=progress)
+    rows = 0
+    skipped: list[Skipped] = []
+    table = writer(format, target, class_names, top_k)
+    with progress.track("predicting", None) as advance:
+        for batch in batches:
+            table.append(batch)
+            target.flush()
+            rows += len(batch.paths)
+            skipped += batch.skipped
+            advance(len(batch.paths) + len(batch.skipped))
+    if not rows:
+        reasons = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
+        found = f"none of the {len(skipped)} files could be read" if skipped else "there is no picture"
+        raise InputError(f"Nothing was predicted: {found}. Expected pictures or folders of pictures.{reasons}")
+    table.close()
+    return rows, tuple(skipped)

@@ -1,0 +1,52 @@
+"""TensorFlow's first import, without what its C++ side has to say about graphics cards that are not there."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+def start_tensorflow() -> str:
+    """Import TensorFlow and return the names of the devices it found.
+
+    Its libraries write a dozen lines to file descriptor 2 that no setting turns off; they are shown only if the
+    import fails.
+    """
+    with _native_stderr_kept():
+        import tensorflow as tf
+
+        return ", ".join(device.name for device in tf.config.list_logical_devices())
+
+
+def import_ahead(*modules: str) -> None:
+    """Import modules in the background while the network works; whoever needs one waits for it as usual."""
+
+    def load() -> None:
+        for module in modules:
+            # Whoever imports it in earnest gets the error, too.
+            with suppress(ImportError):
+                importlib.import_module(module)
+
+    threading.Thread(target=load, name="import-ahead", daemon=True).start()
+
+
+@contextmanager
+def _native_stderr_kept() -> Iterator[None]:
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept:
+        saved = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(saved, kept.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

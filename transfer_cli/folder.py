@@ -1,0 +1,259 @@
+"""A folder of images: which files belong to it, in which order, under which class names."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from transfer_cli.errors import FolderError, nearest
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+PARTS = ("train", "val", "test")
+PART_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# Folders that file managers, archives and network drives leave behind.
+_LITTER = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+_LAYOUT = (
+    "Expected FOLDER/CLASS/picture.jpg with two classes or more, "
+    "or FOLDER/train/CLASS/picture.jpg beside FOLDER/test/CLASS/."
+)
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image of a folder.
+
+    Attributes
+    ----------
+    path : str
+        Path relative to the folder's root, with forward slashes.
+    labels : tuple of str
+        Its classes: one for a single-label task, several or none for a multi-label task.
+    part : str or None
+        ``train``, ``val`` or ``test`` where the folder's layout says it.
+    """
+
+    path: str
+    labels: tuple[str, ...]
+    part: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The images of a folder in their order, and the classes in theirs.
+
+    Attributes
+    ----------
+    root : Path
+        The folder.
+    files : tuple of ImageFile
+        Sorted by path.
+    class_names : tuple of str
+        Sorted by name, numbers by value (2 before 10).
+    left_out : mapping of str to int
+        How many files or folders were left out, by reason.
+    """
+
+    root: Path
+    files: tuple[ImageFile, ...]
+    class_names: tuple[str, ...]
+    left_out: Mapping[str, int]
+
+    @classmethod
+    def scan(cls, root: Path) -> ImageFolder:
+        """Return the images below `root`.
+
+        Classes are the sub-folders, or the sub-folders of ``train``, ``val`` (``valid``, ``validation``)
+        and ``test``. Images in deeper folders belong to the class above them.
+
+        Raises
+        ------
+        FolderError
+            When `root` is not a folder of at least two classes with images.
+        """
+        _must_be_folder(root)
+        left_out: Counter[str] = Counter()
+        layout = _layout(root, left_out)
+        files: list[ImageFile] = []
+        names: set[str] = set()
+        for part, class_name, directory in layout:
+            images = list(_walk(directory, left_out))
+            if not images:
+                left_out[f"folder without pictures ({directory.relative_to(root).as_posix()})"] += 1
+            for image in images:
+                names.add(class_name)
+                relative = image.relative_to(root).as_posix()
+                files.append(ImageFile(relative, (class_name,), part))
+        files.sort(key=lambda file: file.path)
+        _must_have_classes(root, files, names, left_out)
+        return cls(root, tuple(files), sort_class_names(names), dict(left_out))
+
+    @property
+    def single_labels(self) -> tuple[str, ...]:
+        """The class of each file of a single-label folder."""
+        return tuple(file.labels[0] for file in self.files)
+
+
+def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return class names in their order: numbers by value first, then the others by name.
+
+    Examples
+    --------
+    >>> sort_class_names(["10", "cat", "2"])
+    ('2', '10', 'cat')
+    """
+
+    def key(name: str) -> tuple[int, int, str]:
+        return (0, int(name), name) if name.isdecimal() else (1, 0, name)
+
+    return tuple(sorted(set(names), key=key))
+
+
+def walk_paths(paths: Iterable[str]) -> Iterator[str]:
+    """Yield files in input order: each path as it was given, each folder's images sorted by path.
+
+    A path that is no folder is yielded whether it exists or not, so that its reader can say why it cannot be
+    read. Nothing is held in memory beyond one folder's names.
+    """
+    for path in paths:
+        if Path(path).is_dir():
+            for image in _walk(Path(path), Counter()):
+                yield str(image)
+        else:
+            yield path
+
+
+def describe_left_out(left_out: Mapping[str, int]) -> str | None:
+    """Return one line about what a scan left out, or None if it took everything."""
+    if not left_out:
+        return None
+    return "left out: " + ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+
+
+def _must_be_folder(root: Path) -> None:
+    if root.is_dir():
+        if not os.access(root, os.R_OK | os.X_OK):
+            raise FolderError(f"{root} cannot be read: no permission.")
+        return
+    if root.exists():
+        raise FolderError(
+            f"{root} is a file. {_LAYOUT}",
+            hint="To classify single pictures with a finished classifier: transfer-cli predict RUN PICTURE",
+        )
+    near = _nearest_sibling(root)
+    guess = f" Did you mean {near}?" if near else ""
+    raise FolderError(f"There is no folder {root}.{guess} {_LAYOUT}")
+
+
+def _nearest_sibling(root: Path) -> Path | None:
+    if not root.parent.is_dir():
+        return None
+    near = nearest(root.name, [entry.name for entry in os.scandir(root.parent) if entry.is_dir()])
+    return root.parent / near if near else None
+
+
+def _layout(root: Path, left_out: Counter[str]) -> list[tuple[str | None, str, Path]]:
+    """Return (part or None, class name, directory) of each class folder."""
+    tops = _folders(root, left_out)
+    parts = {top: PART_FOLDERS[top.name.lower()] for top in tops if top.name.lower() in PART_FOLDERS and _is_part(top)}
+    if "train" not in parts.values():
+        # Without a train part, "test" or "val" is a class like any other, unless there is nothing else.
+        if parts and len(parts) == len(tops):
+            raise FolderError(
+                f"{root} has {', '.join(sorted(top.name for top in parts))} but no train folder. {_LAYOUT}"
+            )
+        return [(None, _class_name(top), top) for top in tops]
+    for top in tops:
+        if top not in parts:
+            left_out[f"folder beside train ({top.name})"] += 1
+    return [
+        (part, _class_name(directory), directory)
+        for top, part in parts.items()
+        for directory in _folders(top, left_out)
+    ]
+
+
+def _is_part(directory: Path) -> bool:
+    """Return whether a folder is a part, which holds class folders; a class called train holds pictures."""
+    has_folder = False
+    for entry in list(os.scandir(directory)):
+        if entry.is_dir() and not _is_hidden(entry.name):
+            has_folder = True
+        elif not _is_hidden(entry.name) and entry.name.lower().endswith(SUFFIXES):
+            return False
+    return has_folder
+
+
+def _folders(directory: Path, left_out: Counter[str]) -> list[Path]:
+    folders = []
+    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+        if _is_hidden(entry.name):
+            left_out["hidden"] += 1
+        elif entry.is_dir():
+            folders.append(Path(entry.path))
+        elif entry.name.lower().endswith(SUFFIXES):
+            left_out["pictures outside a class folder"] += 1
+        else:
+            left_out["files that are not pictures"] += 1
+    return folders
+
+
+def _class_name(directory: Path) -> str:
+    # File systems differ in how they write an accent; a class must be one class on all of them.
+    return unicodedata.normalize("NFC", directory.name)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in _LITTER
+
+
+def _walk(directory: Path, left_out: Counter[str]) -> Iterator[Path]:
+    """Yield the image files below a directory, sorted by path; links are followed, loops are not."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    stack = [directory]
+    while stack:
+        current = stack.pop()
+        real = os.path.realpath(current)
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = list(os.scandir(current))
+        except PermissionError:
+            left_out[f"folder without permission to read ({current.name})"] += 1
+            continue
+        for entry in entries:
+            if _is_hidden(entry.name):
+                left_out["hidden"] += 1
+            elif entry.is_dir():
+                stack.append(Path(entry.path))
+            elif entry.name.lower().endswith(SUFFIXES):
+                found.append(Path(entry.path))
+            else:
+                left_out["files that are not pictures"] += 1
+    yield from sorted(found, key=Path.as_posix)
+
+
+def _must_have_classes(root: Path, files: list[ImageFile], names: set[str], left_out: Counter[str]) -> None:
+    if not files:
+        loose = left_out["pictures outside a class folder"]
+        found = f"{loose} pictures directly in it and no class folder" if loose else "no picture"
+        raise FolderError(
+            f"{root} has {found}. {_LAYOUT}",
+            hint=f"Pictures are files ending in {', '.join(SUFFIXES)}.",
+        )
+    if len(names) == 1:
+        (only,) = names
+        inner = [path.name for path in _folders(root / only, Counter())] if (root / only).is_dir() else []
+        hint = f"Did you mean {root / only}? It has {len(inner)} sub-folders." if len(inner) > 1 else None
+        raise FolderError(f"{root} has one class only ({only}); a classifier needs two or more. {_LAYOUT}", hint=hint)
+    train = {file.labels[0] for file in files if file.part == "train"}
+    if files[0].part is not None and names - train:
+        raise FolderError(
+            f"{root} has classes without training pictures: {', '.join(sort_class_names(names - train))}. "
+            f"Expected the class names of train: {', '.join(sort_class_names(train))}."
+        )

@@ -1,0 +1,239 @@
+"""Paths and probabilities side by side, and the tables they are written to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.tables import csv_bytes, read_table, write_table
+
+FORMATS = ("csv", "jsonl", "parquet", "table")
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be read, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One batch of predictions.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        Of the n images, in input order.
+    class_names : tuple of str
+        The k classes, out of the bundle.
+    probabilities : ndarray of shape (n, k), float32
+        Row i belongs to path i, column j to class j.
+    skipped : tuple of Skipped
+        Files in between that could not be read.
+    """
+
+    paths: tuple[str, ...]
+    class_names: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    skipped: tuple[Skipped, ...] = ()
+
+    def rows(self, top_k: int) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+        """Yield each path with its `top_k` most probable classes, best first."""
+        # A stable sort of the negated row: equal probabilities keep the order of the classes.
+        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :top_k]
+        for path, best, row in zip(self.paths, order, self.probabilities, strict=True):
+            yield path, [(self.class_names[column], float(row[column])) for column in best]
+
+
+class Writer(Protocol):
+    """What takes predictions batch by batch and puts them into a table."""
+
+    def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
+        """Add the rows of one batch; `truth` are their true classes where they are known."""
+
+    def close(self) -> None:
+        """Finish the table."""
+
+
+def writer(
+    format: str, target: IO[bytes], class_names: Sequence[str], top_k: int | None = None, *, truth: bool = False
+) -> Writer:
+    """Return a writer of one of `FORMATS`.
+
+    Parameters
+    ----------
+    format : {"csv", "jsonl", "parquet", "table"}
+        ``table`` is lines for a person, with the best three classes unless `top_k` says otherwise.
+    target : binary file
+    class_names : sequence of str
+    top_k : int, optional
+        Write the best k classes instead of every class's probability.
+    truth : bool
+        Whether each batch comes with its true classes, written as the column ``class``.
+    """
+    top_k = min(top_k, len(class_names)) if top_k else None
+    return _WRITERS[format](target, tuple(class_names), top_k, truth)
+
+
+def header(class_names: Sequence[str], top_k: int | None, truth: bool) -> list[str]:
+    """Return the column names of a table.
+
+    Examples
+    --------
+    >>> header(["cat", "dog"], None, False)
+    ['path', 'label', 'confidence', 'p_cat', 'p_dog']
+    >>> header(["cat", "dog"], 2, False)
+    ['path', 'label', 'confidence', 'label_2', 'confidence_2']
+    """
+    columns = ["path", *(["class"] if truth else []), "label", "confidence"]
+    if top_k is None:
+        # The prefix keeps a class called "label" from being taken for a column of ours.
+        return [*columns, *(f"p_{name}" for name in class_names)]
+    return [*columns, *(f"{word}_{rank}" for rank in range(2, top_k + 1) for word in ("label", "confidence"))]
+
+
+def write_skipped(path: Path, skipped: Iterable[Skipped]) -> None:
+    """Write skipped.csv: the path and the reason of each."""
+    write_table(path, ("path", "reason"), ((item.path, item.reason) for item in skipped))
+
+
+def read_skipped(path: Path) -> tuple[Skipped, ...]:
+    """Read what `write_skipped` wrote."""
+    return tuple(Skipped(row["path"], row["reason"]) for row in read_table(path, ("path", "reason")))
+
+
+def printable(text: str) -> str:
+    """Return `text` as a terminal can show it.
+
+    File names may hold bytes that are no UTF-8, and control characters that would move a cursor.
+    """
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
+
+
+def _shown(probability: float) -> str:
+    # Nine digits bring a float32 back exactly; a shorter spelling is used where it does too.
+    return str(np.float32(probability))
+
+
+class _Csv:
+    def __init__(self, target: IO[bytes], class_names: tuple[str, ...], top_k: int | None, truth: bool) -> None:
+        self._target = target
+        self._top_k = top_k
+        target.write(csv_bytes([header(class_names, top_k, truth)]))
+
+    def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
+        rows = []
+        for index, (path, best) in enumerate(batch.rows(self._top_k or 1)):
+            row = [path, *([truth[index]] if truth else [])]
+            if self._top_k is None:
+                (label, confidence) = best[0]
+                row += [label, _shown(confidence), *map(_shown, batch.probabilities[index])]
+            else:
+                row += [text for label, confidence in best for text in (label, _shown(confidence))]
+            rows.append(row)
+        self._target.write(csv_bytes(rows))
+
+    def close(self) -> None:
+        self._target.flush()
+
+
+class _Jsonl:
+    def __init__(self, target: IO[bytes], class_names: tuple[str, ...], top_k: int | None, truth: bool) -> None:
+        self._target = target
+        self._top_k = top_k or len(class_names)
+        self._ranked = top_k is not None
+
+    def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
+        for index, (path, best) in enumerate(batch.rows(self._top_k)):
+            label, confidence = best[0]
+            of_each = dict(best if self._ranked else zip(batch.class_names, _floats(batch, index), strict=True))
+            row: dict[str, Any] = {"path": path}
+            if truth:
+                row["class"] = truth[index]
+            row |= {
+                "label": label,
+                "confidence": float(_shown(confidence)),
+                "probabilities": {name: float(_shown(value)) for name, value in of_each.items()},
+            }
+            self._target.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n")
+
+    def close(self) -> None:
+        self._target.flush()
+
+
+def _floats(batch: Predictions, index: int) -> list[float]:
+    return [float(value) for value in batch.probabilities[index]]
+
+
+class _Parquet:
+    def __init__(self, target: IO[bytes], class_names: tuple[str, ...], top_k: int | None, truth: bool) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._top_k = top_k
+        self._truth = truth
+        numeric = ("confidence", "p_")
+        self._schema = pa.schema(
+            [
+                (column, pa.float32() if column.startswith(numeric) else pa.string())
+                for column in header(class_names, top_k, truth)
+            ]
+        )
+        self._writer = pq.ParquetWriter(target, self._schema)
+
+    def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
+        import pyarrow as pa
+
+        ranked = [best for _, best in batch.rows(self._top_k or 1)]
+        columns: list[Any] = [[utf8(path) for path in batch.paths]]
+        if self._truth:
+            columns.append(list(truth or ()))
+        for rank in range(self._top_k or 1):
+            columns.append([best[rank][0] for best in ranked])
+            columns.append(np.array([best[rank][1] for best in ranked], np.float32))
+        if self._top_k is None:
+            columns.extend(batch.probabilities.T)
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Table:
+    def __init__(self, target: IO[bytes], class_names: tuple[str, ...], top_k: int | None, truth: bool) -> None:
+        self._target = target
+        self._top_k = top_k or 3
+        self._name_width = max(map(len, class_names))
+
+    def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
+        paths = {path: printable(path).replace("\n", "\\n") for path in batch.paths}
+        path_width = max(map(len, paths.values()), default=0)
+        for path, best in batch.rows(self._top_k):
+            ranked = "  ".join(f"{name:{self._name_width}} {value:6.1%}" for name, value in best)
+            self._target.write(f"{paths[path]:{path_width}}  {ranked}\n".encode())
+
+    def close(self) -> None:
+        self._target.flush()
+
+
+_WRITERS: dict[str, Callable[[IO[bytes], tuple[str, ...], int | None, bool], Writer]] = {
+    "csv": _Csv,
+    "jsonl": _Jsonl,
+    "parquet": _Parquet,
+    "table": _Table,
+}
+
+
+def utf8(path: str) -> str:
+    r"""Parquet holds UTF-8 only; a name that is none keeps its odd bytes as \\xNN."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

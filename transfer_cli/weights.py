@@ -1,0 +1,82 @@
+"""Where a backbone's ImageNet weights are, and whether they can be had, without importing Keras."""
+
+from __future__ import annotations
+
+import os
+import threading
+import urllib.request
+from pathlib import Path
+
+from transfer_cli.catalog.backbones import CLASS_INDEX, BackboneSpec, WeightsFile
+from transfer_cli.errors import WeightsError
+
+PREFLIGHT_SECONDS = 8.0
+_SILENCE = f"no answer within {PREFLIGHT_SECONDS:.0f} seconds"
+STALL_SECONDS = 10.0
+"""A download from which nothing arrives for so long is given up."""
+
+
+def cache_folder() -> Path:
+    """Return the folder in which Keras looks for weights before any download."""
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home else Path.home() / ".keras") / "models"
+
+
+def imagenet_files(spec: BackboneSpec, *, top: bool, size: int) -> list[WeightsFile]:
+    """Return the files that ``weights="imagenet"`` needs; with the top, the class names too."""
+    files = [spec.weights_file(top=top, size=size)]
+    return [*files, CLASS_INDEX] if top else files
+
+
+def is_here(file: WeightsFile) -> bool:
+    """Return whether a file is in Keras's cache."""
+    return (cache_folder() / file.name).is_file()
+
+
+def must_be_had(files: list[WeightsFile], *, offline: bool) -> list[WeightsFile]:
+    """Return the files that are still to be downloaded, having asked for each whether it can be.
+
+    Keras's own download has no timeout, so a network that drops packets would hold the command for ever; here
+    each file's server has `PREFLIGHT_SECONDS` for a first answer.
+
+    Raises
+    ------
+    WeightsError
+        When a file is not here and `offline` is true, or no server answers for it.
+    """
+    missing = [file for file in files if not is_here(file)]
+    for file in missing:
+        reason = "--offline was given" if offline else _unreachable(file.url)
+        if reason:
+            raise cannot_be_had(file, reason)
+    return missing
+
+
+def cannot_be_had(file: WeightsFile, reason: str) -> WeightsError:
+    """Return the error that says which file is wanted, where, and how to bring it."""
+    return WeightsError(
+        f"The weights {file.name} are not on this machine and could not be downloaded: {reason}. "
+        f"Expected the file at {cache_folder() / file.name}.",
+        hint=f"On a machine with a network get {file.url}, copy it to {cache_folder()} "
+        "(or to the folder models of another KERAS_HOME), then give the same command again.",
+    )
+
+
+def _unreachable(url: str) -> str | None:
+    """Return why `url` does not answer, or None if it does."""
+    answer: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            with urllib.request.urlopen(request, timeout=PREFLIGHT_SECONDS):
+                answer.append(None)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            answer.append(_SILENCE if isinstance(reason, TimeoutError) else f"{reason}")
+
+    # A name server that drops packets holds getaddrinfo, which no socket timeout ends; a thread can be left behind.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PREFLIGHT_SECONDS + 1)
+    return answer[0] if answer else _SILENCE

@@ -1,0 +1,91 @@
+"""Files that are there whole or not at all: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from transfer_cli.errors import OutputError
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a place to write to, which becomes `path` when the block ends without an error.
+
+    Parameters
+    ----------
+    path : Path
+        The file or directory to make. Its parent directories are made. An existing file is replaced in
+        one step; an existing directory is moved away first and removed afterwards.
+
+    Raises
+    ------
+    OutputError
+        When the file system refuses: permission, space, a file where a directory should be.
+    """
+    # The suffix stays last, since libraries choose a format by it.
+    draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+        if draft.is_dir():
+            _replace_directory(draft, path)
+        else:
+            _flush(draft)
+            draft.replace(path)
+    except OSError as error:
+        raise refused(error, path) from error
+    finally:
+        remove(draft)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 with line feeds; names that are not UTF-8 keep their bytes."""
+    with written_whole(path) as draft:
+        draft.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def refused(error: OSError, path: Path) -> OutputError:
+    """Return what to tell a person when the file system refused to write `path`."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return OutputError(
+        f"{path} could not be written: {reason}. Nothing half-written was left.",
+        hint="Make room or choose another place with -o, then give the same command again.",
+    )
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _replace_directory(draft: Path, path: Path) -> None:
+    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
+    if path.exists():
+        path.replace(old)
+    draft.replace(path)
+    remove(old)
+
+
+def _flush(path: Path) -> None:
+    # A rename may reach the disk before the data does; after a power cut the name must not point at nothing.
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
