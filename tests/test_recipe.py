@@ -40,6 +40,9 @@ def test_overrides() -> None:
 @pytest.mark.parametrize(
     ("source", "overrides", "message"),
     [
+        (None, ["split.test=0.9", "split.val=0.5"], "split: test and val are 0.9 and 0.5, which leaves nothing"),
+        (None, ["backbone=3"], "backbone: Input should be a valid dictionary"),
+        (None, ["images.size=abc"], "images.size: Input should be a valid integer. Received: 'abc'."),
         ("quik", [], "There is no recipe and no file called 'quik'. Did you mean quick?"),
         (None, ["seed"], "Expected --set SECTION.WORD=VALUE. Received: 'seed'."),
         (None, ["seed=1", "seed.x=1"], "seed.x: seed is a value"),

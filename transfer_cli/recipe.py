@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from transfer_cli.catalog import backbones, classifiers
@@ -37,6 +37,12 @@ class Parts(_Choices):
     test: float = Field(default=0.2, ge=0, lt=1)
     val: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _train_is_left(self) -> Parts:
+        if self.test + self.val >= 1:
+            raise ValueError(f"test and val are {self.test:g} and {self.val:g}, which leaves nothing to train on")
+        return self
 
 
 class Backbone(_Choices):

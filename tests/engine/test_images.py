@@ -216,7 +216,10 @@ def _png_header(width: int, height: int) -> bytes:
     import zlib
 
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + bytes(64)
+    chunks = [head, b"IDAT" + bytes(64)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks
+    )
 
 
 def test_each_broken_file_is_skipped_with_its_reason(tmp_path: Path) -> None:

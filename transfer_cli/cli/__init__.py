@@ -6,7 +6,7 @@ import importlib
 import os
 import signal
 import sys
-from types import FrameType
+import threading
 from typing import Any
 
 import click
@@ -22,7 +22,7 @@ _COMMANDS = {
 }
 _GROUP_FLAGS = ("--quiet", "--json", "--offline")
 _INTERRUPTED = 130
-_TERMINATED = 143
+_STOPPED = f"{__name__}.stopped"
 _BROKEN_PIPE = 141
 
 
@@ -43,24 +43,34 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; end with the exit code of what went wrong."""
-        console: Console = ctx.ensure_object(Console)
         try:
             return super().invoke(ctx)
-        except TransferError as error:
-            console.error(str(error), error.hint)
-            ctx.exit(error.exit_code)
-        except click.NoSuchOption as error:
-            if error.option_name in _GROUP_FLAGS:
-                flag = error.option_name
-                raise click.UsageError(f"{flag} goes before the command: transfer-cli {flag} ...", error.ctx) from None
-            raise
-        except BrokenPipeError:
-            # Whoever read our rows has enough; what is still in the buffer must not raise again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(_BROKEN_PIPE)
-        except (KeyboardInterrupt, click.Abort):
-            console.error("Stopped. Nothing half-written was left; the same command starts again.", None)
-            ctx.exit(_INTERRUPTED)
+        except BaseException as error:
+            code = _exit_code(error, ctx)
+            if code is None:
+                raise
+            ctx.exit(code)
+
+
+def _exit_code(error: BaseException, ctx: click.Context) -> int | None:
+    """Say what went wrong and return the exit code, or None for what click or Python should deal with."""
+    console: Console = ctx.ensure_object(Console)
+    stopped = ctx.meta.get(_STOPPED)
+    # Libraries catch everything here and there: a signal may arrive as any other error.
+    if stopped or isinstance(error, KeyboardInterrupt | click.Abort):
+        console.error("Stopped. Nothing half-written was left; the same command starts again.", None)
+        return stopped or _INTERRUPTED
+    if isinstance(error, TransferError):
+        console.error(str(error), error.hint)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our rows has enough; what is still in the buffer must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    if isinstance(error, click.NoSuchOption) and error.option_name in _GROUP_FLAGS:
+        flag = error.option_name
+        raise click.UsageError(f"{flag} goes before the command: transfer-cli {flag} ...", error.ctx) from None
+    return None
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,9 +92,12 @@ def main(ctx: click.Context, quiet: bool, json_: bool, offline: bool) -> None:
     """
     console = ctx.ensure_object(Console)
     console.quiet, console.json, console.offline = quiet, json_, offline
-    signal.signal(signal.SIGTERM, _end)
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, frame: _stop(ctx, number))
 
 
-def _end(number: int, frame: FrameType | None) -> None:
+def _stop(ctx: click.Context, number: int) -> None:
     # As an exception, so that every draft is removed on the way out.
-    raise SystemExit(_TERMINATED)
+    ctx.meta[_STOPPED] = 128 + number
+    raise KeyboardInterrupt

@@ -114,6 +114,8 @@ def extract(
     run.log("begin", folder=str(folder.root.resolve()), pictures=len(folder.files), backbone=spec.name)
     for line in filter(None, [describe_left_out(folder.left_out)]):
         progress.note(line)
+    if recipe.backbone.weights == "none":
+        progress.warn("the network has random weights: it knows nothing of pictures, and the score will show it")
     network, device = _network(recipe, offline, progress)
     run.write_environment(recipe.seed, device)
     import_ahead("transfer_cli.engine.classify", "skops.io", "scipy.stats")
