@@ -81,6 +81,13 @@ def test_the_layout_is_followed_and_val_is_taken_from_train() -> None:
     assert {row.part for row in split.rows[:40]} == {"train", "val"}
 
 
+def test_a_train_folder_alone_is_parted_by_digest() -> None:
+    files = [ImageFile(f"train/a/{n}.jpg", ("a",), "train") for n in range(40)]
+    split = Split.make(files, [digest(str(n)) for n in range(40)], test=0.2, val=0.0)
+    assert split.made_by == "digest"
+    assert split.counts().keys() == {"train", "test"}
+
+
 def test_an_existing_split_wins_by_digest_then_by_path(tmp_path: Path) -> None:
     first = make([("a", str(number)) for number in range(20)])
     first.write(tmp_path / "split.csv")

@@ -110,7 +110,7 @@ class RunDirectory:
             if overwrite:
                 self._clear()
             else:
-                self._must_match(recipe, folder)
+                self.must_match(recipe, folder)
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise RunError(f"{self.path} is not empty and holds no run.", hint="Choose another place with -o RUN.")
         self._sweep()
@@ -126,6 +126,16 @@ class RunDirectory:
         """Return the versions in environment.json."""
         versions: dict[str, str | None] = json.loads(self.environment.read_text("utf-8"))["versions"]
         return versions
+
+    def read_metrics(self) -> dict[str, Any]:
+        """Return what metrics.json says; raise RunError when it cannot be read."""
+        try:
+            metrics: dict[str, Any] = json.loads(self.metrics.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{self.metrics} cannot be read: {error}.", hint="Add --overwrite to make it anew."
+            ) from None
+        return metrics
 
     def log(self, event: str, **facts: Any) -> None:
         """Append one event; a line is written in one piece."""
@@ -148,7 +158,8 @@ class RunDirectory:
         for path in self.path.glob("predictions_*.csv"):
             remove(path)
 
-    def _must_match(self, recipe: Recipe, folder: Path) -> None:
+    def must_match(self, recipe: Recipe, folder: Path) -> None:
+        """Raise RunError, saying every difference, unless the run is of this recipe and this folder."""
         before = _recipe_of(self.recipe)
         after = tomllib.loads(recipe.to_toml())
         other = [

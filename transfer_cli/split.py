@@ -71,17 +71,18 @@ class Split:
         digests : sequence of str
             The SHA-256 of each file, in hexadecimal.
         test, val : float
-            Expected shares of the parts, 0 to leave a part out. Where the folder's layout has a train part, `test` is
-            the layout's alone, and `val` is taken from train unless the layout has a val part too.
+            Expected shares of the parts, 0 to leave a part out. Where the folder's layout has a val or a test part,
+            test is the layout's alone, and val is taken from train unless the layout has it, too.
         seed : int
             Another seed gives another split by digest.
         existing : Split, optional
             Followed for each image it knows: by path and digest, else by digest, else by path.
         """
-        laid_out = any(file.part for file in files)
+        by_folder = {file.part for file in files}
+        laid_out = bool(by_folder & {"val", "test"})
         if laid_out:
             test = 0.0
-            val = 0.0 if any(file.part == "val" for file in files) else val
+            val = 0.0 if "val" in by_folder else val
         known = _Known(existing.rows if existing else ())
         parts: list[str] = []
         free: list[bool] = []

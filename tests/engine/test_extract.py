@@ -198,9 +198,14 @@ def test_a_class_without_a_readable_picture(colours: Path, tmp_path: Path) -> No
     messy = Path(shutil.copytree(colours, tmp_path / "colours"))
     (messy / "violet").mkdir()
     (messy / "violet" / "x.png").write_bytes(b"?")
-    with pytest.raises(FolderError, match=r"violet: no picture in the train part(.|\n)*violet/x\.png: not a picture"):
-        run_on(messy, tmp_path / "run")
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+    result = run_on(messy, tmp_path / "run")
+    assert load(str(result.run.path)).class_names == ("blue", "green", "red")
+    for name in ("blue", "green"):
+        for picture in (messy / name).iterdir():
+            picture.write_bytes(b"?")
+    with pytest.raises(FolderError, match=r"Received: pictures of 1; 12 pictures(.|\n)*blue/blue 00\.png: not a pict"):
+        run_on(messy, tmp_path / "other")
+    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == [
         "command.txt",
         "environment.json",
         "events.jsonl",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +103,7 @@ def extract(
     """
     recipe = recipe.resolved()
     if run.is_complete and not overwrite:
-        run.begin(recipe, folder.root, command=command)
+        run.must_match(recipe, folder.root)
         return _complete(run, folder, recipe, progress)
     spec = backbones.find(recipe.backbone.name)
     if recipe.backbone.weights == "imagenet":
@@ -118,7 +117,8 @@ def extract(
         progress.warn("the network has random weights: it knows nothing of pictures, and the score will show it")
     network, device = _network(recipe, offline, progress)
     run.write_environment(recipe.seed, device)
-    import_ahead("transfer_cli.engine.classify", "skops.io", "scipy.stats")
+    if recipe.classifier.name != classifiers.NONE:
+        import_ahead("transfer_cli.engine.classify", "skops.io", "scipy.stats")
     split, skipped = _features(folder, recipe, run, network, _existing(split, run, folder), strict, progress)
     for line in split.warnings():
         progress.warn(line)
@@ -147,7 +147,7 @@ def _complete(run: RunDirectory, folder: ImageFolder, recipe: Recipe, progress: 
             f"the folder has changed since this run: {len(new)} new pictures, {len(gone)} gone. "
             "To learn from it as it is now, add --overwrite; the test pictures stay the same"
         )
-    metrics = json.loads(run.metrics.read_text("utf-8"))
+    metrics = run.read_metrics()
     return ExtractResult(run, metrics, skipped, "val" not in split.counts(), was_complete=True)
 
 
@@ -212,23 +212,29 @@ def _features(
             seed=recipe.split.seed,
             existing=existing,
         )
-        _must_be_learnable(folder, split, found.skipped)
+        _must_be_learnable(folder, split, found.skipped, progress)
         features.add_parts(draft, target, split, width)
     split.write(run.split)
     write_skipped(run.skipped, found.skipped)
     return split, found.skipped
 
 
-def _must_be_learnable(folder: ImageFolder, split: Split, skipped: Sequence[Skipped]) -> None:
+def _must_be_learnable(folder: ImageFolder, split: Split, skipped: Sequence[Skipped], progress: Progress) -> None:
+    readable = {row.label for row in split.rows}
     learnt = {row.label for row in split.rows if row.part == "train"}
-    missing = [name for name in folder.class_names if name not in learnt]
-    if not missing:
-        return
-    unread = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:5])
-    raise FolderError(
-        f"{', '.join(missing)}: no picture in the train part that can be read. Expected one or more of each class; "
-        f"{len(split.rows)} pictures of {folder.root} could be read, {len(skipped)} could not.{unread}"
-    )
+    if missing := [name for name in folder.class_names if name in readable - learnt]:
+        raise FolderError(
+            f"{', '.join(missing)}: no picture of the train part could be read. Expected one or more of each class."
+        )
+    if len(learnt) < 2:
+        unread = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:5])
+        raise FolderError(
+            f"A classifier needs two classes or more. Received: pictures of {len(learnt)}; {len(split.rows)} pictures "
+            f"of {folder.root} could be read, {len(skipped)} could not.{unread}"
+        )
+    for name in folder.class_names:
+        if name not in readable:
+            progress.warn(f"class {name} is left out: none of its pictures could be read")
 
 
 def _classify(recipe: Recipe, run: RunDirectory, network: Any, split: Split, progress: Progress) -> Metrics:

@@ -32,7 +32,7 @@ def import_ahead(*modules: str) -> None:
             with suppress(ImportError):
                 importlib.import_module(module)
 
-    threading.Thread(target=load, name="import-ahead", daemon=True).start()
+    threading.Thread(target=load, name="import-ahead").start()
 
 
 @contextmanager
