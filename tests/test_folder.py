@@ -47,6 +47,10 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
     touch(tmp_path, "train/1.jpg", "car/1.jpg", "test/1.jpg")
     folder = ImageFolder.scan(tmp_path)
     assert folder.class_names == ("car", "test", "train")
+    assert folder.warnings() == [
+        "test, train is taken for a class: expected train and test, each with one sub-folder a class"
+    ]
+    assert folder.in_words() == "3 pictures of 3 classes: car 1, test 1, train 1"
 
 
 def test_a_folder_beside_train_and_test_is_left_out(tmp_path: Path) -> None:
@@ -64,7 +68,7 @@ def test_foreign_and_hidden_files_are_left_out_and_counted(tmp_path: Path) -> No
     assert [file.path for file in folder.files] == ["a/1.jpg", "b/1.jpg"]
     assert folder.class_names == ("a", "b")
     assert describe_left_out(folder.left_out) == (
-        "left out: 2 files that are not pictures, 1 folder without pictures (empty), 3 hidden, "
+        "left out: 1 .db files, 1 .txt files, 1 folder without pictures (empty), 3 hidden, "
         "1 pictures outside a class folder"
     )
 

@@ -138,8 +138,8 @@ def test_warnings() -> None:
     split = Split.make(files, [digest("1"), digest("2"), digest("1"), digest("2")], test=0.2, val=0)
     assert split.warnings() == [
         "class a has a single picture: it goes to train, and nothing can test it",
-        "1 pictures are in more than one part, byte for byte: the score is too good",
-        "1 pictures are in more than one class, byte for byte",
+        "1 pictures are in more than one part, byte for byte, which flatters the score: train/b/1.jpg = test/b/3.jpg",
+        "1 pictures are in more than one class, byte for byte: train/a/1.jpg = train/b/2.jpg",
     ]
     untested = make([("a", "1"), ("a", "2")], test=0.0, val=0.0)
     assert untested.warnings() == ["there is no test part: no score of this run is a test score"]

@@ -133,7 +133,7 @@ def _locate(path: Path) -> Path:
     if (path / "recipe.toml").is_file():
         raise ModelError(
             f"{path} is a run without a model: it was not finished, or its classifier is none.",
-            hint=f"The command that made it stands in {path / 'command.txt'}; given again, it goes on.",
+            hint=f"An unfinished run goes on with the command in {path / 'command.txt'}.",
         )
     raise ModelError(f"{path} is neither a run nor a bundle. Expected {MANIFEST} in it or in its folder model.")
 

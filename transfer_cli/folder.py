@@ -7,13 +7,22 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from transfer_cli.errors import FolderError, nearest
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 PARTS = ("train", "val", "test")
-PART_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+PART_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 # Folders that file managers, archives and network drives leave behind.
 _LITTER = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 _LAYOUT = (
@@ -91,6 +100,22 @@ class ImageFolder:
         _must_have_classes(root, files, names, left_out)
         return cls(root, tuple(files), sort_class_names(names), dict(left_out))
 
+    def in_words(self) -> str:
+        """Return one line about what was found."""
+        counts = Counter(self.single_labels)
+        classes = ", ".join(f"{name} {counts[name]}" for name in self.class_names[:20])
+        more = ", ..." if len(self.class_names) > 20 else ""
+        return f"{len(self.files)} pictures of {len(self.class_names)} classes: {classes}{more}"
+
+    def warnings(self) -> list[str]:
+        """Return what looks as if the folder were laid out otherwise than its owner thinks."""
+        parts = [name for name in self.class_names if name.lower() in PART_FOLDERS]
+        if parts and self.files[0].part is None:
+            return [
+                f"{', '.join(parts)} is taken for a class: expected train and test, each with one sub-folder a class"
+            ]
+        return []
+
     @property
     def single_labels(self) -> tuple[str, ...]:
         """The class of each file of a single-label folder."""
@@ -124,6 +149,16 @@ def walk_paths(paths: Iterable[str]) -> Iterator[str]:
                 yield str(image)
         else:
             yield path
+
+
+def at_least_one(paths: Iterable[str]) -> Iterator[str]:
+    """Return `paths`, having looked at the first; raise FolderError when there is none."""
+    rest = iter(paths)
+    for first in rest:
+        return chain([first], rest)
+    raise FolderError(
+        "There is no picture to be read. Expected pictures, folders of pictures, or - for paths on stdin."
+    )
 
 
 def describe_left_out(left_out: Mapping[str, int]) -> str | None:
@@ -197,13 +232,17 @@ def _folders(directory: Path, left_out: Counter[str]) -> list[Path]:
         elif entry.name.lower().endswith(SUFFIXES):
             left_out["pictures outside a class folder"] += 1
         else:
-            left_out["files that are not pictures"] += 1
+            left_out[_kind(entry.name)] += 1
     return folders
 
 
 def _class_name(directory: Path) -> str:
     # File systems differ in how they write an accent; a class must be one class on all of them.
     return unicodedata.normalize("NFC", directory.name)
+
+
+def _kind(name: str) -> str:
+    return f"{Path(name).suffix.lower() or 'nameless'} files"
 
 
 def _is_hidden(name: str) -> bool:
@@ -234,7 +273,7 @@ def _walk(directory: Path, left_out: Counter[str]) -> Iterator[Path]:
             elif entry.name.lower().endswith(SUFFIXES):
                 found.append(Path(entry.path))
             else:
-                left_out["files that are not pictures"] += 1
+                left_out[_kind(entry.name)] += 1
     yield from sorted(found, key=Path.as_posix)
 
 

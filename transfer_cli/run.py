@@ -86,10 +86,10 @@ class RunDirectory:
         """Return where the predictions of one part are, CSV."""
         return self.path / f"predictions_{part}.csv"
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the run came to its end."""
-        return self.metrics.is_file()
+    def is_complete(self, *, with_model: bool) -> bool:
+        """Return whether the run came to its end and still has what it made."""
+        made = [self.metrics, self.split, self.skipped, self.features]
+        return all(path.is_file() for path in made) and (self.model.is_dir() or not with_model)
 
     def begin(self, recipe: Recipe, folder: Path, *, command: Sequence[str] = (), overwrite: bool = False) -> None:
         """Claim the directory for a recipe and a folder.
@@ -104,10 +104,16 @@ class RunDirectory:
         OutputError
             When it cannot be written.
         """
+        if self.path.resolve().is_relative_to(folder.resolve()):
+            raise RunError(
+                f"The run {self.path} would lie inside the folder of pictures {folder}, and be taken for a class.",
+                hint="Choose a place outside with -o RUN.",
+            )
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file. Expected the directory of a run.")
         if self.recipe.is_file():
-            if overwrite:
+            # A run that never came to its features holds nothing: another recipe may have its place.
+            if overwrite or not self.features.is_file():
                 self._clear()
             else:
                 self.must_match(recipe, folder)

@@ -142,23 +142,29 @@ class Split:
         counted = Counter(row.part for row in self.rows)
         return {part: counted[part] for part in PARTS if counted[part]}
 
+    def in_words(self) -> str:
+        """Return one line about the parts."""
+        made_by = {"digest": "by content", "folders": "as laid out", "split.csv": "as in split.csv"}[self.made_by]
+        return f"{', '.join(f'{part} {count}' for part, count in self.counts().items())} ({made_by})"
+
     def warnings(self) -> list[str]:
         """Return what a person should know about this split before trusting a score."""
         found = []
         classes = Counter(row.label for row in self.rows)
         for label in sorted(label for label, count in classes.items() if count == 1):
             found.append(f"class {label} has a single picture: it goes to train, and nothing can test it")
-        parts_of: dict[str, set[str]] = defaultdict(set)
-        labels_of: dict[str, set[str]] = defaultdict(set)
+        same: dict[str, list[SplitRow]] = defaultdict(list)
         for row in self.rows:
-            parts_of[row.sha256].add(row.part)
-            labels_of[row.sha256].add(row.label)
-        leaks = sum(len(parts) > 1 for parts in parts_of.values())
+            same[row.sha256].append(row)
+        leaks = [rows for rows in same.values() if len({row.part for row in rows}) > 1]
         if leaks:
-            found.append(f"{leaks} pictures are in more than one part, byte for byte: the score is too good")
-        doubled = sum(len(labels) > 1 for labels in labels_of.values())
+            found.append(
+                f"{len(leaks)} pictures are in more than one part, byte for byte, which flatters the score: "
+                + _examples(leaks)
+            )
+        doubled = [rows for rows in same.values() if len({row.label for row in rows}) > 1]
         if doubled:
-            found.append(f"{doubled} pictures are in more than one class, byte for byte")
+            found.append(f"{len(doubled)} pictures are in more than one class, byte for byte: {_examples(doubled)}")
         if not any(row.part == "test" for row in self.rows):
             found.append("there is no test part: no score of this run is a test score")
         missing = {
@@ -169,6 +175,11 @@ class Split:
             if several:
                 found.append(f"the {part} part has no picture of {', '.join(several)}")
         return found
+
+
+def _examples(groups: Sequence[Sequence[SplitRow]]) -> str:
+    shown = "; ".join(" = ".join(row.path for row in rows) for rows in groups[:3])
+    return shown + ("; ..." if len(groups) > 3 else "")
 
 
 def part_of(digest: str, *, test: float, val: float, seed: int = 0) -> str:

@@ -7,8 +7,8 @@ import threading
 import urllib.request
 from pathlib import Path
 
-from transfer_cli.catalog.backbones import CLASS_INDEX, BackboneSpec, WeightsFile
-from transfer_cli.errors import WeightsError
+from transfer_cli.catalog.backbones import CLASS_INDEX, BackboneSpec, WeightsFile, find, names
+from transfer_cli.errors import WeightsError, nearest
 
 PREFLIGHT_SECONDS = 8.0
 _SILENCE = f"no answer within {PREFLIGHT_SECONDS:.0f} seconds"
@@ -58,8 +58,23 @@ def cannot_be_had(file: WeightsFile, reason: str) -> WeightsError:
         f"The weights {file.name} are not on this machine and could not be downloaded: {reason}. "
         f"Expected the file at {cache_folder() / file.name}.",
         hint=f"On a machine with a network get {file.url}, copy it to {cache_folder()} "
-        "(or to the folder models of another KERAS_HOME), then give the same command again.",
+        f"(or to the folder models of another KERAS_HOME), then give the same command again.{_here()}",
     )
+
+
+def must_be_known(weights: str) -> None:
+    """Raise WeightsError unless `weights` is imagenet, none or a file that is there."""
+    if weights in ("imagenet", "none") or Path(weights).is_file():
+        return
+    near = nearest(weights, ("imagenet", "none"))
+    guess = f" Did you mean {near}?" if near else ""
+    raise WeightsError(f"There is no file of weights {weights}.{guess} Expected imagenet, none or the path of a file.")
+
+
+def _here() -> str:
+    specs = map(find, names())
+    here = [spec.name for spec in specs if is_here(spec.weights_file(top=False, size=spec.size))]
+    return f" Weights that are here: {', '.join(here)} (--backbone NAME)." if here else ""
 
 
 def _unreachable(url: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.errors import OutputError
+from transfer_cli.folder import SUFFIXES
 
 
 @contextmanager
@@ -59,10 +61,27 @@ def write_json(path: Path, value: Any) -> None:
 def refused(error: OSError, path: Path) -> OutputError:
     """Return what to tell a person when the file system refused to write `path`."""
     reason = os.strerror(error.errno) if error.errno else str(error)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return OutputError(
         f"{path} could not be written: {reason}. Nothing half-written was left.",
-        hint="Make room or choose another place with -o, then give the same command again.",
+        hint="Make room, then give the same command again." if full else "Choose another place to write to.",
     )
+
+
+def must_be_writable(path: Path) -> None:
+    """Raise OutputError now if `path` cannot be written later, so that no work is done for nothing."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder. Expected the name of a file.")
+    if path.suffix.lower() in SUFFIXES and path.exists():
+        raise OutputError(f"{path} is a picture, and would be lost. Expected the name of another file.")
+    probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+    except OSError as error:
+        raise refused(error, path) from error
+    finally:
+        remove(probe)
 
 
 def remove(path: Path) -> None:

@@ -91,12 +91,13 @@ def test_widths_and_names() -> None:
     ("name", "message"),
     [
         ("resnet-50", "There is no backbone called 'resnet-50'. Did you mean resnet50?"),
+        ("MobileNet@0.25", "Did you mean mobilenet@0.25?"),
         ("MobileNetV2", "Did you mean mobilenet_v2?"),
         (
             "mobilenet@0.3",
-            "no backbone mobilenet@0.3. Expected mobilenet@0.25, mobilenet@0.5, mobilenet@0.75.",
+            "no backbone mobilenet@0.3. Expected mobilenet, mobilenet@0.25, mobilenet@0.5, mobilenet@0.75.",
         ),
-        ("resnet50@0.5", "There is no backbone resnet50@0.5. Expected resnet50 only."),
+        ("resnet50@0.5", "There is no backbone resnet50@0.5. Expected resnet50."),
         ("mobilenet@wide", "There is no backbone mobilenet@wide."),
     ],
 )

@@ -114,11 +114,29 @@ def test_three_hundred_shuffled_paths_twenty_of_them_broken(
 def test_nothing_readable(trained: Path, tmp_path: Path) -> None:
     done = invoke(trained, tmp_path, "-o", tmp_path / "out.csv")
     assert done.exit_code == 3
-    assert "Nothing was predicted: there is no picture." in done.stderr
-    assert not (tmp_path / "out.csv").exists()
+    assert "There is no picture to be read." in done.stderr
+    assert list(tmp_path.iterdir()) == []
     done = invoke(trained, tmp_path / "typo.jpg")
     assert done.exit_code == 3
     assert "typo.jpg: No such file or directory" in done.stderr
+
+
+def test_places_that_cannot_be_written_are_found_before_any_work(trained: Path, colours: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "own.png"
+    shutil.copy(colours / "red/red 03.png", picture)
+    before = picture.read_bytes()
+    for words, code, message in (
+        (["-o", tmp_path, "--format", "csv"], 3, "is a folder. Expected the name of a file."),
+        (["-o", "/proc/nowhere/out.csv"], 3, "could not be written"),
+        (["-o", tmp_path / "out.xlsx"], 2, "does not say its format. Expected .csv, .jsonl or .parquet, or --format."),
+        (["-o", picture], 2, "does not say its format"),
+        (["-o", picture, "--format", "csv"], 3, "is a picture"),
+    ):
+        done = invoke("no/such/model", picture, *words)
+        assert done.exit_code == code
+        assert message in done.stderr
+    assert picture.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["own.png"]
 
 
 def test_strict(trained: Path, colours: Path, tmp_path: Path) -> None:
@@ -167,9 +185,9 @@ def test_rows_stream(trained: Path, colours: Path) -> None:
 
 
 def test_a_model_that_is_not_there(trained: Path, tmp_path: Path) -> None:
-    done = invoke(tmp_path / "nothing", tmp_path)
+    done = invoke(tmp_path / "nothing", tmp_path / "x.jpg")
     assert done.exit_code == 4
     assert "There is no run and no bundle at" in done.stderr
-    done = invoke("imagenet:resnet5", tmp_path)
+    done = invoke("imagenet:resnet5", tmp_path / "x.jpg")
     assert done.exit_code == 2
     assert "Did you mean resnet50?" in done.stderr

@@ -125,7 +125,7 @@ def find(name: str) -> BackboneSpec:
     """
     base, at, width = name.partition("@")
     if base not in BACKBONES:
-        raise UnknownNameError.of("backbone", name, BACKBONES, _LIST)
+        raise UnknownNameError.of("backbone", name, names(), _LIST)
     spec = BACKBONES[base]
     if not at:
         return spec
@@ -136,7 +136,7 @@ def find(name: str) -> BackboneSpec:
     if alpha == 1.0 and spec.alphas:
         return spec
     if alpha not in spec.alphas:
-        known = ", ".join(f"{base}@{known:g}" for known in spec.alphas) or f"{base} only"
+        known = ", ".join([base, *(f"{base}@{known:g}" for known in spec.alphas)])
         raise UnknownNameError(f"There is no backbone {name}. Expected {known}.", hint=_LIST)
     row = spec.alphas[alpha]
     return replace(

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from transfer_cli.cli._console import Console
-from transfer_cli.errors import TransferError
+from transfer_cli.errors import TransferError, nearest
 
 _COMMANDS = {
     "extract": "extract",
@@ -40,6 +40,16 @@ class Group(click.Group):
         module = importlib.import_module(f"transfer_cli.cli.{_COMMANDS[name]}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by its name; name the nearest where there is none."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            near = nearest(name, _COMMANDS)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {near}?" if near else ""))
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; end with the exit code of what went wrong."""

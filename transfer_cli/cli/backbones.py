@@ -18,23 +18,24 @@ def list_(ctx: click.Context) -> None:
     """List the backbones and what they cost.
 
     Parameters, multiply-adds and top-1 are those of the whole network with its 1000-class top; width is the length of
-    the feature after pooling.
+    the feature after pooling; scheme is how 0 to 255 becomes the network's range, which is done inside the model.
+    A name with @ is a narrower or wider network.
 
     \b
     Example:
         transfer-cli backbones list
     """
-    from transfer_cli.catalog.backbones import BACKBONES
-    from transfer_cli.weights import imagenet_files, is_here
+    from transfer_cli.catalog.backbones import find, names
+    from transfer_cli.weights import is_here
 
     header = ("name", "size", "parameters", "MB", "multiply-adds", "top-1", "scheme", "width", "licence", "weights")
     rows, facts = [], []
-    for spec in (BACKBONES[name] for name in sorted(BACKBONES)):
-        here = is_here(imagenet_files(spec, top=False, size=spec.size)[0])
+    for spec in map(find, names()):
+        here = is_here(spec.weights_file(top=False, size=spec.size))
         top1 = f"{spec.top1:.1f}" if spec.top1 else "-"
         rows.append(
             (
-                spec.name + ("@alpha" if spec.alphas else ""),
+                spec.name,
                 str(spec.size),
                 f"{spec.parameters:,}",
                 f"{spec.megabytes:.0f}",
@@ -49,7 +50,6 @@ def list_(ctx: click.Context) -> None:
         facts.append(
             {
                 "name": spec.name,
-                "alphas": sorted(spec.alphas),
                 "size": spec.size,
                 "parameters": spec.parameters,
                 "multiply_adds": spec.multiply_adds,
@@ -62,7 +62,6 @@ def list_(ctx: click.Context) -> None:
         )
     console = ctx.ensure_object(Console)
     console.table(header, rows, facts)
-    console.note("alpha: " + "; ".join(_alphas(spec.name) for spec in BACKBONES.values() if spec.alphas))
     console.note("next: transfer-cli backbones show NAME")
 
 
@@ -106,9 +105,3 @@ def show(ctx: click.Context, name: str) -> None:
     console.table(("layer", "kind", "output", "activations", "parameters", "multiply-adds"), rows, facts)
     for line in memory.in_words():
         console.note(line)
-
-
-def _alphas(name: str) -> str:
-    from transfer_cli.catalog.backbones import BACKBONES
-
-    return ", ".join(f"{name}@{alpha:g}" for alpha in sorted(BACKBONES[name].alphas))

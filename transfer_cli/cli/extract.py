@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from transfer_cli.catalog import classifiers
+from transfer_cli.catalog import backbones, classifiers
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import backbone_options, training_options
 from transfer_cli.cli._results import end_of_training
@@ -38,6 +38,8 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, **options: 
     from transfer_cli.split import Split
 
     console = ctx.ensure_object(Console)
+    if options["backbone"]:
+        backbones.find(options["backbone"])
     words = {
         "backbone.name": options["backbone"],
         "backbone.weights": options["weights"],

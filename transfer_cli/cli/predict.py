@@ -44,17 +44,23 @@ def command(
         transfer-cli predict imagenet:mobilenet_v2 holiday.jpg --format table
         find photos -name '*.jpg' | transfer-cli predict runs/first -
     """
-    from transfer_cli.folder import walk_paths
+    from transfer_cli.folder import at_least_one, walk_paths
+    from transfer_cli.writing import must_be_writable
 
     console = ctx.ensure_object(Console)
     format_ = format_ or _format_of(output, console)
+    if output:
+        must_be_writable(output)
+    elif format_ == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("Parquet is no text for a terminal: give -o FILE.", ctx)
+    files = at_least_one(walk_paths(_typed(paths)))
 
     from transfer_cli.engine.model import load
     from transfer_cli.engine.predict import predict, write_predictions
 
     with console.track("loading the model", None):
         loaded = load(model, offline=console.offline, progress=console)
-    batches = predict(loaded, walk_paths(_typed(paths)), batch_size=batch_size, strict=strict)
+    batches = predict(loaded, files, batch_size=batch_size, strict=strict)
     rows, skipped = write_predictions(
         batches, output or console.rows, format_, loaded.class_names, top_k=top_k, progress=console
     )
@@ -62,10 +68,12 @@ def command(
 
 
 def _format_of(output: Path | None, console: Console) -> str:
-    suffix = output.suffix.lower().lstrip(".") if output else ""
-    if suffix in FORMATS:
-        return suffix
-    return "jsonl" if console.json and output is None else "csv"
+    if output is None:
+        return "jsonl" if console.json else "csv"
+    suffix = output.suffix.lower().lstrip(".")
+    if suffix not in FORMATS:
+        raise click.UsageError(f"{output} does not say its format. Expected .csv, .jsonl or .parquet, or --format.")
+    return suffix
 
 
 def _typed(paths: tuple[str, ...]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.engine import download
 from transfer_cli.errors import InputError, ModelError, UnknownNameError, WeightsError, nearest
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.weights import cache_folder, imagenet_files
+from transfer_cli.weights import cache_folder, imagenet_files, must_be_known
 
 BYTES_PER_NUMBER = 4
 
@@ -218,11 +218,8 @@ def _network(
     elif weights == "none":
         keras.utils.set_random_seed(seed)
     else:
+        must_be_known(weights)
         source = Path(weights)
-        if not source.is_file():
-            raise WeightsError(
-                f"There is no file of weights {weights}.", hint="Expected imagenet, none or the path of a file."
-            )
     pictures = keras.Input((size, size, 3), dtype="uint8", name="pictures")
     scaled = _preprocessed(spec, keras.ops.cast(pictures, "float32"))
     network = _factory(spec)(

@@ -36,6 +36,8 @@ def _get(file: WeightsFile) -> None:
     from keras.utils import get_file
 
     target = cache_folder() / file.name
+    # Where its folder is missing Keras takes one in /tmp, and would not look there again.
+    target.parent.mkdir(parents=True, exist_ok=True)
     arguments = {"cache_dir": str(target.parent.parent), "cache_subdir": target.parent.name}
     draft = Path(get_file(f"{file.name}.part", file.url, force_download=True, **arguments))
     draft.replace(target)

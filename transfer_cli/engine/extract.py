@@ -15,7 +15,7 @@ from transfer_cli.catalog import backbones, classifiers
 from transfer_cli.engine.images import DECODER, batches
 from transfer_cli.engine.scores import score_parts
 from transfer_cli.engine.startup import import_ahead, start_tensorflow
-from transfer_cli.errors import FolderError
+from transfer_cli.errors import FolderError, ImageError
 from transfer_cli.folder import PARTS, ImageFolder, describe_left_out
 from transfer_cli.metrics import Metrics
 from transfer_cli.predictions import Skipped, read_skipped, write_skipped
@@ -24,7 +24,7 @@ from transfer_cli.recipe import Recipe
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
 from transfer_cli.tables import write_table
-from transfer_cli.weights import imagenet_files, must_be_had
+from transfer_cli.weights import imagenet_files, must_be_had, must_be_known
 from transfer_cli.writing import write_json, written_whole
 
 if TYPE_CHECKING:
@@ -102,29 +102,34 @@ def extract(
         When the run cannot be written.
     """
     recipe = recipe.resolved()
-    if run.is_complete and not overwrite:
+    must_be_known(recipe.backbone.weights)
+    with_model = recipe.classifier.name != classifiers.NONE
+    if run.is_complete(with_model=with_model) and not overwrite:
         run.must_match(recipe, folder.root)
-        return _complete(run, folder, recipe, progress)
+        return _complete(run, folder, strict, progress)
     spec = backbones.find(recipe.backbone.name)
     if recipe.backbone.weights == "imagenet":
         # Before TensorFlow is loaded, so that a missing file is said at once.
         must_be_had(imagenet_files(spec, top=False, size=_size(recipe)), offline=offline)
     run.begin(recipe, folder.root, command=command, overwrite=overwrite)
     run.log("begin", folder=str(folder.root.resolve()), pictures=len(folder.files), backbone=spec.name)
-    for line in filter(None, [describe_left_out(folder.left_out)]):
+    for line in filter(None, [folder.in_words(), describe_left_out(folder.left_out)]):
         progress.note(line)
+    for line in folder.warnings():
+        progress.warn(line)
     if recipe.backbone.weights == "none":
         progress.warn("the network has random weights: it knows nothing of pictures, and the score will show it")
     network, device = _network(recipe, offline, progress)
     run.write_environment(recipe.seed, device)
-    if recipe.classifier.name != classifiers.NONE:
+    if with_model:
         import_ahead("transfer_cli.engine.classify", "skops.io", "scipy.stats")
     split, skipped = _features(folder, recipe, run, network, _existing(split, run, folder), strict, progress)
+    progress.note(split.in_words())
     for line in split.warnings():
         progress.warn(line)
     run.log("features", width=network.output_shape[-1], skipped=len(skipped), parts=split.counts())
     metrics: Metrics = {}
-    if recipe.classifier.name != classifiers.NONE:
+    if with_model:
         metrics = _classify(recipe, run, network, split, progress)
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
@@ -136,8 +141,10 @@ def _size(recipe: Recipe) -> int:
     return recipe.images.size
 
 
-def _complete(run: RunDirectory, folder: ImageFolder, recipe: Recipe, progress: Progress) -> ExtractResult:
+def _complete(run: RunDirectory, folder: ImageFolder, strict: bool, progress: Progress) -> ExtractResult:
     skipped = read_skipped(run.skipped)
+    if strict and skipped:
+        raise ImageError(f"{skipped[0].path} could not be read: {skipped[0].reason}.")
     split = Split.read(run.split)
     known = {row.path for row in split.rows} | {item.path for item in skipped}
     new = [file.path for file in folder.files if file.path not in known]

@@ -71,15 +71,18 @@ def write_predictions(
             return write_predictions(batches, file, format, class_names, top_k=top_k, progress=progress)
     rows = 0
     skipped: list[Skipped] = []
-    table = writer(format, target, class_names, top_k)
+    table = None
     with progress.track("predicting", None) as advance:
         for batch in batches:
-            table.append(batch)
-            target.flush()
+            if batch.paths:
+                # Not before there is a row: an error must not come after a header on stdout.
+                table = table or writer(format, target, class_names, top_k)
+                table.append(batch)
+                target.flush()
             rows += len(batch.paths)
             skipped += batch.skipped
             advance(len(batch.paths) + len(batch.skipped))
-    if not rows:
+    if table is None:
         reasons = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
         found = f"none of the {len(skipped)} files could be read" if skipped else "there is no picture"
         raise InputError(f"Nothing was predicted: {found}. Expected pictures or folders of pictures.{reasons}")
