@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -106,7 +106,7 @@ class LayerRow:
 
 
 def layer_table(model: keras.Model) -> list[LayerRow]:
-    """Return the layers of a model in the order of the graph."""
+    """Return the layers of a model in the order of the graph, those of nested models one by one."""
     return [
         LayerRow(
             layer.name,
@@ -116,8 +116,16 @@ def layer_table(model: keras.Model) -> list[LayerRow]:
             layer.count_params(),
             multiply_adds(layer),
         )
-        for layer in model.layers
+        for layer in _leaves(model)
     ]
+
+
+def _leaves(model: keras.Model) -> Iterator[keras.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer
 
 
 @dataclass(frozen=True)
