@@ -72,8 +72,15 @@ def test_a_newer_version_is_refused(copy_of_trained: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../evil", "/etc/passwd", "", ".."])
 def test_a_name_that_leaves_the_folder_is_refused(copy_of_trained: Path, name: str) -> None:
-    rewrite(copy_of_trained, files={name: {"bytes": 1, "sha256": "0"}})
+    files = json.loads((copy_of_trained / "model/bundle.json").read_text())["files"]
+    rewrite(copy_of_trained, files={name: {"bytes": 1, "sha256": "0"}, **files})
     with pytest.raises(ModelError, match="names a file outside its folder"):
+        load(str(copy_of_trained))
+
+
+def test_a_manifest_without_digests_is_refused(copy_of_trained: Path) -> None:
+    rewrite(copy_of_trained, files={})
+    with pytest.raises(ModelError, match=r"gives no digest of backbone\.keras, classifier\.skops"):
         load(str(copy_of_trained))
 
 

@@ -77,6 +77,7 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     touch(tmp_path, "elsewhere/1.jpg", "folder/a/1.jpg")
     (tmp_path / "folder/b").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "folder/a/loop").symlink_to(tmp_path / "folder/a")
+    (tmp_path / "folder/a/itself").symlink_to(tmp_path / "folder/a/itself")
     paths = [file.path for file in ImageFolder.scan(tmp_path / "folder").files]
     assert paths == ["a/1.jpg", "b/1.jpg"]
 
@@ -114,5 +115,6 @@ def test_messages_about_folders_that_cannot_be_used(tmp_path: Path) -> None:
 def test_paths_are_walked_in_input_order(tmp_path: Path) -> None:
     touch(tmp_path, "b/2.jpg", "b/1.jpg", "b/notes.txt", "a.png", "odd.txt")
     given = [f"{tmp_path}/odd.txt", f"{tmp_path}/b", f"{tmp_path}/a.png", f"{tmp_path}/missing.jpg"]
+    assert list(walk_paths(["x" * 300, "nul\0"])) == ["x" * 300, "nul\0"]
     names = [os.path.relpath(path, tmp_path) for path in walk_paths(given)]
     assert names == ["odd.txt", "b/1.jpg", "b/2.jpg", "a.png", "missing.jpg"]

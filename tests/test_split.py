@@ -111,10 +111,18 @@ def test_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "s.csv").read_text() == expected
 
 
+def test_odd_names_survive(tmp_path: Path) -> None:
+    names = ["a\rb.jpg", "a\nb.jpg", 'a",b.jpg', "caf\udce9.jpg"]
+    split = Split.make([ImageFile(name, ("a",)) for name in names], list("1234"), test=0.0, val=0.0)
+    split.write(tmp_path / "s.csv")
+    assert Split.read(tmp_path / "s.csv").rows == split.rows
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "Received: an empty file"),
+        ("path,sha256,class,part\n" + "x" * 200_000, "is not a table that can be read"),
         ("path,part\n", "Received: path, part"),
         (
             "path,sha256,class,part\na,b,c,training\n",

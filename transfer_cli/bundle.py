@@ -15,6 +15,7 @@ from transfer_cli.writing import write_text, written_whole
 
 MANIFEST = "bundle.json"
 FORMAT_VERSION = 1
+_FILES = {"features": {"backbone.keras", "classifier.skops"}}
 
 
 class FileDigest(BaseModel):
@@ -79,7 +80,7 @@ class ModelBundle(BaseModel):
         """
         directory = _locate(path)
         try:
-            data = json.loads((directory / MANIFEST).read_text("utf-8"))
+            data = json.loads((directory / MANIFEST).read_bytes().decode("utf-8", "surrogateescape"))
             version = data["format_version"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{directory / MANIFEST} cannot be read: {error}.") from None
@@ -94,6 +95,8 @@ class ModelBundle(BaseModel):
             bundle = cls.model_validate(data)
         except ValidationError as error:
             raise ModelError(f"{directory / MANIFEST} is not a bundle's manifest: {error}.") from None
+        if missing := _FILES[bundle.kind] - bundle.files.keys():
+            raise ModelError(f"{directory / MANIFEST} gives no digest of {', '.join(sorted(missing))}.")
         for name, expected in bundle.files.items():
             _verify(directory, name, expected)
         return bundle, directory

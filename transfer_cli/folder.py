@@ -144,7 +144,7 @@ def walk_paths(paths: Iterable[str]) -> Iterator[str]:
     read. Nothing is held in memory beyond one folder's names.
     """
     for path in paths:
-        if Path(path).is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - it raises at no name, however odd
             for image in _walk(Path(path), Counter()):
                 yield str(image)
         else:
@@ -186,7 +186,7 @@ def _must_be_folder(root: Path) -> None:
 def _nearest_sibling(root: Path) -> Path | None:
     if not root.parent.is_dir():
         return None
-    near = nearest(root.name, [entry.name for entry in os.scandir(root.parent) if entry.is_dir()])
+    near = nearest(root.name, [entry.name for entry in os.scandir(root.parent) if _is_dir(entry)])
     return root.parent / near if near else None
 
 
@@ -215,7 +215,7 @@ def _is_part(directory: Path) -> bool:
     """Return whether a folder is a part, which holds class folders; a class called train holds pictures."""
     has_folder = False
     for entry in list(os.scandir(directory)):
-        if entry.is_dir() and not _is_hidden(entry.name):
+        if _is_dir(entry) and not _is_hidden(entry.name):
             has_folder = True
         elif not _is_hidden(entry.name) and entry.name.lower().endswith(SUFFIXES):
             return False
@@ -227,7 +227,7 @@ def _folders(directory: Path, left_out: Counter[str]) -> list[Path]:
     for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
         if _is_hidden(entry.name):
             left_out["hidden"] += 1
-        elif entry.is_dir():
+        elif _is_dir(entry):
             folders.append(Path(entry.path))
         elif entry.name.lower().endswith(SUFFIXES):
             left_out["pictures outside a class folder"] += 1
@@ -239,6 +239,13 @@ def _folders(directory: Path, left_out: Counter[str]) -> list[Path]:
 def _class_name(directory: Path) -> str:
     # File systems differ in how they write an accent; a class must be one class on all of them.
     return unicodedata.normalize("NFC", directory.name)
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _kind(name: str) -> str:
@@ -262,13 +269,13 @@ def _walk(directory: Path, left_out: Counter[str]) -> Iterator[Path]:
         seen.add(real)
         try:
             entries = list(os.scandir(current))
-        except PermissionError:
+        except OSError:
             left_out[f"folder without permission to read ({current.name})"] += 1
             continue
         for entry in entries:
             if _is_hidden(entry.name):
                 left_out["hidden"] += 1
-            elif entry.is_dir():
+            elif _is_dir(entry):
                 stack.append(Path(entry.path))
             elif entry.name.lower().endswith(SUFFIXES):
                 found.append(Path(entry.path))

@@ -219,7 +219,7 @@ class _Table:
         paths = {path: printable(path).replace("\n", "\\n") for path in batch.paths}
         path_width = max(map(len, paths.values()), default=0)
         for path, best in batch.rows(self._top_k):
-            ranked = "  ".join(f"{name:{self._name_width}} {value:6.1%}" for name, value in best)
+            ranked = "  ".join(f"{printable(name):{self._name_width}} {value:6.1%}" for name, value in best)
             self._target.write(f"{paths[path]:{path_width}}  {ranked}\n".encode())
 
     def close(self) -> None:

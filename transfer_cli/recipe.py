@@ -84,7 +84,7 @@ class Recipe(_Choices):
 
     method: Literal["extract"] = "extract"
     seed: int = Field(default=0, ge=0, lt=2**32)
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, le=4096)
     images: Images = Images()
     split: Parts = Parts()
     backbone: Backbone = Backbone()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import tomllib
@@ -18,6 +19,7 @@ from transfer_cli.errors import RunError
 from transfer_cli.recipe import Recipe
 from transfer_cli.writing import refused, remove, write_json, write_text
 
+_DRAFT = re.compile(r"\.(features-.*|.+\.[0-9a-f]{8}(\..+)?)")
 _PACKAGES = ("transfer-cli", "tensorflow", "keras", "scikit-learn", "numpy", "pillow", "pyarrow", "skops")
 
 
@@ -111,9 +113,9 @@ class RunDirectory:
             )
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file. Expected the directory of a run.")
-        if self.recipe.is_file():
+        if self.recipe.is_file() and self.folder.is_file():
             # A run that never came to its features holds nothing: another recipe may have its place.
-            if overwrite or not self.features.is_file():
+            if overwrite or not (self.features.exists() or self.metrics.exists() or self.model.exists()):
                 self._clear()
             else:
                 self.must_match(recipe, folder)
@@ -156,7 +158,8 @@ class RunDirectory:
         # What a killed process left behind: drafts, which never got their names.
         if self.path.is_dir():
             for path in self.path.glob(".*"):
-                remove(path)
+                if _DRAFT.fullmatch(path.name):
+                    remove(path)
 
     def _clear(self) -> None:
         for path in (self.metrics, self.model, self.features, self.skipped, self.history, self.events):
@@ -171,7 +174,7 @@ class RunDirectory:
         other = [
             f"{word} is {_shown(was)} there and {_shown(now)} here" for word, was, now in _differences(before, after)
         ]
-        was_folder = self.folder.read_text("utf-8").strip() if self.folder.is_file() else ""
+        was_folder = self.folder.read_text("utf-8", "surrogateescape").strip() if self.folder.is_file() else ""
         if was_folder != str(folder.resolve()):
             other.append(f"its folder is {was_folder or 'unknown'}")
         if other:

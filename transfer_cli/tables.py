@@ -15,7 +15,11 @@ from transfer_cli.writing import write_text
 def csv_bytes(rows: Iterable[Sequence[Any]]) -> bytes:
     """Return rows as the bytes of a CSV file."""
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    plain = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in rows:
+        # A carriage return ends a row for a reader, but the writer does not quote it by itself.
+        (quoted if any("\r" in str(cell) for cell in row) else plain).writerow(row)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
@@ -42,4 +46,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             f"{path} is not the table that was expected. Expected the columns {', '.join(columns)}. "
             f"Received: {', '.join(table.fieldnames or ()) or 'an empty file'}."
         )
-    return list(table)
+    try:
+        return list(table)
+    except csv.Error as error:
+        raise InputError(f"{path} is not a table that can be read: {error}.") from error

@@ -86,7 +86,7 @@ def _unreachable(url: str) -> str | None:
             request = urllib.request.Request(url, method="HEAD")
             with urllib.request.urlopen(request, timeout=PREFLIGHT_SECONDS):
                 answer.append(None)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a proxy may answer with anything
             reason = getattr(error, "reason", None) or error
             answer.append(_SILENCE if isinstance(reason, TimeoutError) else f"{reason}")
 

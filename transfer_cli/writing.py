@@ -72,6 +72,8 @@ def must_be_writable(path: Path) -> None:
     """Raise OutputError now if `path` cannot be written later, so that no work is done for nothing."""
     if path.is_dir():
         raise OutputError(f"{path} is a folder. Expected the name of a file.")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is no regular file. Expected the name of a file.")
     if path.suffix.lower() in SUFFIXES and path.exists():
         raise OutputError(f"{path} is a picture, and would be lost. Expected the name of another file.")
     probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -13,8 +13,10 @@ import skops.io
 from numpy.typing import NDArray
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
 
-from transfer_cli.catalog.classifiers import CLASSIFIERS, ClassifierSpec, find, names
+from transfer_cli.catalog.classifiers import CLASSIFIERS, ESTIMATORS, ClassifierSpec, find, names
 from transfer_cli.engine import classify
 from transfer_cli.errors import InputError, ModelError, UnknownNameError
 
@@ -154,9 +156,25 @@ def test_another_type_is_refused_and_named(tmp_path: Path) -> None:
     features, truth = clouds([10, 10, 10])
     path = tmp_path / "classifier.skops"
     skops.io.dump(GaussianProcessClassifier().fit(features, truth), path)
-    assert classify.load  # the file is a fine skops file, of a type that no row has
     with pytest.raises(ModelError, match="holds types that no classifier of the catalog has"):
         classify.load(_with_type(path, "sklearn.gaussian_process._gpc", "GaussianProcessClassifier", "os", "system"))
+
+
+@pytest.mark.parametrize("other", [GaussianNB(), {"predict_proba": 1}, make_pipeline(GaussianNB())], ids=str)
+def test_what_skops_trusts_but_no_row_builds_is_refused(other: object, tmp_path: Path) -> None:
+    features, truth = clouds([10, 10, 10])
+    if not isinstance(other, dict):
+        other.fit(features, truth)  # type: ignore[attr-defined]
+    skops.io.dump(other, tmp_path / "classifier.skops")
+    assert skops.io.get_untrusted_types(file=tmp_path / "classifier.skops") == []
+    with pytest.raises(ModelError, match="holds types that no classifier of the catalog has"):
+        classify.load(tmp_path / "classifier.skops")
+
+
+@pytest.mark.parametrize("spec", ROWS)
+def test_the_list_of_estimators_has_what_a_row_builds(spec: ClassifierSpec) -> None:
+    built = spec.build(spec.default, 0, [(np.arange(3), np.arange(3))])
+    assert type(built).__name__ in ESTIMATORS
 
 
 def _with_type(path: Path, module: str, name: str, other_module: str, other_name: str) -> Path:

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import TINY, TINY_SIZE, save_picture
 from transfer_cli import ImageFolder, Recipe, RunDirectory, Split, extract, load, predict
 from transfer_cli.engine.extract import ExtractResult
-from transfer_cli.errors import FolderError, ImageError, RunError
+from transfer_cli.errors import FolderError, ImageError, RunError, UnknownNameError
 from transfer_cli.progress import SILENT
 
 WORDS = {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE}
@@ -137,7 +137,21 @@ def test_a_foreign_directory_is_not_written_to(colours: Path, tmp_path: Path) ->
         run_on(colours, tmp_path)
     with pytest.raises(RunError, match="is a file"):
         run_on(colours, tmp_path / "mine.txt")
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    (tmp_path / "recipe.toml").write_text("")
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(RunError, match="is not empty and holds no run"):
+        run_on(colours, tmp_path, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".git", "mine.txt", "recipe.toml"]
+
+
+def test_overwriting_begins_when_the_new_run_can(copy_of_trained: Path, colours: Path) -> None:
+    before = sorted(copy_of_trained.rglob("*"))
+    with pytest.raises(UnknownNameError):
+        run_on(colours, copy_of_trained, words={"backbone.layer": "typo"}, overwrite=True)
+    assert sorted(copy_of_trained.rglob("*")) == before
+    (copy_of_trained / "features.parquet").unlink()
+    with pytest.raises(RunError, match="holds another run"):
+        run_on(colours, copy_of_trained, words={"seed": 1})
 
 
 def test_adding_pictures_moves_none(copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from transfer_cli.engine.images import batches, decode
 from transfer_cli.errors import ImageError
@@ -60,6 +60,16 @@ def check_halves(pixels: np.ndarray, tolerance: int = 12) -> None:
 def test_every_mode_and_format_gives_the_same_picture(mode: str, format: str) -> None:
     image = halves("RGB").convert("LAB") if mode == "LAB" else halves(mode)
     check_halves(decode(encoded(image, format), SIDE, "squash"))
+
+
+def test_the_first_picture_of_a_phones_mpo() -> None:
+    data = encoded(halves(), "MPO", save_all=True, append_images=[Image.new("RGB", (80, 40), "red")])
+    check_halves(decode(data, SIDE, "squash"))
+
+
+def test_a_format_that_starts_other_programs_is_no_picture() -> None:
+    with pytest.raises(UnidentifiedImageError):
+        decode(encoded(halves(), "EPS"), SIDE, "squash")
 
 
 def test_sixteen_bits_are_scaled_not_cut() -> None:

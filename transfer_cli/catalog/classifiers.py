@@ -61,6 +61,23 @@ class ClassifierSpec:
     trusted: tuple[str, ...] = ()
 
 
+ESTIMATORS = frozenset(
+    {
+        "AdaBoostClassifier",
+        "BaggingClassifier",
+        "CalibratedClassifierCV",
+        "ExtraTreesClassifier",
+        "HistGradientBoostingClassifier",
+        "KNeighborsClassifier",
+        "LinearDiscriminantAnalysis",
+        "LogisticRegression",
+        "MLPClassifier",
+        "RandomForestClassifier",
+    }
+)
+"""What the rows build; a bundle's classifier is one of these, scaled or not."""
+
+
 def find(name: str) -> ClassifierSpec:
     """Return the row called `name`; raise UnknownNameError when there is none."""
     if name not in CLASSIFIERS:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from transfer_cli.cli._console import Console
-from transfer_cli.errors import TransferError, nearest
+from transfer_cli.errors import InputError, TransferError, nearest
 
 _COMMANDS = {
     "extract": "extract",
@@ -46,7 +46,7 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command by its name; name the nearest where there is none."""
         name = args[0]
-        if name not in _COMMANDS and not name.startswith("-"):
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             near = nearest(name, _COMMANDS)
             ctx.fail(f"No such command {name!r}." + (f" Did you mean {near}?" if near else ""))
         return super().resolve_command(ctx, args)
@@ -77,6 +77,10 @@ def _exit_code(error: BaseException, ctx: click.Context) -> int | None:
         # Whoever read our rows has enough; what is still in the buffer must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
+    if isinstance(error, OSError) and error.errno:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        console.error(f"{error.filename or 'standard output'}: {os.strerror(error.errno)}.", None)
+        return InputError.exit_code
     if isinstance(error, click.NoSuchOption) and error.option_name in _GROUP_FLAGS:
         flag = error.option_name
         raise click.UsageError(f"{flag} goes before the command: transfer-cli {flag} ...", error.ctx) from None

@@ -12,6 +12,7 @@ import click
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._results import end_of_prediction
 from transfer_cli.predictions import FORMATS
+from transfer_cli.progress import SILENT
 
 
 @click.command("predict")
@@ -20,7 +21,7 @@ from transfer_cli.predictions import FORMATS
 @click.option("--format", "format_", type=click.Choice(FORMATS), help="[by the name of --output, else csv]")
 @click.option("--top-k", type=click.IntRange(min=1), help="The k best classes instead of every probability.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [stdout]")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
 @click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
 @click.pass_context
 def command(
@@ -62,7 +63,12 @@ def command(
         loaded = load(model, offline=console.offline, progress=console)
     batches = predict(loaded, files, batch_size=batch_size, strict=strict)
     rows, skipped = write_predictions(
-        batches, output or console.rows, format_, loaded.class_names, top_k=top_k, progress=console
+        batches,
+        output or console.rows,
+        format_,
+        loaded.class_names,
+        top_k=top_k,
+        progress=console if output else SILENT,
     )
     ctx.exit(end_of_prediction(console, rows, skipped, output))
 

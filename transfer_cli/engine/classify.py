@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from transfer_cli.catalog.classifiers import ClassifierSpec, Splits, trusted_types
+from transfer_cli.catalog.classifiers import ESTIMATORS, ClassifierSpec, Splits, trusted_types
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.metrics import log_loss
 from transfer_cli.progress import SILENT, Progress
@@ -164,7 +164,10 @@ def load(path: Path) -> Any:
     try:
         others = sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted))
         if not others:
-            return skops.io.load(path, trusted=trusted)
+            loaded = skops.io.load(path, trusted=trusted)
+            if _is_of_the_catalog(loaded):
+                return loaded
+            others = [type(loaded).__name__]
     except (UntrustedTypesFoundException, UnsupportedTypeException) as error:
         others = [str(error)]
     except Exception as error:  # a damaged archive fails in many ways
@@ -173,6 +176,14 @@ def load(path: Path) -> Any:
         f"{path} was refused, and nothing of it was run: it holds types that no classifier of the catalog has: "
         f"{', '.join(others)}."
     )
+
+
+def _is_of_the_catalog(loaded: Any) -> bool:
+    """Return whether this is a pipeline as `fit` makes it; skops itself trusts most of scikit-learn."""
+    if type(loaded) is not Pipeline:
+        return False
+    *before, last = (step for _, step in loaded.steps)
+    return type(last).__name__ in ESTIMATORS and all(type(step) is StandardScaler for step in before)
 
 
 def _fit_one(spec: ClassifierSpec, features: Features, truth: Columns, value: float, seed: int) -> Any:

@@ -111,6 +111,10 @@ def extract(
     if recipe.backbone.weights == "imagenet":
         # Before TensorFlow is loaded, so that a missing file is said at once.
         must_be_had(imagenet_files(spec, top=False, size=_size(recipe)), offline=offline)
+    network: Any = None
+    if overwrite:
+        # What is there is not given up before it is known that the new run can begin.
+        network, device = _network(recipe, offline, progress)
     run.begin(recipe, folder.root, command=command, overwrite=overwrite)
     run.log("begin", folder=str(folder.root.resolve()), pictures=len(folder.files), backbone=spec.name)
     for line in filter(None, [folder.in_words(), describe_left_out(folder.left_out)]):
@@ -119,7 +123,8 @@ def extract(
         progress.warn(line)
     if recipe.backbone.weights == "none":
         progress.warn("the network has random weights: it knows nothing of pictures, and the score will show it")
-    network, device = _network(recipe, offline, progress)
+    if network is None:
+        network, device = _network(recipe, offline, progress)
     run.write_environment(recipe.seed, device)
     if with_model:
         import_ahead("transfer_cli.engine.classify", "skops.io", "scipy.stats")

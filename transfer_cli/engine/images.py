@@ -31,6 +31,8 @@ Image.MAX_IMAGE_PIXELS = MAXIMUM_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 # What Pillow has to say about broken metadata helps nobody who waits for a prediction.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+# Pillow knows many more, some of which start other programs.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 _DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 
 
@@ -115,7 +117,7 @@ def batches(
                     pending.skipped.append(Skipped(path, outcome))
                 else:
                     pending.add(index, path, digest, outcome)
-                if len(pending.indices) == batch_size:
+                if batch_size in (len(pending.indices), len(pending.skipped)):
                     yield pending.take()
             if pending.indices or pending.skipped:
                 yield pending.take()
@@ -139,7 +141,7 @@ def decode(data: bytes, size: int, resize: str) -> NDArray[np.uint8]:
     Exception
         Whatever the codec raises at a broken file.
     """
-    image: Image.Image = Image.open(io.BytesIO(data))
+    image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
     image.draft(None, (2 * size, 2 * size))
     image.load()
     image = _upright(image)
