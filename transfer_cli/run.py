@@ -96,7 +96,7 @@ class RunDirectory:
     def begin(self, recipe: Recipe, folder: Path, *, command: Sequence[str] = (), overwrite: bool = False) -> None:
         """Claim the directory for a recipe and a folder.
 
-        An unfinished run of the same recipe goes on: what it has is kept. With `overwrite` the results of an
+        An unfinished run of the same recipe keeps its split.csv and begins again. With `overwrite` the results of an
         earlier run are removed and its split.csv is kept, so that the new one has the same test pictures.
 
         Raises

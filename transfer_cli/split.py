@@ -62,7 +62,7 @@ class Split:
         A part is decided by an image's content digest and `seed` alone, so that adding images moves none.
         What the layout of the folder says goes before that; what `existing` says goes before both. Only a class
         that would lack a part is given its image with the lowest digest. Images with the same bytes are
-        never parted, except where the layout parts them.
+        never parted within a class, except where the layout parts them.
 
         Parameters
         ----------

@@ -17,7 +17,7 @@ def training_options(command: Command) -> Command:
         click.option("-o", "--output", type=click.Path(), metavar="RUN", help="The run to write.  [runs/NAME]"),
         click.option("--recipe", metavar="NAME|FILE", help="Start from a shipped recipe or a TOML file."),
         click.option("--set", "overrides", multiple=True, metavar="WORD=VALUE", help="Override a word of the recipe."),
-        click.option("--seed", type=int, help="Seed of everything random.  [0]"),
+        click.option("--seed", type=int, help="Seed of weights, folds and classifier.  [0]"),
         click.option("--split", type=click.Path(), metavar="FILE", help="Follow the parts in a split.csv."),
         click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read."),
         click.option("--overwrite", is_flag=True, help="Replace an earlier run; its test pictures stay the same."),
