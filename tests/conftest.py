@@ -20,6 +20,32 @@ TINY = "mobilenet@0.25"
 TINY_SIZE = 32
 TINY_WORDS = ["--backbone", TINY, "--weights", "none", "--set", f"images.size={TINY_SIZE}"]
 
+FINETUNE_WORDS = [*TINY_WORDS, "--set", "split.val=0.2"]
+TWO_STAGES = """
+method = "finetune"
+
+[head]
+kind = "linear"
+dropout = 0.2
+
+[[stage]]
+unfreeze = "head"
+epochs = 2
+learning_rate = 1e-2
+optimizer = "sgd"
+
+[[stage]]
+unfreeze = "from:conv_dw_13"
+epochs = 2
+learning_rate = 1e-3
+optimizer = "adam"
+schedule = "cosine"
+
+[augmentation]
+rotation_range = 20
+zoom_range = 0.1
+"""
+
 COLOURS = {"blue": (30, 40, 200), "green": (30, 190, 40), "red": (210, 30, 30)}
 
 
@@ -96,6 +122,23 @@ def trained(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("trained") / "runs" / "colours"
     home = tmp_path_factory.mktemp("keras")
     done = run_command("extract", colours, *TINY_WORDS, "-o", run, env={"KERAS_HOME": str(home)})
+    assert done.code == 0, done.err
+    return run
+
+
+@pytest.fixture(scope="session")
+def two_stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a recipe with two stages, dropout and augmentation."""
+    path = tmp_path_factory.mktemp("recipes") / "two-stages.toml"
+    path.write_text(TWO_STAGES)
+    return path
+
+
+@pytest.fixture(scope="session")
+def finetuned(colours: Path, two_stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished fine-tuning on the colours, made by the command."""
+    run = tmp_path_factory.mktemp("finetuned") / "runs" / "colours"
+    done = run_command("finetune", colours, "--recipe", two_stages, *FINETUNE_WORDS, "-o", run)
     assert done.code == 0, done.err
     return run
 

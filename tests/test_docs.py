@@ -5,23 +5,35 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 from tests.conftest import REPOSITORY
+from transfer_cli import choices
 from transfer_cli.catalog import classifiers
 from transfer_cli.cli import _COMMANDS
 
+SECTIONS = [model for model in vars(choices).values() if isinstance(model, type) and issubclass(model, choices.Choices)]
 README = (REPOSITORY / "README.md").read_text()
 
 
-def test_the_command_reference_is_up_to_date() -> None:
-    subprocess.run([sys.executable, REPOSITORY / "docs/cli.py", "--check"], check=True)
+@pytest.mark.parametrize("script", ["cli.py", "recipes.py"])
+def test_generated_pages_are_up_to_date(script: str) -> None:
+    subprocess.run([sys.executable, REPOSITORY / "docs" / script, "--check"], check=True)
 
 
 @pytest.mark.parametrize("name", _COMMANDS)
 def test_every_command_is_in_the_readme(name: str) -> None:
     assert f"`{name}" in README
+
+
+@pytest.mark.parametrize("model", SECTIONS, ids=lambda model: model.__name__)
+def test_every_word_of_a_recipe_says_what_it_means(model: type[BaseModel]) -> None:
+    for name, field in model.model_fields.items():
+        section = any(isinstance(kind, type) for kind in get_args(field.annotation)) or field.annotation in SECTIONS
+        assert field.description or section, f"{model.__name__}.{name}"
 
 
 @pytest.mark.parametrize("name", classifiers.names())

@@ -11,18 +11,30 @@ import pytest
 
 import transfer_cli
 from tests.conftest import run_command
+from transfer_cli.cli import _COMMANDS
 
 PACKAGE = Path(transfer_cli.__file__).parent
-HEAVY = ("tensorflow", "keras", "sklearn", "scipy", "skops", "pyarrow")
+HEAVY = ("tensorflow", "keras", "sklearn", "scipy", "skops", "cv2", "matplotlib", "pyarrow")
 COMMANDS = (
     [],
     ["extract"],
+    ["finetune"],
     ["predict"],
+    ["preview"],
+    ["recipes"],
+    ["recipes", "list"],
+    ["recipes", "show"],
+    ["recipes", "copy"],
+    ["recipes", "check"],
     ["backbones"],
     ["backbones", "list"],
     ["backbones", "show"],
     ["sample-data"],
 )
+
+
+def test_every_command_is_among_these() -> None:
+    assert {words[0] for words in COMMANDS if words} == set(_COMMANDS)
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -35,7 +47,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "imported: []"
-    assert "Example:" in done.stdout or words == ["backbones"]
+    assert "Example:" in done.stdout or words in (["backbones"], ["recipes"])
 
 
 def test_the_list_of_backbones_imports_nothing_heavy() -> None:
@@ -49,9 +61,9 @@ def test_the_list_of_backbones_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "imported: []"
 
 
-@pytest.mark.parametrize("module", ["images", "model", "predict", "startup"])
+@pytest.mark.parametrize("module", ["images", "model", "predict", "startup", "training", "finetune"])
 def test_the_way_of_a_picture_imports_nothing_heavy(module: str) -> None:
-    program = f"import sys, transfer_cli.engine.{module}\nprint([n for n in {HEAVY[:5]!r} if n in sys.modules])"
+    program = f"import sys, transfer_cli.engine.{module}\nprint([n for n in {HEAVY[:7]!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

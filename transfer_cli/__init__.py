@@ -2,8 +2,8 @@
 
 What a command does is one function call with the nouns:
 
->>> from transfer_cli import ImageFolder, Recipe, RunDirectory, extract       # doctest: +SKIP
->>> result = extract(ImageFolder.scan(root), Recipe.load(), RunDirectory(path))   # doctest: +SKIP
+>>> from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, extract       # doctest: +SKIP
+>>> result = extract(ImageFolder.scan(root), ExtractRecipe.load(), RunDirectory(path))   # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ _PUBLIC = {
     "ImageFolder": "transfer_cli.folder",
     "Split": "transfer_cli.split",
     "Recipe": "transfer_cli.recipe",
+    "ExtractRecipe": "transfer_cli.recipe",
+    "FinetuneRecipe": "transfer_cli.recipe",
     "RunDirectory": "transfer_cli.run",
     "ModelBundle": "transfer_cli.bundle",
     "Predictions": "transfer_cli.predictions",
     "extract": "transfer_cli.engine.extract",
+    "finetune": "transfer_cli.engine.finetune",
     "load": "transfer_cli.engine.model",
     "predict": "transfer_cli.engine.predict",
 }

@@ -15,7 +15,7 @@ from transfer_cli.writing import write_text, written_whole
 
 MANIFEST = "bundle.json"
 FORMAT_VERSION = 1
-_FILES = {"features": {"backbone.keras", "classifier.skops"}}
+_FILES = {"features": {"backbone.keras", "classifier.skops"}, "network": {"network.keras"}}
 
 
 class FileDigest(BaseModel):
@@ -32,8 +32,8 @@ class ModelBundle(BaseModel):
 
     Attributes
     ----------
-    kind : {"features"}
-        ``features``: a cut backbone and a scikit-learn classifier.
+    kind : {"features", "network"}
+        ``features``: a cut backbone and a scikit-learn classifier; ``network``: one Keras model.
     task : {"single-label"}
     class_names : tuple of str
         In the order of the probabilities.
@@ -57,7 +57,7 @@ class ModelBundle(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: int
-    kind: Literal["features"]
+    kind: Literal["features", "network"]
     task: Literal["single-label"]
     class_names: tuple[str, ...]
     image_size: int

@@ -2,93 +2,49 @@
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from transfer_cli.catalog import backbones, classifiers
-from transfer_cli.errors import RecipeError, UnknownNameError, nearest
+from transfer_cli import recipe_text
+from transfer_cli.catalog import backbones, classifiers, heads, optimizers
+from transfer_cli.choices import (
+    Augmentation,
+    Backbone,
+    Choices,
+    Classifier,
+    EarlyStopping,
+    Head,
+    Images,
+    Parts,
+    PartsWithVal,
+    Stage,
+)
+from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, nearest
+from transfer_cli.writing import write_text
 
-RESIZE_POLICIES = ("squash", "crop", "pad")
-
-
-class _Choices(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Images(_Choices):
-    """How a picture of any size becomes the network's input."""
-
-    size: int | None = Field(default=None, ge=32, le=2048)
-    """Side of the square input in pixels; the backbone's own where it is not given."""
-    resize: Literal["squash", "crop", "pad"] = "squash"
-    """squash: both sides to `size`; crop: the middle square; pad: the whole picture on black."""
-
-
-class Parts(_Choices):
-    """How pictures are parted where the folder does not say it."""
-
-    test: float = Field(default=0.2, ge=0, lt=1)
-    val: float = Field(default=0.0, ge=0, lt=1)
-    seed: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _train_is_left(self) -> Parts:
-        if self.test + self.val >= 1:
-            raise ValueError(f"test and val are {self.test:g} and {self.val:g}, which leaves nothing to train on")
-        return self
+DEFAULT = "default"
+"""The shipped recipe that `finetune` takes where none is given."""
 
 
-class Backbone(_Choices):
-    """Which network looks at the pictures, and where it is cut."""
-
-    name: str = "mobilenet_v2"
-    weights: str = "imagenet"
-    """imagenet, none (random, of the recipe's seed) or a file."""
-    pooling: Literal["avg", "max", "flatten"] = "avg"
-    layer: str | None = None
-    """The layer whose output is the feature; the last one below the top where it is not given."""
-
-    @field_validator("name")
-    @classmethod
-    def _in_catalog(cls, name: str) -> str:
-        return _known(lambda: backbones.find(name).name)
-
-
-class Classifier(_Choices):
-    """Which scikit-learn method learns from the features."""
-
-    name: str = "logistic"
-    tune: bool | None = None
-    """Choose the regularisation by cross-validation; the catalog's word where it is not given."""
-    tune_seconds: float = Field(default=60, gt=0)
-    """No new value is tried after that many seconds; the log says so if it happened."""
-
-    @field_validator("name")
-    @classmethod
-    def _in_catalog(cls, name: str) -> str:
-        return name if name == classifiers.NONE else _known(lambda: classifiers.find(name).name)
-
-
-class Recipe(_Choices):
-    """Every choice of one run.
+class Recipe(Choices):
+    """Every choice of one run; `load` returns an ExtractRecipe or a FinetuneRecipe.
 
     `resolved` fills in what depends on the backbone, so that the copy in the run says everything.
     """
 
-    method: Literal["extract"] = "extract"
+    method: Any
     seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of all that is drawn by chance but the parts."""
     batch_size: int = Field(default=32, ge=1, le=4096)
+    """Pictures a step."""
     images: Images = Images()
     split: Parts = Parts()
     backbone: Backbone = Backbone()
-    classifier: Classifier = Classifier()
 
     @classmethod
     def load(
@@ -96,58 +52,147 @@ class Recipe(_Choices):
         source: str | None = None,
         overrides: Sequence[str] = (),
         words: Mapping[str, Any] | None = None,
-    ) -> Recipe:
+    ) -> Self:
         """Return the recipe called `source` (a shipped name or a file), overridden word by word.
 
         Parameters
         ----------
         source : str, optional
-            A name out of `recipe_names` or the path of a TOML file; the defaults where it is not given.
+            A name out of `recipe_names` or the path of a TOML file; the method's defaults where it is not given.
         overrides : sequence of str
-            Each ``section.word=value``, the value as TOML or as a bare word.
+            Each ``section.word=value`` or ``stage.1.word=value``, the value as TOML or as a bare word.
         words : mapping of str to object, optional
             ``{"section.word": value}``; None is no override. They go before `overrides`.
+
+        Returns
+        -------
+        ExtractRecipe or FinetuneRecipe
+            Called on one of these, that one; called on Recipe, the one whose method the file says.
 
         Raises
         ------
         RecipeError
             With every fault of the file and of the overrides.
         """
+        source = source or cls.default_source()
         path = _locate(source) if source else None
-        text, data = _read(path) if path else ("", {})
-        given = dict(map(_parse_override, overrides))
-        given |= {word: value for word, value in (words or {}).items() if value is not None}
+        text, data = recipe_text.read(path) if path else ("", {})
+        given = {word: value for word, value in (words or {}).items() if value is not None}
+        given |= dict(map(recipe_text.parse_override, overrides))
+        kind = cls._kind(data, source)
         for word, value in given.items():
-            _override(data, word, value)
-        return cls.check(data, place=_Places(path, text, given))
+            recipe_text.override(data, word, value)
+        place = recipe_text.Places(path, text, given)
+        try:
+            recipe: Self = kind.model_validate(data)
+        except ValidationError as error:
+            raise RecipeError(recipe_text.faults(error, kind, place)) from None
+        return recipe
 
     @classmethod
-    def check(cls, data: dict[str, Any], place: _Places | None = None) -> Recipe:
-        """Return the recipe that `data` spells; raise RecipeError with all its faults."""
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            place = place or _Places(None, "", ())
-            faults = [f"{place.of(fault['loc'])}: {_explain(fault)}" for fault in error.errors()]
-            count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
-            raise RecipeError(f"The recipe has {count}:\n" + "\n".join(f"  {fault}" for fault in faults)) from None
+    def default_source(cls) -> str | None:
+        """Return the shipped recipe that is taken where none is given, or None where the words' defaults are."""
+        return None
 
-    def resolved(self) -> Recipe:
+    @classmethod
+    def _kind(cls, data: Mapping[str, Any], source: str | None) -> type[Self]:
+        """Return the class of the recipe that `data` is, by its method."""
+        if cls is not Recipe:
+            own = cls.model_fields["method"].default
+            said = data.get("method", own)
+            if said in METHODS and said != own:
+                raise RecipeError(
+                    f"{source} is a recipe of {said}, not of {own}.",
+                    hint=f"Take: transfer-cli {said} FOLDER --recipe {source}",
+                )
+            return cls
+        # A file that does not say its method is of the one whose sections it has.
+        alone = FinetuneRecipe.model_fields.keys() - ExtractRecipe.model_fields.keys()
+        likely = "finetune" if data.keys() & alone else "extract"
+        return METHODS.get(str(data.get("method", likely)), METHODS[likely])  # type: ignore[return-value]
+
+    def resolved(self) -> Self:
         """Return the recipe with nothing left to the backbone or to the catalog."""
-        spec = backbones.find(self.backbone.name)
-        tune = self.classifier.tune
-        if tune is None and self.classifier.name != classifiers.NONE:
-            tune = classifiers.find(self.classifier.name).quick
-        return self.model_copy(
-            update={
-                "images": self.images.model_copy(update={"size": self.images.size or spec.size}),
-                "classifier": self.classifier.model_copy(update={"tune": bool(tune)}),
-            }
-        )
+        size = self.images.size or backbones.find(self.backbone.name).size
+        return self.model_copy(update={"images": self.images.model_copy(update={"size": size})})
 
     def to_toml(self) -> str:
         """Return the recipe as TOML; reading it gives an equal recipe."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+class ExtractRecipe(Recipe):
+    """Every choice of a classifier on features."""
+
+    method: Literal["extract"] = "extract"
+    """Which command the recipe is for."""
+    classifier: Classifier = Classifier()
+
+    def resolved(self) -> Self:
+        """Return the recipe with nothing left to the backbone or to the catalog."""
+        tune = self.classifier.tune
+        if tune is None and self.classifier.name != classifiers.NONE:
+            tune = classifiers.find(self.classifier.name).quick
+        classifier = self.classifier.model_copy(update={"tune": bool(tune)})
+        return super().resolved().model_copy(update={"classifier": classifier})
+
+
+class FinetuneRecipe(Recipe):
+    """Every choice of a fine-tuning."""
+
+    method: Literal["finetune"] = "finetune"
+    """Which command the recipe is for."""
+    split: PartsWithVal = PartsWithVal()
+    head: Head = Head()
+    stage: tuple[Stage, ...] = Field(strict=False)
+    early_stopping: EarlyStopping = EarlyStopping()
+    augmentation: Augmentation = Augmentation()
+
+    @classmethod
+    def default_source(cls) -> str | None:
+        """Return the shipped recipe that is taken where none is given."""
+        return DEFAULT
+
+    @field_validator("stage")
+    @classmethod
+    def _one_or_more(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        if not stages:
+            raise ValueError("expected one [[stage]] or more")
+        return stages
+
+    @model_validator(mode="after")
+    def _pooling_fits_the_head(self) -> Self:
+        pooling = heads.find(self.head.kind).pooling
+        if pooling and "pooling" in self.backbone.model_fields_set and self.backbone.pooling != pooling:
+            raise ValueError(
+                f"a head of kind {self.head.kind} takes backbone.pooling {pooling}. "
+                f"Received: {self.backbone.pooling!r}."
+            )
+        return self
+
+    def resolved(self) -> Self:
+        """Return the recipe with nothing left to the backbone or to the catalog."""
+        spec = heads.find(self.head.kind)
+        head = {"start": self.head.start or spec.starts[0], "units": self.head.units or spec.units}
+        backbone = {"pooling": spec.pooling or self.backbone.pooling}
+        stages = [
+            stage.model_copy(update={**optimizers.find(stage.optimizer).words, **stage.optimizer_words()})
+            for stage in self.stage
+        ]
+        return (
+            super()
+            .resolved()
+            .model_copy(
+                update={
+                    "head": self.head.model_copy(update=head),
+                    "backbone": self.backbone.model_copy(update=backbone),
+                    "stage": tuple(stages),
+                }
+            )
+        )
+
+
+METHODS: Mapping[str, type[Recipe]] = {"extract": ExtractRecipe, "finetune": FinetuneRecipe}
 
 
 def recipes_folder() -> Path:
@@ -161,103 +206,46 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in recipes_folder().glob("*.toml"))
 
 
-class _Places:
-    """Where a word of the recipe was written."""
-
-    def __init__(self, path: Path | None, text: str, overridden: Collection[str]) -> None:
-        self._path = path
-        self._lines = _lines_of_words(text)
-        self._overridden = overridden
-
-    def of(self, location: tuple[int | str, ...]) -> str:
-        word = ".".join(str(step) for step in location)
-        if word in self._overridden or self._path is None:
-            return word
-        line = self._lines.get(word)
-        return f"{self._path}:{line}: {word}" if line else f"{self._path}: {word}"
+def shipped(name: str) -> Path:
+    """Return the file of a shipped recipe; raise UnknownNameError when there is none of that name."""
+    if name not in recipe_names():
+        raise UnknownNameError.of("recipe", name, recipe_names(), "See all: transfer-cli recipes list")
+    return recipes_folder() / f"{name}.toml"
 
 
-def _lines_of_words(text: str) -> dict[str, int]:
-    section = ""
-    lines: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        bare = line.split("#", 1)[0].strip()
-        if bare.startswith("["):
-            section = bare.strip("[] ") + "."
-            lines[section[:-1]] = number
-        elif "=" in bare:
-            lines[section + bare.split("=", 1)[0].strip()] = number
-    return lines
+def copy_shipped(name: str, target: Path) -> Path:
+    """Copy a shipped recipe and return where it is: `target`, or NAME.toml in the folder `target`.
 
-
-def _known(look_up: Any) -> str:
-    try:
-        return str(look_up())
-    except UnknownNameError as error:
-        raise ValueError(str(error)) from None
+    Raises
+    ------
+    UnknownNameError
+        When there is no recipe of that name.
+    OutputError
+        When the file is there already, or cannot be written.
+    """
+    source = shipped(name)
+    target = target / source.name if target.is_dir() else target
+    if target.exists():
+        raise OutputError(f"{target} is there already.", hint="Give the name of a file that is not there yet.")
+    write_text(target, source.read_text("utf-8"))
+    return target
 
 
 def _locate(source: str) -> Path:
     if source in recipe_names():
-        return recipes_folder() / f"{source}.toml"
+        return shipped(source)
     path = Path(source)
-    if path.is_file():
-        return path
+    # A name too long for a file, too, is no file.
+    with suppress(OSError, ValueError):
+        if path.is_file():
+            return path
+        if (path / "recipe.toml").is_file():
+            raise RecipeError(f"{source} is a run.", hint=f"Take its recipe: --recipe {path / 'recipe.toml'}")
+        if path.is_dir():
+            raise RecipeError(f"{source} is a folder. Expected the path of a TOML file.")
     near = nearest(source, recipe_names())
     guess = f" Did you mean {near}?" if near else ""
     raise RecipeError(
         f"There is no recipe and no file called {source!r}.{guess} "
         f"Expected one of {', '.join(recipe_names())}, or the path of a TOML file."
     )
-
-
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
-    try:
-        text = path.read_text("utf-8")
-        return text, tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{path} is not a TOML file that can be read: {error}.") from None
-
-
-def _parse_override(override: str) -> tuple[str, Any]:
-    word, equals, value = override.partition("=")
-    if not equals or not word.strip():
-        raise RecipeError(f"Expected --set SECTION.WORD=VALUE. Received: {override!r}.")
-    return word.strip(), _value(value.strip())
-
-
-def _override(data: dict[str, Any], word: str, value: Any) -> None:
-    *sections, last = [step.strip() for step in word.split(".")]
-    for section in sections:
-        data = data.setdefault(section, {})
-        if not isinstance(data, dict):
-            raise RecipeError(f"{word}: {section} is a value, not a section of words.")
-    data[last] = value
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _explain(fault: ErrorDetails) -> str:
-    received = fault["input"]
-    if fault["type"] == "extra_forbidden":
-        *section, word = fault["loc"]
-        model: Any = Recipe
-        for step in section:
-            model = model.model_fields[str(step)].annotation
-        words = list(model.model_fields)
-        near = nearest(str(word), words)
-        guess = f" Did you mean {near}?" if near else f" Expected one of {', '.join(words)}."
-        return f"there is no such word.{guess}"
-    if fault["type"] == "literal_error":
-        expected = fault["ctx"]["expected"]
-        words = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
-        close = difflib.get_close_matches(str(received), words, n=1)
-        guess = f" Did you mean {close[0]}?" if close else ""
-        return f"expected {', '.join(words)}. Received: {received!r}.{guess}"
-    message = fault["msg"].removeprefix("Value error, ")
-    return message if fault["type"] == "value_error" else f"{message}. Received: {received!r}."

@@ -9,7 +9,8 @@ import re
 import shlex
 import subprocess
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,8 +20,24 @@ from transfer_cli.errors import RunError
 from transfer_cli.recipe import Recipe
 from transfer_cli.writing import refused, remove, write_json, write_text
 
-_DRAFT = re.compile(r"\.(features-.*|.+\.[0-9a-f]{8}(\..+)?)")
-_PACKAGES = ("transfer-cli", "tensorflow", "keras", "scikit-learn", "numpy", "pillow", "pyarrow", "skops")
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_HELD: dict[Path, int] = {}
+_DRAFT = re.compile(r"\.((features|scratch)-.*|.+\.[0-9a-f]{8}(\..+)?)")
+_PACKAGES = (
+    "transfer-cli",
+    "tensorflow",
+    "keras",
+    "scikit-learn",
+    "numpy",
+    "pillow",
+    "pyarrow",
+    "skops",
+    "opencv-python-headless",
+)
 
 
 @dataclass(frozen=True)
@@ -84,27 +101,32 @@ class RunDirectory:
         """The bundle."""
         return self.path / "model"
 
+    @property
+    def checkpoints(self) -> Path:
+        """The last epoch of a fine-tuning and its best one."""
+        return self.path / "checkpoints"
+
+    @property
+    def plots(self) -> Path:
+        """Pictures for a person."""
+        return self.path / "plots"
+
     def predictions(self, part: str) -> Path:
         """Return where the predictions of one part are, CSV."""
         return self.path / f"predictions_{part}.csv"
 
-    def is_complete(self, *, with_model: bool) -> bool:
+    def is_complete(self, *, with_model: bool, with_features: bool) -> bool:
         """Return whether the run came to its end and still has what it made."""
-        made = [self.metrics, self.split, self.skipped, self.features]
+        made = [self.metrics, self.split, self.skipped, *([self.features] if with_features else [])]
         return all(path.is_file() for path in made) and (self.model.is_dir() or not with_model)
 
-    def begin(self, recipe: Recipe, folder: Path, *, command: Sequence[str] = (), overwrite: bool = False) -> None:
-        """Claim the directory for a recipe and a folder.
-
-        An unfinished run of the same recipe keeps its split.csv and begins again. With `overwrite` the results of an
-        earlier run are removed and its split.csv is kept, so that the new one has the same test pictures.
+    def must_be_free(self, recipe: Recipe, folder: Path, *, overwrite: bool = False) -> None:
+        """Raise RunError unless `begin` may write this run; nothing is changed.
 
         Raises
         ------
         RunError
             When the directory holds a run of another recipe or folder, or something that is no run.
-        OutputError
-            When it cannot be written.
         """
         if self.path.resolve().is_relative_to(folder.resolve()):
             raise RunError(
@@ -113,18 +135,75 @@ class RunDirectory:
             )
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file. Expected the directory of a run.")
-        if self.recipe.is_file() and self.folder.is_file():
-            # A run that never came to its features holds nothing: another recipe may have its place.
-            if overwrite or not (self.features.exists() or self.metrics.exists() or self.model.exists()):
-                self._clear()
-            else:
+        if self._is_run():
+            if self._has_results() and not overwrite:
                 self.must_match(recipe, folder)
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise RunError(f"{self.path} is not empty and holds no run.", hint="Choose another place with -o RUN.")
+
+    def begin(self, recipe: Recipe, folder: Path, *, command: Sequence[str] = (), overwrite: bool = False) -> None:
+        """Claim the directory for a recipe and a folder.
+
+        An unfinished run of the same recipe keeps its split.csv and goes on from its last checkpoint if it has one.
+        With `overwrite` the results of an earlier run are removed and its split.csv is kept, so that the new one has
+        the same test pictures.
+
+        Raises
+        ------
+        RunError
+            As `must_be_free`, or when another process is writing the run.
+        OutputError
+            When it cannot be written.
+        """
+        self.must_be_free(recipe, folder, overwrite=overwrite)
+        self._hold()
+        if self._is_run() and (overwrite or not self._has_results()):
+            if not overwrite and self._differences(recipe, folder):
+                # A run that never came to a result holds nothing: another recipe has its place, and its own parts.
+                remove(self.split)
+            self._clear()
         self._sweep()
         write_text(self.recipe, recipe.to_toml())
         write_text(self.folder, f"{folder.resolve()}\n")
         write_text(self.command, shlex.join(command) + "\n")
+
+    def _is_run(self) -> bool:
+        return self.recipe.is_file() and self.folder.is_file()
+
+    def _has_results(self) -> bool:
+        return any(path.exists() for path in (self.features, self.checkpoints, self.metrics, self.model))
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Give up the claim of `begin` when the block ends."""
+        try:
+            yield
+        finally:
+            if (handle := _HELD.pop(self.path.resolve(), None)) is not None:
+                os.close(handle)
+
+    def _hold(self) -> None:
+        """Let no other process write this run; the system gives it free when this one dies, however it dies."""
+        if fcntl is None or self.path.resolve() in _HELD:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise refused(error, self.path) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise RunError(
+                f"Another process is writing the run {self.path} at this moment.",
+                hint="Wait until it has ended, or choose another place with -o RUN.",
+            ) from None
+        except OSError:
+            # A file system that knows no locks, such as some network drives.
+            os.close(handle)
+            return
+        _HELD[self.path.resolve()] = handle
 
     def write_environment(self, seed: int, device: str) -> None:
         """Write what else a result may depend on."""
@@ -156,37 +235,41 @@ class RunDirectory:
 
     def _sweep(self) -> None:
         # What a killed process left behind: drafts, which never got their names.
-        if self.path.is_dir():
-            for path in self.path.glob(".*"):
+        for folder in (self.path, self.checkpoints, self.plots):
+            for path in folder.glob(".*") if folder.is_dir() else ():
                 if _DRAFT.fullmatch(path.name):
                     remove(path)
 
     def _clear(self) -> None:
-        for path in (self.metrics, self.model, self.features, self.skipped, self.history, self.events):
+        results = (self.metrics, self.model, self.features, self.checkpoints, self.plots)
+        for path in (*results, self.skipped, self.history, self.events):
             remove(path)
         for path in self.path.glob("predictions_*.csv"):
             remove(path)
 
     def must_match(self, recipe: Recipe, folder: Path) -> None:
         """Raise RunError, saying every difference, unless the run is of this recipe and this folder."""
-        before = _recipe_of(self.recipe)
-        after = tomllib.loads(recipe.to_toml())
-        other = [
-            f"{word} is {_shown(was)} there and {_shown(now)} here" for word, was, now in _differences(before, after)
-        ]
-        was_folder = self.folder.read_text("utf-8", "surrogateescape").strip() if self.folder.is_file() else ""
-        if was_folder != str(folder.resolve()):
-            other.append(f"its folder is {was_folder or 'unknown'}")
-        if other:
+        if other := self._differences(recipe, folder):
             raise RunError(
                 f"{self.path} holds another run: {'; '.join(other)}.",
                 hint="Choose another place with -o RUN, or --overwrite to replace it.",
             )
 
+    def _differences(self, recipe: Recipe, folder: Path) -> list[str]:
+        before, after = _recipe_of(self.recipe), tomllib.loads(recipe.to_toml())
+        if before.get("method") != after["method"]:
+            return [f"it is a run of {before.get('method')}"]
+        found = _differences(before, after)
+        other = [f"{word} is {_shown(was)} there and {_shown(now)} here" for word, was, now in found]
+        was_folder = self.folder.read_text("utf-8", "surrogateescape").strip() if self.folder.is_file() else ""
+        if was_folder != str(folder.resolve()):
+            other.append(f"its folder is {was_folder or 'unknown'}")
+        return other
 
-def default_path(folder: Path, backbone: str) -> Path:
-    """Return ``runs/NAME`` with a name made of the folder and the backbone."""
-    return Path("runs") / f"{folder.resolve().name or 'pictures'}-{backbone}"
+
+def default_path(folder: Path, *words: str) -> Path:
+    """Return ``runs/NAME`` with a name made of the folder and some words, the backbone first."""
+    return Path("runs") / "-".join([folder.resolve().name or "pictures", *words])
 
 
 def environment(seed: int, device: str) -> dict[str, Any]:
@@ -225,14 +308,16 @@ def _recipe_of(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+def _differences(before: dict[Any, Any], after: dict[Any, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
     found: list[tuple[str, Any, Any]] = []
-    for word in sorted(before.keys() | after.keys()):
+    for word in sorted(before.keys() | after.keys(), key=str):
         was, now = before.get(word), after.get(word)
+        if isinstance(was, list) and isinstance(now, list):
+            was, now = (dict(enumerate(items, start=1)) for items in (was, now))
         if isinstance(was, dict) and isinstance(now, dict):
             found += _differences(was, now, f"{prefix}{word}.")
         elif was != now:
-            found.append((prefix + word, was, now))
+            found.append((f"{prefix}{word}", was, now))
     return found
 
 

@@ -12,19 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import TINY, TINY_SIZE, save_picture
-from transfer_cli import ImageFolder, Recipe, RunDirectory, Split, extract, load, predict
-from transfer_cli.engine.extract import ExtractResult
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, extract, load, predict
+from transfer_cli.engine.training import TrainingResult
 from transfer_cli.errors import FolderError, ImageError, RunError, UnknownNameError
 from transfer_cli.progress import SILENT
 
 WORDS = {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE}
 
 
-def recipe(**words: object) -> Recipe:
-    return Recipe.load(None, [], WORDS | words)
+def recipe(**words: object) -> ExtractRecipe:
+    return ExtractRecipe.load(None, [], WORDS | words)
 
 
-def run_on(folder: Path, run: Path, **options: object) -> ExtractResult:
+def run_on(folder: Path, run: Path, **options: object) -> TrainingResult:
     words = options.pop("words", {})
     return extract(ImageFolder.scan(folder), recipe(**words), RunDirectory(run), **options)  # type: ignore[arg-type]
 
@@ -54,7 +54,7 @@ def test_the_files_of_a_run(trained: Path, colours: Path) -> None:
     ]
     assert (trained / "folder.txt").read_text() == f"{colours}\n"
     assert (trained / "skipped.csv").read_text() == "path,reason\n"
-    assert Recipe.load(str(trained / "recipe.toml")) == recipe().resolved()
+    assert ExtractRecipe.load(str(trained / "recipe.toml")) == recipe().resolved()
     assert json.loads((trained / "environment.json").read_text())["device"] == "/device:CPU:0"
     events = [json.loads(line)["event"] for line in (trained / "events.jsonl").read_text().splitlines()]
     assert events == ["begin", "features", "end"]
@@ -116,7 +116,7 @@ def test_another_recipe_on_a_run_is_an_error(copy_of_trained: Path, colours: Pat
     assert "--overwrite" in str(caught.value.hint)
     result = run_on(colours, copy_of_trained, words={"seed": 1}, overwrite=True)
     assert not result.was_complete
-    assert Recipe.load(str(copy_of_trained / "recipe.toml")).seed == 1
+    assert ExtractRecipe.load(str(copy_of_trained / "recipe.toml")).seed == 1
 
 
 def test_an_unfinished_run_goes_on_with_its_split(copy_of_trained: Path, colours: Path) -> None:
@@ -176,7 +176,7 @@ def test_adding_pictures_moves_none(copy_of_trained: Path, colours: Path, tmp_pa
 
 def test_with_a_val_part_the_classifier_learns_from_train_alone(colours: Path, tmp_path: Path) -> None:
     result = run_on(colours, tmp_path / "run", words={"split.val": 0.3})
-    assert not result.out_of_fold
+    assert result.val_note == ""
     parts = {row.path: row.part for row in Split.read(result.run.split).rows}
     assert {row["path"] for row in rows_of(result.run.predictions("val"))} == {
         path for path, part in parts.items() if part == "val"
@@ -187,7 +187,7 @@ def test_features_only(colours: Path, tmp_path: Path) -> None:
     result = run_on(colours, tmp_path / "run", words={"classifier.name": "none", "backbone.pooling": "flatten"})
     assert result.metrics == {}
     assert result.run.features.is_file()
-    assert result.run.is_complete(with_model=False)
+    assert result.run.is_complete(with_model=False, with_features=True)
     assert not result.run.model.exists()
 
 

@@ -16,7 +16,10 @@ from transfer_cli.errors import InputError, TransferError, nearest
 
 _COMMANDS = {
     "extract": "extract",
+    "finetune": "finetune",
     "predict": "predict",
+    "preview": "preview",
+    "recipes": "recipes",
     "backbones": "backbones",
     "sample-data": "sample_data",
 }
@@ -68,7 +71,7 @@ def _exit_code(error: BaseException, ctx: click.Context) -> int | None:
     stopped = ctx.meta.get(_STOPPED)
     # Libraries catch everything here and there: a signal may arrive as any other error.
     if stopped or isinstance(error, KeyboardInterrupt | click.Abort):
-        console.error("Stopped. Nothing half-written was left; the same command starts again.", None)
+        console.error(*_what_is_left(ctx))
         return stopped or _INTERRUPTED
     if isinstance(error, TransferError):
         console.error(str(error), error.hint)
@@ -85,6 +88,14 @@ def _exit_code(error: BaseException, ctx: click.Context) -> int | None:
         flag = error.option_name
         raise click.UsageError(f"{flag} goes before the command: transfer-cli {flag} ...", error.ctx) from None
     return None
+
+
+def _what_is_left(ctx: click.Context) -> tuple[str, str | None]:
+    """Return what a person who stopped a command should know, and what to do next."""
+    if ctx.invoked_subcommand != "finetune":
+        return "Stopped. Nothing half-written was left; give the same command again.", None
+    without = " without --overwrite, which would begin anew" if "--overwrite" in sys.argv else ""
+    return "Stopped. Every epoch that was finished is kept.", f"To go on, give the same command again{without}."
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -32,11 +32,14 @@ class Console:
         Results as JSON.
     offline : bool
         Never open a socket.
+    spoke : float
+        When the last line was said.
     """
 
     quiet: bool = False
     json: bool = False
     offline: bool = False
+    spoke: float = 0.0
     _talk: RichConsole = field(default_factory=lambda: RichConsole(stderr=True, highlight=False, markup=False))
 
     @property
@@ -44,7 +47,7 @@ class Console:
         """The standard output, for rows."""
         return sys.stdout.buffer
 
-    def result(self, text: str, facts: dict[str, Any] | None = None) -> None:
+    def result(self, text: str, facts: Any = None) -> None:
         """Print the product of a command: `text`, or `facts` as JSON where that was asked for."""
         if self.json:
             text = json_module.dumps(facts, indent=2, ensure_ascii=False)
@@ -66,17 +69,17 @@ class Console:
     def note(self, message: str) -> None:
         """Say one line to a person who waits."""
         if not self.quiet:
-            self._say(message)
+            self.say(message)
 
     def warn(self, message: str) -> None:
         """Say one line that also a quiet command says."""
-        self._say(f"warning: {message}", style="yellow")
+        self.say(f"warning: {message}", style="yellow")
 
     def error(self, message: str, hint: str | None) -> None:
         """Say what went wrong and what to do next."""
-        self._say(f"error: {message}", style="red")
+        self.say(f"error: {message}", style="red")
         if hint:
-            self._say(hint)
+            self.say(hint)
 
     @contextmanager
     def track(self, description: str, total: int | None) -> Iterator[Callable[[int], None]]:
@@ -88,7 +91,7 @@ class Console:
                 task = bar.add_task(printable(description), total=total)
                 yield lambda count: bar.advance(task, count)
         else:
-            lines = _Lines(description, total, self._say)
+            lines = _Lines(description, total, self)
             yield lines.advance
             lines.end()
 
@@ -97,29 +100,31 @@ class Console:
         waiting = [SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()]
         return RichProgress(*(waiting if total is None else columns), console=self._talk, transient=True)
 
-    def _say(self, message: str, style: str | None = None) -> None:
+    def say(self, message: str, style: str | None = None) -> None:
+        """Write one line to stderr."""
+        self.spoke = time.monotonic()
         self._talk.print(printable(message), style=style, soft_wrap=True)
 
 
 class _Lines:
-    """Progress where no bar can move: a line when ten seconds have passed, and one at the end."""
+    """Progress where no bar can move: a line when nothing was said for ten seconds, and one at the end."""
 
-    def __init__(self, description: str, total: int | None, say: Callable[[str], None]) -> None:
+    def __init__(self, description: str, total: int | None, console: Console) -> None:
         self._description = description
         self._total = total
-        self._say = say
+        self._console = console
         self._done = 0
-        self._begun = self._said = time.monotonic()
+        self._begun = time.monotonic()
 
     def advance(self, count: int) -> None:
         self._done += count
-        if self._total and time.monotonic() - self._said > _LINE_SECONDS:
-            self._said = time.monotonic()
-            self._say(f"{self._description}: {self._done} of {self._total}")
+        silent_since = max(self._begun, self._console.spoke)
+        if self._total and time.monotonic() - silent_since > _LINE_SECONDS:
+            self._console.say(f"{self._description}: {self._done} of {self._total}")
 
     def end(self) -> None:
         done = f": {self._done}" if self._total else ""
-        self._say(f"{self._description}{done} ({time.monotonic() - self._begun:.1f} s)")
+        self._console.say(f"{self._description}{done} ({time.monotonic() - self._begun:.1f} s)")
 
 
 def _is_number(cell: str) -> bool:

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from transfer_cli.catalog import backbones
+from transfer_cli.cli._console import Console
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+def recipe_options(command: Command) -> Command:
+    """Add the choice of a recipe and of what is overridden in it."""
+    options = [
+        click.option(
+            "--recipe",
+            metavar="NAME|FILE",
+            shell_complete=complete_recipes,
+            help="Start from a shipped recipe (transfer-cli recipes list) or a TOML file.",
+        ),
+        click.option("--set", "overrides", multiple=True, metavar="WORD=VALUE", help="Override a word of the recipe."),
+        click.option("--seed", type=int, help="Of all that is drawn by chance.  [0]"),
+    ]
+    return _added(options, command)
+
+
 def training_options(command: Command) -> Command:
-    """Add what every command that trains takes."""
+    """Add what every command that trains takes beside a recipe."""
     options = [
         click.option("-o", "--output", type=click.Path(), metavar="RUN", help="The run to write.  [runs/NAME]"),
-        click.option("--recipe", metavar="NAME|FILE", help="Start from a shipped recipe or a TOML file."),
-        click.option("--set", "overrides", multiple=True, metavar="WORD=VALUE", help="Override a word of the recipe."),
-        click.option("--seed", type=int, help="Seed of weights, folds and classifier.  [0]"),
+        recipe_options,
         click.option("--split", type=click.Path(), metavar="FILE", help="Follow the parts in a split.csv."),
         click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read."),
         click.option("--overwrite", is_flag=True, help="Replace an earlier run; its test pictures stay the same."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _added(options, command)
 
 
 def backbone_options(command: Command) -> Command:
@@ -40,12 +56,49 @@ def backbone_options(command: Command) -> Command:
         click.option("--pooling", type=click.Choice(["avg", "max", "flatten"]), help="Map to row.  [avg]"),
         click.option("--layer", metavar="NAME", help="Cut after this layer.  [the last below the top]"),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _added(options, command)
+
+
+def backbone_words(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the words of a recipe that these options stand for."""
+    if options["backbone"]:
+        # A name that was typed is a fault of usage, not of a recipe.
+        backbones.find(options["backbone"])
+    return {
+        "backbone.name": options["backbone"],
+        "backbone.weights": options["weights"],
+        "backbone.pooling": options["pooling"],
+        "backbone.layer": options["layer"],
+        "seed": options["seed"],
+    }
+
+
+def training_request(console: Console, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a function that trains takes beside the folder, the recipe and the run."""
+    from transfer_cli.split import Split
+
+    return {
+        "split": Split.read(Path(options["split"])) if options["split"] else None,
+        "offline": console.offline,
+        "strict": options["strict"],
+        "overwrite": options["overwrite"],
+        "command": ["transfer-cli", *sys.argv[1:]],
+        "progress": console,
+    }
 
 
 def _backbones(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from transfer_cli.catalog import backbones
-
     return [CompletionItem(name) for name in backbones.names() if name.startswith(incomplete)]
+
+
+def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of recipes that begin with what was typed."""
+    from transfer_cli.recipe import recipe_names
+
+    return [CompletionItem(name) for name in recipe_names() if name.startswith(incomplete)]
+
+
+def _added(options: Sequence[Callable[..., Any]], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -13,16 +13,16 @@ from transfer_cli.metrics import in_words
 from transfer_cli.predictions import Skipped
 
 if TYPE_CHECKING:
-    from transfer_cli.engine.extract import ExtractResult
+    from transfer_cli.engine.training import TrainingResult
 
 
-def end_of_training(console: Console, result: ExtractResult) -> int:
+def end_of_training(console: Console, result: TrainingResult) -> int:
     """Say what came out, where it is and what to try next; return the exit code."""
     run = result.run
     if result.was_complete:
         console.note("this run is complete: nothing was done")
     for part, figures in result.metrics.items():
-        note = ", out-of-fold" if part == "val" and result.out_of_fold else ""
+        note = f", {result.val_note}" if part == "val" and result.val_note else ""
         console.note(in_words(part, figures, note))
     if result.skipped:
         console.warn(f"{len(result.skipped)} pictures could not be read: {run.skipped} says why")

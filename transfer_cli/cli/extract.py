@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from transfer_cli.catalog import backbones, classifiers
+from transfer_cli.catalog import classifiers
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import backbone_options, training_options
+from transfer_cli.cli._options import backbone_options, backbone_words, training_options, training_request
 from transfer_cli.cli._results import end_of_training
 
 
@@ -33,38 +32,20 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, **options: 
         transfer-cli extract photos --backbone resnet50 --classifier linear-svm
     """
     from transfer_cli.folder import ImageFolder
-    from transfer_cli.recipe import Recipe
+    from transfer_cli.recipe import ExtractRecipe
     from transfer_cli.run import RunDirectory, default_path
-    from transfer_cli.split import Split
 
     console = ctx.ensure_object(Console)
-    if options["backbone"]:
-        backbones.find(options["backbone"])
     words = {
-        "backbone.name": options["backbone"],
-        "backbone.weights": options["weights"],
-        "backbone.pooling": options["pooling"],
-        "backbone.layer": options["layer"],
+        **backbone_words(options),
         "classifier.name": options["classifier"],
         "classifier.tune": options["tune"],
-        "seed": options["seed"],
     }
-    recipe = Recipe.load(options["recipe"], options["overrides"], words)
+    recipe = ExtractRecipe.load(options["recipe"], options["overrides"], words)
     images = ImageFolder.scan(folder)
     run = RunDirectory(Path(output) if output else default_path(folder, recipe.backbone.name))
-    split = Split.read(Path(options["split"])) if options["split"] else None
+    asked = training_request(console, options)
 
     from transfer_cli.engine.extract import extract
 
-    result = extract(
-        images,
-        recipe,
-        run,
-        split=split,
-        offline=console.offline,
-        strict=options["strict"],
-        overwrite=options["overwrite"],
-        command=["transfer-cli", *sys.argv[1:]],
-        progress=console,
-    )
-    ctx.exit(end_of_training(console, result))
+    ctx.exit(end_of_training(console, extract(images, recipe, run, **asked)))

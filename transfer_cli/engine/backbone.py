@@ -215,6 +215,37 @@ def run(model: keras.Model) -> Any:
     return call
 
 
+def settle(network: keras.Model, images: NDArray[np.uint8]) -> None:
+    """Let every BatchNorm of a network of random weights divide by the size of what reaches it.
+
+    As it is drawn, each layer of such a network shrinks its input, and after thirty of them the numbers are too small
+    to be trained. Means are left at zero and channels at their proportions, so that it is the same function, but for
+    its scale, as far as its activations are homogeneous.
+
+    Parameters
+    ----------
+    network : keras.Model
+    images : ndarray of shape (n, size, size, 3), uint8
+        Some of what it will see.
+    """
+    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for norm in norms:
+        norm.call = _measured(norm)
+    try:
+        network(images, training=False)
+    finally:
+        for norm in norms:
+            del norm.call
+
+
+def _measured(norm: keras.layers.BatchNormalization) -> Any:
+    def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        norm.moving_variance.assign(keras.ops.full_like(norm.moving_variance, keras.ops.mean(inputs**2)))
+        return keras.layers.BatchNormalization.call(norm, inputs, training=False)
+
+    return call
+
+
 def _network(
     spec: BackboneSpec, weights: str, size: int, *, top: bool, seed: int, offline: bool, progress: Progress
 ) -> keras.Model:

@@ -2,70 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from transfer_cli.bundle import FORMAT_VERSION, ModelBundle
-from transfer_cli.catalog import backbones, classifiers
-from transfer_cli.engine.images import DECODER, batches
+from transfer_cli.catalog import classifiers
+from transfer_cli.engine import training
+from transfer_cli.engine.images import batches
 from transfer_cli.engine.scores import score_parts
-from transfer_cli.engine.startup import import_ahead, start_tensorflow
-from transfer_cli.errors import FolderError, ImageError
-from transfer_cli.folder import PARTS, ImageFolder, describe_left_out
+from transfer_cli.engine.startup import import_ahead
+from transfer_cli.engine.training import Options, Request, TrainingResult
+from transfer_cli.folder import PARTS, ImageFolder
 from transfer_cli.metrics import Metrics
-from transfer_cli.predictions import Skipped, read_skipped, write_skipped
-from transfer_cli.progress import SILENT, Progress
-from transfer_cli.recipe import Recipe
+from transfer_cli.predictions import Skipped
+from transfer_cli.progress import Progress
+from transfer_cli.recipe import ExtractRecipe
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
 from transfer_cli.tables import write_table
-from transfer_cli.weights import imagenet_files, must_be_had, must_be_known
+from transfer_cli.weights import must_be_known
 from transfer_cli.writing import write_json, written_whole
 
 if TYPE_CHECKING:
     from transfer_cli.engine.classify import Fitted
 
 
-@dataclass(frozen=True)
-class ExtractResult:
-    """What a run of extract came to.
-
-    Attributes
-    ----------
-    run : RunDirectory
-    metrics : mapping
-        As in metrics.json; empty without a classifier.
-    skipped : tuple of Skipped
-    out_of_fold : bool
-        Whether the val figures are out-of-fold predictions of the training pictures.
-    was_complete : bool
-        Whether the run was there already, so that nothing was done.
-    """
-
-    run: RunDirectory
-    metrics: Metrics
-    skipped: tuple[Skipped, ...]
-    out_of_fold: bool
-    was_complete: bool = False
-
-
 def extract(
-    folder: ImageFolder,
-    recipe: Recipe,
-    run: RunDirectory,
-    *,
-    split: Split | None = None,
-    offline: bool = False,
-    strict: bool = False,
-    overwrite: bool = False,
-    command: Sequence[str] = (),
-    progress: Progress = SILENT,
-) -> ExtractResult:
+    folder: ImageFolder, recipe: ExtractRecipe, run: RunDirectory, **options: Unpack[Options]
+) -> TrainingResult:
     """Make a classifier from a folder of pictures and score it.
 
     Every picture goes once through the frozen backbone; the classifier learns from the features. With a val part the
@@ -75,20 +41,11 @@ def extract(
     Parameters
     ----------
     folder : ImageFolder
-    recipe : Recipe
+    recipe : ExtractRecipe
     run : RunDirectory
         Where everything is written. A complete run of the same recipe is returned as it is.
-    split : Split, optional
-        Followed for the pictures it knows; else the run's own, else split.csv in the folder.
-    offline : bool
-        Never open a socket.
-    strict : bool
-        Raise ImageError at the first picture that cannot be read.
-    overwrite : bool
-        Replace an earlier run, keeping its split.
-    command : sequence of str
-        Written to command.txt.
-    progress : Progress
+    **options
+        See training.Options.
 
     Raises
     ------
@@ -103,153 +60,59 @@ def extract(
     """
     recipe = recipe.resolved()
     must_be_known(recipe.backbone.weights)
+    asked = Request(folder, run, **options)
     with_model = recipe.classifier.name != classifiers.NONE
-    if run.is_complete(with_model=with_model) and not overwrite:
+    if run.is_complete(with_model=with_model, with_features=True) and not asked.overwrite:
         run.must_match(recipe, folder.root)
-        return _complete(run, folder, strict, progress)
-    spec = backbones.find(recipe.backbone.name)
-    if recipe.backbone.weights == "imagenet":
-        # Before TensorFlow is loaded, so that a missing file is said at once.
-        must_be_had(imagenet_files(spec, top=False, size=_size(recipe)), offline=offline)
-    network: Any = None
-    if overwrite:
-        # What is there is not given up before it is known that the new run can begin.
-        network, device = _network(recipe, offline, progress)
-    run.begin(recipe, folder.root, command=command, overwrite=overwrite)
-    run.log("begin", folder=str(folder.root.resolve()), pictures=len(folder.files), backbone=spec.name)
-    for line in filter(None, [folder.in_words(), describe_left_out(folder.left_out)]):
-        progress.note(line)
-    for line in folder.warnings():
-        progress.warn(line)
-    if recipe.backbone.weights == "none":
-        progress.warn("the network has random weights: it knows nothing of pictures, and the score will show it")
-    if network is None:
-        network, device = _network(recipe, offline, progress)
-    run.write_environment(recipe.seed, device)
+        return training.complete(asked, _val_note)
+    with run.released():
+        return _train(asked, recipe)
+
+
+def _train(asked: Request, recipe: ExtractRecipe) -> TrainingResult:
+    run, with_model = asked.run, recipe.classifier.name != classifiers.NONE
+    network = training.begin(asked, recipe)
     if with_model:
         import_ahead("transfer_cli.engine.classify", "skops.io", "scipy.stats")
-    split, skipped = _features(folder, recipe, run, network, _existing(split, run, folder), strict, progress)
-    progress.note(split.in_words())
-    for line in split.warnings():
-        progress.warn(line)
+    split, skipped = _features(asked, recipe, network)
     run.log("features", width=network.output_shape[-1], skipped=len(skipped), parts=split.counts())
     metrics: Metrics = {}
     if with_model:
-        metrics = _classify(recipe, run, network, split, progress)
+        metrics = _classify(recipe, run, network, split, asked.progress)
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
-    return ExtractResult(run, metrics, skipped, "val" not in split.counts())
+    return TrainingResult(run, metrics, skipped, _val_note(split))
 
 
-def _size(recipe: Recipe) -> int:
-    assert recipe.images.size is not None  # resolved
-    return recipe.images.size
+def _val_note(split: Split) -> str:
+    return "" if "val" in split.counts() else "out-of-fold"
 
 
-def _complete(run: RunDirectory, folder: ImageFolder, strict: bool, progress: Progress) -> ExtractResult:
-    skipped = read_skipped(run.skipped)
-    if strict and skipped:
-        raise ImageError(f"{skipped[0].path} could not be read: {skipped[0].reason}.")
-    split = Split.read(run.split)
-    known = {row.path for row in split.rows} | {item.path for item in skipped}
-    new = [file.path for file in folder.files if file.path not in known]
-    gone = known - {file.path for file in folder.files}
-    if new or gone:
-        progress.warn(
-            f"the folder has changed since this run: {len(new)} new pictures, {len(gone)} gone. "
-            "To learn from it as it is now, add --overwrite; the test pictures stay the same"
-        )
-    metrics = run.read_metrics()
-    return ExtractResult(run, metrics, skipped, "val" not in split.counts(), was_complete=True)
-
-
-def _existing(split: Split | None, run: RunDirectory, folder: ImageFolder) -> Split | None:
-    if split is not None:
-        return split
-    for path in (run.split, folder.root / run.split.name):
-        if path.is_file():
-            return Split.read(path)
-    return None
-
-
-def _network(recipe: Recipe, offline: bool, progress: Progress) -> tuple[Any, str]:
-    with progress.track("starting TensorFlow", None):
-        device = start_tensorflow()
-
-        from transfer_cli.engine import backbone
-
-        network = backbone.build(
-            backbones.find(recipe.backbone.name),
-            weights=recipe.backbone.weights,
-            size=recipe.images.size,
-            layer=recipe.backbone.layer,
-            pooling=recipe.backbone.pooling,
-            seed=recipe.seed,
-            offline=offline,
-            progress=progress,
-        )
-    return network, device
-
-
-def _features(
-    folder: ImageFolder,
-    recipe: Recipe,
-    run: RunDirectory,
-    network: Any,
-    existing: Split | None,
-    strict: bool,
-    progress: Progress,
-) -> tuple[Split, tuple[Skipped, ...]]:
+def _features(asked: Request, recipe: ExtractRecipe, network: Any) -> tuple[Split, tuple[Skipped, ...]]:
     """Write features.parquet, split.csv and skipped.csv."""
     from transfer_cli.engine import backbone, features
 
+    folder, run = asked.folder, asked.run
     read = batches(
         (file.path for file in folder.files),
-        size=_size(recipe),
+        size=training.size_of(recipe),
         resize=recipe.images.resize,
         batch_size=recipe.batch_size,
         root=folder.root,
-        strict=strict,
+        strict=asked.strict,
     )
     width = network.output_shape[-1]
     with written_whole(run.features) as target, TemporaryDirectory(prefix=".features-", dir=run.path) as place:
         draft = Path(place) / "features.parquet"
-        with progress.track(f"features by {recipe.backbone.name}", len(folder.files)) as advance:
+        with asked.progress.track(f"features by {recipe.backbone.name}", len(folder.files)) as advance:
             found = features.extract_to(draft, read, backbone.run(network), folder, width=width, advance=advance)
-        split = Split.make(
-            [folder.files[index] for index in found.indices],
-            found.digests,
-            test=recipe.split.test,
-            val=recipe.split.val,
-            seed=recipe.split.seed,
-            existing=existing,
-        )
-        _must_be_learnable(folder, split, found.skipped, progress)
+        split = training.make_split(asked, recipe, found.indices, found.digests, found.skipped)
         features.add_parts(draft, target, split, width)
-    split.write(run.split)
-    write_skipped(run.skipped, found.skipped)
+    training.write_split(asked, split, found.skipped)
     return split, found.skipped
 
 
-def _must_be_learnable(folder: ImageFolder, split: Split, skipped: Sequence[Skipped], progress: Progress) -> None:
-    readable = {row.label for row in split.rows}
-    learnt = {row.label for row in split.rows if row.part == "train"}
-    if missing := [name for name in folder.class_names if name in readable - learnt]:
-        raise FolderError(
-            f"{', '.join(missing)}: no picture of the train part could be read. Expected one or more of each class."
-        )
-    if len(learnt) < 2:
-        unread = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:5])
-        raise FolderError(
-            f"A classifier needs two classes or more. Received: pictures of {len(learnt)}; {len(split.rows)} pictures "
-            f"of {folder.root} could be read, {len(skipped)} could not.{unread}"
-        )
-    for name in folder.class_names:
-        if name not in readable:
-            progress.warn(f"class {name} is left out: none of its pictures could be read")
-
-
-def _classify(recipe: Recipe, run: RunDirectory, network: Any, split: Split, progress: Progress) -> Metrics:
+def _classify(recipe: ExtractRecipe, run: RunDirectory, network: Any, split: Split, progress: Progress) -> Metrics:
     """Fit, score and save the classifier; return the figures of each part."""
     with progress.track("starting scikit-learn", None):
         from transfer_cli.engine import classify, features, model
@@ -284,23 +147,8 @@ def _classify(recipe: Recipe, run: RunDirectory, network: Any, split: Split, pro
         network.save(directory / model.BACKBONE_FILE)
         classify.save(fitted.pipeline, directory / model.CLASSIFIER_FILE)
 
-    _bundle(recipe, names, network, run).write(run.model, save)
+    training.new_bundle("features", recipe, names, network.output_shape[-1], run).write(run.model, save)
     return metrics
-
-
-def _bundle(recipe: Recipe, names: tuple[str, ...], network: Any, run: RunDirectory) -> ModelBundle:
-    return ModelBundle(
-        format_version=FORMAT_VERSION,
-        kind="features",
-        task="single-label",
-        class_names=names,
-        image_size=_size(recipe),
-        resize=recipe.images.resize,
-        decoder=DECODER,
-        backbone={**recipe.backbone.model_dump(exclude_none=True), "width": network.output_shape[-1]},
-        versions=run.versions(),
-        recipe=recipe.model_dump(exclude_none=True),
-    )
 
 
 def _write_history(fitted: Fitted, spec: classifiers.ClassifierSpec, run: RunDirectory) -> None:

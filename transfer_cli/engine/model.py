@@ -22,6 +22,7 @@ from transfer_cli.weights import cache_folder, imagenet_files, must_be_had
 
 BACKBONE_FILE = "backbone.keras"
 CLASSIFIER_FILE = "classifier.skops"
+NETWORK_FILE = "network.keras"
 IMAGENET = "imagenet:"
 """The prefix of a backbone with its own 1000 classes, where a bundle is expected."""
 
@@ -110,7 +111,13 @@ def load(source: str, *, offline: bool = False, progress: Progress = SILENT) -> 
         progress.warn(f"the bundle was made with the decoder {bundle.decoder}; this one is {DECODER}")
     start_tensorflow()
 
-    from transfer_cli.engine import backbone, classify
+    from transfer_cli.engine import backbone
+
+    if bundle.kind == "network":
+        run = backbone.run(_load_keras(directory / NETWORK_FILE))
+        return KerasModel(run, bundle.class_names, bundle.image_size, bundle.resize)
+
+    from transfer_cli.engine import classify
 
     network = _load_keras(directory / BACKBONE_FILE)
     return FeatureModel(bundle, backbone.run(network), classify.load(directory / CLASSIFIER_FILE))

@@ -1,9 +1,11 @@
-"""Test accuracy of `extract` with its defaults, over seeds, and the seconds of the whole command.
+"""Test accuracy of `extract` or `finetune`, over seeds, and the seconds of the whole command.
 
     export KERAS_HOME=../shared/keras_home
-    python benchmarks/extract_accuracy.py ../shared/data/clothing ../shared/data/sign_digits
+    python benchmarks/accuracy.py extract ../shared/data/clothing ../shared/data/sign_digits
+    python benchmarks/accuracy.py finetune --recipe last-block --backbones mobilenet_v2@0.35 ../shared/data/clothing
 
-Folders need a test part. The seed changes the folds by which the regularisation is chosen.
+Folders need a test part. For extract the seed changes the folds by which the regularisation is chosen, for finetune
+also which pictures are held out for val, and all that is drawn by chance.
 """
 
 from __future__ import annotations
@@ -21,24 +23,28 @@ from pathlib import Path
 def main() -> None:
     """Print one line of a Markdown table for each folder and backbone."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("method", choices=["extract", "finetune"])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--backbones", default="mobilenet@0.25,mobilenet_v2@0.35")
+    parser.add_argument("--recipe")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    print("| folder | backbone | val (out-of-fold), mean and range | test, mean and range | seconds, median |")
+    print("| folder | backbone | val, mean and range | test, mean and range | seconds, median |")
     print("|---|---|---|---|---|")
     for folder in arguments.folders:
         for backbone in arguments.backbones.split(","):
-            runs = [measure(folder, backbone, seed) for seed in range(arguments.seeds)]
+            runs = [measure(arguments, folder, backbone, seed) for seed in range(arguments.seeds)]
             val, test, seconds = zip(*runs, strict=True)
             print(f"| {folder.name} | {backbone} | {shown(val)} | {shown(test)} | {statistics.median(seconds):.1f} |")
 
 
-def measure(folder: Path, backbone: str, seed: int) -> tuple[float, float, float]:
+def measure(arguments: argparse.Namespace, folder: Path, backbone: str, seed: int) -> tuple[float, float, float]:
     """Return the accuracy on val and test and the seconds of one command."""
     with tempfile.TemporaryDirectory() as place:
         run = Path(place) / "run"
-        command = ["extract", str(folder), "--backbone", backbone, "--seed", str(seed), "-o", str(run)]
+        command = [arguments.method, str(folder), "--backbone", backbone, "--seed", str(seed), "-o", str(run)]
+        command += ["--set", f"split.seed={seed}"] if arguments.method == "finetune" else []
+        command += ["--recipe", arguments.recipe] if arguments.recipe else []
         begun = time.monotonic()
         subprocess.run([sys.executable, "-m", "transfer_cli", "--quiet", *command], check=True, capture_output=True)
         seconds = time.monotonic() - begun

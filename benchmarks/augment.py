@@ -1,0 +1,63 @@
+"""How long one augmented picture takes: ours, and ImageDataGenerator's own way, in one process, alternating.
+
+python benchmarks/augment.py --size 224 --rounds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+
+from transfer_cli.engine.startup import start_tensorflow
+
+start_tensorflow()
+
+import tensorflow as tf  # noqa: E402
+
+from transfer_cli.choices import Augmentation  # noqa: E402
+from transfer_cli.engine.augment import Generator  # noqa: E402
+from transfer_cli.recipe import FinetuneRecipe  # noqa: E402
+
+warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+def main() -> None:
+    """Print one line of a Markdown table for each recipe and fill mode."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pictures", type=int, default=50)
+    arguments = parser.parse_args()
+    shape = (arguments.pictures, arguments.size, arguments.size, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
+    print("| augmentation | fill mode | ImageDataGenerator, ms | ours, ms | ratio |")
+    print("|---|---|---|---|---|")
+    for recipe in ("default", "classic-augmentation"):
+        for fill_mode in ("nearest", "constant", "reflect", "wrap"):
+            words = FinetuneRecipe.load(recipe).augmentation.model_dump() | {"fill_mode": fill_mode}
+            augmentation = Augmentation.model_validate(words)
+            kinds = [tf.keras.preprocessing.image.ImageDataGenerator, Generator]
+            times: list[list[float]] = [[], []]
+            for number in range(arguments.rounds):
+                for which, kind in enumerate(kinds):
+                    generator = kind(**augmentation.words(), dtype="float32")
+                    begun = time.perf_counter()
+                    transform(generator, images, number)
+                    times[which].append((time.perf_counter() - begun) / len(images))
+            theirs, ours = (1000 * statistics.median(values) for values in times)
+            print(f"| {recipe} | {fill_mode} | {theirs:.2f} | {ours:.2f} | {theirs / ours:.1f} |", flush=True)
+
+
+def transform(generator: Any, images: np.ndarray[Any, Any], seed: int) -> None:
+    """Augment all pictures."""
+    for index, image in enumerate(images):
+        generator.apply_transform(image, generator.get_random_transform(image.shape, 1000 * seed + index))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""``transfer-cli finetune``, ``recipes`` and ``preview`` as a person meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from tests.conftest import FINETUNE_WORDS
+from transfer_cli.cli import main
+from transfer_cli.recipe import FinetuneRecipe, Recipe, recipe_names, recipes_folder
+
+
+def call(*words: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(main, list(map(str, words)))
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_what_a_person_sees(colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["finetune", colours, "--recipe", two_stages, *FINETUNE_WORDS]
+    code, out, err = call(*words)
+    run = "runs/colours-mobilenet@0.25-finetune"
+    assert (code, out) == (0, f"{run}\n")
+    lines = [line.split(" (")[0].split(":")[0].split(",")[0] for line in err.splitlines()]
+    assert [line for line in lines if not line.startswith("logistic")] == [
+        "36 pictures of 3 classes",
+        "warning",
+        "starting TensorFlow",
+        "reading pictures",
+        "starting the training",
+        "train 19",
+        "warning",
+        "features by mobilenet@0.25",
+        "preparing stage 1 of 2",
+        "stage 1 of 2",
+        "epoch 0",
+        "epoch 1 of 2",
+        "epoch 2 of 2",
+        "stage 1 of 2",
+        "preparing stage 2 of 2",
+        "stage 2 of 2",
+        "epoch 3",
+        "epoch 4",
+        "stage 2 of 2",
+        next(line for line in lines if line.startswith(("kept", "training brought nothing"))),
+        *[line for line in lines if line.startswith(("val", "test"))],
+        "next",
+    ]
+    assert "the best epoch was chosen on it" in err
+    again = call("--quiet", *words)
+    assert again == (0, f"{run}\n", "")
+
+
+def test_json(finetuned: Path, colours: Path, two_stages: Path) -> None:
+    words = ["finetune", colours, "--recipe", two_stages, *FINETUNE_WORDS, "-o", finetuned]
+    code, out, _ = call("--json", "--quiet", *words)
+    assert code == 0
+    assert json.loads(out)["metrics"] == json.loads((finetuned / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["missing"], 3, "error: There is no folder missing."),
+        (["{colours}", "--backbone", "resnet5"], 2, "Did you mean resnet50?"),
+        (["{colours}", "--recipe", "last-blok"], 3, "Did you mean last-block?"),
+        (["{colours}", "--recipe", "snow-leopard"], 3, "snow-leopard is a recipe of extract, not of finetune."),
+        (["{colours}", "--set", "stage.1.epoch=3"], 3, "stage.1.epoch: there is no such word. Did you mean epochs?"),
+        (["{colours}", "--set", "stage.9.epochs=3"], 3, "stage.9.epochs: there is no stage 9. The recipe has one"),
+        (["{colours}", "--set", "classifier.name=knn"], 3, "classifier: there is no such word. Expected one of method"),
+    ],
+)
+def test_faults(
+    words: list[str], code: int, message: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given, out, err = call("finetune", *(word.format(colours=colours) for word in words))
+    assert (given, out) == (code, "")
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_extract_refuses_a_recipe_of_finetune(colours: Path) -> None:
+    code, _, err = call("extract", colours, "--recipe", "last-block")
+    assert code == 3
+    assert "Take: transfer-cli finetune FOLDER --recipe last-block" in err
+
+
+def test_the_list_of_recipes() -> None:
+    code, out, _ = call("recipes", "list")
+    assert code == 0
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == recipe_names()
+    facts = json.loads(call("--json", "recipes", "list")[1])
+    assert {fact["name"]: fact["method"] for fact in facts}["snow-leopard"] == "extract"
+    for fact in facts:
+        # The head of each says what it is, its command, its cost and the score it reached.
+        assert fact.keys() == {"name", "method", "summary", "command", "cost", "score"}
+        assert fact["command"].startswith(f"transfer-cli {fact['method']} photos")
+        assert "tba" not in fact["cost"] + fact["score"]
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_show_and_copy(name: str, tmp_path: Path) -> None:
+    text = (recipes_folder() / f"{name}.toml").read_text()
+    assert call("recipes", "show", name)[:2] == (0, text)
+    target = tmp_path / "mine.toml"
+    code, out, err = call("recipes", "copy", name, target)
+    assert (code, out) == (0, f"{target}\n")
+    assert target.read_text() == text
+    assert f"transfer-cli {Recipe.load(name).method} FOLDER --recipe {target}" in err
+    assert call("recipes", "copy", name, target)[0] == 3
+    code, out, err = call("recipes", "check", target)
+    assert code == 0
+    (tmp_path / "resolved.toml").write_text(out)
+    assert Recipe.load(str(tmp_path / "resolved.toml")) == Recipe.load(name).resolved()
+
+
+def test_an_unknown_recipe() -> None:
+    code, _, err = call("recipes", "show", "defalt")
+    assert code == 2
+    assert "There is no recipe called 'defalt'. Did you mean default?" in err
+
+
+def test_check_says_all_faults_with_their_places(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'method = "finetune"\n'
+        "[head]\n"
+        'kind = "liner"\n'
+        "[[stage]]\n"
+        'unfreeze = "head"\n'
+        "epochs = 0\n"
+        "learning_rate = 1e-3\n"
+        "[[stage]]\n"
+        'unfreeze = "lest:3"\n'
+        "learning_rat = 1e-3\n"
+        'optimizer = "adm"\n'
+        "[augmentation]\n"
+        "rotation = 40\n"
+        "zoom_range = [1.2, 0.8]\n"
+        'fill_mode = "nearst"\n'
+    )
+    code, out, err = call("recipes", "check", path)
+    assert (code, out) == (3, "")
+    assert err.splitlines()[0] == "error: The recipe has 10 faults:"
+    assert sorted(err.splitlines()[1:]) == [
+        f"  {path}:10: stage.2.learning_rat: there is no such word. Did you mean learning_rate?",
+        f"  {path}:11: stage.2.optimizer: There is no optimizer called 'adm'. Did you mean adam?",
+        f"  {path}:13: augmentation.rotation: there is no such word. Did you mean rotation_range?",
+        f"  {path}:14: augmentation.zoom_range: expected a number from 0 to 1, or two above 0, the lower first. "
+        "Received: [1.2, 0.8].",
+        f"  {path}:15: augmentation.fill_mode: expected nearest, constant, reflect, wrap. Received: 'nearst'. "
+        "Did you mean nearest?",
+        f"  {path}:3: head.kind: There is no head called 'liner'. Did you mean linear?",
+        f"  {path}:6: stage.1.epochs: Input should be greater than or equal to 1. Received: 0.",
+        f"  {path}:8: stage.2.epochs: this word is missing.",
+        f"  {path}:8: stage.2.learning_rate: this word is missing.",
+        f"  {path}:9: stage.2.unfreeze: expected head, last:N, last:N%, from:LAYER or all. Received: 'lest:3'.",
+    ]
+
+
+def test_preview_shows_what_a_training_is_given(
+    colours: Path, finetuned: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = call("preview", colours, "--recipe", two_stages, "--set", "images.size=32")
+    assert (code, out) == (0, "plots/colours-preview.png\n")
+    grid = np.asarray(Image.open("plots/colours-preview.png"))
+    assert grid.shape == (3 * 52, 8 * 36 - 4, 3)
+
+    from transfer_cli.engine.augment import Augmenter
+    from transfer_cli.engine.images import decode
+
+    recipe = FinetuneRecipe.load(str(two_stages))
+    files = sorted(path.relative_to(colours).as_posix() for path in colours.rglob("*.png"))
+    for row, name in enumerate(("blue", "green", "red")):
+        index = next(index for index, path in enumerate(files) if path.startswith(name))
+        image = decode((colours / files[index]).read_bytes(), 32, "squash")
+        expected = [image, *(Augmenter(recipe.augmentation, recipe.seed)(image, epoch, index) for epoch in range(1, 8))]
+        for column, cell in enumerate(expected):
+            given = grid[row * 52 + 20 : row * 52 + 52, column * 36 : column * 36 + 32]
+            np.testing.assert_array_equal(given, cell)
+    again = call("preview", colours, "--set", "images.size=32")
+    assert again[0] == 0
+    assert not np.array_equal(np.asarray(Image.open("plots/colours-preview.png")), grid)
+    Image.fromarray(grid).save("mine.png")
+    assert "is a picture, and would be lost" in call("preview", colours, "-o", "mine.png")[2]
+    assert call("preview", colours, "-o", "photo.xyz")[0] == 2

@@ -1,0 +1,572 @@
+"""Fine-tuning through the Python API and the command, on a tiny real network."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import FINETUNE_WORDS, TINY, TINY_SIZE, run_command, save_picture
+from tests.engine.alive import wake
+from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, extract, finetune, load, predict
+from transfer_cli.catalog import backbones
+from transfer_cli.engine import fitting, stages
+from transfer_cli.engine.backbone import build
+from transfer_cli.engine.images import batches
+from transfer_cli.engine.network import Network
+from transfer_cli.engine.training import TrainingResult
+from transfer_cli.errors import RecipeError, RunError, UnknownNameError, WeightsError
+from transfer_cli.recipe import Recipe, recipe_names
+from transfer_cli.split import Split
+from transfer_cli.writing import remove
+
+WORDS: dict[str, Any] = {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE}
+
+
+def run_on(folder: Path, run: Path, *overrides: str, source: str | None = None, **options: Any) -> TrainingResult:
+    recipe = FinetuneRecipe.load(source, overrides, WORDS)
+    return finetune(ImageFolder.scan(folder), recipe, RunDirectory(run), **options)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def network_of(run: Path) -> keras.Model:
+    return keras.saving.load_model(run / "model/network.keras", compile=False, safe_mode=True)
+
+
+def weights_of(run: Path) -> dict[str, np.ndarray[Any, Any]]:
+    return {variable.path: np.asarray(variable) for variable in network_of(run).weights}
+
+
+def test_the_files_of_a_run(finetuned: Path) -> None:
+    names = sorted(path.relative_to(finetuned).as_posix() for path in finetuned.rglob("*") if path.is_file())
+    best = next(name for name in names if name.startswith("checkpoints/best-"))
+    assert names == [
+        best,
+        "checkpoints/last.npz",
+        "command.txt",
+        "environment.json",
+        "events.jsonl",
+        "folder.txt",
+        "history.csv",
+        "metrics.json",
+        "model/bundle.json",
+        "model/network.keras",
+        "plots/curves.png",
+        "plots/preview.png",
+        "predictions_test.csv",
+        "predictions_val.csv",
+        "recipe.toml",
+        "skipped.csv",
+        "split.csv",
+    ]
+    for name in ("curves", "preview"):
+        picture = np.asarray(Image.open(finetuned / f"plots/{name}.png").convert("RGB"))
+        assert picture.std() > 10
+    bundle = json.loads((finetuned / "model/bundle.json").read_text())
+    assert (bundle["kind"], bundle["class_names"]) == ("network", ["blue", "green", "red"])
+
+
+def test_the_history_and_the_best_epoch(finetuned: Path) -> None:
+    rows = rows_of(finetuned / "history.csv")
+    assert [(row["epoch"], row["stage"]) for row in rows] == [
+        ("0", "1"),
+        ("1", "1"),
+        ("2", "1"),
+        ("3", "2"),
+        ("4", "2"),
+    ]
+    assert rows[0]["loss"] == ""
+    best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    assert (finetuned / f"checkpoints/best-{int(best['epoch']):04}.npz").is_file()
+    metrics = json.loads((finetuned / "metrics.json").read_text())
+    assert metrics["val"]["accuracy"]["value"] == pytest.approx(float(best["val_accuracy"]), abs=1e-5)
+    assert metrics["val"]["log_loss"]["value"] == pytest.approx(float(best["val_loss"]), abs=1e-4)
+    assert metrics["test"]["accuracy"]["value"] >= 0.6
+
+
+def test_predict_does_not_know_the_difference(finetuned: Path, colours: Path) -> None:
+    expected = {row["path"]: row for row in rows_of(finetuned / "predictions_test.csv")}
+    model = load(str(finetuned))
+    for batch in predict(model, [str(colours / path) for path in expected], batch_size=5):
+        for path, row in zip(batch.paths, batch.probabilities, strict=True):
+            written = expected[str(Path(path).relative_to(colours))]
+            np.testing.assert_allclose(row, [float(written[f"p_{name}"]) for name in model.class_names], atol=2e-5)
+
+
+@pytest.fixture(scope="module")
+def weights(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of weights of the tiny network, its BatchNorm statistics those of pictures."""
+    network = build(backbones.find(TINY), weights="none", size=TINY_SIZE, seed=4)
+    paths = sorted(map(str, colours.rglob("*.png")))
+    wake(network, next(batches(paths, size=TINY_SIZE, resize="squash", batch_size=len(paths))).images)
+    path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
+    network.save_weights(path)
+    return path
+
+
+def test_the_head_begins_as_the_probe(colours: Path, weights: Path, tmp_path: Path) -> None:
+    """Epoch 0 of a fine-tuning has the val predictions of the logistic regression that extract fits."""
+    words = {**WORDS, "backbone.weights": str(weights), "split.val": 0.3}
+    folder = ImageFolder.scan(colours)
+    extract(folder, ExtractRecipe.load(None, [], words), RunDirectory(tmp_path / "extract"))
+    finetune(folder, FinetuneRecipe.load(None, ["stage.1.epochs=1"], words), RunDirectory(tmp_path / "run"))
+    first = rows_of(tmp_path / "run/history.csv")[0]
+    probe = json.loads((tmp_path / "extract/metrics.json").read_text())["val"]
+    assert float(first["val_accuracy"]) == pytest.approx(probe["accuracy"]["value"], abs=1e-6)
+    assert float(first["val_loss"]) == pytest.approx(probe["log_loss"]["value"], abs=1e-3)
+
+
+def test_a_probe_of_two_classes(colours: Path, tmp_path: Path) -> None:
+    two = tmp_path / "two"
+    for name in ("blue", "red"):
+        shutil.copytree(colours / name, two / name)
+    result = run_on(two, tmp_path / "run", "stage.1.epochs=1", "stage.1.learning_rate=1e-9")
+    assert result.metrics["test"]["accuracy"]["value"] == 1.0
+
+
+def moving_statistics(network: keras.Model) -> dict[str, np.ndarray[Any, Any]]:
+    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) == 27
+    return {
+        f"{norm.name}/{name}": np.asarray(getattr(norm, name))
+        for norm in norms
+        for name in ("moving_mean", "moving_variance")
+    }
+
+
+def equal_bits(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    return all(before[name].tobytes() == after[name].tobytes() for name in before)
+
+
+UNFREEZING = ("stage.1.epochs=2", "stage.1.unfreeze=last:50%", "batch_size=4")
+
+
+@pytest.mark.parametrize("augmented", [True, False])
+def test_batch_norm_keeps_its_statistics(augmented: bool, weights: Path, colours: Path, tmp_path: Path) -> None:
+    off = () if augmented else ("augmentation={}",)
+    before = moving_statistics(build(backbones.find(TINY), weights=str(weights), size=TINY_SIZE))
+    words = (*UNFREEZING, *off, f"backbone.weights={weights}", "early_stopping.patience=0")
+    result = run_on(colours, tmp_path / "run", *words)
+    assert FinetuneRecipe.load(str(result.run.recipe)).augmentation.is_off == (not augmented)
+    after = network_of(tmp_path / "run")
+    assert equal_bits(before, moving_statistics(after))
+    # And something was trained, the scales of the unfrozen norms among it.
+    assert not np.array_equal(after.get_layer("conv_pw_13_bn").gamma, np.ones(256))
+    assert np.array_equal(after.get_layer("conv_pw_1_bn").gamma, np.ones(16))
+
+
+def test_batch_norm_in_training_mode_is_found_out(
+    weights: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(self: Any, inputs: Any) -> Any:
+        return self._thawed.upper(inputs, training=True)
+
+    monkeypatch.setattr(stages.StageTraining, "_forward", forward)
+    before = moving_statistics(build(backbones.find(TINY), weights=str(weights), size=TINY_SIZE))
+    run_on(colours, tmp_path / "run", *UNFREEZING, f"backbone.weights={weights}", "split.val=0.0")
+    assert not equal_bits(before, moving_statistics(network_of(tmp_path / "run")))
+
+
+SLOW_STAGES = [
+    *FINETUNE_WORDS,
+    *("--set", "stage.2.epochs=12", "--set", "early_stopping.patience=0", "--set", "batch_size=2"),
+]
+
+
+@pytest.fixture(scope="module")
+def unbroken(colours: Path, two_stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("unbroken") / "run"
+    done = run_command("finetune", colours, "--recipe", two_stages, *SLOW_STAGES, "-o", run)
+    assert done.code == 0, done.err
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_ends_as_an_unbroken_one(
+    number: signal.Signals, unbroken: Path, colours: Path, two_stages: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = ["finetune", str(colours), "--recipe", str(two_stages), *SLOW_STAGES, "-o", str(run)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "transfer_cli", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    events = run / "events.jsonl"
+    while time.monotonic() < deadline and process.poll() is None:
+        if events.is_file() and events.read_text().count('"stage": 2') >= 3:
+            break
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (143 if number == signal.SIGTERM else -9), err
+    assert not (run / "metrics.json").exists()
+    stopped_after = len(rows_of(run / "history.csv")) - 1
+    again = run_command(*words)
+    assert again.code == 0, again.err
+    assert "going on after epoch" in again.err
+    resumed = [json.loads(line) for line in events.read_text().splitlines() if '"resume"' in line]
+    assert resumed[0]["stage"] == 2
+    assert stopped_after - 1 <= resumed[0]["epoch"] <= stopped_after
+    assert not list(run.rglob(".*"))
+
+    expected, given = weights_of(unbroken), weights_of(run)
+    assert expected.keys() == given.keys()
+    for path in expected:
+        np.testing.assert_array_equal(expected[path], given[path], err_msg=path)
+    for name in ("metrics.json", "predictions_test.csv", "split.csv"):
+        assert (run / name).read_bytes() == (unbroken / name).read_bytes()
+    assert same_end(unbroken, run)
+    columns = ("epoch", "stage", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy")
+    histories = [
+        [[row[name] for name in columns] for row in rows_of(folder / "history.csv")] for folder in (unbroken, run)
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_two_processes_on_one_run(colours: Path, two_stages: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["finetune", str(colours), "--recipe", str(two_stages), *SLOW_STAGES, "-o", str(run)]
+    first = subprocess.Popen([sys.executable, "-m", "transfer_cli", *words], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not (run / "recipe.toml").is_file() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        second = run_command(*words)
+        assert first.poll() is None
+        assert second.code == 3
+        assert f"Another process is writing the run {run} at this moment." in second.err
+    finally:
+        first.kill()
+        first.wait()
+
+
+def test_the_layers_of_the_last_stage_are_trainable_after_a_resume(unbroken: Path, finetuned: Path) -> None:
+    for run in (unbroken, finetuned):
+        network = network_of(run)
+        trainable = [layer.name for layer in network.layers if layer.trainable and layer.weights]
+        assert trainable[0] == "conv_dw_13"
+        assert trainable[-1] == "logits"
+        assert not network.get_layer("conv_pw_12_bn").trainable
+
+
+def test_a_run_goes_on_in_the_middle_of_any_stage(
+    colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after every single epoch and gone on with, as often as there are epochs."""
+    words = ("stage.1.epochs=2", "stage.2.epochs=2", "early_stopping.patience=0")
+    straight = run_on(colours, tmp_path / "straight", *words, source=str(two_stages)).run
+    stopped = stop_before_each_epoch(monkeypatch)
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            run_on(colours, tmp_path / "run", *words, source=str(two_stages))
+    run_on(colours, tmp_path / "run", *words, source=str(two_stages))
+    assert stopped == [1, 2, 3, 4]
+    assert same_end(straight.path, tmp_path / "run")
+    epochs = [row["epoch"] for row in rows_of(tmp_path / "run/history.csv")]
+    assert epochs == [row["epoch"] for row in rows_of(straight.history)] == ["0", "1", "2", "3", "4"]
+
+
+def stop_before_each_epoch(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let each epoch be stopped before it begins, the first time; return which were."""
+    train = stages.StageTraining.epoch
+    stopped: list[int] = []
+
+    def once(self: Any, epoch: int, *others: Any) -> Any:
+        if epoch not in stopped:
+            stopped.append(epoch)
+            raise KeyboardInterrupt
+        return train(self, epoch, *others)
+
+    monkeypatch.setattr(stages.StageTraining, "epoch", once)
+    return stopped
+
+
+def same_end(one: Path, other: Path) -> bool:
+    """Return whether two runs have the same last epoch, bit for bit."""
+    last = [np.load(run / "checkpoints/last.npz") for run in (one, other)]
+    names = [name for name in last[0].files if name != "facts"]
+    assert last[0].files == last[1].files
+    return all(np.array_equal(last[0][name], last[1][name]) for name in names)
+
+
+@pytest.mark.parametrize("lost", ["optimizer", "dropout", "order"])
+def test_a_resume_that_loses_something_is_found_out(
+    lost: str, colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin of the tests above and below."""
+    words = ("stage.1.epochs=3", "stage.2.epochs=1", "batch_size=4", "early_stopping.patience=0")
+    straight = run_on(colours, tmp_path / "straight", *words, source=str(two_stages)).run
+    stopped = stop_before_each_epoch(monkeypatch)
+    stopped += [1, 2, 4]
+    with pytest.raises(KeyboardInterrupt):
+        run_on(colours, tmp_path / "run", *words, source=str(two_stages))
+    if lost == "optimizer":
+        monkeypatch.setattr(stages.StageTraining, "set_optimizer_state", lambda self, state: None)
+    elif lost == "dropout":
+        monkeypatch.setattr(Network, "set_dropout", lambda self, seed: None)
+    else:
+        batches_of = stages.StageTraining._batches
+        monkeypatch.setattr(
+            stages.StageTraining, "_batches", lambda self, order, epoch: batches_of(self, np.sort(order), epoch)
+        )
+    run_on(colours, tmp_path / "run", *words, source=str(two_stages))
+    assert not same_end(straight.path, tmp_path / "run")
+
+
+def test_a_process_that_dies_before_its_last_line(
+    colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("stage.1.epochs=1", "stage.2.epochs=1", "early_stopping.patience=0")
+    write = fitting.write_table
+
+    def dies(path: Path, header: Any, rows: Any) -> None:
+        rows = list(rows)
+        if len(rows) == 3:
+            raise KeyboardInterrupt
+        write(path, header, rows)
+
+    monkeypatch.setattr(fitting, "write_table", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run_on(colours, tmp_path / "run", *words, source=str(two_stages))
+    monkeypatch.setattr(fitting, "write_table", write)
+    # What a process leaves that dies while it writes a checkpoint.
+    (tmp_path / "run/checkpoints/.last.0123abcd.npz").write_bytes(b"half")
+    (tmp_path / "run/plots/.curves.0123abcd.png").write_bytes(b"half")
+    run_on(colours, tmp_path / "run", *words, source=str(two_stages))
+    assert [row["epoch"] for row in rows_of(tmp_path / "run/history.csv")] == ["0", "1", "2"]
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_complete_run_and_another_recipe(finetuned: Path, colours: Path, two_stages: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finetuned, tmp_path / "run"))
+    assert run_on(colours, run, "split.val=0.2", source=str(two_stages)).was_complete
+    with pytest.raises(RunError, match=r"stage\.2\.epochs is 2 there and 3 here"):
+        run_on(colours, run, "split.val=0.2", "stage.2.epochs=3", source=str(two_stages))
+
+
+def test_changed_pictures_under_a_stopped_run(colours: Path, two_stages: Path, finetuned: Path, tmp_path: Path) -> None:
+    mine = Path(shutil.copytree(colours, tmp_path / "colours"))
+    run = Path(shutil.copytree(finetuned, tmp_path / "run"))
+    (run / "metrics.json").unlink()
+    (run / "folder.txt").write_text(f"{mine}\n")
+    save_picture(mine / "red" / "new.png", (220, 30, 30), np.random.default_rng(1))
+    before = (run / "split.csv").read_bytes()
+    with pytest.raises(RunError, match=r"was stopped with other pictures than .*: 1 new, 0 gone, 0 changed"):
+        run_on(mine, run, "split.val=0.2", source=str(two_stages))
+    assert (run / "split.csv").read_bytes() == before
+    (mine / "red" / "new.png").unlink()
+    assert not run_on(mine, run, "split.val=0.2", source=str(two_stages)).was_complete
+
+
+def test_a_split_that_a_complete_run_did_not_follow(
+    colours: Path, two_stages: Path, finetuned: Path, tmp_path: Path
+) -> None:
+    split = Split.read(finetuned / "split.csv")
+    swapped = tuple(replace(row, part={"train": "test", "test": "train"}.get(row.part, row.part)) for row in split.rows)
+    words = ("split.val=0.2",)
+    with pytest.raises(RunError, match="is complete with other parts"):
+        run_on(colours, finetuned, *words, source=str(two_stages), split=replace(split, rows=swapped))
+    assert run_on(colours, finetuned, *words, source=str(two_stages), split=split).was_complete
+
+
+def test_another_recipe_in_the_place_of_a_run_without_results(colours: Path, tmp_path: Path) -> None:
+    run = run_on(colours, tmp_path / "run", "stage.1.epochs=1").run
+    for name in ("metrics.json", "checkpoints", "model"):
+        remove(run.path / name)
+    before = run.split.read_bytes()
+    result = run_on(colours, tmp_path / "run", "stage.1.epochs=1", "split.test=0.5", "split.seed=7")
+    assert run.split.read_bytes() != before
+    assert result.metrics["test"]["images"]["value"] > 14
+
+
+def test_nothing_is_left_where_a_run_cannot_begin(colours: Path, tmp_path: Path) -> None:
+    (tmp_path / "foreign.weights.h5").write_bytes(b"no weights")
+    for words in (["stage.1.unfreeze=from:conv_pw_99"], [f"backbone.weights={tmp_path}/foreign.weights.h5"]):
+        with pytest.raises((UnknownNameError, WeightsError)):
+            run_on(colours, tmp_path / "run", *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_that_would_train_nothing(colours: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="unfreeze = 'last:1' holds no layer with weights"):
+        run_on(colours, tmp_path / "run", "stage.1.unfreeze=last:1")
+
+
+def test_layers_that_keras_numbers(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one process such layers get other names each time the network is built."""
+    words = ("backbone.name=inception_v3", "images.size=75", "stage.1.unfreeze=last:5%", "stage.1.epochs=1")
+    stopped = stop_before_each_epoch(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        run_on(colours, tmp_path / "run", *words, "stage.1.warmup=0")
+    run_on(colours, tmp_path / "run", *words, "stage.1.warmup=0")
+    assert stopped == [1]
+
+
+def test_a_damaged_checkpoint(colours: Path, two_stages: Path, finetuned: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finetuned, tmp_path / "run"))
+    (run / "metrics.json").unlink()
+    checkpoint = run / "checkpoints/last.npz"
+    data = bytearray(checkpoint.read_bytes())
+    data[len(data) // 2] ^= 255
+    checkpoint.write_bytes(data)
+    with pytest.raises(RunError, match=r"last\.npz is not a checkpoint that can be read"):
+        run_on(colours, run, "split.val=0.2", source=str(two_stages))
+
+
+def test_early_stopping_explains_itself(colours: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    run_on(
+        colours,
+        tmp_path / "run",
+        *("stage.1.unfreeze=head", "stage.1.learning_rate=0.5", "stage.1.epochs=9", "stage.1.schedule=constant"),
+        *("early_stopping.patience=3", "stage.1.warmup=0"),
+        progress=Listener(said),
+    )
+    rows = rows_of(tmp_path / "run/history.csv")
+    why = next(line for line in said if line.startswith("stopped after"))
+    best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    assert int(rows[-1]["epoch"]) == int(best["epoch"]) + 3 < 9
+    assert why == (
+        f"stopped after {rows[-1]['epoch']} of 9 epochs: val accuracy is not better than "
+        f"{float(best['val_accuracy']):.3f} (epoch {best['epoch']}) since, and patience ends after 3 epochs. "
+        "To wait longer: --overwrite --set early_stopping.patience=6, or 0 for every epoch"
+    )
+
+
+class Listener:
+    """Keeps what is said."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.note = self.warn = said.append
+
+    def track(self, description: str, total: int | None) -> Any:
+        from transfer_cli.progress import SILENT
+
+        return SILENT.track(description, total)
+
+
+def test_under_a_cosine_the_last_third_decides() -> None:
+    from transfer_cli.choices import EarlyStopping, Stage
+    from transfer_cli.engine import stopping
+    from transfer_cli.engine.checkpoints import Epoch, State
+
+    stage = Stage(unfreeze="head", epochs=12, learning_rate=0.1, schedule="cosine")
+    history = tuple(Epoch(epoch, 1, 0.1, 1, 1, 1, 1, 1) for epoch in range(13))
+    for done in range(1, 13):
+        state = State("", 0, done, False, 0, 0, history)
+        assert bool(stopping.why(state, stage, EarlyStopping(patience=3))) == (done >= 11)
+        flat = stage.model_copy(update={"schedule": "constant"})
+        assert bool(stopping.why(state, flat, EarlyStopping(patience=3))) == (done >= 3)
+        assert not stopping.why(state, flat, EarlyStopping(patience=0))
+
+
+@pytest.mark.parametrize("count", [5, 20])
+def test_few_pictures(count: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    for name, colour in (("dark", (40, 40, 40)), ("light", (210, 210, 210))):
+        for number in range(count):
+            save_picture(tmp_path / "few" / name / f"{number}.png", colour, random)
+    said: list[str] = []
+    result = run_on(tmp_path / "few", tmp_path / "run", "stage.1.epochs=2", progress=Listener(said))
+    parts = Split.read(result.run.split).counts()
+    assert parts.keys() == {"train", "val", "test"}
+    assert [line for line in said if line.startswith("few pictures: ")]
+    assert result.metrics["test"]["accuracy"]["value"] >= 0.5
+    # One picture more than a batch, or fewer than one, is no matter.
+    run_on(tmp_path / "few", tmp_path / "other", "stage.1.epochs=1", f"batch_size={parts['train'] - 1}")
+
+
+def test_without_a_val_part_every_epoch_is_run_and_the_last_one_predicts(colours: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    result = run_on(colours, tmp_path / "run", "split.val=0.0", "stage.1.epochs=2", progress=Listener(said))
+    assert list(result.metrics) == ["test"]
+    assert "there is no val part: every epoch is run, and the last one is what predicts" in said
+    assert sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir()) == ["last.npz"]
+    last = np.load(tmp_path / "run/checkpoints/last.npz")
+    written = list(weights_of(tmp_path / "run").values())
+    values: list[Any] = []
+    for name in last.files:
+        if name.startswith("weights/"):
+            values.append(last[name])
+    assert values
+    for array in values:
+        assert any(array.shape == other.shape and np.array_equal(array, other) for other in written)
+
+
+def test_a_loss_that_runs_away(colours: Path, tmp_path: Path) -> None:
+    words = ("stage.1.optimizer=sgd", "stage.1.learning_rate=10", "stage.1.unfreeze=head", "head.l2=1")
+    with pytest.raises(RecipeError, match="the weights have run away") as caught:
+        run_on(colours, tmp_path / "run", *words, "stage.1.warmup=0", "batch_size=4")
+    assert "--set stage.1.learning_rate=1 --overwrite" in str(caught.value.hint)
+
+
+def test_a_layer_that_is_not_there(colours: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"no layer 'conv_pw_99' to unfreeze from\. Did you mean conv_pw_9"):
+        run_on(colours, tmp_path / "run", "stage.1.unfreeze=from:conv_pw_99")
+    run_on(colours, tmp_path / "run", "stage.1.unfreeze=from:conv_pw_13", "stage.1.epochs=1")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+def test_optimizers_and_heads(optimizer: str, colours: Path, tmp_path: Path) -> None:
+    words = (
+        f"stage.1.optimizer={optimizer}",
+        "stage.1.unfreeze=head",
+        "stage.1.epochs=3",
+        "stage.1.learning_rate=0.01",
+    )
+    head = ("head.kind=mlp", "head.units=16", "head.dropout=0.3", "head.l2=0.001")
+    run_on(colours, tmp_path / "run", *words, *head, "early_stopping.patience=0")
+    network = network_of(tmp_path / "run")
+    assert network.get_layer("head_hidden").units == 16
+    assert network.get_layer("head_hidden").kernel_regularizer.l2 == pytest.approx(0.001)
+    losses = [float(row["loss"]) for row in rows_of(tmp_path / "run/history.csv")]
+    assert losses[-1] < losses[0]
+
+
+def test_weight_decay_spares_biases_and_scales() -> None:
+    from transfer_cli.catalog import optimizers
+
+    dense = keras.layers.Dense(2, bias_initializer="ones")
+    dense.build((None, 3))
+    norm = keras.layers.BatchNormalization(gamma_initializer="ones")
+    norm.build((None, 3))
+    variables = [*dense.trainable_variables, *norm.trainable_variables]
+    optimizer = optimizers.find("adamw").build(0.1, {"weight_decay": 0.5})
+    optimizer.build(variables)
+    before = np.asarray(dense.kernel)
+    optimizer.apply([keras.ops.zeros_like(variable) for variable in variables], variables)
+    np.testing.assert_allclose(dense.kernel, before * 0.95, rtol=1e-5)
+    np.testing.assert_array_equal(dense.bias, np.ones(2))
+    np.testing.assert_array_equal(norm.gamma, np.ones(3))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_runs(name: str, colours: Path, tmp_path: Path) -> None:
+    stages = getattr(Recipe.load(name), "stage", ())
+    # A recipe that names a layer needs a network that has it.
+    tiny = "mobilenet_v2@0.35" if any(stage.unfreeze.startswith("from:") for stage in stages) else TINY
+    words = {**WORDS, "backbone.name": tiny, "batch_size": 64}
+    words |= {f"stage.{number}.epochs": 1 for number in range(1, len(stages) + 1)}
+    recipe = Recipe.load(name, [], words)
+    train: Any = {"extract": extract, "finetune": finetune}[recipe.method]
+    result = train(ImageFolder.scan(colours), recipe, RunDirectory(tmp_path / "run"))
+    assert 0 <= result.metrics["test"]["accuracy"]["value"] <= 1
+    (batch,) = predict(load(str(tmp_path / "run")), sorted(map(str, (colours / "red").iterdir())))
+    assert batch.probabilities.shape == (12, 3)
+    np.testing.assert_allclose(batch.probabilities.sum(axis=1), 1, atol=1e-5)

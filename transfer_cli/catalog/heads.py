@@ -1,0 +1,85 @@
+"""The heads of `finetune`, one row each: what is put on a backbone instead of the top that was cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from transfer_cli.errors import UnknownNameError
+
+PROBE = "probe"
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """What the catalog knows of a head.
+
+    Attributes
+    ----------
+    name : str
+    summary : str
+        What it is, in a few words.
+    build : callable
+        ``build(features, classes, units, dropout, l2)`` takes a Keras tensor of shape (n, width) and returns logits of
+        shape (n, classes).
+    units : int or None
+        Width of the hidden layer unless the recipe says otherwise; None where there is no hidden layer.
+    pooling : str or None
+        How a map becomes a row for this head; None leaves it to the recipe.
+    starts : tuple of str
+        How its weights may begin, the default first: ``probe`` (a logistic regression on the features) or ``random``.
+    """
+
+    name: str
+    summary: str
+    build: Callable[[Any, int, int, float, float], Any]
+    units: int | None
+    pooling: str | None
+    starts: tuple[str, ...]
+
+
+def find(name: str) -> HeadSpec:
+    """Return the row called `name`; raise UnknownNameError when there is none."""
+    if name not in HEADS:
+        raise UnknownNameError.of("head", name, HEADS, f"Expected one of {', '.join(HEADS)}.")
+    return HEADS[name]
+
+
+def _dense(units: int, l2: float, name: str, activation: str | None = None) -> Any:
+    import keras
+
+    # A regulariser of 0 would still be computed in every step.
+    regulariser = keras.regularizers.L2(l2) if l2 else None
+    return keras.layers.Dense(units, activation=activation, kernel_regularizer=regulariser, name=name)
+
+
+def _dropped(features: Any, rate: float) -> Any:
+    import keras
+
+    return keras.layers.Dropout(rate, name="head_dropout")(features) if rate else features
+
+
+def _linear(features: Any, classes: int, units: int, dropout: float, l2: float) -> Any:
+    return _dense(classes, l2, "logits")(_dropped(features, dropout))
+
+
+def _mlp(features: Any, classes: int, units: int, dropout: float, l2: float) -> Any:
+    hidden = _dense(units, l2, "head_hidden", "relu")(features)
+    return _dense(classes, l2, "logits")(_dropped(hidden, dropout))
+
+
+_ROWS = (
+    HeadSpec("linear", "one dense layer on the pooled features", _linear, None, None, (PROBE, RANDOM)),
+    HeadSpec("mlp", "pooled features, a hidden layer with relu, dropout, a dense layer", _mlp, 256, None, (RANDOM,)),
+    HeadSpec(
+        "flatten-mlp",
+        "the whole map as one row, a wide hidden layer with relu, dropout, a dense layer: the classic top of VGG16",
+        _mlp,
+        1024,
+        "flatten",
+        (RANDOM,),
+    ),
+)
+HEADS = {row.name: row for row in _ROWS}

@@ -1,0 +1,44 @@
+"""``transfer-cli finetune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from transfer_cli.cli._console import Console
+from transfer_cli.cli._options import backbone_options, backbone_words, training_options, training_request
+from transfer_cli.cli._results import end_of_training
+
+
+@click.command("finetune")
+@click.argument("folder", type=click.Path(path_type=Path))
+@backbone_options
+@training_options
+@click.pass_context
+def command(ctx: click.Context, /, folder: Path, output: str | None, **options: Any) -> None:
+    """Train a new head on a backbone, then the layers below it.
+
+    FOLDER holds one sub-folder a class, or train and test (and val) with one sub-folder a class each. What is trained,
+    how long and on which augmented pictures is in the recipe: see transfer-cli recipes list. A stopped run goes on
+    with the same command.
+
+    \b
+    Example:
+        transfer-cli finetune photos
+        transfer-cli finetune photos --recipe last-block --set stage.1.epochs=3
+    """
+    from transfer_cli.folder import ImageFolder
+    from transfer_cli.recipe import FinetuneRecipe
+    from transfer_cli.run import RunDirectory, default_path
+
+    console = ctx.ensure_object(Console)
+    recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], backbone_words(options))
+    images = ImageFolder.scan(folder)
+    run = RunDirectory(Path(output) if output else default_path(folder, recipe.backbone.name, "finetune"))
+    asked = training_request(console, options)
+
+    from transfer_cli.engine.finetune import finetune
+
+    ctx.exit(end_of_training(console, finetune(images, recipe, run, **asked)))

@@ -1,0 +1,120 @@
+"""Fine-tuning: a frozen backbone, a new head, stages that unfreeze, an honest score."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Unpack
+
+from transfer_cli.engine import training
+from transfer_cli.engine.decoded import decode_all
+from transfer_cli.engine.fitting import Fitting
+from transfer_cli.engine.scratch import Scratch
+from transfer_cli.engine.startup import import_ahead
+from transfer_cli.engine.training import Options, Request, TrainingResult
+from transfer_cli.errors import UnknownNameError
+from transfer_cli.folder import ImageFolder
+from transfer_cli.recipe import FinetuneRecipe
+from transfer_cli.run import RunDirectory
+from transfer_cli.split import Split
+from transfer_cli.weights import must_be_known
+from transfer_cli.writing import write_json
+
+FEW = 20
+"""With fewer training pictures in a class a person is told what to expect."""
+
+
+def finetune(
+    folder: ImageFolder, recipe: FinetuneRecipe, run: RunDirectory, **options: Unpack[Options]
+) -> TrainingResult:
+    """Fine-tune a backbone on a folder of pictures and score it.
+
+    The head learns first, then what each stage of the recipe unfreezes. After every epoch the network is compared
+    on val; the best epoch is what predicts. Without a val part it is the last. The test part is read once, at the end.
+
+    Parameters
+    ----------
+    folder : ImageFolder
+    recipe : FinetuneRecipe
+    run : RunDirectory
+        Where everything is written. A complete run of the same recipe is returned as it is; an unfinished one goes on
+        after its last epoch and ends with the weights it would have had.
+    **options
+        See training.Options.
+
+    Raises
+    ------
+    WeightsError
+        When the backbone's weights cannot be had. Nothing is written.
+    UnknownNameError
+        When a stage unfreezes from a layer that is not there.
+    RunError
+        When the run directory holds another run, or its pictures or their parts have changed since its last epoch.
+    FolderError
+        When too few pictures can be read to learn from.
+    RecipeError
+        When the weights run away, or a stage unfreezes nothing that learns.
+    OutputError
+        When the run cannot be written.
+    """
+    recipe = recipe.resolved()
+    must_be_known(recipe.backbone.weights)
+    asked = Request(folder, run, **options)
+    if run.is_complete(with_model=True, with_features=False) and not asked.overwrite:
+        run.must_match(recipe, folder.root)
+        return training.complete(asked, _val_note)
+    with run.released():
+        return _train(asked, recipe)
+
+
+def _train(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
+    run = asked.run
+    features = training.begin(asked, recipe, lambda network: _check_stages(network, recipe))
+    import_ahead("transfer_cli.engine.classify", "scipy.stats", "matplotlib.figure")
+    with Scratch(run.path) as scratch:
+        decoded = decode_all(asked, recipe, scratch)
+        split = training.make_split(asked, recipe, decoded.indices, decoded.digests, decoded.skipped)
+        fitting = Fitting(asked, recipe, features, decoded, split, scratch)
+        training.write_split(asked, split, decoded.skipped)
+        for line in _what_to_expect(split):
+            asked.progress.warn(line)
+        fitting.run()
+        metrics = fitting.score()
+        fitting.save()
+    write_json(run.metrics, metrics)
+    run.log("end", metrics=metrics)
+    return TrainingResult(run, metrics, decoded.skipped, _val_note(split))
+
+
+def _val_note(split: Split) -> str:
+    return "the best epoch was chosen on it" if "val" in split.counts() else ""
+
+
+def _check_stages(features: Any, recipe: FinetuneRecipe) -> None:
+    from transfer_cli.engine import freezing
+
+    for number, stage in enumerate(recipe.stage, start=1):
+        try:
+            freezing.thaw(features, stage.unfreeze)
+        except UnknownNameError as error:
+            name = recipe.backbone.name
+            raise UnknownNameError(
+                f"Stage {number} of the recipe does not fit {name}: {error}",
+                hint=f"Take a layer out of: transfer-cli backbones show {name}\n"
+                f"with: --set stage.{number}.unfreeze=from:LAYER",
+            ) from None
+
+
+def _what_to_expect(split: Split) -> list[str]:
+    learnt = Counter(row.label for row in split.rows if row.part == "train")
+    label, fewest = min(learnt.items(), key=lambda item: item[1])
+    said = []
+    if fewest < FEW:
+        tested = split.counts().get("test", 0)
+        said.append(
+            f"few pictures: {label} has {fewest} to learn from. Expect a rough classifier and a rough score: it rests "
+            f"on {tested} test pictures, see its interval. More pictures help more than more epochs, and extract, "
+            "which needs no val part, may do better"
+        )
+    if "val" not in split.counts():
+        said.append("there is no val part: every epoch is run, and the last one is what predicts")
+    return said

@@ -1,0 +1,94 @@
+"""A backbone with a new head on it: the network that is fine-tuned, and that predicts afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.catalog import heads
+from transfer_cli.choices import Head
+from transfer_cli.errors import RunError
+
+
+class Network:
+    """A backbone and a head.
+
+    Attributes
+    ----------
+    features : keras.Model
+        From uint8 pictures of shape (n, size, size, 3) to features of shape (n, width).
+    head : keras.Model
+        From features to logits of shape (n, classes).
+    whole : keras.Model
+        From pictures to probabilities, float32 of shape (n, classes), with a flat graph.
+    """
+
+    def __init__(self, features: keras.Model, head: Head, classes: int, seed: int) -> None:
+        spec = heads.find(head.kind)
+        # What was drawn for the backbone must not decide what is drawn for the head.
+        keras.utils.set_random_seed(seed)
+        inputs = keras.Input(features.output_shape[1:], name="features")
+        logits = spec.build(inputs, classes, head.units or 0, head.dropout, head.l2)
+        self.features = features
+        self.head = keras.Model(inputs, logits, name="head")
+        tensor = features.output
+        for layer in self.head.layers[1:]:
+            tensor = layer(tensor)
+        probabilities = keras.layers.Softmax(name="probabilities", dtype="float32")(tensor)
+        self.whole = keras.Model(features.inputs[0], probabilities, name=f"{features.name}_{head.kind}")
+
+    def start_from_probe(self, pipeline: Any) -> None:
+        """Put a fitted logistic regression and its scaler into the one dense layer of the head.
+
+        Its answers on the same features are the classifier's (the first step of LP-FT, Kumar et al. 2022).
+        """
+        scaler, classifier = pipeline[0], pipeline[-1]
+        kernel = classifier.coef_ / scaler.scale_
+        bias = classifier.intercept_ - kernel @ scaler.mean_
+        if len(kernel) == 1:
+            # Of two classes scikit-learn keeps the log odds of the second alone.
+            kernel, bias = np.concatenate([-kernel / 2, kernel / 2]), np.concatenate([-bias / 2, bias / 2])
+        self.head.get_layer("logits").set_weights([kernel.T.astype(np.float32), bias.astype(np.float32)])
+
+    def weights(self, layers: set[str]) -> dict[str, NDArray[Any]]:
+        """Return the weights of the head and of the named layers of the backbone.
+
+        They are called by their places in the graph: Keras numbers layers without a name of their own over the whole
+        life of a process.
+        """
+        return {name: np.asarray(variable) for name, variable in self._variables(layers)}
+
+    def set_weights(self, weights: Mapping[str, NDArray[Any]], layers: set[str]) -> None:
+        """Set what `weights` returned.
+
+        Raises
+        ------
+        RunError
+            When they are those of another network.
+        """
+        variables = dict(self._variables(layers))
+        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+        if shapes != {name: array.shape for name, array in weights.items()}:
+            raise RunError("The checkpoint is one of another network.", hint="Begin this run anew with --overwrite.")
+        for name, variable in variables.items():
+            variable.assign(weights[name])
+
+    def set_dropout(self, seed: tuple[int, int]) -> None:
+        """Let dropout draw what belongs to a seed, whatever was drawn before."""
+        for layer in self.head.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.seed_generator.state.assign(np.array(seed, np.uint32))
+
+    def _variables(self, layers: set[str]) -> list[tuple[str, Any]]:
+        chosen = [(f"backbone/{place}", layer) for place, layer in enumerate(self.features.layers)]
+        chosen = [(place, layer) for place, layer in chosen if layer.name in layers]
+        chosen += [(f"head/{place}", layer) for place, layer in enumerate(self.head.layers)]
+        return [
+            (f"{place}/{number}/{variable.name}", variable)
+            for place, layer in chosen
+            for number, variable in enumerate(layer.weights)
+        ]

@@ -1,0 +1,47 @@
+"""What the network will see, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transfer_cli.engine import plots, training
+from transfer_cli.engine.images import batches
+from transfer_cli.engine.startup import start_tensorflow
+from transfer_cli.errors import FolderError
+from transfer_cli.folder import ImageFolder
+from transfer_cli.recipe import FinetuneRecipe
+
+
+def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
+    """Draw pictures of a folder as a recipe augments them; return how many there are.
+
+    Parameters
+    ----------
+    folder : ImageFolder
+        The first picture of each class that can be read is drawn, of eight classes at most.
+    recipe : FinetuneRecipe
+    target : Path
+        A PNG file. What it shows of a picture in an epoch is what a training by that recipe is given.
+    """
+    recipe = recipe.resolved()
+    start_tensorflow()
+
+    from transfer_cli.engine.augment import Augmenter
+
+    seen = []
+    for name in folder.class_names[: plots.PREVIEW_ROWS]:
+        members = [index for index, file in enumerate(folder.files) if file.labels == (name,)]
+        found = batches(
+            (folder.files[index].path for index in members),
+            size=training.size_of(recipe),
+            resize=recipe.images.resize,
+            batch_size=1,
+            root=folder.root,
+        )
+        first = next((batch for batch in found if batch.indices), None)
+        if first is not None:
+            seen.append(plots.Seen(first.images[0], members[first.indices[0]], name))
+    if not seen:
+        raise FolderError(f"No picture of {folder.root} could be read.")
+    plots.preview(seen, Augmenter(recipe.augmentation, recipe.seed), target)
+    return len(seen)

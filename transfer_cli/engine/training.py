@@ -1,0 +1,263 @@
+"""What extract and finetune have in common: how a run begins, which pictures it may learn from, what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from transfer_cli.bundle import FORMAT_VERSION, ModelBundle
+from transfer_cli.catalog import backbones
+from transfer_cli.engine.images import DECODER
+from transfer_cli.engine.startup import start_tensorflow
+from transfer_cli.errors import FolderError, ImageError, RunError
+from transfer_cli.folder import ImageFolder, describe_left_out
+from transfer_cli.metrics import Metrics
+from transfer_cli.predictions import Skipped, read_skipped, write_skipped
+from transfer_cli.progress import SILENT, Progress
+from transfer_cli.recipe import Recipe
+from transfer_cli.run import RunDirectory
+from transfer_cli.split import Split
+from transfer_cli.weights import imagenet_files, must_be_had
+
+
+class Options(TypedDict, total=False):
+    """What extract and finetune take beside the folder, the recipe and the run.
+
+    Attributes
+    ----------
+    split : Split, optional
+        Followed for the pictures it knows; else the run's own, else split.csv in the folder.
+    offline : bool
+        Never open a socket.
+    strict : bool
+        Raise ImageError at the first picture that cannot be read.
+    overwrite : bool
+        Replace an earlier run, keeping its split.
+    command : sequence of str
+        Written to command.txt.
+    progress : Progress
+    """
+
+    split: Split | None
+    offline: bool
+    strict: bool
+    overwrite: bool
+    command: Sequence[str]
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Request:
+    """The folder to learn from, the run to write, and the options."""
+
+    folder: ImageFolder
+    run: RunDirectory
+    split: Split | None = None
+    offline: bool = False
+    strict: bool = False
+    overwrite: bool = False
+    command: Sequence[str] = ()
+    progress: Progress = SILENT
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run came to.
+
+    Attributes
+    ----------
+    run : RunDirectory
+    metrics : mapping
+        As in metrics.json; empty where nothing was learnt.
+    skipped : tuple of Skipped
+    val_note : str
+        What the val figures are, where they are not plain predictions of a part that was held out.
+    was_complete : bool
+        Whether the run was there already, so that nothing was done.
+    """
+
+    run: RunDirectory
+    metrics: Metrics
+    skipped: tuple[Skipped, ...]
+    val_note: str
+    was_complete: bool = False
+
+
+def begin(asked: Request, recipe: Recipe, check: Callable[[Any], object] = lambda network: None) -> Any:
+    """Claim the run and return the backbone, its weights loaded.
+
+    Parameters
+    ----------
+    asked : Request
+    recipe : Recipe
+        Resolved.
+    check : callable
+        ``check(network)`` raises where the recipe does not fit the network.
+
+    Returns
+    -------
+    keras.Model
+        From pictures to features, frozen.
+    """
+    folder, run, progress = asked.folder, asked.run, asked.progress
+    spec = backbones.find(recipe.backbone.name)
+    if recipe.backbone.weights == "imagenet":
+        # Before TensorFlow is loaded, so that a missing file is said at once.
+        must_be_had(imagenet_files(spec, top=False, size=size_of(recipe)), offline=asked.offline)
+    run.must_be_free(recipe, folder.root, overwrite=asked.overwrite)
+    for line in filter(None, [folder.in_words(), describe_left_out(folder.left_out)]):
+        progress.note(line)
+    for line in folder.warnings():
+        progress.warn(line)
+    if recipe.backbone.weights == "none":
+        progress.warn("the network has random weights: it knows nothing of pictures, and the score will show it")
+    # Nothing is written, and nothing of an earlier run given up, before it is known that the new one can begin.
+    network, device = _network(recipe, asked.offline, progress)
+    check(network)
+    run.begin(recipe, folder.root, command=asked.command, overwrite=asked.overwrite)
+    run.log("begin", folder=str(folder.root.resolve()), pictures=len(folder.files), backbone=spec.name)
+    run.write_environment(recipe.seed, device)
+    return network
+
+
+def make_split(
+    asked: Request, recipe: Recipe, indices: Sequence[int], digests: Sequence[str], skipped: Sequence[Skipped]
+) -> Split:
+    """Return the split of the pictures that could be read.
+
+    Parameters
+    ----------
+    asked : Request
+    recipe : Recipe
+    indices : sequence of int
+        Their positions in the folder.
+    digests : sequence of str
+    skipped : sequence of Skipped
+
+    Raises
+    ------
+    FolderError
+        When too few pictures can be read to learn from.
+    """
+    folder = asked.folder
+    split = Split.make(
+        [folder.files[index] for index in indices],
+        digests,
+        test=recipe.split.test,
+        val=recipe.split.val,
+        seed=recipe.split.seed,
+        existing=_existing(asked),
+    )
+    _must_be_learnable(folder, split, skipped, asked.progress)
+    return split
+
+
+def write_split(asked: Request, split: Split, skipped: Sequence[Skipped]) -> None:
+    """Write split.csv and skipped.csv, and say what a person should know of the parts."""
+    split.write(asked.run.split)
+    write_skipped(asked.run.skipped, skipped)
+    asked.progress.note(split.in_words())
+    for line in split.warnings():
+        asked.progress.warn(line)
+
+
+def complete(asked: Request, val_note: Callable[[Split], str]) -> TrainingResult:
+    """Return what a complete run came to; say where the folder has changed since."""
+    run, folder = asked.run, asked.folder
+    skipped = read_skipped(run.skipped)
+    if asked.strict and skipped:
+        raise ImageError(f"{skipped[0].path} could not be read: {skipped[0].reason}.")
+    split = Split.read(run.split)
+    _must_be_followed(asked, split)
+    known = {row.path for row in split.rows} | {item.path for item in skipped}
+    new = [file.path for file in folder.files if file.path not in known]
+    gone = known - {file.path for file in folder.files}
+    if new or gone:
+        asked.progress.warn(
+            f"the folder has changed since this run: {len(new)} new pictures, {len(gone)} gone. "
+            "To learn from it as it is now, add --overwrite; the test pictures stay the same"
+        )
+    return TrainingResult(run, run.read_metrics(), skipped, val_note(split), was_complete=True)
+
+
+def _must_be_followed(asked: Request, split: Split) -> None:
+    """Raise RunError where a split was asked for that the run did not follow."""
+    wanted = {row.path: row.part for row in asked.split.rows} if asked.split else {}
+    for row in split.rows:
+        if (part := wanted.get(row.path, row.part)) != row.part:
+            raise RunError(
+                f"{asked.run.path} is complete with other parts: {row.path} is in {row.part} there, and in {part} by "
+                "the split that was asked for.",
+                hint="Choose another place with -o RUN, or --overwrite to replace it.",
+            )
+
+
+def new_bundle(
+    kind: Literal["features", "network"], recipe: Recipe, names: tuple[str, ...], width: int, run: RunDirectory
+) -> ModelBundle:
+    """Return the manifest of what was trained, its files still to come."""
+    return ModelBundle(
+        format_version=FORMAT_VERSION,
+        kind=kind,
+        task="single-label",
+        class_names=names,
+        image_size=size_of(recipe),
+        resize=recipe.images.resize,
+        decoder=DECODER,
+        backbone={**recipe.backbone.model_dump(exclude_none=True), "width": width},
+        versions=run.versions(),
+        recipe=recipe.model_dump(mode="json", exclude_none=True),
+    )
+
+
+def size_of(recipe: Recipe) -> int:
+    """Return the side of the input of a resolved recipe, in pixels."""
+    assert recipe.images.size is not None
+    return recipe.images.size
+
+
+def _existing(asked: Request) -> Split | None:
+    if asked.split is not None:
+        return asked.split
+    for path in (asked.run.split, asked.folder.root / asked.run.split.name):
+        if path.is_file():
+            return Split.read(path)
+    return None
+
+
+def _network(recipe: Recipe, offline: bool, progress: Progress) -> tuple[Any, str]:
+    with progress.track("starting TensorFlow", None):
+        device = start_tensorflow()
+
+        from transfer_cli.engine import backbone
+
+        network = backbone.build(
+            backbones.find(recipe.backbone.name),
+            weights=recipe.backbone.weights,
+            size=recipe.images.size,
+            layer=recipe.backbone.layer,
+            pooling=recipe.backbone.pooling,
+            seed=recipe.seed,
+            offline=offline,
+            progress=progress,
+        )
+    return network, device
+
+
+def _must_be_learnable(folder: ImageFolder, split: Split, skipped: Sequence[Skipped], progress: Progress) -> None:
+    readable = {row.label for row in split.rows}
+    learnt = {row.label for row in split.rows if row.part == "train"}
+    if missing := [name for name in folder.class_names if name in readable - learnt]:
+        raise FolderError(
+            f"{', '.join(missing)}: no picture of the train part could be read. Expected one or more of each class."
+        )
+    if len(learnt) < 2:
+        unread = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:5])
+        raise FolderError(
+            f"A classifier needs two classes or more. Received: pictures of {len(learnt)}; {len(split.rows)} pictures "
+            f"of {folder.root} could be read, {len(skipped)} could not.{unread}"
+        )
+    for name in folder.class_names:
+        if name not in readable:
+            progress.warn(f"class {name} is left out: none of its pictures could be read")
