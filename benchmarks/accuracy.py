@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--backbones", default="mobilenet@0.25,mobilenet_v2@0.35")
     parser.add_argument("--recipe")
+    parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     print("| folder | backbone | val, mean and range | test, mean and range | seconds, median |")
@@ -45,8 +47,12 @@ def measure(arguments: argparse.Namespace, folder: Path, backbone: str, seed: in
         command = [arguments.method, str(folder), "--backbone", backbone, "--seed", str(seed), "-o", str(run)]
         command += ["--set", f"split.seed={seed}"] if arguments.method == "finetune" else []
         command += ["--recipe", arguments.recipe] if arguments.recipe else []
+        for override in arguments.set:
+            command += ["--set", override]
         begun = time.monotonic()
-        subprocess.run([sys.executable, "-m", "transfer_cli", "--quiet", *command], check=True, capture_output=True)
+        environment = {**os.environ, "TRANSFER_CLI_CACHE": str(Path(place) / "cache")}
+        words = [sys.executable, "-m", "transfer_cli", "--quiet", *command]
+        subprocess.run(words, check=True, capture_output=True, env=environment)
         seconds = time.monotonic() - begun
         metrics = json.loads((run / "metrics.json").read_text())
     return metrics["val"]["accuracy"]["value"], metrics["test"]["accuracy"]["value"], seconds

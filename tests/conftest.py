@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,15 @@ zoom_range = 0.1
 """
 
 COLOURS = {"blue": (30, 40, 200), "green": (30, 190, 40), "red": (210, 30, 30)}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep a person's own cache out of the tests; they share one, so that the tiny networks are converted once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFER_CLI_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("TRANSFER_CLI_CACHE_LIMIT", raising=False)
+        yield
 
 
 @pytest.fixture(autouse=True)

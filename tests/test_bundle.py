@@ -24,13 +24,13 @@ def test_what_a_bundle_says(trained: Path) -> None:
     assert (bundle.kind, bundle.task, bundle.class_names) == ("features", "single-label", ("blue", "green", "red"))
     assert (bundle.image_size, bundle.resize, bundle.decoder) == (32, "squash", "pillow-draft-1")
     assert bundle.backbone == {"name": "mobilenet@0.25", "weights": "none", "pooling": "avg", "width": 256}
-    assert sorted(bundle.files) == ["backbone.keras", "classifier.skops"]
+    assert sorted(bundle.files) == ["backbone.keras", "classifier.skops", "graph.tflite", "linear.npz"]
     assert bundle.versions["keras"]
     assert bundle.recipe["classifier"]["name"] == "logistic"
     assert ModelBundle.read(directory)[0] == bundle
 
 
-@pytest.mark.parametrize("name", ["backbone.keras", "classifier.skops"])
+@pytest.mark.parametrize("name", ["backbone.keras", "classifier.skops", "graph.tflite", "linear.npz"])
 def test_an_altered_file_is_refused(copy_of_trained: Path, name: str) -> None:
     path = copy_of_trained / "model" / name
     data = bytearray(path.read_bytes())
@@ -64,8 +64,8 @@ def test_every_byte_of_the_manifest_counts(copy_of_trained: Path) -> None:
 
 
 def test_a_newer_version_is_refused(copy_of_trained: Path) -> None:
-    rewrite(copy_of_trained, format_version=2)
-    with pytest.raises(ModelError, match="format version 2; this program knows 1 at most") as caught:
+    rewrite(copy_of_trained, format_version=3)
+    with pytest.raises(ModelError, match="format version 3; this program knows 2 at most") as caught:
         load(str(copy_of_trained))
     assert caught.value.hint == "Install a newer transfer-cli."
 

@@ -14,7 +14,7 @@ from tests.conftest import run_command
 from transfer_cli.cli import _COMMANDS
 
 PACKAGE = Path(transfer_cli.__file__).parent
-HEAVY = ("tensorflow", "keras", "sklearn", "scipy", "skops", "cv2", "matplotlib", "pyarrow")
+HEAVY = ("tensorflow", "keras", "sklearn", "scipy", "skops", "cv2", "matplotlib", "ai_edge_litert", "pyarrow")
 COMMANDS = (
     [],
     ["extract"],
@@ -27,6 +27,9 @@ COMMANDS = (
     ["recipes", "copy"],
     ["recipes", "check"],
     ["backbones"],
+    ["cache"],
+    ["cache", "info"],
+    ["cache", "clear"],
     ["backbones", "list"],
     ["backbones", "show"],
     ["sample-data"],
@@ -47,7 +50,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "imported: []"
-    assert "Example:" in done.stdout or words in (["backbones"], ["recipes"])
+    assert "Example:" in done.stdout or words in (["backbones"], ["cache"], ["recipes"])
 
 
 def test_the_list_of_backbones_imports_nothing_heavy() -> None:
@@ -61,9 +64,11 @@ def test_the_list_of_backbones_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "imported: []"
 
 
-@pytest.mark.parametrize("module", ["images", "model", "predict", "startup", "training", "finetune"])
+@pytest.mark.parametrize(
+    "module", ["images", "model", "predict", "startup", "training", "extract", "finetune", "runtimes"]
+)
 def test_the_way_of_a_picture_imports_nothing_heavy(module: str) -> None:
-    program = f"import sys, transfer_cli.engine.{module}\nprint([n for n in {HEAVY[:7]!r} if n in sys.modules])"
+    program = f"import sys, transfer_cli.engine.{module}\nprint([n for n in {HEAVY[:8]!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

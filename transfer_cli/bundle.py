@@ -14,7 +14,7 @@ from transfer_cli.errors import ModelError
 from transfer_cli.writing import write_text, written_whole
 
 MANIFEST = "bundle.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _FILES = {"features": {"backbone.keras", "classifier.skops"}, "network": {"network.keras"}}
 
 
@@ -33,7 +33,8 @@ class ModelBundle(BaseModel):
     Attributes
     ----------
     kind : {"features", "network"}
-        ``features``: a cut backbone and a scikit-learn classifier; ``network``: one Keras model.
+        ``features``: a cut backbone and a scikit-learn classifier; ``network``: one Keras model. Either has its graph
+        beside it (``graph.tflite``) where it was converted, and a linear classifier its matrix (``linear.npz``).
     task : {"single-label"}
     class_names : tuple of str
         In the order of the probabilities.
@@ -118,7 +119,7 @@ class ModelBundle(BaseModel):
         with written_whole(target) as draft:
             draft.mkdir()
             save_files(draft)
-            files = {path.name: _digest_of(path) for path in sorted(draft.iterdir())}
+            files = {path.name: digest_of_file(path) for path in sorted(draft.iterdir())}
             complete = self.model_copy(update={"files": files})
             data = complete.model_dump(mode="json")
             data["digest"] = _digest(data)
@@ -146,7 +147,8 @@ def _digest(data: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def _digest_of(path: Path) -> FileDigest:
+def digest_of_file(path: Path) -> FileDigest:
+    """Return the length and the SHA-256 of a file."""
     with path.open("rb") as file:
         return FileDigest(bytes=path.stat().st_size, sha256=hashlib.file_digest(file, "sha256").hexdigest())
 
@@ -157,5 +159,5 @@ def _verify(directory: Path, name: str, expected: FileDigest) -> None:
     path = directory / name
     if path.is_symlink() or not path.is_file():
         raise ModelError(f"{path} is missing. Copy the whole folder {directory.name}, not single files.")
-    if _digest_of(path) != expected:
+    if digest_of_file(path) != expected:
         raise ModelError(f"{path} was altered: its digest is not the one in {MANIFEST}.")

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from transfer_cli.catalog import backbones, classifiers, heads, optimizers
+from transfer_cli.catalog import backbones, classifiers, heads, optimizers, runtimes
 from transfer_cli.errors import UnknownNameError, nearest
 
 _UNFREEZE = re.compile(r"head|all|last:[1-9][0-9]{0,5}|last:([1-9][0-9]?|100)%|from:.+")
@@ -74,6 +74,28 @@ class Backbone(Choices):
     @classmethod
     def _in_catalog(cls, name: str) -> str:
         return _known(lambda: backbones.find(name).name)
+
+
+class Inference(Choices):
+    """What runs a network that does not learn: for features, and for predicting with the model."""
+
+    runtime: str = runtimes.AUTO
+    """auto: litert without a graphics card, else keras; keras, litert, or openvino, which is an extra."""
+    precision: Literal["f32", "bf16"] = "f32"
+    """bf16: half the digits, twice as fast where the processor has them; openvino only."""
+
+    @field_validator("runtime")
+    @classmethod
+    def _in_catalog(cls, name: str) -> str:
+        return name if name == runtimes.AUTO else _known(lambda: runtimes.find(name).name)
+
+    @model_validator(mode="after")
+    def _can_compute_so(self) -> Self:
+        if self.precision == "f32":
+            return self
+        if self.runtime == runtimes.AUTO or self.precision not in runtimes.find(self.runtime).precisions:
+            raise ValueError(f"precision {self.precision} needs runtime openvino. Received: {self.runtime!r}.")
+        return self
 
 
 class Classifier(Choices):
@@ -196,6 +218,22 @@ class EarlyStopping(Choices):
     """A stage ends after so many epochs without a better val score; 0: never. A cosine counts in its last third."""
     monitor: Literal["accuracy", "log_loss"] = "accuracy"
     """What is compared on val; the other decides between equals."""
+
+
+class Trunk(Choices):
+    """What is kept of the layers below all that learns in a stage: they are run once, not in every epoch."""
+
+    views: Literal["auto", "fresh"] | int = "auto"
+    """Augmented views of each picture that are kept; auto: 8, or down to 4 that fit and are seen twice, else fresh."""
+    gigabytes: float = Field(default=4, gt=0)
+    """What the views of auto may take, of memory (2 GB at most) and of the disk beside the run."""
+
+    @field_validator("views")
+    @classmethod
+    def _one_or_more(cls, views: str | int) -> str | int:
+        if isinstance(views, int) and views < 1:
+            raise ValueError(f"expected auto, fresh or a number from 1. Received: {views}.")
+        return views
 
 
 class Augmentation(Choices):

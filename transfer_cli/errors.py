@@ -84,6 +84,10 @@ class WeightsError(ModelError):
     """Weights that are not on this machine and cannot be had."""
 
 
+class MissingExtraError(ModelError):
+    """A package of an extra that is not installed."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the one of `known` that looks most like `word`, or None where none is near."""
     folded = {name.casefold().replace("-", "").replace("_", ""): name for name in known}

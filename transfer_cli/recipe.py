@@ -20,9 +20,11 @@ from transfer_cli.choices import (
     EarlyStopping,
     Head,
     Images,
+    Inference,
     Parts,
     PartsWithVal,
     Stage,
+    Trunk,
 )
 from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, nearest
 from transfer_cli.writing import write_text
@@ -45,6 +47,7 @@ class Recipe(Choices):
     images: Images = Images()
     split: Parts = Parts()
     backbone: Backbone = Backbone()
+    inference: Inference = Inference()
 
     @classmethod
     def load(
@@ -116,6 +119,10 @@ class Recipe(Choices):
         size = self.images.size or backbones.find(self.backbone.name).size
         return self.model_copy(update={"images": self.images.model_copy(update={"size": size})})
 
+    def on_runtime(self, name: str) -> Self:
+        """Return the recipe with the runtime that ``auto`` stands for."""
+        return self.model_copy(update={"inference": self.inference.model_copy(update={"runtime": name})})
+
     def to_toml(self) -> str:
         """Return the recipe as TOML; reading it gives an equal recipe."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
@@ -146,6 +153,7 @@ class FinetuneRecipe(Recipe):
     head: Head = Head()
     stage: tuple[Stage, ...] = Field(strict=False)
     early_stopping: EarlyStopping = EarlyStopping()
+    trunk: Trunk = Trunk()
     augmentation: Augmentation = Augmentation()
 
     @classmethod

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from transfer_cli.catalog import runtimes
 from transfer_cli.errors import RunError
 from transfer_cli.recipe import Recipe
 from transfer_cli.writing import refused, remove, write_json, write_text
@@ -37,6 +38,8 @@ _PACKAGES = (
     "pyarrow",
     "skops",
     "opencv-python-headless",
+    "ai-edge-litert",
+    "openvino",
 )
 
 
@@ -246,6 +249,14 @@ class RunDirectory:
             remove(path)
         for path in self.path.glob("predictions_*.csv"):
             remove(path)
+
+    def runtime(self) -> str | None:
+        """Return the runtime in recipe.toml, or None where there is none."""
+        if not self._is_run():
+            return None
+        section = _recipe_of(self.recipe).get("inference", {})
+        found = section.get("runtime") if isinstance(section, dict) else None
+        return found if found in runtimes.names() else None
 
     def must_match(self, recipe: Recipe, folder: Path) -> None:
         """Raise RunError, saying every difference, unless the run is of this recipe and this folder."""

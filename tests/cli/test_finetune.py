@@ -48,6 +48,7 @@ def test_what_a_person_sees(colours: Path, two_stages: Path, tmp_path: Path, mon
         "epoch 4",
         "stage 2 of 2",
         next(line for line in lines if line.startswith(("kept", "training brought nothing"))),
+        "converting the network",
         *[line for line in lines if line.startswith(("val", "test"))],
         "next",
     ]

@@ -46,6 +46,8 @@ def test_the_files_of_a_run(trained: Path, colours: Path) -> None:
         "model/backbone.keras",
         "model/bundle.json",
         "model/classifier.skops",
+        "model/graph.tflite",
+        "model/linear.npz",
         "predictions_test.csv",
         "predictions_val.csv",
         "recipe.toml",
@@ -54,8 +56,8 @@ def test_the_files_of_a_run(trained: Path, colours: Path) -> None:
     ]
     assert (trained / "folder.txt").read_text() == f"{colours}\n"
     assert (trained / "skipped.csv").read_text() == "path,reason\n"
-    assert ExtractRecipe.load(str(trained / "recipe.toml")) == recipe().resolved()
-    assert json.loads((trained / "environment.json").read_text())["device"] == "/device:CPU:0"
+    assert ExtractRecipe.load(str(trained / "recipe.toml")) == recipe().resolved().on_runtime("litert")
+    assert json.loads((trained / "environment.json").read_text())["device"] == "CPU"
     events = [json.loads(line)["event"] for line in (trained / "events.jsonl").read_text().splitlines()]
     assert events == ["begin", "features", "end"]
 

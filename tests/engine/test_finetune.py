@@ -27,6 +27,7 @@ from transfer_cli.engine.backbone import build
 from transfer_cli.engine.images import batches
 from transfer_cli.engine.network import Network
 from transfer_cli.engine.training import TrainingResult
+from transfer_cli.engine.trunk import Views
 from transfer_cli.errors import RecipeError, RunError, UnknownNameError, WeightsError
 from transfer_cli.recipe import Recipe, recipe_names
 from transfer_cli.split import Split
@@ -66,6 +67,7 @@ def test_the_files_of_a_run(finetuned: Path) -> None:
         "history.csv",
         "metrics.json",
         "model/bundle.json",
+        "model/graph.tflite",
         "model/network.keras",
         "plots/curves.png",
         "plots/preview.png",
@@ -305,12 +307,12 @@ def same_end(one: Path, other: Path) -> bool:
     return all(np.array_equal(last[0][name], last[1][name]) for name in names)
 
 
-@pytest.mark.parametrize("lost", ["optimizer", "dropout", "order"])
+@pytest.mark.parametrize("lost", ["optimizer", "dropout", "order", "views"])
 def test_a_resume_that_loses_something_is_found_out(
     lost: str, colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The twin of the tests above and below."""
-    words = ("stage.1.epochs=3", "stage.2.epochs=1", "batch_size=4", "early_stopping.patience=0")
+    words = ("stage.1.epochs=3", "stage.2.epochs=1", "batch_size=4", "early_stopping.patience=0", "trunk.views=2")
     straight = run_on(colours, tmp_path / "straight", *words, source=str(two_stages)).run
     stopped = stop_before_each_epoch(monkeypatch)
     stopped += [1, 2, 4]
@@ -320,6 +322,9 @@ def test_a_resume_that_loses_something_is_found_out(
         monkeypatch.setattr(stages.StageTraining, "set_optimizer_state", lambda self, state: None)
     elif lost == "dropout":
         monkeypatch.setattr(Network, "set_dropout", lambda self, seed: None)
+    elif lost == "views":
+        take = Views.take
+        monkeypatch.setattr(Views, "take", lambda self, chosen, epoch: take(self, chosen, 0))
     else:
         batches_of = stages.StageTraining._batches
         monkeypatch.setattr(

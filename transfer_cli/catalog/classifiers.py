@@ -45,6 +45,8 @@ class ClassifierSpec:
         Whether it is tuned unless told otherwise.
     folds : int
         Folds of the cross-validation; fewer for the slow methods.
+    linear : bool
+        Whether its probabilities are the softmax of a linear function of the features.
     trusted : tuple of str
         The types, beyond those skops trusts by itself, that a saved one of this row consists of.
     """
@@ -58,6 +60,7 @@ class ClassifierSpec:
     standardise: bool = True
     quick: bool = True
     folds: int = 5
+    linear: bool = False
     trusted: tuple[str, ...] = ()
 
 
@@ -185,7 +188,7 @@ _C = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 10.0)
 CLASSIFIERS: Mapping[str, ClassifierSpec] = {
     spec.name: spec
     for spec in (
-        ClassifierSpec("logistic", "multinomial logistic regression", _logistic, "C", _C, 1e-2),
+        ClassifierSpec("logistic", "multinomial logistic regression", _logistic, "C", _C, 1e-2, linear=True),
         ClassifierSpec(
             "linear-svm", "linear support vectors, calibrated", _linear_svm, "C", _C[:7], 1e-3, trusted=_SIGMOID
         ),
@@ -220,7 +223,7 @@ CLASSIFIERS: Mapping[str, ClassifierSpec] = {
             _nearest_centroid,
             trusted=(_CALIBRATED, "sklearn.calibration._TemperatureScaling"),
         ),
-        ClassifierSpec("lda", "linear discriminants with shrinkage", _lda),
+        ClassifierSpec("lda", "linear discriminants with shrinkage", _lda, linear=True),
         ClassifierSpec(
             "random-forest", "random forest", _random_forest, standardise=False, quick=False, folds=3, trusted=(_TREE,)
         ),

@@ -21,6 +21,7 @@ _COMMANDS = {
     "preview": "preview",
     "recipes": "recipes",
     "backbones": "backbones",
+    "cache": "cache",
     "sample-data": "sample_data",
 }
 _GROUP_FLAGS = ("--quiet", "--json", "--offline")

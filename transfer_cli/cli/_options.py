@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from transfer_cli.catalog import backbones
+from transfer_cli.cache import LIMIT, Cache, parse_size
+from transfer_cli.catalog import backbones, runtimes
 from transfer_cli.cli._console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -36,6 +37,7 @@ def training_options(command: Command) -> Command:
     options = [
         click.option("-o", "--output", type=click.Path(), metavar="RUN", help="The run to write.  [runs/NAME]"),
         recipe_options,
+        runtime_option,
         click.option("--split", type=click.Path(), metavar="FILE", help="Follow the parts in a split.csv."),
         click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read."),
         click.option("--overwrite", is_flag=True, help="Replace an earlier run; its test pictures stay the same."),
@@ -59,6 +61,23 @@ def backbone_options(command: Command) -> Command:
     return _added(options, command)
 
 
+def runtime_option(command: Command) -> Command:
+    """Add the choice of what runs a network."""
+    return click.option("--runtime", type=click.Choice([runtimes.AUTO, *runtimes.names()]), help="[auto]")(command)
+
+
+def cache_option(command: Command) -> Command:
+    """Add the choice of how much is kept for another time."""
+    bound = f"What is kept for another time may take so much; 0: nothing is read or kept.  [{LIMIT // 10**9}GB]"
+    return click.option("--cache-limit", metavar="SIZE", help=bound)(command)
+
+
+def cache_of(options: Mapping[str, Any]) -> Cache:
+    """Return the person's cache with the limit that was typed."""
+    said = options.get("cache_limit")
+    return Cache.of_user(None if said is None else parse_size(said))
+
+
 def backbone_words(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the words of a recipe that these options stand for."""
     if options["backbone"]:
@@ -69,6 +88,7 @@ def backbone_words(options: Mapping[str, Any]) -> dict[str, Any]:
         "backbone.weights": options["weights"],
         "backbone.pooling": options["pooling"],
         "backbone.layer": options["layer"],
+        "inference.runtime": options["runtime"],
         "seed": options["seed"],
     }
 
@@ -83,6 +103,7 @@ def training_request(console: Console, options: Mapping[str, Any]) -> dict[str, 
         "strict": options["strict"],
         "overwrite": options["overwrite"],
         "command": ["transfer-cli", *sys.argv[1:]],
+        "cache": cache_of(options),
         "progress": console,
     }
 

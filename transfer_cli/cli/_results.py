@@ -35,6 +35,11 @@ def end_of_training(console: Console, result: TrainingResult) -> int:
     return DONE_WITH_SKIPPED if result.skipped else DONE
 
 
+def megabytes(size: int) -> str:
+    """Return bytes for a person, in MB or GB of 10^6 and 10^9."""
+    return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB"
+
+
 def end_of_prediction(console: Console, rows: int, skipped: Sequence[Skipped], output: Path | None) -> int:
     """Say how many rows were written and what was skipped; return the exit code."""
     for item in skipped:

@@ -9,7 +9,7 @@ import click
 
 from transfer_cli.catalog import classifiers
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import backbone_options, backbone_words, training_options, training_request
+from transfer_cli.cli._options import backbone_options, backbone_words, cache_option, training_options, training_request
 from transfer_cli.cli._results import end_of_training
 
 
@@ -19,6 +19,7 @@ from transfer_cli.cli._results import end_of_training
 @click.option("--classifier", type=click.Choice(classifiers.names()), help="What learns.  [logistic]")
 @click.option("--tune/--no-tune", default=None, help="Choose its regularisation by cross-validation.  [if quick]")
 @training_options
+@cache_option
 @click.pass_context
 def command(ctx: click.Context, /, folder: Path, output: str | None, **options: Any) -> None:
     """Make a classifier from the features of a frozen backbone.

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import click
 
+from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.cli._console import Console
+from transfer_cli.cli._options import cache_of, cache_option, runtime_option
 from transfer_cli.cli._results import end_of_prediction
 from transfer_cli.predictions import FORMATS
 from transfer_cli.progress import SILENT
@@ -22,10 +26,13 @@ from transfer_cli.progress import SILENT
 @click.option("--top-k", type=click.IntRange(min=1), help="The k best classes instead of every probability.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [stdout]")
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
+@runtime_option
+@cache_option
 @click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: str,
     paths: tuple[str, ...],
     format_: str | None,
@@ -33,6 +40,7 @@ def command(
     output: Path | None,
     batch_size: int,
     strict: bool,
+    **options: Any,
 ) -> None:
     """Say what is on pictures: one row a picture, in input order.
 
@@ -58,9 +66,18 @@ def command(
 
     from transfer_cli.engine.model import load
     from transfer_cli.engine.predict import predict, write_predictions
+    from transfer_cli.engine.runtimes import WORTH_CONVERTING
 
+    ahead, files = _ahead(files, WORTH_CONVERTING if "-" not in paths else 0)
     with console.track("loading the model", None):
-        loaded = load(model, offline=console.offline, progress=console)
+        loaded = load(
+            model,
+            runtime=options["runtime"] or AUTO,
+            pictures=ahead,
+            offline=console.offline,
+            cache=cache_of(options),
+            progress=console,
+        )
     batches = predict(loaded, files, batch_size=batch_size, strict=strict)
     rows, skipped = write_predictions(
         batches,
@@ -80,6 +97,12 @@ def _format_of(output: Path | None, console: Console) -> str:
     if suffix not in FORMATS:
         raise click.UsageError(f"{output} does not say its format. Expected .csv, .jsonl or .parquet, or --format.")
     return suffix
+
+
+def _ahead(files: Iterator[str], count: int) -> tuple[int, Iterator[str]]:
+    """Return how many of the next `count` files there are, and all files; a pipe may still be waited for: count 0."""
+    first = list(islice(files, count))
+    return len(first), chain(first, files)
 
 
 def _typed(paths: tuple[str, ...]) -> Iterator[str]:

@@ -19,6 +19,8 @@ Parameters = dict[str, Any]
 cv2.setNumThreads(1)
 
 _BORDERS = {"nearest": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT, "constant": cv2.BORDER_REPLICATE}
+_FLIPS = {"flip_horizontal": 1, "flip_vertical": 0}
+_EDGE = 1e-4
 _AFFINE = ("theta", "tx", "ty", "shear", "zx", "zy")
 
 
@@ -85,8 +87,14 @@ class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignor
         warped = np.asarray(x, np.float32)
         if matrix is not None:
             warped = _warp(warped, matrix, self.fill_mode, self.cval)
-        rest = {word: value for word, value in transform_parameters.items() if word not in _AFFINE}
-        return np.asarray(super().apply_transform(warped, rest), np.float32)
+        if (shift := transform_parameters.get("channel_shift_intensity")) is not None:
+            warped = np.clip(warped + np.float32(shift), warped.min(), warped.max())
+        for word, axis in _FLIPS.items():
+            if transform_parameters.get(word):
+                warped = cv2.flip(warped, axis)
+        if (brightness := transform_parameters.get("brightness")) is not None:
+            warped = super().apply_transform(warped, {"brightness": brightness})
+        return np.asarray(warped, np.float32)
 
     @staticmethod
     def _shift(random: np.random.RandomState, reach: Any, side: int) -> Any:
@@ -167,17 +175,24 @@ def _warp(image: NDArray[np.float32], matrix: NDArray[np.float64], fill_mode: st
     if fill_mode == "constant":
         # SciPy does not blend the edge with the filling.
         x, y = _places(matrix, height, width)
-        result[(x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)] = cval
+        inside = (x >= -_EDGE) & (x <= width - 1 + _EDGE)
+        inside &= (y >= -_EDGE) & (y <= height - 1 + _EDGE)
+        result = cv2.copyTo(result, inside.view(np.uint8), np.full_like(result, cval))
     return np.asarray(result)
 
 
-def _wrapped(places: NDArray[np.float64], last: int) -> NDArray[np.float32]:
+def _wrapped(places: NDArray[np.float32], last: int) -> NDArray[np.float32]:
     """Return where SciPy's wrap looks: it joins the first and the last pixel, so that its period is one short."""
-    inside = (places >= 0) & (places <= last)
-    return np.where(inside, places, np.mod(places, last)).astype(np.float32)
+    times = np.floor(places * np.float32(1 / last))
+    # The last pixel itself belongs to the picture.
+    times[(places >= 0) & (places <= last)] = 0
+    return np.asarray(places - np.float32(last) * times, np.float32)
 
 
-def _places(matrix: NDArray[np.float64], height: int, width: int) -> list[NDArray[np.float64]]:
+def _places(matrix: NDArray[np.float64], height: int, width: int) -> list[NDArray[np.float32]]:
     """Return the places x and y in the picture that each pixel of the result comes from."""
-    x, y = np.arange(width)[None, :], np.arange(height)[:, None]
-    return [row[0] * x + row[1] * y + row[2] for row in matrix[:2]]
+    across, down = np.arange(width), np.arange(height)
+    return [
+        np.add.outer((row[1] * down + row[2]).astype(np.float32), (row[0] * across).astype(np.float32))
+        for row in matrix[:2]
+    ]

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
-from transfer_cli.catalog import classifiers
-from transfer_cli.engine import training
-from transfer_cli.engine.images import batches
+from transfer_cli.catalog import backbones, classifiers
+from transfer_cli.engine import sources, training
+from transfer_cli.engine.linear import Linear
+from transfer_cli.engine.prepared import GRAPH_FILE, Prepared
 from transfer_cli.engine.scores import score_parts
 from transfer_cli.engine.startup import import_ahead
 from transfer_cli.engine.training import Options, Request, TrainingResult
 from transfer_cli.folder import PARTS, ImageFolder
 from transfer_cli.metrics import Metrics
 from transfer_cli.predictions import Skipped
-from transfer_cli.progress import Progress
 from transfer_cli.recipe import ExtractRecipe
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
@@ -58,10 +59,10 @@ def extract(
     OutputError
         When the run cannot be written.
     """
-    recipe = recipe.resolved()
-    must_be_known(recipe.backbone.weights)
     asked = Request(folder, run, **options)
     with_model = recipe.classifier.name != classifiers.NONE
+    recipe = training.resolved(asked, recipe, keeps_model=with_model)
+    must_be_known(recipe.backbone.weights)
     if run.is_complete(with_model=with_model, with_features=True) and not asked.overwrite:
         run.must_match(recipe, folder.root)
         return training.complete(asked, _val_note)
@@ -71,49 +72,63 @@ def extract(
 
 def _train(asked: Request, recipe: ExtractRecipe) -> TrainingResult:
     run, with_model = asked.run, recipe.classifier.name != classifiers.NONE
-    network = training.begin(asked, recipe)
+    network = training.begin(asked, recipe, lambda: _network(asked, recipe))
+    run.write_environment(recipe.seed, network.device)
     if with_model:
         import_ahead("transfer_cli.engine.classify", "skops.io", "scipy.stats")
     split, skipped = _features(asked, recipe, network)
-    run.log("features", width=network.output_shape[-1], skipped=len(skipped), parts=split.counts())
+    run.log("features", width=network.width, runtime=network.words, skipped=len(skipped), parts=split.counts())
     metrics: Metrics = {}
     if with_model:
-        metrics = _classify(recipe, run, network, split, asked.progress)
+        metrics = _classify(asked, recipe, network, split)
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
     return TrainingResult(run, metrics, skipped, _val_note(split))
+
+
+def _network(asked: Request, recipe: ExtractRecipe) -> Prepared:
+    source = sources.backbone_source(
+        backbones.find(recipe.backbone.name),
+        recipe.backbone,
+        training.size_of(recipe),
+        seed=recipe.seed,
+        offline=asked.offline,
+        progress=asked.progress,
+    )
+    return Prepared(source, recipe.inference, asked.cache, asked.progress)
 
 
 def _val_note(split: Split) -> str:
     return "" if "val" in split.counts() else "out-of-fold"
 
 
-def _features(asked: Request, recipe: ExtractRecipe, network: Any) -> tuple[Split, tuple[Skipped, ...]]:
+def _features(asked: Request, recipe: ExtractRecipe, network: Prepared) -> tuple[Split, tuple[Skipped, ...]]:
     """Write features.parquet, split.csv and skipped.csv."""
-    from transfer_cli.engine import backbone, features
+    from transfer_cli.engine import features
+    from transfer_cli.engine.known import KnownFeatures
 
     folder, run = asked.folder, asked.run
-    read = batches(
-        (file.path for file in folder.files),
-        size=training.size_of(recipe),
-        resize=recipe.images.resize,
-        batch_size=recipe.batch_size,
-        root=folder.root,
-        strict=asked.strict,
-    )
-    width = network.output_shape[-1]
+    known = KnownFeatures(asked, recipe, network)
+    width = network.width
     with written_whole(run.features) as target, TemporaryDirectory(prefix=".features-", dir=run.path) as place:
         draft = Path(place) / "features.parquet"
-        with asked.progress.track(f"features by {recipe.backbone.name}", len(folder.files)) as advance:
-            found = features.extract_to(draft, read, backbone.run(network), folder, width=width, advance=advance)
+        what = f"features by {recipe.backbone.name} on {network.runtime}"
+        try:
+            with asked.progress.track(what, len(folder.files)) as advance:
+                found = features.extract_to(draft, known.batches(), known.rows, folder, width=width, advance=advance)
+            known.check()
+        finally:
+            # What was computed is there for another time, however this one ends.
+            known.close()
         split = training.make_split(asked, recipe, found.indices, found.digests, found.skipped)
         features.add_parts(draft, target, split, width)
     training.write_split(asked, split, found.skipped)
     return split, found.skipped
 
 
-def _classify(recipe: ExtractRecipe, run: RunDirectory, network: Any, split: Split, progress: Progress) -> Metrics:
+def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: Split) -> Metrics:
     """Fit, score and save the classifier; return the figures of each part."""
+    run, progress = asked.run, asked.progress
     with progress.track("starting scikit-learn", None):
         from transfer_cli.engine import classify, features, model
 
@@ -133,6 +148,10 @@ def _classify(recipe: ExtractRecipe, run: RunDirectory, network: Any, split: Spl
         seed=recipe.seed,
         progress=progress,
     )
+
+    def given(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return classify.probabilities(fitted.pipeline, rows, len(names))
+
     _write_history(fitted, spec, run)
     scored = {}
     if fitted.out_of_fold is not None:
@@ -140,14 +159,16 @@ def _classify(recipe: ExtractRecipe, run: RunDirectory, network: Any, split: Spl
         scored["val"] = np.flatnonzero(train)[known], fitted.out_of_fold[known]
     for part, mask in (("val", val), ("test", test)):
         if mask.any():
-            scored[part] = np.flatnonzero(mask), classify.probabilities(fitted.pipeline, matrix[mask], len(names))
+            scored[part] = np.flatnonzero(mask), given(matrix[mask])
     metrics = score_parts(run, split, scored)
 
     def save(directory: Path) -> None:
-        network.save(directory / model.BACKBONE_FILE)
+        network.save(directory / model.BACKBONE_FILE, directory / GRAPH_FILE)
         classify.save(fitted.pipeline, directory / model.CLASSIFIER_FILE)
+        if spec.linear and (folded := Linear.fold(fitted.pipeline, len(names))).is_like(given, matrix):
+            folded.save(directory / model.LINEAR_FILE)
 
-    training.new_bundle("features", recipe, names, network.output_shape[-1], run).write(run.model, save)
+    training.new_bundle("features", recipe, names, network.width, run).write(run.model, save)
     return metrics
 
 

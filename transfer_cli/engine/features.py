@@ -45,7 +45,7 @@ class Extracted:
 def extract_to(
     target: Path,
     batches: Iterable[ImageBatch],
-    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    rows: Callable[[ImageBatch], NDArray[np.float32]],
     folder: ImageFolder,
     *,
     width: int,
@@ -59,8 +59,8 @@ def extract_to(
     ----------
     target : Path
     batches : iterable of ImageBatch
-    run : callable
-        From uint8 (n, size, size, 3) to float32 (n, width).
+    rows : callable
+        The features of a batch, float32 (n, width).
     folder : ImageFolder
     width : int
     advance : callable
@@ -78,7 +78,7 @@ def extract_to(
                         list(map(utf8, batch.paths)),
                         list(batch.digests),
                         list(map(utf8, labels)),
-                        _column(run(batch.images)),
+                        _column(rows(batch)),
                     ]
                 )
             indices += batch.indices

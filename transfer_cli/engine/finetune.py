@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Unpack
 
+from transfer_cli.catalog import backbones
 from transfer_cli.engine import training
 from transfer_cli.engine.decoded import decode_all
 from transfer_cli.engine.fitting import Fitting
 from transfer_cli.engine.scratch import Scratch
-from transfer_cli.engine.startup import import_ahead
+from transfer_cli.engine.startup import import_ahead, start_tensorflow
 from transfer_cli.engine.training import Options, Request, TrainingResult
 from transfer_cli.errors import UnknownNameError
 from transfer_cli.folder import ImageFolder
@@ -56,9 +57,9 @@ def finetune(
     OutputError
         When the run cannot be written.
     """
-    recipe = recipe.resolved()
-    must_be_known(recipe.backbone.weights)
     asked = Request(folder, run, **options)
+    recipe = training.resolved(asked, recipe, keeps_model=True)
+    must_be_known(recipe.backbone.weights)
     if run.is_complete(with_model=True, with_features=False) and not asked.overwrite:
         run.must_match(recipe, folder.root)
         return training.complete(asked, _val_note)
@@ -68,7 +69,8 @@ def finetune(
 
 def _train(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
     run = asked.run
-    features = training.begin(asked, recipe, lambda network: _check_stages(network, recipe))
+    features, device = training.begin(asked, recipe, lambda: _network(asked, recipe))
+    run.write_environment(recipe.seed, device)
     import_ahead("transfer_cli.engine.classify", "scipy.stats", "matplotlib.figure")
     with Scratch(run.path) as scratch:
         decoded = decode_all(asked, recipe, scratch)
@@ -87,6 +89,28 @@ def _train(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
 
 def _val_note(split: Split) -> str:
     return "the best epoch was chosen on it" if "val" in split.counts() else ""
+
+
+def _network(asked: Request, recipe: FinetuneRecipe) -> tuple[Any, str]:
+    """Return the backbone, and the devices that TensorFlow found."""
+    with asked.progress.track("starting TensorFlow", None):
+        device = start_tensorflow()
+
+        from transfer_cli.engine import backbone
+
+        choice = recipe.backbone
+        network = backbone.build(
+            backbones.find(choice.name),
+            weights=choice.weights,
+            size=training.size_of(recipe),
+            layer=choice.layer,
+            pooling=choice.pooling,
+            seed=recipe.seed,
+            offline=asked.offline,
+            progress=asked.progress,
+        )
+    _check_stages(network, recipe)
+    return network, device
 
 
 def _check_stages(features: Any, recipe: FinetuneRecipe) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from transfer_cli.engine.network import Network
     from transfer_cli.engine.stages import Pictures, StageTraining
 
+CHECKED = 32
+"""On so many pictures the graph that the bundle carries is compared with the network."""
 SETTLING = 64
 """From so many pictures the BatchNorms of a network of random weights get their scale."""
 
@@ -104,12 +106,17 @@ class Fitting:
         return score_parts(self._run, self._split, scored)
 
     def save(self) -> None:
-        """Write the bundle."""
+        """Write the bundle; its graph is compared with the network on train pictures first."""
         from transfer_cli.engine import model
+        from transfer_cli.engine.prepared import GRAPH_FILE, Prepared, Source
 
         names, width = self._split.class_names, self._network.features.output_shape[-1]
         bundle = training.new_bundle("network", self._recipe, names, width, self._run)
-        bundle.write(self._run.model, lambda folder: self._network.whole.save(folder / model.NETWORK_FILE))
+        source = Source({}, lambda: self._network.whole, classes=True)
+        network = Prepared(source, self._recipe.inference, None, self._progress)
+        if not network.is_checked:
+            network.check(self._pictures.images[self._pictures.train[:CHECKED]])
+        bundle.write(self._run.model, lambda folder: network.save(folder / model.NETWORK_FILE, folder / GRAPH_FILE))
 
     def _resume(self) -> Any:
         if self._last is None:
@@ -156,8 +163,11 @@ class Fitting:
         number, stages = self._state.stage + 1, len(self._recipe.stage)
         stage = self._recipe.stage[self._state.stage]
         name = f"stage {number} of {stages}, {stage.in_words()}"
+        begun_stage = time.monotonic()
         with self._progress.track(f"preparing {name}", None):
-            training_ = StageTraining(self._network, stage, self._recipe, self._pictures, self._augment, self._scratch)
+            training_ = StageTraining(
+                self._network, stage, self._recipe, self._pictures, self._augment, self._scratch, self._progress
+            )
         if optimizer and self._state.done:
             training_.set_optimizer_state(optimizer)
         learning = sum(int(np.prod(variable.shape)) for variable in training_.variables)
@@ -171,6 +181,7 @@ class Fitting:
                 trained = training_.epoch(self._state.epoch + 1, self._state.done, advance)
                 self._record(training_, trained, begun)
         training_.close()
+        self._run.log("stage", stage=number, epochs=self._state.done, seconds=time.monotonic() - begun_stage)
 
     def _record(self, training_: StageTraining, trained: tuple[float, float] | None, begun: float) -> None:
         """Score the epoch that was just trained (None: before the first), write and say it."""

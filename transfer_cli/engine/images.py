@@ -8,7 +8,7 @@ import os
 import stat
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -33,6 +33,7 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 # Pillow knows many more, some of which start other programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
+_KNOWN_A_BATCH = 1024
 _DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 
 
@@ -47,8 +48,10 @@ class ImageBatch:
     paths : tuple of str
     digests : tuple of str
         SHA-256 of each file, in hexadecimal.
-    images : ndarray of shape (n, size, size, 3), uint8
-        RGB.
+    images : ndarray of shape (m, size, size, 3), uint8
+        RGB; m is n unless some were known.
+    known : ndarray of shape (n,), bool
+        Which of them were known, and so were not decoded.
     skipped : tuple of Skipped
         Files that lie between these images in the input and could not be read.
     """
@@ -57,6 +60,7 @@ class ImageBatch:
     paths: tuple[str, ...]
     digests: tuple[str, ...]
     images: NDArray[np.uint8]
+    known: NDArray[np.bool_]
     skipped: tuple[Skipped, ...]
 
 
@@ -68,11 +72,12 @@ def batches(
     batch_size: int,
     root: Path | None = None,
     strict: bool = False,
+    known: Container[str] = (),
     threads: int | None = None,
 ) -> Iterator[ImageBatch]:
     """Yield the images at `paths` in batches, in order, decoded ahead by threads in bounded memory.
 
-    Each file is read once. At most four batches are held at a time, however many paths there are.
+    Each file is read once. At most four batches of decoded images are held at a time, however many paths there are.
 
     Parameters
     ----------
@@ -82,11 +87,13 @@ def batches(
         Side of the square in pixels.
     resize : {"squash", "crop", "pad"}
     batch_size : int
-        Images a batch; the last may be smaller, and may hold no image but skipped files.
+        Decoded images a batch; the last may be smaller, and may hold no image but skipped files.
     root : Path, optional
         What relative paths are relative to.
     strict : bool
         Raise at the first file that cannot be read.
+    known : container of str
+        Digests of files that need not be decoded; they are told among the rest, in order.
     threads : int, optional
         As many as there are processors, eight at most, where it is not given.
 
@@ -95,7 +102,7 @@ def batches(
     ImageError
         With `strict`, at the first file that cannot be read.
     """
-    workers = threads or min(8, _processors())
+    workers = threads or min(8, processors())
     ahead: deque[tuple[int, str, Future[_Decoded]]] = deque()
     numbered = enumerate(paths)
     pending = _Pending(size)
@@ -104,7 +111,7 @@ def batches(
             while True:
                 for index, path in islice(numbered, 3 * batch_size - len(ahead)):
                     whole = path if root is None else str(root / path)
-                    ahead.append((index, path, pool.submit(_read, whole, size, resize)))
+                    ahead.append((index, path, pool.submit(_read, whole, size, resize, known)))
                 if not ahead:
                     break
                 index, path, future = ahead.popleft()
@@ -117,7 +124,7 @@ def batches(
                     pending.skipped.append(Skipped(path, outcome))
                 else:
                     pending.add(index, path, digest, outcome)
-                if batch_size in (len(pending.indices), len(pending.skipped)):
+                if pending.holds(batch_size):
                     yield pending.take()
             if pending.indices or pending.skipped:
                 yield pending.take()
@@ -149,13 +156,15 @@ def decode(data: bytes, size: int, resize: str) -> NDArray[np.uint8]:
     return np.asarray(_RESIZE[resize](image, size), dtype=np.uint8)
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-_Decoded = tuple[str, NDArray[np.uint8] | str]
+_Decoded = tuple[str, NDArray[np.uint8] | str | None]
+"""The digest of a file, and its image, the reason why there is none, or None where it is known."""
 
 
 class _Pending:
@@ -170,23 +179,38 @@ class _Pending:
         self.paths: list[str] = []
         self.digests: list[str] = []
         self.images: list[NDArray[np.uint8]] = []
+        self.known: list[bool] = []
         self.skipped: list[Skipped] = []
 
-    def add(self, index: int, path: str, digest: str, image: NDArray[np.uint8]) -> None:
+    def add(self, index: int, path: str, digest: str, image: NDArray[np.uint8] | None) -> None:
         self.indices.append(index)
         self.paths.append(path)
         self.digests.append(digest)
-        self.images.append(image)
+        self.known.append(image is None)
+        if image is not None:
+            self.images.append(image)
+
+    def holds(self, batch_size: int) -> bool:
+        """Return whether it is full: of decoded images, of skipped files, or of many that were known."""
+        known = len(self.indices) - len(self.images)
+        return batch_size in (len(self.images), len(self.skipped)) or known == _KNOWN_A_BATCH
 
     def take(self) -> ImageBatch:
         shape = (0, self._size, self._size, 3)
         images = np.stack(self.images) if self.images else np.empty(shape, np.uint8)
-        batch = ImageBatch(tuple(self.indices), tuple(self.paths), tuple(self.digests), images, tuple(self.skipped))
+        batch = ImageBatch(
+            tuple(self.indices),
+            tuple(self.paths),
+            tuple(self.digests),
+            images,
+            np.array(self.known, bool),
+            tuple(self.skipped),
+        )
         self._empty()
         return batch
 
 
-def _read(path: str, size: int, resize: str) -> _Decoded:
+def _read(path: str, size: int, resize: str, known: Container[str]) -> _Decoded:
     try:
         # A pipe or a device would hold the whole run until somebody writes to it.
         status = Path(path).stat()
@@ -199,8 +223,11 @@ def _read(path: str, size: int, resize: str) -> _Decoded:
         return "", getattr(error, "strerror", None) or str(error)
     if not data:
         return "", "the file is empty"
+    digest = hashlib.sha256(data).hexdigest()
+    if digest in known:
+        return digest, None
     try:
-        return hashlib.sha256(data).hexdigest(), decode(data, size, resize)
+        return digest, decode(data, size, resize)
     except Exception as error:  # codecs raise anything at foreign bytes, and one file must not end the run
         return "", _reason(error)
 

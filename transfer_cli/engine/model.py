@@ -13,15 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle import ModelBundle
-from transfer_cli.catalog import backbones
+from transfer_cli.cache import Cache
+from transfer_cli.catalog import backbones, runtimes
+from transfer_cli.choices import Inference
+from transfer_cli.engine import runtimes as running
+from transfer_cli.engine import sources
 from transfer_cli.engine.images import DECODER
-from transfer_cli.engine.startup import start_tensorflow
+from transfer_cli.engine.linear import Linear
+from transfer_cli.engine.prepared import GRAPH_FILE, Prepared
 from transfer_cli.errors import ModelError
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.weights import cache_folder, imagenet_files, must_be_had
 
 BACKBONE_FILE = "backbone.keras"
 CLASSIFIER_FILE = "classifier.skops"
+LINEAR_FILE = "linear.npz"
 NETWORK_FILE = "network.keras"
 IMAGENET = "imagenet:"
 """The prefix of a backbone with its own 1000 classes, where a bundle is expected."""
@@ -62,9 +68,11 @@ class AbstractModel(ABC):
 
 
 class FeatureModel(AbstractModel):
-    """A frozen backbone and a scikit-learn classifier on its features."""
+    """A frozen backbone and a classifier on its features."""
 
-    def __init__(self, bundle: ModelBundle, features: Callable[[Images], Any], classifier: Any) -> None:
+    def __init__(
+        self, bundle: ModelBundle, features: Callable[[Images], Any], classifier: Callable[[Any], Probabilities]
+    ) -> None:
         self.class_names = bundle.class_names
         self.image_size = bundle.image_size
         self.resize = bundle.resize
@@ -73,12 +81,10 @@ class FeatureModel(AbstractModel):
 
     def predict_proba(self, images: Images) -> Probabilities:
         """Return the classifier's probabilities on the backbone's features."""
-        from transfer_cli.engine.classify import probabilities
-
-        return probabilities(self._classifier, self._features(images), len(self.class_names))
+        return self._classifier(self._features(images))
 
 
-class KerasModel(AbstractModel):
+class NetworkModel(AbstractModel):
     """A network that gives probabilities by itself."""
 
     def __init__(
@@ -94,8 +100,28 @@ class KerasModel(AbstractModel):
         return np.asarray(self._run(images), np.float32)
 
 
-def load(source: str, *, offline: bool = False, progress: Progress = SILENT) -> AbstractModel:
+def load(
+    source: str,
+    *,
+    runtime: str = runtimes.AUTO,
+    pictures: int = 0,
+    offline: bool = False,
+    cache: Cache | None = None,
+    progress: Progress = SILENT,
+) -> AbstractModel:
     """Return the model of a run or a bundle, or ``imagenet:BACKBONE`` with its own 1000 classes.
+
+    Parameters
+    ----------
+    source : str
+    runtime : str
+        ``auto``: the one the bundle was made for, from the graph in it, or Keras on a graphics card.
+    pictures : int
+        How many there are to predict, as far as that is known.
+    offline : bool
+    cache : Cache, optional
+        Where converted networks are kept; the person's own where it is not given.
+    progress : Progress
 
     Raises
     ------
@@ -103,44 +129,59 @@ def load(source: str, *, offline: bool = False, progress: Progress = SILENT) -> 
         When it is missing, damaged, of a newer version, or holds anything but what the catalog makes.
     WeightsError
         When the weights of ``imagenet:BACKBONE`` cannot be had.
+    MissingExtraError
+        When the runtime is not installed.
     """
+    cache = cache or Cache.of_user()
     if source.startswith(IMAGENET):
-        return _imagenet(source.removeprefix(IMAGENET), offline, progress)
+        name = running.resolve(runtime, pictures=pictures, keeps_model=False)
+        return _imagenet(source.removeprefix(IMAGENET), Inference(runtime=name), offline, cache, progress)
     bundle, directory = ModelBundle.read(Path(source))
     if bundle.decoder != DECODER:
         progress.warn(f"the bundle was made with the decoder {bundle.decoder}; this one is {DECODER}")
-    start_tensorflow()
-
-    from transfer_cli.engine import backbone
-
+    run = _run_of(bundle, directory, _inference(bundle, runtime, pictures, progress), cache, progress)
     if bundle.kind == "network":
-        run = backbone.run(_load_keras(directory / NETWORK_FILE))
-        return KerasModel(run, bundle.class_names, bundle.image_size, bundle.resize)
+        return NetworkModel(run, bundle.class_names, bundle.image_size, bundle.resize)
+    if LINEAR_FILE in bundle.files:
+        return FeatureModel(bundle, run, Linear.load(directory / LINEAR_FILE).probabilities)
 
     from transfer_cli.engine import classify
 
-    network = _load_keras(directory / BACKBONE_FILE)
-    return FeatureModel(bundle, backbone.run(network), classify.load(directory / CLASSIFIER_FILE))
+    pipeline = classify.load(directory / CLASSIFIER_FILE)
+    return FeatureModel(bundle, run, lambda rows: classify.probabilities(pipeline, rows, len(bundle.class_names)))
 
 
-def _load_keras(path: Path) -> Any:
-    import keras
+def _inference(bundle: ModelBundle, runtime: str, pictures: int, progress: Progress) -> Inference:
+    """Return what runs a bundle: what was asked for, else what it was made for, as far as that is here."""
+    own = Inference(**bundle.recipe.get("inference", {"runtime": runtimes.KERAS}))
+    if runtime != runtimes.AUTO:
+        return own if runtime == own.runtime else Inference(runtime=runtime)
+    if GRAPH_FILE not in bundle.files or (running.has_gpu() and pictures >= running.WORTH_CONVERTING):
+        return Inference(runtime=runtimes.KERAS)
+    if not runtimes.find(own.runtime).is_here:
+        progress.warn(f"{own.runtime}, which the bundle was made for, is not installed: Keras predicts, more slowly")
+        return Inference(runtime=runtimes.KERAS)
+    return own
 
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many kinds at a file it does not want
-        raise ModelError(f"{path} could not be loaded: {error}.") from error
+
+def _run_of(
+    bundle: ModelBundle, directory: Path, inference: Inference, cache: Cache, progress: Progress
+) -> Callable[[Images], Any]:
+    """Return what runs the network of a bundle."""
+    made_for = bundle.recipe.get("inference", {}).get("runtime")
+    if inference.runtime == made_for and GRAPH_FILE in bundle.files:
+        # It was compared with Keras on this runtime before it became part of the bundle.
+        return running.open_graph(inference.runtime, directory / GRAPH_FILE, inference.precision)
+    file = directory / (NETWORK_FILE if bundle.kind == "network" else BACKBONE_FILE)
+    source = sources.file_source(file, classes=bundle.kind == "network")
+    return Prepared(source, inference, cache, progress)
 
 
-def _imagenet(name: str, offline: bool, progress: Progress) -> KerasModel:
+def _imagenet(name: str, inference: Inference, offline: bool, cache: Cache, progress: Progress) -> NetworkModel:
     spec = backbones.find(name)
     must_be_had(imagenet_files(spec, top=True, size=spec.size), offline=offline)
-    start_tensorflow()
-
-    from transfer_cli.engine import backbone
-
-    network = backbone.build_with_top(spec, offline=offline, progress=progress)
-    return KerasModel(backbone.run(network), imagenet_names(), spec.size, "crop")
+    source = sources.imagenet_source(spec, offline=offline, progress=progress)
+    return NetworkModel(Prepared(source, inference, cache, progress), imagenet_names(), spec.size, "crop")
 
 
 def imagenet_names() -> tuple[str, ...]:

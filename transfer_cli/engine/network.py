@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.catalog import heads
 from transfer_cli.choices import Head
+from transfer_cli.engine.linear import Linear
 from transfer_cli.errors import RunError
 
 
@@ -46,13 +47,8 @@ class Network:
 
         Its answers on the same features are the classifier's (the first step of LP-FT, Kumar et al. 2022).
         """
-        scaler, classifier = pipeline[0], pipeline[-1]
-        kernel = classifier.coef_ / scaler.scale_
-        bias = classifier.intercept_ - kernel @ scaler.mean_
-        if len(kernel) == 1:
-            # Of two classes scikit-learn keeps the log odds of the second alone.
-            kernel, bias = np.concatenate([-kernel / 2, kernel / 2]), np.concatenate([-bias / 2, bias / 2])
-        self.head.get_layer("logits").set_weights([kernel.T.astype(np.float32), bias.astype(np.float32)])
+        folded = Linear.fold(pipeline, self.head.output_shape[-1])
+        self.head.get_layer("logits").set_weights([folded.kernel.astype(np.float32), folded.bias.astype(np.float32)])
 
     def weights(self, layers: set[str]) -> dict[str, NDArray[Any]]:
         """Return the weights of the head and of the named layers of the backbone.

@@ -78,7 +78,7 @@ class Scratch:
                 _reserve(file, size)
         except OSError as error:
             raise OutputError(
-                f"{size / 1e9:.1f} GB for decoded pictures do not fit beside the run {self._place}: "
+                f"{size / 1e9:.1f} GB of pictures or views of them do not fit beside the run {self._place}: "
                 f"{os.strerror(error.errno or 0)}.",
                 hint="Make room, or choose another place with -o RUN.",
             ) from error

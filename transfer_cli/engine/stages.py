@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +14,16 @@ from numpy.typing import NDArray
 
 from transfer_cli.catalog import optimizers
 from transfer_cli.choices import Stage
-from transfer_cli.engine import backbone, freezing
+from transfer_cli.engine import backbone, freezing, trunk
 from transfer_cli.engine.augment import Augmenter
 from transfer_cli.engine.network import Network
+from transfer_cli.engine.prepared import Prepared, Source
 from transfer_cli.engine.scratch import Scratch
+from transfer_cli.engine.trunk import Rows, Views
+from transfer_cli.errors import OutputError
 from transfer_cli.metrics import log_loss
+from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe import FinetuneRecipe
-
-_THREADS = 2
-_AHEAD = 4
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -50,24 +48,11 @@ class Pictures:
     val: Rows
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    """What a stage is given of some pictures: what the trunk made of them, or the pictures."""
-
-    images: NDArray[np.uint8]
-    rows: Rows
-    kept: NDArray[np.float32] | None
-
-    def take(self, places: Rows) -> NDArray[Any]:
-        """Return the inputs at some places among the rows."""
-        return self.images[self.rows[places]] if self.kept is None else self.kept[places]
-
-
 class StageTraining:
     """A stage of a recipe, ready to train.
 
-    The frozen layers below all that learns, the trunk, are run once for pictures that do not change: those of val,
-    and those of train where nothing is augmented.
+    The frozen layers below all that learns, the trunk, are run once: for the pictures of val, and for a number of views
+    of each train picture (one, where nothing is augmented).
 
     Parameters
     ----------
@@ -77,6 +62,7 @@ class StageTraining:
     pictures : Pictures
     augment : Augmenter
     scratch : Scratch
+    progress : Progress
     """
 
     def __init__(
@@ -87,6 +73,7 @@ class StageTraining:
         pictures: Pictures,
         augment: Augmenter,
         scratch: Scratch,
+        progress: Progress = SILENT,
     ) -> None:
         self._network, self._stage, self._recipe = network, stage, recipe
         self._pictures, self._augment, self._scratch = pictures, augment, scratch
@@ -97,9 +84,8 @@ class StageTraining:
         ]
         self.optimizer = optimizers.find(stage.optimizer).build(stage.learning_rate, stage.optimizer_words())
         self.optimizer.build(self.variables)
-        self._val = self._through_trunk(pictures.val)
-        self._train = self._through_trunk(pictures.train) if recipe.augmentation.is_off else None
-        self._step = self._compile_step(from_pictures=self._train is None)
+        self._val, self._views = self._run_trunk(progress)
+        self._step = self._compile_step(from_pictures=self._views is None)
         self._answer = self._compile_answer()
 
     @property
@@ -109,11 +95,11 @@ class StageTraining:
 
     def close(self) -> None:
         """Let go of what was kept for this stage; it cannot be trained any more."""
-        for inputs in filter(None, (self._val, self._train)):
-            if inputs.kept is not None:
-                self._scratch.give_back(inputs.kept)
+        for kept in (self._val, None if self._views is None else self._views.kept):
+            if kept is not None:
+                self._scratch.give_back(kept)
         # The compiled functions hold this object, and it holds them: a cycle that may live long.
-        del self._val, self._train, self._step, self._answer
+        del self._val, self._views, self._step, self._answer
 
     def epoch(self, epoch: int, done: int, advance: Callable[[int], None]) -> tuple[float, float]:
         """Train one epoch; return its mean loss and accuracy on the pictures as they were trained on.
@@ -142,13 +128,13 @@ class StageTraining:
 
     def score_val(self) -> tuple[float, float]:
         """Return the log loss and the accuracy on val as the network is now."""
-        size = self._recipe.batch_size
-        truth = self._pictures.truth[self._pictures.val]
-        places = np.arange(len(truth))
-        parts = [
-            np.asarray(self._answer(self._val.take(places[start : start + size])))
-            for start in range(0, len(truth), size)
-        ]
+        size, val = self._recipe.batch_size, self._pictures.val
+        truth = self._pictures.truth[val]
+        parts = []
+        for start in range(0, len(val), size):
+            few = slice(start, start + size)
+            inputs = self._pictures.images[val[few]] if self._val is None else self._val[few]
+            parts.append(np.asarray(self._answer(inputs)))
         probabilities = np.concatenate(parts)
         return log_loss(truth, probabilities), float((probabilities.argmax(axis=1) == truth).mean())
 
@@ -162,43 +148,57 @@ class StageTraining:
             variable.assign(state[str(number)])
 
     def _batches(self, order: Rows, epoch: int) -> Iterator[tuple[NDArray[Any], Rows]]:
-        size = self._recipe.batch_size
-        starts = range(0, len(order), size)
-        if self._train is not None:
-            for start in starts:
+        size, train = self._recipe.batch_size, self._pictures.train
+        truth = self._pictures.truth
+        if self._views is not None:
+            for start in range(0, len(order), size):
                 chosen = order[start : start + size]
-                yield self._train.take(chosen), self._pictures.truth[self._pictures.train[chosen]]
+                yield self._views.take(chosen, epoch), truth[train[chosen]]
             return
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="augment") as pool:
-            ahead: deque[tuple[Rows, list[Future[NDArray[np.uint8]]]]] = deque()
-            try:
-                for start in starts:
-                    rows = self._pictures.train[order[start : start + size]]
-                    ahead.append((rows, [pool.submit(self._augmented, row, epoch) for row in rows]))
-                    if len(ahead) > _AHEAD:
-                        yield self._collected(*ahead.popleft())
-                while ahead:
-                    yield self._collected(*ahead.popleft())
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        images, indices = self._pictures.images, self._pictures.indices
+        jobs = [(int(row), epoch) for row in train[order]]
+        for number, batch in enumerate(trunk.augmented(self._augment, images, indices, jobs, size)):
+            yield batch, truth[train[order[number * size : (number + 1) * size]]]
 
-    def _augmented(self, row: int, epoch: int) -> NDArray[np.uint8]:
-        return self._augment(self._pictures.images[row], epoch, int(self._pictures.indices[row]))
-
-    def _collected(self, rows: Rows, futures: list[Future[NDArray[np.uint8]]]) -> tuple[NDArray[np.uint8], Rows]:
-        return np.stack([future.result() for future in futures]), self._pictures.truth[rows]
-
-    def _through_trunk(self, rows: Rows) -> _Inputs:
-        """Return what the trunk makes of pictures as they are; the pictures themselves where there is no trunk."""
-        images, trunk = self._pictures.images, self._thawed.trunk
-        if trunk is None or not len(rows):
-            return _Inputs(images, rows, None)
-        kept = self._scratch.array((len(rows), *trunk.output.shape[1:]), np.float32)
-        run = backbone.run(trunk)
-        size = self._recipe.batch_size
-        for start in range(0, len(rows), size):
-            kept[start : start + size] = run(images[rows[start : start + size]])
-        return _Inputs(images, rows, kept)
+    def _run_trunk(self, progress: Progress) -> tuple[NDArray[np.float32] | None, Views | None]:
+        """Return what the trunk makes of val and of train; None where the pictures themselves are taken."""
+        below, pictures, size = self._thawed.trunk, self._pictures, self._recipe.batch_size
+        if below is None:
+            return None, None
+        shape = below.output.shape[1:]
+        exact = backbone.run(below)
+        still = self._recipe.augmentation.is_off
+        val = trunk.plain(exact, pictures.images, pictures.val, shape, self._scratch, size)
+        if still:
+            kept = trunk.plain(exact, pictures.images, pictures.train, shape, self._scratch, size)
+            return val, Views(kept[None], self._recipe.seed)
+        count = trunk.views_of(self._recipe.trunk, self._stage, len(pictures.train), shape)
+        if not count:
+            return val, None
+        source = Source({}, lambda: below, name="the frozen layers")
+        # Views are many, and are run on what is quickest; val is compared from epoch to epoch, and stays exact.
+        quick = Prepared(source, self._recipe.inference, None, progress)
+        words = f"{count} views of {len(pictures.train)} pictures through {len(below.layers)} frozen layers"
+        try:
+            with progress.track(words, count * len(pictures.train)) as advance:
+                kept = trunk.several(
+                    quick,
+                    self._augment,
+                    pictures.images,
+                    pictures.indices,
+                    pictures.train,
+                    count,
+                    shape,
+                    self._scratch,
+                    size,
+                    advance,
+                )
+        except OutputError as error:
+            if self._recipe.trunk.views != "auto":
+                raise
+            progress.warn(f"the frozen layers are run in every epoch, which is slower: {error}")
+            return val, None
+        return val, Views(kept, self._recipe.seed)
 
     def _forward(self, inputs: Any) -> Any:
         """Return the features of trunk outputs.
@@ -209,8 +209,8 @@ class StageTraining:
         return inputs if self._thawed.upper is None else self._thawed.upper(inputs, training=False)
 
     def _compile_step(self, *, from_pictures: bool) -> Any:
-        trunk, head, variables = self._thawed.trunk, self._network.head, self.variables
-        source = self._network.features.inputs[0] if from_pictures or trunk is None else trunk.output
+        below, head, variables = self._thawed.trunk, self._network.head, self.variables
+        source = self._network.features.inputs[0] if from_pictures or below is None else below.output
         classes, smoothing = head.output_shape[-1], self._stage.label_smoothing
         signature = [
             tf.TensorSpec(source.shape, source.dtype),
@@ -220,8 +220,8 @@ class StageTraining:
 
         @tf.function(input_signature=signature, autograph=False)
         def step(inputs: Any, truth: Any, rate: Any) -> Any:
-            if from_pictures and trunk is not None:
-                inputs = trunk(inputs, training=False)
+            if from_pictures and below is not None:
+                inputs = below(inputs, training=False)
             target = (1 - smoothing) * tf.one_hot(truth, classes) + smoothing / classes
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([variable.value for variable in variables])

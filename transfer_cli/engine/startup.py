@@ -17,7 +17,7 @@ def start_tensorflow() -> str:
     Its libraries write a dozen lines to file descriptor 2 that no setting turns off; they are shown only if the
     import fails.
     """
-    with _native_stderr_kept():
+    with native_stderr_kept():
         import tensorflow as tf
 
         return ", ".join(device.name for device in tf.config.list_logical_devices())
@@ -28,15 +28,16 @@ def import_ahead(*modules: str) -> None:
 
     def load() -> None:
         for module in modules:
-            # Whoever imports it in earnest gets the error, too.
-            with suppress(ImportError):
+            # Whoever imports it in earnest gets the error, too; a process that ends meanwhile lets no thread begin.
+            with suppress(ImportError, RuntimeError):
                 importlib.import_module(module)
 
     threading.Thread(target=load, name="import-ahead").start()
 
 
 @contextmanager
-def _native_stderr_kept() -> Iterator[None]:
+def native_stderr_kept(*, show: bool = True) -> Iterator[None]:
+    """Keep what native libraries write to file descriptor 2, and show it, if at all, only if the block fails."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept:
         saved = os.dup(2)
@@ -45,7 +46,7 @@ def _native_stderr_kept() -> Iterator[None]:
             yield
         except Exception:
             kept.seek(0)
-            os.write(saved, kept.read())
+            os.write(saved, kept.read() if show else b"")
             raise
         finally:
             os.dup2(saved, 2)

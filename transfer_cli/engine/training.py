@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict, TypeVar
 
 from transfer_cli.bundle import FORMAT_VERSION, ModelBundle
-from transfer_cli.catalog import backbones
+from transfer_cli.cache import Cache
+from transfer_cli.catalog import backbones, runtimes
+from transfer_cli.engine import runtimes as running
 from transfer_cli.engine.images import DECODER
-from transfer_cli.engine.startup import start_tensorflow
 from transfer_cli.errors import FolderError, ImageError, RunError
 from transfer_cli.folder import ImageFolder, describe_left_out
 from transfer_cli.metrics import Metrics
@@ -19,6 +20,9 @@ from transfer_cli.recipe import Recipe
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
 from transfer_cli.weights import imagenet_files, must_be_had
+
+Made = TypeVar("Made")
+Chosen = TypeVar("Chosen", bound=Recipe)
 
 
 class Options(TypedDict, total=False):
@@ -36,6 +40,8 @@ class Options(TypedDict, total=False):
         Replace an earlier run, keeping its split.
     command : sequence of str
         Written to command.txt.
+    cache : Cache
+        Where features and converted networks are kept; the person's own where it is not given.
     progress : Progress
     """
 
@@ -44,6 +50,7 @@ class Options(TypedDict, total=False):
     strict: bool
     overwrite: bool
     command: Sequence[str]
+    cache: Cache
     progress: Progress
 
 
@@ -58,6 +65,7 @@ class Request:
     strict: bool = False
     overwrite: bool = False
     command: Sequence[str] = ()
+    cache: Cache = field(default_factory=Cache.of_user)
     progress: Progress = SILENT
 
 
@@ -84,21 +92,33 @@ class TrainingResult:
     was_complete: bool = False
 
 
-def begin(asked: Request, recipe: Recipe, check: Callable[[Any], object] = lambda network: None) -> Any:
-    """Claim the run and return the backbone, its weights loaded.
+def resolved(asked: Request, recipe: Chosen, *, keeps_model: bool) -> Chosen:
+    """Return the recipe with nothing left open; a run that was begun goes on with the runtime it has.
+
+    Parameters
+    ----------
+    asked : Request
+    recipe : Recipe
+    keeps_model : bool
+        Whether the run will hold a model.
+    """
+    runtime = recipe.inference.runtime
+    if runtime == runtimes.AUTO and not asked.overwrite:
+        runtime = asked.run.runtime() or runtime
+    runtime = running.resolve(runtime, pictures=len(asked.folder.files), keeps_model=keeps_model)
+    return recipe.resolved().on_runtime(runtime)
+
+
+def begin(asked: Request, recipe: Recipe, make: Callable[[], Made]) -> Made:
+    """Claim the run and return its network.
 
     Parameters
     ----------
     asked : Request
     recipe : Recipe
         Resolved.
-    check : callable
-        ``check(network)`` raises where the recipe does not fit the network.
-
-    Returns
-    -------
-    keras.Model
-        From pictures to features, frozen.
+    make : callable
+        Returns the network, or raises where the recipe does not fit it.
     """
     folder, run, progress = asked.folder, asked.run, asked.progress
     spec = backbones.find(recipe.backbone.name)
@@ -113,11 +133,9 @@ def begin(asked: Request, recipe: Recipe, check: Callable[[Any], object] = lambd
     if recipe.backbone.weights == "none":
         progress.warn("the network has random weights: it knows nothing of pictures, and the score will show it")
     # Nothing is written, and nothing of an earlier run given up, before it is known that the new one can begin.
-    network, device = _network(recipe, asked.offline, progress)
-    check(network)
+    network = make()
     run.begin(recipe, folder.root, command=asked.command, overwrite=asked.overwrite)
     run.log("begin", folder=str(folder.root.resolve()), pictures=len(folder.files), backbone=spec.name)
-    run.write_environment(recipe.seed, device)
     return network
 
 
@@ -224,25 +242,6 @@ def _existing(asked: Request) -> Split | None:
         if path.is_file():
             return Split.read(path)
     return None
-
-
-def _network(recipe: Recipe, offline: bool, progress: Progress) -> tuple[Any, str]:
-    with progress.track("starting TensorFlow", None):
-        device = start_tensorflow()
-
-        from transfer_cli.engine import backbone
-
-        network = backbone.build(
-            backbones.find(recipe.backbone.name),
-            weights=recipe.backbone.weights,
-            size=recipe.images.size,
-            layer=recipe.backbone.layer,
-            pooling=recipe.backbone.pooling,
-            seed=recipe.seed,
-            offline=offline,
-            progress=progress,
-        )
-    return network, device
 
 
 def _must_be_learnable(folder: ImageFolder, split: Split, skipped: Sequence[Skipped], progress: Progress) -> None:

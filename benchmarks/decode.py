@@ -1,0 +1,73 @@
+"""How fast pictures become 224 x 224 squares: ours, and Keras's two ways.
+
+python benchmarks/decode.py ../shared/data/clothing
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import measuring
+
+from transfer_cli.engine.startup import start_tensorflow
+
+start_tensorflow()
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from transfer_cli.engine.images import batches  # noqa: E402
+
+warnings.filterwarnings("ignore", category=DeprecationWarning)
+SIZES = {"0.2 MP": (500, 375, 400), "1 MP": (1155, 866, 200), "12 MP": (4000, 3000, 48)}
+
+
+def main() -> None:
+    """Print images/s of each way for three sizes of JPEG."""
+    options = measuring.arguments(__doc__)
+    rows = []
+    for name, (width, height, count) in SIZES.items():
+        with tempfile.TemporaryDirectory() as place:
+            folder = measuring.make_pictures(options.photographs, Path(place) / "pictures", count, width, height)
+            ways = {
+                "ImageDataGenerator": lambda folder=folder: generator(folder),
+                "image_dataset_from_directory": lambda folder=folder: dataset(folder),
+                "ours": lambda folder=folder: ours(folder),
+            }
+            seconds = measuring.alternate(ways, options.rounds)
+        rates = {way: count / measuring.median(values) for way, values in seconds.items()}
+        row: dict[str, Any] = {"JPEG": f"{name}, {width} x {height}", **rates}
+        row |= {f"ours to {way}": rates["ours"] / rates[way] for way in list(rates)[:2]}
+        rows.append(row)
+    measuring.report("decode, images/s", rows, options.json)
+
+
+def ours(folder: Path) -> None:
+    """Decode everything with our decoder."""
+    paths = sorted(map(str, folder.rglob("*.jpg")))
+    for _ in batches(paths, size=224, resize="squash", batch_size=32):
+        pass
+
+
+def generator(folder: Path) -> None:
+    """Decode everything as ImageDataGenerator does."""
+    flow = tf.keras.preprocessing.image.ImageDataGenerator().flow_from_directory(
+        folder, target_size=(224, 224), batch_size=32, shuffle=False
+    )
+    for number in range(len(flow)):
+        flow[number]
+
+
+def dataset(folder: Path) -> None:
+    """Decode everything as image_dataset_from_directory does."""
+    for _ in keras.utils.image_dataset_from_directory(
+        folder, image_size=(224, 224), batch_size=32, shuffle=False, verbose=False
+    ).prefetch(tf.data.AUTOTUNE):
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Features of a folder from end to end: ours, the plain Keras way, and the limit.
+
+    python benchmarks/extract.py ../shared/data/clothing
+    python benchmarks/extract.py ../shared/data/clothing --width 4000 --height 3000 --count 64 --networks mobilenet_v2
+
+Ours is `extract` with classifier none into a new run: pictures are read, decoded, run, and features, split and cache
+written; the network was converted before. The plain way is `image_dataset_from_directory` (`ImageDataGenerator` from
+two megapixels) and `model.predict`, the model built before. The limit is the time of our decoder alone plus the
+time of the runtime on tensors in memory. Weights are random (brought to scale, so that numbers are of a
+usual size), which changes no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import measuring
+import numpy as np
+
+from transfer_cli.engine.startup import start_tensorflow
+
+start_tensorflow()
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from transfer_cli.cache import Cache  # noqa: E402
+from transfer_cli.catalog.backbones import find  # noqa: E402
+from transfer_cli.choices import Inference  # noqa: E402
+from transfer_cli.engine import backbone  # noqa: E402
+from transfer_cli.engine.extract import extract  # noqa: E402
+from transfer_cli.engine.images import batches  # noqa: E402
+from transfer_cli.engine.prepared import Prepared  # noqa: E402
+from transfer_cli.engine.sources import backbone_source  # noqa: E402
+from transfer_cli.folder import ImageFolder  # noqa: E402
+from transfer_cli.recipe import ExtractRecipe  # noqa: E402
+from transfer_cli.run import RunDirectory  # noqa: E402
+
+warnings.filterwarnings("ignore", category=DeprecationWarning)
+NETWORKS = [
+    "mobilenet@0.25",
+    "mobilenet_v2",
+    "mobilenet_v2:bf16",
+    "efficientnet_b0",
+    "efficientnet_b0:openvino",
+    "resnet50",
+    "resnet50:openvino",
+    "resnet50:bf16",
+]
+RUNTIMES = {"litert": ("litert", "f32"), "openvino": ("openvino", "f32"), "bf16": ("openvino", "bf16")}
+
+
+def main() -> None:
+    """Print images/s of each way for each network."""
+    options = measuring.arguments(__doc__, networks=NETWORKS, count=1200, width=500, height=375)
+    large = options.width * options.height > 2e6
+    rows = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = measuring.make_pictures(
+            options.photographs, Path(place) / "pictures", options.count, options.width, options.height
+        )
+        for words in options.networks:
+            name, _, runtime = words.partition(":")
+            few = options.count // 3 if name.startswith("resnet") else options.count
+            part = thinned(folder, Path(place) / f"part-{few}", few)
+            rows.append(measure(Path(place), part, name, runtime or "litert", options.rounds, large))
+    measuring.report(f"extract, images/s, {options.width} x {options.height}", rows, options.json)
+
+
+def thinned(folder: Path, target: Path, count: int) -> Path:
+    """Return a folder with the first pictures of another."""
+    for path in sorted(folder.rglob("*.jpg"), key=lambda path: path.name)[:count]:
+        (target / path.parent.name).mkdir(parents=True, exist_ok=True)
+        if not (target / path.parent.name / path.name).exists():
+            shutil.copy(path, target / path.parent.name)
+    return target
+
+
+def measure(place: Path, folder: Path, name: str, words: str, rounds: int, large: bool) -> dict[str, Any]:
+    """Return the row of one network."""
+    runtime, precision = RUNTIMES[words]
+    spec = find(name)
+    images = ImageFolder.scan(folder)
+    paths = [str(folder / file.path) for file in images.files]
+    decoded = np.concatenate([batch.images for batch in read(paths, spec.size)])
+    network, weights = scaled(spec, decoded[:32], place)
+    overrides = [f"backbone.name={name}", f"backbone.weights={weights}", "classifier.name=none"]
+    overrides += [f"inference.runtime={runtime}", f"inference.precision={precision}"]
+    recipe = ExtractRecipe.load(None, overrides)
+    cache, run = Cache(place / "cache"), place / "run"
+    source = backbone_source(spec, recipe.backbone, spec.size)
+    prepared = Prepared(source, Inference(runtime=runtime, precision=precision), cache)
+    prepared(decoded[:32])
+    assert prepared.runtime == runtime, "the graph does not give what Keras gives"
+    peer = plain(spec, network)
+    peer.predict(preprocessed(spec, decoded[:32].astype(np.float32)), verbose=0)
+
+    def ours() -> None:
+        extract(images, recipe, RunDirectory(run), cache=cache)
+
+    def theirs() -> None:
+        (by_generator if large else by_dataset)(spec, peer, folder)
+
+    def decoder() -> None:
+        for _ in read(paths, spec.size):
+            pass
+
+    def bare() -> None:
+        for start in range(0, len(decoded), 32):
+            prepared(decoded[start : start + 32])
+
+    def cleared() -> None:
+        cache.clear("features")
+        shutil.rmtree(run, ignore_errors=True)
+
+    ways = {"cleared": cleared, "plain Keras": theirs, "again": cleared, "ours": ours, "decoder": decoder, "bare": bare}
+    seconds = {way: measuring.median(values) for way, values in measuring.alternate(ways, rounds).items()}
+    count = len(paths)
+    limit = seconds["decoder"] + seconds["bare"]
+    return {
+        "network": name,
+        "runtime": f"{runtime} {precision}",
+        "pictures": count,
+        "plain Keras": count / seconds["plain Keras"],
+        "ours": count / seconds["ours"],
+        "decoder alone": count / seconds["decoder"],
+        "runtime alone": count / seconds["bare"],
+        "limit": count / limit,
+        "ours to plain Keras": seconds["plain Keras"] / seconds["ours"],
+        "ours to the limit": limit / seconds["ours"],
+    }
+
+
+def read(paths: list[str], size: int) -> Any:
+    """Return batches of our decoder."""
+    return batches(paths, size=size, resize="squash", batch_size=32)
+
+
+def scaled(spec: Any, images: Any, place: Path) -> tuple[Any, Path]:
+    """Return a network of random weights of usual size, and the file they are in."""
+    network = backbone.build(spec, weights="none")
+    backbone.settle(network, images)
+    peer = plain(spec, network)
+    path = place / f"{spec.name}.weights.h5"
+    keras.Model(peer.inputs, peer.layers[-2].output).save_weights(path)
+    return network, path
+
+
+def plain(spec: Any, network: Any) -> Any:
+    """Return the network as the Keras documentation builds it, with the weights of ours."""
+    width = {"alpha": spec.alpha} if spec.alphas else {}
+    factory = getattr(keras.applications, spec.factory)
+    peer = factory(weights=None, include_top=False, pooling="avg", input_shape=(spec.size, spec.size, 3), **width)
+    peer.set_weights(network.get_weights())
+    return peer
+
+
+def preprocessed(spec: Any, pictures: Any) -> Any:
+    """Return pictures as the network of keras.applications wants them."""
+    return importlib.import_module(f"keras.applications.{spec.module}").preprocess_input(pictures)
+
+
+def by_dataset(spec: Any, peer: Any, folder: Path) -> None:
+    """Compute features with image_dataset_from_directory and model.predict."""
+    pictures = keras.utils.image_dataset_from_directory(
+        folder, labels=None, image_size=(spec.size, spec.size), batch_size=32, shuffle=False, verbose=False
+    )
+    preprocess = importlib.import_module(f"keras.applications.{spec.module}").preprocess_input
+    peer.predict(pictures.map(lambda x: preprocess(x)).prefetch(tf.data.AUTOTUNE), verbose=0)
+
+
+def by_generator(spec: Any, peer: Any, folder: Path) -> None:
+    """Compute features with ImageDataGenerator and model.predict."""
+    flow = tf.keras.preprocessing.image.ImageDataGenerator(
+        preprocessing_function=lambda x: preprocessed(spec, x)
+    ).flow_from_directory(folder, target_size=(spec.size, spec.size), batch_size=32, shuffle=False, class_mode=None)
+    peer.predict(flow, verbose=0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""What every benchmark here does the same: pictures, alternating runs, medians, a table and a JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "openvino", "pillow", "opencv-python-headless", "numpy")
+
+
+def arguments(description: str | None, **defaults: Any) -> argparse.Namespace:
+    """Return the options of a benchmark: where photographs are, how many rounds, where the JSON goes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photographs", type=Path, help="a folder of JPEG photographs, in sub-folders or not")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    for name, value in defaults.items():
+        many = isinstance(value, list)
+        kind = type(value[0] if many else value)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=value, nargs="+" if many else None)
+    return parser.parse_args()
+
+
+def make_pictures(source: Path, target: Path, count: int, width: int, height: int) -> Path:
+    """Write `count` different JPEG files of one size, cut out of the photographs in `source`; return `target`.
+
+    They lie in two sub-folders, as Keras wants it.
+    """
+    photographs = sorted(source.rglob("*.jpg"))
+    draw = random.Random(0)
+    for number in range(count):
+        with Image.open(photographs[number % len(photographs)]) as opened:
+            photograph = opened.convert("RGB")
+        left, top = draw.uniform(0, 0.2) * photograph.width, draw.uniform(0, 0.2) * photograph.height
+        box = (left, top, left + 0.8 * photograph.width, top + 0.8 * photograph.height)
+        path = target / "ab"[number % 2] / f"{number:06}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photograph.resize((width, height), Image.Resampling.BICUBIC, box).save(path, quality=90)
+    return target
+
+
+def alternate(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each way in each round; in every round each is run once, one after the other."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            begun = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def median(values: list[float]) -> float:
+    """Return the median."""
+    return statistics.median(values)
+
+
+def report(title: str, rows: list[dict[str, Any]], target: Path | None) -> None:
+    """Print rows as a Markdown table; write them as JSON with the machine and the versions."""
+    columns = list(rows[0])
+    print(f"| {' | '.join(columns)} |")
+    print(f"|{'---|' * len(columns)}")
+    for row in rows:
+        print(f"| {' | '.join(_shown(row.get(column, '')) for column in columns)} |")
+    if target:
+        facts = {"benchmark": title, "machine": machine(), "rows": rows}
+        target.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "processor": _processor(),
+        "processors": len(os.sched_getaffinity(0)),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}" if value < 10 else f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+    return str(value)

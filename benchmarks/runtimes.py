@@ -1,0 +1,129 @@
+"""What runs a network fastest: runtimes, interpreters by threads, pictures at a time; and what the conversion costs.
+
+    python benchmarks/runtimes.py ../shared/data/clothing
+
+All on uint8 tensors in memory. A conversion is worth its time from that many pictures on: its seconds divided by what
+LiteRT saves a picture against Keras (`tf.function`, as our Keras runtime has it).
+"""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import measuring
+import numpy as np
+
+from transfer_cli.engine.startup import native_stderr_kept, start_tensorflow
+
+start_tensorflow()
+
+from ai_edge_litert.interpreter import Interpreter  # noqa: E402
+
+from transfer_cli.catalog.backbones import find  # noqa: E402
+from transfer_cli.engine import backbone, runtimes  # noqa: E402
+from transfer_cli.engine.convert import convert  # noqa: E402
+from transfer_cli.engine.images import batches  # noqa: E402
+
+Run = Callable[[Any], Any]
+NETWORKS = ["mobilenet@0.25", "mobilenet_v2", "efficientnet_b0", "resnet50"]
+BATCHES = (1, 2, 4, 8, 32)
+
+
+def main() -> None:
+    """Print a table of LiteRT's settings, and one of the runtimes."""
+    options = measuring.arguments(__doc__, networks=NETWORKS, count=96)
+    settings, ours = [], []
+    paths = sorted(map(str, options.photographs.rglob("*.jpg")))[: options.count]
+    for name in options.networks:
+        spec = find(name)
+        read = batches(paths, size=spec.size, resize="squash", batch_size=32)
+        images = np.concatenate([batch.images for batch in read])
+        network = backbone.build(spec, weights="none")
+        backbone.settle(network, images[:32])
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(place) / "graph.tflite"
+            began = time.perf_counter()
+            convert(network, path)
+            conversion = time.perf_counter() - began
+            began = time.perf_counter()
+            with native_stderr_kept():
+                network.export(Path(place) / "export.tflite", format="litert", verbose=False)
+            export = time.perf_counter() - began
+            for count, threads in ((1, 1), (1, 2), (2, 1)):
+                row: dict[str, Any] = {"network": name, "interpreters": f"{count} of {threads} threads"}
+                ways = {f"{size} at a time": litert(path, count, threads, size) for size in BATCHES}
+                settings.append(row | rates(ways, images, options.rounds))
+            keras = backbone.run(network)
+            ways = {
+                "Keras": lambda some, keras=keras: [keras(some[at : at + 32]) for at in range(0, len(some), 32)],
+                "LiteRT": runtimes.open_graph("litert", path),
+                "OpenVINO f32": runtimes.open_graph("openvino", path),
+                "OpenVINO bf16": runtimes.open_graph("openvino", path, "bf16"),
+            }
+            found = rates(ways, images, options.rounds)
+            worth = conversion / (1 / found["Keras"] - 1 / found["LiteRT"])
+            costs = {"conversion, s": conversion, "model.export, s": export, "worth it from": round(worth)}
+            ours.append({"network": name, **found, **costs})
+    measuring.report("LiteRT, images/s", settings, None)
+    print()
+    measuring.report("runtimes, images/s", ours, options.json)
+
+
+def rates(ways: dict[str, Run], images: Any, rounds: int) -> dict[str, float]:
+    """Return the images/s of each way."""
+    for way in ways.values():
+        way(images[:32])
+    calls = {name: (lambda way=way: way(images)) for name, way in ways.items()}
+    seconds = measuring.alternate(calls, rounds)
+    return {name: len(images) / measuring.median(values) for name, values in seconds.items()}
+
+
+def litert(path: Path, count: int, threads: int, size: int) -> Run:
+    """Return a function that runs pictures on some interpreters, `size` at a time."""
+    free: queue.SimpleQueue[Run] = queue.SimpleQueue()
+    for _ in range(count):
+        free.put(interpreter(path, threads, size))
+
+    def one(images: Any) -> Any:
+        run = free.get()
+        rows = run(images)
+        free.put(run)
+        return rows
+
+    def all_of(images: Any) -> None:
+        parts = [images[at : at + size] for at in range(0, len(images) - len(images) % size, size)]
+        if count == 1:
+            for part in parts:
+                one(part)
+            return
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(one, parts))
+
+    return all_of
+
+
+def interpreter(path: Path, threads: int, size: int) -> Run:
+    """Return a LiteRT interpreter for batches of one size."""
+    with native_stderr_kept():
+        made = Interpreter(str(path), num_threads=threads)
+        given = made.get_input_details()[0]
+        made.resize_tensor_input(given["index"], [size, *given["shape"][1:]])
+        made.allocate_tensors()
+    result = made.get_output_details()[0]["index"]
+
+    def run(images: Any) -> Any:
+        made.set_tensor(given["index"], images)
+        made.invoke()
+        return made.get_tensor(result)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

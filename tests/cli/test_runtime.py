@@ -1,0 +1,100 @@
+"""The same answers on every runtime, and a start without TensorFlow."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from tests.conftest import TINY_WORDS
+from transfer_cli.cli import main
+from transfer_cli.engine import features
+
+
+def probabilities(run: Path, pictures: Path, *words: str) -> NDArray[np.float64]:
+    done = CliRunner().invoke(main, ["--quiet", "predict", str(run), str(pictures), *words])
+    assert done.exit_code == 0, done.stderr
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    return np.array([[float(row[word]) for word in row if word.startswith("p_")] for row in rows])
+
+
+@pytest.mark.parametrize("kind", ["trained", "finetuned"])
+@pytest.mark.parametrize("runtime", ["keras", "litert", "openvino"])
+def test_the_same_answers(kind: str, runtime: str, colours: Path, request: pytest.FixtureRequest) -> None:
+    run = request.getfixturevalue(kind)
+    own = probabilities(run, colours)
+    given = probabilities(run, colours, "--runtime", runtime)
+    np.testing.assert_allclose(given, own, atol=1e-4)
+    assert (given.argmax(axis=1) == own.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("kind", ["trained", "finetuned"])
+def test_predicting_imports_nothing_heavy(kind: str, colours: Path, request: pytest.FixtureRequest) -> None:
+    heavy = ("tensorflow", "keras", "sklearn", "scipy", "skops", "cv2", "matplotlib", "pyarrow", "openvino")
+    program = (
+        "import sys\n"
+        "from transfer_cli.cli import main\n"
+        f"main(['predict', {str(request.getfixturevalue(kind))!r}, {str(colours)!r}], standalone_mode=False)\n"
+        f"print('imported:', [name for name in {heavy!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported: []"
+
+
+@pytest.mark.parametrize("runtime", ["keras", "openvino"])
+def test_another_runtime_for_the_whole_run(runtime: str, colours: Path, trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = CliRunner().invoke(main, ["extract", str(colours), *TINY_WORDS, "--runtime", runtime, "-o", str(run)])
+    assert done.exit_code == 0, done.stderr
+    assert f'[inference]\nruntime = "{runtime}"' in (run / "recipe.toml").read_text()
+    assert (run / "model/graph.tflite").exists() == (runtime != "keras")
+    np.testing.assert_allclose(probabilities(run, colours), probabilities(trained, colours), atol=1e-3)
+
+
+def test_a_graph_for_a_bundle_without_one(colours: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    CliRunner().invoke(main, ["extract", str(colours), *TINY_WORDS, "--runtime", "keras", "-o", str(run)])
+    own = probabilities(run, colours)
+    np.testing.assert_allclose(probabilities(run, colours, "--runtime", "litert"), own, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "inference.precision=bf16"], "precision bf16 needs runtime openvino. Received: 'auto'."),
+        (["--set", "inference.precision=bf16", "--runtime", "litert"], "Received: 'litert'."),
+        (["--set", "inference.runtime=litter"], "There is no runtime called 'litter'. Did you mean litert?"),
+    ],
+)
+def test_faults(words: list[str], message: str, colours: Path) -> None:
+    done = CliRunner().invoke(main, ["extract", str(colours), *TINY_WORDS, *words])
+    assert done.exit_code == 3
+    assert message in done.stderr
+
+
+def test_half_the_digits(colours: Path, trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["--runtime", "openvino", "--set", "inference.precision=bf16"]
+    done = CliRunner().invoke(main, ["extract", str(colours), *TINY_WORDS, *words, "-o", str(run)])
+    assert done.exit_code == 0, done.stderr
+    assert "run by Keras" not in done.stderr
+    assert (run / "model/graph.tflite").is_file()
+    exact = features.read(trained / "features.parquet")
+    off = np.abs(features.read(run / "features.parquet") - exact).max() / np.abs(exact).max()
+    assert 1e-4 < off < 0.1
+
+
+def test_a_runtime_that_is_not_installed(
+    trained: Path, colours: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRANSFER_CLI_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    done = CliRunner().invoke(main, ["predict", str(trained), str(colours), "--runtime", "openvino"])
+    assert done.exit_code == 4
+    assert "pip install 'transfer-cli[openvino]'" in done.stderr

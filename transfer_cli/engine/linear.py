@@ -1,0 +1,82 @@
+"""A linear classifier and its scaler as one matrix: predicting with it needs NumPy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.errors import ModelError
+
+_ROWS_AT_A_TIME = 1024
+ALIKE = 1e-4
+"""The most that a probability of the matrix may be off from that of the classifier it was folded from."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Probabilities as the softmax of a linear function of features.
+
+    Attributes
+    ----------
+    kernel : ndarray of shape (width, k), float64
+    bias : ndarray of shape (k,), float64
+        Minus infinity for a class that was not learnt.
+    """
+
+    kernel: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    @classmethod
+    def fold(cls, pipeline: Any, classes: int) -> Linear:
+        """Return the matrix of a fitted pipeline of a scaler and a linear classifier.
+
+        Parameters
+        ----------
+        pipeline : sklearn.pipeline.Pipeline
+            Its classifier has ``coef_`` and ``intercept_``, and probabilities that are their softmax.
+        classes : int
+            How many columns probabilities have.
+        """
+        scaler, classifier = pipeline[0], pipeline[-1]
+        kernel = classifier.coef_ / scaler.scale_
+        bias = classifier.intercept_ - kernel @ scaler.mean_
+        if len(kernel) == 1:
+            # Of two classes scikit-learn keeps the log odds of the second alone.
+            kernel, bias = np.concatenate([-kernel / 2, kernel / 2]), np.concatenate([-bias / 2, bias / 2])
+        whole = np.zeros((kernel.shape[1], classes)), np.full(classes, -np.inf)
+        whole[0][:, pipeline.classes_] = kernel.T
+        whole[1][pipeline.classes_] = bias
+        return cls(*whole)
+
+    @classmethod
+    def load(cls, path: Path) -> Linear:
+        """Return the matrix in a file; raise ModelError when it holds none."""
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                kernel, bias = arrays["kernel"].astype(np.float64), arrays["bias"].astype(np.float64)
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+            raise ModelError(f"{path} could not be read: {error}.") from error
+        if (kernel.shape[1:] if kernel.ndim == 2 else None) != bias.shape:
+            raise ModelError(f"{path} holds arrays of shapes {kernel.shape} and {bias.shape}, which do not fit.")
+        return cls(kernel, bias)
+
+    def save(self, path: Path) -> None:
+        """Write the matrix as NumPy arrays."""
+        np.savez(path, kernel=self.kernel, bias=self.bias)
+
+    def is_like(self, given: Callable[[NDArray[np.float32]], NDArray[np.float32]], rows: NDArray[np.float32]) -> bool:
+        """Return whether its probabilities are those that `given` has for some features, within `ALIKE`."""
+        parts = (rows[start : start + _ROWS_AT_A_TIME] for start in range(0, len(rows), _ROWS_AT_A_TIME))
+        return all(float(np.abs(self.probabilities(part) - given(part)).max()) <= ALIKE for part in parts)
+
+    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities of every class, float32 of shape (n, k)."""
+        logits = features.astype(np.float64) @ self.kernel + self.bias
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

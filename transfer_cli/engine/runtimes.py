@@ -1,0 +1,138 @@
+"""The same network on Keras, LiteRT or OpenVINO: one function from pictures to rows, whatever runs it.
+
+Nothing here imports TensorFlow: what was converted once runs without it.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.catalog import runtimes
+from transfer_cli.engine.images import processors
+from transfer_cli.engine.startup import native_stderr_kept
+from transfer_cli.errors import ModelError
+
+Images = NDArray[np.uint8]
+Rows = NDArray[np.float32]
+Run = Callable[[Images], Rows]
+
+FEW = 4
+"""Pictures that a runtime is given at a time: their numbers stay in the processor's cache, see docs/benchmarks.md."""
+WORTH_CONVERTING = 300
+"""With fewer pictures the conversion takes longer than Keras does, see docs/benchmarks.md."""
+
+
+def resolve(asked: str, *, pictures: int, keeps_model: bool) -> str:
+    """Return the runtime that ``auto`` stands for; any other word as it is.
+
+    It depends on the device and on the number of pictures alone, never on what is in the cache, so that the same
+    command gives the same numbers on every day.
+
+    Parameters
+    ----------
+    asked : str
+        A name of the catalog or ``auto``.
+    pictures : int
+        How many there are to run.
+    keeps_model : bool
+        Whether the converted graph is kept in a bundle, where it is of use whatever the number.
+    """
+    if asked != runtimes.AUTO:
+        return asked
+    if has_gpu() or not runtimes.find(runtimes.LITERT).is_here:
+        return runtimes.KERAS
+    return runtimes.LITERT if keeps_model or pictures >= WORTH_CONVERTING else runtimes.KERAS
+
+
+def has_gpu() -> bool:
+    """Return whether TensorFlow would find a graphics card, without asking it: that costs its import.
+
+    It needs a driver, and CUDA's libraries: those of the system or of TensorFlow's extra ``and-cuda``.
+    """
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1") or not Path("/dev/nvidiactl").exists():
+        return False
+    try:
+        installed = importlib.util.find_spec("nvidia.cudnn") is not None
+    except ModuleNotFoundError:
+        installed = False
+    return installed or ctypes.util.find_library("cudnn") is not None
+
+
+def open_graph(name: str, path: Path, precision: str = "f32") -> Run:
+    """Return a function that runs a converted graph.
+
+    Parameters
+    ----------
+    name : str
+        Of a runtime that takes graphs.
+    path : Path
+    precision : {"f32", "bf16"}
+        In what numbers it computes.
+
+    Returns
+    -------
+    callable
+        From uint8 of shape (n, size, size, 3) to float32 of shape (n, k); n may change from call to call.
+
+    Raises
+    ------
+    MissingExtraError
+        When the runtime is not installed.
+    ModelError
+        When the file is no graph that it can run.
+    """
+    try:
+        few = _OPENERS[name](path, precision)
+    except ImportError as error:
+        raise runtimes.missing(runtimes.find(name)) from error
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{path} cannot be opened by {name}: {error}.") from error
+    return lambda images: np.concatenate([few(images[at : at + FEW]) for at in range(0, len(images), FEW)])
+
+
+def _litert(path: Path, precision: str) -> Run:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from ai_edge_litert.interpreter import Interpreter
+
+    with native_stderr_kept():
+        interpreter = Interpreter(str(path), num_threads=processors())
+        interpreter.allocate_tensors()
+    given = interpreter.get_input_details()[0]["index"]
+    result = interpreter.get_output_details()[0]["index"]
+    held = 0
+
+    def few(images: Images) -> Rows:
+        nonlocal held
+        if len(images) != held:
+            interpreter.resize_tensor_input(given, images.shape)
+            interpreter.allocate_tensors()
+            held = len(images)
+        interpreter.set_tensor(given, images)
+        interpreter.invoke()
+        return np.asarray(interpreter.get_tensor(result), np.float32)
+
+    return few
+
+
+def _openvino(path: Path, precision: str) -> Run:
+    import openvino
+
+    words = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(path, "CPU", words)
+
+    def run(images: Images) -> Rows:
+        return np.array(compiled(images)[0], np.float32)
+
+    return run
+
+
+_OPENERS: dict[str, Callable[[Path, str], Run]] = {runtimes.LITERT: _litert, runtimes.OPENVINO: _openvino}
