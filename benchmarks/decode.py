@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +56,10 @@ def ours(folder: Path) -> None:
 
 def generator(folder: Path) -> None:
     """Decode everything as ImageDataGenerator does."""
-    flow = tf.keras.preprocessing.image.ImageDataGenerator().flow_from_directory(
-        folder, target_size=(224, 224), batch_size=32, shuffle=False
-    )
+    with redirect_stdout(StringIO()):
+        flow = tf.keras.preprocessing.image.ImageDataGenerator().flow_from_directory(
+            folder, target_size=(224, 224), batch_size=32, shuffle=False
+        )
     for number in range(len(flow)):
         flow[number]
 

@@ -37,13 +37,13 @@ BATCHES = (1, 2, 4, 8, 32)
 
 def main() -> None:
     """Print a table of LiteRT's settings, and one of the runtimes."""
-    options = measuring.arguments(__doc__, networks=NETWORKS, count=96)
+    options = measuring.arguments(__doc__, networks=NETWORKS, count=64)
     settings, ours = [], []
     paths = sorted(map(str, options.photographs.rglob("*.jpg")))[: options.count]
     for name in options.networks:
         spec = find(name)
         read = batches(paths, size=spec.size, resize="squash", batch_size=32)
-        images = np.concatenate([batch.images for batch in read])
+        images = np.concatenate([batch.images for batch in read if len(batch.images) == 32])
         network = backbone.build(spec, weights="none")
         backbone.settle(network, images[:32])
         with tempfile.TemporaryDirectory() as place:

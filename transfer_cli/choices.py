@@ -80,7 +80,7 @@ class Inference(Choices):
     """What runs a network that does not learn: for features, and for predicting with the model."""
 
     runtime: str = runtimes.AUTO
-    """auto: litert without a graphics card, else keras; keras, litert, or openvino, which is an extra."""
+    """auto: litert, but keras on a graphics card and for huge networks; keras, litert, or openvino, an extra."""
     precision: Literal["f32", "bf16"] = "f32"
     """bf16: half the digits, twice as fast where the processor has them; openvino only."""
 

@@ -12,7 +12,7 @@ from transfer_cli.catalog.backbones import BACKBONES, BackboneSpec, find
 from transfer_cli.engine.backbone import _pooled, build, build_with_top, layer_table, memory, plain, run
 from transfer_cli.engine.convert import convert
 from transfer_cli.engine.parity import disagreement
-from transfer_cli.engine.runtimes import open_graph
+from transfer_cli.engine.runtimes import LARGEST, open_graph
 from transfer_cli.errors import InputError, ModelError, UnknownNameError
 
 SIDE = 96
@@ -43,11 +43,12 @@ def check_survival(spec: BackboneSpec, photographs: NDArray[np.uint8], tmp_path:
     assert model.layers[-2].output.shape == (None, spec.width)
     before = outputs(model, photographs)
     assert answers_to_its_input(before)
-    convert(model, tmp_path / "model.tflite")
-    converted = open_graph("litert", tmp_path / "model.tflite")(photographs)
-    assert disagreement(before, converted, classes=True) is None
-    np.testing.assert_allclose(converted, before, atol=1e-3)
-    (tmp_path / "model.tflite").unlink()
+    if spec.parameters <= LARGEST:
+        convert(model, tmp_path / "model.tflite")
+        converted = open_graph("litert", tmp_path / "model.tflite")(photographs)
+        assert disagreement(before, converted, classes=True) is None
+        np.testing.assert_allclose(converted, before, atol=1e-3)
+        (tmp_path / "model.tflite").unlink()
     model.save(tmp_path / "model.keras")
     del model
     keras.backend.clear_session()

@@ -254,9 +254,16 @@ def test_saving_after_the_cache_was_emptied(file: Path, photographs: Images, tmp
 def test_the_rule_of_auto(monkeypatch: pytest.MonkeyPatch) -> None:
     many, few = running.WORTH_CONVERTING, running.WORTH_CONVERTING - 1
     monkeypatch.setattr(running, "has_gpu", lambda: False)
-    assert running.resolve("auto", pictures=few, keeps_model=True) == "litert"
-    assert running.resolve("auto", pictures=many, keeps_model=False) == "litert"
-    assert running.resolve("auto", pictures=few, keeps_model=False) == "keras"
-    assert running.resolve("openvino", pictures=few, keeps_model=False) == "openvino"
+
+    def resolved(asked: str, pictures: int, keeps_model: bool, parameters: int = 3_500_000) -> str:
+        return running.resolve(asked, pictures=pictures, keeps_model=keeps_model, parameters=parameters)
+
+    assert resolved("auto", few, True) == "litert"
+    assert resolved("auto", many, False) == "litert"
+    assert resolved("auto", few, False) == "keras"
+    assert resolved("openvino", few, False) == "openvino"
+    assert resolved("auto", many, True, find("convnext_base").parameters) == "litert"
+    assert resolved("auto", many, True, find("convnext_large").parameters) == "keras"
+    assert resolved("litert", many, True, find("convnext_large").parameters) == "litert"
     monkeypatch.setattr(running, "has_gpu", lambda: True)
-    assert running.resolve("auto", pictures=many, keeps_model=True) == "keras"
+    assert resolved("auto", many, True) == "keras"

@@ -125,9 +125,10 @@ class _Table:
     def __init__(self, target: Path, schema: pa.Schema) -> None:
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
-        # Features are all different and do not compress: a dictionary of them would only cost time.
+        # Features are all different: a dictionary or compression of them would only cost time.
         texts = [name for name in ("class", "part") if name in schema.names]
-        self._writer = pq.ParquetWriter(target, schema, use_dictionary=texts, compression="snappy")
+        compression = {name: "snappy" for name in schema.names if name != "feature"} | {"feature.list.element": "none"}
+        self._writer = pq.ParquetWriter(target, schema, use_dictionary=texts, compression=compression)
 
     def __enter__(self) -> _Table:
         return self

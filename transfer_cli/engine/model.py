@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from transfer_cli.bundle import ModelBundle
 from transfer_cli.cache import Cache
 from transfer_cli.catalog import backbones, runtimes
+from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.choices import Inference
 from transfer_cli.engine import runtimes as running
 from transfer_cli.engine import sources
@@ -134,8 +135,9 @@ def load(
     """
     cache = cache or Cache.of_user()
     if source.startswith(IMAGENET):
-        name = running.resolve(runtime, pictures=pictures, keeps_model=False)
-        return _imagenet(source.removeprefix(IMAGENET), Inference(runtime=name), offline, cache, progress)
+        spec = backbones.find(source.removeprefix(IMAGENET))
+        name = running.resolve(runtime, pictures=pictures, keeps_model=False, parameters=spec.parameters)
+        return _imagenet(spec, Inference(runtime=name), offline, cache, progress)
     bundle, directory = ModelBundle.read(Path(source))
     if bundle.decoder != DECODER:
         progress.warn(f"the bundle was made with the decoder {bundle.decoder}; this one is {DECODER}")
@@ -177,8 +179,9 @@ def _run_of(
     return Prepared(source, inference, cache, progress)
 
 
-def _imagenet(name: str, inference: Inference, offline: bool, cache: Cache, progress: Progress) -> NetworkModel:
-    spec = backbones.find(name)
+def _imagenet(
+    spec: BackboneSpec, inference: Inference, offline: bool, cache: Cache, progress: Progress
+) -> NetworkModel:
     must_be_had(imagenet_files(spec, top=True, size=spec.size), offline=offline)
     source = sources.imagenet_source(spec, offline=offline, progress=progress)
     return NetworkModel(Prepared(source, inference, cache, progress), imagenet_names(), spec.size, "crop")

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +27,24 @@ Run = Callable[[Images], Rows]
 
 FEW = 4
 """Pictures that a runtime is given at a time: their numbers stay in the processor's cache, see docs/benchmarks.md."""
-WORTH_CONVERTING = 300
+LARGEST = 150_000_000
+"""Networks of more parameters are left to Keras: the converter takes memory many times their size."""
+WORTH_CONVERTING = 500
 """With fewer pictures the conversion takes longer than Keras does, see docs/benchmarks.md."""
 
 
-def resolve(asked: str, *, pictures: int, keeps_model: bool) -> str:
+def resolve(asked: str, *, pictures: int, keeps_model: bool, parameters: int) -> str:
     """Return the runtime that ``auto`` stands for; any other word as it is.
 
-    It depends on the device and on the number of pictures alone, never on what is in the cache, so that the same
-    command gives the same numbers on every day.
+    It depends on the device, the network and the number of pictures alone, never on what is in the cache, so that the
+    same command gives the same numbers on every day.
 
     Parameters
     ----------
     asked : str
         A name of the catalog or ``auto``.
+    parameters : int
+        Of the network, with its top.
     pictures : int
         How many there are to run.
     keeps_model : bool
@@ -47,7 +52,7 @@ def resolve(asked: str, *, pictures: int, keeps_model: bool) -> str:
     """
     if asked != runtimes.AUTO:
         return asked
-    if has_gpu() or not runtimes.find(runtimes.LITERT).is_here:
+    if has_gpu() or parameters > LARGEST or not runtimes.find(runtimes.LITERT).is_here:
         return runtimes.KERAS
     return runtimes.LITERT if keeps_model or pictures >= WORTH_CONVERTING else runtimes.KERAS
 
@@ -105,7 +110,6 @@ def _litert(path: Path, precision: str) -> Run:
 
     with native_stderr_kept():
         interpreter = Interpreter(str(path), num_threads=processors())
-        interpreter.allocate_tensors()
     given = interpreter.get_input_details()[0]["index"]
     result = interpreter.get_output_details()[0]["index"]
     held = 0
@@ -114,7 +118,9 @@ def _litert(path: Path, precision: str) -> Run:
         nonlocal held
         if len(images) != held:
             interpreter.resize_tensor_input(given, images.shape)
-            interpreter.allocate_tensors()
+            # The first time it says which library does the work.
+            with nullcontext() if held else native_stderr_kept():
+                interpreter.allocate_tensors()
             held = len(images)
         interpreter.set_tensor(given, images)
         interpreter.invoke()

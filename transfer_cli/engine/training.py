@@ -105,7 +105,12 @@ def resolved(asked: Request, recipe: Chosen, *, keeps_model: bool) -> Chosen:
     runtime = recipe.inference.runtime
     if runtime == runtimes.AUTO and not asked.overwrite:
         runtime = asked.run.runtime() or runtime
-    runtime = running.resolve(runtime, pictures=len(asked.folder.files), keeps_model=keeps_model)
+    runtime = running.resolve(
+        runtime,
+        pictures=len(asked.folder.files),
+        keeps_model=keeps_model,
+        parameters=backbones.find(recipe.backbone.name).parameters,
+    )
     return recipe.resolved().on_runtime(runtime)
 
 
