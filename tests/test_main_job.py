@@ -16,11 +16,16 @@ def home(shared: Path) -> dict[str, str]:
     return {"KERAS_HOME": str(shared / "keras_home"), "TRANSFER_CLI_OFFLINE": "1"}
 
 
-@pytest.fixture(scope="module")
-def clothing(shared: Path, home: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["auto", "keras"])
+def clothing(
+    request: pytest.FixtureRequest, shared: Path, home: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a run on the clothes, of the converted graph and of Keras."""
     run = tmp_path_factory.mktemp("clothing") / "run"
-    done = run_command("extract", shared / "data/clothing", "--backbone", "mobilenet@0.25", "-o", run, env=home)
+    words = ["--backbone", "mobilenet@0.25", "--runtime", request.param, "-o", run]
+    done = run_command("extract", shared / "data/clothing", *words, env=home)
     assert done.code == 0, done.err
+    assert (run / "model/graph.tflite").exists() == (request.param == "auto")
     return run
 
 

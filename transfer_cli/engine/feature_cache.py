@@ -114,8 +114,10 @@ class FeatureCache:
             self._held.move_to_end(path)
             return self._held[path]
         table = self._read(path, ["feature"])
-        flat = None if table is None else table.column("feature").combine_chunks().flatten().to_numpy()
-        if flat is None or flat.size % self._width:
+        if table is None:
+            return None
+        flat = np.concatenate([chunk.flatten().to_numpy() for chunk in table.column("feature").chunks])
+        if flat.size % self._width:
             return None
         touch(path)
         rows: Row = flat.reshape(-1, self._width)
@@ -130,7 +132,8 @@ class FeatureCache:
         with suppress(OSError):
             data = path.read_bytes()
             if hashlib.sha256(data).hexdigest() == path.stem:
-                return pq.read_table(pa.BufferReader(data), columns=columns)
+                # Not read_table, which imports much more than it needs for one file.
+                return pq.ParquetFile(pa.BufferReader(data)).read(columns=columns)
             self._progress.warn(f"{path} was damaged: its features are computed again")
             remove(path)
         return None
