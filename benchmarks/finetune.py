@@ -124,8 +124,9 @@ def main() -> None:
             row |= {f"{way}, test accuracy": f"{value:.3f}" for way, value in mean.items()}
             rows.append(row)
             measuring.report("finetune on clothing", [row], None)
+            print(flush=True)
     if options.json:
-        measuring.report("finetune on clothing", rows, options.json)
+        measuring.write("finetune on clothing", rows, options.json)
 
 
 def call(place: Path, *words: object) -> str:

@@ -74,8 +74,13 @@ def report(title: str, rows: list[dict[str, Any]], target: Path | None) -> None:
     for row in rows:
         print(f"| {' | '.join(_shown(row.get(column, '')) for column in columns)} |")
     if target:
-        facts = {"benchmark": title, "machine": machine(), "rows": rows}
-        target.write_text(json.dumps(facts, indent=2) + "\n")
+        write(title, rows, target)
+
+
+def write(title: str, rows: list[dict[str, Any]], target: Path) -> None:
+    """Write rows as JSON with the machine and the versions."""
+    facts = {"benchmark": title, "machine": machine(), "rows": rows}
+    target.write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def machine() -> dict[str, Any]:
