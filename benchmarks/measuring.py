@@ -10,13 +10,12 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "openvino", "pillow", "opencv-python-headless", "numpy")
+from transfer_cli.run import environment
 
 
 def arguments(description: str | None, **defaults: Any) -> argparse.Namespace:
@@ -85,19 +84,7 @@ def write(title: str, rows: list[dict[str, Any]], target: Path) -> None:
 
 def machine() -> dict[str, Any]:
     """Return what the figures depend on."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "processor": _processor(),
-        "processors": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        **versions,
-    }
+    return {"processor": _processor(), "usable": len(os.sched_getaffinity(0)), **environment(seed=0, device="CPU")}
 
 
 def _processor() -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from transfer_cli.bundle import ModelBundle, _digest
+from transfer_cli.engine.images import DECODER
 from transfer_cli.engine.model import load
 from transfer_cli.errors import ModelError
 
@@ -22,7 +23,7 @@ def test_what_a_bundle_says(trained: Path) -> None:
     bundle, directory = ModelBundle.read(trained)
     assert directory == trained / "model"
     assert (bundle.kind, bundle.task, bundle.class_names) == ("features", "single-label", ("blue", "green", "red"))
-    assert (bundle.image_size, bundle.resize, bundle.decoder) == (32, "squash", "pillow-draft-1")
+    assert (bundle.image_size, bundle.resize, bundle.decoder) == (32, "squash", DECODER)
     assert bundle.backbone == {"name": "mobilenet@0.25", "weights": "none", "pooling": "avg", "width": 256}
     assert sorted(bundle.files) == ["backbone.keras", "classifier.skops", "graph.tflite", "linear.npz"]
     assert bundle.versions["keras"]
@@ -81,6 +82,13 @@ def test_a_name_that_leaves_the_folder_is_refused(copy_of_trained: Path, name: s
 def test_a_manifest_without_digests_is_refused(copy_of_trained: Path) -> None:
     rewrite(copy_of_trained, files={})
     with pytest.raises(ModelError, match=r"gives no digest of backbone\.keras, classifier\.skops"):
+        load(str(copy_of_trained))
+
+
+def test_an_unknown_runtime_is_refused(copy_of_trained: Path) -> None:
+    recipe = json.loads((copy_of_trained / "model/bundle.json").read_text())["recipe"]
+    rewrite(copy_of_trained, recipe={**recipe, "inference": {"runtime": "abacus"}})
+    with pytest.raises(ModelError, match="a runtime that this program does not know"):
         load(str(copy_of_trained))
 
 

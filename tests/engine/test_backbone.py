@@ -47,7 +47,8 @@ def check_survival(spec: BackboneSpec, photographs: NDArray[np.uint8], tmp_path:
         convert(model, tmp_path / "model.tflite")
         converted = open_graph("litert", tmp_path / "model.tflite")(photographs)
         assert disagreement(before, converted, classes=True) is None
-        np.testing.assert_allclose(converted, before, atol=1e-3)
+        # Random weights let float32's rounding grow with the depth: 1.2e-3 for ResNet152. Swapped channels make 1e-2.
+        np.testing.assert_allclose(converted, before, atol=3e-3)
         (tmp_path / "model.tflite").unlink()
     model.save(tmp_path / "model.keras")
     del model

@@ -86,26 +86,26 @@ def test_a_network_is_checked_on_more_than_the_one_new_picture(
     run_on(folder, tmp_path / "first", tmp_path / "cache")
     Cache(tmp_path / "cache").clear("networks")
     save_picture(folder / "red" / "new.png", COLOURS["red"], np.random.default_rng(2))
-    checked = counted(monkeypatch)
+    checked = counted(monkeypatch, "check")
     run_on(folder, tmp_path / "second", tmp_path / "cache")
-    assert checked == [known.CHECKED]
+    assert checked == [prepared.CHECKED]
 
 
 def test_small_batches_are_checked_on_more(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checked = counted(monkeypatch)
+    checked = counted(monkeypatch, "check")
     run_on(folder, tmp_path / "run", tmp_path / "cache", batch_size=2)
-    assert checked == [known.CHECKED]
+    assert checked == [prepared.CHECKED]
 
 
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list of how many pictures each check will see."""
-    check, seen = prepared.Prepared.check, []
+def counted(monkeypatch: pytest.MonkeyPatch, method: str) -> list[int]:
+    """Return a list of how many pictures each call of a method will see."""
+    call, seen = getattr(prepared.Prepared, method), []
 
     def counting(self: prepared.Prepared, images: Any) -> Any:
         seen.append(len(images))
-        return check(self, images)
+        return call(self, images)
 
-    monkeypatch.setattr(prepared.Prepared, "check", counting)
+    monkeypatch.setattr(prepared.Prepared, method, counting)
     return seen
 
 
@@ -124,20 +124,9 @@ def test_an_interrupted_pass_keeps_what_it_computed(
     with pytest.raises(KeyboardInterrupt):
         run_on(folder, tmp_path / "run", tmp_path / "cache", batch_size=12)
     monkeypatch.undo()
-    seen = counted_calls(monkeypatch)
+    seen = counted(monkeypatch, "__call__")
     run_on(folder, tmp_path / "run", tmp_path / "cache", batch_size=12)
     assert sum(seen) == 36 - done[0]
-
-
-def counted_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    call, seen = prepared.Prepared.__call__, []
-
-    def counting(self: prepared.Prepared, images: Any) -> Any:
-        seen.append(len(images))
-        return call(self, images)
-
-    monkeypatch.setattr(prepared.Prepared, "__call__", counting)
-    return seen
 
 
 def test_a_run_goes_on_with_its_own_runtime(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ from transfer_cli.errors import ModelError
 def convert(network: keras.Model, path: Path) -> None:
     """Write a network as a LiteRT graph, which OpenVINO reads as well.
 
-    The function is frozen first, so that the converter reads one graph of constants: a tenth of the time of
-    ``model.export``, which goes through a SavedModel (see docs/benchmarks.md).
+    The function is frozen first, so that the converter reads one graph of constants. For small networks that takes a
+    quarter of the time of ``model.export``, which goes through a SavedModel (see docs/benchmarks.md).
 
     Parameters
     ----------

@@ -165,8 +165,13 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
     def save(directory: Path) -> None:
         network.save(directory / model.BACKBONE_FILE, directory / GRAPH_FILE)
         classify.save(fitted.pipeline, directory / model.CLASSIFIER_FILE)
-        if spec.linear and (folded := Linear.fold(fitted.pipeline, len(names))).is_like(given, matrix):
+        if not spec.linear:
+            return
+        folded = Linear.fold(fitted.pipeline, len(names))
+        if folded.is_like(given, matrix):
             folded.save(directory / model.LINEAR_FILE)
+        else:
+            progress.warn("predicting will start more slowly: as one matrix the classifier gives other probabilities")
 
     training.new_bundle("features", recipe, names, network.width, run).write(run.model, save)
     return metrics

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from transfer_cli.engine.network import Network
     from transfer_cli.engine.stages import Pictures, StageTraining
 
-CHECKED = 32
-"""On so many pictures the graph that the bundle carries is compared with the network."""
 SETTLING = 64
 """From so many pictures the BatchNorms of a network of random weights get their scale."""
 
@@ -108,7 +106,7 @@ class Fitting:
     def save(self) -> None:
         """Write the bundle; its graph is compared with the network on train pictures first."""
         from transfer_cli.engine import model
-        from transfer_cli.engine.prepared import GRAPH_FILE, Prepared, Source
+        from transfer_cli.engine.prepared import CHECKED, GRAPH_FILE, Prepared, Source
 
         names, width = self._split.class_names, self._network.features.output_shape[-1]
         bundle = training.new_bundle("network", self._recipe, names, width, self._run)

@@ -49,8 +49,8 @@ def thaw(network: keras.Model, unfreeze: str) -> Thawed:
         From pictures to features, with a flat graph.
     unfreeze : str
         ``head``, ``last:N`` (Keras's ``layers[-N:]`` of the backbone), ``last:N%`` (that share of the layers, moved to
-        the nearest place where the graph is a single thread, so that no block is parted, if there is one within a
-        tenth of the layers), ``from:LAYER``, ``all``.
+        the nearest place where the graph is a single thread, so that no block is parted, if there is one with layers
+        to train above it within a tenth of the layers), ``from:LAYER``, ``all``.
 
     Raises
     ------
@@ -123,7 +123,9 @@ def _first(network: keras.Model, layers: list[keras.Layer], unfreeze: str) -> in
         return max(0, len(layers) - int(what))
     wanted = len(layers) - math.ceil(len(layers) * int(what[:-1]) / 100)
     ends = {operation.name for operation in single_threads(network)}
-    starts = [0, *(index + 1 for index, layer in enumerate(layers[:-1]) if layer.name in ends)]
+    # A place with nothing to learn above it is none: NASNet's two threads meet in its last activation only.
+    last = max((index for index, layer in enumerate(layers) if layer.weights), default=0)
+    starts = [0, *(index + 1 for index, layer in enumerate(layers[:last]) if layer.name in ends)]
     nearest_start = min(starts, key=lambda start: (abs(start - wanted), -start))
     return nearest_start if abs(nearest_start - wanted) <= _REACH * len(layers) else wanted
 

@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 from transfer_cli.engine import images
 from transfer_cli.engine.feature_cache import FeatureCache
 from transfer_cli.engine.images import DECODER, ImageBatch
-from transfer_cli.engine.prepared import ENOUGH_TO_KEEP, Prepared
+from transfer_cli.engine.prepared import CHECKED, ENOUGH_TO_KEEP, Prepared
 from transfer_cli.engine.training import Request, size_of
 from transfer_cli.errors import ImageError
 from transfer_cli.recipe import Recipe
-
-CHECKED = 32
-"""Pictures on which a graph is compared with Keras where too few have to be run."""
 
 
 class KnownFeatures:
@@ -35,7 +32,8 @@ class KnownFeatures:
         self._asked, self._network = asked, network
         self._size, self._resize, self._batch_size = size_of(recipe), recipe.images.resize, recipe.batch_size
         self._runtime = network.runtime
-        pixels = {"size": self._size, "resize": self._resize, "decoder": DECODER, "pillow": metadata.version("pillow")}
+        pixels = {"size": self._size, "resize": self._resize, "decoder": DECODER}
+        pixels |= {package: metadata.version(package) for package in ("pillow", "opencv-python-headless")}
         self._cache = FeatureCache(asked.cache, {**network.facts, **pixels}, network.width, asked.progress)
         self._reused = 0
 

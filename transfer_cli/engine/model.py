@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from transfer_cli.bundle import ModelBundle
 from transfer_cli.cache import Cache
@@ -155,7 +156,10 @@ def load(
 
 def _inference(bundle: ModelBundle, runtime: str, pictures: int, progress: Progress) -> Inference:
     """Return what runs a bundle: what was asked for, else what it was made for, as far as that is here."""
-    own = Inference(**bundle.recipe.get("inference", {"runtime": runtimes.KERAS}))
+    try:
+        own = Inference.model_validate(bundle.recipe.get("inference", {"runtime": runtimes.KERAS}))
+    except ValidationError as error:
+        raise ModelError(f"The bundle is made for a runtime that this program does not know: {error}.") from None
     if runtime != runtimes.AUTO:
         return own if runtime == own.runtime else Inference(runtime=runtime)
     if GRAPH_FILE not in bundle.files or (running.has_gpu() and pictures >= running.WORTH_CONVERTING):

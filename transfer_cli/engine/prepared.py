@@ -30,6 +30,8 @@ from transfer_cli.writing import remove, write_json
 KERAS_FILE = "network.keras"
 GRAPH_FILE = "graph.tflite"
 INFO_FILE = "info.json"
+CHECKED = 32
+"""On so many pictures a graph is compared with Keras where those at hand are fewer, or none."""
 ENOUGH_TO_KEEP = 8
 """A graph that was compared on fewer pictures is used, but not kept for another time."""
 
@@ -161,7 +163,9 @@ class Prepared:
         self._info.setdefault("checked", {})[self.words] = len(images)
         if len(images) >= ENOUGH_TO_KEEP:
             self._keep()
-        self._keras = self._network = None
+        self._keras = None
+        if KERAS_FILE in self._info["files"]:
+            self._network = None
         return given
 
     def save(self, keras_file: Path, graph_file: Path) -> bool:
