@@ -30,7 +30,7 @@ def main() -> None:
     """Print one line of a Markdown table for each recipe and fill mode."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--pictures", type=int, default=50)
     arguments = parser.parse_args()
     shape = (arguments.pictures, arguments.size, arguments.size, 3)

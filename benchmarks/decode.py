@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from contextlib import redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             folder = measuring.make_pictures(options.photographs, Path(place) / "pictures", count, width, height)
             ways = {
-                "ImageDataGenerator": lambda folder=folder: generator(folder),
-                "image_dataset_from_directory": lambda folder=folder: dataset(folder),
-                "ours": lambda folder=folder: ours(folder),
+                "ImageDataGenerator": partial(generator, folder),
+                "image_dataset_from_directory": partial(dataset, folder),
+                "ours": partial(ours, folder),
             }
-            seconds = measuring.alternate(ways, options.rounds)
+            seconds = measuring.alternate_apart(ways, options.rounds)
         rates = {way: count / measuring.median(values) for way, values in seconds.items()}
         row: dict[str, Any] = {"JPEG": f"{name}, {width} x {height}", **rates}
         row |= {f"ours to {way}": rates["ours"] / rates[way] for way in list(rates)[:2]}

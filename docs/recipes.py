@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from transfer_cli.recipe import ExtractRecipe, FinetuneRecipe, Recipe, recipe_names, shipped
-from transfer_cli.recipe_text import head_of
+from transfer_cli.recipe_text import head_of, meanings
 
 TARGET = Path(__file__).parent / "recipes.md"
 HEAD = """# Recipes
@@ -68,9 +68,10 @@ def table(title: str, model: type[BaseModel], *, top: bool = False) -> str:
     """Return the words of a section as Markdown."""
     lines = [f"### {title}\n", *([] if top else [f"{(model.__doc__ or '').strip()}\n"])]
     lines += ["| word | values | default | meaning |", "|---|---|---|---|"]
+    explained = meanings(model)
     for name, field in model.model_fields.items():
         if section(field) is None:
-            meaning = (field.description or "").strip().replace("\n", " ")
+            meaning = explained[name].replace("\n", " ")
             values = "extract or finetune" if name == "method" else kinds(field.annotation) + bounds(field)
             lines.append(f"| `{name}` | {values} | {default(name, field)} | {meaning} |")
     return "\n".join(lines) + "\n"

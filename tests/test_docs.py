@@ -14,6 +14,7 @@ from tests.conftest import REPOSITORY
 from transfer_cli import choices
 from transfer_cli.catalog import classifiers
 from transfer_cli.cli import _COMMANDS
+from transfer_cli.recipe_text import meanings
 
 SECTIONS = [model for model in vars(choices).values() if isinstance(model, type) and issubclass(model, choices.Choices)]
 README = (REPOSITORY / "README.md").read_text()
@@ -31,9 +32,10 @@ def test_every_command_is_in_the_readme(name: str) -> None:
 
 @pytest.mark.parametrize("model", SECTIONS, ids=lambda model: model.__name__)
 def test_every_word_of_a_recipe_says_what_it_means(model: type[BaseModel]) -> None:
+    explained = meanings(model)
     for name, field in model.model_fields.items():
         section = any(isinstance(kind, type) for kind in get_args(field.annotation)) or field.annotation in SECTIONS
-        assert field.description or section, f"{model.__name__}.{name}"
+        assert explained[name] or section, f"{model.__name__}.{name}"
 
 
 @pytest.mark.parametrize("name", classifiers.names())

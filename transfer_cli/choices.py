@@ -20,9 +20,7 @@ _LARGEST = 2048
 class Choices(BaseModel):
     """Words that nothing else may stand among, of exactly the types they say."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Images(Choices):

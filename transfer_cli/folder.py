@@ -92,10 +92,10 @@ class ImageFolder:
             images = list(_walk(directory, left_out))
             if not images:
                 left_out[f"folder without pictures ({directory.relative_to(root).as_posix()})"] += 1
-            for image in images:
+            if images:
                 names.add(class_name)
-                relative = image.relative_to(root).as_posix()
-                files.append(ImageFile(relative, (class_name,), part))
+            inside = directory.relative_to(root).as_posix()
+            files += [ImageFile(f"{inside}/{image}", (class_name,), part) for image in images]
         files.sort(key=lambda file: file.path)
         _must_have_classes(root, files, names, left_out)
         return cls(root, tuple(files), sort_class_names(names), dict(left_out))
@@ -145,8 +145,7 @@ def walk_paths(paths: Iterable[str]) -> Iterator[str]:
     """
     for path in paths:
         if os.path.isdir(path):  # noqa: PTH112 - it raises at no name, however odd
-            for image in _walk(Path(path), Counter()):
-                yield str(image)
+            yield from sorted(os.path.join(path, image) for image in _walk(Path(path), Counter()))  # noqa: PTH118
         else:
             yield path
 
@@ -256,13 +255,13 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _LITTER
 
 
-def _walk(directory: Path, left_out: Counter[str]) -> Iterator[Path]:
-    """Yield the image files below a directory, sorted by path; links are followed, loops are not."""
-    found: list[Path] = []
+def _walk(directory: Path, left_out: Counter[str]) -> Iterator[str]:
+    """Yield the image files below a directory, relative to it; links are followed, loops are not."""
     seen: set[str] = set()
-    stack = [directory]
+    stack = [""]
     while stack:
-        current = stack.pop()
+        inside = stack.pop()
+        current = directory / inside
         real = os.path.realpath(current)
         if real in seen:
             continue
@@ -276,12 +275,11 @@ def _walk(directory: Path, left_out: Counter[str]) -> Iterator[Path]:
             if _is_hidden(entry.name):
                 left_out["hidden"] += 1
             elif _is_dir(entry):
-                stack.append(Path(entry.path))
+                stack.append(f"{inside}{entry.name}/")
             elif entry.name.lower().endswith(SUFFIXES):
-                found.append(Path(entry.path))
+                yield f"{inside}{entry.name}"
             else:
                 left_out[_kind(entry.name)] += 1
-    yield from sorted(found, key=Path.as_posix)
 
 
 def _must_have_classes(root: Path, files: list[ImageFile], names: set[str], left_out: Counter[str]) -> None:

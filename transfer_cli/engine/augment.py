@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,16 +12,20 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from transfer_cli.choices import Augmentation
+from transfer_cli.engine.machine import keep_freed_memory
 
 Image = NDArray[np.uint8]
 Parameters = dict[str, Any]
 
 # The pictures of a batch are augmented side by side already.
 cv2.setNumThreads(1)
+keep_freed_memory()
 
 _BORDERS = {"nearest": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT, "constant": cv2.BORDER_REPLICATE}
 _FLIPS = {"flip_horizontal": 1, "flip_vertical": 0}
 _EDGE = 1e-4
+_LEVEL = 1e-12
+_thread = threading.local()
 _AFFINE = ("theta", "tx", "ty", "shear", "zx", "zy")
 
 
@@ -42,7 +47,7 @@ class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignor
         seed : int, sequence of int, or None
             Whatever numpy.random.RandomState takes.
         """
-        random = np.random.RandomState(seed)
+        random = _random(seed)
         theta = random.uniform(-self.rotation_range, self.rotation_range) if self.rotation_range else 0
         tx = self._shift(random, self.height_shift_range, img_shape[self.row_axis - 1])
         ty = self._shift(random, self.width_shift_range, img_shape[self.col_axis - 1])
@@ -88,7 +93,9 @@ class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignor
         if matrix is not None:
             warped = _warp(warped, matrix, self.fill_mode, self.cval)
         if (shift := transform_parameters.get("channel_shift_intensity")) is not None:
-            warped = np.clip(warped + np.float32(shift), warped.min(), warped.max())
+            low, high, _, _ = cv2.minMaxLoc(warped.reshape(len(warped), -1))
+            warped = warped + np.float32(shift)
+            np.clip(warped, low, high, out=warped)
         for word, axis in _FLIPS.items():
             if transform_parameters.get(word):
                 warped = cv2.flip(warped, axis)
@@ -145,6 +152,15 @@ class Augmenter:
         return np.rint(np.clip(self._generator.apply_transform(image, parameters), 0, 255)).astype(np.uint8)
 
 
+def _random(seed: Any) -> np.random.RandomState:
+    """Return this thread's generator, begun anew: making one seeds it from the system first, which takes longer."""
+    if not hasattr(_thread, "random"):
+        _thread.random = np.random.RandomState()
+    random: np.random.RandomState = _thread.random
+    random.seed(seed)
+    return random
+
+
 def _matrix(parameters: Mapping[str, float], shape: tuple[int, ...]) -> NDArray[np.float64] | None:
     """Return the matrix from places in the result to places in the picture, (x, y, 1), or None where nothing moves."""
     theta, shear = np.deg2rad(parameters.get("theta", 0)), np.deg2rad(parameters.get("shear", 0))
@@ -174,11 +190,24 @@ def _warp(image: NDArray[np.float32], matrix: NDArray[np.float64], fill_mode: st
     result = cv2.warpAffine(image, matrix[:2], (width, height), flags=flags, borderMode=_BORDERS[fill_mode])
     if fill_mode == "constant":
         # SciPy does not blend the edge with the filling.
-        x, y = _places(matrix, height, width)
-        inside = (x >= -_EDGE) & (x <= width - 1 + _EDGE)
-        inside &= (y >= -_EDGE) & (y <= height - 1 + _EDGE)
-        result = cv2.copyTo(result, inside.view(np.uint8), np.full_like(result, cval))
+        result = cv2.copyTo(result, _inside(matrix, height, width), np.full_like(result, cval))
     return np.asarray(result)
+
+
+def _inside(matrix: NDArray[np.float64], height: int, width: int) -> NDArray[np.uint8]:
+    """Return 1 for each pixel of the result that comes from within the picture: in each row, those between two."""
+    first, last = np.zeros(height), np.full(height, width - 1.0)
+    for (step, down, shift), end in zip(matrix[:2], (width - 1, height - 1), strict=True):
+        starts = down * np.arange(height) + shift
+        if abs(step) < _LEVEL:
+            last[(starts < -_EDGE) | (starts > end + _EDGE)] = -1
+            continue
+        ends = (-_EDGE - starts) / step, (end + _EDGE - starts) / step
+        first, last = np.maximum(first, np.minimum(*ends)), np.minimum(last, np.maximum(*ends))
+    columns = np.arange(width, dtype=np.int16)
+    begin, stop = np.ceil(np.clip(first, 0, width)), np.floor(np.clip(last, -1, width))
+    inside = (columns >= begin.astype(np.int16)[:, None]) & (columns <= stop.astype(np.int16)[:, None])
+    return np.asarray(inside.view(np.uint8))
 
 
 def _wrapped(places: NDArray[np.float32], last: int) -> NDArray[np.float32]:

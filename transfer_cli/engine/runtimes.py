@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import runtimes
-from transfer_cli.engine.images import processors
+from transfer_cli.engine.machine import processors
 from transfer_cli.engine.startup import native_stderr_kept
 from transfer_cli.errors import ModelError
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from transfer_cli.choices import Stage, Trunk
 from transfer_cli.engine.augment import Augmenter
-from transfer_cli.engine.images import processors
+from transfer_cli.engine.machine import processors
 from transfer_cli.engine.scratch import Scratch
+from transfer_cli.errors import OutputError
 
 VIEWS = 8
 """Views of each picture that are kept under ``auto``, see docs/benchmarks.md for how that was chosen."""
@@ -140,7 +141,11 @@ def several(
     for batch in augmented(augment, images, indices, jobs, size):
         outputs = run(batch)
         if np.abs(outputs).max() > _LARGE and kept.dtype == np.float16:
-            whole = scratch.array(kept.shape, np.float32)
+            try:
+                whole = scratch.array(kept.shape, np.float32)
+            except OutputError:
+                scratch.give_back(kept)
+                raise
             whole.reshape(-1, *shape)[:done] = flat[:done]
             scratch.give_back(kept)
             kept, flat = whole, whole.reshape(-1, *shape)
