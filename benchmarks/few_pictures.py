@@ -1,10 +1,11 @@
-"""What to expect of few pictures: test accuracy with n pictures a class, `extract` beside `finetune`.
+"""What to expect of few pictures: accuracy with n pictures a class, `extract` beside `finetune`.
 
     export KERAS_HOME=../shared/keras_home
     python benchmarks/few_pictures.py ../shared/data/clothing --counts 5 10 20
+    python benchmarks/few_pictures.py ../shared/data/clothing --score left-over --try stage.1.epochs=60
 
 The folder needs train and test. Each draw takes other n pictures of each class out of train (val is taken from
-these, too), and all of test.
+these, too). The score is that of all of test; recipes are to be compared on what train has left over instead.
 """
 
 from __future__ import annotations
@@ -21,36 +22,50 @@ from pathlib import Path
 
 def main() -> None:
     """Print one line of a Markdown table for each number of pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--counts", type=int, nargs="+", default=[5, 10, 20])
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--backbone", default="mobilenet@0.25")
+    parser.add_argument("--score", choices=["test", "left-over"], default="test")
+    parser.add_argument("--try", dest="trials", action="append", default=[], help="overrides of finetune's recipe")
     arguments = parser.parse_args()
-    print("| pictures a class | extract, mean and range | finetune, mean and range |")
-    print("|---|---|---|")
+    trials = arguments.trials or [""]
+    print(f"| pictures a class | extract | {' | '.join(f'finetune {trial}'.strip() for trial in trials)} |")
+    print(f"|---|---|{'---|' * len(trials)}")
     for count in arguments.counts:
-        pairs = [measure(arguments.folder, count, draw, arguments.backbone) for draw in range(arguments.draws)]
-        print(f"| {count} | {' | '.join(shown(values) for values in zip(*pairs, strict=True))} |", flush=True)
+        rows = [measure(arguments, count, draw, trials) for draw in range(arguments.draws)]
+        print(f"| {count} | {' | '.join(shown(values) for values in zip(*rows, strict=True))} |", flush=True)
 
 
-def measure(folder: Path, count: int, draw: int, backbone: str) -> tuple[float, ...]:
-    """Return the test accuracy of extract and of finetune on one draw."""
+def measure(arguments: argparse.Namespace, count: int, draw: int, trials: list[str]) -> tuple[float, ...]:
+    """Return the accuracy of extract and of each trial of finetune on one draw."""
     with tempfile.TemporaryDirectory() as place:
-        thin = Path(place) / "thin"
-        for group in sorted((folder / "train").iterdir()):
-            (thin / "train" / group.name).mkdir(parents=True)
-            for picture in random.Random(f"{draw} {group.name}").sample(sorted(group.iterdir()), count):
-                (thin / "train" / group.name / picture.name).symlink_to(picture.resolve())
-        (thin / "test").symlink_to((folder / "test").resolve())
+        thin = thinned(arguments, count, draw, Path(place) / "thin")
         found = []
-        for method in ("extract", "finetune"):
-            run = Path(place) / method
-            command = [method, str(thin), "--backbone", backbone, "--seed", str(draw), "-o", str(run)]
+        for number, (method, trial) in enumerate([("extract", ""), *(("finetune", trial) for trial in trials)]):
+            run = Path(place) / str(number)
+            command = [method, str(thin), "--backbone", arguments.backbone, "--seed", str(draw), "-o", str(run)]
             words = [sys.executable, "-m", "transfer_cli", "--quiet", *command]
+            for override in trial.split():
+                words += ["--set", override]
             subprocess.run(words, check=True, capture_output=True)
             found.append(json.loads((run / "metrics.json").read_text())["test"]["accuracy"]["value"])
     return tuple(found)
+
+
+def thinned(arguments: argparse.Namespace, count: int, draw: int, target: Path) -> Path:
+    """Make a folder with `count` pictures of each class to learn from."""
+    for group in sorted((arguments.folder / "train").iterdir()):
+        pictures = sorted(group.iterdir())
+        chosen = random.Random(f"{draw} {group.name}").sample(pictures, count)
+        left = [picture for picture in pictures if picture not in chosen]
+        tested = left if arguments.score == "left-over" else sorted((arguments.folder / "test" / group.name).iterdir())
+        for part, members in (("train", chosen), ("test", tested)):
+            (target / part / group.name).mkdir(parents=True)
+            for picture in members:
+                (target / part / group.name / picture.name).symlink_to(picture.resolve())
+    return target
 
 
 def shown(values: tuple[float, ...]) -> str:

@@ -28,6 +28,9 @@ method = "finetune"
 kind = "linear"
 dropout = 0.2
 
+[refit]
+when = "never"
+
 [[stage]]
 unfreeze = "head"
 epochs = 2

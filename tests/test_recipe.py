@@ -85,6 +85,8 @@ def test_resolved_leaves_nothing_to_the_backbone() -> None:
         ("[augmentation]\nbrightness_range = [true, 2]", "2: augmentation.brightness_range: expected two numbers"),
         ("[augmentation]\nrotation_range = nan", "2: augmentation.rotation_range: Input should be a finite number"),
         ('[head]\nkind = "mlp"\nstart = "probe"', "1: head: a head of kind mlp cannot start from a probe; only linear"),
+        ("[balance]\ntau = 2.0", "1: balance: method none has no tau; logit-adjustment has"),
+        ('[balance]\nmethod = "focus"', "2: balance.method: There is no balance called 'focus'. Did you mean focal?"),
         ("[head]\nunits = 3", "1: head: a head of kind linear has no hidden layer, so no units"),
     ],
 )
@@ -103,6 +105,7 @@ STAGE = '[[stage]]\nunfreeze = "head"\nepochs = 4\nlearning_rate = 1e-3\n'
     [
         ('optimizer = "adam"\nmomentum = 0.9', "adam takes no momentum; sgd, rmsprop can"),
         ('optimizer = "sgd"\nweight_decay = 0.1', "sgd takes no weight_decay; adamw can"),
+        ("plateau_factor = 0.5", "schedule constant has no plateau_factor; plateau has"),
         (
             '[head]\nkind = "flatten-mlp"\n[backbone]\npooling = "max"',
             "takes backbone.pooling flatten",

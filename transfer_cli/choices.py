@@ -9,12 +9,18 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from transfer_cli.catalog import backbones, classifiers, heads, optimizers, runtimes
+from transfer_cli.catalog import backbones, balances, classifiers, heads, optimizers, runtimes
 from transfer_cli.errors import UnknownNameError, nearest
 
 _UNFREEZE = re.compile(r"head|all|last:[1-9][0-9]{0,5}|last:([1-9][0-9]?|100)%|from:.+")
 _LARGEST = 2048
 """No shift in pixels, and no factor, is beyond the largest picture."""
+_BEYOND = {"randaugment", "pca_colour", "random_erasing", "mixup", "cutmix"}
+"""Words of an augmentation that ImageDataGenerator does not know."""
+_WORDS_OF_BALANCES = {"beta": "effective-number", "tau": "logit-adjustment", "gamma": "focal"}
+_EPOCHS, _MOST_EPOCHS, _LEAST_STEPS, _FOREVER = 20, 100, 300, 10_000
+"""Of ``auto``: so many epochs, more where they would be too few steps to learn much; see docs/benchmarks.md."""
+_ONE_CYCLE_RISE, _ONE_CYCLE_BEGIN = 0.3, 25
 
 
 class Choices(BaseModel):
@@ -146,8 +152,8 @@ class Stage(Choices):
 
     unfreeze: str
     """What learns beside the head: head (nothing), last:N or last:N% of the backbone's layers, from:LAYER, or all."""
-    epochs: int = Field(ge=1, le=10_000)
-    """How often every training picture is looked at."""
+    epochs: int | Literal["auto"]
+    """How often every training picture is looked at; auto: 20, and up to 100 for fewer than 480 pictures."""
     learning_rate: float = Field(gt=0, le=10)
     """The highest of the stage."""
     optimizer: str = "adam"
@@ -158,12 +164,29 @@ class Stage(Choices):
     """sgd: look ahead along the momentum first."""
     weight_decay: float | None = Field(default=None, ge=0)
     """adamw (0.01 where it is not given): pull weights towards zero, biases and scales of norms spared."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """cosine: the learning rate goes down to zero at the last step of the stage (Loshchilov and Hutter 2017)."""
+    schedule: Literal["constant", "cosine", "one-cycle", "plateau"] = "constant"
+    """cosine (Loshchilov and Hutter 2017) and one-cycle (Smith 2018) end at zero; plateau follows the loss on val."""
     warmup: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the stage over which the learning rate first rises from zero (Goyal et al. 2017)."""
+    """Share of the stage over which the learning rate first rises from zero (Goyal et al. 2017); one-cycle: 0.3."""
+    plateau_patience: int = Field(default=2, ge=1)
+    """plateau: after so many epochs without a lower log loss on val the learning rate is lowered."""
+    plateau_factor: float = Field(default=0.3, gt=0, lt=1)
+    """plateau: to this share of what it was."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """The learning rate of each layer with a kernel is that of the one above it times this (Howard and Ruder 2018)."""
+    gradient_clip: float | None = Field(default=None, gt=0)
+    """Largest norm of all gradients of a step together (Pascanu et al. 2013)."""
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Momentum of the moving average of the weights, which is what is scored and kept; 0: the weights as they are."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the truth spread evenly over all classes (Szegedy et al. 2016)."""
+
+    @field_validator("epochs")
+    @classmethod
+    def _some(cls, epochs: int | str) -> int | str:
+        if isinstance(epochs, int) and not 1 <= epochs <= _FOREVER:
+            raise ValueError(f"expected auto or a number from 1 to {_FOREVER}. Received: {epochs}.")
+        return epochs
 
     @field_validator("unfreeze")
     @classmethod
@@ -188,14 +211,51 @@ class Stage(Choices):
                 raise ValueError(f"{self.optimizer} takes no {word}; {', '.join(able)} can")
         return self
 
-    def learning_rate_at(self, done: float) -> float:
-        """Return the learning rate after `done` epochs of this stage, a fraction of one included."""
-        share = done / self.epochs
-        if share < self.warmup:
-            return self.learning_rate * share / self.warmup
-        if self.schedule == "constant":
-            return self.learning_rate
-        return self.learning_rate * (1 + math.cos(math.pi * (share - self.warmup) / (1 - self.warmup))) / 2
+    @model_validator(mode="after")
+    def _fits_its_schedule(self) -> Self:
+        for word in ("plateau_patience", "plateau_factor"):
+            if self.schedule != "plateau" and getattr(self, word) != type(self).model_fields[word].default:
+                raise ValueError(f"schedule {self.schedule} has no {word}; plateau has")
+        return self
+
+    def for_pictures(self, count: int, batch_size: int) -> Stage:
+        """Return the stage with the epochs that ``auto`` is for so many training pictures."""
+        if self.epochs != "auto":
+            return self
+        wanted = math.ceil(_LEAST_STEPS / math.ceil(count / batch_size))
+        return self.model_copy(update={"epochs": min(max(_EPOCHS, wanted), _MOST_EPOCHS)})
+
+    @property
+    def length(self) -> int:
+        """How many epochs it has, after `for_pictures`."""
+        assert isinstance(self.epochs, int)
+        return self.epochs
+
+    @property
+    def ends_at_zero(self) -> bool:
+        """Whether its steps become small towards its end, before which val says little."""
+        return self.schedule in ("cosine", "one-cycle")
+
+    def learning_rate_at(self, done: float, reductions: int = 0) -> float:
+        """Return the learning rate after `done` epochs of this stage, a fraction of one included.
+
+        Parameters
+        ----------
+        done : float
+        reductions : int
+            How often a plateau has lowered it.
+        """
+        share, rise = done / self.length, self.warmup
+        if self.schedule == "one-cycle":
+            rise = rise or _ONE_CYCLE_RISE
+            if share < rise:
+                low = self.learning_rate / _ONE_CYCLE_BEGIN
+                return low + (self.learning_rate - low) * (1 - math.cos(math.pi * share / rise)) / 2
+        elif share < rise:
+            return self.learning_rate * share / rise
+        if not self.ends_at_zero:
+            return self.learning_rate * self.plateau_factor**reductions
+        return self.learning_rate * (1 + math.cos(math.pi * (share - rise) / (1 - rise))) / 2
 
     def optimizer_words(self) -> dict[str, Any]:
         """Return what the recipe says of the optimizer beside its learning rate."""
@@ -214,8 +274,42 @@ class EarlyStopping(Choices):
 
     patience: int = Field(default=5, ge=0)
     """A stage ends after so many epochs without a better val score; 0: never. A cosine counts in its last third."""
-    monitor: Literal["accuracy", "log_loss"] = "accuracy"
-    """What is compared on val; the other decides between equals."""
+    monitor: Literal["accuracy", "balanced_accuracy", "log_loss"] | None = None
+    """What is compared on val: accuracy where it is not given, balanced_accuracy with a `[balance]`."""
+
+
+class Refit(Choices):
+    """Whether what was held out for val is learnt from as well, once val has said what is best."""
+
+    when: Literal["auto", "always", "never"] = "auto"
+    """auto: where a class has fewer than `below` pictures to learn from, on average."""
+    below: int = Field(default=30, ge=1)
+    """So many pictures a class are enough to do without."""
+
+
+class Balance(Choices):
+    """What is done about classes of unequal sizes: all of these make rare classes count for more."""
+
+    method: str = "none"
+    """none, class-weights, effective-number, logit-adjustment, focal or oversampling."""
+    beta: float = Field(default=0.999, ge=0, lt=1)
+    """effective-number: how much pictures of one class are thought to repeat each other (Cui et al. 2019)."""
+    tau: float = Field(default=1.0, gt=0)
+    """logit-adjustment: share of the log prior that is taken out (Menon et al. 2021)."""
+    gamma: float = Field(default=2.0, gt=0)
+    """focal: how little a picture counts that is classified well already (Lin et al. 2017)."""
+
+    @field_validator("method")
+    @classmethod
+    def _in_catalog(cls, method: str) -> str:
+        return _known(lambda: balances.find(method).name)
+
+    @model_validator(mode="after")
+    def _fits_its_method(self) -> Self:
+        for word, method in _WORDS_OF_BALANCES.items():
+            if self.method != method and getattr(self, word) != type(self).model_fields[word].default:
+                raise ValueError(f"method {self.method} has no {word}; {method} has")
+        return self
 
 
 class Trunk(Choices):
@@ -235,7 +329,7 @@ class Trunk(Choices):
 
 
 class Augmentation(Choices):
-    """ImageDataGenerator's words with its meanings; its defaults do nothing."""
+    """ImageDataGenerator's words with its meanings, then what it does not know; the defaults do nothing."""
 
     rotation_range: float = Field(default=0, ge=0, le=180)
     """Degrees to either side."""
@@ -259,6 +353,16 @@ class Augmentation(Choices):
     """What is seen beyond the edge of a picture."""
     cval: float = Field(default=0, ge=0, le=255)
     """The grey of fill_mode constant."""
+    randaugment: float = Field(default=0, ge=0, le=1)
+    """Strength of two transforms drawn from Keras's RandAugment (Cubuk et al. 2020); 0: none."""
+    pca_colour: float = Field(default=0, ge=0, le=1)
+    """Deviation of a shift along the main colours of ImageNet; AlexNet's was 0.1 (Krizhevsky et al. 2012)."""
+    random_erasing: float = Field(default=0, ge=0, le=1)
+    """Share of the pictures of which a rectangle is filled with noise (Zhong et al. 2020)."""
+    mixup: float = Field(default=0, ge=0)
+    """Alpha: pictures and truths are blended with others by a share from Beta(alpha, alpha) (Zhang et al. 2018)."""
+    cutmix: float = Field(default=0, ge=0)
+    """Alpha: a rectangle of another picture is laid in, the truth shared by area (Yun et al. 2019); or mixup's turn."""
 
     @field_validator("width_shift_range", "height_shift_range", mode="before")
     @classmethod
@@ -285,9 +389,14 @@ class Augmentation(Choices):
         still = Augmentation(fill_mode=self.fill_mode, cval=self.cval)
         return self == still
 
+    @property
+    def mixes(self) -> bool:
+        """Whether a picture may become one of two classes."""
+        return bool(self.mixup or self.cutmix)
+
     def words(self) -> dict[str, Any]:
         """Return the arguments of an ImageDataGenerator."""
-        return self.model_dump()
+        return self.model_dump(exclude=_BEYOND)
 
 
 def _is_number(value: Any) -> bool:

@@ -15,6 +15,7 @@ from transfer_cli.catalog import backbones, classifiers, heads, optimizers
 from transfer_cli.choices import (
     Augmentation,
     Backbone,
+    Balance,
     Choices,
     Classifier,
     EarlyStopping,
@@ -23,6 +24,7 @@ from transfer_cli.choices import (
     Inference,
     Parts,
     PartsWithVal,
+    Refit,
     Stage,
     Trunk,
 )
@@ -153,6 +155,8 @@ class FinetuneRecipe(Recipe):
     head: Head = Head()
     stage: tuple[Stage, ...] = Field(strict=False)
     early_stopping: EarlyStopping = EarlyStopping()
+    refit: Refit = Refit()
+    balance: Balance = Balance()
     trunk: Trunk = Trunk()
     augmentation: Augmentation = Augmentation()
 
@@ -187,11 +191,14 @@ class FinetuneRecipe(Recipe):
             stage.model_copy(update={**optimizers.find(stage.optimizer).words, **stage.optimizer_words()})
             for stage in self.stage
         ]
+        usual = "accuracy" if self.balance.method == "none" else "balanced_accuracy"
+        early = self.early_stopping.model_copy(update={"monitor": self.early_stopping.monitor or usual})
         return (
             super()
             .resolved()
             .model_copy(
                 update={
+                    "early_stopping": early,
                     "head": self.head.model_copy(update=head),
                     "backbone": self.backbone.model_copy(update=backbone),
                     "stage": tuple(stages),

@@ -159,7 +159,7 @@ def test_check_says_all_faults_with_their_places(tmp_path: Path) -> None:
         f"  {path}:15: augmentation.fill_mode: expected nearest, constant, reflect, wrap. Received: 'nearst'. "
         "Did you mean nearest?",
         f"  {path}:3: head.kind: There is no head called 'liner'. Did you mean linear?",
-        f"  {path}:6: stage.1.epochs: Input should be greater than or equal to 1. Received: 0.",
+        f"  {path}:6: stage.1.epochs: expected auto or a number from 1 to 10000. Received: 0.",
         f"  {path}:8: stage.2.epochs: this word is missing.",
         f"  {path}:8: stage.2.learning_rate: this word is missing.",
         f"  {path}:9: stage.2.unfreeze: expected head, last:N, last:N%, from:LAYER or all. Received: 'lest:3'.",

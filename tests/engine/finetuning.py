@@ -13,7 +13,16 @@ from tests.conftest import TINY, TINY_SIZE
 from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory, finetune
 from transfer_cli.engine.training import TrainingResult
 
-WORDS: dict[str, Any] = {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE}
+WORDS: dict[str, Any] = {
+    "backbone.name": TINY,
+    "backbone.weights": "none",
+    "images.size": TINY_SIZE,
+    # A conversion takes longer than the training here, and has tests of its own.
+    "inference.runtime": "keras",
+}
+
+AS_MADE = ("split.val=0.2", "inference.runtime=auto")
+"""What the run of the fixture `finetuned` was made with beside its recipe."""
 
 
 def run_on(folder: Path, run: Path, *overrides: str, source: str | None = None, **options: Any) -> TrainingResult:

@@ -14,13 +14,11 @@ import pytest
 from PIL import Image
 
 from tests.conftest import TINY, TINY_SIZE, save_picture
-from tests.engine.alive import wake
-from tests.engine.finetuning import WORDS, network_of, rows_of, run_on, weights_of
+from tests.engine.finetuning import AS_MADE, WORDS, network_of, rows_of, run_on, weights_of
 from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, extract, finetune, load, predict
 from transfer_cli.catalog import backbones
 from transfer_cli.engine import stages, trunk
 from transfer_cli.engine.backbone import build
-from transfer_cli.engine.images import batches
 from transfer_cli.errors import OutputError, RecipeError, RunError, UnknownNameError, WeightsError
 from transfer_cli.recipe import Recipe, recipe_names
 from transfer_cli.split import Split
@@ -84,17 +82,6 @@ def test_predict_does_not_know_the_difference(finetuned: Path, colours: Path) ->
             np.testing.assert_allclose(row, [float(written[f"p_{name}"]) for name in model.class_names], atol=2e-5)
 
 
-@pytest.fixture(scope="module")
-def weights(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file of weights of the tiny network, its BatchNorm statistics those of pictures."""
-    network = build(backbones.find(TINY), weights="none", size=TINY_SIZE, seed=4)
-    paths = sorted(map(str, colours.rglob("*.png")))
-    wake(network, next(batches(paths, size=TINY_SIZE, resize="squash", batch_size=len(paths))).images)
-    path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
-    network.save_weights(path)
-    return path
-
-
 def test_the_head_begins_as_the_probe(colours: Path, weights: Path, tmp_path: Path) -> None:
     """Epoch 0 of a fine-tuning has the val predictions of the logistic regression that extract fits."""
     words = {**WORDS, "backbone.weights": str(weights), "split.val": 0.3}
@@ -136,7 +123,7 @@ UNFREEZING = ("stage.1.epochs=2", "stage.1.unfreeze=last:50%", "batch_size=4")
 def test_batch_norm_keeps_its_statistics(augmented: bool, weights: Path, colours: Path, tmp_path: Path) -> None:
     off = () if augmented else ("augmentation={}",)
     before = moving_statistics(build(backbones.find(TINY), weights=str(weights), size=TINY_SIZE))
-    words = (*UNFREEZING, *off, f"backbone.weights={weights}", "early_stopping.patience=0")
+    words = (*UNFREEZING, *off, f"backbone.weights={weights}", "split.val=0.0")
     result = run_on(colours, tmp_path / "run", *words)
     assert FinetuneRecipe.load(str(result.run.recipe)).augmentation.is_off == (not augmented)
     after = network_of(tmp_path / "run")
@@ -160,9 +147,9 @@ def test_batch_norm_in_training_mode_is_found_out(
 
 def test_a_complete_run_and_another_recipe(finetuned: Path, colours: Path, two_stages: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(finetuned, tmp_path / "run"))
-    assert run_on(colours, run, "split.val=0.2", source=str(two_stages)).was_complete
+    assert run_on(colours, run, *AS_MADE, source=str(two_stages)).was_complete
     with pytest.raises(RunError, match=r"stage\.2\.epochs is 2 there and 3 here"):
-        run_on(colours, run, "split.val=0.2", "stage.2.epochs=3", source=str(two_stages))
+        run_on(colours, run, *AS_MADE, "stage.2.epochs=3", source=str(two_stages))
 
 
 def test_a_split_that_a_complete_run_did_not_follow(
@@ -170,10 +157,9 @@ def test_a_split_that_a_complete_run_did_not_follow(
 ) -> None:
     split = Split.read(finetuned / "split.csv")
     swapped = tuple(replace(row, part={"train": "test", "test": "train"}.get(row.part, row.part)) for row in split.rows)
-    words = ("split.val=0.2",)
     with pytest.raises(RunError, match="is complete with other parts"):
-        run_on(colours, finetuned, *words, source=str(two_stages), split=replace(split, rows=swapped))
-    assert run_on(colours, finetuned, *words, source=str(two_stages), split=split).was_complete
+        run_on(colours, finetuned, *AS_MADE, source=str(two_stages), split=replace(split, rows=swapped))
+    assert run_on(colours, finetuned, *AS_MADE, source=str(two_stages), split=split).was_complete
 
 
 def test_another_recipe_in_the_place_of_a_run_without_results(colours: Path, tmp_path: Path) -> None:
@@ -237,9 +223,9 @@ def test_under_a_cosine_the_last_third_decides() -> None:
     from transfer_cli.engine.checkpoints import Epoch, State
 
     stage = Stage(unfreeze="head", epochs=12, learning_rate=0.1, schedule="cosine")
-    history = tuple(Epoch(epoch, 1, 0.1, 1, 1, 1, 1, 1) for epoch in range(13))
+    history = tuple(Epoch(epoch, 1, 0.1, 1, 1, 1, 1, 1, 1) for epoch in range(13))
     for done in range(1, 13):
-        state = State("", 0, done, False, 0, 0, history)
+        state = State("", done=done, best=0, history=history)
         assert bool(stopping.why(state, stage, EarlyStopping(patience=3))) == (done >= 11)
         flat = stage.model_copy(update={"schedule": "constant"})
         assert bool(stopping.why(state, flat, EarlyStopping(patience=3))) == (done >= 3)

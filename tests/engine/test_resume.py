@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import FINETUNE_WORDS, run_command, save_picture
-from tests.engine.finetuning import network_of, rows_of, run_on, weights_of
+from tests.engine.finetuning import AS_MADE, network_of, rows_of, run_on, weights_of
 from transfer_cli.engine import fitting, stages
 from transfer_cli.engine.network import Network
 from transfer_cli.engine.trunk import Views
@@ -107,7 +107,8 @@ def test_a_run_goes_on_in_the_middle_of_any_stage(
     colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after every single epoch and gone on with, as often as there are epochs."""
-    words = ("stage.1.epochs=2", "stage.2.epochs=2", "early_stopping.patience=0")
+    words = ("stage.1.epochs=2", "stage.2.epochs=2", "early_stopping.patience=0", "stage.2.ema=0.9")
+    words += ("stage.1.schedule=plateau", "stage.2.layer_decay=0.7", "augmentation.mixup=0.2")
     straight = run_on(colours, tmp_path / "straight", *words, source=str(two_stages)).run
     stopped = stop_before_each_epoch(monkeypatch)
     for _ in range(4):
@@ -143,12 +144,13 @@ def same_end(one: Path, other: Path) -> bool:
     return all(np.array_equal(last[0][name], last[1][name]) for name in names)
 
 
-@pytest.mark.parametrize("lost", ["optimizer", "dropout", "order", "views"])
+@pytest.mark.parametrize("lost", ["optimizer", "dropout", "order", "views", "average"])
 def test_a_resume_that_loses_something_is_found_out(
     lost: str, colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The twin of the tests above and below."""
     words = ("stage.1.epochs=3", "stage.2.epochs=1", "batch_size=4", "early_stopping.patience=0", "trunk.views=2")
+    words += ("stage.1.ema=0.9",)
     straight = run_on(colours, tmp_path / "straight", *words, source=str(two_stages)).run
     stopped = stop_before_each_epoch(monkeypatch)
     stopped += [1, 2, 4]
@@ -156,6 +158,16 @@ def test_a_resume_that_loses_something_is_found_out(
         run_on(colours, tmp_path / "run", *words, source=str(two_stages))
     if lost == "optimizer":
         monkeypatch.setattr(stages.StageTraining, "set_optimizer_state", lambda self, state: None)
+    elif lost == "average":
+        set_state = stages.StageTraining.set_optimizer_state
+
+        def without_average(self: Any, state: Any) -> None:
+            kept = [average.numpy() for average in self._averages]
+            set_state(self, state)
+            for average, value in zip(self._averages, kept, strict=True):
+                average.assign(value)
+
+        monkeypatch.setattr(stages.StageTraining, "set_optimizer_state", without_average)
     elif lost == "dropout":
         monkeypatch.setattr(Network, "set_dropout", lambda self, seed: None)
     elif lost == "views":
@@ -202,10 +214,10 @@ def test_changed_pictures_under_a_stopped_run(colours: Path, two_stages: Path, f
     save_picture(mine / "red" / "new.png", (220, 30, 30), np.random.default_rng(1))
     before = (run / "split.csv").read_bytes()
     with pytest.raises(RunError, match=r"was stopped with other pictures than .*: 1 new, 0 gone, 0 changed"):
-        run_on(mine, run, "split.val=0.2", source=str(two_stages))
+        run_on(mine, run, *AS_MADE, source=str(two_stages))
     assert (run / "split.csv").read_bytes() == before
     (mine / "red" / "new.png").unlink()
-    assert not run_on(mine, run, "split.val=0.2", source=str(two_stages)).was_complete
+    assert not run_on(mine, run, *AS_MADE, source=str(two_stages)).was_complete
 
 
 def test_a_damaged_checkpoint(colours: Path, two_stages: Path, finetuned: Path, tmp_path: Path) -> None:
@@ -216,7 +228,7 @@ def test_a_damaged_checkpoint(colours: Path, two_stages: Path, finetuned: Path, 
     data[len(data) // 2] ^= 255
     checkpoint.write_bytes(data)
     with pytest.raises(RunError, match=r"last\.npz is not a checkpoint that can be read"):
-        run_on(colours, run, "split.val=0.2", source=str(two_stages))
+        run_on(colours, run, *AS_MADE, source=str(two_stages))
 
 
 def test_layers_that_keras_numbers(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

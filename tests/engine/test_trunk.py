@@ -16,6 +16,7 @@ from transfer_cli.engine import backbone, freezing, trunk
 from transfer_cli.engine.augment import Augmenter
 from transfer_cli.engine.images import batches
 from transfer_cli.engine.scratch import Scratch
+from transfer_cli.engine.shown import Shown
 
 SHAPE = (14, 14, 128)
 GIGABYTES = 8 * 868 * 14 * 14 * 128 * 2 / 1e9
@@ -72,11 +73,12 @@ def below(images: NDArray[np.uint8]) -> Any:
 
 def several(below: Any, images: NDArray[np.uint8], scratch: Scratch, run: Any = None) -> NDArray[Any]:
     rows, indices = np.array([5, 0, 30, 7, 20]), np.arange(100, 100 + len(images))
-    augment = Augmenter(Augmentation(rotation_range=20, horizontal_flip=True), seed=3)
+    augmentation, truth = Augmentation(rotation_range=20, horizontal_flip=True), np.zeros(len(images), np.int64)
+    shown = Shown(augmentation, 3, images, indices, truth, rows, classes=1)
     shape = below.output.shape[1:]
     run = run or backbone.run(below)
     told: list[int] = []
-    kept = trunk.several(run, augment, images, indices, rows, 3, shape, scratch, 4, told.append)
+    kept = trunk.several(run, shown, rows, 3, shape, scratch, 4, told.append)
     assert sum(told) == 15
     return kept
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,18 +26,47 @@ class OptimizerSpec:
     factory: str
     words: Mapping[str, float | bool] = field(default_factory=dict)
 
-    def build(self, learning_rate: float, words: Mapping[str, float | bool]) -> Any:
+    def build(
+        self,
+        learning_rate: float,
+        words: Mapping[str, float | bool],
+        *,
+        clip: float | None = None,
+        rates: Sequence[float] | None = None,
+    ) -> Any:
         """Return the optimizer; `words` override the defaults of the row.
 
         Weight decay is decoupled (Loshchilov and Hutter 2019) and spares biases and the scales of norms, which it would
         only pull away from where they do their work.
+
+        Parameters
+        ----------
+        learning_rate : float
+        words : mapping
+        clip : float, optional
+            Largest norm of all gradients of a step together.
+        rates : sequence of float, optional
+            What the learning rate is multiplied by for each variable that the optimizer is built for, in their order.
+            Weight decay keeps the learning rate itself.
         """
         import keras
 
-        optimizer = getattr(keras.optimizers, self.factory)(learning_rate, **{**self.words, **words})
+        kind = getattr(keras.optimizers, self.factory)
+        if rates is not None:
+            kind = _discriminative(kind, rates)
+        optimizer = kind(learning_rate, **{**self.words, **words}, global_clipnorm=clip)
         if "weight_decay" in self.words:
             optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         return optimizer
+
+
+def _discriminative(kind: type[Any], rates: Sequence[float]) -> type[Any]:
+    class Discriminative(kind):  # type: ignore[misc]
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            rate = rates[self._get_variable_index(variable)]
+            super().update_step(gradient, variable, learning_rate * rate)
+
+    return Discriminative
 
 
 def find(name: str) -> OptimizerSpec:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from transfer_cli.choices import Augmentation
+from transfer_cli.engine.distortions import Distortions
 from transfer_cli.engine.machine import keep_freed_memory
 
 Image = NDArray[np.uint8]
@@ -26,6 +27,8 @@ _FLIPS = {"flip_horizontal": 1, "flip_vertical": 0}
 _EDGE = 1e-4
 _LEVEL = 1e-12
 _thread = threading.local()
+_DISTORTING = 2
+"""Tells the draws of distortions from those of the generator, so that one does not change the other."""
 _AFFINE = ("theta", "tx", "ty", "shear", "zx", "zy")
 
 
@@ -126,7 +129,8 @@ class Augmenter:
 
     def __init__(self, augmentation: Augmentation, seed: int) -> None:
         self._generator = Generator(**augmentation.words(), dtype="float32")
-        self._off = augmentation.is_off
+        self._moves = not Augmentation(**augmentation.words()).is_off
+        self._distortions = Distortions(augmentation)
         self._seed = seed
 
     def __call__(self, image: Image, epoch: int, index: int) -> Image:
@@ -144,12 +148,14 @@ class Augmenter:
         -------
         ndarray of shape (side, side, 3), uint8
         """
-        if self._off:
-            return image
-        # Three numbers make one stream; neighbouring ones are as far apart as any.
-        seed = np.random.SeedSequence((self._seed, epoch, index)).generate_state(8)
-        parameters = self._generator.get_random_transform(image.shape, seed)
-        return np.rint(np.clip(self._generator.apply_transform(image, parameters), 0, 255)).astype(np.uint8)
+        if self._moves:
+            # Three numbers make one stream; neighbouring ones are as far apart as any.
+            seed = np.random.SeedSequence((self._seed, epoch, index)).generate_state(8)
+            parameters = self._generator.get_random_transform(image.shape, seed)
+            image = np.rint(np.clip(self._generator.apply_transform(image, parameters), 0, 255)).astype(np.uint8)
+        if not self._distortions.are_off:
+            image = self._distortions(image, np.random.default_rng((self._seed, epoch, index, _DISTORTING)))
+        return image
 
 
 def _random(seed: Any) -> np.random.RandomState:

@@ -28,8 +28,10 @@ class Epoch:
     ----------
     loss, accuracy : float or None
         On the pictures as they were trained on; None for epoch 0.
-    val_loss, val_accuracy : float or None
-        Log loss (nats an image) and accuracy on val; None without a val part.
+    val_loss, val_accuracy, val_balanced_accuracy : float or None
+        Log loss (nats an image), accuracy and mean recall on val; None without a val part, and in a refit.
+    refit : bool
+        Whether the pictures of val were learnt from.
     """
 
     epoch: int
@@ -39,7 +41,9 @@ class Epoch:
     accuracy: float | None
     val_loss: float | None
     val_accuracy: float | None
+    val_balanced_accuracy: float | None
     seconds: float
+    refit: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,14 @@ class State:
         Epochs of that stage that are done.
     ended : bool
         Whether that stage has ended.
+    refit : bool
+        Whether the stages are gone through again, the pictures of val learnt from as well.
     best : int or None
         The epoch with the best val score so far.
     best_in_stage : int
         Epochs of the stage that were done when its best score was reached.
+    halvings : int
+        How often the learning rate of that stage was halved because weights ran away.
     history : tuple of Epoch
     """
 
@@ -67,8 +75,10 @@ class State:
     stage: int = 0
     done: int = 0
     ended: bool = False
+    refit: bool = False
     best: int | None = None
     best_in_stage: int = 0
+    halvings: int = 0
     history: tuple[Epoch, ...] = field(default=())
 
     @property
@@ -80,9 +90,13 @@ class State:
         """Return the line of history of an epoch."""
         return next(row for row in self.history if row.epoch == epoch)
 
+    def begin_refit(self) -> State:
+        """Return the state at the beginning of the refit."""
+        return replace(self.next_stage(), stage=0, refit=True)
+
     def next_stage(self) -> State:
         """Return the state at the beginning of the next stage."""
-        return replace(self, stage=self.stage + 1, done=0, ended=False, best_in_stage=0)
+        return replace(self, stage=self.stage + 1, done=0, ended=False, best_in_stage=0, halvings=0)
 
 
 class Checkpoints:
@@ -96,10 +110,19 @@ class Checkpoints:
         self._folder = run.checkpoints
         self._last = run.checkpoints / "last.npz"
 
-    def save(self, state: State, weights: Arrays, optimizer: Arrays) -> None:
-        """Write the last epoch, and the best where this is it; remove a best that has been passed."""
+    def save(self, state: State, weights: Arrays, optimizer: Arrays, scored: Arrays) -> None:
+        """Write the last epoch, and the best where this is it; remove a best that has been passed.
+
+        Parameters
+        ----------
+        state : State
+        weights, optimizer : mapping of str to ndarray
+            From which training goes on.
+        scored : mapping of str to ndarray
+            The weights that were scored: others than those that learn where an average is kept of them.
+        """
         if state.best == state.epoch:
-            _write(self._best(state.epoch), {}, {"weights": weights})
+            _write(self._best(state.epoch), {}, {"weights": scored})
         _write(self._last, asdict(state), {"weights": weights, "optimizer": optimizer})
         for path in self._folder.glob("best-*.npz"):
             if state.best is None or path != self._best(state.best):
@@ -139,6 +162,8 @@ def history_rows(history: Iterable[Epoch]) -> Iterable[list[str]]:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

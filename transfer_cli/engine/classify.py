@@ -69,6 +69,7 @@ def fit(
     seconds: float = 60,
     out_of_fold: bool = True,
     seed: int = 0,
+    weights: NDArray[np.float64] | None = None,
     progress: Progress = SILENT,
 ) -> Fitted:
     """Fit a classifier of the catalog.
@@ -88,6 +89,8 @@ def fit(
     out_of_fold : bool
         Predict every row by classifiers that did not see it.
     seed : int
+    weights : ndarray of shape (classes,), optional
+        What a row of each class counts, where the classifier can take that.
     progress : Progress
     """
     value = spec.default
@@ -99,15 +102,15 @@ def fit(
             splits = folds(truth[rows], spec.folds, seed)
 
             def predict(value: float) -> NDArray[np.float32]:
-                return _out_of_fold(spec, features[rows], truth[rows], splits, value, classes, seed)
+                return _out_of_fold(spec, features[rows], truth[rows], splits, value, classes, seed, weights)
 
             value, trials, probabilities = _search(spec, predict, truth[rows], seconds, progress)
             if len(rows) == len(truth):
                 kept[value] = probabilities
         if out_of_fold and value not in kept:
             splits = folds(truth, spec.folds, seed)
-            kept[value] = _out_of_fold(spec, features, truth, splits, value, classes, seed)
-        pipeline = _fit_one(spec, features, truth, value, seed)
+            kept[value] = _out_of_fold(spec, features, truth, splits, value, classes, seed, weights)
+        pipeline = _fit_one(spec, features, truth, value, seed, weights)
     return Fitted(pipeline, value, trials, kept.get(value) if out_of_fold else None)
 
 
@@ -186,13 +189,21 @@ def _is_of_the_catalog(loaded: Any) -> bool:
     return type(last).__name__ in ESTIMATORS and all(type(step) is StandardScaler for step in before)
 
 
-def _fit_one(spec: ClassifierSpec, features: Features, truth: Columns, value: float, seed: int) -> Any:
+def _fit_one(
+    spec: ClassifierSpec,
+    features: Features,
+    truth: Columns,
+    value: float,
+    seed: int,
+    weights: NDArray[np.float64] | None = None,
+) -> Any:
     splits = folds(truth, spec.folds, seed)
     classifier = spec.build(value, seed, splits)
     steps = [StandardScaler(), classifier] if spec.standardise else [classifier]
     pipeline = make_pipeline(*steps)
+    counted = {} if weights is None else {f"{pipeline.steps[-1][0]}__sample_weight": weights[truth]}
     try:
-        pipeline.fit(features, truth)
+        pipeline.fit(features, truth, **counted)
     except ValueError as error:
         raise InputError(
             f"{spec.name} cannot learn from {len(truth)} pictures of {len(np.unique(truth))} classes: {error}",
@@ -212,10 +223,11 @@ def _out_of_fold(
     value: float,
     classes: int,
     seed: int,
+    weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     result = np.full((len(truth), classes), np.nan, np.float32)
     for train, test in splits:
-        pipeline = _fit_one(spec, features[train], truth[train], value, seed)
+        pipeline = _fit_one(spec, features[train], truth[train], value, seed, weights)
         result[test] = probabilities(pipeline, features[test], classes)
     result[single_rows(truth)] = np.nan
     return result

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any, Unpack
 
 from transfer_cli.catalog import backbones
 from transfer_cli.engine import training
 from transfer_cli.engine.decoded import decode_all
-from transfer_cli.engine.fitting import Fitting
+from transfer_cli.engine.fitting import Fitting, refits
 from transfer_cli.engine.scratch import Scratch
 from transfer_cli.engine.startup import import_ahead, start_tensorflow
 from transfer_cli.engine.training import Options, Request, TrainingResult
@@ -62,7 +63,7 @@ def finetune(
     must_be_known(recipe.backbone.weights)
     if run.is_complete(with_model=True, with_features=False) and not asked.overwrite:
         run.must_match(recipe, folder.root)
-        return training.complete(asked, _val_note)
+        return training.complete(asked, partial(_val_note, recipe))
     with run.released():
         return _train(asked, recipe)
 
@@ -84,11 +85,12 @@ def _train(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
         fitting.save()
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
-    return TrainingResult(run, metrics, decoded.skipped, _val_note(split))
+    return TrainingResult(run, metrics, decoded.skipped, _val_note(recipe, split))
 
 
-def _val_note(split: Split) -> str:
-    return "the best epoch was chosen on it" if "val" in split.counts() else ""
+def _val_note(recipe: FinetuneRecipe, split: Split) -> str:
+    later = ", and it was learnt from later" if refits(recipe, split) else ""
+    return f"the best epoch was chosen on it{later}" if "val" in split.counts() else ""
 
 
 def _network(asked: Request, recipe: FinetuneRecipe) -> tuple[Any, str]:
@@ -136,8 +138,7 @@ def _what_to_expect(split: Split) -> list[str]:
         tested = split.counts().get("test", 0)
         said.append(
             f"few pictures: {label} has {fewest} to learn from. Expect a rough classifier and a rough score: it rests "
-            f"on {tested} test pictures, see its interval. More pictures help more than more epochs, and extract, "
-            "which needs no val part, may do better"
+            f"on {tested} test pictures, see its interval. More pictures help more than anything else"
         )
     if "val" not in split.counts():
         said.append("there is no val part: every epoch is run, and the last one is what predicts")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import classifiers, heads
-from transfer_cli.choices import Stage
+from transfer_cli.choices import EarlyStopping, Stage
 from transfer_cli.engine import stopping, training
 from transfer_cli.engine.checkpoints import HISTORY_HEADER, Checkpoints, Epoch, State, history_rows
 from transfer_cli.engine.decoded import Decoded
@@ -27,8 +27,10 @@ from transfer_cli.tables import write_table
 
 if TYPE_CHECKING:
     from transfer_cli.engine.network import Network
-    from transfer_cli.engine.stages import Pictures, StageTraining
+    from transfer_cli.engine.stages import StageTraining
 
+HALVINGS = 2
+"""So often the learning rate of a stage is halved where its weights run away."""
 SETTLING = 64
 """From so many pictures the BatchNorms of a network of random weights get their scale."""
 
@@ -46,8 +48,7 @@ class Fitting:
         scratch: Scratch,
     ) -> None:
         with asked.progress.track("starting the training", None):
-            from transfer_cli.engine import backbone, freezing, network, stages
-            from transfer_cli.engine.augment import Augmenter
+            from transfer_cli.engine import backbone, freezing, network
 
         self._asked, self._recipe, self._split, self._scratch = asked, recipe, split, scratch
         self._run, self._progress = asked.run, asked.progress
@@ -55,52 +56,53 @@ class Fitting:
         if recipe.backbone.weights == "none":
             backbone.settle(features, decoded.images[np.flatnonzero(split.mask("train"))[:SETTLING]])
         self._network: Network = network.Network(features, recipe.head, len(split.class_names), recipe.seed)
-        self._pictures: Pictures = stages.Pictures(
-            decoded.images,
-            np.array(decoded.indices, np.int64),
-            split.truth(),
-            np.flatnonzero(split.mask("train")),
-            np.flatnonzero(split.mask("val")),
-        )
-        self._augment = Augmenter(recipe.augmentation, recipe.seed)
+        self._decoded = decoded
+        self._show(np.flatnonzero(split.mask("train")), np.flatnonzero(split.mask("val")))
         self._learning = {
             layer.name for stage in recipe.stage for layer in freezing.thaw(features, stage.unfreeze).layers
         }
+        learnt = len(self._pictures.train)
+        self._stages = [stage.for_pictures(learnt, recipe.batch_size) for stage in recipe.stage]
+        self._will_refit = refits(recipe, split)
+        self._initial = self._network.weights(self._learning) if self._will_refit else {}
+        self._of_val: NDArray[np.float32] | None = None
         self._state = State(pictures=_digest(split))
         self._last = self._checkpoints.read_last()
         if self._last and self._last[0].pictures != self._state.pictures:
             raise _changed(asked, split)
 
     def run(self) -> None:
-        """Train all stages, from the beginning or from the last checkpoint."""
+        """Train all stages, from the beginning or from the last checkpoint, and again with val where that is wished."""
         optimizer = self._resume()
-        if optimizer is None and self._recipe.head.start == heads.PROBE:
-            self._start_from_probe()
         self._draw_preview()
-        while True:
-            self._train_stage(optimizer)
+        if not self._state.refit:
+            if optimizer is None and self._recipe.head.start == heads.PROBE:
+                self._start_from_probe()
+            self._train_stages(len(self._recipe.stage), optimizer)
             optimizer = None
             if self._state.best is not None:
-                self._network.set_weights(self._checkpoints.read_best(self._state), self._learning)
-            if self._state.stage + 1 == len(self._recipe.stage):
-                break
-            self._state = self._state.next_stage()
-        if self._state.best is not None:
-            self._progress.note(_what_it_brought(self._state))
+                self._progress.note(_what_it_brought(self._state, self._recipe.early_stopping))
+            self._of_val = self._probabilities(self._pictures.val)
+            if not self._will_refit:
+                return
+            self._state = self._state.begin_refit()
+            self._learn_from_val()
+            self._network.set_weights(self._initial, self._learning)
+            if self._recipe.head.start == heads.PROBE:
+                self._start_from_probe()
+        self._train_stages(self._stages_of_refit(), optimizer)
 
     def score(self) -> Metrics:
-        """Write predictions and curves; return the figures of val and test."""
-        from transfer_cli.engine import backbone, plots
+        """Write predictions and curves; return the figures of val (before it was learnt from) and test."""
+        from transfer_cli.engine import plots
 
         plots.curves(self._state.history, self._state.best, self._run.plots / "curves.png")
-        run = backbone.run(self._network.whole)
         scored = {}
         for part in ("val", "test"):
             rows = np.flatnonzero(self._split.mask(part))
             if len(rows):
-                size = self._recipe.batch_size
-                parts = [run(self._pictures.images[rows[at : at + size]]) for at in range(0, len(rows), size)]
-                scored[part] = rows, np.concatenate(parts)
+                known = self._of_val if part == "val" else None
+                scored[part] = rows, self._probabilities(rows) if known is None else known
         return score_parts(self._run, self._split, scored)
 
     def save(self) -> None:
@@ -121,6 +123,10 @@ class Fitting:
             return None
         state, weights, optimizer = self._last
         self._last, self._state = None, state
+        if state.refit:
+            self._network.set_weights(self._checkpoints.read_best(state), self._learning)
+            self._of_val = self._probabilities(self._pictures.val)
+            self._learn_from_val()
         self._network.set_weights(weights, self._learning)
         self._progress.note(
             f"going on after epoch {state.epoch}, in stage {state.stage + 1} of {len(self._recipe.stage)}"
@@ -130,9 +136,57 @@ class Fitting:
         self._write_history()
         return optimizer
 
+    def _show(self, train: NDArray[np.int64], val: NDArray[np.int64]) -> None:
+        """Let some pictures be learnt from and others be compared on."""
+        from transfer_cli.engine.shown import Shown
+        from transfer_cli.engine.stages import Pictures
+
+        images, indices, truth = self._decoded.images, np.array(self._decoded.indices, np.int64), self._split.truth()
+        self._pictures = Pictures(images, indices, truth, train, val)
+        recipe, classes = self._recipe, len(self._split.class_names)
+        self._shown = Shown(recipe.augmentation, recipe.seed, images, indices, truth, train, classes)
+
+    def _learn_from_val(self) -> None:
+        """Let the pictures of val be learnt from, too; nothing is compared any more."""
+        both = np.flatnonzero(self._split.mask("train") | self._split.mask("val"))
+        self._show(both, np.empty(0, np.int64))
+        self._progress.note(f"again, with the pictures of val learnt from as well: {len(both)}")
+
+    def _stages_of_refit(self) -> int:
+        """Return in how many stages the best epoch came about."""
+        assert self._state.best is not None
+        best = self._state.of(self._state.best)
+        return best.stage if best.epoch else 0
+
+    def _probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return what the network as it is now says of some pictures."""
+        from transfer_cli.engine import backbone
+
+        run, size = backbone.run(self._network.whole), self._recipe.batch_size
+        parts = [run(self._pictures.images[rows[at : at + size]]) for at in range(0, len(rows), size)]
+        return np.concatenate(parts) if parts else np.empty((0, len(self._split.class_names)), np.float32)
+
+    def _train_stages(self, count: int, optimizer: Any) -> None:
+        """Train the first `count` stages, from where the state is."""
+        while self._state.stage < count:
+            self._train_stage(optimizer)
+            optimizer = None
+            if self._state.best is not None and not self._state.refit:
+                self._network.set_weights(self._checkpoints.read_best(self._state), self._learning)
+            if self._state.stage + 1 == count:
+                return
+            self._state = self._state.next_stage()
+
+    def _epochs(self) -> int:
+        """Return how many epochs the stage of the state has; a refit has as many as were trained before."""
+        if self._state.refit:
+            return len(stopping.trained(self._state))
+        return self._stages[self._state.stage].length
+
     def _start_from_probe(self) -> None:
         """Let the head begin as the best regularised logistic regression on the features."""
         from transfer_cli.engine import backbone, classify
+        from transfer_cli.engine.balancing import Balancing
 
         train, size = self._pictures.train, self._recipe.batch_size
         run = backbone.run(self._network.features)
@@ -142,62 +196,99 @@ class Fitting:
                 rows = train[start : start + size]
                 matrix[start : start + size] = run(self._pictures.images[rows])
                 advance(len(rows))
+        truth, classes = self._pictures.truth[train], len(self._split.class_names)
+        balancing = Balancing.of(self._recipe.balance, truth, classes)
         fitted = classify.fit(
             classifiers.find("logistic"),
             matrix,
-            self._pictures.truth[train],
-            classes=len(self._split.class_names),
+            truth,
+            classes=classes,
+            weights=balancing.fitted_weights,
             tune=True,
             out_of_fold=False,
             seed=self._recipe.seed,
             progress=self._progress,
         )
-        self._network.start_from_probe(fitted.pipeline)
+        self._network.start_from_probe(fitted.pipeline, balancing.offsets)
         self._run.log("probe", parameter="C", value=fitted.value)
 
     def _train_stage(self, optimizer: Any) -> None:
         from transfer_cli.engine.stages import StageTraining
 
         number, stages = self._state.stage + 1, len(self._recipe.stage)
-        stage = self._recipe.stage[self._state.stage]
+        stage = self._stages[self._state.stage]
         name = f"stage {number} of {stages}, {stage.in_words()}"
         begun_stage = time.monotonic()
         with self._progress.track(f"preparing {name}", None):
             training_ = StageTraining(
-                self._network, stage, self._recipe, self._pictures, self._augment, self._scratch, self._progress
+                self._network, stage, self._recipe, self._pictures, self._shown, self._scratch, self._progress
             )
         if optimizer and self._state.done:
             training_.set_optimizer_state(optimizer)
         learning = sum(int(np.prod(variable.shape)) for variable in training_.variables)
-        self._progress.note(f"{name}: {learning:,} parameters learn, {stage.epochs} epochs of {training_.steps} steps")
+        self._progress.note(
+            f"{name}: {learning:,} parameters learn, {self._epochs()} epochs of {training_.steps} steps"
+        )
         if not self._state.history and self._recipe.head.start == heads.PROBE:
             self._record(training_, None, time.monotonic())
-        left = stage.epochs - self._state.done
+        left = self._epochs() - self._state.done
         with self._progress.track(f"{name}, steps", left * training_.steps) as advance:
             while not self._state.ended:
-                begun = time.monotonic()
-                trained = training_.epoch(self._state.epoch + 1, self._state.done, advance)
-                self._record(training_, trained, begun)
+                self._train_epoch(training_, advance)
+        # Without a val part there is no best epoch to take back.
+        training_.finish()
         training_.close()
         self._run.log("stage", stage=number, epochs=self._state.done, seconds=time.monotonic() - begun_stage)
+
+    def _train_epoch(self, training_: StageTraining, advance: Callable[[int], None]) -> None:
+        """Train an epoch and record it; begin it again with half the learning rate where the weights ran away."""
+        begun, epoch = time.monotonic(), self._state.epoch + 1
+        weights, optimizer = self._network.weights(self._learning), training_.optimizer_state()
+        trained = training_.epoch(epoch, self._state, advance)
+        if self._is_finite(trained[0]):
+            self._record(training_, trained, begun)
+            return
+        if self._state.halvings == HALVINGS:
+            number = self._state.stage + 1
+            lower = self._recipe.stage[number - 1].learning_rate / 10
+            raise RecipeError(
+                f"In epoch {epoch} the weights have run away: they, or the loss, are no finite numbers any more, "
+                f"though the learning rate was halved {HALVINGS} times.",
+                hint=f"Lower the learning rate: --set stage.{number}.learning_rate={lower:g} --overwrite",
+            )
+        self._state = replace(self._state, halvings=self._state.halvings + 1)
+        self._network.set_weights(weights, self._learning)
+        training_.set_optimizer_state(optimizer)
+        self._progress.warn(f"epoch {epoch} is run again with half the learning rate: its weights ran away")
+        self._run.log("halved", epoch=epoch, halvings=self._state.halvings)
+
+    def _is_finite(self, loss: float) -> bool:
+        return bool(np.isfinite(loss)) and all(
+            np.isfinite(array).all() for array in self._network.weights(self._learning).values()
+        )
 
     def _record(self, training_: StageTraining, trained: tuple[float, float] | None, begun: float) -> None:
         """Score the epoch that was just trained (None: before the first), write and say it."""
         before = self._state
-        stage = self._recipe.stage[before.stage]
-        val = training_.score_val() if len(self._pictures.val) else (None, None)
+        stage = self._stages[before.stage]
+        weights = self._network.weights(self._learning)
+        with training_.averaged():
+            val = training_.score_val() if len(self._pictures.val) else (None, None, None)
+            scored = self._network.weights(self._learning) if stage.ema else weights
         loss, accuracy = trained or (None, None)
-        done = before.done + 1 if trained else 0
         epoch = Epoch(
             epoch=before.epoch + 1 if trained else 0,
             stage=before.stage + 1,
-            learning_rate=stage.learning_rate_at(done - 0.5) if trained else None,
+            learning_rate=training_.learning_rate(before, 0.5) if trained else None,
             loss=loss,
             accuracy=accuracy,
             val_loss=val[0],
             val_accuracy=val[1],
+            val_balanced_accuracy=val[2],
             seconds=time.monotonic() - begun,
+            refit=before.refit,
         )
+        done = before.done + 1 if trained else 0
         best = before.best
         early = self._recipe.early_stopping
         if val[0] is not None and (best is None or stopping.key(epoch, early) > stopping.key(before.of(best), early)):
@@ -210,40 +301,32 @@ class Fitting:
             history=(*before.history, epoch),
         )
         why = stopping.why(state, stage, early)
-        self._state = state = replace(state, ended=bool(why) or done == stage.epochs)
-        weights = self._network.weights(self._learning)
-        self._must_be_finite(epoch, weights)
-        self._checkpoints.save(state, weights, training_.optimizer_state())
+        self._state = state = replace(state, ended=bool(why) or done == self._epochs())
+        self._checkpoints.save(state, weights, training_.optimizer_state(), scored)
         self._write_history()
         self._run.log("epoch", **{word: value for word, value in vars(epoch).items() if value is not None})
-        self._progress.note(_said(epoch, state, stage))
-        if why and done < stage.epochs:
+        self._progress.note(_said(epoch, state, stage, early))
+        if why and done < stage.length:
             self._progress.note(why)
             self._run.log("early stop", epoch=epoch.epoch, best=best)
 
     def _write_history(self) -> None:
         write_table(self._run.history, HISTORY_HEADER, history_rows(self._state.history))
 
-    def _must_be_finite(self, epoch: Epoch, weights: Mapping[str, NDArray[Any]]) -> None:
-        losses = [loss for loss in (epoch.loss, epoch.val_loss) if loss is not None]
-        if np.isfinite(losses).all() and all(np.isfinite(array).all() for array in weights.values()):
-            return
-        lower = self._recipe.stage[epoch.stage - 1].learning_rate / 10
-        raise RecipeError(
-            f"In epoch {epoch.epoch} the weights have run away: they, or the loss, are no finite numbers any more.",
-            hint=f"Lower the learning rate: --set stage.{epoch.stage}.learning_rate={lower:g} --overwrite",
-        )
-
     def _draw_preview(self) -> None:
         from transfer_cli.engine import plots
 
         chosen = plots.one_of_each(self._pictures.truth[self._pictures.train])
         names, truth = self._split.class_names, self._pictures.truth
-        seen = [
-            plots.Seen(self._pictures.images[row], int(self._pictures.indices[row]), names[truth[row]])
-            for row in self._pictures.train[chosen]
-        ]
-        plots.preview(seen, self._augment, self._run.plots / "preview.png")
+        seen = [plots.Seen(int(row), names[truth[row]]) for row in self._pictures.train[chosen]]
+        plots.preview(seen, self._pictures.images, self._shown, self._run.plots / "preview.png")
+
+
+def refits(recipe: FinetuneRecipe, split: Split) -> bool:
+    """Return whether the pictures of val will be learnt from as well, once val has said what is best."""
+    counts = split.counts()
+    few = counts.get("train", 0) < recipe.refit.below * len(split.class_names)
+    return "val" in counts and (recipe.refit.when == "always" or (recipe.refit.when == "auto" and few))
 
 
 def _changed(asked: Request, split: Split) -> RunError:
@@ -266,7 +349,7 @@ def _digest(split: Split) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _what_it_brought(state: State) -> str:
+def _what_it_brought(state: State, early: EarlyStopping) -> str:
     """Return whether training was better than not training, for a person."""
     assert state.best is not None
     best, first = state.of(state.best), state.history[0]
@@ -275,19 +358,29 @@ def _what_it_brought(state: State) -> str:
             "training brought nothing: no epoch did better on val than the classifier on the frozen network, "
             "so that is what was kept"
         )
-    before = f", {first.val_accuracy:.3f} before training" if first.epoch == 0 else ""
-    return f"kept: epoch {best.epoch}, val accuracy {best.val_accuracy:.3f}{before}"
+    before = f", {_accuracy(first, early):.3f} before training" if first.epoch == 0 else ""
+    return f"kept: epoch {best.epoch}, val {_word(early)} {_accuracy(best, early):.3f}{before}"
 
 
-def _said(epoch: Epoch, state: State, stage: Stage) -> str:
+def _word(early: EarlyStopping) -> str:
+    return "balanced accuracy" if early.monitor == "balanced_accuracy" else "accuracy"
+
+
+def _accuracy(epoch: Epoch, early: EarlyStopping) -> float:
+    value = epoch.val_balanced_accuracy if early.monitor == "balanced_accuracy" else epoch.val_accuracy
+    assert value is not None
+    return value
+
+
+def _said(epoch: Epoch, state: State, stage: Stage, early: EarlyStopping) -> str:
     val = ""
     if epoch.val_accuracy is not None and state.best is not None:
         best = state.of(state.best)
-        rank = "the best so far" if best is epoch else f"best {best.val_accuracy:.3f}, epoch {best.epoch}"
-        val = f"val loss {epoch.val_loss:.3f}, accuracy {epoch.val_accuracy:.3f} ({rank})"
+        rank = "the best so far" if best is epoch else f"best {_accuracy(best, early):.3f}, epoch {best.epoch}"
+        val = f"val loss {epoch.val_loss:.3f}, {_word(early)} {_accuracy(epoch, early):.3f} ({rank})"
     if epoch.loss is None:
         return f"epoch 0, the classifier on the frozen network: {val or 'no val part to compare on'}"
     loss = f"loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}"
     first = state.done == epoch.epoch
-    where = f"{epoch.epoch} of {stage.epochs}" if first else f"{epoch.epoch} ({state.done} of {stage.epochs})"
+    where = f"{epoch.epoch} of {stage.length}" if first else f"{epoch.epoch} ({state.done} of {stage.length})"
     return f"epoch {where}: {'; '.join(filter(None, [loss, val]))}; {epoch.seconds:.1f} s"

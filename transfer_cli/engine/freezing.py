@@ -80,6 +80,21 @@ def thaw(network: keras.Model, unfreeze: str) -> Thawed:
     return Thawed(chosen, trunk, keras.Model(cuts[-1].output, network.output, name="upper"))
 
 
+def depths(layers: Iterable[keras.Layer]) -> list[int]:
+    """Return for each layer how many layers with a kernel lie above it, itself included; the norm after it is with it.
+
+    Parameters
+    ----------
+    layers : iterable of keras.Layer
+        In the order of the graph.
+    """
+    numbers: list[int] = []
+    for layer in layers:
+        has_kernel = any(len(variable.shape) > 1 for variable in layer.weights)
+        numbers.append((numbers[-1] if numbers else 0) + has_kernel)
+    return [max(1, numbers[-1] - number + 1) for number in numbers]
+
+
 def single_threads(network: keras.Model) -> list[Any]:
     """Return the operations through whose output everything passes, in the order of the graph.
 

@@ -42,13 +42,15 @@ class Network:
         probabilities = keras.layers.Softmax(name="probabilities", dtype="float32")(tensor)
         self.whole = keras.Model(features.inputs[0], probabilities, name=f"{features.name}_{head.kind}")
 
-    def start_from_probe(self, pipeline: Any) -> None:
+    def start_from_probe(self, pipeline: Any, offsets: NDArray[np.float64]) -> None:
         """Put a fitted logistic regression and its scaler into the one dense layer of the head.
 
-        Its answers on the same features are the classifier's (the first step of LP-FT, Kumar et al. 2022).
+        Its answers on the same features are the classifier's (the first step of LP-FT, Kumar et al. 2022), less
+        `offsets`, one a class, in its logits.
         """
         folded = Linear.fold(pipeline, self.head.output_shape[-1])
-        self.head.get_layer("logits").set_weights([folded.kernel.astype(np.float32), folded.bias.astype(np.float32)])
+        bias = (folded.bias - offsets).astype(np.float32)
+        self.head.get_layer("logits").set_weights([folded.kernel.astype(np.float32), bias])
 
     def weights(self, layers: set[str]) -> dict[str, NDArray[Any]]:
         """Return the weights of the head and of the named layers of the backbone.

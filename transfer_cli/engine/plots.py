@@ -18,7 +18,7 @@ from transfer_cli.predictions import printable
 from transfer_cli.writing import written_whole
 
 if TYPE_CHECKING:
-    from transfer_cli.engine.augment import Augmenter
+    from transfer_cli.engine.shown import Shown
 
 PREVIEW_ROWS = 8
 _EPOCHS = 7
@@ -61,31 +61,31 @@ def one_of_each(truth: NDArray[np.int64]) -> list[int]:
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture to draw: of shape (size, size, 3), uint8; its position in its folder; what it is called."""
+    """A picture to draw: its row among the pictures, and what it is called."""
 
-    image: NDArray[np.uint8]
-    index: int
+    row: int
     name: str
 
 
-def preview(pictures: Sequence[Seen], augment: Augmenter, target: Path) -> None:
+def preview(pictures: Sequence[Seen], images: NDArray[np.uint8], shown: Shown, target: Path) -> None:
     """Draw a grid of what the network sees: a picture a row, as it is and then in each of the first epochs.
 
     Parameters
     ----------
     pictures : sequence of Seen
-        One or more, of one size.
-    augment : Augmenter
+        One or more.
+    images : ndarray of shape (n, size, size, 3), uint8
+    shown : Shown
     target : Path
         A PNG file. Cells lie `PREVIEW_GAP` apart, each row below a line of text of `PREVIEW_TEXT` pixels.
     """
-    side = pictures[0].image.shape[0]
+    side = images.shape[1]
     across, down = side + PREVIEW_GAP, side + PREVIEW_TEXT
     grid = Image.new("RGB", ((_EPOCHS + 1) * across - PREVIEW_GAP, len(pictures) * down), "white")
     draw = ImageDraw.Draw(grid)
     for row, seen in enumerate(pictures):
         for epoch in range(_EPOCHS + 1):
-            cell = augment(seen.image, epoch, seen.index) if epoch else seen.image
+            cell = shown(seen.row, epoch) if epoch else images[seen.row]
             text = f"epoch {epoch}" if epoch else f"{printable(seen.name)}, as it is"
             draw.text((epoch * across + 2, row * down + 2), text, fill="black", font_size=PREVIEW_TEXT - 6)
             grid.paste(Image.fromarray(cell), (epoch * across, row * down + PREVIEW_TEXT))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from transfer_cli.engine import plots, training
 from transfer_cli.engine.images import batches
 from transfer_cli.engine.startup import start_tensorflow
@@ -21,14 +23,16 @@ def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
         The first picture of each class that can be read is drawn, of eight classes at most.
     recipe : FinetuneRecipe
     target : Path
-        A PNG file. What it shows of a picture in an epoch is what a training by that recipe is given.
+        A PNG file. What it shows of a picture in an epoch is what a training by that recipe is given; where pictures
+        are mixed, a training mixes them with any other, the preview with those that it shows.
     """
     recipe = recipe.resolved()
     start_tensorflow()
 
-    from transfer_cli.engine.augment import Augmenter
+    from transfer_cli.engine.shown import Shown
 
-    seen = []
+    seen: list[plots.Seen] = []
+    images, indices = [], []
     for name in folder.class_names[: plots.PREVIEW_ROWS]:
         members = [index for index, file in enumerate(folder.files) if file.labels == (name,)]
         found = batches(
@@ -40,8 +44,13 @@ def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
         )
         first = next((batch for batch in found if batch.indices), None)
         if first is not None:
-            seen.append(plots.Seen(first.images[0], members[first.indices[0]], name))
+            seen.append(plots.Seen(len(seen), name))
+            images.append(first.images[0])
+            indices.append(members[first.indices[0]])
     if not seen:
         raise FolderError(f"No picture of {folder.root} could be read.")
-    plots.preview(seen, Augmenter(recipe.augmentation, recipe.seed), target)
+    rows = np.arange(len(seen))
+    whole = np.stack(images)
+    shown = Shown(recipe.augmentation, recipe.seed, whole, np.array(indices), rows, rows, len(seen))
+    plots.preview(seen, whole, shown, target)
     return len(seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +15,16 @@ from numpy.typing import NDArray
 
 from transfer_cli.catalog import optimizers
 from transfer_cli.choices import Stage
-from transfer_cli.engine import backbone, freezing, trunk
-from transfer_cli.engine.augment import Augmenter
+from transfer_cli.engine import backbone, freezing, stopping, trunk
+from transfer_cli.engine.balancing import Balancing
+from transfer_cli.engine.checkpoints import State
 from transfer_cli.engine.network import Network
 from transfer_cli.engine.prepared import Prepared, Source
 from transfer_cli.engine.scratch import Scratch
+from transfer_cli.engine.shown import Shown
 from transfer_cli.engine.trunk import Rows, Views
 from transfer_cli.errors import OutputError
-from transfer_cli.metrics import log_loss
+from transfer_cli.metrics import balanced_accuracy, log_loss
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe import FinetuneRecipe
 
@@ -60,7 +63,7 @@ class StageTraining:
     stage : Stage
     recipe : FinetuneRecipe
     pictures : Pictures
-    augment : Augmenter
+    shown : Shown
     scratch : Scratch
     progress : Progress
     """
@@ -71,19 +74,27 @@ class StageTraining:
         stage: Stage,
         recipe: FinetuneRecipe,
         pictures: Pictures,
-        augment: Augmenter,
+        shown: Shown,
         scratch: Scratch,
         progress: Progress = SILENT,
     ) -> None:
         self._network, self._stage, self._recipe = network, stage, recipe
-        self._pictures, self._augment, self._scratch = pictures, augment, scratch
+        self._pictures, self._shown, self._scratch = pictures, shown, scratch
         self._thawed = freezing.thaw(network.features, stage.unfreeze)
         freezing.set_trainable(network.whole, [*self._thawed.layers, *network.head.layers])
-        self.variables = [
-            variable for layer in [*self._thawed.layers, *network.head.layers] for variable in layer.trainable_variables
-        ]
-        self.optimizer = optimizers.find(stage.optimizer).build(stage.learning_rate, stage.optimizer_words())
+        rates = [stage.layer_decay**depth for depth in freezing.depths(self._thawed.layers)]
+        learning = [*zip(self._thawed.layers, rates, strict=True), *((layer, 1.0) for layer in network.head.layers)]
+        pairs = [(variable, rate) for layer, rate in learning for variable in layer.trainable_variables]
+        self.variables = [variable for variable, _ in pairs]
+        self.optimizer = optimizers.find(stage.optimizer).build(
+            stage.learning_rate,
+            stage.optimizer_words(),
+            clip=stage.gradient_clip,
+            rates=[rate for _, rate in pairs] if stage.layer_decay < 1 else None,
+        )
         self.optimizer.build(self.variables)
+        self._averages = [tf.Variable(variable.value) for variable in self.variables] if stage.ema else []
+        self._balancing = Balancing.of(recipe.balance, pictures.truth[pictures.train], network.head.output_shape[-1])
         self._val, self._views = self._run_trunk(progress)
         self._step = self._compile_step(from_pictures=self._views is None)
         self._answer = self._compile_answer()
@@ -101,33 +112,38 @@ class StageTraining:
         # The compiled functions hold this object, and it holds them: a cycle that may live long.
         del self._val, self._views, self._step, self._answer
 
-    def epoch(self, epoch: int, done: int, advance: Callable[[int], None]) -> tuple[float, float]:
+    def epoch(self, epoch: int, state: State, advance: Callable[[int], None]) -> tuple[float, float]:
         """Train one epoch; return its mean loss and accuracy on the pictures as they were trained on.
 
         Parameters
         ----------
         epoch : int
             Counted over all stages from 1; with the seed it decides the order, the augmentation and the dropout.
-        done : int
-            Epochs of this stage that are done, for the schedule.
+        state : State
+            Where training stands in this stage, for the learning rate.
         advance : callable
             Told of each step.
         """
         random = np.random.default_rng((self._recipe.seed, epoch))
-        order = random.permutation(len(self._pictures.train))
+        order = self._balancing.order(self._pictures.truth[self._pictures.train], random)
         self._network.set_dropout(tuple(random.integers(0, 2**32, 2)))
         losses, right = 0.0, 0
-        for step, (inputs, truth) in enumerate(self._batches(order, epoch)):
+        for step, (inputs, target) in enumerate(self._batches(order, epoch)):
             # Never quite zero: the first step of a warm-up should move something.
-            rate = self._stage.learning_rate_at(done + (step + 0.5) / self.steps)
-            loss, hits = self._step(inputs, truth, np.float32(rate))
-            losses += float(loss) * len(truth)
+            rate = self.learning_rate(state, (step + 0.5) / self.steps)
+            loss, hits = self._step(inputs, target, np.float32(rate))
+            losses += float(loss) * len(target)
             right += int(hits)
             advance(1)
         return losses / len(order), right / len(order)
 
-    def score_val(self) -> tuple[float, float]:
-        """Return the log loss and the accuracy on val as the network is now."""
+    def learning_rate(self, state: State, into_epoch: float) -> float:
+        """Return the learning rate some way into the epoch that follows a state."""
+        lowered = self._stage.learning_rate_at(state.done + into_epoch, stopping.reductions(state, self._stage))
+        return float(lowered / 2**state.halvings)
+
+    def score_val(self) -> tuple[float, float, float]:
+        """Return the log loss, the accuracy and the balanced accuracy on val as the network is now."""
         size, val = self._recipe.batch_size, self._pictures.val
         truth = self._pictures.truth[val]
         parts = []
@@ -136,29 +152,48 @@ class StageTraining:
             inputs = self._pictures.images[val[few]] if self._val is None else self._val[few]
             parts.append(np.asarray(self._answer(inputs)))
         probabilities = np.concatenate(parts)
-        return log_loss(truth, probabilities), float((probabilities.argmax(axis=1) == truth).mean())
+        predicted = probabilities.argmax(axis=1)
+        accuracy = float((predicted == truth).mean())
+        return log_loss(truth, probabilities), accuracy, balanced_accuracy(truth, predicted)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the network have the average of its weights for a while, where the stage keeps one."""
+        learnt = [tf.identity(variable.value) for variable in self.variables] if self._averages else []
+        self.finish()
+        yield
+        for variable, value in zip(self.variables, learnt, strict=False):
+            variable.assign(value)
+
+    def finish(self) -> None:
+        """Give the network the average of its weights for good, where the stage keeps one."""
+        for variable, average in zip(self.variables, self._averages, strict=False):
+            variable.assign(average)
 
     def optimizer_state(self) -> dict[str, NDArray[Any]]:
-        """Return the optimizer's variables by number."""
-        return {str(number): np.asarray(value) for number, value in enumerate(self.optimizer.variables)}
+        """Return the optimizer's variables by number, and the averages."""
+        found = {str(number): np.asarray(value) for number, value in enumerate(self.optimizer.variables)}
+        return found | {f"average/{number}": average.numpy() for number, average in enumerate(self._averages)}
 
     def set_optimizer_state(self, state: Any) -> None:
         """Set what `optimizer_state` returned."""
         for number, variable in enumerate(self.optimizer.variables):
             variable.assign(state[str(number)])
+        for number, average in enumerate(self._averages):
+            average.assign(state[f"average/{number}"])
 
-    def _batches(self, order: Rows, epoch: int) -> Iterator[tuple[NDArray[Any], Rows]]:
+    def _batches(self, order: Rows, epoch: int) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
         size, train = self._recipe.batch_size, self._pictures.train
-        truth = self._pictures.truth
+        chosen = [order[start : start + size] for start in range(0, len(order), size)]
         if self._views is not None:
-            for start in range(0, len(order), size):
-                chosen = order[start : start + size]
-                yield self._views.take(chosen, epoch), truth[train[chosen]]
+            for few in chosen:
+                # A view is what is shown in the epoch of its number.
+                epochs = self._views.numbers(few, epoch) + 1
+                yield self._views.take(few, epoch), self._shown.targets(train[few], epochs)
             return
-        images, indices = self._pictures.images, self._pictures.indices
         jobs = [(int(row), epoch) for row in train[order]]
-        for number, batch in enumerate(trunk.augmented(self._augment, images, indices, jobs, size)):
-            yield batch, truth[train[order[number * size : (number + 1) * size]]]
+        for few, batch in zip(chosen, trunk.shown_in_batches(self._shown, jobs, size), strict=True):
+            yield batch, self._shown.targets(train[few], np.full(len(few), epoch))
 
     def _run_trunk(self, progress: Progress) -> tuple[NDArray[np.float32] | None, Views | None]:
         """Return what the trunk makes of val and of train; None where the pictures themselves are taken."""
@@ -183,9 +218,7 @@ class StageTraining:
             with progress.track(words, count * len(pictures.train)) as advance:
                 kept = trunk.several(
                     quick,
-                    self._augment,
-                    pictures.images,
-                    pictures.indices,
+                    self._shown,
                     pictures.train,
                     count,
                     shape,
@@ -211,10 +244,10 @@ class StageTraining:
     def _compile_step(self, *, from_pictures: bool) -> Any:
         below, head, variables = self._thawed.trunk, self._network.head, self.variables
         source = self._network.features.inputs[0] if from_pictures or below is None else below.output
-        classes, smoothing = head.output_shape[-1], self._stage.label_smoothing
+        classes, smoothing, momentum = head.output_shape[-1], self._stage.label_smoothing, self._stage.ema
         signature = [
             tf.TensorSpec(source.shape, source.dtype),
-            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([None, classes], tf.float32),
             tf.TensorSpec([], tf.float32),
         ]
 
@@ -222,16 +255,18 @@ class StageTraining:
         def step(inputs: Any, truth: Any, rate: Any) -> Any:
             if from_pictures and below is not None:
                 inputs = below(inputs, training=False)
-            target = (1 - smoothing) * tf.one_hot(truth, classes) + smoothing / classes
+            target = (1 - smoothing) * truth + smoothing / classes
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([variable.value for variable in variables])
                 logits = head(self._forward(inputs), training=True)
-                loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
+                loss = tf.reduce_mean(self._balancing.losses(truth, target, logits))
                 total = loss + tf.add_n(head.losses) if head.losses else loss
             gradients = tape.gradient(total, [variable.value for variable in variables])
             self.optimizer.learning_rate.assign(rate)
             self.optimizer.apply(gradients, variables)
-            hits = tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == truth, tf.int32))
+            for variable, average in zip(variables, self._averages, strict=False):
+                average.assign(momentum * average + (1 - momentum) * variable.value)
+            hits = tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == tf.argmax(truth, axis=1), tf.int32))
             return loss, hits
 
         return step

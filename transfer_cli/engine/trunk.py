@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.choices import Stage, Trunk
-from transfer_cli.engine.augment import Augmenter
 from transfer_cli.engine.machine import processors
 from transfer_cli.engine.scratch import Scratch
+from transfer_cli.engine.shown import Shown
 from transfer_cli.errors import OutputError
 
 VIEWS = 8
@@ -43,41 +43,28 @@ def views_of(trunk: Trunk, stage: Stage, pictures: int, shape: Sequence[int]) ->
     if trunk.views == "fresh":
         return 0
     if trunk.views != "auto":
-        return min(trunk.views, stage.epochs)
+        return min(trunk.views, stage.length)
     fit = int(trunk.gigabytes * 1e9 // (pictures * math.prod(shape) * np.dtype(np.float16).itemsize))
     # A view that is not seen twice or more saves nothing.
-    views = min(VIEWS, stage.epochs // 2, fit)
+    views = min(VIEWS, stage.length // 2, fit)
     return views if views >= FEWEST_VIEWS else 0
 
 
-def augmented(
-    augment: Augmenter,
-    images: NDArray[np.uint8],
-    indices: Rows,
-    jobs: Sequence[tuple[int, int]],
-    batch_size: int,
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield augmented pictures in batches, made by threads ahead of whoever takes them.
+def shown_in_batches(shown: Shown, jobs: Sequence[tuple[int, int]], batch_size: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield what is shown of pictures in batches, made by threads ahead of whoever takes them.
 
     Parameters
     ----------
-    augment : Augmenter
-    images : ndarray of shape (n, size, size, 3), uint8
-    indices : ndarray of shape (n,), int
-        Position of each picture in its folder.
+    shown : Shown
     jobs : sequence of (int, int)
         Row number and epoch of each picture to make.
     batch_size : int
     """
-
-    def one(row: int, epoch: int) -> NDArray[np.uint8]:
-        return augment(images[row], epoch, int(indices[row]))
-
     with ThreadPoolExecutor(processors(), thread_name_prefix="augment") as pool:
         ahead: deque[list[Future[NDArray[np.uint8]]]] = deque()
         try:
             for start in range(0, len(jobs), batch_size):
-                ahead.append([pool.submit(one, *job) for job in jobs[start : start + batch_size]])
+                ahead.append([pool.submit(shown, *job) for job in jobs[start : start + batch_size]])
                 if len(ahead) > _AHEAD:
                     yield np.stack([future.result() for future in ahead.popleft()])
             while ahead:
@@ -101,9 +88,13 @@ class Views:
         self.kept = kept
         self._first: Rows = np.random.default_rng((seed, len(kept))).integers(0, len(kept), kept.shape[1:2])
 
+    def numbers(self, chosen: Rows, epoch: int) -> Rows:
+        """Return which view of some pictures is seen in an epoch; each goes through all of its views in turn."""
+        return np.asarray((self._first[chosen] + epoch) % len(self.kept))
+
     def take(self, chosen: Rows, epoch: int) -> NDArray[np.float32]:
-        """Return the outputs of some pictures in one epoch; each goes through all of its views in turn."""
-        rows: NDArray[Any] = self.kept[(self._first[chosen] + epoch) % len(self.kept), chosen]
+        """Return the outputs of some pictures in one epoch."""
+        rows: NDArray[Any] = self.kept[self.numbers(chosen, epoch), chosen]
         return rows.astype(np.float32, copy=False)
 
 
@@ -119,9 +110,7 @@ def plain(
 
 def several(
     run: Run,
-    augment: Augmenter,
-    images: NDArray[np.uint8],
-    indices: Rows,
+    shown: Shown,
     rows: Rows,
     views: int,
     shape: Sequence[int],
@@ -131,14 +120,14 @@ def several(
 ) -> NDArray[Any]:
     """Return what the trunk makes of some views of each picture, float16 of shape (views, n, ...).
 
-    View v is the picture of epoch v. Half the digits are more than augmentation leaves of a picture; where an output
-    is too large for them, all are kept.
+    View v is what is shown in epoch v + 1. Half the digits are more than augmentation leaves of a picture; where an
+    output is too large for them, all are kept.
     """
     kept = scratch.array((views, len(rows), *shape), np.float16)
     flat = kept.reshape(-1, *shape)
     jobs = [(int(row), view + 1) for view in range(views) for row in rows]
     done = 0
-    for batch in augmented(augment, images, indices, jobs, size):
+    for batch in shown_in_batches(shown, jobs, size):
         outputs = run(batch)
         if np.abs(outputs).max() > _LARGE and kept.dtype == np.float16:
             try:

@@ -1,0 +1,24 @@
+"""What the tests of the engine share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY, TINY_SIZE
+from tests.engine.alive import wake
+from transfer_cli.catalog import backbones
+from transfer_cli.engine.backbone import build
+from transfer_cli.engine.images import batches
+
+
+@pytest.fixture(scope="session")
+def weights(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of weights of the tiny network, its BatchNorm statistics those of pictures."""
+    network = build(backbones.find(TINY), weights="none", size=TINY_SIZE, seed=4)
+    paths = sorted(map(str, colours.rglob("*.png")))
+    wake(network, next(batches(paths, size=TINY_SIZE, resize="squash", batch_size=len(paths))).images)
+    path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
+    network.save_weights(path)
+    return path
