@@ -19,7 +19,7 @@ start_tensorflow()
 
 import tensorflow as tf  # noqa: E402
 
-from transfer_cli.choices import Augmentation  # noqa: E402
+from transfer_cli.augmentation_choices import Augmentation  # noqa: E402
 from transfer_cli.engine.augment import Generator  # noqa: E402
 from transfer_cli.recipe import FinetuneRecipe  # noqa: E402
 

@@ -11,13 +11,11 @@ these, too). The score is that of all of test; recipes are to be compared on wha
 from __future__ import annotations
 
 import argparse
-import json
-import random
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+from measuring import thinned, trained
 
 
 def main() -> None:
@@ -41,31 +39,13 @@ def main() -> None:
 def measure(arguments: argparse.Namespace, count: int, draw: int, trials: list[str]) -> tuple[float, ...]:
     """Return the accuracy of extract and of each trial of finetune on one draw."""
     with tempfile.TemporaryDirectory() as place:
-        thin = thinned(arguments, count, draw, Path(place) / "thin")
-        found = []
-        for number, (method, trial) in enumerate([("extract", ""), *(("finetune", trial) for trial in trials)]):
-            run = Path(place) / str(number)
-            command = [method, str(thin), "--backbone", arguments.backbone, "--seed", str(draw), "-o", str(run)]
-            words = [sys.executable, "-m", "transfer_cli", "--quiet", *command]
-            for override in trial.split():
-                words += ["--set", override]
-            subprocess.run(words, check=True, capture_output=True)
-            found.append(json.loads((run / "metrics.json").read_text())["test"]["accuracy"]["value"])
-    return tuple(found)
-
-
-def thinned(arguments: argparse.Namespace, count: int, draw: int, target: Path) -> Path:
-    """Make a folder with `count` pictures of each class to learn from."""
-    for group in sorted((arguments.folder / "train").iterdir()):
-        pictures = sorted(group.iterdir())
-        chosen = random.Random(f"{draw} {group.name}").sample(pictures, count)
-        left = [picture for picture in pictures if picture not in chosen]
-        tested = left if arguments.score == "left-over" else sorted((arguments.folder / "test" / group.name).iterdir())
-        for part, members in (("train", chosen), ("test", tested)):
-            (target / part / group.name).mkdir(parents=True)
-            for picture in members:
-                (target / part / group.name / picture.name).symlink_to(picture.resolve())
-    return target
+        counts = {group.name: count for group in sorted((arguments.folder / "train").iterdir())}
+        thin = thinned(arguments.folder, Path(place) / "thin", counts, draw, left_over=arguments.score == "left-over")
+        ways = [("extract", ""), *(("finetune", trial) for trial in trials)]
+        return tuple(
+            trained(method, thin, Path(place) / str(number), arguments.backbone, draw, trial)["accuracy"]
+            for number, (method, trial) in enumerate(ways)
+        )
 
 
 def shown(values: tuple[float, ...]) -> str:

@@ -9,6 +9,8 @@ import os
 import platform
 import random
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -50,6 +52,52 @@ def make_pictures(source: Path, target: Path, count: int, width: int, height: in
         path.parent.mkdir(parents=True, exist_ok=True)
         photograph.resize((width, height), Image.Resampling.BICUBIC, box).save(path, quality=90)
     return target
+
+
+def thinned(source: Path, target: Path, counts: Mapping[str, int], draw: int, *, left_over: bool = False) -> Path:
+    """Make a folder with fewer pictures to learn from; return `target`.
+
+    Parameters
+    ----------
+    source : Path
+        With train and test.
+    target : Path
+    counts : mapping of str to int
+        How many pictures of each class.
+    draw : int
+        Another number draws other pictures.
+    left_over : bool
+        Test on what is left of train, rather than on test, so that something can be chosen by it.
+    """
+    for name, count in counts.items():
+        pictures = sorted((source / "train" / name).iterdir())
+        random.Random(f"{draw} {name}").shuffle(pictures)
+        tested = pictures[count:] if left_over else sorted((source / "test" / name).iterdir())
+        for part, members in (("train", pictures[:count]), ("test", tested)):
+            (target / part / name).mkdir(parents=True)
+            for picture in members:
+                (target / part / name / picture.name).symlink_to(picture.resolve())
+    return target
+
+
+def trained(method: str, folder: Path, run: Path, backbone: str, seed: int, overrides: str) -> dict[str, float]:
+    """Return the test figures of one training as a person would start it.
+
+    Parameters
+    ----------
+    method : {"extract", "finetune"}
+    folder, run : Path
+    backbone : str
+    seed : int
+    overrides : str
+        Words of the recipe, ``word=value``, with spaces between them.
+    """
+    command = [method, str(folder), "--backbone", backbone, "--seed", str(seed), "-o", str(run)]
+    for override in overrides.split():
+        command += ["--set", override]
+    subprocess.run([sys.executable, "-m", "transfer_cli", "--quiet", *command], check=True, capture_output=True)
+    test = json.loads((run / "metrics.json").read_text())["test"]
+    return {name: figure["value"] for name, figure in test.items()}
 
 
 def alternate(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

@@ -11,12 +11,13 @@ import pytest
 from pydantic import BaseModel
 
 from tests.conftest import REPOSITORY
-from transfer_cli import choices
+from transfer_cli import recipe
 from transfer_cli.catalog import classifiers
+from transfer_cli.choices import Choices
 from transfer_cli.cli import _COMMANDS
 from transfer_cli.recipe_text import meanings
 
-SECTIONS = [model for model in vars(choices).values() if isinstance(model, type) and issubclass(model, choices.Choices)]
+SECTIONS = [model for model in vars(recipe).values() if isinstance(model, type) and issubclass(model, Choices)]
 README = (REPOSITORY / "README.md").read_text()
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from transfer_cli.choices import Stage
 from transfer_cli.errors import RecipeError
 from transfer_cli.recipe import FinetuneRecipe, Recipe, recipe_names
+from transfer_cli.stage_choices import Stage
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -11,24 +11,11 @@ import tomli_w
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from transfer_cli import recipe_text
+from transfer_cli.augmentation_choices import Augmentation
 from transfer_cli.catalog import backbones, classifiers, heads, optimizers
-from transfer_cli.choices import (
-    Augmentation,
-    Backbone,
-    Balance,
-    Choices,
-    Classifier,
-    EarlyStopping,
-    Head,
-    Images,
-    Inference,
-    Parts,
-    PartsWithVal,
-    Refit,
-    Stage,
-    Trunk,
-)
+from transfer_cli.choices import Backbone, Balance, Choices, Classifier, Head, Images, Inference, Parts, PartsWithVal
 from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, nearest
+from transfer_cli.stage_choices import EarlyStopping, Refit, Stage, Trunk
 from transfer_cli.writing import write_text
 
 DEFAULT = "default"
@@ -42,6 +29,7 @@ class Recipe(Choices):
     """
 
     method: Any
+    """extract or finetune."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of all that is drawn by chance but the parts."""
     batch_size: int = Field(default=32, ge=1, le=4096)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
-import inspect
-import textwrap
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
@@ -64,6 +61,11 @@ def meanings(model: type[BaseModel]) -> dict[str, str]:
     Pydantic would read these at every start of the program (``use_attribute_docstrings``), which takes longer than all
     else that it does with a section.
     """
+    # For documentation alone: a start of the program does not wait for these.
+    import ast
+    import inspect
+    import textwrap
+
     found: dict[str, str] = {}
     for parent in reversed(model.__mro__):
         if parent is BaseModel or not issubclass(parent, BaseModel):

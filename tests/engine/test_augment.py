@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from transfer_cli.choices import Augmentation
+from transfer_cli.augmentation_choices import Augmentation
 from transfer_cli.engine import augment
 from transfer_cli.engine.augment import Augmenter, Generator
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from transfer_cli.choices import Augmentation
+from transfer_cli.augmentation_choices import Augmentation
 from transfer_cli.engine import distortions
 from transfer_cli.engine.augment import Augmenter
 from transfer_cli.engine.distortions import Distortions

@@ -218,9 +218,9 @@ class Listener:
 
 
 def test_under_a_cosine_the_last_third_decides() -> None:
-    from transfer_cli.choices import EarlyStopping, Stage
     from transfer_cli.engine import stopping
     from transfer_cli.engine.checkpoints import Epoch, State
+    from transfer_cli.stage_choices import EarlyStopping, Stage
 
     stage = Stage(unfreeze="head", epochs=12, learning_rate=0.1, schedule="cosine")
     history = tuple(Epoch(epoch, 1, 0.1, 1, 1, 1, 1, 1, 1) for epoch in range(13))

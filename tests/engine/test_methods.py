@@ -14,12 +14,12 @@ from tests.conftest import COLOURS, save_picture
 from tests.engine.finetuning import WORDS, rows_of, run_on, weights_of
 from transfer_cli import ImageFolder, RunDirectory, extract
 from transfer_cli.catalog.backbones import find
-from transfer_cli.choices import Stage
 from transfer_cli.engine import fitting, freezing, stopping
 from transfer_cli.engine.backbone import build
 from transfer_cli.engine.checkpoints import Epoch, State
 from transfer_cli.recipe import ExtractRecipe
 from transfer_cli.split import Split
+from transfer_cli.stage_choices import Stage
 
 PLAIN = ("stage.1.epochs=2", "stage.1.unfreeze=last:6", "batch_size=4", "split.val=0", "trunk.views=2")
 METHODS = {

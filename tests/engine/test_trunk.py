@@ -10,13 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import TINY, TINY_SIZE
+from transfer_cli.augmentation_choices import Augmentation
 from transfer_cli.catalog.backbones import find
-from transfer_cli.choices import Augmentation, Stage, Trunk
 from transfer_cli.engine import backbone, freezing, trunk
 from transfer_cli.engine.augment import Augmenter
 from transfer_cli.engine.images import batches
 from transfer_cli.engine.scratch import Scratch
 from transfer_cli.engine.shown import Shown
+from transfer_cli.stage_choices import Stage, Trunk
 
 SHAPE = (14, 14, 128)
 GIGABYTES = 8 * 868 * 14 * 14 * 128 * 2 / 1e9

@@ -15,12 +15,12 @@ Counts = NDArray[np.int64]
 PerClass = NDArray[np.float64]
 
 
-def no_weights(counts: Counts, words: Any) -> PerClass:
+def _no_weights(counts: Counts, words: Any) -> PerClass:
     """Return 1 for each class."""
     return np.ones(len(counts))
 
 
-def no_offsets(counts: Counts, words: Any) -> PerClass:
+def _no_offsets(counts: Counts, words: Any) -> PerClass:
     """Return 0 for each class."""
     return np.zeros(len(counts))
 
@@ -33,6 +33,9 @@ class BalanceSpec:
     ----------
     name : str
     summary : str
+        What it does, in a few words.
+    word : str
+        The word of the recipe's section that is of this method alone; empty where it has none.
     weights : callable
         ``weights(counts, words)`` gives the weight of a picture of each class in the loss, of mean 1 over the pictures.
         `counts` are the training pictures of each class, `words` the recipe's section.
@@ -46,8 +49,9 @@ class BalanceSpec:
 
     name: str
     summary: str
-    weights: Callable[[Counts, Any], PerClass] = no_weights
-    offsets: Callable[[Counts, Any], PerClass] = no_offsets
+    word: str = ""
+    weights: Callable[[Counts, Any], PerClass] = _no_weights
+    offsets: Callable[[Counts, Any], PerClass] = _no_offsets
     focal: bool = False
     oversamples: bool = False
 
@@ -80,12 +84,15 @@ _ROWS = (
     BalanceSpec("none", "every picture counts the same"),
     BalanceSpec("class-weights", "a picture counts inversely to the size of its class", weights=balanced),
     BalanceSpec(
-        "effective-number", "the same, large classes thought to repeat themselves (Cui et al. 2019)", weights=_effective
+        "effective-number",
+        "the same, large classes thought to repeat themselves (Cui et al. 2019)",
+        "beta",
+        weights=_effective,
     ),
     BalanceSpec(
-        "logit-adjustment", "what is common is taken out of the answer (Menon et al. 2021)", offsets=_log_prior
+        "logit-adjustment", "what is common is taken out of the answer (Menon et al. 2021)", "tau", offsets=_log_prior
     ),
-    BalanceSpec("focal", "pictures that are classified well count for less (Lin et al. 2017)", focal=True),
+    BalanceSpec("focal", "pictures that are classified well count for less (Lin et al. 2017)", "gamma", focal=True),
     BalanceSpec("oversampling", "pictures of rare classes are shown more often", oversamples=True),
 )
 BALANCES = {row.name: row for row in _ROWS}

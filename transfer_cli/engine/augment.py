@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from transfer_cli.choices import Augmentation
+from transfer_cli.augmentation_choices import Augmentation
 from transfer_cli.engine.distortions import Distortions
 from transfer_cli.engine.machine import keep_freed_memory
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.choices import Augmentation
+from transfer_cli.augmentation_choices import Augmentation
 
 Image = NDArray[np.uint8]
 

@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import classifiers, heads
-from transfer_cli.choices import EarlyStopping, Stage
-from transfer_cli.engine import stopping, training
+from transfer_cli.engine import fitting_words, stopping, training
 from transfer_cli.engine.checkpoints import HISTORY_HEADER, Checkpoints, Epoch, State, history_rows
 from transfer_cli.engine.decoded import Decoded
 from transfer_cli.engine.scores import score_parts
 from transfer_cli.engine.scratch import Scratch
 from transfer_cli.engine.training import Request
-from transfer_cli.errors import RecipeError, RunError
+from transfer_cli.errors import RecipeError
 from transfer_cli.metrics import Metrics
 from transfer_cli.recipe import FinetuneRecipe
 from transfer_cli.split import Split
@@ -69,7 +68,7 @@ class Fitting:
         self._state = State(pictures=_digest(split))
         self._last = self._checkpoints.read_last()
         if self._last and self._last[0].pictures != self._state.pictures:
-            raise _changed(asked, split)
+            raise fitting_words.changed(asked, split)
 
     def run(self) -> None:
         """Train all stages, from the beginning or from the last checkpoint, and again with val where that is wished."""
@@ -81,7 +80,7 @@ class Fitting:
             self._train_stages(len(self._recipe.stage), optimizer)
             optimizer = None
             if self._state.best is not None:
-                self._progress.note(_what_it_brought(self._state, self._recipe.early_stopping))
+                self._progress.note(fitting_words.what_it_brought(self._state, self._recipe.early_stopping))
             self._of_val = self._probabilities(self._pictures.val)
             if not self._will_refit:
                 return
@@ -305,7 +304,7 @@ class Fitting:
         self._checkpoints.save(state, weights, training_.optimizer_state(), scored)
         self._write_history()
         self._run.log("epoch", **{word: value for word, value in vars(epoch).items() if value is not None})
-        self._progress.note(_said(epoch, state, stage, early))
+        self._progress.note(fitting_words.of_epoch(epoch, state, stage, early))
         if why and done < stage.length:
             self._progress.note(why)
             self._run.log("early stop", epoch=epoch.epoch, best=best)
@@ -329,58 +328,6 @@ def refits(recipe: FinetuneRecipe, split: Split) -> bool:
     return "val" in counts and (recipe.refit.when == "always" or (recipe.refit.when == "auto" and few))
 
 
-def _changed(asked: Request, split: Split) -> RunError:
-    before = {row.path: row for row in Split.read(asked.run.split).rows} if asked.run.split.is_file() else {}
-    after = {row.path: row for row in split.rows}
-    counts = {
-        "new": len(after.keys() - before.keys()),
-        "gone": len(before.keys() - after.keys()),
-        "changed or in another part": sum(before[path] != after[path] for path in before.keys() & after.keys()),
-    }
-    return RunError(
-        f"{asked.run.path} was stopped with other pictures than {asked.folder.root} gives now: "
-        f"{', '.join(f'{count} {what}' for what, count in counts.items())}. Expected the same, to go on with it.",
-        hint="Begin it anew with --overwrite.",
-    )
-
-
 def _digest(split: Split) -> str:
     text = "\n".join(f"{row.path}\0{row.sha256}\0{row.label}\0{row.part}" for row in split.rows)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _what_it_brought(state: State, early: EarlyStopping) -> str:
-    """Return whether training was better than not training, for a person."""
-    assert state.best is not None
-    best, first = state.of(state.best), state.history[0]
-    if best.epoch == 0:
-        return (
-            "training brought nothing: no epoch did better on val than the classifier on the frozen network, "
-            "so that is what was kept"
-        )
-    before = f", {_accuracy(first, early):.3f} before training" if first.epoch == 0 else ""
-    return f"kept: epoch {best.epoch}, val {_word(early)} {_accuracy(best, early):.3f}{before}"
-
-
-def _word(early: EarlyStopping) -> str:
-    return "balanced accuracy" if early.monitor == "balanced_accuracy" else "accuracy"
-
-
-def _accuracy(epoch: Epoch, early: EarlyStopping) -> float:
-    value = epoch.val_balanced_accuracy if early.monitor == "balanced_accuracy" else epoch.val_accuracy
-    assert value is not None
-    return value
-
-
-def _said(epoch: Epoch, state: State, stage: Stage, early: EarlyStopping) -> str:
-    val = ""
-    if epoch.val_accuracy is not None and state.best is not None:
-        best = state.of(state.best)
-        rank = "the best so far" if best is epoch else f"best {_accuracy(best, early):.3f}, epoch {best.epoch}"
-        val = f"val loss {epoch.val_loss:.3f}, {_word(early)} {_accuracy(epoch, early):.3f} ({rank})"
-    if epoch.loss is None:
-        return f"epoch 0, the classifier on the frozen network: {val or 'no val part to compare on'}"
-    loss = f"loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}"
-    first = state.done == epoch.epoch
-    where = f"{epoch.epoch} of {stage.length}" if first else f"{epoch.epoch} ({state.done} of {stage.length})"
-    return f"epoch {where}: {'; '.join(filter(None, [loss, val]))}; {epoch.seconds:.1f} s"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.choices import Augmentation
+from transfer_cli.augmentation_choices import Augmentation
 from transfer_cli.engine.augment import Augmenter, Image
 
 Rows = NDArray[np.int64]

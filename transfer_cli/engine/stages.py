@@ -14,7 +14,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import optimizers
-from transfer_cli.choices import Stage
 from transfer_cli.engine import backbone, freezing, stopping, trunk
 from transfer_cli.engine.balancing import Balancing
 from transfer_cli.engine.checkpoints import State
@@ -27,6 +26,7 @@ from transfer_cli.errors import OutputError
 from transfer_cli.metrics import balanced_accuracy, log_loss
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe import FinetuneRecipe
+from transfer_cli.stage_choices import Stage
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from transfer_cli.choices import EarlyStopping, Stage
 from transfer_cli.engine.checkpoints import Epoch, State
+from transfer_cli.stage_choices import EarlyStopping, Stage
 
 
 def key(epoch: Epoch, early: EarlyStopping) -> tuple[float, float]:

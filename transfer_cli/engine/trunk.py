@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.choices import Stage, Trunk
 from transfer_cli.engine.machine import processors
 from transfer_cli.engine.scratch import Scratch
 from transfer_cli.engine.shown import Shown
 from transfer_cli.errors import OutputError
+from transfer_cli.stage_choices import Stage, Trunk
 
 VIEWS = 8
 """Views of each picture that are kept under ``auto``, see docs/benchmarks.md for how that was chosen."""

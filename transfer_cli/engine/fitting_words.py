@@ -1,0 +1,63 @@
+"""What a fine-tuning says to the person who waits for it."""
+
+from __future__ import annotations
+
+from transfer_cli.engine.checkpoints import Epoch, State
+from transfer_cli.engine.training import Request
+from transfer_cli.errors import RunError
+from transfer_cli.split import Split
+from transfer_cli.stage_choices import EarlyStopping, Stage
+
+
+def what_it_brought(state: State, early: EarlyStopping) -> str:
+    """Return whether training was better than not training, for a person."""
+    assert state.best is not None
+    best, first = state.of(state.best), state.history[0]
+    if best.epoch == 0:
+        return (
+            "training brought nothing: no epoch did better on val than the classifier on the frozen network, "
+            "so that is what was kept"
+        )
+    before = f", {_accuracy(first, early):.3f} before training" if first.epoch == 0 else ""
+    return f"kept: epoch {best.epoch}, val {_word(early)} {_accuracy(best, early):.3f}{before}"
+
+
+def _word(early: EarlyStopping) -> str:
+    return "balanced accuracy" if early.monitor == "balanced_accuracy" else "accuracy"
+
+
+def _accuracy(epoch: Epoch, early: EarlyStopping) -> float:
+    value = epoch.val_balanced_accuracy if early.monitor == "balanced_accuracy" else epoch.val_accuracy
+    assert value is not None
+    return value
+
+
+def of_epoch(epoch: Epoch, state: State, stage: Stage, early: EarlyStopping) -> str:
+    """Return one line about an epoch."""
+    val = ""
+    if epoch.val_accuracy is not None and state.best is not None:
+        best = state.of(state.best)
+        rank = "the best so far" if best is epoch else f"best {_accuracy(best, early):.3f}, epoch {best.epoch}"
+        val = f"val loss {epoch.val_loss:.3f}, {_word(early)} {_accuracy(epoch, early):.3f} ({rank})"
+    if epoch.loss is None:
+        return f"epoch 0, the classifier on the frozen network: {val or 'no val part to compare on'}"
+    loss = f"loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}"
+    first = state.done == epoch.epoch
+    where = f"{epoch.epoch} of {stage.length}" if first else f"{epoch.epoch} ({state.done} of {stage.length})"
+    return f"epoch {where}: {'; '.join(filter(None, [loss, val]))}; {epoch.seconds:.1f} s"
+
+
+def changed(asked: Request, split: Split) -> RunError:
+    """Return the error of a run that would go on with other pictures than it began with."""
+    before = {row.path: row for row in Split.read(asked.run.split).rows} if asked.run.split.is_file() else {}
+    after = {row.path: row for row in split.rows}
+    counts = {
+        "new": len(after.keys() - before.keys()),
+        "gone": len(before.keys() - after.keys()),
+        "changed or in another part": sum(before[path] != after[path] for path in before.keys() & after.keys()),
+    }
+    return RunError(
+        f"{asked.run.path} was stopped with other pictures than {asked.folder.root} gives now: "
+        f"{', '.join(f'{count} {what}' for what, count in counts.items())}. Expected the same, to go on with it.",
+        hint="Begin it anew with --overwrite.",
+    )
