@@ -72,8 +72,10 @@ def table(title: str, model: type[BaseModel], *, top: bool = False) -> str:
     for name, field in model.model_fields.items():
         if section(field) is None:
             meaning = explained[name].replace("\n", " ")
-            values = "extract or finetune" if name == "method" else kinds(field.annotation) + bounds(field)
-            lines.append(f"| `{name}` | {values} | {default(name, field)} | {meaning} |")
+            values, usual = kinds(field.annotation) + bounds(field), default(field)
+            if top and name == "method":
+                values, usual = "extract or finetune", "the command's"
+            lines.append(f"| `{name}` | {values} | {usual} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 
@@ -104,10 +106,8 @@ def bounds(field: FieldInfo) -> str:
     return f", {' '.join(found)}" if found else ""
 
 
-def default(name: str, field: FieldInfo) -> str:
+def default(field: FieldInfo) -> str:
     """Return what a word is where it is not given."""
-    if name == "method":
-        return "the command's"
     if field.is_required():
         return "must be given"
     return (

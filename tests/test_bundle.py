@@ -65,8 +65,8 @@ def test_every_byte_of_the_manifest_counts(copy_of_trained: Path) -> None:
 
 
 def test_a_newer_version_is_refused(copy_of_trained: Path) -> None:
-    rewrite(copy_of_trained, format_version=3)
-    with pytest.raises(ModelError, match="format version 3; this program knows 2 at most") as caught:
+    rewrite(copy_of_trained, format_version=4)
+    with pytest.raises(ModelError, match="format version 4; this program knows 3 at most") as caught:
         load(str(copy_of_trained))
     assert caught.value.hint == "Install a newer transfer-cli."
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from transfer_cli.errors import FolderError
-from transfer_cli.folder import ImageFolder, describe_left_out, sort_class_names, walk_paths
+from transfer_cli.folder import ImageFolder, describe_left_out, sort_class_names
+from transfer_cli.walking import walk_paths
 
 
 def touch(root: Path, *paths: str) -> None:
@@ -20,7 +21,7 @@ def test_classes_are_sub_folders_and_files_are_sorted(tmp_path: Path) -> None:
     folder = ImageFolder.scan(tmp_path)
     assert [file.path for file in folder.files] == ["cat/deeper/y.tif", "cat/z.webp", "dog/a.png", "dog/b.JPG"]
     assert folder.class_names == ("cat", "dog")
-    assert folder.single_labels == ("cat", "cat", "dog", "dog")
+    assert [file.labels for file in folder.files] == [("cat",), ("cat",), ("dog",), ("dog",)]
     assert {file.part for file in folder.files} == {None}
     assert folder.left_out == {}
 

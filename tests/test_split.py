@@ -95,7 +95,7 @@ def test_an_existing_split_wins_by_digest_then_by_path(tmp_path: Path) -> None:
     assert existing.rows == first.rows
     other = {"test": "train", "train": "val", "val": "test"}
     swapped = Split(
-        tuple(type(row)(row.path, row.sha256, row.label, other[row.part]) for row in first.rows), 0, "split.csv"
+        tuple(type(row)(row.path, row.sha256, row.labels, other[row.part]) for row in first.rows), 0, "split.csv"
     )
     followed = make([("a", str(number)) for number in range(20)], existing=swapped)
     assert followed.rows == swapped.rows

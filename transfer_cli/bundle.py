@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from transfer_cli.catalog.tasks import MULTI_LABEL
 from transfer_cli.errors import ModelError
 from transfer_cli.writing import write_text, written_whole
 
 MANIFEST = "bundle.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _FILES = {"features": {"backbone.keras", "classifier.skops"}, "network": {"network.keras"}}
 
 
@@ -35,9 +36,13 @@ class ModelBundle(BaseModel):
     kind : {"features", "network"}
         ``features``: a cut backbone and a scikit-learn classifier; ``network``: one Keras model. Either has its graph
         beside it (``graph.tflite``) where it was converted, and a linear classifier its matrix (``linear.npz``).
-    task : {"single-label"}
+    task : {"single-label", "multi-label"}
     class_names : tuple of str
         In the order of the probabilities.
+    thresholds : tuple of float or None
+        From which probability on a picture has a label, of a multi-label task.
+    log_prior : tuple of float or None
+        What is taken out of the logarithm of each probability of a classifier on features, where classes were balanced.
     image_size : int
         Side of the input in pixels.
     resize : str
@@ -59,8 +64,10 @@ class ModelBundle(BaseModel):
 
     format_version: int
     kind: Literal["features", "network"]
-    task: Literal["single-label"]
+    task: Literal["single-label", "multi-label"]
     class_names: tuple[str, ...]
+    thresholds: tuple[float, ...] | None = None
+    log_prior: tuple[float, ...] | None = None
     image_size: int
     resize: str
     decoder: str
@@ -96,6 +103,10 @@ class ModelBundle(BaseModel):
             bundle = cls.model_validate(data)
         except ValidationError as error:
             raise ModelError(f"{directory / MANIFEST} is not a bundle's manifest: {error}.") from None
+        if bundle.task == MULTI_LABEL and len(bundle.thresholds or ()) != len(bundle.class_names):
+            raise ModelError(f"{directory / MANIFEST} does not give one threshold a label.")
+        if bundle.log_prior is not None and len(bundle.log_prior) != len(bundle.class_names):
+            raise ModelError(f"{directory / MANIFEST} does not give the log prior of each class.")
         if missing := _FILES[bundle.kind] - bundle.files.keys():
             raise ModelError(f"{directory / MANIFEST} gives no digest of {', '.join(sorted(missing))}.")
         for name, expected in bundle.files.items():

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
+from transfer_cli import manifest
+from transfer_cli.catalog.tasks import SINGLE_LABEL, Task
 from transfer_cli.errors import FolderError, nearest
+from transfer_cli.walking import SUFFIXES, is_dir, is_hidden, kind, walk
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 PARTS = ("train", "val", "test")
 PART_FOLDERS = {
     "train": "train",
@@ -23,8 +24,6 @@ PART_FOLDERS = {
     "test": "test",
     "testing": "test",
 }
-# Folders that file managers, archives and network drives leave behind.
-_LITTER = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 _LAYOUT = (
     "Expected FOLDER/CLASS/picture.jpg with two classes or more, "
     "or FOLDER/train/CLASS/picture.jpg beside FOLDER/test/CLASS/."
@@ -57,39 +56,51 @@ class ImageFolder:
     Attributes
     ----------
     root : Path
-        The folder.
+        What paths are relative to.
     files : tuple of ImageFile
         Sorted by path.
     class_names : tuple of str
         Sorted by name, numbers by value (2 before 10).
     left_out : mapping of str to int
         How many files or folders were left out, by reason.
+    source : Path
+        The folder, or the CSV file that lists its pictures.
+    task : str
+        A row of catalog.tasks.
     """
 
     root: Path
     files: tuple[ImageFile, ...]
     class_names: tuple[str, ...]
     left_out: Mapping[str, int]
+    source: Path
+    task: Task = SINGLE_LABEL
 
     @classmethod
-    def scan(cls, root: Path) -> ImageFolder:
-        """Return the images below `root`.
+    def scan(cls, source: Path) -> ImageFolder:
+        """Return the images below a folder, or those that a CSV file lists.
 
         Classes are the sub-folders, or the sub-folders of ``train``, ``val`` (``valid``, ``validation``)
-        and ``test``. Images in deeper folders belong to the class above them.
+        and ``test``. Images in deeper folders belong to the class above them. A CSV file (see manifest.read), or
+        ``labels.csv`` in the folder, says labels and parts instead; paths in it are relative to where it lies.
 
         Raises
         ------
         FolderError
-            When `root` is not a folder of at least two classes with images.
+            When `source` is not a folder of at least two classes with images, nor a CSV file that lists such.
         """
+        if source.suffix.lower() == ".csv" and source.is_file():
+            return cls._listed(source, source, Counter())
+        root = source
         _must_be_folder(root)
+        if (root / manifest.IN_FOLDER).is_file():
+            return cls._listed(root / manifest.IN_FOLDER, root, Counter())
         left_out: Counter[str] = Counter()
         layout = _layout(root, left_out)
         files: list[ImageFile] = []
         names: set[str] = set()
         for part, class_name, directory in layout:
-            images = list(_walk(directory, left_out))
+            images = list(walk(directory, left_out))
             if not images:
                 left_out[f"folder without pictures ({directory.relative_to(root).as_posix()})"] += 1
             if images:
@@ -98,28 +109,56 @@ class ImageFolder:
             files += [ImageFile(f"{inside}/{image}", (class_name,), part) for image in images]
         files.sort(key=lambda file: file.path)
         _must_have_classes(root, files, names, left_out)
-        return cls(root, tuple(files), sort_class_names(names), dict(left_out))
+        return cls(root, tuple(files), sort_class_names(names), dict(left_out), root)
+
+    @classmethod
+    def _listed(cls, table: Path, source: Path, left_out: Counter[str]) -> ImageFolder:
+        """Return the images that a CSV file lists."""
+        listed = manifest.read(table, PART_FOLDERS)
+        root = table.parent
+        files = [ImageFile(row.path, row.labels, row.part) for row in listed.rows]
+        if listed.without_label:
+            left_out["without a label"] += listed.without_label
+        if source == root:
+            known = {file.path for file in files}
+            left_out[f"pictures that are not in {table.name}"] += sum(
+                path not in known for path in walk(root, Counter())
+            )
+        files.sort(key=lambda file: file.path)
+        names = {label for file in files for label in file.labels}
+        if not files or not any((root / file.path).exists() for file in files):
+            example = f" Received: {files[0].path}, and there is no {root / files[0].path}." if files else ""
+            raise FolderError(
+                f"{table} lists {len(files)} pictures, and none of them is there. Expected paths relative to "
+                f"{root.resolve()}.{example}"
+            )
+        if len(names) < 2:
+            raise FolderError(f"{table} names {len(names)} classes; a classifier needs two or more.")
+        _must_be_learnt(files, names, table)
+        return cls(root, tuple(files), sort_class_names(names), dict(+left_out), source, listed.task)
+
+    @property
+    def name(self) -> str:
+        """What a run of these pictures is called after."""
+        named = self.source.resolve()
+        return (named.name if self.source == self.root else named.stem) or "pictures"
 
     def in_words(self) -> str:
         """Return one line about what was found."""
-        counts = Counter(self.single_labels)
+        counts = Counter(label for file in self.files for label in file.labels)
         classes = ", ".join(f"{name} {counts[name]}" for name in self.class_names[:20])
         more = ", ..." if len(self.class_names) > 20 else ""
-        return f"{len(self.files)} pictures of {len(self.class_names)} classes: {classes}{more}"
+        what = "classes" if self.task == SINGLE_LABEL else "labels, any number a picture"
+        return f"{len(self.files)} pictures of {len(self.class_names)} {what}: {classes}{more}"
 
     def warnings(self) -> list[str]:
         """Return what looks as if the folder were laid out otherwise than its owner thinks."""
         parts = [name for name in self.class_names if name.lower() in PART_FOLDERS]
-        if parts and self.files[0].part is None:
+        if self.source.is_dir() and parts and self.files[0].part is None:
             return [
                 f"{', '.join(parts)} is taken for a class: expected train and test, each with one sub-folder a class"
             ]
         return []
-
-    @property
-    def single_labels(self) -> tuple[str, ...]:
-        """The class of each file of a single-label folder."""
-        return tuple(file.labels[0] for file in self.files)
 
 
 def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -137,29 +176,6 @@ def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names), key=key))
 
 
-def walk_paths(paths: Iterable[str]) -> Iterator[str]:
-    """Yield files in input order: each path as it was given, each folder's images sorted by path.
-
-    A path that is no folder is yielded whether it exists or not, so that its reader can say why it cannot be
-    read. Nothing is held in memory beyond one folder's names.
-    """
-    for path in paths:
-        if os.path.isdir(path):  # noqa: PTH112 - it raises at no name, however odd
-            yield from sorted(os.path.join(path, image) for image in _walk(Path(path), Counter()))  # noqa: PTH118
-        else:
-            yield path
-
-
-def at_least_one(paths: Iterable[str]) -> Iterator[str]:
-    """Return `paths`, having looked at the first; raise FolderError when there is none."""
-    rest = iter(paths)
-    for first in rest:
-        return chain([first], rest)
-    raise FolderError(
-        "There is no picture to be read. Expected pictures, folders of pictures, or - for paths on stdin."
-    )
-
-
 def describe_left_out(left_out: Mapping[str, int]) -> str | None:
     """Return one line about what a scan left out, or None if it took everything."""
     if not left_out:
@@ -174,7 +190,7 @@ def _must_be_folder(root: Path) -> None:
         return
     if root.exists():
         raise FolderError(
-            f"{root} is a file. {_LAYOUT}",
+            f"{root} is a file. {_LAYOUT} Or a CSV file with the columns {manifest.COLUMNS}.",
             hint="To classify single pictures with a finished classifier: transfer-cli predict RUN PICTURE",
         )
     near = _nearest_sibling(root)
@@ -185,7 +201,7 @@ def _must_be_folder(root: Path) -> None:
 def _nearest_sibling(root: Path) -> Path | None:
     if not root.parent.is_dir():
         return None
-    near = nearest(root.name, [entry.name for entry in os.scandir(root.parent) if _is_dir(entry)])
+    near = nearest(root.name, [entry.name for entry in os.scandir(root.parent) if is_dir(entry)])
     return root.parent / near if near else None
 
 
@@ -214,9 +230,9 @@ def _is_part(directory: Path) -> bool:
     """Return whether a folder is a part, which holds class folders; a class called train holds pictures."""
     has_folder = False
     for entry in list(os.scandir(directory)):
-        if _is_dir(entry) and not _is_hidden(entry.name):
+        if is_dir(entry) and not is_hidden(entry.name):
             has_folder = True
-        elif not _is_hidden(entry.name) and entry.name.lower().endswith(SUFFIXES):
+        elif not is_hidden(entry.name) and entry.name.lower().endswith(SUFFIXES):
             return False
     return has_folder
 
@@ -224,62 +240,20 @@ def _is_part(directory: Path) -> bool:
 def _folders(directory: Path, left_out: Counter[str]) -> list[Path]:
     folders = []
     for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-        if _is_hidden(entry.name):
+        if is_hidden(entry.name):
             left_out["hidden"] += 1
-        elif _is_dir(entry):
+        elif is_dir(entry):
             folders.append(Path(entry.path))
         elif entry.name.lower().endswith(SUFFIXES):
             left_out["pictures outside a class folder"] += 1
         else:
-            left_out[_kind(entry.name)] += 1
+            left_out[kind(entry.name)] += 1
     return folders
 
 
 def _class_name(directory: Path) -> str:
     # File systems differ in how they write an accent; a class must be one class on all of them.
     return unicodedata.normalize("NFC", directory.name)
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
-
-
-def _kind(name: str) -> str:
-    return f"{Path(name).suffix.lower() or 'nameless'} files"
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in _LITTER
-
-
-def _walk(directory: Path, left_out: Counter[str]) -> Iterator[str]:
-    """Yield the image files below a directory, relative to it; links are followed, loops are not."""
-    seen: set[str] = set()
-    stack = [""]
-    while stack:
-        inside = stack.pop()
-        current = directory / inside
-        real = os.path.realpath(current)
-        if real in seen:
-            continue
-        seen.add(real)
-        try:
-            entries = list(os.scandir(current))
-        except OSError:
-            left_out[f"folder without permission to read ({current.name})"] += 1
-            continue
-        for entry in entries:
-            if _is_hidden(entry.name):
-                left_out["hidden"] += 1
-            elif _is_dir(entry):
-                stack.append(f"{inside}{entry.name}/")
-            elif entry.name.lower().endswith(SUFFIXES):
-                yield f"{inside}{entry.name}"
-            else:
-                left_out[_kind(entry.name)] += 1
 
 
 def _must_have_classes(root: Path, files: list[ImageFile], names: set[str], left_out: Counter[str]) -> None:
@@ -295,9 +269,15 @@ def _must_have_classes(root: Path, files: list[ImageFile], names: set[str], left
         inner = [path.name for path in _folders(root / only, Counter())] if (root / only).is_dir() else []
         hint = f"Did you mean {root / only}? It has {len(inner)} sub-folders." if len(inner) > 1 else None
         raise FolderError(f"{root} has one class only ({only}); a classifier needs two or more. {_LAYOUT}", hint=hint)
-    train = {file.labels[0] for file in files if file.part == "train"}
-    if files[0].part is not None and names - train:
+    _must_be_learnt(files, names, root)
+
+
+def _must_be_learnt(files: Sequence[ImageFile], names: set[str], source: Path) -> None:
+    """Raise FolderError where parts are given and a class has none to learn from."""
+    # A picture without a part is learnt from where others have one.
+    train = {label for file in files if file.part in ("train", None) for label in file.labels}
+    if names - train:
         raise FolderError(
-            f"{root} has classes without training pictures: {', '.join(sort_class_names(names - train))}. "
+            f"{source} has classes without training pictures: {', '.join(sort_class_names(names - train))}. "
             f"Expected the class names of train: {', '.join(sort_class_names(train))}."
         )

@@ -11,6 +11,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.manifest import SEPARATOR
 from transfer_cli.tables import csv_bytes, read_table, write_table
 
 FORMATS = ("csv", "jsonl", "parquet", "table")
@@ -38,12 +39,20 @@ class Predictions:
         Row i belongs to path i, column j to class j.
     skipped : tuple of Skipped
         Files in between that could not be read.
+    thresholds : tuple of float or None
+        From which probability on a picture has a label, of a multi-label task.
     """
 
     paths: tuple[str, ...]
     class_names: tuple[str, ...]
     probabilities: NDArray[np.float32]
     skipped: tuple[Skipped, ...] = ()
+    thresholds: tuple[float, ...] | None = None
+
+    def labels(self) -> list[list[str]]:
+        """Return the labels of each image of a multi-label task, in the order of the classes."""
+        has = self.probabilities >= np.array(self.thresholds)
+        return [[name for name, there in zip(self.class_names, row, strict=True) if there] for row in has]
 
     def rows(self, top_k: int) -> Iterator[tuple[str, list[tuple[str, float]]]]:
         """Yield each path with its `top_k` most probable classes, best first."""
@@ -63,8 +72,56 @@ class Writer(Protocol):
         """Finish the table."""
 
 
+@dataclass(frozen=True)
+class Columns:
+    """What a table of predictions has.
+
+    Attributes
+    ----------
+    class_names : tuple of str
+    top_k : int or None
+        The best k classes instead of every class's probability.
+    truth : bool
+        Whether each batch comes with what is true.
+    several : bool
+        Whether a picture has any number of labels.
+    """
+
+    class_names: tuple[str, ...]
+    top_k: int | None = None
+    truth: bool = False
+    several: bool = False
+
+    def header(self) -> list[str]:
+        """Return the column names.
+
+        Examples
+        --------
+        >>> Columns(("cat", "dog")).header()
+        ['path', 'label', 'confidence', 'p_cat', 'p_dog']
+        >>> Columns(("cat", "dog"), 2).header()
+        ['path', 'label', 'confidence', 'label_2', 'confidence_2']
+        >>> Columns(("cat", "dog"), several=True).header()
+        ['path', 'labels', 'p_cat', 'p_dog']
+        """
+        columns = ["path", *(["class"] if self.truth else [])]
+        if self.several and self.top_k is None:
+            return [*columns, "labels", *(f"p_{name}" for name in self.class_names)]
+        columns += ["label", "confidence"]
+        if self.top_k is None:
+            # The prefix keeps a class called "label" from being taken for a column of ours.
+            return [*columns, *(f"p_{name}" for name in self.class_names)]
+        return [*columns, *(f"{word}_{rank}" for rank in range(2, self.top_k + 1) for word in ("label", "confidence"))]
+
+
 def writer(
-    format: str, target: IO[bytes], class_names: Sequence[str], top_k: int | None = None, *, truth: bool = False
+    format: str,
+    target: IO[bytes],
+    class_names: Sequence[str],
+    top_k: int | None = None,
+    *,
+    truth: bool = False,
+    several: bool = False,
 ) -> Writer:
     """Return a writer of one of `FORMATS`.
 
@@ -78,26 +135,11 @@ def writer(
         Write the best k classes instead of every class's probability.
     truth : bool
         Whether each batch comes with its true classes, written as the column ``class``.
+    several : bool
+        Whether a picture has any number of labels: these, parted by ``;``, instead of one class and its confidence.
     """
     top_k = min(top_k, len(class_names)) if top_k else None
-    return _WRITERS[format](target, tuple(class_names), top_k, truth)
-
-
-def header(class_names: Sequence[str], top_k: int | None, truth: bool) -> list[str]:
-    """Return the column names of a table.
-
-    Examples
-    --------
-    >>> header(["cat", "dog"], None, False)
-    ['path', 'label', 'confidence', 'p_cat', 'p_dog']
-    >>> header(["cat", "dog"], 2, False)
-    ['path', 'label', 'confidence', 'label_2', 'confidence_2']
-    """
-    columns = ["path", *(["class"] if truth else []), "label", "confidence"]
-    if top_k is None:
-        # The prefix keeps a class called "label" from being taken for a column of ours.
-        return [*columns, *(f"p_{name}" for name in class_names)]
-    return [*columns, *(f"{word}_{rank}" for rank in range(2, top_k + 1) for word in ("label", "confidence"))]
+    return _WRITERS[format](target, Columns(tuple(class_names), top_k, truth, several))
 
 
 def write_skipped(path: Path, skipped: Iterable[Skipped]) -> None:
@@ -125,16 +167,19 @@ def _shown(probability: float) -> str:
 
 
 class _Csv:
-    def __init__(self, target: IO[bytes], class_names: tuple[str, ...], top_k: int | None, truth: bool) -> None:
-        self._target = target
-        self._top_k = top_k
-        target.write(csv_bytes([header(class_names, top_k, truth)]))
+    def __init__(self, target: IO[bytes], columns: Columns) -> None:
+        self._target, self._columns = target, columns
+        target.write(csv_bytes([columns.header()]))
 
     def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
         rows = []
-        for index, (path, best) in enumerate(batch.rows(self._top_k or 1)):
+        top_k = self._columns.top_k
+        several = batch.labels() if self._columns.several and top_k is None else None
+        for index, (path, best) in enumerate(batch.rows(top_k or 1)):
             row = [path, *([truth[index]] if truth else [])]
-            if self._top_k is None:
+            if several is not None:
+                row += [SEPARATOR.join(several[index]), *map(_shown, batch.probabilities[index])]
+            elif top_k is None:
                 (label, confidence) = best[0]
                 row += [label, _shown(confidence), *map(_shown, batch.probabilities[index])]
             else:
@@ -147,23 +192,24 @@ class _Csv:
 
 
 class _Jsonl:
-    def __init__(self, target: IO[bytes], class_names: tuple[str, ...], top_k: int | None, truth: bool) -> None:
-        self._target = target
-        self._top_k = top_k or len(class_names)
-        self._ranked = top_k is not None
+    def __init__(self, target: IO[bytes], columns: Columns) -> None:
+        self._target, self._several = target, columns.several
+        self._top_k = columns.top_k or len(columns.class_names)
+        self._ranked = columns.top_k is not None
 
     def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
+        several = batch.labels() if self._several else None
         for index, (path, best) in enumerate(batch.rows(self._top_k)):
             label, confidence = best[0]
             of_each = dict(best if self._ranked else zip(batch.class_names, _floats(batch, index), strict=True))
             row: dict[str, Any] = {"path": path}
             if truth:
                 row["class"] = truth[index]
-            row |= {
-                "label": label,
-                "confidence": float(_shown(confidence)),
-                "probabilities": {name: float(_shown(value)) for name, value in of_each.items()},
-            }
+            if several is None:
+                row |= {"label": label, "confidence": float(_shown(confidence))}
+            else:
+                row["labels"] = several[index]
+            row["probabilities"] = {name: float(_shown(value)) for name, value in of_each.items()}
             self._target.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n")
 
     def close(self) -> None:
@@ -175,32 +221,32 @@ def _floats(batch: Predictions, index: int) -> list[float]:
 
 
 class _Parquet:
-    def __init__(self, target: IO[bytes], class_names: tuple[str, ...], top_k: int | None, truth: bool) -> None:
+    def __init__(self, target: IO[bytes], columns: Columns) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._top_k = top_k
-        self._truth = truth
+        self._columns = columns
         numeric = ("confidence", "p_")
         self._schema = pa.schema(
-            [
-                (column, pa.float32() if column.startswith(numeric) else pa.string())
-                for column in header(class_names, top_k, truth)
-            ]
+            [(column, pa.float32() if column.startswith(numeric) else pa.string()) for column in columns.header()]
         )
         self._writer = pq.ParquetWriter(target, self._schema)
 
     def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
         import pyarrow as pa
 
-        ranked = [best for _, best in batch.rows(self._top_k or 1)]
+        top_k = self._columns.top_k
         columns: list[Any] = [[utf8(path) for path in batch.paths]]
-        if self._truth:
+        if self._columns.truth:
             columns.append(list(truth or ()))
-        for rank in range(self._top_k or 1):
-            columns.append([best[rank][0] for best in ranked])
-            columns.append(np.array([best[rank][1] for best in ranked], np.float32))
-        if self._top_k is None:
+        if self._columns.several and top_k is None:
+            columns.append([SEPARATOR.join(labels) for labels in batch.labels()])
+        else:
+            ranked = [best for _, best in batch.rows(top_k or 1)]
+            for rank in range(top_k or 1):
+                columns.append([best[rank][0] for best in ranked])
+                columns.append(np.array([best[rank][1] for best in ranked], np.float32))
+        if top_k is None:
             columns.extend(batch.probabilities.T)
         arrays = [pa.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
@@ -210,23 +256,26 @@ class _Parquet:
 
 
 class _Table:
-    def __init__(self, target: IO[bytes], class_names: tuple[str, ...], top_k: int | None, truth: bool) -> None:
-        self._target = target
-        self._top_k = top_k or 3
-        self._name_width = max(map(len, class_names))
+    def __init__(self, target: IO[bytes], columns: Columns) -> None:
+        self._target, self._columns = target, columns
+        self._name_width = max(map(len, columns.class_names))
 
     def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
         paths = {path: printable(path).replace("\n", "\\n") for path in batch.paths}
         path_width = max(map(len, paths.values()), default=0)
-        for path, best in batch.rows(self._top_k):
-            ranked = "  ".join(f"{printable(name):{self._name_width}} {value:6.1%}" for name, value in best)
+        several = self._columns.several and self._columns.top_k is None
+        has = [set(labels) for labels in batch.labels()] if several else []
+        count = len(batch.class_names) if several else self._columns.top_k or 3
+        for index, (path, best) in enumerate(batch.rows(count)):
+            shown = [each for each in best if each[0] in has[index]] if several else best
+            ranked = "  ".join(f"{printable(name):{self._name_width}} {value:6.1%}" for name, value in shown) or "-"
             self._target.write(f"{paths[path]:{path_width}}  {ranked}\n".encode())
 
     def close(self) -> None:
         self._target.flush()
 
 
-_WRITERS: dict[str, Callable[[IO[bytes], tuple[str, ...], int | None, bool], Writer]] = {
+_WRITERS: dict[str, Callable[[IO[bytes], Columns], Writer]] = {
     "csv": _Csv,
     "jsonl": _Jsonl,
     "parquet": _Parquet,

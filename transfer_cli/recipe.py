@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from transfer_cli import recipe_text
 from transfer_cli.augmentation_choices import Augmentation
-from transfer_cli.catalog import backbones, classifiers, heads, optimizers
+from transfer_cli.catalog import backbones, balances, classifiers, heads, optimizers, tasks
+from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task, TaskSpec
 from transfer_cli.choices import Backbone, Balance, Choices, Classifier, Head, Images, Inference, Parts, PartsWithVal
 from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, nearest
 from transfer_cli.stage_choices import EarlyStopping, Refit, Stage, Trunk
@@ -104,8 +105,14 @@ class Recipe(Choices):
         likely = "finetune" if data.keys() & alone else "extract"
         return METHODS.get(str(data.get("method", likely)), METHODS[likely])  # type: ignore[return-value]
 
-    def resolved(self) -> Self:
-        """Return the recipe with nothing left to the backbone or to the catalog."""
+    def resolved(self, task: Task = SINGLE_LABEL) -> Self:
+        """Return the recipe with nothing left to the backbone, to the catalog or to the task.
+
+        Raises
+        ------
+        RecipeError
+            When it has a word that is none of the task.
+        """
         size = self.images.size or backbones.find(self.backbone.name).size
         return self.model_copy(update={"images": self.images.model_copy(update={"size": size})})
 
@@ -124,14 +131,25 @@ class ExtractRecipe(Recipe):
     method: Literal["extract"] = "extract"
     """Which command the recipe is for."""
     classifier: Classifier = Classifier()
+    balance: Balance = Balance()
 
-    def resolved(self) -> Self:
-        """Return the recipe with nothing left to the backbone or to the catalog."""
+    @model_validator(mode="after")
+    def _balance_is_no_loss(self) -> Self:
+        if balances.find(self.balance.method).focal:
+            raise ValueError(f"balance.method {self.balance.method} is a loss, which finetune can; extract cannot")
+        return self
+
+    def resolved(self, task: Task = SINGLE_LABEL) -> Self:
+        """Return the recipe with nothing left to the backbone, to the catalog or to the task."""
+        if task == MULTI_LABEL and self.balance.method != "none":
+            raise RecipeError(
+                "balance.method of extract is for one class a picture; here a picture has several labels."
+            )
         tune = self.classifier.tune
         if tune is None and self.classifier.name != classifiers.NONE:
             tune = classifiers.find(self.classifier.name).quick
         classifier = self.classifier.model_copy(update={"tune": bool(tune)})
-        return super().resolved().model_copy(update={"classifier": classifier})
+        return super().resolved(task).model_copy(update={"classifier": classifier})
 
 
 class FinetuneRecipe(Recipe):
@@ -170,8 +188,8 @@ class FinetuneRecipe(Recipe):
             )
         return self
 
-    def resolved(self) -> Self:
-        """Return the recipe with nothing left to the backbone or to the catalog."""
+    def resolved(self, task: Task = SINGLE_LABEL) -> Self:
+        """Return the recipe with nothing left to the backbone, to the catalog or to the task."""
         spec = heads.find(self.head.kind)
         head = {"start": self.head.start or spec.starts[0], "units": self.head.units or spec.units}
         backbone = {"pooling": spec.pooling or self.backbone.pooling}
@@ -179,11 +197,14 @@ class FinetuneRecipe(Recipe):
             stage.model_copy(update={**optimizers.find(stage.optimizer).words, **stage.optimizer_words()})
             for stage in self.stage
         ]
-        usual = "accuracy" if self.balance.method == "none" else "balanced_accuracy"
+        asked = tasks.TASKS[task]
+        self._must_fit(asked)
+        balances_classes = task == SINGLE_LABEL and self.balance.method != "none"
+        usual = "balanced_accuracy" if balances_classes else asked.monitors[0]
         early = self.early_stopping.model_copy(update={"monitor": self.early_stopping.monitor or usual})
         return (
             super()
-            .resolved()
+            .resolved(task)
             .model_copy(
                 update={
                     "early_stopping": early,
@@ -193,6 +214,18 @@ class FinetuneRecipe(Recipe):
                 }
             )
         )
+
+    def _must_fit(self, task: TaskSpec) -> None:
+        """Raise RecipeError where a word is none of the task: what a folder holds is not known to the words."""
+        monitor, method = self.early_stopping.monitor, self.balance.method
+        for word, received, able in (
+            ("early_stopping.monitor", monitor or task.monitors[0], task.monitors),
+            ("balance.method", method, task.balances),
+        ):
+            if received not in able:
+                raise RecipeError(
+                    f"{word} {received} is none of a {task.name} task ({task.summary}). Expected {', '.join(able)}."
+                )
 
 
 METHODS: Mapping[str, type[Recipe]] = {"extract": ExtractRecipe, "finetune": FinetuneRecipe}

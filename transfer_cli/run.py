@@ -278,9 +278,9 @@ class RunDirectory:
         return other
 
 
-def default_path(folder: Path, *words: str) -> Path:
-    """Return ``runs/NAME`` with a name made of the folder and some words, the backbone first."""
-    return Path("runs") / "-".join([folder.resolve().name or "pictures", *words])
+def default_path(*words: str) -> Path:
+    """Return ``runs/NAME`` with a name made of some words: of the folder, then the backbone."""
+    return Path("runs") / "-".join(words)
 
 
 def environment(seed: int, device: str) -> dict[str, Any]:

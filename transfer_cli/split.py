@@ -11,21 +11,29 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task
 from transfer_cli.errors import SplitError
 from transfer_cli.folder import PARTS, ImageFile, sort_class_names
+from transfer_cli.manifest import SEPARATOR
 from transfer_cli.tables import read_table, write_table
 
-HEADER = ("path", "sha256", "class", "part")
+_LABELS = {SINGLE_LABEL: "class", MULTI_LABEL: "labels"}
+"""What the column of the truth is called."""
 
 
 @dataclass(frozen=True)
 class SplitRow:
-    """One image and its part."""
+    """One image, its labels and its part."""
 
     path: str
     sha256: str
-    label: str
+    labels: tuple[str, ...]
     part: str
+
+    @property
+    def truth(self) -> str:
+        """Its class; of a multi-label task its labels in one text."""
+        return SEPARATOR.join(self.labels)
 
 
 @dataclass(frozen=True)
@@ -40,11 +48,14 @@ class Split:
         Which of the possible splits by digest this is.
     made_by : str
         ``digest``, ``folders`` (the layout said it) or ``split.csv`` (an existing one was followed).
+    task : str
+        A row of catalog.tasks.
     """
 
     rows: tuple[SplitRow, ...]
     seed: int
     made_by: str
+    task: Task = SINGLE_LABEL
 
     @classmethod
     def make(
@@ -56,6 +67,7 @@ class Split:
         val: float,
         seed: int = 0,
         existing: Split | None = None,
+        task: Task = SINGLE_LABEL,
     ) -> Split:
         """Return the split of `files`.
 
@@ -67,7 +79,6 @@ class Split:
         Parameters
         ----------
         files : sequence of ImageFile
-            Single-label images.
         digests : sequence of str
             The SHA-256 of each file, in hexadecimal.
         test, val : float
@@ -77,6 +88,8 @@ class Split:
             Another seed gives another split by digest.
         existing : Split, optional
             Followed for each image it knows: by path and digest, else by digest, else by path.
+        task : str
+            A row of catalog.tasks.
         """
         by_folder = {file.part for file in files}
         laid_out = bool(by_folder & {"val", "test"})
@@ -92,14 +105,13 @@ class Split:
             parts.append(fixed or by_layout or part_of(digest, test=test, val=val, seed=seed))
             free.append(fixed is None and by_layout is None)
         wanted = [part for part, share in (("test", test), ("val", val)) if share > 0]
-        labels = [file.labels[0] for file in files]
-        _fill_missing(parts, free, labels, digests, wanted)
+        _fill_missing(parts, free, [file.labels for file in files], digests, wanted)
         rows = tuple(
-            SplitRow(file.path, digest, label, part)
-            for file, digest, label, part in zip(files, digests, labels, parts, strict=True)
+            SplitRow(file.path, digest, file.labels, part)
+            for file, digest, part in zip(files, digests, parts, strict=True)
         )
         made_by = "split.csv" if existing else "folders" if laid_out else "digest"
-        return cls(rows, seed, made_by)
+        return cls(rows, seed, made_by, task)
 
     @classmethod
     def read(cls, path: Path) -> Split:
@@ -108,30 +120,53 @@ class Split:
         Raises
         ------
         InputError
-            When the file is not a table with the columns path, sha256, class and part.
+            When the file is not a table with the columns path, sha256, class (or labels) and part.
         """
         rows = []
-        for line, row in enumerate(read_table(path, HEADER), start=2):
+        table = read_table(path, ("path", "sha256", "part"))
+        task = MULTI_LABEL if table and _LABELS[MULTI_LABEL] in table[0] else SINGLE_LABEL
+        if table and _LABELS[task] not in table[0]:
+            raise SplitError(f"{path}: expected a column class, or labels. Received: {', '.join(table[0])}.")
+        for line, row in enumerate(table, start=2):
             if row["part"] not in PARTS:
                 raise SplitError(
                     f"{path} line {line}: expected the part {', '.join(PARTS)}. Received: {row['part']!r}."
                 )
-            rows.append(SplitRow(row["path"], row["sha256"], row["class"], row["part"]))
-        return cls(tuple(rows), 0, "split.csv")
+            truth = row[_LABELS[task]]
+            labels = (truth,) if task == SINGLE_LABEL else tuple(filter(None, truth.split(SEPARATOR)))
+            rows.append(SplitRow(row["path"], row["sha256"], labels, row["part"]))
+        return cls(tuple(rows), 0, "split.csv", task)
 
     def write(self, path: Path) -> None:
         """Write the split as CSV."""
-        write_table(path, HEADER, ((row.path, row.sha256, row.label, row.part) for row in self.rows))
+        header = ("path", "sha256", _LABELS[self.task], "part")
+        write_table(path, header, ((row.path, row.sha256, row.truth, row.part) for row in self.rows))
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes that occur, in their order."""
-        return sort_class_names(row.label for row in self.rows)
+        return sort_class_names(label for row in self.rows for label in row.labels)
 
     def truth(self) -> NDArray[np.int64]:
-        """Return the column of each row's class, of shape (n,)."""
+        """Return the truth as scikit-learn has it.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, k), int
+            The column of each row's class; of a multi-label task 1 in the columns of its labels and 0 in the others.
+        """
         column_of = {name: column for column, name in enumerate(self.class_names)}
-        return np.array([column_of[row.label] for row in self.rows], np.int64)
+        if self.task == SINGLE_LABEL:
+            return np.array([column_of[row.labels[0]] for row in self.rows], np.int64)
+        truth = np.zeros((len(self.rows), len(column_of)), np.int64)
+        for number, row in enumerate(self.rows):
+            truth[number, [column_of[label] for label in row.labels]] = 1
+        return truth
+
+    def learnt(self) -> dict[str, int]:
+        """Return how many images of each class there are to learn from."""
+        counted = Counter(label for row in self.rows if row.part == "train" for label in row.labels)
+        return {name: counted[name] for name in self.class_names}
 
     def mask(self, part: str) -> NDArray[np.bool_]:
         """Return which rows are in a part, of shape (n,)."""
@@ -150,7 +185,7 @@ class Split:
     def warnings(self) -> list[str]:
         """Return what a person should know about this split before trusting a score."""
         found = []
-        classes = Counter(row.label for row in self.rows)
+        classes = Counter(label for row in self.rows for label in row.labels)
         for label in sorted(label for label, count in classes.items() if count == 1):
             found.append(f"class {label} has a single picture: it goes to train, and nothing can test it")
         same: dict[str, list[SplitRow]] = defaultdict(list)
@@ -162,18 +197,20 @@ class Split:
                 f"{len(leaks)} pictures are in more than one part, byte for byte, which flatters the score: "
                 + _examples(leaks)
             )
-        doubled = [rows for rows in same.values() if len({row.label for row in rows}) > 1]
+        doubled = [rows for rows in same.values() if len({row.truth for row in rows}) > 1]
         if doubled:
-            found.append(f"{len(doubled)} pictures are in more than one class, byte for byte: {_examples(doubled)}")
+            several = "are in more than one class" if self.task == SINGLE_LABEL else "have other labels elsewhere"
+            found.append(f"{len(doubled)} pictures {several}, byte for byte: {_examples(doubled)}")
         if not any(row.part == "test" for row in self.rows):
             found.append("there is no test part: no score of this run is a test score")
         missing = {
-            part: sorted(set(classes) - {row.label for row in self.rows if row.part == part}) for part in self.counts()
+            part: sorted(set(classes) - {label for row in self.rows if row.part == part for label in row.labels})
+            for part in self.counts()
         }
         for part, labels in missing.items():
-            several = [label for label in labels if classes[label] > 1]
-            if several:
-                found.append(f"the {part} part has no picture of {', '.join(several)}")
+            untested = [label for label in labels if classes[label] > 1]
+            if untested:
+                found.append(f"the {part} part has no picture of {', '.join(untested)}")
         return found
 
 
@@ -218,26 +255,30 @@ class _Known:
 def _fill_missing(
     parts: list[str],
     free: Sequence[bool],
-    labels: Sequence[str],
+    labels: Sequence[tuple[str, ...]],
     digests: Sequence[str],
     wanted: Sequence[str],
 ) -> None:
     """Give each class that lacks a wanted part its lowest-digest image, in place.
 
-    Images with equal bytes move together, and no part is emptied to fill another; train goes first.
+    Images with equal bytes move together, and no part is emptied of a class to fill another; train goes first.
     """
     members: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for index, (label, digest) in enumerate(zip(labels, digests, strict=True)):
-        members[label][digest].append(index)
-    for by_digest in members.values():
+    for index, (of_image, digest) in enumerate(zip(labels, digests, strict=True)):
+        for label in of_image:
+            members[label][digest].append(index)
+
+    def held(label: str, part: str) -> int:
+        return sum(parts[indices[0]] == part for indices in members[label].values())
+
+    for label, by_digest in members.items():
         for part in ("train", *wanted):
-            held = Counter(parts[indices[0]] for indices in by_digest.values())
-            if held[part]:
+            if held(label, part):
                 continue
             for digest in sorted(by_digest):
                 indices = by_digest[digest]
                 origin = parts[indices[0]]
-                spare = held[origin] > 1 or part == "train"
+                spare = part == "train" or all(held(other, origin) > 1 for index in indices for other in labels[index])
                 if spare and all(free[index] for index in indices):
                     for index in indices:
                         parts[index] = part

@@ -145,8 +145,8 @@ class EarlyStopping(Choices):
 
     patience: int = Field(default=5, ge=0)
     """A stage ends after so many epochs without a better val score; 0: never. A cosine counts in its last third."""
-    monitor: Literal["accuracy", "balanced_accuracy", "log_loss"] | None = None
-    """What is compared on val: accuracy where it is not given, balanced_accuracy with a `[balance]`."""
+    monitor: Literal["accuracy", "balanced_accuracy", "mean_average_precision", "log_loss"] | None = None
+    """What is compared on val: accuracy; with a `[balance]` balanced_accuracy; of labels mean_average_precision."""
 
 
 class Refit(Choices):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.errors import OutputError
-from transfer_cli.folder import SUFFIXES
+from transfer_cli.walking import SUFFIXES
 
 
 @contextmanager

@@ -148,7 +148,8 @@ def test_seeds_and_words_reach_the_recipe(colours: Path, tmp_path: Path) -> None
         '[split]\ntest = 0.2\nval = 0.0\nseed = 0\n\n[backbone]\nname = "mobilenet@0.25"\nweights = "none"\n'
         'pooling = "max"\nlayer = "conv_pw_3_relu"\n\n'
         '[inference]\nruntime = "litert"\nprecision = "f32"\n\n'
-        '[classifier]\nname = "knn"\ntune = false\ntune_seconds = 60\n'
+        '[classifier]\nname = "knn"\ntune = false\ntune_seconds = 60\n\n'
+        '[balance]\nmethod = "none"\nbeta = 0.999\ntau = 1.0\ngamma = 2.0\n'
     )
 
 

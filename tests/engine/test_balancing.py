@@ -19,7 +19,7 @@ LOGITS = np.random.default_rng(0).normal(0, 2, (100, 3)).astype(np.float32)
 def losses(method: str, truth: Any = None, **words: Any) -> np.ndarray[Any, Any]:
     balancing = Balancing.of(Balance(method=method, **words), TRUTH, 3)
     truth = np.eye(3, dtype=np.float32)[TRUTH] if truth is None else truth
-    return np.asarray(balancing.losses(truth, truth, LOGITS))
+    return np.asarray(balancing.losses(truth, LOGITS))
 
 
 def cross_entropy(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

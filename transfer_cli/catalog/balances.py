@@ -55,6 +55,12 @@ class BalanceSpec:
     focal: bool = False
     oversamples: bool = False
 
+    def fitted_weights(self, counts: Counts, words: Any) -> PerClass | None:
+        """Return what a picture of each class counts for a classifier that is fitted at once; None: all the same."""
+        # To be shown more often is to count for more.
+        weights = balanced(counts, words) if self.oversamples else self.weights(counts, words)
+        return None if (weights == weights[0]).all() else weights
+
 
 def find(name: str) -> BalanceSpec:
     """Return the row called `name`; raise UnknownNameError when there is none."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from transfer_cli.cli._console import Console
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
-from transfer_cli.metrics import in_words
+from transfer_cli.metrics import in_words, recalls_in_words
 from transfer_cli.predictions import Skipped
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def end_of_training(console: Console, result: TrainingResult) -> int:
     for part, figures in result.metrics.items():
         note = f", {result.val_note}" if part == "val" and result.val_note else ""
         console.note(in_words(part, figures, note))
+    if result.is_uneven and (last := [*result.metrics][-1:]):
+        console.note(recalls_in_words(last[0], result.metrics[last[0]]))
     if result.skipped:
         console.warn(f"{len(result.skipped)} pictures could not be read: {run.skipped} says why")
     if run.model.is_dir():

@@ -24,7 +24,8 @@ from transfer_cli.cli._results import end_of_training
 def command(ctx: click.Context, /, folder: Path, output: str | None, **options: Any) -> None:
     """Make a classifier from the features of a frozen backbone.
 
-    FOLDER holds one sub-folder a class, or train and test (and val) with one sub-folder a class each. The run
+    FOLDER holds one sub-folder a class, or train and test (and val) with one sub-folder a class each; or it is a
+    CSV file with the columns path,label or path,labels (a;b), and part where you know. The run
     holds the features, the split, the scores, the predictions and the model.
 
     \b
@@ -44,7 +45,7 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, **options: 
     }
     recipe = ExtractRecipe.load(options["recipe"], options["overrides"], words)
     images = ImageFolder.scan(folder)
-    run = RunDirectory(Path(output) if output else default_path(folder, recipe.backbone.name))
+    run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name))
     asked = training_request(console, options)
 
     from transfer_cli.engine.extract import extract

@@ -20,7 +20,8 @@ from transfer_cli.cli._results import end_of_training
 def command(ctx: click.Context, /, folder: Path, output: str | None, **options: Any) -> None:
     """Train a new head on a backbone, then the layers below it.
 
-    FOLDER holds one sub-folder a class, or train and test (and val) with one sub-folder a class each. What is trained,
+    FOLDER holds one sub-folder a class, or train and test (and val) with one sub-folder a class each; or it is a
+    CSV file with the columns path,label or path,labels (a;b), and part where you know. What is trained,
     how long and on which augmented pictures is in the recipe: see transfer-cli recipes list. A stopped run goes on
     with the same command.
 
@@ -36,7 +37,7 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, **options: 
     console = ctx.ensure_object(Console)
     recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], backbone_words(options))
     images = ImageFolder.scan(folder)
-    run = RunDirectory(Path(output) if output else default_path(folder, recipe.backbone.name, "finetune"))
+    run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name, "finetune"))
     asked = training_request(console, options)
 
     from transfer_cli.engine.finetune import finetune

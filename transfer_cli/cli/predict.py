@@ -53,7 +53,7 @@ def command(
         transfer-cli predict imagenet:mobilenet_v2 holiday.jpg --format table
         find photos -name '*.jpg' | transfer-cli predict runs/first -
     """
-    from transfer_cli.folder import at_least_one, walk_paths
+    from transfer_cli.walking import at_least_one, walk_paths
     from transfer_cli.writing import must_be_writable
 
     console = ctx.ensure_object(Console)

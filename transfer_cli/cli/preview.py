@@ -34,7 +34,7 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     console = ctx.ensure_object(Console)
     recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], {"seed": options["seed"]})
     images = ImageFolder.scan(folder)
-    target = output or Path("plots") / f"{images.root.resolve().name or 'pictures'}-preview.png"
+    target = output or Path("plots") / f"{images.name}-preview.png"
     if target.suffix.lower() != ".png":
         raise click.UsageError(f"{target} is no PNG. Expected a name that ends in .png.", ctx)
     # An earlier preview is replaced; a picture of somebody's is not.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.catalog.tasks import TaskSpec
 from transfer_cli.errors import RunError
 from transfer_cli.run import RunDirectory
 from transfer_cli.writing import remove, written_whole
@@ -28,8 +29,8 @@ class Epoch:
     ----------
     loss, accuracy : float or None
         On the pictures as they were trained on; None for epoch 0.
-    val_loss, val_accuracy, val_balanced_accuracy : float or None
-        Log loss (nats an image), accuracy and mean recall on val; None without a val part, and in a refit.
+    val_loss, val_accuracy, val_balanced_accuracy, val_mean_average_precision : float or None
+        On val, see metrics.of_epoch; None where the task has no such figure, without a val part, and in a refit.
     refit : bool
         Whether the pictures of val were learnt from.
     """
@@ -41,8 +42,9 @@ class Epoch:
     accuracy: float | None
     val_loss: float | None
     val_accuracy: float | None
-    val_balanced_accuracy: float | None
     seconds: float
+    val_balanced_accuracy: float | None = None
+    val_mean_average_precision: float | None = None
     refit: bool = False
 
 
@@ -150,13 +152,11 @@ class Checkpoints:
         return self._folder / f"best-{epoch:04}.npz"
 
 
-HISTORY_HEADER = tuple(column.name for column in fields(Epoch))
-
-
-def history_rows(history: Iterable[Epoch]) -> Iterable[list[str]]:
-    """Yield the lines of history.csv."""
-    for row in history:
-        yield [_cell(getattr(row, column)) for column in HISTORY_HEADER]
+def history_table(history: Iterable[Epoch], task: TaskSpec) -> list[list[str]]:
+    """Return the lines of history.csv, its header first; figures that are none of the task are left out."""
+    own = {"val_loss", *(f"val_{name}" for name in task.scored)}
+    columns = [each.name for each in fields(Epoch) if not each.name.startswith("val_") or each.name in own]
+    return [columns, *([_cell(getattr(row, column)) for column in columns] for row in history)]
 
 
 def _cell(value: Any) -> str:

@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.multiclass import OneVsRestClassifier, _ConstantPredictor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import has_fit_parameter
 
 from transfer_cli.catalog.classifiers import ESTIMATORS, ClassifierSpec, Splits, trusted_types
-from transfer_cli.errors import InputError, ModelError
-from transfer_cli.metrics import log_loss
+from transfer_cli.errors import InputError, ModelError, RecipeError
+from transfer_cli.metrics import of_epoch
 from transfer_cli.progress import SILENT, Progress
 
 Features = NDArray[np.float32]
-Columns = NDArray[np.int64]
+Truth = NDArray[np.int64]
 
 TUNING_ROWS = 4000
 """Tuning looks at no more rows than these, a fixed choice of them, so that its time is bounded by construction."""
@@ -62,7 +64,7 @@ class Fitted:
 def fit(
     spec: ClassifierSpec,
     features: Features,
-    truth: Columns,
+    truth: Truth,
     *,
     classes: int,
     tune: bool,
@@ -78,8 +80,9 @@ def fit(
     ----------
     spec : ClassifierSpec
     features : ndarray of shape (n, width), float32
-    truth : ndarray of shape (n,), int
-        Column of each row's class.
+    truth : ndarray of shape (n,) or (n, classes), int
+        Column of each row's class, or the indicator matrix of its labels, of which each is then learnt against the
+        rest by a classifier of its own.
     classes : int
         How many columns probabilities have.
     tune : bool
@@ -122,7 +125,7 @@ def probabilities(pipeline: Any, features: Features, classes: int) -> NDArray[np
     return result
 
 
-def folds(truth: Columns, count: int, seed: int) -> Splits:
+def folds(truth: Truth, count: int, seed: int) -> Splits:
     """Return `count` stratified folds, each row to be scored in exactly one.
 
     The rows of each class are shuffled and dealt out in turn, so that a class with two rows is learnt from in every
@@ -131,7 +134,7 @@ def folds(truth: Columns, count: int, seed: int) -> Splits:
     """
     random = np.random.default_rng(seed)
     shuffled = random.permutation(len(truth))
-    dealt = shuffled[np.argsort(truth[shuffled], kind="stable")]
+    dealt = shuffled[np.argsort(_groups(truth)[shuffled], kind="stable")]
     fold_of = np.empty(len(truth), np.int64)
     fold_of[dealt] = np.arange(len(truth)) % min(count, len(truth))
     single = single_rows(truth)
@@ -140,8 +143,19 @@ def folds(truth: Columns, count: int, seed: int) -> Splits:
     ]
 
 
-def single_rows(truth: Columns) -> NDArray[np.bool_]:
-    """Return which rows are the only one of their class."""
+def _groups(truth: Truth) -> Truth:
+    """Return what rows are dealt out by: their class, or the rarest of their labels."""
+    if truth.ndim == 1:
+        return truth
+    order = np.argsort(truth.sum(axis=0), kind="stable")
+    rarest = order[truth[:, order].argmax(axis=1)]
+    return np.asarray(np.where(truth.any(axis=1), rarest, truth.shape[1]))
+
+
+def single_rows(truth: Truth) -> NDArray[np.bool_]:
+    """Return which rows are the only one of their class; none of a multi-label task, where no row is of one alone."""
+    if truth.ndim == 2:
+        return np.zeros(len(truth), bool)
     return np.asarray(np.bincount(truth)[truth] == 1)
 
 
@@ -186,39 +200,49 @@ def _is_of_the_catalog(loaded: Any) -> bool:
     if type(loaded) is not Pipeline:
         return False
     *before, last = (step for _, step in loaded.steps)
-    return type(last).__name__ in ESTIMATORS and all(type(step) is StandardScaler for step in before)
+    several = [last.estimator, *last.estimators_] if type(last) is OneVsRestClassifier else [last]
+    known = all(type(each).__name__ in ESTIMATORS or type(each) is _ConstantPredictor for each in several)
+    return known and all(type(step) is StandardScaler for step in before)
 
 
 def _fit_one(
     spec: ClassifierSpec,
     features: Features,
-    truth: Columns,
+    truth: Truth,
     value: float,
     seed: int,
     weights: NDArray[np.float64] | None = None,
 ) -> Any:
     splits = folds(truth, spec.folds, seed)
-    classifier = spec.build(value, seed, splits)
+    one = spec.build(value, seed, splits)
+    classifier = one if truth.ndim == 1 else OneVsRestClassifier(one)
     steps = [StandardScaler(), classifier] if spec.standardise else [classifier]
     pipeline = make_pipeline(*steps)
+    if weights is not None and not has_fit_parameter(one, "sample_weight"):
+        raise RecipeError(
+            f"{spec.name} cannot count pictures of one class more than those of another.",
+            hint="Take --set balance.method=logit-adjustment, which fits every classifier, or --classifier logistic.",
+        )
     counted = {} if weights is None else {f"{pipeline.steps[-1][0]}__sample_weight": weights[truth]}
     try:
         pipeline.fit(features, truth, **counted)
     except ValueError as error:
+        classes = len(np.unique(truth)) if truth.ndim == 1 else truth.shape[1]
         raise InputError(
-            f"{spec.name} cannot learn from {len(truth)} pictures of {len(np.unique(truth))} classes: {error}",
+            f"{spec.name} cannot learn from {len(truth)} pictures of {classes} classes: {error}",
             hint="Take --classifier logistic, which can, or add pictures.",
         ) from error
-    if hasattr(classifier, "cv"):
-        # The folds were needed to calibrate; a bundle has no use for row numbers of the training pictures.
-        classifier.set_params(cv=None)
+    for each in [one, *(classifier.estimators_ if truth.ndim == 2 else [])]:
+        if hasattr(each, "cv"):
+            # The folds were needed to calibrate; a bundle has no use for row numbers of the training pictures.
+            each.set_params(cv=None)
     return pipeline
 
 
 def _out_of_fold(
     spec: ClassifierSpec,
     features: Features,
-    truth: Columns,
+    truth: Truth,
     splits: Splits,
     value: float,
     classes: int,
@@ -236,7 +260,7 @@ def _out_of_fold(
 def _search(
     spec: ClassifierSpec,
     predict: Callable[[float], NDArray[np.float32]],
-    truth: Columns,
+    truth: Truth,
     seconds: float,
     progress: Progress,
 ) -> tuple[float, tuple[Trial, ...], NDArray[np.float32]]:
@@ -253,8 +277,8 @@ def _search(
         if value not in tried:
             with progress.track(f"{spec.name}, {spec.parameter} = {value:g}", None):
                 given = predict(value)
-            right = float((given[scored].argmax(axis=1) == truth[scored]).mean())
-            tried[value] = Trial(value, log_loss(truth[scored], given[scored]), right), given
+            figures = of_epoch(truth[scored], given[scored])
+            tried[value] = Trial(value, figures["log_loss"], figures["accuracy"]), given
         return tried[value][0].log_loss
 
     best = min(range(len(spec.grid)), key=lambda index: abs(np.log(spec.grid[index] / spec.default)))
@@ -274,12 +298,12 @@ def _search(
     return value, tuple(trial for trial, _ in tried.values()), tried[value][1]
 
 
-def _tuning_rows(truth: Columns, seed: int) -> NDArray[np.int64]:
+def _tuning_rows(truth: Truth, seed: int) -> NDArray[np.int64]:
     if len(truth) <= TUNING_ROWS:
         return np.arange(len(truth))
     chosen = np.random.default_rng(seed).permutation(len(truth))[:TUNING_ROWS]
     # A class that the choice missed would make its rows unpredictable: one row of each comes along.
-    _, first = np.unique(truth, return_index=True)
+    _, first = np.unique(_groups(truth), return_index=True)
     return np.union1d(chosen, first)
 
 
@@ -290,6 +314,8 @@ def _unfinished_said_once(progress: Progress) -> Iterator[None]:
         warnings.simplefilter("always", ConvergenceWarning)
         # The covariance of one picture is zero, which is what the discriminants then take it for.
         warnings.filterwarnings("ignore", message="Only one sample available")
+        # A label that all pictures of a fold have, or none: its classifier says so of every picture.
+        warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
         yield
     unfinished = [warning for warning in seen if issubclass(warning.category, ConvergenceWarning)]
     for warning in seen:

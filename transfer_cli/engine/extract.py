@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.catalog import backbones, classifiers
+from transfer_cli.catalog import backbones, balances, classifiers
 from transfer_cli.engine import sources, training
-from transfer_cli.engine.linear import Linear
+from transfer_cli.engine.linear import Linear, less_common
 from transfer_cli.engine.prepared import GRAPH_FILE, Prepared
-from transfer_cli.engine.scores import score_parts
+from transfer_cli.engine.scores import score_parts, thresholds_note, thresholds_of
 from transfer_cli.engine.startup import import_ahead
 from transfer_cli.engine.training import Options, Request, TrainingResult
 from transfer_cli.folder import PARTS, ImageFolder
@@ -64,7 +64,7 @@ def extract(
     recipe = training.resolved(asked, recipe, keeps_model=with_model)
     must_be_known(recipe.backbone.weights)
     if run.is_complete(with_model=with_model, with_features=True) and not asked.overwrite:
-        run.must_match(recipe, folder.root)
+        run.must_match(recipe, folder.source)
         return training.complete(asked, _val_note)
     with run.released():
         return _train(asked, recipe)
@@ -83,7 +83,7 @@ def _train(asked: Request, recipe: ExtractRecipe) -> TrainingResult:
         metrics = _classify(asked, recipe, network, split)
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
-    return TrainingResult(run, metrics, skipped, _val_note(split))
+    return TrainingResult(run, metrics, skipped, _val_note(split), is_uneven=training.is_uneven(split))
 
 
 def _network(asked: Request, recipe: ExtractRecipe) -> Prepared:
@@ -99,7 +99,7 @@ def _network(asked: Request, recipe: ExtractRecipe) -> Prepared:
 
 
 def _val_note(split: Split) -> str:
-    return "" if "val" in split.counts() else "out-of-fold"
+    return ", ".join(filter(None, ["" if "val" in split.counts() else "out-of-fold", thresholds_note(split)]))
 
 
 def _features(asked: Request, recipe: ExtractRecipe, network: Prepared) -> tuple[Split, tuple[Skipped, ...]]:
@@ -137,6 +137,7 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
     truth = split.truth()
     train, val, test = (split.mask(part) for part in PARTS)
     spec = classifiers.find(recipe.classifier.name)
+    weights, offsets = _balance(recipe, truth[train], len(names))
     fitted = classify.fit(
         spec,
         matrix[train],
@@ -146,6 +147,7 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
         seconds=recipe.classifier.tune_seconds,
         out_of_fold=not val.any(),
         seed=recipe.seed,
+        weights=weights,
         progress=progress,
     )
 
@@ -156,11 +158,12 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
     scored = {}
     if fitted.out_of_fold is not None:
         known = ~np.isnan(fitted.out_of_fold[:, 0])
-        scored["val"] = np.flatnonzero(train)[known], fitted.out_of_fold[known]
+        scored["val"] = np.flatnonzero(train)[known], less_common(fitted.out_of_fold[known], offsets)
     for part, mask in (("val", val), ("test", test)):
         if mask.any():
-            scored[part] = np.flatnonzero(mask), given(matrix[mask])
-    metrics = score_parts(run, split, scored)
+            scored[part] = np.flatnonzero(mask), less_common(given(matrix[mask]), offsets)
+    thresholds = thresholds_of(split, scored)
+    metrics = score_parts(run, split, scored, thresholds)
 
     def save(directory: Path) -> None:
         network.save(directory / model.BACKBONE_FILE, directory / GRAPH_FILE)
@@ -173,8 +176,21 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
         else:
             progress.warn("predicting will start more slowly: as one matrix the classifier gives other probabilities")
 
-    training.new_bundle("features", recipe, names, network.width, run).write(run.model, save)
+    bundle = training.new_bundle("features", recipe, split, network.width, run, thresholds)
+    bundle.model_copy(update={"log_prior": offsets}).write(run.model, save)
     return metrics
+
+
+def _balance(
+    recipe: ExtractRecipe, truth: NDArray[np.int64], classes: int
+) -> tuple[NDArray[np.float64] | None, tuple[float, ...] | None]:
+    """Return what a picture of each class counts, and what of how common it is is taken out of its probability."""
+    spec = balances.find(recipe.balance.method)
+    if truth.ndim == 2:
+        return None, None
+    counts = np.maximum(np.bincount(truth, minlength=classes), 1)
+    offsets = spec.offsets(counts, recipe.balance)
+    return spec.fitted_weights(counts, recipe.balance), tuple(offsets.tolist()) if offsets.any() else None
 
 
 def _write_history(fitted: Fitted, spec: classifiers.ClassifierSpec, run: RunDirectory) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.engine.images import ImageBatch
 from transfer_cli.folder import ImageFolder
+from transfer_cli.manifest import SEPARATOR
 from transfer_cli.predictions import Skipped, utf8
 from transfer_cli.split import Split
 
@@ -72,7 +73,7 @@ def extract_to(
     with _Table(target, _schema(width, part=False)) as table:
         for batch in batches:
             if batch.indices:
-                labels = [folder.files[index].labels[0] for index in batch.indices]
+                labels = [SEPARATOR.join(folder.files[index].labels) for index in batch.indices]
                 table.append(
                     [
                         list(map(utf8, batch.paths)),

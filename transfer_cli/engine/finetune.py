@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 from typing import Any, Unpack
 
@@ -10,6 +9,7 @@ from transfer_cli.catalog import backbones
 from transfer_cli.engine import training
 from transfer_cli.engine.decoded import decode_all
 from transfer_cli.engine.fitting import Fitting, refits
+from transfer_cli.engine.scores import thresholds_note
 from transfer_cli.engine.scratch import Scratch
 from transfer_cli.engine.startup import import_ahead, start_tensorflow
 from transfer_cli.engine.training import Options, Request, TrainingResult
@@ -62,7 +62,7 @@ def finetune(
     recipe = training.resolved(asked, recipe, keeps_model=True)
     must_be_known(recipe.backbone.weights)
     if run.is_complete(with_model=True, with_features=False) and not asked.overwrite:
-        run.must_match(recipe, folder.root)
+        run.must_match(recipe, folder.source)
         return training.complete(asked, partial(_val_note, recipe))
     with run.released():
         return _train(asked, recipe)
@@ -85,12 +85,14 @@ def _train(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
         fitting.save()
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
-    return TrainingResult(run, metrics, decoded.skipped, _val_note(recipe, split))
+    note, uneven = _val_note(recipe, split), training.is_uneven(split)
+    return TrainingResult(run, metrics, decoded.skipped, note, is_uneven=uneven)
 
 
 def _val_note(recipe: FinetuneRecipe, split: Split) -> str:
     later = ", and it was learnt from later" if refits(recipe, split) else ""
-    return f"the best epoch was chosen on it{later}" if "val" in split.counts() else ""
+    several = f", {thresholds_note(split)}" if thresholds_note(split) else ""
+    return f"the best epoch was chosen on it{later}{several}" if "val" in split.counts() else ""
 
 
 def _network(asked: Request, recipe: FinetuneRecipe) -> tuple[Any, str]:
@@ -131,8 +133,7 @@ def _check_stages(features: Any, recipe: FinetuneRecipe) -> None:
 
 
 def _what_to_expect(split: Split) -> list[str]:
-    learnt = Counter(row.label for row in split.rows if row.part == "train")
-    label, fewest = min(learnt.items(), key=lambda item: item[1])
+    label, fewest = min(split.learnt().items(), key=lambda item: item[1])
     said = []
     if fewest < FEW:
         tested = split.counts().get("test", 0)

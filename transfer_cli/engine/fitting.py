@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.catalog import classifiers, heads
+from transfer_cli.catalog import classifiers, heads, tasks
 from transfer_cli.engine import fitting_words, stopping, training
-from transfer_cli.engine.checkpoints import HISTORY_HEADER, Checkpoints, Epoch, State, history_rows
+from transfer_cli.engine.checkpoints import Checkpoints, Epoch, State, history_table
 from transfer_cli.engine.decoded import Decoded
-from transfer_cli.engine.scores import score_parts
+from transfer_cli.engine.scores import score_parts, thresholds_of
 from transfer_cli.engine.scratch import Scratch
 from transfer_cli.engine.training import Request
 from transfer_cli.errors import RecipeError
@@ -54,7 +54,9 @@ class Fitting:
         self._checkpoints = Checkpoints(asked.run)
         if recipe.backbone.weights == "none":
             backbone.settle(features, decoded.images[np.flatnonzero(split.mask("train"))[:SETTLING]])
-        self._network: Network = network.Network(features, recipe.head, len(split.class_names), recipe.seed)
+        self._task = tasks.TASKS[split.task]
+        classes = len(split.class_names)
+        self._network: Network = network.Network(features, recipe.head, classes, recipe.seed, self._task.activation)
         self._decoded = decoded
         self._show(np.flatnonzero(split.mask("train")), np.flatnonzero(split.mask("val")))
         self._learning = {
@@ -65,6 +67,7 @@ class Fitting:
         self._will_refit = refits(recipe, split)
         self._initial = self._network.weights(self._learning) if self._will_refit else {}
         self._of_val: NDArray[np.float32] | None = None
+        self._thresholds: NDArray[np.float64] | None = None
         self._state = State(pictures=_digest(split))
         self._last = self._checkpoints.read_last()
         if self._last and self._last[0].pictures != self._state.pictures:
@@ -102,15 +105,16 @@ class Fitting:
             if len(rows):
                 known = self._of_val if part == "val" else None
                 scored[part] = rows, self._probabilities(rows) if known is None else known
-        return score_parts(self._run, self._split, scored)
+        self._thresholds = thresholds_of(self._split, scored)
+        return score_parts(self._run, self._split, scored, self._thresholds)
 
     def save(self) -> None:
         """Write the bundle; its graph is compared with the network on train pictures first."""
         from transfer_cli.engine import model
         from transfer_cli.engine.prepared import CHECKED, GRAPH_FILE, Prepared, Source
 
-        names, width = self._split.class_names, self._network.features.output_shape[-1]
-        bundle = training.new_bundle("network", self._recipe, names, width, self._run)
+        width = self._network.features.output_shape[-1]
+        bundle = training.new_bundle("network", self._recipe, self._split, width, self._run, self._thresholds)
         source = Source({}, lambda: self._network.whole, classes=True)
         network = Prepared(source, self._recipe.inference, None, self._progress)
         if not network.is_checked:
@@ -272,7 +276,7 @@ class Fitting:
         stage = self._stages[before.stage]
         weights = self._network.weights(self._learning)
         with training_.averaged():
-            val = training_.score_val() if len(self._pictures.val) else (None, None, None)
+            val = training_.score_val() if len(self._pictures.val) else {}
             scored = self._network.weights(self._learning) if stage.ema else weights
         loss, accuracy = trained or (None, None)
         epoch = Epoch(
@@ -281,16 +285,17 @@ class Fitting:
             learning_rate=training_.learning_rate(before, 0.5) if trained else None,
             loss=loss,
             accuracy=accuracy,
-            val_loss=val[0],
-            val_accuracy=val[1],
-            val_balanced_accuracy=val[2],
+            val_loss=val.get("log_loss"),
+            val_accuracy=val.get("accuracy"),
+            val_balanced_accuracy=val.get("balanced_accuracy"),
+            val_mean_average_precision=val.get("mean_average_precision"),
             seconds=time.monotonic() - begun,
             refit=before.refit,
         )
         done = before.done + 1 if trained else 0
         best = before.best
         early = self._recipe.early_stopping
-        if val[0] is not None and (best is None or stopping.key(epoch, early) > stopping.key(before.of(best), early)):
+        if val and (best is None or stopping.key(epoch, early) > stopping.key(before.of(best), early)):
             best = epoch.epoch
         state = replace(
             before,
@@ -310,14 +315,14 @@ class Fitting:
             self._run.log("early stop", epoch=epoch.epoch, best=best)
 
     def _write_history(self) -> None:
-        write_table(self._run.history, HISTORY_HEADER, history_rows(self._state.history))
+        header, *rows = history_table(self._state.history, self._task)
+        write_table(self._run.history, header, rows)
 
     def _draw_preview(self) -> None:
         from transfer_cli.engine import plots
 
         chosen = plots.one_of_each(self._pictures.truth[self._pictures.train])
-        names, truth = self._split.class_names, self._pictures.truth
-        seen = [plots.Seen(int(row), names[truth[row]]) for row in self._pictures.train[chosen]]
+        seen = [plots.Seen(int(row), self._split.rows[row].truth) for row in self._pictures.train[chosen]]
         plots.preview(seen, self._pictures.images, self._shown, self._run.plots / "preview.png")
 
 
@@ -329,5 +334,5 @@ def refits(recipe: FinetuneRecipe, split: Split) -> bool:
 
 
 def _digest(split: Split) -> str:
-    text = "\n".join(f"{row.path}\0{row.sha256}\0{row.label}\0{row.part}" for row in split.rows)
+    text = "\n".join(f"{row.path}\0{row.sha256}\0{row.truth}\0{row.part}" for row in split.rows)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

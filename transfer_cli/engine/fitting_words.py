@@ -23,11 +23,14 @@ def what_it_brought(state: State, early: EarlyStopping) -> str:
 
 
 def _word(early: EarlyStopping) -> str:
-    return "balanced accuracy" if early.monitor == "balanced_accuracy" else "accuracy"
+    return {"balanced_accuracy": "balanced accuracy", "mean_average_precision": "mAP"}.get(
+        early.monitor or "", "accuracy"
+    )
 
 
 def _accuracy(epoch: Epoch, early: EarlyStopping) -> float:
-    value = epoch.val_balanced_accuracy if early.monitor == "balanced_accuracy" else epoch.val_accuracy
+    word = "accuracy" if early.monitor in (None, "log_loss") else early.monitor
+    value: float | None = getattr(epoch, f"val_{word}")
     assert value is not None
     return value
 
@@ -57,7 +60,7 @@ def changed(asked: Request, split: Split) -> RunError:
         "changed or in another part": sum(before[path] != after[path] for path in before.keys() & after.keys()),
     }
     return RunError(
-        f"{asked.run.path} was stopped with other pictures than {asked.folder.root} gives now: "
+        f"{asked.run.path} was stopped with other pictures than {asked.folder.source} gives now: "
         f"{', '.join(f'{count} {what}' for what, count in counts.items())}. Expected the same, to go on with it.",
         hint="Begin it anew with --overwrite.",
     )

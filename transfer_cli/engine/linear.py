@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,19 @@ ALIKE = 1e-4
 
 @dataclass(frozen=True)
 class Linear:
-    """Probabilities as the softmax of a linear function of features.
+    """Probabilities as the softmax, or of labels the sigmoid, of a linear function of features.
 
     Attributes
     ----------
     kernel : ndarray of shape (width, k), float64
     bias : ndarray of shape (k,), float64
         Minus infinity for a class that was not learnt.
+    activation : {"softmax", "sigmoid"}
     """
 
     kernel: NDArray[np.float64]
     bias: NDArray[np.float64]
+    activation: str = "softmax"
 
     @classmethod
     def fold(cls, pipeline: Any, classes: int) -> Linear:
@@ -44,6 +46,10 @@ class Linear:
             How many columns probabilities have.
         """
         scaler, classifier = pipeline[0], pipeline[-1]
+        if hasattr(classifier, "estimators_"):
+            parts = [_of_label(each, len(scaler.mean_)) for each in classifier.estimators_]
+            kernel = np.stack([row for row, _ in parts]) / scaler.scale_
+            return cls(kernel.T, np.array([bias for _, bias in parts]) - kernel @ scaler.mean_, "sigmoid")
         kernel = classifier.coef_ / scaler.scale_
         bias = classifier.intercept_ - kernel @ scaler.mean_
         if len(kernel) == 1:
@@ -60,15 +66,18 @@ class Linear:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 kernel, bias = arrays["kernel"].astype(np.float64), arrays["bias"].astype(np.float64)
+                activation = str(arrays["activation"]) if "activation" in arrays else "softmax"
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise ModelError(f"{path} could not be read: {error}.") from error
         if (kernel.shape[1:] if kernel.ndim == 2 else None) != bias.shape:
             raise ModelError(f"{path} holds arrays of shapes {kernel.shape} and {bias.shape}, which do not fit.")
-        return cls(kernel, bias)
+        if activation not in ("softmax", "sigmoid"):
+            raise ModelError(f"{path} is made for the activation {activation!r}, which this program does not know.")
+        return cls(kernel, bias, activation)
 
     def save(self, path: Path) -> None:
         """Write the matrix as NumPy arrays."""
-        np.savez(path, kernel=self.kernel, bias=self.bias)
+        np.savez(path, kernel=self.kernel, bias=self.bias, activation=np.array(self.activation))
 
     def is_like(self, given: Callable[[NDArray[np.float32]], NDArray[np.float32]], rows: NDArray[np.float32]) -> bool:
         """Return whether its probabilities are those that `given` has for some features, within `ALIKE`."""
@@ -78,5 +87,29 @@ class Linear:
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probabilities of every class, float32 of shape (n, k)."""
         logits = features.astype(np.float64) @ self.kernel + self.bias
+        if self.activation == "sigmoid":
+            return np.asarray(0.5 * (1 + np.tanh(logits / 2)), np.float32)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def _of_label(classifier: Any, width: int) -> tuple[NDArray[np.float64], float]:
+    """Return the weights and the bias of one label's classifier; one that is always of one mind has only a bias."""
+    if hasattr(classifier, "coef_"):
+        return classifier.coef_[0], float(classifier.intercept_[0])
+    return np.zeros(width), np.inf if classifier.y_[0] else -np.inf
+
+
+def less_common(probabilities: NDArray[np.float32], log_prior: Sequence[float] | None) -> NDArray[np.float32]:
+    """Return probabilities as they would be if no class were more common than another (Menon et al. 2021, section 4.1).
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n, k), float32
+    log_prior : sequence of k float, or None
+        What is taken out of the logarithm of each; None changes nothing.
+    """
+    if log_prior is None:
+        return probabilities
+    adjusted = probabilities * np.exp(-np.array(log_prior))
+    return np.asarray(adjusted / adjusted.sum(axis=1, keepdims=True), np.float32)

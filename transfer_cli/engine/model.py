@@ -21,7 +21,7 @@ from transfer_cli.choices import Inference
 from transfer_cli.engine import runtimes as running
 from transfer_cli.engine import sources
 from transfer_cli.engine.images import DECODER
-from transfer_cli.engine.linear import Linear
+from transfer_cli.engine.linear import Linear, less_common
 from transfer_cli.engine.prepared import GRAPH_FILE, Prepared
 from transfer_cli.errors import ModelError
 from transfer_cli.progress import SILENT, Progress
@@ -48,11 +48,14 @@ class AbstractModel(ABC):
         Side of the input in pixels.
     resize : str
         How a picture becomes that square.
+    thresholds : tuple of float or None
+        From which probability on a picture has a label, of a multi-label task.
     """
 
     class_names: tuple[str, ...]
     image_size: int
     resize: str
+    thresholds: tuple[float, ...] | None = None
 
     @abstractmethod
     def predict_proba(self, images: Images) -> Probabilities:
@@ -78,23 +81,31 @@ class FeatureModel(AbstractModel):
         self.class_names = bundle.class_names
         self.image_size = bundle.image_size
         self.resize = bundle.resize
+        self.thresholds = bundle.thresholds
         self._features = features
+        self._log_prior = bundle.log_prior
         self._classifier = classifier
 
     def predict_proba(self, images: Images) -> Probabilities:
         """Return the classifier's probabilities on the backbone's features."""
-        return self._classifier(self._features(images))
+        return less_common(self._classifier(self._features(images)), self._log_prior)
 
 
 class NetworkModel(AbstractModel):
     """A network that gives probabilities by itself."""
 
     def __init__(
-        self, run: Callable[[Images], Any], class_names: tuple[str, ...], image_size: int, resize: str
+        self,
+        run: Callable[[Images], Any],
+        class_names: tuple[str, ...],
+        image_size: int,
+        resize: str,
+        thresholds: tuple[float, ...] | None = None,
     ) -> None:
         self.class_names = class_names
         self.image_size = image_size
         self.resize = resize
+        self.thresholds = thresholds
         self._run = run
 
     def predict_proba(self, images: Images) -> Probabilities:
@@ -144,7 +155,7 @@ def load(
         progress.warn(f"the bundle was made with the decoder {bundle.decoder}; this one is {DECODER}")
     run = _run_of(bundle, directory, _inference(bundle, runtime, pictures, progress), cache, progress)
     if bundle.kind == "network":
-        return NetworkModel(run, bundle.class_names, bundle.image_size, bundle.resize)
+        return NetworkModel(run, bundle.class_names, bundle.image_size, bundle.resize, bundle.thresholds)
     if LINEAR_FILE in bundle.files:
         return FeatureModel(bundle, run, Linear.load(directory / LINEAR_FILE).probabilities)
 

@@ -14,6 +14,9 @@ from transfer_cli.choices import Head
 from transfer_cli.engine.linear import Linear
 from transfer_cli.errors import RunError
 
+_SURE = 30.0
+"""Logits beyond this are certain in float32."""
+
 
 class Network:
     """A backbone and a head.
@@ -26,9 +29,11 @@ class Network:
         From features to logits of shape (n, classes).
     whole : keras.Model
         From pictures to probabilities, float32 of shape (n, classes), with a flat graph.
+    activation : callable
+        What makes probabilities of logits.
     """
 
-    def __init__(self, features: keras.Model, head: Head, classes: int, seed: int) -> None:
+    def __init__(self, features: keras.Model, head: Head, classes: int, seed: int, activation: str = "softmax") -> None:
         spec = heads.find(head.kind)
         # What was drawn for the backbone must not decide what is drawn for the head.
         keras.utils.set_random_seed(seed)
@@ -39,7 +44,8 @@ class Network:
         tensor = features.output
         for layer in self.head.layers[1:]:
             tensor = layer(tensor)
-        probabilities = keras.layers.Softmax(name="probabilities", dtype="float32")(tensor)
+        self.activation = keras.activations.get(activation)
+        probabilities = keras.layers.Activation(activation, name="probabilities", dtype="float32")(tensor)
         self.whole = keras.Model(features.inputs[0], probabilities, name=f"{features.name}_{head.kind}")
 
     def start_from_probe(self, pipeline: Any, offsets: NDArray[np.float64]) -> None:
@@ -49,7 +55,8 @@ class Network:
         `offsets`, one a class, in its logits.
         """
         folded = Linear.fold(pipeline, self.head.output_shape[-1])
-        bias = (folded.bias - offsets).astype(np.float32)
+        # A label that all pictures have, or none, has no finite bias; a training could not go on from that.
+        bias = np.clip(folded.bias - offsets, -_SURE, _SURE).astype(np.float32)
         self.head.get_layer("logits").set_weights([folded.kernel.astype(np.float32), bias])
 
     def weights(self, layers: set[str]) -> dict[str, NDArray[Any]]:

@@ -54,8 +54,13 @@ def curves(history: Sequence[Epoch], best: int | None, target: Path) -> None:
 
 
 def one_of_each(truth: NDArray[np.int64]) -> list[int]:
-    """Return the positions of the first picture of each class, eight classes at most."""
-    _, first = np.unique(truth, return_index=True)
+    """Return the positions of the first picture of each class, or of each mixture of labels, eight at most.
+
+    Parameters
+    ----------
+    truth : ndarray of shape (n,) or (n, k), int
+    """
+    _, first = np.unique(truth, return_index=True, axis=0)
     return [int(position) for position in first[:PREVIEW_ROWS]]
 
 

@@ -34,7 +34,7 @@ def predict(
     for batch in batches(paths, size=model.image_size, resize=model.resize, batch_size=batch_size, strict=strict):
         empty = np.empty((0, len(names)), np.float32)
         probabilities = model.predict_proba(batch.images) if batch.paths else empty
-        yield Predictions(batch.paths, names, probabilities, batch.skipped)
+        yield Predictions(batch.paths, names, probabilities, batch.skipped, model.thresholds)
 
 
 def write_predictions(
@@ -76,7 +76,7 @@ def write_predictions(
         for batch in batches:
             if batch.paths:
                 # Not before there is a row: an error must not come after a header on stdout.
-                table = table or writer(format, target, class_names, top_k)
+                table = table or writer(format, target, class_names, top_k, several=batch.thresholds is not None)
                 table.append(batch)
                 target.flush()
             rows += len(batch.paths)

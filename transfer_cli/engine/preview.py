@@ -34,7 +34,7 @@ def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
     seen: list[plots.Seen] = []
     images, indices = [], []
     for name in folder.class_names[: plots.PREVIEW_ROWS]:
-        members = [index for index, file in enumerate(folder.files) if file.labels == (name,)]
+        members = [index for index, file in enumerate(folder.files) if name in file.labels]
         found = batches(
             (folder.files[index].path for index in members),
             size=training.size_of(recipe),
@@ -48,7 +48,7 @@ def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
             images.append(first.images[0])
             indices.append(members[first.indices[0]])
     if not seen:
-        raise FolderError(f"No picture of {folder.root} could be read.")
+        raise FolderError(f"No picture of {folder.source} could be read.")
     rows = np.arange(len(seen))
     whole = np.stack(images)
     shown = Shown(recipe.augmentation, recipe.seed, whole, np.array(indices), rows, rows, len(seen))

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.metrics import Figure, score
+from transfer_cli.catalog.tasks import SINGLE_LABEL
+from transfer_cli.metrics import RECALL, Figure, fit_thresholds, recalls, score
 from transfer_cli.predictions import Predictions, writer
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
@@ -17,7 +18,27 @@ Scored = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Row numbers in the split, and the probabilities of each."""
 
 
-def score_parts(run: RunDirectory, split: Split, scored: Mapping[str, Scored]) -> dict[str, dict[str, Figure]]:
+def thresholds_of(split: Split, scored: Mapping[str, Scored]) -> NDArray[np.float64] | None:
+    """Return from which probability on a picture has a label, fitted on val; None for a single-label task.
+
+    Without a val part they are one half: nothing is chosen by looking at test.
+    """
+    if split.task == SINGLE_LABEL:
+        return None
+    if "val" not in scored or not len(scored["val"][0]):
+        return np.full(len(split.class_names), 0.5)
+    rows, probabilities = scored["val"]
+    return fit_thresholds(split.truth()[rows], probabilities)
+
+
+def thresholds_note(split: Split) -> str:
+    """Return what a person should know of the figures of val where thresholds were fitted on it."""
+    return "" if split.task == SINGLE_LABEL else "the thresholds of F1 were fitted on it"
+
+
+def score_parts(
+    run: RunDirectory, split: Split, scored: Mapping[str, Scored], thresholds: NDArray[np.float64] | None = None
+) -> dict[str, dict[str, Figure]]:
     """Write the predictions of each part beside the truth and return its figures.
 
     Parameters
@@ -26,17 +47,23 @@ def score_parts(run: RunDirectory, split: Split, scored: Mapping[str, Scored]) -
     split : Split
     scored : mapping of str to (ndarray of shape (n,), ndarray of shape (n, k))
         For each part the row numbers in the split and the probabilities. A part without rows is left out.
+    thresholds : ndarray of shape (k,), optional
+        See `thresholds_of`.
     """
     truth = split.truth()
     metrics = {}
     for part, (indices, probabilities) in scored.items():
         if not len(indices):
             continue
-        metrics[part] = score(truth[indices], probabilities)
+        predicted = probabilities.argmax(axis=1) if thresholds is None else (probabilities >= thresholds).astype(int)
+        found = recalls(truth[indices], predicted, split.class_names)
+        of_classes = {f"{RECALL}{name}": figure for name, figure in found.items()}
+        metrics[part] = score(truth[indices], probabilities, thresholds) | of_classes
         rows = [split.rows[index] for index in indices]
-        batch = Predictions(tuple(row.path for row in rows), split.class_names, probabilities)
+        bars = None if thresholds is None else tuple(thresholds.tolist())
+        batch = Predictions(tuple(row.path for row in rows), split.class_names, probabilities, (), bars)
         with written_whole(run.predictions(part)) as draft, draft.open("wb") as target:
-            table = writer("csv", target, split.class_names, truth=True)
-            table.append(batch, [row.label for row in rows])
+            table = writer("csv", target, split.class_names, truth=True, several=bars is not None)
+            table.append(batch, [row.truth for row in rows])
             table.close()
     return metrics

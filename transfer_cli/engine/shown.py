@@ -44,8 +44,8 @@ class Shown:
     images : ndarray of shape (n, size, size, 3), uint8
     indices : ndarray of shape (n,), int
         Position of each picture in its folder.
-    truth : ndarray of shape (n,), int
-        Column of its class.
+    truth : ndarray of shape (n,) or (n, classes), int
+        Column of its class, or the indicator matrix of its labels.
     rows : ndarray of int
         The pictures that others are mixed with: those of the train part.
     classes : int
@@ -63,7 +63,7 @@ class Shown:
     ) -> None:
         self._augmentation, self._seed, self._augment = augmentation, seed, Augmenter(augmentation, seed)
         self._images, self._indices, self._truth, self._rows = images, indices, truth, rows
-        self._truths = np.eye(classes, dtype=np.float32)
+        self._of_class = np.eye(classes, dtype=np.float32)
 
     def __call__(self, row: int, epoch: int) -> Image:
         """Return what is shown of a picture, of shape (size, size, 3), uint8; epochs are counted over all stages."""
@@ -82,13 +82,17 @@ class Shown:
 
     def targets(self, rows: Rows, epochs: Rows) -> NDArray[np.float32]:
         """Return the truth that goes with what is shown of some pictures, each in an epoch, of shape (n, classes)."""
-        given = self._truths[self._truth[rows]]
+        given = self._shares(rows)
         if not self._augmentation.mixes:
             return given
         mixes = [self._mix(int(row), int(epoch)) for row, epoch in zip(rows, epochs, strict=True)]
-        others = self._truths[self._truth[[mix.row if mix else 0 for mix in mixes]]]
+        others = self._shares(np.array([mix.row if mix else 0 for mix in mixes], np.int64))
         shares = np.array([mix.share if mix else 1 for mix in mixes], np.float32)[:, None]
         return np.asarray(shares * given + (1 - shares) * others, np.float32)
+
+    def _shares(self, rows: Rows) -> NDArray[np.float32]:
+        truth = self._truth[rows]
+        return truth.astype(np.float32) if truth.ndim == 2 else self._of_class[truth]
 
     def _augmented(self, row: int, epoch: int) -> Image:
         return self._augment(self._images[row], epoch, int(self._indices[row]))

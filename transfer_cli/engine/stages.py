@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from transfer_cli.engine.scratch import Scratch
 from transfer_cli.engine.shown import Shown
 from transfer_cli.engine.trunk import Rows, Views
 from transfer_cli.errors import OutputError
-from transfer_cli.metrics import balanced_accuracy, log_loss
+from transfer_cli.metrics import of_epoch
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe import FinetuneRecipe
 from transfer_cli.stage_choices import Stage
@@ -38,8 +37,8 @@ class Pictures:
     images : ndarray of shape (n, size, size, 3), uint8
     indices : ndarray of shape (n,), int
         Position of each picture in its folder.
-    truth : ndarray of shape (n,), int
-        Column of its class.
+    truth : ndarray of shape (n,) or (n, k), int
+        Column of its class, or the indicator matrix of its labels.
     train, val : ndarray of int
         Row numbers.
     """
@@ -142,8 +141,8 @@ class StageTraining:
         lowered = self._stage.learning_rate_at(state.done + into_epoch, stopping.reductions(state, self._stage))
         return float(lowered / 2**state.halvings)
 
-    def score_val(self) -> tuple[float, float, float]:
-        """Return the log loss, the accuracy and the balanced accuracy on val as the network is now."""
+    def score_val(self) -> dict[str, float]:
+        """Return what epochs are compared by, on val as the network is now; see metrics.of_epoch."""
         size, val = self._recipe.batch_size, self._pictures.val
         truth = self._pictures.truth[val]
         parts = []
@@ -151,10 +150,7 @@ class StageTraining:
             few = slice(start, start + size)
             inputs = self._pictures.images[val[few]] if self._val is None else self._val[few]
             parts.append(np.asarray(self._answer(inputs)))
-        probabilities = np.concatenate(parts)
-        predicted = probabilities.argmax(axis=1)
-        accuracy = float((predicted == truth).mean())
-        return log_loss(truth, probabilities), accuracy, balanced_accuracy(truth, predicted)
+        return of_epoch(truth, np.concatenate(parts))
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -255,19 +251,17 @@ class StageTraining:
         def step(inputs: Any, truth: Any, rate: Any) -> Any:
             if from_pictures and below is not None:
                 inputs = below(inputs, training=False)
-            target = (1 - smoothing) * truth + smoothing / classes
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([variable.value for variable in variables])
                 logits = head(self._forward(inputs), training=True)
-                loss = tf.reduce_mean(self._balancing.losses(truth, target, logits))
+                loss = tf.reduce_mean(self._balancing.losses(truth, logits, smoothing))
                 total = loss + tf.add_n(head.losses) if head.losses else loss
             gradients = tape.gradient(total, [variable.value for variable in variables])
             self.optimizer.learning_rate.assign(rate)
             self.optimizer.apply(gradients, variables)
             for variable, average in zip(variables, self._averages, strict=False):
                 average.assign(momentum * average + (1 - momentum) * variable.value)
-            hits = tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == tf.argmax(truth, axis=1), tf.int32))
-            return loss, hits
+            return loss, self._balancing.hits(truth, logits)
 
         return step
 
@@ -276,6 +270,6 @@ class StageTraining:
 
         @tf.function(input_signature=[tf.TensorSpec(source.shape, source.dtype)], autograph=False)
         def answer(inputs: Any) -> Any:
-            return keras.ops.softmax(self._network.head(self._forward(inputs), training=False))
+            return self._network.activation(self._network.head(self._forward(inputs), training=False))
 
         return answer

@@ -12,19 +12,14 @@ def key(epoch: Epoch, early: EarlyStopping) -> tuple[float, float]:
     """Return what makes an epoch better than another; equal ones leave the earlier the best."""
     assert epoch.val_loss is not None
     if early.monitor == "log_loss":
-        assert epoch.val_accuracy is not None
-        return -epoch.val_loss, epoch.val_accuracy
+        return -epoch.val_loss, epoch.val_accuracy or 0.0
     return score(epoch, early), -epoch.val_loss
 
 
 def score(epoch: Epoch, early: EarlyStopping) -> float:
     """Return what of an epoch is compared."""
-    values = {
-        "accuracy": epoch.val_accuracy,
-        "balanced_accuracy": epoch.val_balanced_accuracy,
-        "log_loss": epoch.val_loss,
-    }
-    value = values[early.monitor or "accuracy"]
+    word = "loss" if early.monitor == "log_loss" else early.monitor or "accuracy"
+    value: float | None = getattr(epoch, f"val_{word}")
     assert value is not None
     return value
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from transfer_cli.bundle import FORMAT_VERSION, ModelBundle
 from transfer_cli.cache import Cache
 from transfer_cli.catalog import backbones, runtimes
@@ -13,7 +16,7 @@ from transfer_cli.engine import runtimes as running
 from transfer_cli.engine.images import DECODER
 from transfer_cli.errors import FolderError, ImageError, RunError
 from transfer_cli.folder import ImageFolder, describe_left_out
-from transfer_cli.metrics import Metrics
+from transfer_cli.metrics import UNEVEN, Metrics
 from transfer_cli.predictions import Skipped, read_skipped, write_skipped
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe import Recipe
@@ -83,6 +86,8 @@ class TrainingResult:
         What the val figures are, where they are not plain predictions of a part that was held out.
     was_complete : bool
         Whether the run was there already, so that nothing was done.
+    is_uneven : bool
+        Whether classes have so unequal numbers of pictures to learn from that one figure does not say how each fares.
     """
 
     run: RunDirectory
@@ -90,6 +95,7 @@ class TrainingResult:
     skipped: tuple[Skipped, ...]
     val_note: str
     was_complete: bool = False
+    is_uneven: bool = False
 
 
 def resolved(asked: Request, recipe: Chosen, *, keeps_model: bool) -> Chosen:
@@ -111,7 +117,7 @@ def resolved(asked: Request, recipe: Chosen, *, keeps_model: bool) -> Chosen:
         keeps_model=keeps_model,
         parameters=backbones.find(recipe.backbone.name).parameters,
     )
-    return recipe.resolved().on_runtime(runtime)
+    return recipe.resolved(asked.folder.task).on_runtime(runtime)
 
 
 def begin(asked: Request, recipe: Recipe, make: Callable[[], Made]) -> Made:
@@ -130,7 +136,7 @@ def begin(asked: Request, recipe: Recipe, make: Callable[[], Made]) -> Made:
     if recipe.backbone.weights == "imagenet":
         # Before TensorFlow is loaded, so that a missing file is said at once.
         must_be_had(imagenet_files(spec, top=False, size=size_of(recipe)), offline=asked.offline)
-    run.must_be_free(recipe, folder.root, overwrite=asked.overwrite)
+    run.must_be_free(recipe, folder.source, overwrite=asked.overwrite)
     for line in filter(None, [folder.in_words(), describe_left_out(folder.left_out)]):
         progress.note(line)
     for line in folder.warnings():
@@ -139,8 +145,8 @@ def begin(asked: Request, recipe: Recipe, make: Callable[[], Made]) -> Made:
         progress.warn("the network has random weights: it knows nothing of pictures, and the score will show it")
     # Nothing is written, and nothing of an earlier run given up, before it is known that the new one can begin.
     network = make()
-    run.begin(recipe, folder.root, command=asked.command, overwrite=asked.overwrite)
-    run.log("begin", folder=str(folder.root.resolve()), pictures=len(folder.files), backbone=spec.name)
+    run.begin(recipe, folder.source, command=asked.command, overwrite=asked.overwrite)
+    run.log("begin", folder=str(folder.source.resolve()), pictures=len(folder.files), backbone=spec.name)
     return network
 
 
@@ -171,6 +177,7 @@ def make_split(
         val=recipe.split.val,
         seed=recipe.split.seed,
         existing=_existing(asked),
+        task=folder.task,
     )
     _must_be_learnable(folder, split, skipped, asked.progress)
     return split
@@ -201,7 +208,15 @@ def complete(asked: Request, val_note: Callable[[Split], str]) -> TrainingResult
             f"the folder has changed since this run: {len(new)} new pictures, {len(gone)} gone. "
             "To learn from it as it is now, add --overwrite; the test pictures stay the same"
         )
-    return TrainingResult(run, run.read_metrics(), skipped, val_note(split), was_complete=True)
+    return TrainingResult(
+        run, run.read_metrics(), skipped, val_note(split), was_complete=True, is_uneven=is_uneven(split)
+    )
+
+
+def is_uneven(split: Split) -> bool:
+    """Return whether the classes have very unequal numbers of pictures to learn from."""
+    counts = [*split.learnt().values()]
+    return max(counts) >= UNEVEN * min(counts)
 
 
 def _must_be_followed(asked: Request, split: Split) -> None:
@@ -217,14 +232,33 @@ def _must_be_followed(asked: Request, split: Split) -> None:
 
 
 def new_bundle(
-    kind: Literal["features", "network"], recipe: Recipe, names: tuple[str, ...], width: int, run: RunDirectory
+    kind: Literal["features", "network"],
+    recipe: Recipe,
+    split: Split,
+    width: int,
+    run: RunDirectory,
+    thresholds: NDArray[np.float64] | None,
 ) -> ModelBundle:
-    """Return the manifest of what was trained, its files still to come."""
+    """Return the manifest of what was trained, its files still to come.
+
+    Parameters
+    ----------
+    kind : {"features", "network"}
+    recipe : Recipe
+    split : Split
+        What was learnt from.
+    width : int
+        Numbers a feature.
+    run : RunDirectory
+    thresholds : ndarray of shape (k,) or None
+        From which probability on a picture has a label, of a multi-label task.
+    """
     return ModelBundle(
         format_version=FORMAT_VERSION,
         kind=kind,
-        task="single-label",
-        class_names=names,
+        task=split.task,
+        class_names=split.class_names,
+        thresholds=None if thresholds is None else tuple(thresholds.tolist()),
         image_size=size_of(recipe),
         resize=recipe.images.resize,
         decoder=DECODER,
@@ -250,8 +284,8 @@ def _existing(asked: Request) -> Split | None:
 
 
 def _must_be_learnable(folder: ImageFolder, split: Split, skipped: Sequence[Skipped], progress: Progress) -> None:
-    readable = {row.label for row in split.rows}
-    learnt = {row.label for row in split.rows if row.part == "train"}
+    readable = set(split.class_names)
+    learnt = {name for name, count in split.learnt().items() if count}
     if missing := [name for name in folder.class_names if name in readable - learnt]:
         raise FolderError(
             f"{', '.join(missing)}: no picture of the train part could be read. Expected one or more of each class."
@@ -260,7 +294,7 @@ def _must_be_learnable(folder: ImageFolder, split: Split, skipped: Sequence[Skip
         unread = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:5])
         raise FolderError(
             f"A classifier needs two classes or more. Received: pictures of {len(learnt)}; {len(split.rows)} pictures "
-            f"of {folder.root} could be read, {len(skipped)} could not.{unread}"
+            f"of {folder.source} could be read, {len(skipped)} could not.{unread}"
         )
     for name in folder.class_names:
         if name not in readable:

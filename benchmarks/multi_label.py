@@ -1,0 +1,80 @@
+"""What several labels a picture come to: two pictures of a folder side by side, each with its class as a label.
+
+    export KERAS_HOME=../shared/keras_home
+    python benchmarks/multi_label.py ../shared/data/clothing
+
+The folder needs train and test. Pictures for val are taken out of train before any are joined, so that no picture is in
+two parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import random
+import statistics
+import tempfile
+from pathlib import Path
+
+from measuring import trained
+from PIL import Image
+
+FIGURES = ("mean_average_precision", "macro_f1", "micro_f1", "exact_matches")
+SIDE = 224
+
+
+def main() -> None:
+    """Print one line of a Markdown table for each method."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--pairs", type=int, nargs=3, default=[850, 150, 372], help="pictures of train, val and test")
+    parser.add_argument("--backbone", default="mobilenet@0.25")
+    parser.add_argument("--keep", type=Path, help="make the pictures of the first draw there, and train nothing")
+    arguments = parser.parse_args()
+    if arguments.keep:
+        joined(arguments.folder, arguments.keep, arguments.pairs, 0)
+        return
+    found: dict[str, list[dict[str, float]]] = {"extract": [], "finetune": []}
+    for draw in range(arguments.draws):
+        with tempfile.TemporaryDirectory() as place:
+            pictures = joined(arguments.folder, Path(place) / "pairs", arguments.pairs, draw)
+            for method, figures in found.items():
+                figures.append(trained(method, pictures, Path(place) / method, arguments.backbone, draw, ""))
+    print(f"| method | {' | '.join(FIGURES)} |")
+    print(f"|---|{'---|' * len(FIGURES)}")
+    for method, figures in found.items():
+        print(f"| {method} | {' | '.join(shown([each[name] for each in figures]) for name in FIGURES)} |")
+
+
+def joined(source: Path, target: Path, counts: list[int], draw: int) -> Path:
+    """Make a folder of pairs of pictures with labels.csv; return it."""
+    random_ = random.Random(draw)
+    pictures = {part: sorted((source / part).rglob("*.jpg")) for part in ("train", "test")}
+    shuffled = random_.sample(pictures["train"], len(pictures["train"]))
+    cut = len(shuffled) * 15 // 100
+    parts = {"train": shuffled[cut:], "val": shuffled[:cut], "test": pictures["test"]}
+    target.mkdir(parents=True)
+    with (target / "labels.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "labels", "part"])
+        for (part, members), count in zip(parts.items(), counts, strict=True):
+            for number in range(count):
+                pair = random_.sample(members, 2)
+                canvas = Image.new("RGB", (2 * SIDE, SIDE))
+                for place, path in enumerate(pair):
+                    with Image.open(path) as picture:
+                        canvas.paste(picture.convert("RGB").resize((SIDE, SIDE)), (place * SIDE, 0))
+                name = f"{part}-{number:04}.jpg"
+                canvas.save(target / name, quality=90)
+                table.writerow([name, ";".join(sorted({path.parent.name for path in pair})), part])
+    return target
+
+
+def shown(values: list[float]) -> str:
+    """Return the mean and the range."""
+    return f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+if __name__ == "__main__":
+    main()
