@@ -116,6 +116,11 @@ class Recipe(Choices):
         size = self.images.size or backbones.find(self.backbone.name).size
         return self.model_copy(update={"images": self.images.model_copy(update={"size": size})})
 
+    @property
+    def trains_all(self) -> bool:
+        """Whether all layers of the backbone learn in some stage."""
+        return False
+
     def on_runtime(self, name: str) -> Self:
         """Return the recipe with the runtime that ``auto`` stands for."""
         return self.model_copy(update={"inference": self.inference.model_copy(update={"runtime": name})})
@@ -170,6 +175,11 @@ class FinetuneRecipe(Recipe):
     def default_source(cls) -> str | None:
         """Return the shipped recipe that is taken where none is given."""
         return DEFAULT
+
+    @property
+    def trains_all(self) -> bool:
+        """Whether all layers of the backbone learn in some stage."""
+        return any(stage.unfreeze == "all" for stage in self.stage)
 
     @field_validator("stage")
     @classmethod

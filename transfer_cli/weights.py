@@ -23,7 +23,13 @@ def cache_folder() -> Path:
 
 
 def imagenet_files(spec: BackboneSpec, *, top: bool, size: int) -> list[WeightsFile]:
-    """Return the files that ``weights="imagenet"`` needs; with the top, the class names too."""
+    """Return the files that ``weights="imagenet"`` needs; with the top, the class names too.
+
+    Raises
+    ------
+    WeightsError
+        When it is a network that has none.
+    """
     files = [spec.weights_file(top=top, size=size)]
     return [*files, CLASS_INDEX] if top else files
 
@@ -72,7 +78,7 @@ def must_be_known(weights: str) -> None:
 
 
 def _here() -> str:
-    specs = map(find, names())
+    specs = (spec for spec in map(find, names()) if spec.is_pretrained)
     here = [spec.name for spec in specs if is_here(spec.weights_file(top=False, size=spec.size))]
     return f" Weights that are here: {', '.join(here)} (--backbone NAME)." if here else ""
 

@@ -7,25 +7,33 @@ from typing import Any
 import pytest
 
 from transfer_cli.catalog.backbones import BACKBONES, CLASS_INDEX, BackboneSpec, find, names
-from transfer_cli.errors import UnknownNameError
+from transfer_cli.errors import UnknownNameError, WeightsError
 
 ALL = [pytest.param(find(name), id=name) for name in names()]
+PRETRAINED = [spec for spec in ALL if spec.values[0].is_pretrained]
+TEXTBOOK = [spec for spec in ALL if not spec.values[0].is_pretrained]
 
 
 class AskedError(Exception):
     """Raised in place of a download."""
 
 
-def test_there_are_all_forty() -> None:
+def test_there_are_all_forty_and_three_of_the_textbooks() -> None:
     import keras
 
     factories = {name for name in dir(keras.applications) if name[0].isupper()}
-    assert {spec.factory for spec in BACKBONES.values()} == factories
-    assert len(BACKBONES) == 40
+    pretrained = {spec.factory for spec in BACKBONES.values() if spec.is_pretrained}
+    assert pretrained == factories
+    assert len(pretrained) == 40
+    assert BACKBONES.keys() - {name for name, spec in BACKBONES.items() if spec.is_pretrained} == {
+        "alexnet",
+        "lenet5",
+        "small_cnn",
+    }
 
 
 @pytest.mark.parametrize("top", [False, True])
-@pytest.mark.parametrize("spec", [spec for spec in ALL if spec.values[0].parameters < 6e6])
+@pytest.mark.parametrize("spec", [spec for spec in PRETRAINED if spec.values[0].parameters < 6e6])
 def test_the_weights_files_are_those_that_keras_asks_for(
     spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -34,7 +42,7 @@ def test_the_weights_files_are_those_that_keras_asks_for(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("top", [False, True])
-@pytest.mark.parametrize("spec", [spec for spec in ALL if spec.values[0].parameters >= 6e6])
+@pytest.mark.parametrize("spec", [spec for spec in PRETRAINED if spec.values[0].parameters >= 6e6])
 def test_the_weights_files_of_large_backbones(spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     check_weights_files(spec, top, monkeypatch)
 
@@ -79,10 +87,21 @@ def test_the_figures_of_a_row(spec: BackboneSpec) -> None:
     keras.backend.clear_session()
 
 
+@pytest.mark.parametrize("spec", TEXTBOOK)
+def test_a_textbook_network_has_no_weights_to_ask_for(spec: BackboneSpec) -> None:
+    for top in (False, True):
+        with pytest.raises(WeightsError, match=f"{spec.name} has no ImageNet weights") as caught:
+            spec.weights_file(top=top, size=spec.size)
+        assert f"--recipe {spec.name.replace('_', '-')}\n" in str(caught.value.hint)
+        assert "--weights none" in str(caught.value.hint)
+
+
 def test_widths_and_names() -> None:
     narrow = find("mobilenet@0.25")
     assert (narrow.alpha, narrow.width, narrow.parameters, narrow.name) == (0.25, 256, 475_544, "mobilenet@0.25")
     assert find("mobilenet@1") is find("mobilenet")
+    assert find("small-cnn") is find("small_cnn")
+    assert find("mobilenet-v2@0.35") == find("mobilenet_v2@0.35")
     assert narrow.weights_file(top=False, size=160).name == "mobilenet_2_5_160_tf_no_top.h5"
     assert narrow.weights_file(top=False, size=200).name == "mobilenet_2_5_224_tf_no_top.h5"
 

@@ -16,7 +16,15 @@ from transfer_cli.engine.runtimes import LARGEST, open_graph
 from transfer_cli.errors import InputError, ModelError, UnknownNameError
 
 SIDE = 96
-QUICK = ["efficientnet_b0", "mobilenet", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"]
+QUICK = [
+    "efficientnet_b0",
+    "lenet5",
+    "mobilenet",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
+    "small_cnn",
+]
 SLOW = [name for name in BACKBONES if name not in QUICK]
 
 

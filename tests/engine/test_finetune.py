@@ -136,7 +136,7 @@ def test_batch_norm_keeps_its_statistics(augmented: bool, weights: Path, colours
 def test_batch_norm_in_training_mode_is_found_out(
     weights: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forward(self: Any, inputs: Any) -> Any:
+    def forward(self: Any, inputs: Any, training: bool = False) -> Any:
         return self._thawed.upper(inputs, training=True)
 
     monkeypatch.setattr(stages.StageTraining, "_forward", forward)

@@ -18,6 +18,9 @@ SAMPLES = REPOSITORY / "sample_data/patterns"
 FAMILIES = [
     "mobilenet@0.25",
     "mobilenet_v2@0.35",
+    "lenet5",
+    "small_cnn",
+    pytest.param("alexnet", marks=pytest.mark.slow),
     pytest.param("vgg16", marks=pytest.mark.slow),
     pytest.param("resnet50", marks=pytest.mark.slow),
     pytest.param("resnet50_v2", marks=pytest.mark.slow),

@@ -1,7 +1,7 @@
-"""The backbones of keras.applications, one row each.
+"""The backbones, one row each: all of keras.applications, and networks of the textbooks to be trained from scratch.
 
-Sizes, parameters and multiply-adds are those of the whole network with its 1000-class top at the row's size,
-counted on the Keras graph (the tests count them again). ImageNet top-1 is what the Keras documentation's table of
+Sizes, parameters and multiply-adds are those of the whole network with its own top at the row's size, counted on the
+Keras graph (the tests count them again). ImageNet top-1 is what the Keras documentation's table of
 available models says (keras.io/api/applications); for MobileNetV3 its own docstring; for the narrow MobileNets the
 papers (Howard et al. 2017, table 6; Sandler et al. 2018 and its published checkpoints). Licences are those of the
 published weights, by the repositories that the Keras documentation names as their origin.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from transfer_cli.errors import UnknownNameError
+from transfer_cli.errors import UnknownNameError, WeightsError
 
 _ORIGIN = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _LIST = "See all names: transfer-cli backbones list"
@@ -51,12 +51,13 @@ class BackboneSpec:
     name : str
         Keras's name in snake case, with ``@alpha`` where the width is not the usual one.
     factory : str
-        The function of keras.applications.
-    scheme : {"tf", "torch", "caffe", "inside"}
+        The function of keras.applications, or of catalog/textbook where it is not pretrained.
+    scheme : {"tf", "torch", "caffe", "inside", "unit", "grey"}
         How 0 to 255 becomes the network's range: ``tf`` -1 to 1; ``torch`` 0 to 1, then ImageNet's mean and
-        deviation; ``caffe`` BGR less ImageNet's mean; ``inside`` the network rescales by itself.
+        deviation; ``caffe`` BGR less ImageNet's mean; ``inside`` the network rescales by itself; ``unit`` 0 to 1;
+        ``grey`` one channel, -1 to 1.
     module : str
-        The module of keras.applications whose ``preprocess_input`` is the scheme.
+        The module of keras.applications whose ``preprocess_input`` is the scheme; empty where it is not pretrained.
     size : int
         Side of the input in pixels.
     minimum : int
@@ -70,7 +71,8 @@ class BackboneSpec:
     licence : str
         Of the weights.
     files : tuple of str
-        Names of the weights without and with the top, with ``{alpha}`` and ``{rows}`` where they vary.
+        Names of the weights without and with the top, with ``{alpha}`` and ``{rows}`` where they vary; empty where
+        there are none.
     folder : str
         Where below Keras's storage they are.
     alphas : mapping of float to Alpha
@@ -79,6 +81,8 @@ class BackboneSpec:
         The sizes that have weights of their own; empty where one file serves all.
     alpha : float
         The width multiplier of this spec.
+    classes : int
+        Of its own top.
     """
 
     name: str
@@ -92,11 +96,17 @@ class BackboneSpec:
     multiply_adds: int
     top1: float | None
     licence: str
-    files: tuple[str, str]
+    files: tuple[str, ...]
     folder: str
     alphas: Mapping[float, Alpha] = field(default_factory=dict)
     rows: tuple[int, ...] = ()
     alpha: float = 1.0
+    classes: int = 1000
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether there are ImageNet weights for it."""
+        return bool(self.files)
 
     @property
     def megabytes(self) -> float:
@@ -104,7 +114,20 @@ class BackboneSpec:
         return self.parameters * 4 / 1e6
 
     def weights_file(self, *, top: bool, size: int) -> WeightsFile:
-        """Return the file that Keras wants for ``weights="imagenet"`` at `size`."""
+        """Return the file that Keras wants for ``weights="imagenet"`` at `size`.
+
+        Raises
+        ------
+        WeightsError
+            When there is none, since it is a network to be trained from scratch.
+        """
+        if not self.is_pretrained:
+            raise WeightsError(
+                f"{self.name} has no ImageNet weights: it is a network to be trained from scratch. "
+                "Expected the weights none, or a file.",
+                hint=f"Train it: transfer-cli finetune FOLDER --recipe {self.name.replace('_', '-')}\n"
+                "or take it as it is drawn at random: --weights none",
+            )
         rows = size if size in self.rows else 224
         name = self.files[top].format(alpha=_spelt(self.factory, self.alpha), rows=rows)
         remote = name
@@ -116,7 +139,7 @@ class BackboneSpec:
 
 
 def find(name: str) -> BackboneSpec:
-    """Return the row called `name`, for example ``resnet50`` or ``mobilenet@0.25``.
+    """Return the row called `name`, for example ``resnet50`` or ``mobilenet@0.25``; a hyphen is as good as a _.
 
     Raises
     ------
@@ -124,6 +147,7 @@ def find(name: str) -> BackboneSpec:
         When there is no such row, or the row does not come in that width.
     """
     base, at, width = name.partition("@")
+    base = base.replace("-", "_")
     if base not in BACKBONES:
         raise UnknownNameError.of("backbone", name, names(), _LIST)
     spec = BACKBONES[base]
@@ -222,6 +246,27 @@ def _row(
     )
 
 
+def _textbook(
+    name: str, scheme: str, size: int, minimum: int, width: int, parameters: int, multiply_adds: int, classes: int
+) -> BackboneSpec:
+    return BackboneSpec(
+        name=name,
+        factory=name,
+        scheme=scheme,
+        module="",
+        size=size,
+        minimum=minimum,
+        width=width,
+        parameters=parameters,
+        multiply_adds=multiply_adds,
+        top1=None,
+        licence="-",
+        files=(),
+        folder="",
+        classes=classes,
+    )
+
+
 # fmt: off
 BACKBONES: Mapping[str, BackboneSpec] = {
     spec.name: spec
@@ -266,6 +311,9 @@ BACKBONES: Mapping[str, BackboneSpec] = {
         _row("vgg16", "VGG16", "caffe", "vgg16", 224, 32, 512, 138_357_544, 15_470_264_320, 71.3, _CC_BY, "vgg16_weights_tf_dim_ordering_tf_kernels", "vgg16"),
         _row("vgg19", "VGG19", "caffe", "vgg19", 224, 32, 512, 143_667_240, 19_632_062_464, 71.3, _CC_BY, "vgg19_weights_tf_dim_ordering_tf_kernels", "vgg19"),
         _row("xception", "Xception", "tf", "xception", 299, 71, 2048, 22_910_480, 8_357_403_496, 79.0, _MIT, "xception_weights_tf_dim_ordering_tf_kernels", "xception"),
+        _textbook("alexnet", "tf", 227, 67, 4096, 62_378_344, 1_135_256_096, 1000),
+        _textbook("lenet5", "grey", 32, 32, 84, 61_706, 416_520, 10),
+        _textbook("small_cnn", "unit", 32, 32, 512, 1_250_858, 20_741_120, 10),
     )
 }
 # fmt: on

@@ -9,7 +9,7 @@ from transfer_cli.cli._console import Console
 
 @click.group("backbones")
 def command() -> None:
-    """List the pretrained networks, or show one layer by layer."""
+    """List the networks, or show one layer by layer."""
 
 
 @command.command("list")
@@ -17,9 +17,10 @@ def command() -> None:
 def list_(ctx: click.Context) -> None:
     """List the backbones and what they cost.
 
-    Parameters, multiply-adds and top-1 are those of the whole network with its 1000-class top; width is the length of
-    the feature after pooling; scheme is how 0 to 255 becomes the network's range, which is done inside the model.
-    A name with @ is a narrower or wider network.
+    Parameters, multiply-adds and top-1 are those of the whole network with its own top (1000 classes; lenet5 and
+    small_cnn: ten); width is the length of the feature after pooling; scheme is how 0 to 255 becomes the network's
+    range, which is done inside the model. A name with @ is a narrower or wider network. The networks of the textbooks
+    have no weights: finetune trains them from scratch, with the recipe of their name.
 
     \b
     Example:
@@ -31,7 +32,8 @@ def list_(ctx: click.Context) -> None:
     header = ("name", "size", "parameters", "MB", "multiply-adds", "top-1", "scheme", "width", "licence", "weights")
     rows, facts = [], []
     for spec in map(find, names()):
-        here = is_here(spec.weights_file(top=False, size=spec.size))
+        here = spec.is_pretrained and is_here(spec.weights_file(top=False, size=spec.size))
+        weights = ("here" if here else "to download") if spec.is_pretrained else "from scratch"
         top1 = f"{spec.top1:.1f}" if spec.top1 else "-"
         rows.append(
             (
@@ -44,7 +46,7 @@ def list_(ctx: click.Context) -> None:
                 spec.scheme,
                 str(spec.width),
                 spec.licence,
-                "here" if here else "to download",
+                weights,
             )
         )
         facts.append(
@@ -57,6 +59,7 @@ def list_(ctx: click.Context) -> None:
                 "scheme": spec.scheme,
                 "width": spec.width,
                 "licence": spec.licence,
+                "pretrained": spec.is_pretrained,
                 "weights_here": here,
             }
         )
@@ -71,7 +74,7 @@ def list_(ctx: click.Context) -> None:
 def show(ctx: click.Context, name: str) -> None:
     """Show a backbone layer by layer, and the memory it needs.
 
-    The network is built with its 1000-class top and random weights; no weights are downloaded.
+    The network is built with its own top and random weights; no weights are downloaded.
 
     \b
     Example:

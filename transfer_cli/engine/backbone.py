@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.catalog import textbook
 from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.engine import download
 from transfer_cli.errors import InputError, ModelError, UnknownNameError, WeightsError, nearest
@@ -193,8 +194,10 @@ def multiply_adds(layer: keras.Layer) -> int:
 
 
 def plain(spec: BackboneSpec) -> keras.Model:
-    """Return the network as keras.applications gives it, with its top and random weights, for its layer table."""
+    """Return the network by itself, with its top and random weights, for its layer table."""
     shape = (spec.size, spec.size, 3)
+    if not spec.is_pretrained:
+        return _assembled(spec, keras.Input(shape), top=True)
     return _factory(spec)(weights=None, include_top=True, input_shape=shape, **_width(spec))
 
 
@@ -260,14 +263,23 @@ def _network(
         must_be_known(weights)
         source = Path(weights)
     pictures = keras.Input((size, size, 3), dtype="uint8", name="pictures")
-    scaled = _preprocessed(spec, keras.ops.cast(pictures, "float32"))
-    network = _factory(spec)(
-        weights=None, include_top=top, input_tensor=scaled, input_shape=(size, size, 3), **_width(spec)
-    )
+    network = _assembled(spec, pictures, top=top)
     if source:
         _load_weights(network, source, spec, downloaded=weights == "imagenet")
     # The factories hand out a list of inputs; called with one tensor such a model complains.
     return keras.Model(network.inputs[0], network.output, name=_identifier(spec.name))
+
+
+def _assembled(spec: BackboneSpec, pictures: Any, *, top: bool) -> keras.Model:
+    """Return the network on an input of pictures from 0 to 255, scaled inside it."""
+    numbers = keras.ops.cast(pictures, "float32")
+    if not spec.is_pretrained:
+        scaled = textbook.scaled(numbers, spec.scheme)
+        return keras.Model(pictures, getattr(textbook, spec.factory)(scaled, spec.classes if top else None))
+    scaled = importlib.import_module(f"keras.applications.{spec.module}").preprocess_input(numbers)
+    return _factory(spec)(
+        weights=None, include_top=top, input_tensor=scaled, input_shape=pictures.shape[1:], **_width(spec)
+    )
 
 
 def _load_weights(network: keras.Model, source: Path, spec: BackboneSpec, *, downloaded: bool) -> None:
@@ -278,11 +290,6 @@ def _load_weights(network: keras.Model, source: Path, spec: BackboneSpec, *, dow
             f"The weights in {source} do not fit {spec.name}: {error}.",
             hint=f"Remove {source} and let it be downloaded again." if downloaded else None,
         ) from error
-
-
-def _preprocessed(spec: BackboneSpec, pictures: Any) -> Any:
-    module = importlib.import_module(f"keras.applications.{spec.module}")
-    return module.preprocess_input(pictures)
 
 
 def _factory(spec: BackboneSpec) -> Any:

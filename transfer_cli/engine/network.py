@@ -31,6 +31,9 @@ class Network:
         From pictures to probabilities, float32 of shape (n, classes), with a flat graph.
     activation : callable
         What makes probabilities of logits.
+    has_norms : bool
+        Whether the backbone holds a BatchNorm, and so answers as in inference whatever learns of it. In one without,
+        dropout acts above the lowest layer that learns.
     """
 
     def __init__(self, features: keras.Model, head: Head, classes: int, seed: int, activation: str = "softmax") -> None:
@@ -40,6 +43,7 @@ class Network:
         inputs = keras.Input(features.output_shape[1:], name="features")
         logits = spec.build(inputs, classes, head.units or 0, head.dropout, head.l2)
         self.features = features
+        self.has_norms = any(isinstance(layer, keras.layers.BatchNormalization) for layer in features.layers)
         self.head = keras.Model(inputs, logits, name="head")
         tensor = features.output
         for layer in self.head.layers[1:]:
@@ -84,9 +88,11 @@ class Network:
 
     def set_dropout(self, seed: tuple[int, int]) -> None:
         """Let dropout draw what belongs to a seed, whatever was drawn before."""
-        for layer in self.head.layers:
-            if isinstance(layer, keras.layers.Dropout):
-                layer.seed_generator.state.assign(np.array(seed, np.uint32))
+        layers = [*self.head.layers, *self.features.layers]
+        dropouts = [layer for layer in layers if isinstance(layer, keras.layers.Dropout)]
+        for number, layer in enumerate(dropouts):
+            # The second word counts steps: only with another first one do no two layers draw the same.
+            layer.seed_generator.state.assign(np.array([(seed[0] + number) % 2**32, seed[1]], np.uint32))
 
     def _variables(self, layers: set[str]) -> list[tuple[str, Any]]:
         chosen = [(f"backbone/{place}", layer) for place, layer in enumerate(self.features.layers)]

@@ -229,13 +229,14 @@ class StageTraining:
             return val, None
         return val, Views(kept, self._recipe.seed)
 
-    def _forward(self, inputs: Any) -> Any:
+    def _forward(self, inputs: Any, training: bool = False) -> Any:
         """Return the features of trunk outputs.
 
-        The backbone answers as it does in inference whatever learns of it: BatchNorm keeps its moving statistics, which
-        batches of a small folder would spoil (see keras.io, "Transfer learning & fine-tuning").
+        A backbone with BatchNorm answers as it does in inference whatever learns of it: it keeps its moving statistics,
+        which batches of a small folder would spoil (see keras.io, "Transfer learning & fine-tuning").
         """
-        return inputs if self._thawed.upper is None else self._thawed.upper(inputs, training=False)
+        training = training and not self._network.has_norms
+        return inputs if self._thawed.upper is None else self._thawed.upper(inputs, training=training)
 
     def _compile_step(self, *, from_pictures: bool) -> Any:
         below, head, variables = self._thawed.trunk, self._network.head, self.variables
@@ -253,7 +254,7 @@ class StageTraining:
                 inputs = below(inputs, training=False)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([variable.value for variable in variables])
-                logits = head(self._forward(inputs), training=True)
+                logits = head(self._forward(inputs, training=True), training=True)
                 loss = tf.reduce_mean(self._balancing.losses(truth, logits, smoothing))
                 total = loss + tf.add_n(head.losses) if head.losses else loss
             gradients = tape.gradient(total, [variable.value for variable in variables])

@@ -141,7 +141,7 @@ def begin(asked: Request, recipe: Recipe, make: Callable[[], Made]) -> Made:
         progress.note(line)
     for line in folder.warnings():
         progress.warn(line)
-    if recipe.backbone.weights == "none":
+    if recipe.backbone.weights == "none" and (spec.is_pretrained or not recipe.trains_all):
         progress.warn("the network has random weights: it knows nothing of pictures, and the score will show it")
     # Nothing is written, and nothing of an earlier run given up, before it is known that the new one can begin.
     network = make()
