@@ -19,6 +19,7 @@ COMMANDS = (
     [],
     ["extract"],
     ["finetune"],
+    ["lr-find"],
     ["predict"],
     ["preview"],
     ["recipes"],

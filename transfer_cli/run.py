@@ -95,6 +95,11 @@ class RunDirectory:
         return self.path / "metrics.json"
 
     @property
+    def plan(self) -> Path:
+        """What was planned into a time budget, JSON."""
+        return self.path / "plan.json"
+
+    @property
     def features(self) -> Path:
         """Path, digest, class, part and feature of each image, Parquet."""
         return self.path / "features.parquet"
@@ -245,7 +250,7 @@ class RunDirectory:
 
     def _clear(self) -> None:
         results = (self.metrics, self.model, self.features, self.checkpoints, self.plots)
-        for path in (*results, self.skipped, self.history, self.events):
+        for path in (*results, self.skipped, self.history, self.events, self.plan):
             remove(path)
         for path in self.path.glob("predictions_*.csv"):
             remove(path)

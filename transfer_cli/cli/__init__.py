@@ -17,6 +17,7 @@ from transfer_cli.errors import InputError, TransferError, nearest
 _COMMANDS = {
     "extract": "extract",
     "finetune": "finetune",
+    "lr-find": "lr_find",
     "predict": "predict",
     "preview": "preview",
     "recipes": "recipes",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import backbone_options, backbone_words, training_options, training_request
+from transfer_cli.cli._options import Duration, backbone_options, backbone_words, training_options, training_request
+from transfer_cli.cli._plan import say_plan
 from transfer_cli.cli._results import end_of_training
 
 
@@ -16,8 +18,12 @@ from transfer_cli.cli._results import end_of_training
 @click.argument("folder", type=click.Path(path_type=Path))
 @backbone_options
 @training_options
+@click.option("--plan", "plans", is_flag=True, help="Say what would be done and what it would take; write nothing.")
+@click.option(
+    "--time-budget", type=Duration(), metavar="TIME", help="Plan the epochs so that all ends within 90s, 10m or 1h30m."
+)
 @click.pass_context
-def command(ctx: click.Context, /, folder: Path, output: str | None, **options: Any) -> None:
+def command(ctx: click.Context, /, folder: Path, output: str | None, plans: bool, **options: Any) -> None:
     """Train a new head on a backbone, then the layers below it.
 
     FOLDER holds one sub-folder a class, or train and test (and val) with one sub-folder a class each; or it is a
@@ -28,8 +34,11 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, **options: 
     \b
     Example:
         transfer-cli finetune photos
+        transfer-cli finetune photos --plan
+        transfer-cli finetune photos --time-budget 10m
         transfer-cli finetune photos --recipe last-block --set stage.1.epochs=3
     """
+    from transfer_cli.engine.machine import seconds_running
     from transfer_cli.folder import ImageFolder
     from transfer_cli.recipe import FinetuneRecipe
     from transfer_cli.run import RunDirectory, default_path
@@ -38,7 +47,13 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, **options: 
     recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], backbone_words(options))
     images = ImageFolder.scan(folder)
     run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name, "finetune"))
-    asked = training_request(console, options)
+    begun = time.monotonic() - seconds_running()
+    asked = training_request(console, options) | {"time_budget": options["time_budget"], "begun": begun}
+    if plans:
+        from transfer_cli.engine.plan import plan
+
+        say_plan(console, plan(images, recipe, run, **asked))
+        return
 
     from transfer_cli.engine.finetune import finetune
 

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any, Unpack
 
 from transfer_cli.catalog import backbones
-from transfer_cli.engine import training
+from transfer_cli.engine import budget, training
 from transfer_cli.engine.decoded import decode_all
+from transfer_cli.engine.estimate import FEW, Plan
 from transfer_cli.engine.fitting import Fitting, refits
 from transfer_cli.engine.scores import thresholds_note
 from transfer_cli.engine.scratch import Scratch
@@ -20,9 +21,6 @@ from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
 from transfer_cli.weights import must_be_known
 from transfer_cli.writing import write_json
-
-FEW = 20
-"""With fewer training pictures in a class a person is told what to expect."""
 
 
 def finetune(
@@ -61,22 +59,25 @@ def finetune(
     asked = Request(folder, run, **options)
     recipe = training.resolved(asked, recipe, keeps_model=True)
     must_be_known(recipe.backbone.weights)
+    planned = budget.going_on(asked, recipe)
+    recipe = planned or recipe
     if run.is_complete(with_model=True, with_features=False) and not asked.overwrite:
         run.must_match(recipe, folder.source)
         return training.complete(asked, partial(_val_note, recipe))
     with run.released():
-        return _train(asked, recipe)
+        return _train(asked, recipe, plans=asked.time_budget is not None and planned is None)
 
 
-def _train(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
-    run = asked.run
-    features, device = training.begin(asked, recipe, lambda: _network(asked, recipe))
+def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingResult:
+    run, chosen = asked.run, _Chosen(asked, recipe)
+    features, device = training.begin(asked, recipe, lambda: build_network(asked, recipe), chosen if plans else None)
+    recipe = chosen.take()
     run.write_environment(recipe.seed, device)
     import_ahead("transfer_cli.engine.classify", "scipy.stats", "matplotlib.figure")
     with Scratch(run.path) as scratch:
         decoded = decode_all(asked, recipe, scratch)
         split = training.make_split(asked, recipe, decoded.indices, decoded.digests, decoded.skipped)
-        fitting = Fitting(asked, recipe, features, decoded, split, scratch)
+        fitting = Fitting(asked, recipe, features, decoded, split, scratch, _guard(asked))
         training.write_split(asked, split, decoded.skipped)
         for line in _what_to_expect(split):
             asked.progress.warn(line)
@@ -95,7 +96,31 @@ def _val_note(recipe: FinetuneRecipe, split: Split) -> str:
     return f"the best epoch was chosen on it{later}{several}" if "val" in split.counts() else ""
 
 
-def _network(asked: Request, recipe: FinetuneRecipe) -> tuple[Any, str]:
+class _Chosen:
+    """The recipe that is run: the one that was asked for, or as much of it as a time budget allows."""
+
+    def __init__(self, asked: Request, recipe: FinetuneRecipe) -> None:
+        self._asked, self._wanted, self._recipe = asked, recipe, recipe
+        self._plan: Plan | None = None
+
+    def __call__(self, network: tuple[Any, str]) -> FinetuneRecipe:
+        from transfer_cli.engine.plan import into_budget
+
+        self._recipe, self._plan = into_budget(self._asked, self._wanted, network[0])
+        return self._recipe
+
+    def take(self) -> FinetuneRecipe:
+        """Return the recipe; write what was planned into the run that has been begun."""
+        if self._plan is not None and self._asked.time_budget is not None:
+            budget.write_plan(self._asked.run, self._wanted, self._recipe, self._plan, self._asked.time_budget)
+        return self._recipe
+
+
+def _guard(asked: Request) -> budget.Guard | None:
+    return None if asked.time_budget is None else budget.Guard(asked.run, asked.begun)
+
+
+def build_network(asked: Request, recipe: FinetuneRecipe) -> tuple[Any, str]:
     """Return the backbone, and the devices that TensorFlow found."""
     with asked.progress.track("starting TensorFlow", None):
         device = start_tensorflow()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.catalog import classifiers, heads, tasks
+from transfer_cli.catalog import heads, tasks
 from transfer_cli.engine import fitting_words, stopping, training
 from transfer_cli.engine.checkpoints import Checkpoints, Epoch, State, history_table
 from transfer_cli.engine.decoded import Decoded
@@ -25,6 +25,7 @@ from transfer_cli.split import Split
 from transfer_cli.tables import write_table
 
 if TYPE_CHECKING:
+    from transfer_cli.engine.budget import Guard
     from transfer_cli.engine.network import Network
     from transfer_cli.engine.stages import StageTraining
 
@@ -45,12 +46,13 @@ class Fitting:
         decoded: Decoded,
         split: Split,
         scratch: Scratch,
+        guard: Guard | None = None,
     ) -> None:
         with asked.progress.track("starting the training", None):
             from transfer_cli.engine import backbone, freezing, network
 
         self._asked, self._recipe, self._split, self._scratch = asked, recipe, split, scratch
-        self._run, self._progress = asked.run, asked.progress
+        self._run, self._progress, self._guard = asked.run, asked.progress, guard
         self._checkpoints = Checkpoints(asked.run)
         if recipe.backbone.weights == "none":
             backbone.settle(features, decoded.images[np.flatnonzero(split.mask("train"))[:SETTLING]])
@@ -187,33 +189,10 @@ class Fitting:
         return self._stages[self._state.stage].length
 
     def _start_from_probe(self) -> None:
-        """Let the head begin as the best regularised logistic regression on the features."""
-        from transfer_cli.engine import backbone, classify
-        from transfer_cli.engine.balancing import Balancing
+        from transfer_cli.engine.probe import start_from_probe
 
-        train, size = self._pictures.train, self._recipe.batch_size
-        run = backbone.run(self._network.features)
-        matrix = np.empty((len(train), self._network.features.output_shape[-1]), np.float32)
-        with self._progress.track(f"features by {self._recipe.backbone.name}", len(train)) as advance:
-            for start in range(0, len(train), size):
-                rows = train[start : start + size]
-                matrix[start : start + size] = run(self._pictures.images[rows])
-                advance(len(rows))
-        truth, classes = self._pictures.truth[train], len(self._split.class_names)
-        balancing = Balancing.of(self._recipe.balance, truth, classes)
-        fitted = classify.fit(
-            classifiers.find("logistic"),
-            matrix,
-            truth,
-            classes=classes,
-            weights=balancing.fitted_weights,
-            tune=True,
-            out_of_fold=False,
-            seed=self._recipe.seed,
-            progress=self._progress,
-        )
-        self._network.start_from_probe(fitted.pipeline, balancing.offsets)
-        self._run.log("probe", parameter="C", value=fitted.value)
+        value = start_from_probe(self._network, self._recipe, self._pictures, self._progress)
+        self._run.log("probe", parameter="C", value=value)
 
     def _train_stage(self, optimizer: Any) -> None:
         from transfer_cli.engine.stages import StageTraining
@@ -305,7 +284,8 @@ class Fitting:
             history=(*before.history, epoch),
         )
         why = stopping.why(state, stage, early)
-        self._state = state = replace(state, ended=bool(why) or done == self._epochs())
+        late = self._guard.why(state) if self._guard and trained and not why and done < self._epochs() else ""
+        self._state = state = replace(state, ended=bool(why or late) or done == self._epochs())
         self._checkpoints.save(state, weights, training_.optimizer_state(), scored)
         self._write_history()
         self._run.log("epoch", **{word: value for word, value in vars(epoch).items() if value is not None})
@@ -313,6 +293,9 @@ class Fitting:
         if why and done < stage.length:
             self._progress.note(why)
             self._run.log("early stop", epoch=epoch.epoch, best=best)
+        if late:
+            self._progress.warn(late)
+            self._run.log("budget used up", epoch=epoch.epoch, best=best)
 
     def _write_history(self) -> None:
         header, *rows = history_table(self._state.history, self._task)

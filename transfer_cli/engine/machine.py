@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 _KEPT_BLOCK = 24 << 20
+_IMPORTED = time.monotonic()
 
 
 def processors() -> int:
@@ -23,3 +32,21 @@ def keep_freed_memory() -> None:
     picture. Once a block has been given back, glibc keeps those of up to that size (mallopt(3), M_MMAP_THRESHOLD).
     """
     np.empty(_KEPT_BLOCK, np.uint8)
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has had, in bytes; 0 where the system does not say it."""
+    if resource is None:
+        return 0
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else size * 1024
+
+
+def seconds_running() -> float:
+    """Return how long ago this process began; where the system does not say it, how long ago it came here."""
+    try:
+        # Field 22 of stat, counted behind the name, which may hold anything: ticks from the start of the system.
+        ticks = int(Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return time.monotonic() - _IMPORTED

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PREVIEW_ROWS = 8
 _EPOCHS = 7
 _SIGNATURE = "transfer-cli preview"
+_SWEEP_SIGNATURE = "transfer-cli lr-find"
 PREVIEW_GAP = 4
 PREVIEW_TEXT = 20
 
@@ -51,6 +52,40 @@ def curves(history: Sequence[Epoch], best: int | None, target: Path) -> None:
         panel.legend()
     with written_whole(target) as draft:
         figure.savefig(draft, dpi=110, metadata={"Software": None})
+
+
+def sweep(
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    marked: tuple[float | None, float | None],
+    target: Path,
+) -> None:
+    """Draw the loss over the learning rate, and mark where it falls fastest and which rate is suggested."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    panel = figure.subplots()
+    panel.plot(rates, losses, label="loss of each step", color="lightgrey")
+    panel.plot(rates, smoothed, label="smoothed")
+    for rate, label, style in zip(marked, ("falls fastest", "suggested"), (":", "-"), strict=True):
+        if rate is not None:
+            panel.axvline(rate, color="green", linestyle=style, label=f"{label}: {rate:.2g}")
+    if smoothed:
+        # The end, which grows without bound, must not flatten the rest.
+        low, start = min(smoothed), max(smoothed[: max(len(smoothed) // 3, 1)])
+        panel.set_ylim(low - 0.3 * (start - low) - 1e-3, start + (start - low) + 1e-3)
+    panel.set_xscale("log")
+    panel.set_xlabel("learning rate")
+    panel.set_ylabel("loss")
+    panel.legend()
+    with written_whole(target) as draft:
+        figure.savefig(draft, dpi=110, metadata={"Software": _SWEEP_SIGNATURE})
+
+
+def is_sweep(path: Path) -> bool:
+    """Return whether a file is one that `sweep` drew, and not a person's picture."""
+    return _software(path) == _SWEEP_SIGNATURE
 
 
 def one_of_each(truth: NDArray[np.int64]) -> list[int]:
@@ -100,11 +135,17 @@ def preview(pictures: Sequence[Seen], images: NDArray[np.uint8], shown: Shown, t
 
 def is_preview(path: Path) -> bool:
     """Return whether a file is one that `preview` drew, and not a person's picture."""
+    return _software(path) == _SIGNATURE
+
+
+def _software(path: Path) -> str | None:
+    """Return what a PNG says it was made by; None where it says nothing or is none."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            return image.info.get("Software") == _SIGNATURE
+            said = image.info.get("Software")
+            return said if isinstance(said, str) else None
     except (OSError, SyntaxError, ValueError):
-        return False
+        return None
 
 
 def _signed() -> PngInfo:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -135,6 +136,22 @@ class StageTraining:
             right += int(hits)
             advance(1)
         return losses / len(order), right / len(order)
+
+    def steps_at(self, rates: Iterable[float]) -> Iterator[float]:
+        """Train a step at each of some learning rates, whatever the schedule says; yield the loss of each.
+
+        Pictures come in the order of the epochs, from the first on.
+        """
+        left = iter(rates)
+        for epoch in itertools.count(1):
+            random = np.random.default_rng((self._recipe.seed, epoch))
+            order = self._balancing.order(self._pictures.truth[self._pictures.train], random)
+            self._network.set_dropout(tuple(random.integers(0, 2**32, 2)))
+            for inputs, target in self._batches(order, epoch):
+                rate = next(left, None)
+                if rate is None:
+                    return
+                yield float(self._step(inputs, target, np.float32(rate))[0])
 
     def learning_rate(self, state: State, into_epoch: float) -> float:
         """Return the learning rate some way into the epoch that follows a state."""

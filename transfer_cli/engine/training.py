@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict, TypeVar
 
 import numpy as np
@@ -46,6 +47,10 @@ class Options(TypedDict, total=False):
     cache : Cache
         Where features and converted networks are kept; the person's own where it is not given.
     progress : Progress
+    time_budget : float, optional
+        finetune: seconds of the whole command, into which its epochs are planned.
+    begun : float
+        When the command began, by time.monotonic.
     """
 
     split: Split | None
@@ -55,6 +60,8 @@ class Options(TypedDict, total=False):
     command: Sequence[str]
     cache: Cache
     progress: Progress
+    time_budget: float | None
+    begun: float
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,12 @@ class Request:
     command: Sequence[str] = ()
     cache: Cache = field(default_factory=Cache.of_user)
     progress: Progress = SILENT
+    time_budget: float | None = None
+    begun: float = field(default_factory=time.monotonic)
+
+    def silent(self) -> Request:
+        """Return the same, nothing of which is said."""
+        return replace(self, progress=SILENT)
 
 
 @dataclass(frozen=True)
@@ -120,7 +133,9 @@ def resolved(asked: Request, recipe: Chosen, *, keeps_model: bool) -> Chosen:
     return recipe.resolved(asked.folder.task).on_runtime(runtime)
 
 
-def begin(asked: Request, recipe: Recipe, make: Callable[[], Made]) -> Made:
+def begin(
+    asked: Request, recipe: Chosen, make: Callable[[], Made], plan: Callable[[Made], Chosen] | None = None
+) -> Made:
     """Claim the run and return its network.
 
     Parameters
@@ -130,6 +145,8 @@ def begin(asked: Request, recipe: Recipe, make: Callable[[], Made]) -> Made:
         Resolved.
     make : callable
         Returns the network, or raises where the recipe does not fit it.
+    plan : callable, optional
+        Takes what `make` returned, and returns the recipe that is run instead.
     """
     folder, run, progress = asked.folder, asked.run, asked.progress
     spec = backbones.find(recipe.backbone.name)
@@ -145,6 +162,8 @@ def begin(asked: Request, recipe: Recipe, make: Callable[[], Made]) -> Made:
         progress.warn("the network has random weights: it knows nothing of pictures, and the score will show it")
     # Nothing is written, and nothing of an earlier run given up, before it is known that the new one can begin.
     network = make()
+    if plan is not None:
+        recipe = plan(network)
     run.begin(recipe, folder.source, command=asked.command, overwrite=asked.overwrite)
     run.log("begin", folder=str(folder.source.resolve()), pictures=len(folder.files), backbone=spec.name)
     return network
