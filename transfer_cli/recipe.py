@@ -13,7 +13,18 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from transfer_cli import recipe_text
 from transfer_cli.augmentation_choices import Augmentation
 from transfer_cli.catalog import backbones, classifiers, heads, optimizers
-from transfer_cli.choices import Backbone, Balance, Choices, Classifier, Head, Images, Inference, Parts, PartsWithVal
+from transfer_cli.choices import (
+    Backbone,
+    Balance,
+    Choices,
+    Classifier,
+    Hardware,
+    Head,
+    Images,
+    Inference,
+    Parts,
+    PartsWithVal,
+)
 from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, nearest
 from transfer_cli.stage_choices import EarlyStopping, Refit, Stage, Trunk
 from transfer_cli.writing import write_text
@@ -33,7 +44,7 @@ class Recipe(Choices):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of all that is drawn by chance but the parts."""
     batch_size: int = Field(default=32, ge=1, le=4096)
-    """Pictures a step."""
+    """Pictures at a time, and a step (see hardware.accumulate)."""
     images: Images = Images()
     split: Parts = Parts()
     backbone: Backbone = Backbone()
@@ -146,6 +157,7 @@ class FinetuneRecipe(Recipe):
     refit: Refit = Refit()
     balance: Balance = Balance()
     trunk: Trunk = Trunk()
+    hardware: Hardware = Hardware()
     augmentation: Augmentation = Augmentation()
 
     @classmethod

@@ -16,6 +16,11 @@ from transfer_cli.cli._results import end_of_training
 @click.argument("folder", type=click.Path(path_type=Path))
 @backbone_options
 @training_options
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "mixed_float16", "mixed_bfloat16"]),
+    help="Of the numbers while it learns; mixed is for graphics cards.  [float32]",
+)
 @click.pass_context
 def command(ctx: click.Context, /, folder: Path, output: str | None, **options: Any) -> None:
     """Train a new head on a backbone, then the layers below it.
@@ -34,7 +39,8 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, **options: 
     from transfer_cli.run import RunDirectory, default_path
 
     console = ctx.ensure_object(Console)
-    recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], backbone_words(options))
+    words = {**backbone_words(options), "hardware.precision": options["precision"]}
+    recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], words)
     images = ImageFolder.scan(folder)
     run = RunDirectory(Path(output) if output else default_path(folder, recipe.backbone.name, "finetune"))
     asked = training_request(console, options)
