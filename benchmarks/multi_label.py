@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--draws", type=int, default=3)
-    parser.add_argument("--pairs", type=int, nargs=3, default=[850, 150, 372], help="pictures of train, val and test")
+    parser.add_argument("--pairs", type=int, nargs=3, default=[1700, 300, 372], help="pictures of train, val and test")
     parser.add_argument("--backbone", default="mobilenet@0.25")
     parser.add_argument("--keep", type=Path, help="make the pictures of the first draw there, and train nothing")
     arguments = parser.parse_args()

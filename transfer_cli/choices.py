@@ -90,6 +90,24 @@ class Inference(Choices):
         return self
 
 
+class Hardware(Choices):
+    """How the machine computes what learns; weights, and all that is scored and kept, are float32 always."""
+
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """mixed: half the digits while learning (Micikevicius et al. 2018), for graphics cards; float16 scales the loss."""
+    accumulate: int = Field(default=1, ge=1, le=1024)
+    """A step learns from so many batches, their gradients averaged: as one batch of so many times `batch_size`."""
+    gpus: Literal["auto"] | int = "auto"
+    """Graphics cards that share each batch; auto: all there are, or the processor where there is none."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _one_or_more(cls, gpus: str | int) -> str | int:
+        if isinstance(gpus, int) and gpus < 1:
+            raise ValueError(f"expected auto or a number from 1. Received: {gpus}.")
+        return gpus
+
+
 class Classifier(Choices):
     """Which scikit-learn method learns from the features."""
 

@@ -14,7 +14,18 @@ from transfer_cli import recipe_text
 from transfer_cli.augmentation_choices import Augmentation
 from transfer_cli.catalog import backbones, balances, classifiers, heads, optimizers, tasks
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task, TaskSpec
-from transfer_cli.choices import Backbone, Balance, Choices, Classifier, Head, Images, Inference, Parts, PartsWithVal
+from transfer_cli.choices import (
+    Backbone,
+    Balance,
+    Choices,
+    Classifier,
+    Hardware,
+    Head,
+    Images,
+    Inference,
+    Parts,
+    PartsWithVal,
+)
 from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, nearest
 from transfer_cli.stage_choices import EarlyStopping, Refit, Stage, Trunk
 from transfer_cli.writing import write_text
@@ -34,7 +45,7 @@ class Recipe(Choices):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of all that is drawn by chance but the parts."""
     batch_size: int = Field(default=32, ge=1, le=4096)
-    """Pictures a step."""
+    """Pictures at a time, and a step (see hardware.accumulate)."""
     images: Images = Images()
     split: Parts = Parts()
     backbone: Backbone = Backbone()
@@ -169,6 +180,7 @@ class FinetuneRecipe(Recipe):
     refit: Refit = Refit()
     balance: Balance = Balance()
     trunk: Trunk = Trunk()
+    hardware: Hardware = Hardware()
     augmentation: Augmentation = Augmentation()
 
     @classmethod
@@ -224,6 +236,11 @@ class FinetuneRecipe(Recipe):
                 }
             )
         )
+
+    @property
+    def step_size(self) -> int:
+        """How many pictures a step learns from."""
+        return self.batch_size * self.hardware.accumulate
 
     def _must_fit(self, task: TaskSpec) -> None:
         """Raise RecipeError where a word is none of the task: what a folder holds is not known to the words."""

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tests.conftest import FINETUNE_WORDS
+from tests.conftest import FINETUNE_WORDS, TINY_WORDS
 from transfer_cli.cli import main
 from transfer_cli.recipe import FinetuneRecipe, Recipe, recipe_names, recipes_folder
 
@@ -193,3 +193,13 @@ def test_preview_shows_what_a_training_is_given(
     Image.fromarray(grid).save("mine.png")
     assert "is a picture, and would be lost" in call("preview", colours, "-o", "mine.png")[2]
     assert call("preview", colours, "-o", "photo.xyz")[0] == 2
+
+
+def test_the_precision_of_learning(colours: Path, tmp_path: Path) -> None:
+    words = [*TINY_WORDS, "--runtime", "keras", "--set", "stage.1.epochs=1", "--set", "stage.1.unfreeze=head"]
+    done = CliRunner().invoke(
+        main, ["finetune", str(colours), *words, "--precision", "mixed_bfloat16", "-o", str(tmp_path / "run")]
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "learns on the processor, in mixed_bfloat16" in done.stderr
+    assert 'precision = "mixed_bfloat16"\naccumulate = 1\ngpus = "auto"' in (tmp_path / "run/recipe.toml").read_text()

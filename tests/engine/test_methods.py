@@ -38,6 +38,9 @@ METHODS = {
     "colour shift": ["augmentation.pca_colour=0.1"],
     "mixup": ["augmentation.mixup=0.2"],
     "cutmix": ["augmentation.cutmix=1.0"],
+    "mixed_bfloat16": ["hardware.precision=mixed_bfloat16"],
+    "mixed_float16": ["hardware.precision=mixed_float16"],
+    "accumulated gradients": ["hardware.accumulate=2"],
 }
 
 

@@ -22,6 +22,11 @@ from transfer_cli.cli._results import end_of_training
 @click.option(
     "--time-budget", type=Duration(), metavar="TIME", help="Plan the epochs so that all ends within 90s, 10m or 1h30m."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "mixed_float16", "mixed_bfloat16"]),
+    help="Of the numbers while it learns; mixed is for graphics cards.  [float32]",
+)
 @click.pass_context
 def command(ctx: click.Context, /, folder: Path, output: str | None, plans: bool, **options: Any) -> None:
     """Train a new head on a backbone, then the layers below it.
@@ -44,7 +49,8 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, plans: bool
     from transfer_cli.run import RunDirectory, default_path
 
     console = ctx.ensure_object(Console)
-    recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], backbone_words(options))
+    words = {**backbone_words(options), "hardware.precision": options["precision"]}
+    recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], words)
     images = ImageFolder.scan(folder)
     run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name, "finetune"))
     begun = time.monotonic() - seconds_running()

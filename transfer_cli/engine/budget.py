@@ -41,7 +41,7 @@ def fitted(recipe: FinetuneRecipe, basis: Basis, budget: float) -> tuple[Finetun
         When one epoch a stage takes longer.
     """
     train = basis.split.counts()["train"]
-    stages = [stage.for_pictures(train, recipe.batch_size).length for stage in recipe.stage]
+    stages = [stage.for_pictures(train, recipe.step_size).length for stage in recipe.stage]
     keeps = _keeps(plan_of(recipe, basis))
     for most in range(max(stages), 0, -1):
         epochs = [max(1, length * most // max(stages)) for length in stages]
@@ -86,7 +86,7 @@ def _with_views(recipe: FinetuneRecipe, basis: Basis, keeps: bool) -> FinetuneRe
 
 def what_was_chosen(asked: FinetuneRecipe, planned: FinetuneRecipe, plan: Plan, train: int, budget: float) -> str:
     """Return one line about what became of the epochs."""
-    before = [stage.for_pictures(train, asked.batch_size).length for stage in asked.stage]
+    before = [stage.for_pictures(train, asked.step_size).length for stage in asked.stage]
     after = [stage.length for stage in planned.stage]
     about = f"about {seconds_in_words(plan.total_seconds)} are expected"
     if before == after:

@@ -70,6 +70,8 @@ class State:
         Epochs of the stage that were done when its best score was reached.
     halvings : int
         How often the learning rate of that stage was halved because weights ran away.
+    memory_halvings : int
+        How often the pictures at a time were halved because memory was too small.
     history : tuple of Epoch
     """
 
@@ -81,6 +83,7 @@ class State:
     best: int | None = None
     best_in_stage: int = 0
     halvings: int = 0
+    memory_halvings: int = 0
     history: tuple[Epoch, ...] = field(default=())
 
     @property

@@ -213,8 +213,8 @@ def _stage(
     # It loads what augments pictures.
     from transfer_cli.engine import trunk
 
-    stage = stage.for_pictures(first, recipe.batch_size)
-    steps = math.ceil(train / recipe.batch_size)
+    stage = stage.for_pictures(first, recipe.step_size)
+    steps = math.ceil(train / recipe.step_size)
     preparing, step, views = timed.preparing + timed.compiling, timed.step, None
     if timed.shape is not None:
         preparing += val * timed.plain
@@ -225,7 +225,7 @@ def _stage(
             views = trunk.views_of(recipe.trunk, stage, train, timed.shape)
             preparing += views * train * timed.view
             if not views and timed.keeps:
-                step += recipe.batch_size * (timing.augmenting + timed.plain)
+                step += recipe.step_size * (timing.augmenting + timed.plain)
     epoch = steps * step + val * timed.scored + timed.saving
     return StagePlan(stage.unfreeze, timed.parameters, stage.length, steps, views, preparing, epoch)
 

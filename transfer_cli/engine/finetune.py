@@ -125,8 +125,9 @@ def build_network(asked: Request, recipe: FinetuneRecipe) -> tuple[Any, str]:
     with asked.progress.track("starting TensorFlow", None):
         device = start_tensorflow()
 
-        from transfer_cli.engine import backbone
+        from transfer_cli.engine import backbone, devices
 
+        devices.cards(recipe.hardware.gpus)
         choice = recipe.backbone
         network = backbone.build(
             backbones.find(choice.name),

@@ -49,11 +49,16 @@ class Fitting:
         guard: Guard | None = None,
     ) -> None:
         with asked.progress.track("starting the training", None):
-            from transfer_cli.engine import backbone, freezing, network
+            from transfer_cli.engine import backbone, devices, freezing, network
+            from transfer_cli.engine.portions import portions_of
 
         self._asked, self._recipe, self._split, self._scratch = asked, recipe, split, scratch
         self._run, self._progress, self._guard = asked.run, asked.progress, guard
         self._checkpoints = Checkpoints(asked.run)
+        hardware = recipe.hardware
+        self._portions = portions_of(recipe, asked.run, asked.progress)
+        if line := fitting_words.what_computes(devices.cards(hardware.gpus), hardware.precision):
+            asked.progress.note(line)
         if recipe.backbone.weights == "none":
             backbone.settle(features, decoded.images[np.flatnonzero(split.mask("train"))[:SETTLING]])
         self._task = tasks.TASKS[split.task]
@@ -65,7 +70,7 @@ class Fitting:
             layer.name for stage in recipe.stage for layer in freezing.thaw(features, stage.unfreeze).layers
         }
         learnt = len(self._pictures.train)
-        self._stages = [stage.for_pictures(learnt, recipe.batch_size) for stage in recipe.stage]
+        self._stages = [stage.for_pictures(learnt, self._portions.step) for stage in recipe.stage]
         self._will_refit = refits(recipe, split)
         self._initial = self._network.weights(self._learning) if self._will_refit else {}
         self._of_val: NDArray[np.float32] | None = None
@@ -77,6 +82,12 @@ class Fitting:
 
     def run(self) -> None:
         """Train all stages, from the beginning or from the last checkpoint, and again with val where that is wished."""
+        from transfer_cli.engine.portions import memory_explained
+
+        with memory_explained():
+            self._go_through()
+
+    def _go_through(self) -> None:
         optimizer = self._resume()
         self._draw_preview()
         if not self._state.refit:
@@ -120,7 +131,7 @@ class Fitting:
         source = Source({}, lambda: self._network.whole, classes=True)
         network = Prepared(source, self._recipe.inference, None, self._progress)
         if not network.is_checked:
-            network.check(self._pictures.images[self._pictures.train[:CHECKED]])
+            network.check(self._pictures.images[self._pictures.train[: self._portions.at_most(CHECKED)]])
         bundle.write(self._run.model, lambda folder: network.save(folder / model.NETWORK_FILE, folder / GRAPH_FILE))
 
     def _resume(self) -> Any:
@@ -128,6 +139,7 @@ class Fitting:
             return None
         state, weights, optimizer = self._last
         self._last, self._state = None, state
+        self._portions.halvings = state.memory_halvings
         if state.refit:
             self._network.set_weights(self._checkpoints.read_best(state), self._learning)
             self._of_val = self._probabilities(self._pictures.val)
@@ -167,7 +179,7 @@ class Fitting:
         """Return what the network as it is now says of some pictures."""
         from transfer_cli.engine import backbone
 
-        run, size = backbone.run(self._network.whole), self._recipe.batch_size
+        run, size = self._portions.sparing(backbone.run(self._network.whole)), self._recipe.batch_size
         parts = [run(self._pictures.images[rows[at : at + size]]) for at in range(0, len(rows), size)]
         return np.concatenate(parts) if parts else np.empty((0, len(self._split.class_names)), np.float32)
 
@@ -191,7 +203,7 @@ class Fitting:
     def _start_from_probe(self) -> None:
         from transfer_cli.engine.probe import start_from_probe
 
-        value = start_from_probe(self._network, self._recipe, self._pictures, self._progress)
+        value = start_from_probe(self._network, self._recipe, self._pictures, self._portions, self._progress)
         self._run.log("probe", parameter="C", value=value)
 
     def _train_stage(self, optimizer: Any) -> None:
@@ -203,7 +215,14 @@ class Fitting:
         begun_stage = time.monotonic()
         with self._progress.track(f"preparing {name}", None):
             training_ = StageTraining(
-                self._network, stage, self._recipe, self._pictures, self._shown, self._scratch, self._progress
+                self._network,
+                stage,
+                self._recipe,
+                self._pictures,
+                self._shown,
+                self._scratch,
+                self._portions,
+                self._progress,
             )
         if optimizer and self._state.done:
             training_.set_optimizer_state(optimizer)
@@ -223,10 +242,22 @@ class Fitting:
         self._run.log("stage", stage=number, epochs=self._state.done, seconds=time.monotonic() - begun_stage)
 
     def _train_epoch(self, training_: StageTraining, advance: Callable[[int], None]) -> None:
-        """Train an epoch and record it; begin it again with half the learning rate where the weights ran away."""
+        """Train an epoch and record it.
+
+        It is to be begun again, the weights as they were, with fewer pictures at a time where memory was too small, and
+        with half the learning rate where the weights ran away.
+        """
+        import tensorflow as tf
+
         begun, epoch = time.monotonic(), self._state.epoch + 1
         weights, optimizer = self._network.weights(self._learning), training_.optimizer_state()
-        trained = training_.epoch(epoch, self._state, advance)
+        try:
+            trained = training_.epoch(epoch, self._state, advance)
+        except tf.errors.ResourceExhaustedError:
+            self._portions.halve()
+            self._network.set_weights(weights, self._learning)
+            training_.set_optimizer_state(optimizer)
+            return
         if self._is_finite(trained[0]):
             self._record(training_, trained, begun)
             return
@@ -281,6 +312,7 @@ class Fitting:
             done=done,
             best=best,
             best_in_stage=done if best == epoch.epoch else before.best_in_stage,
+            memory_halvings=self._portions.halvings,
             history=(*before.history, epoch),
         )
         why = stopping.why(state, stage, early)

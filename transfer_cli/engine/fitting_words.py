@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from transfer_cli.engine.checkpoints import Epoch, State
 from transfer_cli.engine.training import Request
 from transfer_cli.errors import RunError
@@ -20,6 +22,14 @@ def what_it_brought(state: State, early: EarlyStopping) -> str:
         )
     before = f", {_accuracy(first, early):.3f} before training" if first.epoch == 0 else ""
     return f"kept: epoch {best.epoch}, val {_word(early)} {_accuracy(best, early):.3f}{before}"
+
+
+def what_computes(cards: Sequence[str], precision: str) -> str:
+    """Return what the network learns on, or nothing where that is what everyone would expect."""
+    if not cards and precision == "float32":
+        return ""
+    names = " and ".join(name.rpartition("device:")[2] for name in cards)
+    return f"learns on {names or 'the processor'}, in {precision}"
 
 
 def _word(early: EarlyStopping) -> str:

@@ -206,7 +206,7 @@ def _begin(asked: Request, recipe: FinetuneRecipe, features: Any, steps: int) ->
     found = survey(asked, recipe, decodes=False)
     rows = np.flatnonzero(found.split.mask("train"))
     # More than are looked at in so many steps need not be read.
-    wanted = steps * recipe.batch_size
+    wanted = steps * recipe.step_size
     if len(rows) > wanted:
         rows = np.sort(np.random.default_rng(recipe.seed).choice(rows, wanted, replace=False))
         asked.progress.note(f"{wanted} of the pictures of train, drawn by chance: {steps} steps see no more")
@@ -217,6 +217,7 @@ def _begin(asked: Request, recipe: FinetuneRecipe, features: Any, steps: int) ->
 
     from transfer_cli.engine import backbone
     from transfer_cli.engine.network import Network
+    from transfer_cli.engine.portions import portions_of
     from transfer_cli.engine.probe import start_from_probe
     from transfer_cli.engine.stages import Pictures
 
@@ -227,7 +228,7 @@ def _begin(asked: Request, recipe: FinetuneRecipe, features: Any, steps: int) ->
     indices = np.array(decoded.indices, np.int64)
     pictures = Pictures(decoded.images, indices, found.split.truth()[kept], train, train[:0])
     if recipe.head.start == heads.PROBE:
-        start_from_probe(network, recipe, pictures, asked.progress)
+        start_from_probe(network, recipe, pictures, portions_of(recipe), asked.progress)
     return network, pictures
 
 
@@ -235,10 +236,11 @@ def _sweep(
     asked: Request, recipe: FinetuneRecipe, number: int, network: Network, pictures: Pictures, rates: Sequence[float]
 ) -> Sweep:
     from transfer_cli.engine import freezing
+    from transfer_cli.engine.portions import portions_of
     from transfer_cli.engine.shown import Shown
     from transfer_cli.engine.stages import StageTraining
 
-    train, size = pictures.train, recipe.batch_size
+    train, size = pictures.train, recipe.step_size
     stage = recipe.stage[number - 1].for_pictures(len(train), size)
     # Of the views that a run would keep, those that so many steps get to see.
     seen = math.ceil(len(rates) * size / len(train))
@@ -256,7 +258,9 @@ def _sweep(
     with TemporaryDirectory(prefix="transfer-cli-") as place, Scratch(Path(place)) as scratch:
         with asked.progress.track(f"preparing stage {number} of {len(recipe.stage)}, {stage.in_words()}", None):
             swept = _with_views(recipe, stage, network, len(train), seen)
-            training_ = StageTraining(network, stage, swept, pictures, shown, scratch, asked.progress)
+            training_ = StageTraining(
+                network, stage, swept, pictures, shown, scratch, portions_of(recipe), asked.progress
+            )
         weights, optimizer = network.weights(learning), training_.optimizer_state()
         with asked.progress.track("steps at rising rates", len(rates)) as advance:
             for loss in training_.steps_at(rates):

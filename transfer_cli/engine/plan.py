@@ -105,7 +105,7 @@ def measured(
     split, truth = found.split, found.split.truth()
     counts = split.counts()
     train = np.flatnonzero(split.mask("train"))
-    wanted = _in_turn(train.tolist(), [split.rows[row].truth for row in train])[: timing.BATCHES * recipe.batch_size]
+    wanted = _in_turn(train.tolist(), [split.rows[row].truth for row in train])[: timing.BATCHES * recipe.step_size]
     begun = time.monotonic()
     decoded, rows = decode_rows(asked, recipe, found, wanted)
     reading = (time.monotonic() - begun) / len(wanted)
@@ -119,7 +119,7 @@ def measured(
         counts["train"],
         "val" in counts,
     )
-    stages = [stage.for_pictures(counts["train"], recipe.batch_size) for stage in recipe.stage]
+    stages = [stage.for_pictures(counts["train"], recipe.step_size) for stage in recipe.stage]
     timed = timing.measure(features, recipe, stages, few, asked.progress)
     start = time.monotonic() - asked.begun
     return Basis(split, len(found.skipped), refits(recipe, split), start, reading, timed, weights)

@@ -14,13 +14,16 @@ from transfer_cli.recipe import FinetuneRecipe
 
 if TYPE_CHECKING:
     from transfer_cli.engine.network import Network
+    from transfer_cli.engine.portions import Portions
     from transfer_cli.engine.stages import Pictures
 
 
-def start_from_probe(network: Network, recipe: FinetuneRecipe, pictures: Pictures, progress: Progress) -> float:
+def start_from_probe(
+    network: Network, recipe: FinetuneRecipe, pictures: Pictures, portions: Portions, progress: Progress
+) -> float:
     """Let the head of a network begin as a logistic regression on train pictures; return its regularisation, C."""
     train, size = pictures.train, recipe.batch_size
-    run = backbone.run(network.features)
+    run = portions.sparing(backbone.run(network.features))
     matrix = np.empty((len(train), network.features.output_shape[-1]), np.float32)
     with progress.track(f"features by {recipe.backbone.name}", len(train)) as advance:
         for start in range(0, len(train), size):

@@ -20,6 +20,10 @@ def start_tensorflow() -> str:
     with native_stderr_kept():
         import tensorflow as tf
 
+        for card in tf.config.list_physical_devices("GPU"):
+            # Else TensorFlow takes all the memory of each card. Whoever has started it before has chosen already.
+            with suppress(RuntimeError, ValueError):
+                tf.config.experimental.set_memory_growth(card, True)
         return ", ".join(device.name for device in tf.config.list_logical_devices())
 
 

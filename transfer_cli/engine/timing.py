@@ -19,6 +19,7 @@ from transfer_cli.engine import backbone, classify, freezing, trunk
 from transfer_cli.engine.checkpoints import Checkpoints, State
 from transfer_cli.engine.machine import peak_memory
 from transfer_cli.engine.network import Network
+from transfer_cli.engine.portions import portions_of
 from transfer_cli.engine.prepared import Prepared, Source
 from transfer_cli.engine.scratch import Scratch
 from transfer_cli.engine.shown import Shown
@@ -202,8 +203,8 @@ def _measure(
     fitting = _fitting(recipe, matrix, few, progress) if recipe.head.start == heads.PROBE else 0.0
     rows = np.arange(len(few.images))
     shown = Shown(recipe.augmentation, recipe.seed, few.images, few.indices, few.truth, rows, few.classes)
-    jobs = [(int(row), 1) for row in rows]
-    augmenting = _seconds(lambda: list(trunk.shown_in_batches(shown, jobs, size))) / len(rows)
+    jobs = [[(int(row), 1) for row in rows[at : at + size]] for at in range(0, len(rows), size)]
+    augmenting = _seconds(lambda: list(trunk.shown_in_batches(shown, jobs))) / len(rows)
     pictures = Pictures(few.images, few.indices, few.truth, rows, rows[:size] if few.has_val else rows[:0])
     timed, converting = [], 0.0
     with TemporaryDirectory(prefix="transfer-cli-") as name:
@@ -242,7 +243,7 @@ def _stage(
     timed = recipe.model_copy(update={"trunk": recipe.trunk.model_copy(update={"views": 1 if keeps else "fresh"})})
     with Scratch(place) as scratch:
         begun = time.monotonic()
-        training = StageTraining(network, stage, timed, pictures, shown, scratch, watch)
+        training = StageTraining(network, stage, timed, pictures, shown, scratch, portions_of(recipe), watch)
         preparing = time.monotonic() - begun - watch.rest
         state, stamps = State(pictures=""), [time.monotonic()]
         training.epoch(1, state, lambda count: stamps.append(time.monotonic()))

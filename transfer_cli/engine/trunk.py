@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -50,21 +50,20 @@ def views_of(trunk: Trunk, stage: Stage, pictures: int, shape: Sequence[int]) ->
     return views if views >= FEWEST_VIEWS else 0
 
 
-def shown_in_batches(shown: Shown, jobs: Sequence[tuple[int, int]], batch_size: int) -> Iterator[NDArray[np.uint8]]:
+def shown_in_batches(shown: Shown, batches: Iterable[Sequence[tuple[int, int]]]) -> Iterator[NDArray[np.uint8]]:
     """Yield what is shown of pictures in batches, made by threads ahead of whoever takes them.
 
     Parameters
     ----------
     shown : Shown
-    jobs : sequence of (int, int)
+    batches : iterable of sequence of (int, int)
         Row number and epoch of each picture to make.
-    batch_size : int
     """
     with ThreadPoolExecutor(processors(), thread_name_prefix="augment") as pool:
         ahead: deque[list[Future[NDArray[np.uint8]]]] = deque()
         try:
-            for start in range(0, len(jobs), batch_size):
-                ahead.append([pool.submit(shown, *job) for job in jobs[start : start + batch_size]])
+            for batch in batches:
+                ahead.append([pool.submit(shown, *job) for job in batch])
                 if len(ahead) > _AHEAD:
                     yield np.stack([future.result() for future in ahead.popleft()])
             while ahead:
@@ -127,7 +126,7 @@ def several(
     flat = kept.reshape(-1, *shape)
     jobs = [(int(row), view + 1) for view in range(views) for row in rows]
     done = 0
-    for batch in shown_in_batches(shown, jobs, size):
+    for batch in shown_in_batches(shown, [jobs[start : start + size] for start in range(0, len(jobs), size)]):
         outputs = run(batch)
         if np.abs(outputs).max() > _LARGE and kept.dtype == np.float16:
             try:
