@@ -114,3 +114,14 @@ def test_each_label_gets_every_part_and_no_part_loses_one() -> None:
         for part in ("train", "test"):
             held = {label for row in split.rows if row.part == part for label in row.labels}
             assert held == {"common", "rare"}, (seed, part)
+
+
+def test_absolute_paths_are_read(pictures: Path, tmp_path: Path) -> None:
+    from transfer_cli.engine.images import batches
+
+    table = listed(tmp_path, f"path,label\n{pictures / '0.png'},a\npictures/1.png,b\n", "elsewhere.csv")
+    folder = ImageFolder.scan(table)
+    paths = [file.path for file in folder.files]
+    read = next(batches(paths, size=32, resize="squash", batch_size=4, root=folder.root))
+    assert read.paths == tuple(paths)
+    assert not read.skipped

@@ -179,6 +179,15 @@ class Balance(Choices):
         return self
 
 
+class Unlabelled(Choices):
+    """Pictures without a class that are learnt from, too, under the class that a first training gives them."""
+
+    folder: str | None = None
+    """Where they are; none are taken where it is not given."""
+    confidence: float = Field(default=0.95, ge=0, lt=1)
+    """A picture is learnt from that the first training gives a class with this probability, or more (Lee 2013)."""
+
+
 def known(look_up: Callable[[], str]) -> str:
     """Return a name that was looked up in a catalog; an unknown one is a fault of the word."""
     try:

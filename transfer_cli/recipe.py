@@ -25,6 +25,7 @@ from transfer_cli.choices import (
     Inference,
     Parts,
     PartsWithVal,
+    Unlabelled,
 )
 from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, nearest
 from transfer_cli.stage_choices import EarlyStopping, Refit, Stage, Trunk
@@ -179,6 +180,7 @@ class FinetuneRecipe(Recipe):
     early_stopping: EarlyStopping = EarlyStopping()
     refit: Refit = Refit()
     balance: Balance = Balance()
+    unlabelled: Unlabelled = Unlabelled()
     trunk: Trunk = Trunk()
     hardware: Hardware = Hardware()
     augmentation: Augmentation = Augmentation()

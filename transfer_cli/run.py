@@ -100,6 +100,11 @@ class RunDirectory:
         return self.path / "plan.json"
 
     @property
+    def unlabelled(self) -> Path:
+        """What a first training said of each unlabelled picture, and whether it was learnt from, CSV."""
+        return self.path / "unlabelled.csv"
+
+    @property
     def features(self) -> Path:
         """Path, digest, class, part and feature of each image, Parquet."""
         return self.path / "features.parquet"
@@ -250,7 +255,7 @@ class RunDirectory:
 
     def _clear(self) -> None:
         results = (self.metrics, self.model, self.features, self.checkpoints, self.plots)
-        for path in (*results, self.skipped, self.history, self.events, self.plan):
+        for path in (*results, self.skipped, self.history, self.unlabelled, self.events, self.plan):
             remove(path)
         for path in self.path.glob("predictions_*.csv"):
             remove(path)

@@ -95,3 +95,13 @@ def test_a_share_of_the_layers_parts_no_block() -> None:
         layers = [layer.name for layer in freezing.backbone_layers(network)]
         before = layers[layers.index(first) - 1]
         assert before in {operation.name for operation in freezing.single_threads(network)}, (share, first)
+
+
+def test_a_block_that_would_be_parted_is_named() -> None:
+    network = build(backbones.find("mobilenet_v2@0.35"), weights="none", size=64)
+    layers = [layer.name for layer in freezing.backbone_layers(network)]
+    last = len(layers) - layers.index("block_15_project")
+    for unfreeze in ("from:block_15_depthwise", "from:block_15_add", f"last:{last}"):
+        assert freezing.thaw(network, unfreeze).whole_block == "block_15_expand"
+    for unfreeze in ("from:block_15_expand", "from:block_16_project", "last:40%", "all", "head"):
+        assert freezing.thaw(network, unfreeze).whole_block is None

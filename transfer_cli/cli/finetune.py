@@ -18,6 +18,7 @@ from transfer_cli.cli._results import end_of_training
 @click.argument("folder", type=click.Path(path_type=Path))
 @backbone_options
 @training_options
+@click.option("--unlabelled", type=click.Path(), metavar="DIR", help="Learn from pictures without a class, too.")
 @click.option("--plan", "plans", is_flag=True, help="Say what would be done and what it would take; write nothing.")
 @click.option(
     "--time-budget", type=Duration(), metavar="TIME", help="Plan the epochs so that all ends within 90s, 10m or 1h30m."
@@ -50,6 +51,7 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, plans: bool
 
     console = ctx.ensure_object(Console)
     words = {**backbone_words(options), "hardware.precision": options["precision"]}
+    words["unlabelled.folder"] = options["unlabelled"] and str(Path(options["unlabelled"]).absolute())
     recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], words)
     images = ImageFolder.scan(folder)
     run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name, "finetune"))

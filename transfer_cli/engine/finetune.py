@@ -59,10 +59,21 @@ def finetune(
     asked = Request(folder, run, **options)
     recipe = training.resolved(asked, recipe, keeps_model=True)
     must_be_known(recipe.backbone.weights)
+    if recipe.unlabelled.folder is None:
+        return _supervised(asked, recipe)
+
+    from transfer_cli.engine import self_training
+
+    return self_training.train(asked, recipe, _supervised)
+
+
+def _supervised(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
+    """Train on what a request holds, or return what a complete run came to."""
+    run = asked.run
     planned = budget.going_on(asked, recipe)
     recipe = planned or recipe
     if run.is_complete(with_model=True, with_features=False) and not asked.overwrite:
-        run.must_match(recipe, folder.source)
+        run.must_match(recipe, asked.folder.source)
         return training.complete(asked, partial(_val_note, recipe))
     with run.released():
         return _train(asked, recipe, plans=asked.time_budget is not None and planned is None)
@@ -139,16 +150,16 @@ def build_network(asked: Request, recipe: FinetuneRecipe) -> tuple[Any, str]:
             offline=asked.offline,
             progress=asked.progress,
         )
-    _check_stages(network, recipe)
+    _check_stages(asked, network, recipe)
     return network, device
 
 
-def _check_stages(features: Any, recipe: FinetuneRecipe) -> None:
+def _check_stages(asked: Request, features: Any, recipe: FinetuneRecipe) -> None:
     from transfer_cli.engine import freezing
 
     for number, stage in enumerate(recipe.stage, start=1):
         try:
-            freezing.thaw(features, stage.unfreeze)
+            thawed = freezing.thaw(features, stage.unfreeze)
         except UnknownNameError as error:
             name = recipe.backbone.name
             raise UnknownNameError(
@@ -156,6 +167,11 @@ def _check_stages(features: Any, recipe: FinetuneRecipe) -> None:
                 hint=f"Take a layer out of: transfer-cli backbones show {name}\n"
                 f"with: --set stage.{number}.unfreeze=from:LAYER",
             ) from None
+        if thawed.whole_block:
+            asked.progress.warn(
+                f"stage {number} unfreezes {stage.unfreeze}, which begins within a block whose other layers stay "
+                f"frozen; for the whole block: --set stage.{number}.unfreeze=from:{thawed.whole_block}"
+            )
 
 
 def _what_to_expect(split: Split) -> list[str]:

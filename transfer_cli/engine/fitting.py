@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 HALVINGS = 2
 """So often the learning rate of a stage is halved where its weights run away."""
+ALIKE = 1e-3
+"""By what share the log loss on val may differ where a stage begins from where the last one was best: rounding."""
 SETTLING = 64
 """From so many pictures the BatchNorms of a network of random weights get their scale."""
 
@@ -232,6 +234,8 @@ class Fitting:
         )
         if not self._state.history and self._recipe.head.start == heads.PROBE:
             self._record(training_, None, time.monotonic())
+        elif not self._state.done and not self._state.refit and self._state.best is not None:
+            self._must_answer_as_before(training_)
         left = self._epochs() - self._state.done
         with self._progress.track(f"{name}, steps", left * training_.steps) as advance:
             while not self._state.ended:
@@ -240,6 +244,22 @@ class Fitting:
         training_.finish()
         training_.close()
         self._run.log("stage", stage=number, epochs=self._state.done, seconds=time.monotonic() - begun_stage)
+
+    def _must_answer_as_before(self, training_: StageTraining) -> None:
+        """Raise RuntimeError where another cut of the network changes what it says of val, before any step."""
+        assert self._state.best is not None
+        best, now = self._state.of(self._state.best), training_.score_val()
+        self._run.log("unfrozen", stage=self._state.stage + 1, val_loss=now["log_loss"], val_accuracy=now["accuracy"])
+        assert best.val_loss is not None
+        assert best.val_accuracy is not None
+        # Of two classes with equal probabilities rounding decides, of one picture at most.
+        moved = abs(now["accuracy"] - best.val_accuracy) * len(self._pictures.val)
+        if moved > 1.5 or not abs(now["log_loss"] - best.val_loss) <= ALIKE * max(1.0, best.val_loss):
+            raise RuntimeError(
+                f"Unfreezing for stage {self._state.stage + 1} changed what the network says, before any step: on val "
+                f"log loss {now['log_loss']:.4f} and accuracy {now['accuracy']:.3f}, where epoch {best.epoch} had "
+                f"{best.val_loss:.4f} and {best.val_accuracy:.3f}."
+            )
 
     def _train_epoch(self, training_: StageTraining, advance: Callable[[int], None]) -> None:
         """Train an epoch and record it.

@@ -27,11 +27,15 @@ class Thawed:
         From pictures to the tensor above which everything that learns lies; None where that is the picture itself.
     upper : keras.Model or None
         From that tensor to the features; None where that is the same.
+    whole_block : str or None
+        Where the first layer lies within a residual or dense block, of which other ways stay frozen: the first layer of
+        that block.
     """
 
     layers: tuple[keras.Layer, ...]
     trunk: keras.Model | None
     upper: keras.Model | None
+    whole_block: str | None = None
 
 
 def backbone_layers(network: keras.Model) -> list[keras.Layer]:
@@ -73,11 +77,12 @@ def thaw(network: keras.Model, unfreeze: str) -> Thawed:
             hint='Take more layers, or say unfreeze = "head".',
         )
     chosen = tuple(layers[first:])
+    block = _block_of(layers, first, {operation.name for operation in threads})
     # The highest cut below all that learns; nothing above it needs anything else of what is below.
     trunk = keras.Model(network.inputs[0], cuts[-1].output, name="trunk")
     if not trunk.weights:
-        return Thawed(chosen, None, network)
-    return Thawed(chosen, trunk, keras.Model(cuts[-1].output, network.output, name="upper"))
+        return Thawed(chosen, None, network, block)
+    return Thawed(chosen, trunk, keras.Model(cuts[-1].output, network.output, name="upper"), block)
 
 
 def depths(layers: Iterable[keras.Layer]) -> list[int]:
@@ -143,6 +148,15 @@ def _first(network: keras.Model, layers: list[keras.Layer], unfreeze: str) -> in
     starts = [0, *(index + 1 for index, layer in enumerate(layers[:last]) if layer.name in ends)]
     nearest_start = min(starts, key=lambda start: (abs(start - wanted), -start))
     return nearest_start if abs(nearest_start - wanted) <= _REACH * len(layers) else wanted
+
+
+def _block_of(layers: list[keras.Layer], first: int, ends: set[str]) -> str | None:
+    """Return the first layer of the block that begins before `first` and ends behind it, or None."""
+    start = first
+    while start and layers[start - 1].name not in ends:
+        start -= 1
+    # A network whose ways never meet, as NASNet's two, has no place to move to.
+    return layers[start].name if 0 < start < first else None
 
 
 def _index(network: keras.Model, layers: list[keras.Layer], name: str) -> int:

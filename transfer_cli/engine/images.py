@@ -118,7 +118,8 @@ def batches(
                     group = list(islice(numbered, size_of_group))
                     if not group:
                         break
-                    whole = [path if root is None else f"{root}/{path}" for _, path in group]
+                    # Paths of a manifest may be absolute; joining a million Paths takes seconds.
+                    whole = [path if root is None else os.path.join(root, path) for _, path in group]  # noqa: PTH118
                     ahead.append((group, pool.submit(_read_group, whole, size, resize, known)))
                 if not ahead:
                     break

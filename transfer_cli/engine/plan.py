@@ -18,7 +18,7 @@ from transfer_cli.engine.finetune import build_network
 from transfer_cli.engine.fitting import refits
 from transfer_cli.engine.survey import Survey, decode_rows, survey
 from transfer_cli.engine.training import Options, Request
-from transfer_cli.errors import FolderError
+from transfer_cli.errors import FolderError, RecipeError
 from transfer_cli.folder import ImageFolder, describe_left_out
 from transfer_cli.recipe import FinetuneRecipe
 from transfer_cli.run import RunDirectory
@@ -47,6 +47,8 @@ def plan(folder: ImageFolder, recipe: FinetuneRecipe, run: RunDirectory, **optio
     asked = Request(folder, run, **options)
     recipe = training.resolved(asked, recipe, keeps_model=True)
     must_be_known(recipe.backbone.weights)
+    if recipe.unlabelled.folder is not None:
+        raise RecipeError("A plan does not know of unlabelled pictures, which are learnt from in a second training.")
     planned = budget.going_on(asked, recipe)
     run.must_be_free(planned or recipe, folder.source, overwrite=asked.overwrite)
     for line in filter(None, [folder.in_words(), describe_left_out(folder.left_out)]):
