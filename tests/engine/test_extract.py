@@ -68,7 +68,7 @@ def test_features_lie_beside_their_pictures(trained: Path, colours: Path) -> Non
     split = Split.read(trained / "split.csv")
     columns = table.select(["path", "sha256", "class", "part"]).to_pylist()
     assert columns == [
-        {"path": row.path, "sha256": row.sha256, "class": row.label, "part": row.part} for row in split.rows
+        {"path": row.path, "sha256": row.sha256, "class": row.truth, "part": row.part} for row in split.rows
     ]
     assert [row["path"] for row in columns] == [file.path for file in ImageFolder.scan(colours).files]
 
@@ -234,7 +234,7 @@ def test_a_class_of_one_picture(colours: Path, tmp_path: Path) -> None:
     small = Path(shutil.copytree(colours, tmp_path / "colours"))
     save_picture(small / "white" / "only.png", (240, 240, 240), np.random.default_rng(1))
     result = run_on(small, tmp_path / "run")
-    assert {row.part for row in Split.read(result.run.split).rows if row.label == "white"} == {"train"}
+    assert {row.part for row in Split.read(result.run.split).rows if row.labels == ("white",)} == {"train"}
     assert load(str(result.run.path)).class_names == ("blue", "green", "red", "white")
     assert "white/only.png" not in {row["path"] for row in rows_of(result.run.predictions("val"))}
 
