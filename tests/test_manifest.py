@@ -61,7 +61,11 @@ def test_any_number_of_labels_a_picture(pictures: Path) -> None:
         ("path,label,labels\n0.png,a,b\n", "expected the columns path,label .or path,labels .* Received: path, label,"),
         ("file,label\n0.png,a\n", "Received: file, label"),
         ("path;label\n0.png;a\n", "parted by commas"),
-        ("path,label\n", "Received: no row"),
+        ("", "Received: an empty file"),
+        ("path,label\n", "lists 0 pictures"),
+        ("path,label,label\n0.png,a,b\n", "each once. Received: path, label, label"),
+        ("path,label\ndeep/6.png,a\ndeep//6.png,b\n", "line 3: deep/6.png is listed already"),
+        ("path,label\ndeep/6.png,a\nother/../deep/6.png,b\n", "line 3: deep/6.png is listed already"),
         ("path,label\n0.png,a\n0.png,b\n", "line 3: 0.png is listed already, in line 2"),
         (
             "path,label,part\n0.png,a,exam\n",
@@ -125,3 +129,46 @@ def test_absolute_paths_are_read(pictures: Path, tmp_path: Path) -> None:
     read = next(batches(paths, size=32, resize="squash", batch_size=4, root=folder.root))
     assert read.paths == tuple(paths)
     assert not read.skipped
+
+
+def test_absolute_paths_into_the_folder_are_relative_ones(pictures: Path) -> None:
+    listed(pictures, f"path,label\n{pictures / 'deep/6.png'},a\n0.png,b\n")
+    assert [file.path for file in ImageFolder.scan(pictures).files] == ["0.png", "deep/6.png"]
+
+
+def test_another_programs_table_is_no_manifest(colours: Path, tmp_path: Path) -> None:
+    import shutil
+
+    mine = tmp_path / "mine"
+    shutil.copytree(colours, mine)
+    (mine / "labels.csv").write_text("id,breed\n1,dog\n")
+    folder = ImageFolder.scan(mine)
+    assert folder.class_names == ("blue", "green", "red")
+    (reason,) = [reason for reason in folder.left_out if reason.startswith("labels.csv")]
+    assert "has other columns than path,label" in reason
+
+
+def test_what_is_said_to_be_train_is_where_others_are_left_open() -> None:
+    from transfer_cli.folder import ImageFile
+
+    files = [ImageFile(f"{n}.png", ("ab"[n % 2],), "train" if n < 50 else None) for n in range(100)]
+    digests = [f"{n:064x}" for n in range(100)]
+    for parts in (files, [*files[:-2], ImageFile("98.png", ("a",), "test"), ImageFile("99.png", ("b",), "test")]):
+        split = Split.make(parts, digests, test=0.3, val=0.2)
+        assert {row.part for row in split.rows[:50]} == {"train"}
+        assert {row.part for row in split.rows[50:]} == {"train", "val", "test"}
+
+
+def test_a_label_that_needs_train_takes_no_other_label_its_test() -> None:
+    from transfer_cli.folder import ImageFile
+
+    # One picture with both labels, drawn to test, five with the first alone, drawn to train.
+    from transfer_cli.split import part_of
+
+    digests = [f"{n:064x}" for n in range(200)]
+    tested = next(each for each in digests if part_of(each, test=0.3, val=0) == "test")
+    learnt = [each for each in digests if part_of(each, test=0.3, val=0) == "train"][:5]
+    files = [ImageFile("both.png", ("a", "b")), *(ImageFile(f"{n}.png", ("a",)) for n in range(5))]
+    split = Split.make(files, [tested, *learnt], test=0.3, val=0.0, task=MULTI_LABEL)
+    assert split.counts() == {"train": 5, "test": 1}
+    assert split.learnt() == {"a": 5, "b": 1}

@@ -86,6 +86,12 @@ def test_thresholds_are_the_best_there_are(labels: tuple[np.ndarray, np.ndarray]
     assert fit_thresholds(np.ones((5, 1), int), np.full((5, 1), 0.2, np.float32)).tolist() == [0.5]
 
 
+def test_a_part_in_which_no_picture_has_a_label() -> None:
+    got = score(np.zeros((3, 2), int), np.full((3, 2), 0.2, np.float32), np.array([0.5, 0.5]))
+    assert all(np.isfinite(figure["value"]) for figure in got.values())
+    assert got["exact_matches"]["value"] == 1
+
+
 def test_recalls(part: tuple[np.ndarray, np.ndarray]) -> None:
     truth, probabilities = part
     predicted = probabilities.argmax(axis=1)

@@ -182,7 +182,7 @@ class Balance(Choices):
 class Unlabelled(Choices):
     """Pictures without a class that are learnt from, too, under the class that a first training gives them."""
 
-    folder: str | None = None
+    folder: str | None = Field(default=None, min_length=1)
     """Where they are; none are taken where it is not given."""
     confidence: float = Field(default=0.95, ge=0, lt=1)
     """A picture is learnt from that the first training gives a class with this probability, or more (Lee 2013)."""

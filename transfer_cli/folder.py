@@ -93,9 +93,11 @@ class ImageFolder:
             return cls._listed(source, source, Counter())
         root = source
         _must_be_folder(root)
-        if (root / manifest.IN_FOLDER).is_file():
-            return cls._listed(root / manifest.IN_FOLDER, root, Counter())
         left_out: Counter[str] = Counter()
+        if (table := root / manifest.IN_FOLDER).is_file():
+            if manifest.is_ours(table) or not _folders(root, Counter()):
+                return cls._listed(table, root, left_out)
+            left_out[f"{table.name}, which has other columns than {manifest.COLUMNS}"] += 1
         layout = _layout(root, left_out)
         files: list[ImageFile] = []
         names: set[str] = set()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import posixpath
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,18 +65,18 @@ def read(path: Path, parts: Mapping[str, str]) -> Manifest:
     InputError
         When it is no table that can be read.
     """
-    table = read_table(path, ())
-    columns = [column for column in (table[0] if table else {}) if column]
-    if ("label" in columns) == ("labels" in columns) or "path" not in columns:
-        received = ", ".join(columns) or "no row"
+    columns = _columns(path)
+    if not _fit(columns):
+        received = ", ".join(columns) or "an empty file"
         semicolons = " Its columns have to be parted by commas." if len(columns) == 1 and ";" in columns[0] else ""
-        raise FolderError(f"{path}: expected the columns {COLUMNS}. Received: {received}.{semicolons}")
+        raise FolderError(f"{path}: expected the columns {COLUMNS}, each once. Received: {received}.{semicolons}")
+    table = read_table(path, ())
     task = SINGLE_LABEL if "label" in columns else MULTI_LABEL
     rows: list[ManifestRow] = []
     line_of: dict[str, int] = {}
     without = 0
     for line, row in enumerate(table, start=2):
-        name = (row["path"] or "").strip().replace("\\", "/").removeprefix("./")
+        name = _path(row["path"] or "", path.parent)
         if not name:
             raise FolderError(f"{path} line {line}: expected the path of a picture. Received: none.")
         if name in line_of:
@@ -86,6 +88,34 @@ def read(path: Path, parts: Mapping[str, str]) -> Manifest:
             continue
         rows.append(ManifestRow(name, labels, _part(row.get("part") or "", parts, f"{path} line {line}")))
     return Manifest(task, tuple(rows), without)
+
+
+def is_ours(path: Path) -> bool:
+    """Return whether a CSV file has the columns of a manifest; another program's table may have the same name."""
+    return _fit(_columns(path))
+
+
+def _columns(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            return next(csv.reader(file), [])
+    except (OSError, csv.Error) as error:
+        raise FolderError(f"{path} is not a table that can be read: {error}.") from error
+
+
+def _fit(columns: Sequence[str]) -> bool:
+    ours = [columns.count(name) for name in ("path", "label", "labels", "part")]
+    return ours[0] == 1 and sorted(ours[1:3]) == [0, 1] and ours[3] <= 1
+
+
+def _path(text: str, root: Path) -> str:
+    """Return the path of a picture in the one spelling that is used, relative to `root` where it lies below it."""
+    text = text.strip().replace("\\", "/")
+    if not text:
+        return ""
+    path = posixpath.normpath(text)
+    above = root.absolute().as_posix() + "/"
+    return path.removeprefix(above)
 
 
 def _labels(row: Mapping[str, str], task: Task) -> tuple[str, ...]:

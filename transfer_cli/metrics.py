@@ -86,7 +86,9 @@ def _score_labels(truth: Truth, probabilities: Probabilities, thresholds: NDArra
         "images": _plain(len(truth)),
         "mean_average_precision": _plain(mean_average_precision(truth, probabilities)),
         "micro_f1": _plain(f1_score(truth, predicted, average="micro", zero_division=0)),
-        "macro_f1": _plain(f1_score(truth, predicted, labels=present, average="macro", zero_division=0)),
+        "macro_f1": _plain(
+            f1_score(truth, predicted, labels=present, average="macro", zero_division=0) if len(present) else 0.0
+        ),
         "exact_matches": _proportion(exact, len(truth)),
         "log_loss": _plain(log_loss(truth, probabilities)),
     }
@@ -136,8 +138,8 @@ def mean_average_precision(truth: Truth, probabilities: Probabilities) -> float:
 def fit_thresholds(truth: Truth, probabilities: Probabilities) -> NDArray[np.float64]:
     """Return for each label the threshold with the best F1 score.
 
-    It lies halfway between two probabilities that occur. A label that no picture has, or all have, keeps one half:
-    there is nothing to choose it by.
+    It lies halfway between two probabilities that occur, or between one and zero. A label that no picture has, or all
+    have, keeps one half: there is nothing to choose it by.
 
     Parameters
     ----------

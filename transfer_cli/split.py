@@ -93,6 +93,8 @@ class Split:
         """
         by_folder = {file.part for file in files}
         laid_out = bool(by_folder & {"val", "test"})
+        # Where some are left open, what is said to be train is; where none is, val has to come from somewhere.
+        given = ("train", "val", "test") if None in by_folder else ("val", "test")
         if laid_out:
             test = 0.0
             val = 0.0 if "val" in by_folder else val
@@ -101,7 +103,7 @@ class Split:
         free: list[bool] = []
         for file, digest in zip(files, digests, strict=True):
             fixed = known.part(file.path, digest)
-            by_layout = file.part if file.part in ("val", "test") else None
+            by_layout = file.part if file.part in given else None
             parts.append(fixed or by_layout or part_of(digest, test=test, val=val, seed=seed))
             free.append(fixed is None and by_layout is None)
         wanted = [part for part, share in (("test", test), ("val", val)) if share > 0]
@@ -271,8 +273,8 @@ def _fill_missing(
     def held(label: str, part: str) -> int:
         return sum(parts[indices[0]] == part for indices in members[label].values())
 
-    for label, by_digest in members.items():
-        for part in ("train", *wanted):
+    for part in ("train", *wanted):
+        for label, by_digest in members.items():
             if held(label, part):
                 continue
             for digest in sorted(by_digest):

@@ -41,12 +41,12 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     except OSError as error:
         raise InputError(f"{path} could not be read: {error.strerror}.") from error
     table = csv.DictReader(io.StringIO(text, newline=""))
-    if table.fieldnames is None or not set(columns) <= set(table.fieldnames):
-        raise InputError(
-            f"{path} is not the table that was expected. Expected the columns {', '.join(columns)}. "
-            f"Received: {', '.join(table.fieldnames or ()) or 'an empty file'}."
-        )
     try:
+        if table.fieldnames is None or not set(columns) <= set(table.fieldnames):
+            raise InputError(
+                f"{path} is not the table that was expected. Expected the columns {', '.join(columns)}. "
+                f"Received: {', '.join(table.fieldnames or ()) or 'an empty file'}."
+            )
         return list(table)
     except csv.Error as error:
         raise InputError(f"{path} is not a table that can be read: {error}.") from error

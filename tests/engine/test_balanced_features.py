@@ -84,6 +84,9 @@ def test_what_cannot_be_is_said(uneven: Path, weights: Path, tmp_path: Path) -> 
     with pytest.raises(RecipeError, match="knn cannot count pictures of one class more") as caught:
         run_on(uneven, tmp_path / "run", weights, "balance.method=class-weights", **{"classifier.name": "knn"})
     assert "logit-adjustment" in str(caught.value.hint)
+    words = {"classifier.name": "nearest-centroid"}
+    with pytest.raises(RecipeError, match="nearest-centroid cannot count pictures of one class more"):
+        run_on(uneven, tmp_path / "other", weights, "balance.method=oversampling", **words)
     with pytest.raises(RecipeError, match="focal is a loss, which finetune can; extract cannot"):
         ExtractRecipe.load(None, ("balance.method=focal",))
 

@@ -192,3 +192,22 @@ def test_losses_of_labels() -> None:
     np.testing.assert_allclose(losses("focal"), (plain * (1 - np.exp(-plain)) ** 2).mean(axis=1), rtol=1e-4)
     hits = Balancing.of(Balance(), truth, 3).hits(shares, logits)
     assert int(hits) == ((logits > 0) == truth).all(axis=1).sum()
+
+
+def test_labels_as_common_as_each_other_are_balanced_all_the_same() -> None:
+    truth = np.zeros((100, 3), np.int64)
+    truth[:10, 0] = truth[5:15, 1] = truth[:, 2] = 1
+    weights = Balancing.of(Balance(method="class-weights"), truth, 3).weights
+    np.testing.assert_allclose(weights, [9, 9, 0.01])
+    assert (Balancing.of(Balance(), truth, 3).weights == 1).all()
+
+
+@pytest.mark.parametrize("name", ["linear-svm", "nearest-centroid"])
+def test_a_label_of_one_picture_can_be_calibrated(name: str) -> None:
+    features, truth = truth_of(np.random.default_rng(6), 60)
+    truth[:, 2] = 0
+    truth[7, 2] = 1
+    fitted = classify.fit(classifiers.find(name), features, truth, classes=3, tune=False)
+    assert fitted.out_of_fold is not None
+    # Nothing is known of it that was not learnt from it.
+    assert np.flatnonzero(np.isnan(fitted.out_of_fold[:, 0])).tolist() == [7]

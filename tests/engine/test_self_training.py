@@ -13,8 +13,8 @@ import pytest
 from tests.conftest import COLOURS, save_picture
 from tests.engine.finetuning import WORDS, rows_of, run_on
 from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory, finetune
-from transfer_cli.engine.self_training import HEADER, beside
-from transfer_cli.errors import FolderError, InputError, RecipeError
+from transfer_cli.engine.self_training import HEADER, KNOWN, beside
+from transfer_cli.errors import FolderError, ImageError, InputError, RecipeError, RunError
 
 SHORT = ("split.val=0.2", "refit.when=never", "stage.1.epochs=1", "stage.1.unfreeze=head")
 
@@ -54,8 +54,15 @@ def test_sure_pictures_are_learnt_from(colours: Path, unlabelled: Path, weights:
     heard, run = Heard(), RunDirectory(tmp_path / "run")
     chosen = words(unlabelled, weights)
     result = run_on(colours, run.path, *chosen, progress=heard)
-    rows = rows_of(run.unlabelled)
-    assert tuple(rows[0]) == HEADER
+    first = RunDirectory(beside(run))
+    told = rows_of(first.unlabelled)
+    assert tuple(told[0]) == HEADER
+    assert {Path(row["path"]).name: row["reason"] for row in told if row["reason"]} == {
+        "seen.png": KNOWN,
+        "twice.png": KNOWN,
+        "broken.png": next(item.reason for item in result.skipped),
+    }
+    rows = [row for row in told if not row["reason"]]
     assert [Path(row["path"]).name for row in rows] == [f"{number:02}.png" for number in range(18)]
     for row in rows:
         assert row["sha256"] == hashlib.sha256(Path(row["path"]).read_bytes()).hexdigest()
@@ -63,7 +70,6 @@ def test_sure_pictures_are_learnt_from(colours: Path, unlabelled: Path, weights:
     learnt = {row["path"]: row["class"] for row in rows if row["learnt"] == "yes"}
     assert 0 < len(learnt) <= 18
     # In the split of the run they are train; all others are where they were without them.
-    first = RunDirectory(beside(run))
     split = {row["path"]: row for row in rows_of(run.split)}
     assert {path for path in split if Path(path).is_absolute()} == learnt.keys()
     assert all(split[path]["part"] == "train" and split[path]["class"] == name for path, name in learnt.items())
@@ -71,7 +77,6 @@ def test_sure_pictures_are_learnt_from(colours: Path, unlabelled: Path, weights:
         row["path"]: row for row in rows_of(first.split)
     }
     assert "2 unlabelled pictures are left out: the same bytes have been seen before" in heard.lines
-    assert "1 unlabelled pictures could not be read, and are left out" in heard.lines
     # The gain is that of the figures of both runs.
     figures = [json.loads(each.metrics.read_text())["test"]["accuracy"]["value"] for each in (first, run)]
     was, now = figures
@@ -84,12 +89,12 @@ def test_sure_pictures_are_learnt_from(colours: Path, unlabelled: Path, weights:
     heard = Heard()
     again = run_on(colours, run.path, *chosen, progress=heard)
     assert again.was_complete
-    assert again.metrics == result.metrics
+    assert (again.metrics, again.skipped) == (result.metrics, result.skipped)
     assert not [line for line in heard.lines if "has changed" in line]
 
 
 def test_a_bar_that_none_passes_is_said(colours: Path, unlabelled: Path, weights: Path, tmp_path: Path) -> None:
-    said = r"Of 18 unlabelled pictures none .* 0\.9999999; the highest is 0\.9"
+    said = r"Of 18 new pictures none .* 0\.9999999; the highest is 0\.9"
     with pytest.raises(InputError, match=said) as caught:
         run_on(colours, tmp_path / "run", *words(unlabelled, weights, 0.9999999))
     assert "unlabelled.confidence=0.8" in str(caught.value.hint)
@@ -111,3 +116,73 @@ def test_no_time_budget(colours: Path, unlabelled: Path, weights: Path, tmp_path
     recipe = FinetuneRecipe.load(None, words(unlabelled, weights), WORDS)
     with pytest.raises(RecipeError, match="does not know of unlabelled pictures"):
         finetune(ImageFolder.scan(colours), recipe, RunDirectory(tmp_path / "run"), time_budget=60.0)
+
+
+def test_val_is_not_learnt_from_before_it_compares(
+    colours: Path, unlabelled: Path, weights: Path, tmp_path: Path
+) -> None:
+    """The labels are those of the best epoch, not of the network that has learnt from val, too."""
+    chosen = (*words(unlabelled, weights), "refit.when=always", "stage.1.learning_rate=1e-2")
+    run_on(colours, tmp_path / "run", *chosen)
+    never = (*words(unlabelled, weights), "refit.when=never", "stage.1.learning_rate=1e-2")
+    run_on(colours, tmp_path / "never", *never)
+
+    def said(name: str) -> list[float]:
+        return [float(row["confidence"]) for row in rows_of(tmp_path / f"{name}-supervised/unlabelled.csv")]
+
+    np.testing.assert_allclose(said("run"), said("never"), atol=1e-6)
+    # The twin: what predicts in the end was learnt from val as well, and says otherwise.
+    from transfer_cli import load, predict
+
+    trained = load(str(tmp_path / "run-supervised"))
+    paths = sorted(map(str, unlabelled.glob("0*.png")))
+    now = np.concatenate([batch.probabilities for batch in predict(trained, paths)]).max(axis=1)
+    before = [
+        float(row["confidence"])
+        for row in rows_of(tmp_path / "run-supervised/unlabelled.csv")
+        if Path(row["path"]).name.startswith("0")
+    ]
+    assert np.abs(now - before).max() > 1e-4
+
+
+def test_an_earlier_run_keeps_its_test_pictures_and_is_not_taken_for_the_new_one(
+    colours: Path, unlabelled: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    run_on(colours, run, *SHORT, f"backbone.weights={weights}", "split.seed=3")
+    tested = {row["path"] for row in rows_of(run / "split.csv") if row["part"] == "test"}
+    from transfer_cli.engine import fitting
+
+    real, calls = fitting.Fitting.score, []
+
+    def stop(self: fitting.Fitting) -> object:
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return real(self)
+
+    chosen = (*words(unlabelled, weights), "split.seed=3")
+    monkeypatch.setattr(fitting.Fitting, "score", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_on(colours, run, *chosen, overwrite=True)
+    result = run_on(colours, run, *chosen, overwrite=True)
+    assert not result.was_complete
+    for each in (run, tmp_path / "run-supervised"):
+        assert {row["path"] for row in rows_of(each / "split.csv") if row["part"] == "test"} == tested
+    # A first run that has to be made again makes the second one anew, too.
+    (tmp_path / "run-supervised/metrics.json").unlink()
+    again = run_on(colours, run, *chosen)
+    assert not again.was_complete
+    assert again.metrics == result.metrics
+
+
+def test_a_place_that_is_taken_is_said_before_anything_is_trained(
+    colours: Path, unlabelled: Path, weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/mine.txt").write_text("mine")
+    with pytest.raises(RunError, match="is not empty and holds no run"):
+        run_on(colours, tmp_path / "run", *words(unlabelled, weights))
+    assert not (tmp_path / "run-supervised").exists()
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        run_on(colours, tmp_path / "strict", *words(unlabelled, weights), strict=True)

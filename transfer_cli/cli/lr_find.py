@@ -30,8 +30,9 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     """Find a learning rate for a stage of a recipe.
 
     The stage is trained for about a hundred steps on the pictures of train while the rate rises exponentially (Smith
-    2017), from the weights with which the first stage of finetune begins. Printed is a tenth of the rate at which the
-    smoothed loss is lowest. Nothing is written but a plot, and the test pictures are not looked at.
+    2017), from the pretrained network and a random head. Printed is a tenth of the rate at which the smoothed loss is
+    lowest, or half of it where the stage's schedule ends at zero. Nothing is written but a plot, and the test pictures
+    are not looked at.
 
     \b
     Example:
@@ -72,16 +73,11 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     unfreeze, rate = recipe.stage[number - 1].unfreeze, f"{sweep.suggestion:.2g}"
     of = f"stage {number} of {len(recipe.stage)} (unfreeze {unfreeze})"
     console.note(
-        f"swept: {of}, from the weights with which stage 1 begins; {len(sweep.rates)} steps, ended by: {sweep.ended}"
+        f"swept: {of}, from the pretrained network and a random head; {len(sweep.rates)} steps, ended by: {sweep.ended}"
     )
     console.note(f"loss {sweep.start:.3f} at low rates, {sweep.lowest:.3f} at its lowest")
     console.note(f"the loss falls fastest at {sweep.steepest:.2g}")
-    console.note(f"suggested: {rate}, a tenth of the rate where the loss is lowest; the slope leaves a wide range")
-    if sweep.from_probe:
-        console.warn(
-            "the head starts from the probe, which has learnt already: the loss soon rises, and over many epochs a "
-            "higher rate may do better. Take this for a careful one, and compare on val"
-        )
+    console.note(f"suggested: {rate}, somewhat below the rate where the loss is lowest; compare on val")
     console.note(f"plot: {target}")
     typed = [f"--recipe {shlex.quote(options['recipe'])}"] if options["recipe"] else []
     typed += [f"--backbone {options['backbone']}"] if options["backbone"] else []
@@ -91,11 +87,9 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     facts = {
         "suggestion": sweep.suggestion,
         "steepest": sweep.steepest,
-        "tenth_of_lowest": sweep.tenth,
         "stage": number,
         "unfreeze": unfreeze,
         "ended": sweep.ended,
-        "from_probe": sweep.from_probe,
         "loss_at_start": sweep.start,
         "lowest_loss": sweep.lowest,
         "rates": sweep.rates,

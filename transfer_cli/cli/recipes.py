@@ -90,9 +90,16 @@ def check(ctx: click.Context, source: str, overrides: tuple[str, ...]) -> None:
     Example:
         transfer-cli recipes check mine.toml
     """
+    from transfer_cli.catalog.tasks import MULTI_LABEL
+    from transfer_cli.errors import RecipeError
     from transfer_cli.recipe import Recipe
 
     console = ctx.ensure_object(Console)
-    recipe = Recipe.load(source, overrides).resolved()
+    recipe = Recipe.load(source, overrides)
+    try:
+        recipe = recipe.resolved()
+    except RecipeError:
+        # A word may be one of pictures with several labels; the fault of a recipe for neither is said.
+        recipe = recipe.resolved(MULTI_LABEL)
     console.note(f"{source} has no fault: a recipe of {recipe.method}. Nothing left out, it says:")
     console.result(recipe.to_toml().rstrip("\n"), recipe.model_dump(mode="json"))

@@ -69,9 +69,9 @@ class Balancing:
         """
         spec, counts, several = balances.find(balance.method), counts_of(truth, classes), truth.ndim == 2
         weights = spec.weights(counts, balance)
-        if several and (weights != 1).any():
+        if several and spec.weights is balances.balanced:
             # Those that have a label count as much as those that do not.
-            weights = (len(truth) - counts) / counts
+            weights = np.maximum(len(truth) - counts, 1) / counts
         fitted = None if several else spec.fitted_weights(counts, balance)
         gamma = balance.gamma if spec.focal else 0.0
         return cls(weights, spec.offsets(counts, balance), gamma, spec.oversamples, fitted, several)

@@ -120,13 +120,15 @@ def going_on(asked: Request, recipe: FinetuneRecipe) -> FinetuneRecipe | None:
         When the run was planned for another budget.
     """
     run = asked.run
-    # Without a checkpoint and without an end there is nothing to go on with.
-    if asked.overwrite or not run.plan.is_file() or not (run.checkpoints.exists() or run.metrics.exists()):
+    if asked.overwrite or not run.plan.is_file():
         return None
     facts = _read(run)
     if facts["asked"] != recipe.model_dump(mode="json"):
         return None
     if facts["time_budget"] != asked.time_budget:
+        if not (run.checkpoints.exists() or run.metrics.exists()):
+            # Nothing of it was done yet.
+            return None
         before, now = in_words(facts["time_budget"]), asked.time_budget
         raise RunError(
             f"{run.path} was planned for a time budget of {before}. Received: {in_words(now) if now else 'none'}.",

@@ -153,9 +153,9 @@ def _groups(truth: Truth) -> Truth:
 
 
 def single_rows(truth: Truth) -> NDArray[np.bool_]:
-    """Return which rows are the only one of their class; none of a multi-label task, where no row is of one alone."""
+    """Return which rows are the only one of their class, or of one of their labels."""
     if truth.ndim == 2:
-        return np.zeros(len(truth), bool)
+        return np.asarray(truth[:, truth.sum(axis=0) == 1].any(axis=1))
     return np.asarray(np.bincount(truth)[truth] == 1)
 
 
@@ -218,7 +218,7 @@ def _fit_one(
     classifier = one if truth.ndim == 1 else OneVsRestClassifier(one)
     steps = [StandardScaler(), classifier] if spec.standardise else [classifier]
     pipeline = make_pipeline(*steps)
-    if weights is not None and not has_fit_parameter(one, "sample_weight"):
+    if weights is not None and not has_fit_parameter(getattr(one, "estimator", one), "sample_weight"):
         raise RecipeError(
             f"{spec.name} cannot count pictures of one class more than those of another.",
             hint="Take --set balance.method=logit-adjustment, which fits every classifier, or --classifier logistic.",

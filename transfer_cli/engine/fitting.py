@@ -73,7 +73,7 @@ class Fitting:
         }
         learnt = len(self._pictures.train)
         self._stages = [stage.for_pictures(learnt, self._portions.step) for stage in recipe.stage]
-        self._will_refit = refits(recipe, split)
+        self._will_refit = refits(recipe, split, asked.pseudo_labels)
         self._initial = self._network.weights(self._learning) if self._will_refit else {}
         self._of_val: NDArray[np.float32] | None = None
         self._thresholds: NDArray[np.float64] | None = None
@@ -99,7 +99,7 @@ class Fitting:
             optimizer = None
             if self._state.best is not None:
                 self._progress.note(fitting_words.what_it_brought(self._state, self._recipe.early_stopping))
-            self._of_val = self._probabilities(self._pictures.val)
+            self._answer_for_val()
             if not self._will_refit:
                 return
             self._state = self._state.begin_refit()
@@ -144,7 +144,7 @@ class Fitting:
         self._portions.halvings = state.memory_halvings
         if state.refit:
             self._network.set_weights(self._checkpoints.read_best(state), self._learning)
-            self._of_val = self._probabilities(self._pictures.val)
+            self._answer_for_val()
             self._learn_from_val()
         self._network.set_weights(weights, self._learning)
         self._progress.note(
@@ -177,6 +177,14 @@ class Fitting:
         best = self._state.of(self._state.best)
         return best.stage if best.epoch else 0
 
+    def _answer_for_val(self) -> None:
+        """Keep what the network says of val, and let it label other pictures, before it learns from val."""
+        from transfer_cli.engine import backbone
+
+        self._of_val = self._probabilities(self._pictures.val)
+        if self._asked.labels is not None:
+            self._asked.labels(self._portions.sparing(backbone.run(self._network.whole)))
+
     def _probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what the network as it is now says of some pictures."""
         from transfer_cli.engine import backbone
@@ -201,6 +209,10 @@ class Fitting:
         if self._state.refit:
             return len(stopping.trained(self._state))
         return self._stages[self._state.stage].length
+
+    def _is_automatic(self) -> bool:
+        """Return whether the epochs of the stage were chosen by the number of pictures."""
+        return self._recipe.stage[self._state.stage].epochs == "auto" and not self._state.refit
 
     def _start_from_probe(self) -> None:
         from transfer_cli.engine.probe import start_from_probe
@@ -229,8 +241,9 @@ class Fitting:
         if optimizer and self._state.done:
             training_.set_optimizer_state(optimizer)
         learning = sum(int(np.prod(variable.shape)) for variable in training_.variables)
+        chosen = f", so many for {len(self._pictures.train)} pictures" if self._is_automatic() else ""
         self._progress.note(
-            f"{name}: {learning:,} parameters learn, {self._epochs()} epochs of {training_.steps} steps"
+            f"{name}: {learning:,} parameters learn, {self._epochs()} epochs of {training_.steps} steps{chosen}"
         )
         if not self._state.history and self._recipe.head.start == heads.PROBE:
             self._record(training_, None, time.monotonic())
@@ -252,9 +265,10 @@ class Fitting:
         self._run.log("unfrozen", stage=self._state.stage + 1, val_loss=now["log_loss"], val_accuracy=now["accuracy"])
         assert best.val_loss is not None
         assert best.val_accuracy is not None
-        # Of two classes with equal probabilities rounding decides, of one picture at most.
-        moved = abs(now["accuracy"] - best.val_accuracy) * len(self._pictures.val)
-        if moved > 1.5 or not abs(now["log_loss"] - best.val_loss) <= ALIKE * max(1.0, best.val_loss):
+        # Of two classes with nearly equal probabilities rounding decides, of a picture or of a few in a thousand.
+        count = len(self._pictures.val)
+        moved = abs(now["accuracy"] - best.val_accuracy) * count > max(1.5, 0.002 * count)
+        if moved or not abs(now["log_loss"] - best.val_loss) <= ALIKE * max(1.0, best.val_loss):
             raise RuntimeError(
                 f"Unfreezing for stage {self._state.stage + 1} changed what the network says, before any step: on val "
                 f"log loss {now['log_loss']:.4f} and accuracy {now['accuracy']:.3f}, where epoch {best.epoch} had "
@@ -361,10 +375,13 @@ class Fitting:
         plots.preview(seen, self._pictures.images, self._shown, self._run.plots / "preview.png")
 
 
-def refits(recipe: FinetuneRecipe, split: Split) -> bool:
-    """Return whether the pictures of val will be learnt from as well, once val has said what is best."""
+def refits(recipe: FinetuneRecipe, split: Split, pseudo_labels: int = 0) -> bool:
+    """Return whether the pictures of val will be learnt from as well, once val has said what is best.
+
+    Pictures of train whose label a network gave do not count.
+    """
     counts = split.counts()
-    few = counts.get("train", 0) < recipe.refit.below * len(split.class_names)
+    few = counts.get("train", 0) - pseudo_labels < recipe.refit.below * len(split.class_names)
     return "val" in counts and (recipe.refit.when == "always" or (recipe.refit.when == "auto" and few))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Unpack
@@ -31,8 +31,13 @@ if TYPE_CHECKING:
     from transfer_cli.engine.stages import Pictures
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
-SMOOTHING, DIVERGED = 0.98, 4.0
-"""As fastai has it: momentum of the moving average of the loss, and how many times its minimum ends a sweep."""
+SMOOTHING, DIVERGED = 0.8, 4.0
+"""Momentum of the moving average of the loss, and how many times its minimum ends a sweep.
+
+fastai's 0.98 looks back over half of a hundred steps, and sees a minimum when it is long past: see docs/benchmarks.md.
+"""
+BELOW_LOWEST = {True: 2.0, False: 10.0}
+"""The suggestion is this share below the rate with the lowest loss, by whether the stage's schedule ends at zero."""
 LEAST_FALL = 0.01
 """By less than this share of it no loss falls that anything is learnt from."""
 
@@ -50,12 +55,10 @@ class Sweep:
         Why there are no more.
     steepest : float or None
         The rate at which the smoothed loss falls fastest over the logarithm of the rate; None where nothing was learnt.
-    tenth : float or None
-        A tenth of the rate at which it is lowest, likewise.
+    suggestion : float or None
+        Some way below the rate at which it is lowest, likewise.
     start, lowest : float
         The smoothed loss while rates are too small to learn, and its minimum.
-    from_probe : bool
-        Whether the head had learnt before: then the loss soon rises, and the suggestion is a careful one.
     """
 
     rates: tuple[float, ...]
@@ -63,28 +66,20 @@ class Sweep:
     smoothed: tuple[float, ...]
     ended: str
     steepest: float | None
-    tenth: float | None
+    suggestion: float | None
     start: float
     lowest: float
-    from_probe: bool = False
-
-    @property
-    def suggestion(self) -> float | None:
-        """The tenth of the rate with the lowest loss.
-
-        A rate at the minimum is already one at which the loss is about to rise; one power of ten below it still learns
-        fast and is safe (Gugger 2018, "How Do You Find A Good Learning Rate", the rule of fastai's first lr_find). The
-        steepest descent is told as well, but not chosen: a head that starts from the probe leaves little to fall, so
-        that its slope is nearly the same over a wide range.
-        """
-        return self.tenth
 
 
-def read_sweep(rates: Sequence[float], losses: Sequence[float], untrained: Sequence[float]) -> Sweep:
+def read_sweep(
+    rates: Sequence[float], losses: Sequence[float], untrained: Sequence[float], below: float = BELOW_LOWEST[False]
+) -> Sweep:
     """Return what the losses of a sweep say.
 
-    Some batches are harder than others, which in a hundred steps scatters more than a head that starts from the probe
-    has left to learn. So what each batch costs the untrained network is taken out of its loss.
+    At the rate with the lowest loss it is about to rise. A constant rate is taken a tenth of that (Gugger 2018, "How Do
+    You Find A Good Learning Rate"); a schedule that warms up and ends at zero is near its highest rate for a moment
+    only, and may come closer. Some batches are harder than others: what each costs the untrained network is taken out
+    of its loss.
 
     Parameters
     ----------
@@ -94,6 +89,8 @@ def read_sweep(rates: Sequence[float], losses: Sequence[float], untrained: Seque
         Of each step; the last may be no finite number.
     untrained : sequence of float
         What the weights from which the sweep began make of the same batches.
+    below : float
+        By what the rate with the lowest loss is divided.
     """
     kept, ended = len(losses), "highest rate"
     if kept and not math.isfinite(losses[-1]):
@@ -110,17 +107,17 @@ def read_sweep(rates: Sequence[float], losses: Sequence[float], untrained: Seque
     begin = max(kept // 3, 2)
     start = float(np.mean(own[:begin]))
     low = int(values.argmin())
-    steepest = tenth = None
+    steepest = suggestion = None
     if start - values[low] > LEAST_FALL * start and low:
         slopes = np.gradient(values[: low + 1], np.log(rates[: low + 1]))
-        steepest, tenth = float(rates[int(slopes.argmin())]), float(rates[low]) / 10
+        steepest, suggestion = float(rates[int(slopes.argmin())]), float(rates[low]) / below
     return Sweep(
         tuple(map(float, rates[:kept])),
         tuple(own),
         tuple(smoothed),
         ended,
         steepest,
-        tenth,
+        suggestion,
         start,
         float(values[low]),
     )
@@ -154,10 +151,10 @@ def lr_find(
     """Sweep the learning rate of a stage from low to high and draw its loss.
 
     The test of Smith (2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3), the rate rising
-    exponentially and the loss smoothed as in fastai. The stage is trained by the very steps of a real run, on the
-    pictures of train, from the weights with which the first stage of a run begins: the pretrained backbone, and the
-    head as the recipe starts it. No stage before it is trained. Pictures of val and test are not decoded, and nothing
-    is written but the plot.
+    exponentially and the loss smoothed. The stage is trained by the very steps of a real run, on the pictures of train,
+    from the pretrained backbone and a random head: one that starts from the probe has nothing left to learn in so few
+    steps, and the loss would show only where it breaks. No stage before it is trained. Pictures of val and test are not
+    decoded, and nothing is written but the plot.
 
     Parameters
     ----------
@@ -177,8 +174,10 @@ def lr_find(
     InputError
         When nothing is learnt between these rates; the plot is there and shows it.
     """
-    asked = Request(folder, RunDirectory(target.with_suffix("")), **options)
+    # No run of the plot's name is meant, whose split would be followed.
+    asked = Request(folder, RunDirectory(target.with_name(f".{target.name}.run")), **options)
     recipe = training.resolved(asked, recipe, keeps_model=False)
+    recipe = recipe.model_copy(update={"head": recipe.head.model_copy(update={"start": heads.RANDOM})})
     if not 1 <= stage <= len(recipe.stage):
         raise RecipeError(f"There is no stage {stage}. The recipe has {len(recipe.stage)}, counted from 1.")
     if not 0 < lowest < highest:
@@ -190,7 +189,10 @@ def lr_find(
     features, _ = build_network(asked, recipe)
     network, pictures = _begin(asked, recipe, features, steps)
     rates = [lowest * (highest / lowest) ** (step / max(steps - 1, 1)) for step in range(steps)]
-    found = _sweep(asked, recipe, stage, network, pictures, rates)
+    from transfer_cli.engine.portions import memory_explained
+
+    with memory_explained():
+        found = _sweep(asked, recipe, stage, network, pictures, rates)
     plots.sweep(found.rates, found.losses, found.smoothed, (found.steepest, found.suggestion), target)
     if found.suggestion is None:
         raise InputError(
@@ -212,13 +214,13 @@ def _begin(asked: Request, recipe: FinetuneRecipe, features: Any, steps: int) ->
         asked.progress.note(f"{wanted} of the pictures of train, drawn by chance: {steps} steps see no more")
     with asked.progress.track("reading pictures of train", None):
         decoded, kept = decode_rows(asked, recipe, found, rows.tolist())
+    if decoded.skipped:
+        asked.progress.warn(f"{len(decoded.skipped)} pictures of train could not be read, and are left out")
     if not kept:
         raise FolderError(f"No picture of the train part of {asked.folder.source} could be read.")
 
     from transfer_cli.engine import backbone
     from transfer_cli.engine.network import Network
-    from transfer_cli.engine.portions import portions_of
-    from transfer_cli.engine.probe import start_from_probe
     from transfer_cli.engine.stages import Pictures
 
     if recipe.backbone.weights == "none":
@@ -227,8 +229,6 @@ def _begin(asked: Request, recipe: FinetuneRecipe, features: Any, steps: int) ->
     train = np.arange(len(kept))
     indices = np.array(decoded.indices, np.int64)
     pictures = Pictures(decoded.images, indices, found.split.truth()[kept], train, train[:0])
-    if recipe.head.start == heads.PROBE:
-        start_from_probe(network, recipe, pictures, portions_of(recipe), asked.progress)
     return network, pictures
 
 
@@ -276,7 +276,7 @@ def _sweep(
                 untrained.append(loss)
                 advance(1)
         training_.close()
-    return replace(read_sweep(rates, losses, untrained), from_probe=recipe.head.start == heads.PROBE)
+    return read_sweep(rates, losses, untrained, BELOW_LOWEST[stage.ends_at_zero])
 
 
 def _with_views(recipe: FinetuneRecipe, stage: Stage, network: Network, pictures: int, seen: int) -> FinetuneRecipe:

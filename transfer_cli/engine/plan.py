@@ -103,6 +103,7 @@ def measured(
 ) -> Basis:
     """Time the work of a recipe on a handful of the pictures it would train on."""
     from transfer_cli.engine import timing
+    from transfer_cli.engine.portions import memory_explained
 
     split, truth = found.split, found.split.truth()
     counts = split.counts()
@@ -122,7 +123,8 @@ def measured(
         "val" in counts,
     )
     stages = [stage.for_pictures(counts["train"], recipe.step_size) for stage in recipe.stage]
-    timed = timing.measure(features, recipe, stages, few, asked.progress)
+    with memory_explained():
+        timed = timing.measure(features, recipe, stages, few, asked.progress)
     start = time.monotonic() - asked.begun
     return Basis(split, len(found.skipped), refits(recipe, split), start, reading, timed, weights)
 

@@ -119,6 +119,6 @@ def memory_explained() -> Iterator[None]:
 def _too_large(what: str) -> InputError:
     return InputError(
         f"The memory of this machine is too small for {what}.",
-        hint="Take smaller pictures (--set images.size=128), a smaller network (see transfer-cli backbones list), or "
-        "unfreeze less of it (--set stage.1.unfreeze=last:10%).",
+        hint="Take fewer pictures at a time (--set batch_size=8), smaller ones (--set images.size=128), a smaller "
+        "network (see transfer-cli backbones list), or unfreeze less of it (--set stage.1.unfreeze=last:10%).",
     )

@@ -26,7 +26,7 @@ def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
         A PNG file. What it shows of a picture in an epoch is what a training by that recipe is given; where pictures
         are mixed, a training mixes them with any other, the preview with those that it shows.
     """
-    recipe = recipe.resolved()
+    recipe = recipe.resolved(folder.task)
     start_tensorflow()
 
     from transfer_cli.engine.shown import Shown

@@ -21,7 +21,7 @@ Scored = tuple[NDArray[np.int64], NDArray[np.float32]]
 def thresholds_of(split: Split, scored: Mapping[str, Scored]) -> NDArray[np.float64] | None:
     """Return from which probability on a picture has a label, fitted on val; None for a single-label task.
 
-    Without a val part they are one half: nothing is chosen by looking at test.
+    Without a val part, and without out-of-fold answers, they are one half: nothing is chosen by looking at test.
     """
     if split.task == SINGLE_LABEL:
         return None

@@ -7,42 +7,46 @@ in one round: as self-training with a teacher (Xie et al. 2020) does it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.choices import Unlabelled
-from transfer_cli.engine import images, model
-from transfer_cli.engine.training import Request, TrainingResult, size_of
-from transfer_cli.errors import FolderError, InputError, RecipeError
+from transfer_cli.engine import images
+from transfer_cli.engine.training import Answer, Request, TrainingResult, size_of
+from transfer_cli.errors import FolderError, InputError, RecipeError, RunError
 from transfer_cli.folder import ImageFile, ImageFolder
+from transfer_cli.predictions import Skipped
 from transfer_cli.recipe import FinetuneRecipe
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split, SplitRow
 from transfer_cli.tables import read_table, write_table
 from transfer_cli.walking import walk_paths
 
-HEADER = ("path", "sha256", "class", "confidence", "learnt")
+HEADER = ("path", "sha256", "class", "confidence", "learnt", "reason")
+KNOWN = "the same bytes have been seen before"
 Train = Callable[[Request, FinetuneRecipe], TrainingResult]
 
 
 @dataclass(frozen=True)
 class PseudoLabel:
-    """What a trained network says of an unlabelled picture."""
+    """What a trained network says of an unlabelled picture; `reason` is why it says nothing."""
 
     path: str
     sha256: str
     label: str
     confidence: float
-    is_learnt: bool
+    reason: str = ""
 
 
 def train(asked: Request, recipe: FinetuneRecipe, supervised: Train) -> TrainingResult:
     """Train without the unlabelled pictures, then again with those that the first network is sure of.
 
     The first training is a run of its own beside the other, so that the gain can be seen, and either can be used. Both
-    have the same test and val pictures; no unlabelled picture whose bytes are among the labelled ones is learnt from.
+    have the same test and val pictures. The labels are those of the first network before it has learnt from val, where
+    it does, so that val stays unseen by what the second is compared with; no unlabelled picture whose bytes are among
+    the labelled ones is learnt from.
 
     Parameters
     ----------
@@ -58,46 +62,52 @@ def train(asked: Request, recipe: FinetuneRecipe, supervised: Train) -> Training
         When there is no such folder, or it is one of a class.
     RecipeError
         When a picture has several labels.
+    RunError
+        When RUN is not free, or other pictures were labelled before.
     InputError
         When the network is sure of none of them.
     """
-    place = _place(asked, recipe)
-    if asked.run.is_complete(with_model=True, with_features=False) and not asked.overwrite:
-        known = [ImageFile(row.path, row.labels, "train") for row in Split.read(asked.run.split).rows]
-        return supervised(replace(asked, folder=_with(asked.folder, known)), recipe)
-    first = RunDirectory(beside(asked.run))
-    asked.progress.note(f"without the unlabelled pictures first: {first.path}")
-    without = recipe.model_copy(update={"unlabelled": Unlabelled()})
-    before = supervised(replace(asked, run=first), without)
-    labels = _labels(asked, recipe, place, first)
-    chosen = [each for each in labels if each.is_learnt]
+    place, run, first = _place(asked, recipe), asked.run, RunDirectory(beside(asked.run))
+    run.must_be_free(recipe, asked.folder.source, overwrite=asked.overwrite)
+    # What lies in RUN was learnt from labels of a first run that is not there any more.
+    anew = asked.overwrite or not first.is_complete(with_model=True, with_features=False)
+    before = _first(asked, recipe, place, first, supervised)
+    labels = _read(first)
+    if {each.path for each in labels} != set(_paths(place)):
+        raise RunError(
+            f"{first.path} has labelled other pictures than are in {place} now.",
+            hint="Add --overwrite to begin both runs anew, or choose another place with -o RUN.",
+        )
+    chosen = [each for each in labels if _is_learnt(each, recipe)]
+    new = [each for each in labels if not each.reason]
     if not chosen:
-        most = max((each.confidence for each in labels), default=0.0)
+        most = max((each.confidence for each in new), default=0.0)
         raise InputError(
-            f"Of {len(labels)} unlabelled pictures none is classified with a confidence of "
+            f"Of {len(new)} new pictures none is classified with a confidence of "
             f"{recipe.unlabelled.confidence:.7g}; the highest is {most:.7g}. {first.path} is complete without them.",
             hint="Take less sure ones with --set unlabelled.confidence=0.8, or use the run that is there.",
         )
     counts = Counter(each.label for each in chosen)
     said = ", ".join(f"{name} {count}" for name, count in counts.most_common(20))
-    asked.progress.note(f"learnt from as well: {len(chosen)} of {len(labels)} unlabelled pictures, as {said}")
-    files = [ImageFile(each.path, (each.label,), "train") for each in chosen]
+    asked.progress.note(f"learnt from as well: {len(chosen)} of {len(new)} unlabelled pictures, as {said}")
     rows = [SplitRow(each.path, each.sha256, (each.label,), "train") for each in chosen]
-    split = replace(_split_of(first), rows=(*_split_of(first).rows, *rows))
-    after = supervised(replace(asked, folder=_with(asked.folder, files), split=split), recipe)
-    write_table(asked.run.unlabelled, HEADER, [_row(each) for each in labels])
+    split = Split.read(first.split)
+    both = replace(
+        asked,
+        folder=_with(asked.folder, chosen),
+        split=replace(split, rows=(*split.rows, *rows)),
+        overwrite=anew and run.recipe.is_file(),
+        pseudo_labels=len(chosen),
+    )
+    after = supervised(both, recipe)
     _say_gain(asked, before, after, first, len(chosen))
-    return after
+    unread = [Skipped(each.path, each.reason) for each in labels if each.reason and each.reason != KNOWN]
+    return replace(after, skipped=(*after.skipped, *unread))
 
 
 def beside(run: RunDirectory) -> Path:
     """Return where the run without unlabelled pictures is."""
     return run.path.with_name(f"{run.path.name}-supervised")
-
-
-def read_labels(path: Path) -> list[dict[str, str]]:
-    """Return the rows of unlabelled.csv."""
-    return read_table(path, HEADER)
 
 
 def must_fit(asked: Request, recipe: FinetuneRecipe) -> None:
@@ -127,51 +137,87 @@ def _is_in(path: Path, folder: Path) -> bool:
     return path.absolute().is_relative_to(folder.absolute())
 
 
-def _labels(asked: Request, recipe: FinetuneRecipe, place: Path, first: RunDirectory) -> list[PseudoLabel]:
-    """Return what the first network says of each picture that is not among the labelled ones."""
-    trained = model.load(str(first.path), cache=asked.cache, progress=asked.progress)
-    known = {row.sha256 for row in _split_of(first).rows}
-    paths = sorted(str(Path(path).absolute()) for path in walk_paths([str(place)]))
+def _first(
+    asked: Request, recipe: FinetuneRecipe, place: Path, first: RunDirectory, supervised: Train
+) -> TrainingResult:
+    """Train without the unlabelled pictures, and let the network label them at its best on val."""
+    without = recipe.model_copy(update={"unlabelled": Unlabelled()})
+    split = asked.split
+    if split is None and asked.run.split.is_file():
+        split = Split.read(asked.run.split)
+
+    def label(answer: Answer) -> None:
+        labels = _labels(asked, recipe, _paths(place), Split.read(first.split), answer)
+        rows = [
+            (*_row(each), "yes" if _is_learnt(each, recipe) else "no", each.reason)
+            for each in sorted(labels, key=lambda each: each.path)
+        ]
+        write_table(first.unlabelled, HEADER, rows)
+
+    asked.progress.note(f"without the unlabelled pictures first: {first.path}")
+    return supervised(replace(asked, run=first, split=split, labels=label), without)
+
+
+def _labels(
+    asked: Request, recipe: FinetuneRecipe, paths: Sequence[str], split: Split, answer: Answer
+) -> list[PseudoLabel]:
+    """Return what a network says of each picture that is not among the labelled ones."""
+    names, known = split.class_names, {row.sha256 for row in split.rows}
     found: list[PseudoLabel] = []
-    same = unread = 0
+    read = images.batches(
+        paths,
+        size=size_of(recipe),
+        resize=recipe.images.resize,
+        batch_size=recipe.batch_size,
+        strict=asked.strict,
+    )
     with asked.progress.track("labelling the unlabelled", len(paths)) as advance:
-        for batch in images.batches(
-            paths, size=size_of(recipe), resize=recipe.images.resize, batch_size=recipe.batch_size
-        ):
-            given = trained.predict_proba(batch.images) if batch.paths else ()
+        for batch in read:
+            given = answer(batch.images) if batch.paths else ()
             for path, digest, row in zip(batch.paths, batch.digests, given, strict=True):
+                best = int(row.argmax())
                 if digest in known:
-                    same += 1
-                    continue
+                    found.append(PseudoLabel(path, digest, "", 0.0, KNOWN))
+                else:
+                    found.append(PseudoLabel(path, digest, names[best], float(row[best])))
                 # Of equal files one is enough.
                 known.add(digest)
-                best = int(row.argmax())
-                sure = float(row[best])
-                found.append(
-                    PseudoLabel(path, digest, trained.class_names[best], sure, sure >= recipe.unlabelled.confidence)
-                )
-            unread += len(batch.skipped)
+            found += [PseudoLabel(item.path, "", "", 0.0, item.reason) for item in batch.skipped]
             advance(len(batch.paths) + len(batch.skipped))
-    if same:
-        asked.progress.note(f"{same} unlabelled pictures are left out: the same bytes have been seen before")
-    if unread:
-        asked.progress.warn(f"{unread} unlabelled pictures could not be read, and are left out")
+    if same := sum(each.reason == KNOWN for each in found):
+        asked.progress.note(f"{same} unlabelled pictures are left out: {KNOWN}")
     return found
 
 
-def _with(folder: ImageFolder, more: list[ImageFile]) -> ImageFolder:
-    """Return the folder with further pictures, those it has already left as they are."""
-    has = {file.path for file in folder.files}
-    files = [*folder.files, *(file for file in more if file.path not in has and Path(file.path).is_absolute())]
-    return replace(folder, files=tuple(sorted(files, key=lambda file: file.path)))
+def _paths(place: Path) -> list[str]:
+    return sorted(str(Path(path).absolute()) for path in walk_paths([str(place)]))
 
 
-def _split_of(run: RunDirectory) -> Split:
-    return Split.read(run.split)
+def _read(first: RunDirectory) -> list[PseudoLabel]:
+    if not first.unlabelled.is_file():
+        raise RunError(
+            f"{first.path} was trained without unlabelled pictures to label.",
+            hint="Add --overwrite to begin both runs anew, or choose another place with -o RUN.",
+        )
+    return [
+        PseudoLabel(row["path"], row["sha256"], row["class"], float(row["confidence"]), row["reason"])
+        for row in read_table(first.unlabelled, HEADER)
+    ]
+
+
+def _is_learnt(label: PseudoLabel, recipe: FinetuneRecipe) -> bool:
+    return not label.reason and label.confidence >= recipe.unlabelled.confidence
 
 
 def _row(label: PseudoLabel) -> tuple[str, ...]:
-    return label.path, label.sha256, label.label, f"{label.confidence:.6f}", "yes" if label.is_learnt else "no"
+    # Nine digits bring a float32 back exactly, so that a bar is passed or not whenever it is asked.
+    return label.path, label.sha256, label.label, f"{label.confidence:.9g}"
+
+
+def _with(folder: ImageFolder, labels: Sequence[PseudoLabel]) -> ImageFolder:
+    """Return the folder with further pictures to learn from."""
+    files = [*folder.files, *(ImageFile(each.path, (each.label,), "train") for each in labels)]
+    return replace(folder, files=tuple(sorted(files, key=lambda file: file.path)))
 
 
 def _say_gain(asked: Request, before: TrainingResult, after: TrainingResult, first: RunDirectory, count: int) -> None:
@@ -180,9 +226,8 @@ def _say_gain(asked: Request, before: TrainingResult, after: TrainingResult, fir
     for part, figures in after.metrics.items():
         if part in before.metrics:
             was, now = before.metrics[part]["accuracy"]["value"], figures["accuracy"]["value"]
-            gains[part] = {"without": was, "with": now}
+            gains[part] = now - was
             gain = f"{now:.3f} with {count} of them: {now - was:+.3f}"
             asked.progress.note(f"{part:5} accuracy {was:.3f} without unlabelled pictures, {gain}")
-    asked.run.log("unlabelled", learnt=count, accuracy=gains)
-    if "val" in gains and gains["val"]["with"] < gains["val"]["without"]:
+    if gains.get("val", 0) < 0:
         asked.progress.warn(f"on val they made it worse: take the run without them, {first.path}")

@@ -20,6 +20,8 @@ def start_tensorflow() -> str:
     with native_stderr_kept():
         import tensorflow as tf
 
+        # A second training in one process traces the same functions for other shapes, which is no person's concern.
+        tf.get_logger().setLevel("ERROR")
         for card in tf.config.list_physical_devices("GPU"):
             # Else TensorFlow takes all the memory of each card. Whoever has started it before has chosen already.
             with suppress(RuntimeError, ValueError):
