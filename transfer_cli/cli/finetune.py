@@ -12,6 +12,7 @@ from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import Duration, backbone_options, backbone_words, training_options, training_request
 from transfer_cli.cli._plan import say_plan
 from transfer_cli.cli._results import end_of_training
+from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 
 
 @click.command("finetune")
@@ -60,8 +61,9 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, plans: bool
     if plans:
         from transfer_cli.engine.plan import plan
 
-        say_plan(console, plan(images, recipe, run, **asked))
-        return
+        found = plan(images, recipe, run, **asked)
+        say_plan(console, found)
+        ctx.exit(DONE_WITH_SKIPPED if found.skipped else DONE)
 
     from transfer_cli.engine.finetune import finetune
 
