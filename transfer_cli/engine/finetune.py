@@ -74,7 +74,7 @@ def _supervised(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
     recipe = planned or recipe
     if run.is_complete(with_model=True, with_features=False) and not asked.overwrite:
         run.must_match(recipe, asked.folder.source)
-        return training.complete(asked, partial(_val_note, asked, recipe))
+        return training.complete(asked, partial(_val_note, recipe))
     with run.released():
         return _train(asked, recipe, plans=asked.time_budget is not None and planned is None)
 
@@ -97,12 +97,12 @@ def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingRe
         fitting.save()
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
-    note, uneven = _val_note(asked, recipe, split), training.is_uneven(split)
+    note, uneven = _val_note(recipe, split), training.is_uneven(split)
     return TrainingResult(run, metrics, decoded.skipped, note, is_uneven=uneven)
 
 
-def _val_note(asked: Request, recipe: FinetuneRecipe, split: Split) -> str:
-    later = ", and it was learnt from later" if refits(recipe, split, asked.pseudo_labels) else ""
+def _val_note(recipe: FinetuneRecipe, split: Split) -> str:
+    later = ", and it was learnt from later" if refits(recipe, split) else ""
     several = f", {thresholds_note(split)}" if thresholds_note(split) else ""
     return f"the best epoch was chosen on it{later}{several}" if "val" in split.counts() else ""
 

@@ -73,7 +73,7 @@ class Fitting:
         }
         learnt = len(self._pictures.train)
         self._stages = [stage.for_pictures(learnt, self._portions.step) for stage in recipe.stage]
-        self._will_refit = refits(recipe, split, asked.pseudo_labels)
+        self._will_refit = refits(recipe, split)
         self._initial = self._network.weights(self._learning) if self._will_refit else {}
         self._of_val: NDArray[np.float32] | None = None
         self._thresholds: NDArray[np.float64] | None = None
@@ -99,7 +99,7 @@ class Fitting:
             optimizer = None
             if self._state.best is not None:
                 self._progress.note(fitting_words.what_it_brought(self._state, self._recipe.early_stopping))
-            self._answer_for_val()
+            self._of_val = self._probabilities(self._pictures.val)
             if not self._will_refit:
                 return
             self._state = self._state.begin_refit()
@@ -144,7 +144,7 @@ class Fitting:
         self._portions.halvings = state.memory_halvings
         if state.refit:
             self._network.set_weights(self._checkpoints.read_best(state), self._learning)
-            self._answer_for_val()
+            self._of_val = self._probabilities(self._pictures.val)
             self._learn_from_val()
         self._network.set_weights(weights, self._learning)
         self._progress.note(
@@ -176,14 +176,6 @@ class Fitting:
         assert self._state.best is not None
         best = self._state.of(self._state.best)
         return best.stage if best.epoch else 0
-
-    def _answer_for_val(self) -> None:
-        """Keep what the network says of val, and let it label other pictures, before it learns from val."""
-        from transfer_cli.engine import backbone
-
-        self._of_val = self._probabilities(self._pictures.val)
-        if self._asked.labels is not None:
-            self._asked.labels(self._portions.sparing(backbone.run(self._network.whole)))
 
     def _probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what the network as it is now says of some pictures."""
@@ -375,13 +367,10 @@ class Fitting:
         plots.preview(seen, self._pictures.images, self._shown, self._run.plots / "preview.png")
 
 
-def refits(recipe: FinetuneRecipe, split: Split, pseudo_labels: int = 0) -> bool:
-    """Return whether the pictures of val will be learnt from as well, once val has said what is best.
-
-    Pictures of train whose label a network gave do not count.
-    """
+def refits(recipe: FinetuneRecipe, split: Split) -> bool:
+    """Return whether the pictures of val will be learnt from as well, once val has said what is best."""
     counts = split.counts()
-    few = counts.get("train", 0) - pseudo_labels < recipe.refit.below * len(split.class_names)
+    few = counts.get("train", 0) < recipe.refit.below * len(split.class_names)
     return "val" in counts and (recipe.refit.when == "always" or (recipe.refit.when == "auto" and few))
 
 

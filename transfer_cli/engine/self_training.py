@@ -13,8 +13,9 @@ from pathlib import Path
 
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.choices import Unlabelled
-from transfer_cli.engine import images
-from transfer_cli.engine.training import Answer, Request, TrainingResult, size_of
+from transfer_cli.engine import images, model
+from transfer_cli.engine.fitting import refits
+from transfer_cli.engine.training import Request, TrainingResult, size_of
 from transfer_cli.errors import FolderError, InputError, RecipeError, RunError
 from transfer_cli.folder import ImageFile, ImageFolder
 from transfer_cli.predictions import Skipped
@@ -44,9 +45,9 @@ def train(asked: Request, recipe: FinetuneRecipe, supervised: Train) -> Training
     """Train without the unlabelled pictures, then again with those that the first network is sure of.
 
     The first training is a run of its own beside the other, so that the gain can be seen, and either can be used. Both
-    have the same test and val pictures. The labels are those of the first network before it has learnt from val, where
-    it does, so that val stays unseen by what the second is compared with; no unlabelled picture whose bytes are among
-    the labelled ones is learnt from.
+    have the same test pictures. Where the first one learns from val in the end, val has had its say: the second one
+    learns from it from the beginning and is compared on test alone, since a network whose labels come from one that
+    knows val would do well on it. No unlabelled picture whose bytes are among the labelled ones is learnt from.
 
     Parameters
     ----------
@@ -71,13 +72,8 @@ def train(asked: Request, recipe: FinetuneRecipe, supervised: Train) -> Training
     run.must_be_free(recipe, asked.folder.source, overwrite=asked.overwrite)
     # What lies in RUN was learnt from labels of a first run that is not there any more.
     anew = asked.overwrite or not first.is_complete(with_model=True, with_features=False)
-    before = _first(asked, recipe, place, first, supervised)
-    labels = _read(first)
-    if {each.path for each in labels} != set(_paths(place)):
-        raise RunError(
-            f"{first.path} has labelled other pictures than are in {place} now.",
-            hint="Add --overwrite to begin both runs anew, or choose another place with -o RUN.",
-        )
+    before = _first(asked, recipe, first, supervised)
+    labels = _labels_of(asked, recipe, place, first)
     chosen = [each for each in labels if _is_learnt(each, recipe)]
     new = [each for each in labels if not each.reason]
     if not chosen:
@@ -90,15 +86,8 @@ def train(asked: Request, recipe: FinetuneRecipe, supervised: Train) -> Training
     counts = Counter(each.label for each in chosen)
     said = ", ".join(f"{name} {count}" for name, count in counts.most_common(20))
     asked.progress.note(f"learnt from as well: {len(chosen)} of {len(new)} unlabelled pictures, as {said}")
-    rows = [SplitRow(each.path, each.sha256, (each.label,), "train") for each in chosen]
-    split = Split.read(first.split)
-    both = replace(
-        asked,
-        folder=_with(asked.folder, chosen),
-        split=replace(split, rows=(*split.rows, *rows)),
-        overwrite=anew and run.recipe.is_file(),
-        pseudo_labels=len(chosen),
-    )
+    split = _with_labels(recipe, Split.read(first.split), chosen)
+    both = replace(asked, folder=_with(asked.folder, chosen), split=split, overwrite=anew and run.recipe.is_file())
     after = supervised(both, recipe)
     _say_gain(asked, before, after, first, len(chosen))
     unread = [Skipped(each.path, each.reason) for each in labels if each.reason and each.reason != KNOWN]
@@ -137,32 +126,46 @@ def _is_in(path: Path, folder: Path) -> bool:
     return path.absolute().is_relative_to(folder.absolute())
 
 
-def _first(
-    asked: Request, recipe: FinetuneRecipe, place: Path, first: RunDirectory, supervised: Train
-) -> TrainingResult:
-    """Train without the unlabelled pictures, and let the network label them at its best on val."""
-    without = recipe.model_copy(update={"unlabelled": Unlabelled()})
+def _first(asked: Request, recipe: FinetuneRecipe, first: RunDirectory, supervised: Train) -> TrainingResult:
+    """Train without the unlabelled pictures."""
     split = asked.split
     if split is None and asked.run.split.is_file():
         split = Split.read(asked.run.split)
-
-    def label(answer: Answer) -> None:
-        labels = _labels(asked, recipe, _paths(place), Split.read(first.split), answer)
-        rows = [
-            (*_row(each), "yes" if _is_learnt(each, recipe) else "no", each.reason)
-            for each in sorted(labels, key=lambda each: each.path)
-        ]
-        write_table(first.unlabelled, HEADER, rows)
-
     asked.progress.note(f"without the unlabelled pictures first: {first.path}")
-    return supervised(replace(asked, run=first, split=split, labels=label), without)
+    without = recipe.model_copy(update={"unlabelled": Unlabelled()})
+    return supervised(replace(asked, run=first, split=split), without)
 
 
-def _labels(
-    asked: Request, recipe: FinetuneRecipe, paths: Sequence[str], split: Split, answer: Answer
-) -> list[PseudoLabel]:
-    """Return what a network says of each picture that is not among the labelled ones."""
-    names, known = split.class_names, {row.sha256 for row in split.rows}
+def _with_labels(recipe: FinetuneRecipe, split: Split, labels: Sequence[PseudoLabel]) -> Split:
+    """Return the split of the second training."""
+    rows = [*split.rows, *(SplitRow(each.path, each.sha256, (each.label,), "train") for each in labels)]
+    if refits(recipe, split):
+        rows = [replace(row, part="train") if row.part == "val" else row for row in rows]
+    return replace(split, rows=tuple(rows))
+
+
+def _labels_of(asked: Request, recipe: FinetuneRecipe, place: Path, first: RunDirectory) -> list[PseudoLabel]:
+    """Return what the first network says of the unlabelled pictures, as it was written down where that was done."""
+    paths = _paths(place)
+    if first.unlabelled.is_file():
+        known = _read(first)
+        if [each.path for each in known] == paths:
+            return known
+        if asked.run.recipe.is_file() and not asked.overwrite:
+            raise RunError(
+                f"{first.path} has labelled other pictures than are in {place} now.",
+                hint="Add --overwrite to begin both runs anew, or choose another place with -o RUN.",
+            )
+    labels = sorted(_labels(asked, recipe, paths, first), key=lambda each: each.path)
+    rows = [(*_row(each), "yes" if _is_learnt(each, recipe) else "no", each.reason) for each in labels]
+    write_table(first.unlabelled, HEADER, rows)
+    return _read(first)
+
+
+def _labels(asked: Request, recipe: FinetuneRecipe, paths: Sequence[str], first: RunDirectory) -> list[PseudoLabel]:
+    """Return what the first network says of each picture that is not among the labelled ones."""
+    trained = model.load(str(first.path), offline=asked.offline, cache=asked.cache, progress=asked.progress)
+    names, known = trained.class_names, {row.sha256 for row in Split.read(first.split).rows}
     found: list[PseudoLabel] = []
     read = images.batches(
         paths,
@@ -173,7 +176,7 @@ def _labels(
     )
     with asked.progress.track("labelling the unlabelled", len(paths)) as advance:
         for batch in read:
-            given = answer(batch.images) if batch.paths else ()
+            given = trained.predict_proba(batch.images) if batch.paths else ()
             for path, digest, row in zip(batch.paths, batch.digests, given, strict=True):
                 best = int(row.argmax())
                 if digest in known:
@@ -194,11 +197,6 @@ def _paths(place: Path) -> list[str]:
 
 
 def _read(first: RunDirectory) -> list[PseudoLabel]:
-    if not first.unlabelled.is_file():
-        raise RunError(
-            f"{first.path} was trained without unlabelled pictures to label.",
-            hint="Add --overwrite to begin both runs anew, or choose another place with -o RUN.",
-        )
     return [
         PseudoLabel(row["path"], row["sha256"], row["class"], float(row["confidence"]), row["reason"])
         for row in read_table(first.unlabelled, HEADER)

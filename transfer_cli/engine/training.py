@@ -25,8 +25,6 @@ from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
 from transfer_cli.weights import imagenet_files, must_be_had
 
-Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""What a network says of pictures: the probabilities of each class."""
 Made = TypeVar("Made")
 Chosen = TypeVar("Chosen", bound=Recipe)
 
@@ -68,15 +66,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Request:
-    """The folder to learn from, the run to write, and the options.
-
-    Attributes
-    ----------
-    labels : callable or None
-        Given what the network says at its best on val, before it learns from val, too.
-    pseudo_labels : int
-        How many pictures of train have a label that a network gave them.
-    """
+    """The folder to learn from, the run to write, and the options."""
 
     folder: ImageFolder
     run: RunDirectory
@@ -89,8 +79,6 @@ class Request:
     progress: Progress = SILENT
     time_budget: float | None = None
     begun: float = field(default_factory=time.monotonic)
-    labels: Callable[[Answer], None] | None = None
-    pseudo_labels: int = 0
 
     def silent(self) -> Request:
         """Return the same, nothing of which is said."""
