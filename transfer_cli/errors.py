@@ -88,6 +88,12 @@ class MissingExtraError(ModelError):
     """A package of an extra that is not installed."""
 
 
+class GateError(TransferError):
+    """A model that is not as good as was asked for."""
+
+    exit_code = 6
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the one of `known` that looks most like `word`, or None where none is near."""
     folded = {name.casefold().replace("-", "").replace("_", ""): name for name in known}

@@ -124,6 +124,21 @@ class RunDirectory:
         """Pictures for a person."""
         return self.path / "plots"
 
+    @property
+    def report(self) -> Path:
+        """All about the run on one page, HTML."""
+        return self.path / "report.html"
+
+    @property
+    def evaluations(self) -> Path:
+        """What the model came to on other folders, one directory each."""
+        return self.path / "evaluations"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Logs for TensorBoard."""
+        return self.path / "tensorboard"
+
     def predictions(self, part: str) -> Path:
         """Return where the predictions of one part are, CSV."""
         return self.path / f"predictions_{part}.csv"
@@ -255,7 +270,8 @@ class RunDirectory:
 
     def _clear(self) -> None:
         results = (self.metrics, self.model, self.features, self.checkpoints, self.plots)
-        for path in (*results, self.skipped, self.history, self.unlabelled, self.events, self.plan):
+        pages = (self.report, self.evaluations, self.tensorboard)
+        for path in (*results, *pages, self.skipped, self.history, self.unlabelled, self.events, self.plan):
             remove(path)
         for path in self.path.glob("predictions_*.csv"):
             remove(path)

@@ -1,0 +1,118 @@
+"""A run that came to its end, as one reads it: its parts, its figures, its predictions beside the truth."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.errors import InputError, RunError
+from transfer_cli.predictions import Predictions
+from transfer_cli.run import RunDirectory
+from transfer_cli.split import Split
+from transfer_cli.tables import read_table
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a run said of the pictures of a part.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n,), int
+        The place of each picture in the split.
+    truth : ndarray of shape (n,) or (n, k), int
+        Column of the class of each picture, or the indicator matrix of its labels.
+    predictions : Predictions
+        Paths relative to the folder, and probabilities, in the same order.
+    """
+
+    rows: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    predictions: Predictions
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The column of the most probable class of each picture, of shape (n,)."""
+        return np.asarray(self.predictions.probabilities.argmax(axis=1), np.int64)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A complete run.
+
+    Attributes
+    ----------
+    directory : RunDirectory
+    split : Split
+    recipe : dict
+        As in recipe.toml.
+    metrics : dict
+        As in metrics.json.
+    """
+
+    directory: RunDirectory
+    split: Split
+    recipe: dict[str, Any]
+    metrics: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> FinishedRun:
+        """Return the run at `path`.
+
+        Raises
+        ------
+        RunError
+            When there is no run, or it did not come to its end.
+        """
+        run = RunDirectory(path)
+        if not path.is_dir():
+            raise RunError(f"There is no run at {path}.", hint="See what there is: ls runs")
+        if not run.recipe.is_file():
+            raise RunError(f"{path} is no run: it has no {run.recipe.name}. Expected what extract or finetune wrote.")
+        if not run.metrics.is_file() or not run.split.is_file():
+            raise RunError(f"The run {path} was not finished.", hint=f"It goes on with the command in {run.command}.")
+        try:
+            recipe = tomllib.loads(run.recipe.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{run.recipe} cannot be read: {error}.") from None
+        return cls(run, Split.read(run.split), recipe, run.read_metrics())
+
+    @property
+    def root(self) -> Path:
+        """The folder that the paths of the split are relative to, as it was when the run was made."""
+        source = Path(self.directory.folder.read_text("utf-8", "surrogateescape").strip())
+        return source.parent if source.suffix.lower() == ".csv" and not source.is_dir() else source
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that were scored, val before test."""
+        return tuple(part for part in ("val", "test") if self.directory.predictions(part).is_file())
+
+    def answered(self, part: str) -> Answered:
+        """Return what the run said of a part.
+
+        Raises
+        ------
+        InputError
+            When its table cannot be read, or is not of this split.
+        """
+        path = self.directory.predictions(part)
+        names = self.split.class_names
+        columns = [f"p_{name}" for name in names]
+        table = read_table(path, ("path", *columns))
+        row_of = {row.path: number for number, row in enumerate(self.split.rows)}
+        if strange := [row["path"] for row in table if row["path"] not in row_of]:
+            raise InputError(f"{path} has the picture {strange[0]}, which {self.directory.split} does not have.")
+        rows = np.array([row_of[row["path"]] for row in table], np.int64)
+        try:
+            numbers = [[float(row[column]) for column in columns] for row in table]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path} has a probability that is no number: {error}.") from None
+        probabilities = np.array(numbers, np.float32).reshape(len(table), len(names))
+        predictions = Predictions(tuple(row["path"] for row in table), names, probabilities)
+        return Answered(rows, self.split.truth()[rows], predictions)
