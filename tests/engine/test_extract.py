@@ -48,6 +48,7 @@ def test_the_files_of_a_run(trained: Path, colours: Path) -> None:
         "model/classifier.skops",
         "model/graph.tflite",
         "model/linear.npz",
+        "model/rejection.npz",
         "predictions_test.csv",
         "predictions_val.csv",
         "recipe.toml",
