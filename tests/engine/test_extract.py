@@ -43,6 +43,7 @@ def test_the_files_of_a_run(trained: Path, colours: Path) -> None:
         "folder.txt",
         "history.csv",
         "metrics.json",
+        "model/MODEL_CARD.md",
         "model/backbone.keras",
         "model/bundle.json",
         "model/classifier.skops",

@@ -38,6 +38,7 @@ def test_the_files_of_a_run(finetuned: Path) -> None:
         "folder.txt",
         "history.csv",
         "metrics.json",
+        "model/MODEL_CARD.md",
         "model/bundle.json",
         "model/graph.tflite",
         "model/linear.npz",

@@ -178,7 +178,13 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
             progress.warn("predicting will start more slowly: as one matrix the classifier gives other probabilities")
 
     bundle = training.new_bundle("features", recipe, split, network.width, run, fitted_on_val)
-    bundle.model_copy(update={"log_prior": offsets}).write(run.model, save)
+    bundle = bundle.model_copy(update={"log_prior": offsets})
+
+    def save_all(directory: Path) -> None:
+        save(directory)
+        training.write_card(asked, directory, bundle, split, metrics, fitted_on_val, _val_note(split))
+
+    bundle.write(run.model, save_all)
     return metrics
 
 

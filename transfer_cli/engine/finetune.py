@@ -94,7 +94,7 @@ def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingRe
             asked.progress.warn(line)
         fitting.run()
         metrics = fitting.score()
-        fitting.save()
+        fitting.save(_val_note(recipe, split))
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
     note, uneven = _val_note(recipe, split), training.is_uneven(split)

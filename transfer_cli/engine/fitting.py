@@ -81,6 +81,7 @@ class Fitting:
         self._of_val: NDArray[np.float32] | None = None
         self._final: Prepared | None = None
         self._trust: Trust | None = None
+        self._metrics: Metrics = {}
         self._state = State(pictures=_digest(split))
         self._last = self._checkpoints.read_last()
         if self._last and self._last[0].pictures != self._state.pictures:
@@ -130,10 +131,18 @@ class Fitting:
                 scored[part] = rows, read_out.probabilities(matrix[rows]) if known is None else known
         train = np.flatnonzero(self._split.mask("train"))
         self._trust = trust.fit(self._recipe, self._split, matrix, train, scored)
-        return score_parts(self._run, self._split, self._trust.calibrated(scored), self._trust.thresholds)
+        calibrated = self._trust.calibrated(scored)
+        self._metrics = score_parts(self._run, self._split, calibrated, self._trust.thresholds)
+        return self._metrics
 
-    def save(self) -> None:
-        """Write the bundle."""
+    def save(self, val_note: str) -> None:
+        """Write the bundle.
+
+        Parameters
+        ----------
+        val_note : str
+            What the figures of val are.
+        """
         from transfer_cli.engine import model
         from transfer_cli.engine.prepared import GRAPH_FILE
 
@@ -146,6 +155,7 @@ class Fitting:
             final.save_graph(folder / GRAPH_FILE)
             read_out.save(folder / model.LINEAR_FILE)
             fitted.save(folder)
+            training.write_card(self._asked, folder, bundle, self._split, self._metrics, fitted, val_note)
 
         width = self._network.features.output_shape[-1]
         bundle = training.new_bundle("network", self._recipe, self._split, width, self._run, fitted)

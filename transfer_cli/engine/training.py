@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal, TypedDict, TypeVar
 
 from transfer_cli.bundle import FORMAT_VERSION, ModelBundle
@@ -283,6 +284,24 @@ def new_bundle(
         backbone={**recipe.backbone.model_dump(exclude_none=True), "width": width},
         versions=run.versions(),
         recipe=recipe.model_dump(mode="json", exclude_none=True),
+    )
+
+
+def write_card(
+    asked: Request,
+    directory: Path,
+    bundle: ModelBundle,
+    split: Split,
+    metrics: Metrics,
+    fitted: Trust,
+    val_note: str,
+) -> None:
+    """Write MODEL_CARD.md beside the other files of a bundle."""
+    from transfer_cli.engine import model_card
+
+    skipped = len(read_skipped(asked.run.skipped))
+    model_card.write(
+        directory, bundle, split, metrics, fitted, name=asked.folder.name, skipped=skipped, val_note=val_note
     )
 
 
