@@ -6,30 +6,26 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import heads, tasks
-from transfer_cli.engine import fitting_words, stopping, training, trust
+from transfer_cli.engine import fitting_words, stopping
 from transfer_cli.engine.checkpoints import Checkpoints, Epoch, State, history_table
 from transfer_cli.engine.decoded import Decoded
-from transfer_cli.engine.scores import score_parts
 from transfer_cli.engine.scratch import Scratch
 from transfer_cli.engine.training import Request
-from transfer_cli.engine.trust import Trust
 from transfer_cli.errors import RecipeError
-from transfer_cli.metrics import Metrics
 from transfer_cli.recipe import FinetuneRecipe
 from transfer_cli.split import Split
 from transfer_cli.tables import write_table
 
 if TYPE_CHECKING:
     from transfer_cli.engine.budget import Guard
+    from transfer_cli.engine.finishing import Finishing
     from transfer_cli.engine.network import Network
-    from transfer_cli.engine.prepared import Prepared
     from transfer_cli.engine.stages import StageTraining
 
 HALVINGS = 2
@@ -79,9 +75,6 @@ class Fitting:
         self._will_refit = refits(recipe, split)
         self._initial = self._network.weights(self._learning) if self._will_refit else {}
         self._of_val: NDArray[np.float32] | None = None
-        self._final: Prepared | None = None
-        self._trust: Trust | None = None
-        self._metrics: Metrics = {}
         self._state = State(pictures=_digest(split))
         self._last = self._checkpoints.read_last()
         if self._last and self._last[0].pictures != self._state.pictures:
@@ -114,76 +107,16 @@ class Fitting:
                 self._start_from_probe()
         self._train_stages(self._stages_of_refit(), optimizer)
 
-    def score(self) -> Metrics:
-        """Write features, predictions and curves; return the figures of val (before it was learnt from) and test."""
-        from transfer_cli.engine import features, plots
+    def finishing(self) -> Finishing:
+        """Draw the curves; return what is left to do with the network as it is now."""
+        from transfer_cli.engine import plots
+        from transfer_cli.engine.finishing import Finishing
 
         plots.curves(self._state.history, self._state.best, self._run.plots / "curves.png")
-        self._final = self._prepared()
-        matrix = self._features()
-        features.write(self._run.features, self._split, matrix)
-        read_out = self._network.read_out
-        scored = {}
-        for part in ("val", "test"):
-            rows = np.flatnonzero(self._split.mask(part))
-            if len(rows):
-                known = self._of_val if part == "val" else None
-                scored[part] = rows, read_out.probabilities(matrix[rows]) if known is None else known
-        train = np.flatnonzero(self._split.mask("train"))
-        self._trust = trust.fit(self._recipe, self._split, matrix, train, scored)
-        calibrated = self._trust.calibrated(scored)
-        self._metrics = score_parts(self._run, self._split, calibrated, self._trust.thresholds)
-        return self._metrics
-
-    def save(self, val_note: str) -> None:
-        """Write the bundle.
-
-        Parameters
-        ----------
-        val_note : str
-            What the figures of val are.
-        """
-        from transfer_cli.engine import model
-        from transfer_cli.engine.prepared import GRAPH_FILE
-
-        assert self._final is not None
-        assert self._trust is not None
-        final, fitted, read_out = self._final, self._trust, self._network.read_out
-
-        def save(folder: Path) -> None:
-            self._network.whole.save(folder / model.NETWORK_FILE)
-            final.save_graph(folder / GRAPH_FILE)
-            read_out.save(folder / model.LINEAR_FILE)
-            fitted.save(folder)
-            training.write_card(self._asked, folder, bundle, self._split, self._metrics, fitted, val_note)
-
-        width = self._network.features.output_shape[-1]
-        bundle = training.new_bundle("network", self._recipe, self._split, width, self._run, fitted)
-        bundle.write(self._run.model, save)
-
-    def _prepared(self) -> Prepared:
-        """Return the network up to its last layer on the recipe's runtime, compared with Keras on train pictures."""
-        from transfer_cli.engine.prepared import CHECKED, Prepared, Source
-
-        read_out = self._network.read_out.probabilities
-        source = Source({}, lambda: self._network.below_logits, read_out=read_out)
-        prepared = Prepared(source, self._recipe.inference, None, self._progress)
-        if not prepared.is_checked:
-            prepared.check(self._pictures.images[self._pictures.train[: self._portions.at_most(CHECKED)]])
-        return prepared
-
-    def _features(self) -> NDArray[np.float32]:
-        """Return what the last layer reads of every picture, float32 of shape (n, width)."""
-        assert self._final is not None
-        run, size = self._portions.sparing(self._final), self._recipe.batch_size
-        count = len(self._split.rows)
-        matrix = self._scratch.array((count, self._final.width), np.float32)
-        with self._progress.track("scoring", count) as advance:
-            for at in range(0, count, size):
-                images = self._pictures.images[at : at + size]
-                matrix[at : at + size] = run(images)
-                advance(len(images))
-        return matrix
+        images, train = self._pictures.images, self._pictures.train
+        return Finishing(
+            self._asked, self._recipe, self._split, self._network, images, train, self._of_val, self._portions
+        )
 
     def _resume(self) -> Any:
         if self._last is None:
