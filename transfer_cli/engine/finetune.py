@@ -55,6 +55,8 @@ def finetune(
         When the weights run away, or a stage unfreezes nothing that learns.
     OutputError
         When the run cannot be written.
+    GateError
+        When the accuracy is below the one that was asked for. The run keeps all but the model.
     """
     asked = Request(folder, run, **options)
     recipe = training.resolved(asked, recipe, keeps_model=True)
@@ -94,6 +96,7 @@ def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingRe
             asked.progress.warn(line)
         fitting.run()
         metrics = fitting.score()
+        training.must_be_good_enough(asked, metrics, _val_note(recipe, split))
         fitting.save()
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
