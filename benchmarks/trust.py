@@ -26,8 +26,8 @@ from transfer_cli.bundle import ModelBundle
 from transfer_cli.calibration import tempered
 from transfer_cli.engine.images import batches
 from transfer_cli.engine.model import FeatureModel, load
+from transfer_cli.figures import score
 from transfer_cli.finished import FinishedRun
-from transfer_cli.metrics import score
 from transfer_cli.rejection import Rejection
 from transfer_cli.walking import walk_paths
 

@@ -21,6 +21,8 @@ COMMANDS = (
     ["finetune"],
     ["lr-find"],
     ["predict"],
+    ["evaluate"],
+    ["compare"],
     ["preview"],
     ["recipes"],
     ["recipes", "list"],

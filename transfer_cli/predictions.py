@@ -42,6 +42,8 @@ class Predictions:
         Files in between that could not be read.
     thresholds : tuple of float or None
         From which probability on a picture has a label, of a multi-label task.
+    digests : tuple of str
+        SHA-256 of each file, in hexadecimal, where it was read just now.
     unknown : ndarray of shape (n,), bool, or None
         Which images the model should not be asked about; None where nothing is rejected.
     """
@@ -51,6 +53,7 @@ class Predictions:
     probabilities: NDArray[np.float32]
     skipped: tuple[Skipped, ...] = ()
     thresholds: tuple[float, ...] | None = None
+    digests: tuple[str, ...] = ()
     unknown: NDArray[np.bool_] | None = None
 
     def labels(self) -> list[list[str]]:

@@ -11,7 +11,7 @@ from transfer_cli.bundle import ModelBundle, digest_of_file
 from transfer_cli.engine import model_card
 from transfer_cli.engine.model_card import FILE
 from transfer_cli.engine.trust import Trust
-from transfer_cli.metrics import score
+from transfer_cli.figures import score
 from transfer_cli.split import Split, SplitRow
 
 

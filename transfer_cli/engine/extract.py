@@ -58,6 +58,8 @@ def extract(
         When too few pictures can be read to learn from.
     OutputError
         When the run cannot be written.
+    GateError
+        When the accuracy is below the one that was asked for. The run keeps all but the model.
     """
     asked = Request(folder, run, **options)
     with_model = recipe.classifier.name != classifiers.NONE
@@ -164,6 +166,7 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
             scored[part] = np.flatnonzero(mask), less_common(given(matrix[mask]), offsets)
     fitted_on_val = trust.fit(recipe, split, matrix, np.flatnonzero(train), scored)
     metrics = score_parts(run, split, fitted_on_val.calibrated(scored), fitted_on_val.thresholds)
+    training.must_be_good_enough(asked, metrics, _val_note(split))
 
     def save(directory: Path) -> None:
         network.save(directory / model.BACKBONE_FILE, directory / GRAPH_FILE)

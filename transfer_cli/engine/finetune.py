@@ -55,6 +55,8 @@ def finetune(
         When the weights run away, or a stage unfreezes nothing that learns.
     OutputError
         When the run cannot be written.
+    GateError
+        When the accuracy is below the one that was asked for. The run keeps all but the model.
     """
     asked = Request(folder, run, **options)
     recipe = training.resolved(asked, recipe, keeps_model=True)
@@ -95,6 +97,7 @@ def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingRe
         fitting.run()
         finishing = fitting.finishing()
         metrics = finishing.score()
+        training.must_be_good_enough(asked, metrics, _val_note(recipe, split))
         finishing.save(_val_note(recipe, split))
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
