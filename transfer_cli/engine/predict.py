@@ -46,7 +46,15 @@ def predict(
             probabilities = model.predict_proba(batch.images) if batch.paths else empty
         else:
             probabilities, unknown = rejecting(batch.images)
-        yield Predictions(batch.paths, names, probabilities, batch.skipped, model.thresholds, batch.digests, unknown)
+        yield Predictions(
+            batch.paths,
+            names,
+            probabilities,
+            batch.skipped,
+            model.thresholds,
+            digests=batch.digests,
+            unknown=unknown,
+        )
 
 
 def write_predictions(
