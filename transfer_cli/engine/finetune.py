@@ -100,8 +100,9 @@ def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingRe
         for line in _what_to_expect(split):
             asked.progress.warn(line)
         fitting.run()
-        metrics = fitting.score()
-        fitting.save()
+        finishing = fitting.finishing()
+        metrics = finishing.score()
+        finishing.save(_val_note(recipe, split))
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
     note, uneven = _val_note(recipe, split), training.is_uneven(split)
