@@ -23,6 +23,8 @@ COMMANDS = (
     ["predict"],
     ["evaluate"],
     ["compare"],
+    ["similar"],
+    ["map"],
     ["preview"],
     ["recipes"],
     ["recipes", "list"],

@@ -21,6 +21,8 @@ _COMMANDS = {
     "predict": "predict",
     "evaluate": "evaluate",
     "compare": "compare",
+    "similar": "similar",
+    "map": "map",
     "preview": "preview",
     "recipes": "recipes",
     "backbones": "backbones",

@@ -54,6 +54,8 @@ class Options(TypedDict, total=False):
         finetune: seconds of the whole command, into which its epochs are planned.
     begun : float
         When the command began, by time.monotonic.
+    tensorboard : bool
+        finetune: write its epochs for TensorBoard, too.
     """
 
     split: Split | None
@@ -66,6 +68,7 @@ class Options(TypedDict, total=False):
     min_accuracy: float | None
     time_budget: float | None
     begun: float
+    tensorboard: bool
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Request:
     min_accuracy: float | None = None
     time_budget: float | None = None
     begun: float = field(default_factory=time.monotonic)
+    tensorboard: bool = False
 
     def silent(self) -> Request:
         """Return the same, nothing of which is said."""
