@@ -21,6 +21,7 @@ COMMANDS = (
     ["finetune"],
     ["lr-find"],
     ["predict"],
+    ["explain"],
     ["preview"],
     ["recipes"],
     ["recipes", "list"],

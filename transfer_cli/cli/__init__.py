@@ -19,6 +19,7 @@ _COMMANDS = {
     "finetune": "finetune",
     "lr-find": "lr_find",
     "predict": "predict",
+    "explain": "explain",
     "preview": "preview",
     "recipes": "recipes",
     "backbones": "backbones",
