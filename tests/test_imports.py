@@ -25,6 +25,7 @@ COMMANDS = (
     ["compare"],
     ["similar"],
     ["map"],
+    ["explain"],
     ["preview"],
     ["recipes"],
     ["recipes", "list"],

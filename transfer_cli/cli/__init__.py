@@ -23,6 +23,7 @@ _COMMANDS = {
     "compare": "compare",
     "similar": "similar",
     "map": "map",
+    "explain": "explain",
     "preview": "preview",
     "recipes": "recipes",
     "backbones": "backbones",
