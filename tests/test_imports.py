@@ -21,6 +21,10 @@ COMMANDS = (
     ["finetune"],
     ["lr-find"],
     ["predict"],
+    ["leaks"],
+    ["data"],
+    ["data", "check"],
+    ["data", "split"],
     ["preview"],
     ["recipes"],
     ["recipes", "list"],
@@ -51,7 +55,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "imported: []"
-    assert "Example:" in done.stdout or words in (["backbones"], ["cache"], ["recipes"])
+    assert "Example:" in done.stdout or words in (["backbones"], ["cache"], ["data"], ["recipes"])
 
 
 def test_the_list_of_backbones_imports_nothing_heavy() -> None:

@@ -77,12 +77,18 @@ class ImageFolder:
     task: Task = SINGLE_LABEL
 
     @classmethod
-    def scan(cls, source: Path) -> ImageFolder:
+    def scan(cls, source: Path, *, to_learn: bool = True) -> ImageFolder:
         """Return the images below a folder, or those that a CSV file lists.
 
         Classes are the sub-folders, or the sub-folders of ``train``, ``val`` (``valid``, ``validation``)
         and ``test``. Images in deeper folders belong to the class above them. A CSV file (see manifest.read), or
         ``labels.csv`` in the folder, says labels and parts instead; paths in it are relative to where it lies.
+
+        Parameters
+        ----------
+        source : Path
+        to_learn : bool
+            Refuse a folder from which nothing could be learnt: with one class, or one without training pictures.
 
         Raises
         ------
@@ -90,13 +96,13 @@ class ImageFolder:
             When `source` is not a folder of at least two classes with images, nor a CSV file that lists such.
         """
         if source.suffix.lower() == ".csv" and source.is_file():
-            return cls._listed(source, source, Counter())
+            return cls._listed(source, source, Counter(), to_learn)
         root = source
         _must_be_folder(root)
         left_out: Counter[str] = Counter()
         if (table := root / manifest.IN_FOLDER).is_file():
             if manifest.is_ours(table) or not _folders(root, Counter()):
-                return cls._listed(table, root, left_out)
+                return cls._listed(table, root, left_out, to_learn)
             left_out[f"{table.name}, which has other columns than {manifest.COLUMNS}"] += 1
         layout = _layout(root, left_out)
         files: list[ImageFile] = []
@@ -110,11 +116,12 @@ class ImageFolder:
             inside = directory.relative_to(root).as_posix()
             files += [ImageFile(f"{inside}/{image}", (class_name,), part) for image in images]
         files.sort(key=lambda file: file.path)
-        _must_have_classes(root, files, names, left_out)
+        if to_learn or not files:
+            _must_have_classes(root, files, names, left_out)
         return cls(root, tuple(files), sort_class_names(names), dict(left_out), root)
 
     @classmethod
-    def _listed(cls, table: Path, source: Path, left_out: Counter[str]) -> ImageFolder:
+    def _listed(cls, table: Path, source: Path, left_out: Counter[str], to_learn: bool) -> ImageFolder:
         """Return the images that a CSV file lists."""
         listed = manifest.read(table, PART_FOLDERS)
         root = table.parent
@@ -134,9 +141,10 @@ class ImageFolder:
                 f"{table} lists {len(files)} pictures, and none of them is there. Expected paths relative to "
                 f"{root.resolve()}.{example}"
             )
-        if len(names) < 2:
+        if to_learn and len(names) < 2:
             raise FolderError(f"{table} names {len(names)} classes; a classifier needs two or more.")
-        _must_be_learnt(files, names, table)
+        if to_learn:
+            _must_be_learnt(files, names, table)
         return cls(root, tuple(files), sort_class_names(names), dict(+left_out), source, listed.task)
 
     @property

@@ -130,6 +130,11 @@ class RunDirectory:
         return self.path / "report.html"
 
     @property
+    def leaks(self) -> Path:
+        """Pictures that are in two parts or two classes, CSV."""
+        return self.path / "leaks.csv"
+
+    @property
     def evaluations(self) -> Path:
         """What the model came to on other folders, one directory each."""
         return self.path / "evaluations"
@@ -270,7 +275,7 @@ class RunDirectory:
 
     def _clear(self) -> None:
         results = (self.metrics, self.model, self.features, self.checkpoints, self.plots)
-        pages = (self.report, self.evaluations, self.tensorboard)
+        pages = (self.report, self.leaks, self.evaluations, self.tensorboard)
         for path in (*results, *pages, self.skipped, self.history, self.unlabelled, self.events, self.plan):
             remove(path)
         for path in self.path.glob("predictions_*.csv"):

@@ -19,6 +19,8 @@ _COMMANDS = {
     "finetune": "finetune",
     "lr-find": "lr_find",
     "predict": "predict",
+    "leaks": "leaks",
+    "data": "data",
     "preview": "preview",
     "recipes": "recipes",
     "backbones": "backbones",
