@@ -24,6 +24,8 @@ _COMMANDS = {
     "similar": "similar",
     "map": "map",
     "explain": "explain",
+    "leaks": "leaks",
+    "data": "data",
     "preview": "preview",
     "recipes": "recipes",
     "backbones": "backbones",
