@@ -159,10 +159,28 @@ def decode(data: bytes, size: int, resize: str) -> NDArray[np.uint8]:
     """
     from transfer_cli.engine.resize import RESIZE  # OpenCV, which a pass over known pictures does without
 
-    image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    image.draft(None, (math.ceil(_SPARE * size),) * 2)
-    image.load()
-    return RESIZE[resize](np.asarray(_to_rgb(_upright(image))), size)
+    return RESIZE[resize](_pixels(data, size), size)
+
+
+def fitted(path: Path, side: int) -> NDArray[np.uint8] | str:
+    """Return the whole picture at `path` in its proportions, or the reason why it cannot be read.
+
+    Returns
+    -------
+    ndarray of shape (h, w, 3), uint8
+        RGB; the longer side has `side` pixels, or fewer where the picture has.
+    """
+    from transfer_cli.engine.resize import resized
+
+    data = _bytes(str(path))
+    if isinstance(data, str):
+        return data
+    try:
+        pixels = _pixels(data, side)
+        scale = min(1.0, side / max(pixels.shape[:2]))
+        return resized(pixels, *(max(1, round(scale * length)) for length in pixels.shape[1::-1]))
+    except Exception as error:  # as in `_read`
+        return _reason(error)
 
 
 _Decoded = tuple[str, NDArray[np.uint8] | str | None]
@@ -219,19 +237,9 @@ def _read_group(paths: Iterable[str], size: int, resize: str, known: Container[s
 
 
 def _read(path: str, size: int, resize: str, known: Container[str]) -> _Decoded:
-    try:
-        # A pipe or a device would hold the whole run until somebody writes to it.
-        status = os.stat(path)  # noqa: PTH116 -- a Path a file is a third of the time of a known one
-        if not stat.S_ISREG(status.st_mode):
-            return "", "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        if status.st_size > MAXIMUM_BYTES:
-            return "", f"larger than {MAXIMUM_BYTES >> 20} MiB"
-        with open(path, "rb", buffering=0) as file:
-            data = file.readall()
-    except (OSError, ValueError) as error:
-        return "", getattr(error, "strerror", None) or str(error)
-    if not data:
-        return "", "the file is empty"
+    data = _bytes(path)
+    if isinstance(data, str):
+        return "", data
     digest = hashlib.sha256(data).hexdigest()
     if digest in known:
         return digest, None
@@ -239,6 +247,30 @@ def _read(path: str, size: int, resize: str, known: Container[str]) -> _Decoded:
         return digest, decode(data, size, resize)
     except Exception as error:  # codecs raise anything at foreign bytes, and one file must not end the run
         return "", _reason(error)
+
+
+def _bytes(path: str) -> bytes | str:
+    """Return what is in a file, or the reason why it cannot be read."""
+    try:
+        # A pipe or a device would hold the whole run until somebody writes to it.
+        status = os.stat(path)  # noqa: PTH116 -- a Path a file is a third of the time of a known one
+        if not stat.S_ISREG(status.st_mode):
+            return "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        if status.st_size > MAXIMUM_BYTES:
+            return f"larger than {MAXIMUM_BYTES >> 20} MiB"
+        with open(path, "rb", buffering=0) as file:
+            data: bytes = file.readall()
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return data or "the file is empty"
+
+
+def _pixels(data: bytes, size: int) -> NDArray[np.uint8]:
+    """Return the picture in `data`, upright and RGB, of any shape; a JPEG only as large as `size` asks for."""
+    image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    image.draft(None, (math.ceil(_SPARE * size),) * 2)
+    image.load()
+    return np.asarray(_to_rgb(_upright(image)))
 
 
 def _reason(error: Exception) -> str:
