@@ -22,6 +22,7 @@ COMMANDS = (
     ["lr-find"],
     ["predict"],
     ["preview"],
+    ["report"],
     ["recipes"],
     ["recipes", "list"],
     ["recipes", "show"],

@@ -20,6 +20,7 @@ _COMMANDS = {
     "lr-find": "lr_find",
     "predict": "predict",
     "preview": "preview",
+    "report": "report",
     "recipes": "recipes",
     "backbones": "backbones",
     "cache": "cache",
