@@ -12,7 +12,7 @@ from transfer_cli.engine.course import Course
 from transfer_cli.engine.images import size_of
 from transfer_cli.finished import Answered, FinishedRun
 from transfer_cli.folder import PARTS
-from transfer_cli.tables import read_table
+from transfer_cli.predictions import Skipped, read_skipped
 
 _MEASURED = 200
 
@@ -75,10 +75,10 @@ def duplicates(run: FinishedRun) -> list[tuple[str, str]]:
     return [(row.path, learnt[row.sha256]) for row in run.split.rows if row.part != "train" and row.sha256 in learnt]
 
 
-def skipped(run: FinishedRun) -> list[tuple[str, str]]:
-    """Return path and reason of each file that could not be read when the run was made."""
+def skipped(run: FinishedRun) -> tuple[Skipped, ...]:
+    """Return the files that could not be read when the run was made."""
     path = run.directory.skipped
-    return [(row["path"], row["reason"]) for row in read_table(path, ("path", "reason"))] if path.is_file() else []
+    return read_skipped(path) if path.is_file() else ()
 
 
 def _counts(run: FinishedRun, part: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
