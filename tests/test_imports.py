@@ -21,6 +21,8 @@ COMMANDS = (
     ["finetune"],
     ["lr-find"],
     ["predict"],
+    ["similar"],
+    ["map"],
     ["preview"],
     ["report"],
     ["recipes"],

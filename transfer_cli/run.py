@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,11 @@ class RunDirectory:
         return self.path / "plots"
 
     @property
+    def map(self) -> Path:
+        """Where each picture lies on the map of the features, CSV."""
+        return self.path / "map.csv"
+
+    @property
     def report(self) -> Path:
         """All about the run on one page, HTML."""
         return self.path / "report.html"
@@ -191,6 +197,7 @@ class RunDirectory:
                 remove(self.split)
             self._clear()
         self._sweep()
+        self._mend_events()
         write_text(self.recipe, recipe.to_toml())
         write_text(self.folder, f"{folder.resolve()}\n")
         write_text(self.command, shlex.join(command) + "\n")
@@ -254,12 +261,32 @@ class RunDirectory:
 
     def log(self, event: str, **facts: Any) -> None:
         """Append one event; a line is written in one piece."""
-        line = json.dumps({"event": event, **facts}, ensure_ascii=False) + "\n"
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"event": event, "time": now, **facts}, ensure_ascii=False) + "\n"
         try:
             with self.events.open("a", encoding="utf-8", errors="surrogateescape") as events:
                 events.write(line)
         except OSError as error:
             raise refused(error, self.events) from error
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Return the events so far."""
+        if not self.events.is_file():
+            return []
+        try:
+            # Not splitlines: names may hold what Python takes for the end of a line, too.
+            lines = self.events.read_text("utf-8", "surrogateescape").split("\n")
+            return [json.loads(line) for line in lines if line]
+        except ValueError as error:
+            raise RunError(
+                f"{self.events} cannot be read: {error}.", hint="Begin this run anew with --overwrite."
+            ) from None
+
+    def _mend_events(self) -> None:
+        # Half a line is what a process left that was killed, or had no room: the next one must not be glued to it.
+        text = self.events.read_text("utf-8", "surrogateescape") if self.events.is_file() else ""
+        if text and not text.endswith("\n"):
+            write_text(self.events, text[: text.rfind("\n") + 1])
 
     def _sweep(self) -> None:
         # What a killed process left behind: drafts, which never got their names.
@@ -270,7 +297,7 @@ class RunDirectory:
 
     def _clear(self) -> None:
         results = (self.metrics, self.model, self.features, self.checkpoints, self.plots)
-        pages = (self.report, self.evaluations, self.tensorboard)
+        pages = (self.report, self.evaluations, self.tensorboard, self.map)
         for path in (*results, *pages, self.skipped, self.history, self.unlabelled, self.events, self.plan):
             remove(path)
         for path in self.path.glob("predictions_*.csv"):

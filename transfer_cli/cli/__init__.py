@@ -19,6 +19,8 @@ _COMMANDS = {
     "finetune": "finetune",
     "lr-find": "lr_find",
     "predict": "predict",
+    "similar": "similar",
+    "map": "map",
     "preview": "preview",
     "report": "report",
     "recipes": "recipes",

@@ -29,6 +29,7 @@ from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
     type=click.Choice(["float32", "mixed_float16", "mixed_bfloat16"]),
     help="Of the numbers while it learns; mixed is for graphics cards.  [float32]",
 )
+@click.option("--tensorboard", is_flag=True, help="Write the epochs for TensorBoard, too: tensorboard --logdir RUN")
 @click.pass_context
 def command(ctx: click.Context, /, folder: Path, output: str | None, plans: bool, **options: Any) -> None:
     """Train a new head on a backbone, then the layers below it.
@@ -57,7 +58,8 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, plans: bool
     images = ImageFolder.scan(folder)
     run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name, "finetune"))
     begun = time.monotonic() - seconds_running()
-    asked = training_request(console, options) | {"time_budget": options["time_budget"], "begun": begun}
+    asked = training_request(console, options) | {word: options[word] for word in ("time_budget", "tensorboard")}
+    asked["begun"] = begun
     if plans:
         from transfer_cli.engine.plan import plan
 

@@ -16,6 +16,7 @@ from transfer_cli.engine.prepared import GRAPH_FILE, Prepared
 from transfer_cli.engine.scores import score_parts, thresholds_note, thresholds_of
 from transfer_cli.engine.startup import import_ahead
 from transfer_cli.engine.training import Options, Request, TrainingResult
+from transfer_cli.errors import InputError
 from transfer_cli.folder import PARTS, ImageFolder
 from transfer_cli.metrics import Metrics
 from transfer_cli.predictions import Skipped
@@ -58,8 +59,12 @@ def extract(
         When too few pictures can be read to learn from.
     OutputError
         When the run cannot be written.
+    InputError
+        When it shall be written for TensorBoard: there are no epochs.
     """
     asked = Request(folder, run, **options)
+    if asked.tensorboard:
+        raise InputError("extract has no epochs to write for TensorBoard.", hint="Its figures are in metrics.json.")
     with_model = recipe.classifier.name != classifiers.NONE
     recipe = training.resolved(asked, recipe, keeps_model=with_model)
     must_be_known(recipe.backbone.weights)
@@ -199,3 +204,6 @@ def _write_history(fitted: Fitted, spec: classifiers.ClassifierSpec, run: RunDir
         for trial in fitted.trials
     )
     write_table(run.history, (spec.parameter or "value", "log_loss", "accuracy", "chosen"), rows)
+    for trial in fitted.trials:
+        chosen = trial.value == fitted.value
+        run.log("trial", value=trial.value, log_loss=trial.log_loss, accuracy=trial.accuracy, chosen=chosen)

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any, Unpack
 
 from transfer_cli.catalog import backbones
-from transfer_cli.engine import budget, training
+from transfer_cli.engine import budget, tensorboard, training
+from transfer_cli.engine.checkpoints import Checkpoints
 from transfer_cli.engine.decoded import decode_all
 from transfer_cli.engine.estimate import FEW, Plan
 from transfer_cli.engine.fitting import Fitting, refits
@@ -55,8 +56,12 @@ def finetune(
         When the weights run away, or a stage unfreezes nothing that learns.
     OutputError
         When the run cannot be written.
+    MissingExtraError
+        When it shall be written for TensorBoard, and that is not installed.
     """
     asked = Request(folder, run, **options)
+    if asked.tensorboard:
+        tensorboard.must_be_here()
     recipe = training.resolved(asked, recipe, keeps_model=True)
     must_be_known(recipe.backbone.weights)
     if recipe.unlabelled.folder is None:
@@ -74,6 +79,8 @@ def _supervised(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
     recipe = planned or recipe
     if run.is_complete(with_model=True, with_features=False) and not asked.overwrite:
         run.must_match(recipe, asked.folder.source)
+        if asked.tensorboard and (last := Checkpoints(run).read_last()):
+            tensorboard.write_all(run, last[0].history)
         return training.complete(asked, partial(_val_note, recipe))
     with run.released():
         return _train(asked, recipe, plans=asked.time_budget is not None and planned is None)

@@ -17,6 +17,7 @@ from transfer_cli.engine.checkpoints import Checkpoints, Epoch, State, history_t
 from transfer_cli.engine.decoded import Decoded
 from transfer_cli.engine.scores import score_parts, thresholds_of
 from transfer_cli.engine.scratch import Scratch
+from transfer_cli.engine.tensorboard import TensorBoard
 from transfer_cli.engine.training import Request
 from transfer_cli.errors import RecipeError
 from transfer_cli.metrics import Metrics
@@ -73,6 +74,7 @@ class Fitting:
         }
         learnt = len(self._pictures.train)
         self._stages = [stage.for_pictures(learnt, self._portions.step) for stage in recipe.stage]
+        self._board = TensorBoard(asked.run) if asked.tensorboard else None
         self._will_refit = refits(recipe, split)
         self._initial = self._network.weights(self._learning) if self._will_refit else {}
         self._of_val: NDArray[np.float32] | None = None
@@ -92,6 +94,8 @@ class Fitting:
     def _go_through(self) -> None:
         optimizer = self._resume()
         self._draw_preview()
+        if self._board:
+            self._board.describe()
         if not self._state.refit:
             if optimizer is None and self._recipe.head.start == heads.PROBE:
                 self._start_from_probe()
@@ -150,9 +154,10 @@ class Fitting:
         self._progress.note(
             f"going on after epoch {state.epoch}, in stage {state.stage + 1} of {len(self._recipe.stage)}"
         )
-        self._run.log("resume", epoch=state.epoch, stage=state.stage + 1)
         # The process may have died between a checkpoint and its line.
+        self._log_epochs_left_out()
         self._write_history()
+        self._run.log("resume", epoch=state.epoch, stage=state.stage + 1)
         return optimizer
 
     def _show(self, train: NDArray[np.int64], val: NDArray[np.int64]) -> None:
@@ -248,7 +253,10 @@ class Fitting:
         # Without a val part there is no best epoch to take back.
         training_.finish()
         training_.close()
-        self._run.log("stage", stage=number, epochs=self._state.done, seconds=time.monotonic() - begun_stage)
+        ended = {"event": "stage", "stage": number, "refit": self._state.refit}
+        if not any(ended.items() <= event.items() for event in self._run.logged()):
+            facts = {"refit": self._state.refit, "epochs": self._state.done, "seconds": time.monotonic() - begun_stage}
+            self._run.log("stage", stage=number, **facts)
 
     def _must_answer_as_before(self, training_: StageTraining) -> None:
         """Raise RuntimeError where another cut of the network changes what it says of val, before any step."""
@@ -346,7 +354,7 @@ class Fitting:
         self._state = state = replace(state, ended=bool(why or late) or done == self._epochs())
         self._checkpoints.save(state, weights, training_.optimizer_state(), scored)
         self._write_history()
-        self._run.log("epoch", **{word: value for word, value in vars(epoch).items() if value is not None})
+        self._log_epoch(epoch)
         self._progress.note(fitting_words.of_epoch(epoch, state, stage, early))
         if why and done < stage.length:
             self._progress.note(why)
@@ -355,9 +363,20 @@ class Fitting:
             self._progress.warn(late)
             self._run.log("budget used up", epoch=epoch.epoch, best=best)
 
+    def _log_epoch(self, epoch: Epoch) -> None:
+        self._run.log("epoch", **{word: value for word, value in vars(epoch).items() if value is not None})
+
+    def _log_epochs_left_out(self) -> None:
+        logged = {event["epoch"] for event in self._run.logged() if event["event"] == "epoch"}
+        for epoch in self._state.history:
+            if epoch.epoch not in logged:
+                self._log_epoch(epoch)
+
     def _write_history(self) -> None:
         header, *rows = history_table(self._state.history, self._task)
         write_table(self._run.history, header, rows)
+        if self._board:
+            self._board.write(self._state.history)
 
     def _draw_preview(self) -> None:
         from transfer_cli.engine import plots

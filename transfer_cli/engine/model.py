@@ -35,6 +35,7 @@ IMAGENET = "imagenet:"
 """The prefix of a backbone with its own 1000 classes, where a bundle is expected."""
 
 Images = NDArray[np.uint8]
+Features = NDArray[np.float32]
 Probabilities = NDArray[np.float32]
 
 
@@ -86,9 +87,13 @@ class FeatureModel(AbstractModel):
         self._log_prior = bundle.log_prior
         self._classifier = classifier
 
+    def features(self, images: Images) -> Features:
+        """Return what the network makes of pictures, float32 of shape (n, width)."""
+        return np.asarray(self._features(images), np.float32)
+
     def predict_proba(self, images: Images) -> Probabilities:
         """Return the classifier's probabilities on the backbone's features."""
-        return less_common(self._classifier(self._features(images)), self._log_prior)
+        return less_common(self._classifier(self.features(images)), self._log_prior)
 
 
 class NetworkModel(AbstractModel):

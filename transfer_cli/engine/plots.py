@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from transfer_cli.engine.checkpoints import Epoch
+from transfer_cli.engine.signed import made_by
 from transfer_cli.predictions import printable
 from transfer_cli.writing import written_whole
 
@@ -85,7 +86,7 @@ def sweep(
 
 def is_sweep(path: Path) -> bool:
     """Return whether a file is one that `sweep` drew, and not a person's picture."""
-    return _software(path) == _SWEEP_SIGNATURE
+    return made_by(path) == _SWEEP_SIGNATURE
 
 
 def one_of_each(truth: NDArray[np.int64]) -> list[int]:
@@ -135,17 +136,7 @@ def preview(pictures: Sequence[Seen], images: NDArray[np.uint8], shown: Shown, t
 
 def is_preview(path: Path) -> bool:
     """Return whether a file is one that `preview` drew, and not a person's picture."""
-    return _software(path) == _SIGNATURE
-
-
-def _software(path: Path) -> str | None:
-    """Return what a PNG says it was made by; None where it says nothing or is none."""
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            said = image.info.get("Software")
-            return said if isinstance(said, str) else None
-    except (OSError, SyntaxError, ValueError):
-        return None
+    return made_by(path) == _SIGNATURE
 
 
 def _signed() -> PngInfo:

@@ -51,6 +51,8 @@ class Options(TypedDict, total=False):
         finetune: seconds of the whole command, into which its epochs are planned.
     begun : float
         When the command began, by time.monotonic.
+    tensorboard : bool
+        finetune: write its epochs for TensorBoard, too.
     """
 
     split: Split | None
@@ -62,6 +64,7 @@ class Options(TypedDict, total=False):
     progress: Progress
     time_budget: float | None
     begun: float
+    tensorboard: bool
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Request:
     progress: Progress = SILENT
     time_budget: float | None = None
     begun: float = field(default_factory=time.monotonic)
+    tensorboard: bool = False
 
     def silent(self) -> Request:
         """Return the same, nothing of which is said."""

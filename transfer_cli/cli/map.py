@@ -1,0 +1,42 @@
+"""``transfer-cli map``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from transfer_cli.cli._console import Console
+
+
+@click.command("map")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The PNG to write.  [RUN/plots/map.png]")
+@click.pass_context
+def command(ctx: click.Context, /, run: Path, output: Path | None) -> None:
+    """Draw all pictures of RUN, those that its network finds alike side by side.
+
+    Each picture is framed in the colour of its class, and a mistake has a corner in the colour of the class that it
+    was taken for. RUN/map.csv says where each picture lies, its class, its part and what it was taken for.
+
+    \b
+    Example:
+        transfer-cli map runs/first
+        transfer-cli map runs/first -o map.png
+    """
+    from transfer_cli.engine.signed import MAP, must_be_replaceable
+    from transfer_cli.finished import FinishedRun
+
+    console = ctx.ensure_object(Console)
+    finished = FinishedRun.read(run)
+    target = output or finished.directory.plots / "map.png"
+    if target.suffix.lower() != ".png":
+        raise click.UsageError(f"{target} is no PNG. Expected a name that ends in .png.", ctx)
+    must_be_replaceable(target, MAP)
+
+    from transfer_cli.engine.run_map import map_run
+
+    mapped = map_run(finished, target, progress=console)
+    console.note(f"{mapped.drawn} of {mapped.pictures} pictures drawn; {finished.directory.map} has all of them")
+    facts = {"output": str(target), "table": str(finished.directory.map), **vars(mapped)}
+    console.result(str(target), facts)
