@@ -23,6 +23,8 @@ COMMANDS = (
     ["predict"],
     ["similar"],
     ["map"],
+    ["evaluate"],
+    ["compare"],
     ["preview"],
     ["report"],
     ["recipes"],

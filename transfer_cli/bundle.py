@@ -147,8 +147,8 @@ def _locate(path: Path) -> Path:
         raise ModelError(f"There is no run and no bundle at {path}.", hint="See what there is: ls runs")
     if (path / "recipe.toml").is_file():
         raise ModelError(
-            f"{path} is a run without a model: it was not finished, or its classifier is none.",
-            hint=f"An unfinished run goes on with the command in {path / 'command.txt'}.",
+            f"{path} is a run without a model: it was not finished, or was below --min-accuracy, or has no classifier.",
+            hint=f"It goes on with the command in {path / 'command.txt'}.",
         )
     raise ModelError(f"{path} is neither a run nor a bundle. Expected {MANIFEST} in it or in its folder model.")
 

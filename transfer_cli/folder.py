@@ -77,12 +77,19 @@ class ImageFolder:
     task: Task = SINGLE_LABEL
 
     @classmethod
-    def scan(cls, source: Path) -> ImageFolder:
+    def scan(cls, source: Path, *, learns: bool = True) -> ImageFolder:
         """Return the images below a folder, or those that a CSV file lists.
 
         Classes are the sub-folders, or the sub-folders of ``train``, ``val`` (``valid``, ``validation``)
         and ``test``. Images in deeper folders belong to the class above them. A CSV file (see manifest.read), or
         ``labels.csv`` in the folder, says labels and parts instead; paths in it are relative to where it lies.
+
+        Parameters
+        ----------
+        source : Path
+        learns : bool
+            Whether something is to be learnt from it: two classes or more, each of them in ``train`` where there are
+            parts.
 
         Raises
         ------
@@ -90,15 +97,15 @@ class ImageFolder:
             When `source` is not a folder of at least two classes with images, nor a CSV file that lists such.
         """
         if source.suffix.lower() == ".csv" and source.is_file():
-            return cls._listed(source, source, Counter())
+            return cls._listed(source, source, Counter(), learns)
         root = source
         _must_be_folder(root)
         left_out: Counter[str] = Counter()
         if (table := root / manifest.IN_FOLDER).is_file():
             if manifest.is_ours(table) or not _folders(root, Counter()):
-                return cls._listed(table, root, left_out)
+                return cls._listed(table, root, left_out, learns)
             left_out[f"{table.name}, which has other columns than {manifest.COLUMNS}"] += 1
-        layout = _layout(root, left_out)
+        layout = _layout(root, left_out, learns)
         files: list[ImageFile] = []
         names: set[str] = set()
         for part, class_name, directory in layout:
@@ -110,11 +117,11 @@ class ImageFolder:
             inside = directory.relative_to(root).as_posix()
             files += [ImageFile(f"{inside}/{image}", (class_name,), part) for image in images]
         files.sort(key=lambda file: file.path)
-        _must_have_classes(root, files, names, left_out)
+        _must_have_classes(root, files, names, left_out, learns)
         return cls(root, tuple(files), sort_class_names(names), dict(left_out), root)
 
     @classmethod
-    def _listed(cls, table: Path, source: Path, left_out: Counter[str]) -> ImageFolder:
+    def _listed(cls, table: Path, source: Path, left_out: Counter[str], learns: bool) -> ImageFolder:
         """Return the images that a CSV file lists."""
         listed = manifest.read(table, PART_FOLDERS)
         root = table.parent
@@ -134,9 +141,10 @@ class ImageFolder:
                 f"{table} lists {len(files)} pictures, and none of them is there. Expected paths relative to "
                 f"{root.resolve()}.{example}"
             )
-        if len(names) < 2:
+        if learns and len(names) < 2:
             raise FolderError(f"{table} names {len(names)} classes; a classifier needs two or more.")
-        _must_be_learnt(files, names, table)
+        if learns:
+            _must_be_learnt(files, names, table)
         return cls(root, tuple(files), sort_class_names(names), dict(+left_out), source, listed.task)
 
     @property
@@ -207,13 +215,14 @@ def _nearest_sibling(root: Path) -> Path | None:
     return root.parent / near if near else None
 
 
-def _layout(root: Path, left_out: Counter[str]) -> list[tuple[str | None, str, Path]]:
+def _layout(root: Path, left_out: Counter[str], learns: bool) -> list[tuple[str | None, str, Path]]:
     """Return (part or None, class name, directory) of each class folder."""
     tops = _folders(root, left_out)
     parts = {top: PART_FOLDERS[top.name.lower()] for top in tops if top.name.lower() in PART_FOLDERS and _is_part(top)}
-    if "train" not in parts.values():
+    only_parts = bool(parts) and len(parts) == len(tops)
+    if "train" not in parts.values() and (learns or not only_parts):
         # Without a train part, "test" or "val" is a class like any other, unless there is nothing else.
-        if parts and len(parts) == len(tops):
+        if only_parts:
             raise FolderError(
                 f"{root} has {', '.join(sorted(top.name for top in parts))} but no train folder. {_LAYOUT}"
             )
@@ -258,7 +267,9 @@ def _class_name(directory: Path) -> str:
     return unicodedata.normalize("NFC", directory.name)
 
 
-def _must_have_classes(root: Path, files: list[ImageFile], names: set[str], left_out: Counter[str]) -> None:
+def _must_have_classes(
+    root: Path, files: list[ImageFile], names: set[str], left_out: Counter[str], learns: bool
+) -> None:
     if not files:
         loose = left_out["pictures outside a class folder"]
         found = f"{loose} pictures directly in it and no class folder" if loose else "no picture"
@@ -266,6 +277,8 @@ def _must_have_classes(root: Path, files: list[ImageFile], names: set[str], left
             f"{root} has {found}. {_LAYOUT}",
             hint=f"Pictures are files ending in {', '.join(SUFFIXES)}.",
         )
+    if not learns:
+        return
     if len(names) == 1:
         (only,) = names
         inner = [path.name for path in _folders(root / only, Counter())] if (root / only).is_dir() else []

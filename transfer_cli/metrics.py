@@ -1,97 +1,27 @@
-"""Predictions with truth become numbers; the accuracy has its confidence interval."""
+"""Single numbers of predictions with truth, and the lines that say them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import tasks
+from transfer_cli.intervals import Figure as Figure
 
 RECALL = "recall/"
 """The prefix of a class in the figures of a part: which share of its images was found."""
+BINS = 15
+"""Into so many bins of equal width probabilities go where their calibration is looked at."""
 UNEVEN = 3
 """Where the largest class has so many times the pictures of the smallest, a person is told the recall of each."""
 Truth = NDArray[np.int64]
 Probabilities = NDArray[np.float32]
 
 
-class Figure(TypedDict):
-    """A number and its 95 % confidence interval, null where there is none."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-
 Metrics = Mapping[str, Mapping[str, Figure]]
 """``{part: {metric: Figure}}``, as in metrics.json."""
-
-
-def score(
-    truth: Truth, probabilities: Probabilities, thresholds: NDArray[np.float64] | None = None
-) -> dict[str, Figure]:
-    """Return the figures of one part.
-
-    Parameters
-    ----------
-    truth : ndarray of shape (n,) or (n, k), int
-        Column of the true class of each image, or the indicator matrix of its labels.
-    probabilities : ndarray of shape (n, k), float
-    thresholds : ndarray of shape (k,), optional
-        From which probability on a picture has a label; needed for a multi-label task.
-
-    Returns
-    -------
-    dict of str to Figure
-        Of a single-label task ``images``, ``accuracy`` (with Wilson's interval, Wilson 1927), ``balanced_accuracy``
-        (mean recall of the classes that occur), ``macro_f1`` and ``log_loss`` (nats an image); of a multi-label task
-        see `_score_labels`.
-    """
-    from sklearn.metrics import f1_score
-
-    if tasks.of(truth).name == tasks.MULTI_LABEL:
-        assert thresholds is not None
-        return _score_labels(truth, probabilities, thresholds)
-    predicted = probabilities.argmax(axis=1)
-    present = np.unique(truth)
-    f1 = f1_score(truth, predicted, labels=present, average="macro", zero_division=0)
-    return {
-        "images": _plain(len(truth)),
-        "accuracy": _proportion(int((predicted == truth).sum()), len(truth)),
-        "balanced_accuracy": _plain(balanced_accuracy(truth, predicted)),
-        "macro_f1": _plain(f1),
-        "log_loss": _plain(log_loss(truth, probabilities)),
-    }
-
-
-def _score_labels(truth: Truth, probabilities: Probabilities, thresholds: NDArray[np.float64]) -> dict[str, Figure]:
-    """Return the figures of a part of a multi-label task.
-
-    Returns
-    -------
-    dict of str to Figure
-        ``images``, ``mean_average_precision`` (mean over the labels that occur of the average precision), ``micro_f1``
-        and ``macro_f1`` at the thresholds, ``exact_matches`` (share of the images all of whose labels are right, with
-        Wilson's interval) and ``log_loss`` (nats a label).
-    """
-    from sklearn.metrics import f1_score
-
-    predicted = (probabilities >= thresholds).astype(np.int64)
-    exact = int((predicted == truth).all(axis=1).sum())
-    present = np.flatnonzero(truth.any(axis=0))
-    return {
-        "images": _plain(len(truth)),
-        "mean_average_precision": _plain(mean_average_precision(truth, probabilities)),
-        "micro_f1": _plain(f1_score(truth, predicted, average="micro", zero_division=0)),
-        "macro_f1": _plain(
-            f1_score(truth, predicted, labels=present, average="macro", zero_division=0) if len(present) else 0.0
-        ),
-        "exact_matches": _proportion(exact, len(truth)),
-        "log_loss": _plain(log_loss(truth, probabilities)),
-    }
 
 
 def of_epoch(truth: Truth, probabilities: Probabilities) -> dict[str, float]:
@@ -110,12 +40,49 @@ def of_epoch(truth: Truth, probabilities: Probabilities) -> dict[str, float]:
 
 def log_loss(truth: Truth, probabilities: Probabilities) -> float:
     """Return the mean of -log p of what is true, in nats: of the class of each image, or of each label."""
+    return float(log_losses(truth, probabilities).mean())
+
+
+def log_losses(truth: Truth, probabilities: Probabilities) -> NDArray[np.float64]:
+    """Return what each image adds to the log loss, of shape (n,)."""
     # scikit-learn's log_loss wants every class to occur in `truth`; a small part need not have them all.
     if truth.ndim == 2:
         given = np.where(truth > 0, probabilities, 1 - probabilities.astype(np.float64))
     else:
-        given = probabilities[np.arange(len(truth)), truth].astype(np.float64)
-    return float(-np.log(np.clip(given, 1e-15, 1.0)).mean())
+        given = probabilities[np.arange(len(truth)), truth].astype(np.float64)[:, None]
+    return np.asarray(-np.log(np.clip(given, 1e-15, 1.0)).mean(axis=1))
+
+
+def briers(truth: Truth, probabilities: Probabilities) -> NDArray[np.float64]:
+    """Return what each image adds to the Brier score, of shape (n,).
+
+    Of a single-label task it is the sum over the classes of the squared distances from 0 and 1, as in Brier (1950):
+    from 0 to 2, also where there are two classes. Of a multi-label task it is their mean over the labels.
+    """
+    if truth.ndim == 2:
+        return np.asarray(((probabilities - truth) ** 2).mean(axis=1), np.float64)
+    known = np.eye(probabilities.shape[1])[truth]
+    return np.asarray(((probabilities - known) ** 2).sum(axis=1), np.float64)
+
+
+def calibration_error(truth: Truth, probabilities: Probabilities) -> float:
+    """Return the expected calibration error of a single-label task.
+
+    By Guo et al. (2017), "On calibration of modern neural networks": pictures go into 15 bins of equal width by the
+    probability of the class they are given; of each bin the distance between its mean and the share that is right
+    counts by how many pictures it has. Chance alone makes it larger than the error of endless pictures, the more the
+    fewer there are: a perfect classifier of ten classes comes to about 0.06 on 372 pictures. So it has no interval:
+    that of a bootstrap lies above the true error (in simulations it held it in 0 to 60 % of the cases for a
+    calibrated classifier, as did the basic and the bias-corrected one).
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    missing = (probabilities.argmax(axis=1) == truth) - confidence
+    return float(np.abs(np.bincount(bins_of(confidence), missing, minlength=BINS)).sum() / len(truth))
+
+
+def bins_of(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the bin of each probability; each holds its upper bound."""
+    return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
 
 def balanced_accuracy(truth: Truth, predicted: NDArray[np.int64]) -> float:
@@ -158,17 +125,6 @@ def fit_thresholds(truth: Truth, probabilities: Probabilities) -> NDArray[np.flo
     return found
 
 
-def recalls(truth: Truth, predicted: NDArray[np.int64], class_names: Sequence[str]) -> dict[str, Figure]:
-    """Return for each class that occurs which share of its images was found, with Wilson's interval."""
-    found = {}
-    for column, name in enumerate(class_names):
-        mine = truth[:, column] > 0 if truth.ndim == 2 else truth == column
-        right = predicted[mine, column] > 0 if truth.ndim == 2 else predicted[mine] == column
-        if mine.any():
-            found[name] = _proportion(int(right.sum()), int(mine.sum()))
-    return found
-
-
 def in_words(part: str, figures: Mapping[str, Figure], note: str = "") -> str:
     """Return one line about a part, for a person."""
     if "mean_average_precision" in figures:
@@ -183,20 +139,16 @@ def in_words(part: str, figures: Mapping[str, Figure], note: str = "") -> str:
     return f"{part:5} accuracy {accuracy['value']:.3f} ({interval}; {images} pictures{note})"
 
 
+def worst_in_words(part: str, figures: Mapping[str, Figure], count: int = 3) -> str:
+    """Return one line about the classes that are found least."""
+    found = {name.removeprefix(RECALL): figure["value"] for name, figure in figures.items() if name.startswith(RECALL)}
+    worst = sorted(found.items(), key=lambda item: item[1])[:count]
+    return f"{part:5} found least: {', '.join(f'{name} {value:.2f}' for name, value in worst)}"
+
+
 def recalls_in_words(part: str, figures: Mapping[str, Figure]) -> str:
     """Return one line about what was found of each class, the worst first."""
     found = {name.removeprefix(RECALL): figure["value"] for name, figure in figures.items() if name.startswith(RECALL)}
     worst = sorted(found.items(), key=lambda item: item[1])
     more = f", and {len(worst) - 20} more above that" if len(worst) > 20 else ""
     return f"{part:5} found of each class: {', '.join(f'{name} {value:.2f}' for name, value in worst[:20])}{more}"
-
-
-def _proportion(right: int, count: int) -> Figure:
-    from scipy.stats import binomtest
-
-    interval = binomtest(right, count).proportion_ci(method="wilson")
-    return {"value": right / count, "low": float(interval.low), "high": float(interval.high)}
-
-
-def _plain(value: float) -> Figure:
-    return {"value": float(value), "low": None, "high": None}

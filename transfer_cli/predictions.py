@@ -41,6 +41,8 @@ class Predictions:
         Files in between that could not be read.
     thresholds : tuple of float or None
         From which probability on a picture has a label, of a multi-label task.
+    digests : tuple of str
+        SHA-256 of each file, in hexadecimal, where it was read just now.
     """
 
     paths: tuple[str, ...]
@@ -48,6 +50,7 @@ class Predictions:
     probabilities: NDArray[np.float32]
     skipped: tuple[Skipped, ...] = ()
     thresholds: tuple[float, ...] | None = None
+    digests: tuple[str, ...] = ()
 
     def labels(self) -> list[list[str]]:
         """Return the labels of each image of a multi-label task, in the order of the classes."""

@@ -149,6 +149,10 @@ class RunDirectory:
         """Return where the predictions of one part are, CSV."""
         return self.path / f"predictions_{part}.csv"
 
+    def confusion(self, part: str) -> Path:
+        """Return where it is counted which class of one part was taken for which, CSV."""
+        return self.path / f"confusion_{part}.csv"
+
     def is_complete(self, *, with_model: bool, with_features: bool) -> bool:
         """Return whether the run came to its end and still has what it made."""
         made = [self.metrics, self.split, self.skipped, *([self.features] if with_features else [])]
@@ -300,7 +304,7 @@ class RunDirectory:
         pages = (self.report, self.evaluations, self.tensorboard, self.map)
         for path in (*results, *pages, self.skipped, self.history, self.unlabelled, self.events, self.plan):
             remove(path)
-        for path in self.path.glob("predictions_*.csv"):
+        for path in (*self.path.glob("predictions_*.csv"), *self.path.glob("confusion_*.csv")):
             remove(path)
 
     def runtime(self) -> str | None:

@@ -37,6 +37,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_the_files_of_a_run(trained: Path, colours: Path) -> None:
     assert sorted(path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()) == [
         "command.txt",
+        "confusion_test.csv",
+        "confusion_val.csv",
         "environment.json",
         "events.jsonl",
         "features.parquet",

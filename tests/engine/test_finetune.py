@@ -32,6 +32,8 @@ def test_the_files_of_a_run(finetuned: Path) -> None:
         best,
         "checkpoints/last.npz",
         "command.txt",
+        "confusion_test.csv",
+        "confusion_val.csv",
         "environment.json",
         "events.jsonl",
         "folder.txt",

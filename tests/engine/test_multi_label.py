@@ -15,13 +15,17 @@ from sklearn.preprocessing import StandardScaler
 from tests.conftest import COLOURS
 from tests.engine.finetuning import WORDS, rows_of
 from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, extract, finetune
+from transfer_cli.answers import Answers
 from transfer_cli.bundle import ModelBundle
 from transfer_cli.catalog import classifiers
 from transfer_cli.choices import Balance
+from transfer_cli.comparison import compare
 from transfer_cli.engine import classify, model
 from transfer_cli.engine.balancing import Balancing
+from transfer_cli.engine.evaluate import evaluate
 from transfer_cli.engine.linear import Linear
 from transfer_cli.errors import RecipeError
+from transfer_cli.evaluation import EvaluationDirectory
 
 ONE_STAGE = ("refit.when=never", "stage.1.epochs=3", "stage.1.unfreeze=from:conv_dw_13")
 
@@ -211,3 +215,21 @@ def test_a_label_of_one_picture_can_be_calibrated(name: str) -> None:
     assert fitted.out_of_fold is not None
     # Nothing is known of it that was not learnt from it.
     assert np.flatnonzero(np.isnan(fitted.out_of_fold[:, 0])).tolist() == [7]
+
+
+def test_an_evaluation_and_a_comparison_of_labels(extracted: Path, trained: Path, pairs: Path, tmp_path: Path) -> None:
+    folder = ImageFolder.scan(pairs, learns=False)
+    found = evaluate(str(extracted), folder, EvaluationDirectory(tmp_path / "evaluation"), part="test")
+    own = json.loads((extracted / "metrics.json").read_text())["test"]
+    assert found.learnt == 0
+    assert found.metrics["test"].keys() == own.keys()
+    for name, figure in own.items():
+        assert found.metrics["test"][name]["value"] == pytest.approx(figure["value"], abs=1e-4), name
+    assert not (tmp_path / "evaluation/confusion.csv").exists()
+    both = compare([Answers.read(tmp_path / "evaluation"), Answers.read(trained)])
+    assert both.figures[str(tmp_path / "evaluation")]["accuracy"]["value"] == pytest.approx(
+        own["exact_matches"]["value"]
+    )
+    assert both.figures[str(trained)]["macro_f1"]["value"] == pytest.approx(
+        json.loads((trained / "metrics.json").read_text())["test"]["macro_f1"]["value"]
+    )

@@ -21,6 +21,8 @@ _COMMANDS = {
     "predict": "predict",
     "similar": "similar",
     "map": "map",
+    "evaluate": "evaluate",
+    "compare": "compare",
     "preview": "preview",
     "report": "report",
     "recipes": "recipes",

@@ -15,6 +15,7 @@ from transfer_cli.cache import LIMIT, Cache, parse_size
 from transfer_cli.catalog import backbones, runtimes
 from transfer_cli.cli._console import Console
 
+BAR: dict[str, Any] = {"type": click.FloatRange(0, 1), "metavar": "SHARE"}
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -58,6 +59,7 @@ def training_options(command: Command) -> Command:
         runtime_option,
         click.option("--split", type=click.Path(), metavar="FILE", help="Follow the parts in a split.csv."),
         click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read."),
+        click.option("--min-accuracy", **BAR, help="Write no model below it; on test, else on val."),
         click.option("--overwrite", is_flag=True, help="Replace an earlier run; its test pictures stay the same."),
     ]
     return _added(options, command)
@@ -120,6 +122,7 @@ def training_request(console: Console, options: Mapping[str, Any]) -> dict[str, 
         "offline": console.offline,
         "strict": options["strict"],
         "overwrite": options["overwrite"],
+        "min_accuracy": options["min_accuracy"],
         "command": ["transfer-cli", *sys.argv[1:]],
         "cache": cache_of(options),
         "progress": console,

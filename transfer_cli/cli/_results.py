@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer_cli.cli._console import Console
+from transfer_cli.confusion import Confusion
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
-from transfer_cli.metrics import in_words, recalls_in_words
+from transfer_cli.metrics import in_words, recalls_in_words, worst_in_words
 from transfer_cli.predictions import Skipped
 
 if TYPE_CHECKING:
+    from transfer_cli.engine.evaluate import Evaluation
     from transfer_cli.engine.training import TrainingResult
+    from transfer_cli.run import RunDirectory
 
 
 def end_of_training(console: Console, result: TrainingResult) -> int:
@@ -24,6 +27,8 @@ def end_of_training(console: Console, result: TrainingResult) -> int:
     for part, figures in result.metrics.items():
         note = f", {result.val_note}" if part == "val" and result.val_note else ""
         console.note(in_words(part, figures, note))
+    for line in _confused(run, [*result.metrics][-1:]):
+        console.note(line)
     if result.is_uneven and (last := [*result.metrics][-1:]):
         console.note(recalls_in_words(last[0], result.metrics[last[0]]))
     if result.skipped:
@@ -35,6 +40,38 @@ def end_of_training(console: Console, result: TrainingResult) -> int:
     facts = {"run": str(run.path), "metrics": result.metrics, "skipped": len(result.skipped)}
     console.result(str(run.path), facts)
     return DONE_WITH_SKIPPED if result.skipped else DONE
+
+
+def _confused(run: RunDirectory, parts: Sequence[str]) -> list[str]:
+    """Return the lines about the most confused pairs of some parts; several labels a picture have none."""
+    tables = [(part, run.confusion(part)) for part in parts]
+    return [line for part, path in tables if path.is_file() and (line := Confusion.read(path).in_words(part))]
+
+
+def end_of_evaluation(console: Console, found: Evaluation) -> int:
+    """Say how good a model is on some pictures, and where that was written; return the exit code."""
+    place, judged = found.directory, found.judged
+    for item in found.skipped:
+        console.warn(f"skipped {item.path}: {item.reason}")
+    for part, figures in found.metrics.items():
+        console.note(in_words(part, figures))
+    if found.learnt:
+        without = found.metrics.get(judged, {}).get("accuracy")
+        honest = f"; without them the accuracy is {without['value']:.3f}" if without else ""
+        what = "all" if judged not in found.metrics else str(found.learnt)
+        console.warn(f"the run has learnt from {what} of these pictures, which flatters the score{honest}")
+    if figures := found.metrics.get(judged, {}):
+        console.note(worst_in_words(judged, figures))
+        if judged in found.confusions and (line := found.confusions[judged].in_words(judged)):
+            console.note(line)
+    facts = {
+        "output": str(place.path),
+        "metrics": found.metrics,
+        "learnt": found.learnt,
+        "skipped": [{"path": item.path, "reason": item.reason} for item in found.skipped],
+    }
+    console.result(str(place.path), facts)
+    return DONE_WITH_SKIPPED if found.skipped else DONE
 
 
 def megabytes(size: int) -> str:

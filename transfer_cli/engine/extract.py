@@ -61,6 +61,8 @@ def extract(
         When the run cannot be written.
     InputError
         When it shall be written for TensorBoard: there are no epochs.
+    GateError
+        When the accuracy is below the one that was asked for. The run keeps all but the model.
     """
     asked = Request(folder, run, **options)
     if asked.tensorboard:
@@ -169,6 +171,7 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
             scored[part] = np.flatnonzero(mask), less_common(given(matrix[mask]), offsets)
     thresholds = thresholds_of(split, scored)
     metrics = score_parts(run, split, scored, thresholds)
+    training.must_be_good_enough(asked, metrics, _val_note(split))
 
     def save(directory: Path) -> None:
         network.save(directory / model.BACKBONE_FILE, directory / GRAPH_FILE)

@@ -58,6 +58,8 @@ def finetune(
         When the run cannot be written.
     MissingExtraError
         When it shall be written for TensorBoard, and that is not installed.
+    GateError
+        When the accuracy is below the one that was asked for. The run keeps all but the model.
     """
     asked = Request(folder, run, **options)
     if asked.tensorboard:
@@ -101,6 +103,7 @@ def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingRe
             asked.progress.warn(line)
         fitting.run()
         metrics = fitting.score()
+        training.must_be_good_enough(asked, metrics, _val_note(recipe, split))
         fitting.save()
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)

@@ -34,7 +34,7 @@ def predict(
     for batch in batches(paths, size=model.image_size, resize=model.resize, batch_size=batch_size, strict=strict):
         empty = np.empty((0, len(names)), np.float32)
         probabilities = model.predict_proba(batch.images) if batch.paths else empty
-        yield Predictions(batch.paths, names, probabilities, batch.skipped, model.thresholds)
+        yield Predictions(batch.paths, names, probabilities, batch.skipped, model.thresholds, batch.digests)
 
 
 def write_predictions(

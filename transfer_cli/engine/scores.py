@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog.tasks import SINGLE_LABEL
-from transfer_cli.metrics import RECALL, Figure, fit_thresholds, recalls, score
+from transfer_cli.confusion import Confusion
+from transfer_cli.figures import score
+from transfer_cli.metrics import Figure, fit_thresholds
 from transfer_cli.predictions import Predictions, writer
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
@@ -39,7 +41,7 @@ def thresholds_note(split: Split) -> str:
 def score_parts(
     run: RunDirectory, split: Split, scored: Mapping[str, Scored], thresholds: NDArray[np.float64] | None = None
 ) -> dict[str, dict[str, Figure]]:
-    """Write the predictions of each part beside the truth and return its figures.
+    """Write the predictions of each part beside the truth, and which class was taken for which; return its figures.
 
     Parameters
     ----------
@@ -55,10 +57,10 @@ def score_parts(
     for part, (indices, probabilities) in scored.items():
         if not len(indices):
             continue
-        predicted = probabilities.argmax(axis=1) if thresholds is None else (probabilities >= thresholds).astype(int)
-        found = recalls(truth[indices], predicted, split.class_names)
-        of_classes = {f"{RECALL}{name}": figure for name, figure in found.items()}
-        metrics[part] = score(truth[indices], probabilities, thresholds) | of_classes
+        metrics[part] = score(truth[indices], probabilities, thresholds, split.class_names)
+        if thresholds is None:
+            confused = Confusion.of(truth[indices], probabilities.argmax(axis=1), split.class_names)
+            confused.write(run.confusion(part))
         rows = [split.rows[index] for index in indices]
         bars = None if thresholds is None else tuple(thresholds.tolist())
         batch = Predictions(tuple(row.path for row in rows), split.class_names, probabilities, (), bars)

@@ -133,7 +133,8 @@ def _first(asked: Request, recipe: FinetuneRecipe, first: RunDirectory, supervis
         split = Split.read(asked.run.split)
     asked.progress.note(f"without the unlabelled pictures first: {first.path}")
     without = recipe.model_copy(update={"unlabelled": Unlabelled()})
-    return supervised(replace(asked, run=first, split=split), without)
+    # The bar is for what comes out in the end.
+    return supervised(replace(asked, run=first, split=split, min_accuracy=None), without)
 
 
 def _with_labels(recipe: FinetuneRecipe, split: Split, labels: Sequence[PseudoLabel]) -> Split:

@@ -15,15 +15,17 @@ from transfer_cli.cache import Cache
 from transfer_cli.catalog import backbones, runtimes
 from transfer_cli.engine import runtimes as running
 from transfer_cli.engine.images import DECODER
-from transfer_cli.errors import FolderError, ImageError, RunError
+from transfer_cli.errors import FolderError, GateError, ImageError, InputError, RunError
 from transfer_cli.folder import ImageFolder, describe_left_out
-from transfer_cli.metrics import UNEVEN, Metrics
+from transfer_cli.gate import FLAG, Gate
+from transfer_cli.metrics import UNEVEN, Metrics, in_words
 from transfer_cli.predictions import Skipped, read_skipped, write_skipped
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe import Recipe
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
 from transfer_cli.weights import imagenet_files, must_be_had
+from transfer_cli.writing import write_json
 
 Made = TypeVar("Made")
 Chosen = TypeVar("Chosen", bound=Recipe)
@@ -47,6 +49,8 @@ class Options(TypedDict, total=False):
     cache : Cache
         Where features and converted networks are kept; the person's own where it is not given.
     progress : Progress
+    min_accuracy : float, optional
+        Raise GateError, and write no model, where the accuracy on test (on val where there is no test) is lower.
     time_budget : float, optional
         finetune: seconds of the whole command, into which its epochs are planned.
     begun : float
@@ -62,6 +66,7 @@ class Options(TypedDict, total=False):
     command: Sequence[str]
     cache: Cache
     progress: Progress
+    min_accuracy: float | None
     time_budget: float | None
     begun: float
     tensorboard: bool
@@ -80,6 +85,7 @@ class Request:
     command: Sequence[str] = ()
     cache: Cache = field(default_factory=Cache.of_user)
     progress: Progress = SILENT
+    min_accuracy: float | None = None
     time_budget: float | None = None
     begun: float = field(default_factory=time.monotonic)
     tensorboard: bool = False
@@ -124,7 +130,16 @@ def resolved(asked: Request, recipe: Chosen, *, keeps_model: bool) -> Chosen:
     recipe : Recipe
     keeps_model : bool
         Whether the run will hold a model.
+
+    Raises
+    ------
+    InputError
+        When an accuracy is asked for and there will be none.
     """
+    if asked.min_accuracy is not None:
+        Gate(asked.min_accuracy).must_fit(asked.folder.task)
+        if not keeps_model:
+            raise InputError(f"{FLAG} is for a classifier, and this run makes none. Leave it out, or choose one.")
     runtime = recipe.inference.runtime
     if runtime == runtimes.AUTO and not asked.overwrite:
         runtime = asked.run.runtime() or runtime
@@ -223,6 +238,9 @@ def complete(asked: Request, val_note: Callable[[Split], str]) -> TrainingResult
         raise ImageError(f"{skipped[0].path} could not be read: {skipped[0].reason}.")
     split = Split.read(run.split)
     _must_be_followed(asked, split)
+    metrics = run.read_metrics()
+    if asked.min_accuracy is not None:
+        _judge(asked, metrics, f"The model of an earlier command is still in {run.model}.", val_note(split))
     known = {row.path for row in split.rows} | {item.path for item in skipped}
     new = [file.path for file in folder.files if file.path not in known]
     gone = known - {file.path for file in folder.files}
@@ -231,9 +249,36 @@ def complete(asked: Request, val_note: Callable[[Split], str]) -> TrainingResult
             f"the folder has changed since this run: {len(new)} new pictures, {len(gone)} gone. "
             "To learn from it as it is now, add --overwrite; the test pictures stay the same"
         )
-    return TrainingResult(
-        run, run.read_metrics(), skipped, val_note(split), was_complete=True, is_uneven=is_uneven(split)
+    return TrainingResult(run, metrics, skipped, val_note(split), was_complete=True, is_uneven=is_uneven(split))
+
+
+def must_be_good_enough(asked: Request, metrics: Metrics, val_note: str) -> None:
+    """Raise GateError where an accuracy was asked for that was not reached; the figures are written and said before.
+
+    To be called before the model is written. The same run can be completed without the bar.
+    """
+    if asked.min_accuracy is None:
+        return
+    run = asked.run
+    try:
+        _judge(asked, metrics, f"No model was written; {run.path} keeps the figures and predictions.", val_note)
+    except GateError:
+        write_json(run.metrics, metrics)
+        run.log("gate", least=asked.min_accuracy, metrics=metrics)
+        raise
+
+
+def _judge(asked: Request, metrics: Metrics, left: str, val_note: str) -> None:
+    hint = (
+        f"To take it as it is, give the same command without {FLAG}. For a better one: more pictures, a larger "
+        "--backbone, or transfer-cli finetune where extract was used."
     )
+    try:
+        Gate(asked.min_accuracy or 0.0).judge(metrics, ("test", "val"), left=left, hint=hint)
+    except GateError:
+        for part, figures in metrics.items():
+            asked.progress.note(in_words(part, figures, f", {val_note}" if part == "val" and val_note else ""))
+        raise
 
 
 def is_uneven(split: Split) -> bool:

@@ -1,0 +1,200 @@
+"""Which of some models is better, and whether the same pictures can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.answers import Answers, must_be_comparable
+from transfer_cli.errors import InputError
+from transfer_cli.figures import replicates_of
+from transfer_cli.intervals import LOG, Figure, Resamples, between, proportion
+from transfer_cli.metrics import log_losses
+from transfer_cli.replicates import Replicates
+
+SIGNIFICANT = 0.05
+COMPARED = ("accuracy", "macro_f1", "log_loss")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models on the same pictures.
+
+    Attributes
+    ----------
+    better, other : str
+        Their names, that with the higher accuracy first.
+    differences : dict of str to Figure
+        ``better`` less ``other``, of each of `COMPARED`, with a paired bootstrap interval.
+    p : float
+        Of McNemar's exact test (McNemar 1947; the binomial test on the pictures that only one of them has right).
+    p_adjusted : float
+        After Holm (1979), over all pairs of the comparison.
+    pictures : int
+    """
+
+    better: str
+    other: str
+    differences: dict[str, Figure]
+    p: float
+    p_adjusted: float
+    pictures: int
+
+    @property
+    def is_distinguishable(self) -> bool:
+        """Whether the pictures tell that one has more right than the other."""
+        return self.p_adjusted < SIGNIFICANT
+
+    def verdict(self) -> str:
+        """Return what there is to say, for a person."""
+        if not self.is_distinguishable:
+            return f"not distinguishable at n = {self.pictures}"
+        value, low, high = (self.differences["accuracy"][word] for word in ("value", "low", "high"))
+        interval = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
+        return f"{self.better} is better by {100 * (value or 0):.1f} points{interval}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Some models on the same pictures.
+
+    Attributes
+    ----------
+    pictures : int
+    part : str
+    figures : dict of str to dict of str to Figure
+        Of each model, in the order in which they were given, each of `COMPARED`.
+    pairs : tuple of Pair
+        Every two of them.
+    left_out : tuple of str
+        Pictures that one of them has learnt from, which say nothing fair.
+    """
+
+    pictures: int
+    part: str
+    figures: dict[str, dict[str, Figure]]
+    pairs: tuple[Pair, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def best(self) -> str:
+        """The one with the highest accuracy; the first of equals."""
+        return max(self.figures, key=lambda name: self.figures[name]["accuracy"]["value"])
+
+    def against_best(self, name: str) -> Pair:
+        """Return the pair of a model and the best one."""
+        return next(pair for pair in self.pairs if {pair.better, pair.other} == {name, self.best})
+
+
+def compare(models: Sequence[Answers], seed: int = 0) -> Comparison:
+    """Compare models on pictures that all of them were asked about.
+
+    Pictures that one of them has learnt from are left out for all. Differences are taken in each of the same
+    resamples of the pictures, so that what is hard for all of them cancels.
+
+    Parameters
+    ----------
+    models : sequence of Answers
+    seed : int
+        Of the resamples.
+
+    Raises
+    ------
+    InputError
+        When they are fewer than two, were not asked about the same pictures, or have learnt from all of these.
+    """
+    if len(models) < 2 or len({each.name for each in models}) < len(models):
+        raise InputError("Expected two runs or more, each once.")
+    must_be_comparable(models)
+    learnt = frozenset[str]().union(*(each.learnt for each in models))
+    kept = np.array([digest not in learnt for _, digest in models[0].pictures], bool)
+    if not kept.any():
+        names = ", ".join(each.name for each in models if each.learnt & {d for _, d in models[0].pictures})
+        raise InputError(
+            f"All of the {len(kept)} pictures were learnt from by {names}: they do not tell which model is better.",
+            hint="Ask all of them about other pictures with transfer-cli evaluate, and compare the evaluations.",
+        )
+    left_out = tuple(path for (path, _), there in zip(models[0].pictures, kept, strict=True) if not there)
+    models = [each.only(kept) for each in models]
+    count = len(models[0].pictures)
+    resamples = Resamples.affordable(count, len(models[0].class_names), seed)
+    replicates = [replicates_of(each.truth, each.probabilities, each.predicted, resamples) for each in models]
+    values = [_values(each) for each in models]
+    figures = {
+        each.name: _figures(each, value, drawn) for each, value, drawn in zip(models, values, replicates, strict=True)
+    }
+    pairs = []
+    for one, two in combinations(range(len(models)), 2):
+        first, second = (one, two) if values[one]["accuracy"] >= values[two]["accuracy"] else (two, one)
+        differences = {
+            name: _difference(name, values[first], values[second], replicates[first], replicates[second], count)
+            for name in COMPARED
+        }
+        p = mcnemar(models[first].right, models[second].right)
+        pairs.append((models[first].name, models[second].name, differences, p))
+    adjusted = holm([pair[-1] for pair in pairs])
+    found = tuple(Pair(*pair, high, count) for pair, high in zip(pairs, adjusted, strict=True))
+    return Comparison(count, models[0].part, figures, found, left_out)
+
+
+def mcnemar(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:
+    """Return the p-value of McNemar's exact test.
+
+    Parameters
+    ----------
+    one, two : ndarray of shape (n,), bool
+        Which pictures each of two models has right.
+    """
+    from scipy.stats import binomtest
+
+    only_one, only_two = int((one & ~two).sum()), int((two & ~one).sum())
+    return float(binomtest(only_one, only_one + only_two).pvalue) if only_one + only_two else 1.0
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return the p-values adjusted for their number, after Holm (1979).
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    adjusted, highest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def _values(answers: Answers) -> dict[str, float]:
+    from sklearn.metrics import f1_score
+
+    present = np.flatnonzero(answers.truth.any(axis=0)) if answers.truth.ndim == 2 else np.unique(answers.truth)
+    f1 = f1_score(answers.truth, answers.predicted, labels=present, average="macro", zero_division=0)
+    return {
+        "accuracy": float(answers.right.mean()),
+        "macro_f1": float(f1),
+        "log_loss": float(log_losses(answers.truth, answers.probabilities).mean()),
+    }
+
+
+def _figures(answers: Answers, values: dict[str, float], drawn: Replicates) -> dict[str, Figure]:
+    count = len(answers.pictures)
+    figures = {"accuracy": proportion(int(answers.right.sum()), count)}
+    low, high = between(drawn["macro_f1"], count, values["macro_f1"])
+    figures["macro_f1"] = {"value": values["macro_f1"], "low": low, "high": high}
+    low, high = between(drawn["log_loss"], count, values["log_loss"], LOG)
+    figures["log_loss"] = {"value": values["log_loss"], "low": low, "high": high}
+    return figures
+
+
+def _difference(
+    name: str, one: dict[str, float], two: dict[str, float], first: Replicates, second: Replicates, pictures: int
+) -> Figure:
+    value = one[name] - two[name]
+    low, high = between(first[name] - second[name], pictures, value)
+    return {"value": value, "low": low, "high": high}

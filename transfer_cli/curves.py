@@ -1,0 +1,83 @@
+"""Curves of predictions with truth, as points that can be drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.metrics import BINS, Probabilities, Truth, bins_of
+
+Points = NDArray[np.float64]
+
+
+def roc(there: NDArray[np.bool_], scores: NDArray[np.float32]) -> Points:
+    """Return the ROC curve of one class against the rest.
+
+    Parameters
+    ----------
+    there : ndarray of shape (n,), bool
+        Which pictures have the class; there must be some that have it, and some that have not.
+    scores : ndarray of shape (n,), float
+        Its probability.
+
+    Returns
+    -------
+    ndarray of shape (m, 2)
+        False positive rate and true positive rate, from (0, 0) to (1, 1); points on a straight line are left out.
+    """
+    from sklearn.metrics import roc_curve
+
+    wrong, right, _ = roc_curve(there, scores, drop_intermediate=True)
+    return np.column_stack([wrong, right])
+
+
+def precision_recall(there: NDArray[np.bool_], scores: NDArray[np.float32]) -> Points:
+    """Return the precision-recall curve of one class against the rest.
+
+    Parameters
+    ----------
+    there : ndarray of shape (n,), bool
+        Which pictures have the class; there must be some.
+    scores : ndarray of shape (n,), float
+
+    Returns
+    -------
+    ndarray of shape (m, 2)
+        Recall and precision, from the recall of 0; a step curve, whose area is the average precision.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(there, scores, drop_intermediate=True)
+    return np.column_stack([recall[::-1], precision[::-1]])
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often a classifier is right when it is so sure.
+
+    Attributes
+    ----------
+    confidence : ndarray of shape (m,)
+        Mean probability of the class that was given, of each of the 15 bins that has pictures.
+    accuracy : ndarray of shape (m,)
+        Share of them that is right.
+    pictures : ndarray of shape (m,), int
+    """
+
+    confidence: Points
+    accuracy: Points
+    pictures: NDArray[np.int64]
+
+
+def reliability(truth: Truth, probabilities: Probabilities) -> Reliability:
+    """Return the points of a reliability diagram (Guo et al. 2017): the bins of metrics.calibration_error."""
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    bins = bins_of(confidence)
+    pictures = np.bincount(bins, minlength=BINS)
+    held = pictures > 0
+    sums = [
+        np.bincount(bins, each, minlength=BINS)[held] for each in (confidence, probabilities.argmax(axis=1) == truth)
+    ]
+    return Reliability(sums[0] / pictures[held], sums[1] / pictures[held], pictures[held])

@@ -1,0 +1,98 @@
+"""The directory of an evaluation: what a model said of a folder of pictures whose classes are known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transfer_cli.errors import RunError
+from transfer_cli.folder import ImageFolder
+from transfer_cli.run import RunDirectory
+from transfer_cli.split import Split
+from transfer_cli.tables import read_table
+
+ALL = "all"
+"""All pictures of an evaluation, among its parts."""
+UNSEEN = "unseen"
+"""Those of them that the run has not learnt from."""
+
+
+@dataclass(frozen=True)
+class EvaluationDirectory:
+    """An evaluation on disk. Nobody else joins these names."""
+
+    path: Path
+
+    @property
+    def about(self) -> Path:
+        """Which model and which pictures, JSON."""
+        return self.path / "evaluation.json"
+
+    @property
+    def pictures(self) -> Path:
+        """Path, digest, class and part of each picture, and whether the run has learnt from it, CSV."""
+        return self.path / "pictures.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """What the model said of each picture beside the truth, CSV."""
+        return self.path / "predictions.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """The figures, JSON."""
+        return self.path / "metrics.json"
+
+    @property
+    def confusion(self) -> Path:
+        """Which class was taken for which, CSV."""
+        return self.path / "confusion.csv"
+
+    @property
+    def skipped(self) -> Path:
+        """Path and reason of each file that could not be read, CSV."""
+        return self.path / "skipped.csv"
+
+    def is_one(self) -> bool:
+        """Return whether there is an evaluation."""
+        return self.about.is_file()
+
+    def read_about(self) -> dict[str, Any]:
+        """Return what evaluation.json says; raise RunError when it cannot be read."""
+        try:
+            about: dict[str, Any] = json.loads(self.about.read_text("utf-8", "surrogateescape"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.about} cannot be read: {error}.") from None
+        return about
+
+    def must_be_free(self, folder: ImageFolder, part: str | None) -> None:
+        """Raise RunError where something else is in the way; an evaluation of the same pictures is replaced."""
+        place = "Choose another place with -o DIR."
+        if self.path.resolve().is_relative_to(folder.source.resolve()):
+            raise RunError(f"{self.path} would lie inside the folder of pictures {folder.source}.", hint=place)
+        if self.is_one():
+            about = self.read_about()
+            if (about.get("folder"), about.get("part")) != (str(folder.source.resolve()), part):
+                raise RunError(f"{self.path} holds an evaluation of {about.get('folder')}.", hint=place)
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise RunError(f"{self.path} is there already, and is no evaluation.", hint=place)
+
+
+def run_with(model: str) -> RunDirectory | None:
+    """Return the run that a model lies in, given as the run or as its bundle; None for a bundle on its own."""
+    path = Path(model)
+    for place in (path, path.resolve().parent):
+        run = RunDirectory(place)
+        if run.model.is_dir() and run.split.is_file() and path.resolve() in (place.resolve(), run.model.resolve()):
+            return run
+    return None
+
+
+def learnt_by(run: RunDirectory) -> frozenset[str]:
+    """Return the digests of the pictures that a run has learnt from: train, and val where it did so in the end."""
+    parts = {"train"}
+    if run.history.is_file() and any(row.get("refit") == "yes" for row in read_table(run.history, ())):
+        parts.add("val")
+    return frozenset(row.sha256 for row in Split.read(run.split).rows if row.part in parts)
