@@ -25,6 +25,7 @@ COMMANDS = (
     ["map"],
     ["evaluate"],
     ["compare"],
+    ["explain"],
     ["preview"],
     ["report"],
     ["recipes"],

@@ -24,6 +24,7 @@ _PUBLIC = {
     "finetune": "transfer_cli.engine.finetune",
     "load": "transfer_cli.engine.model",
     "predict": "transfer_cli.engine.predict",
+    "explain_pictures": "transfer_cli.engine.explain",
 }
 __all__ = list(_PUBLIC)
 

@@ -141,6 +141,11 @@ class RunDirectory:
         return self.path / "evaluations"
 
     @property
+    def explanations(self) -> Path:
+        """Why the model said what it said of some pictures."""
+        return self.path / "explanations"
+
+    @property
     def tensorboard(self) -> Path:
         """Logs for TensorBoard."""
         return self.path / "tensorboard"
@@ -301,7 +306,7 @@ class RunDirectory:
 
     def _clear(self) -> None:
         results = (self.metrics, self.model, self.features, self.checkpoints, self.plots)
-        pages = (self.report, self.evaluations, self.tensorboard, self.map)
+        pages = (self.report, self.evaluations, self.explanations, self.tensorboard, self.map)
         for path in (*results, *pages, self.skipped, self.history, self.unlabelled, self.events, self.plan):
             remove(path)
         for path in (*self.path.glob("predictions_*.csv"), *self.path.glob("confusion_*.csv")):

@@ -23,6 +23,7 @@ _COMMANDS = {
     "map": "map",
     "evaluate": "evaluate",
     "compare": "compare",
+    "explain": "explain",
     "preview": "preview",
     "report": "report",
     "recipes": "recipes",

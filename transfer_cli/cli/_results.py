@@ -15,8 +15,11 @@ from transfer_cli.predictions import Skipped
 
 if TYPE_CHECKING:
     from transfer_cli.engine.evaluate import Evaluation
+    from transfer_cli.engine.explain import Explanations
     from transfer_cli.engine.training import TrainingResult
     from transfer_cli.run import RunDirectory
+
+_SAID_ONE_BY_ONE = 10
 
 
 def end_of_training(console: Console, result: TrainingResult) -> int:
@@ -92,3 +95,18 @@ def end_of_prediction(console: Console, rows: int, skipped: Sequence[Skipped], o
         }
         console.result(str(output), facts)
     return DONE_WITH_SKIPPED if skipped else DONE
+
+
+def end_of_explanation(console: Console, made: Explanations) -> int:
+    """Say what the maps are worth, where they are and what was skipped; return the exit code."""
+    for item in made.skipped:
+        console.warn(f"skipped {item.path}: {item.reason}")
+    for row in made.rows[:_SAID_ONE_BY_ONE]:
+        console.note(row.in_words())
+    if len(made.rows) > _SAID_ONE_BY_ONE:
+        console.note(f"and {len(made.rows) - _SAID_ONE_BY_ONE} more, in {made.table}")
+    believable = sum(row.belief.is_believable for row in made.rows)
+    console.note(f"{believable} of {len(made.rows)} maps are to be believed: better than all those drawn by chance")
+    facts = {"output": str(made.target), "explanations": made.facts(), "skipped": [vars(item) for item in made.skipped]}
+    console.result(str(made.target), facts)
+    return DONE_WITH_SKIPPED if made.skipped else DONE

@@ -117,14 +117,15 @@ def layer_table(model: keras.Model) -> list[LayerRow]:
             layer.count_params(),
             multiply_adds(layer),
         )
-        for layer in _leaves(model)
+        for layer in leaves(model)
     ]
 
 
-def _leaves(model: keras.Model) -> Iterator[keras.Layer]:
+def leaves(model: keras.Model) -> Iterator[keras.Layer]:
+    """Yield the layers of a model in the order of the graph, those of nested models one by one."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
+            yield from leaves(layer)
         else:
             yield layer
 

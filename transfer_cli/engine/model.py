@@ -170,6 +170,11 @@ def load(
     return FeatureModel(bundle, run, lambda rows: classify.probabilities(pipeline, rows, len(bundle.class_names)))
 
 
+def has_gradient(bundle: ModelBundle) -> bool:
+    """Return whether what a bundle says is a function that can be differentiated: a network, or one with a matrix."""
+    return bundle.kind == "network" or LINEAR_FILE in bundle.files
+
+
 def _inference(bundle: ModelBundle, runtime: str, pictures: int, progress: Progress) -> Inference:
     """Return what runs a bundle: what was asked for, else what it was made for, as far as that is here."""
     try:

@@ -1,0 +1,200 @@
+"""``transfer-cli explain`` as a person meets it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from tests.conftest import TINY_WORDS
+from transfer_cli import load, predict
+from transfer_cli.cli import main
+from transfer_cli.engine.deletion import RANDOM_MAPS
+
+COLUMNS = [
+    "path",
+    "class",
+    "probability",
+    "method",
+    "deletion",
+    "random_deletion",
+    "insertion",
+    "random_insertion",
+    "believable",
+    "file",
+]
+
+
+def invoke(*words: str | Path) -> Result:
+    return CliRunner().invoke(main, ["explain", *map(str, words)])
+
+
+def rows_of(directory: Path) -> list[dict[str, str]]:
+    with (directory / "explanations.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_is_explained_into_itself(copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:
+    shutil.copy(colours / "red/red 01.png", tmp_path / "red 01.png")
+    (tmp_path / "broken.jpg").write_bytes(b"nothing")
+    paths = [colours / "red/red 01.png", tmp_path / "broken.jpg", colours / "blue/blue 02.png", tmp_path / "red 01.png"]
+    done = invoke(copy_of_trained, *paths)
+    target = copy_of_trained / "explanations"
+    assert (done.exit_code, done.stdout) == (5, f"{target}\n"), done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0] == "the last map, conv_pw_11_relu, has 2 x 2 places"
+    assert f"warning: skipped {paths[1]}: not a picture in a known format" in lines
+    rows = rows_of(target)
+    assert list(rows[0]) == COLUMNS
+    read = [paths[0], *paths[2:]]
+    assert [row["path"] for row in rows] == [str(path) for path in read]
+    (batch,) = predict(load(str(copy_of_trained)), map(str, read))
+    for row, probabilities, path in zip(rows, batch.probabilities, read, strict=True):
+        assert row["class"] == batch.class_names[probabilities.argmax()]
+        assert np.isclose(float(row["probability"]), probabilities.max(), atol=1e-5)
+        assert row["method"] == "grad-cam"
+        assert row["believable"] in ("yes", "no")
+        assert all(0 <= float(row[name]) <= 1 for name in COLUMNS[4:8])
+        with Image.open(target / row["file"]) as image:
+            # The picture of 32 pixels seven times as large, and a gap; text below.
+            assert image.size[0] == 2 * 224 + 4
+            shown = np.asarray(image)[:224, :224]
+            assert np.abs(shown.reshape(-1, 3).mean(axis=0) - np.asarray(Image.open(path)).mean(axis=(0, 1))).max() < 3
+            assert not np.array_equal(shown, np.asarray(image)[:224, 228:])
+    assert [row["file"] for row in rows] == [
+        f"red 01-{rows[0]['class']}.png",
+        f"blue 02-{rows[1]['class']}.png",
+        f"red 01-{rows[2]['class']}-2.png",
+    ]
+    assert {path.name for path in target.iterdir()} == {"explanations.csv", *(row["file"] for row in rows)}
+    # Again, of another picture: what is there is ours, and goes.
+    again = invoke(copy_of_trained, colours / "green/green 03.png", "--class", "red", "--class", "blue")
+    assert again.exit_code == 0
+    assert [(row["class"], row["file"]) for row in rows_of(target)] == [
+        ("red", "green 03-red.png"),
+        ("blue", "green 03-blue.png"),
+    ]
+    assert len(list(target.iterdir())) == 3
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "occlusion"])
+def test_a_fine_tuned_network_and_json(method: str, finetuned: Path, colours: Path, tmp_path: Path) -> None:
+    picture = colours / "red/red 01.png"
+    words = [
+        "--json",
+        "explain",
+        str(finetuned / "model"),
+        str(picture),
+        "--method",
+        method,
+        "-o",
+        str(tmp_path / "why"),
+    ]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.stderr
+    facts = json.loads(done.stdout)
+    (row,) = facts["explanations"]
+    assert facts == {"output": str(tmp_path / "why"), "explanations": [row], "skipped": []}
+    assert (row["path"], row["method"], row["file"]) == (str(picture), method, f"red 01-{row['class']}.png")
+    assert {name: str(value) for name, value in row.items()} == rows_of(tmp_path / "why")[0]
+    assert f"p({row['class']})" in done.stderr
+    assert RANDOM_MAPS == 5
+
+
+def test_neighbours_have_no_gradient(colours: Path, tmp_path: Path) -> None:
+    runtime = ["--runtime", "keras", "--classifier", "knn"]
+    made = CliRunner().invoke(
+        main, ["extract", str(colours), *TINY_WORDS, *runtime, "-o", str(tmp_path / "neighbours")]
+    )
+    assert made.exit_code == 0, made.stderr
+    picture = colours / "red/red 01.png"
+    done = invoke(tmp_path / "neighbours", picture, "--method", "grad-cam")
+    assert done.exit_code == 4
+    assert "knn" in done.stderr
+    assert "Add --method occlusion" in done.stderr
+    chosen = invoke(tmp_path / "neighbours", picture)
+    assert chosen.exit_code == 0, chosen.stderr
+    assert "explained by occlusion" in chosen.stderr
+    assert rows_of(tmp_path / "neighbours/explanations")[0]["method"] == "occlusion"
+
+
+def test_nothing_of_a_person_is_lost(trained: Path, colours: Path, tmp_path: Path) -> None:
+    picture = colours / "red/red 01.png"
+    (tmp_path / "mine").mkdir()
+    shutil.copy(picture, tmp_path / "mine/holiday.png")
+    done = invoke(trained, picture, "-o", tmp_path / "mine")
+    assert done.exit_code == 3
+    assert "holds holiday.png, which is no explanation" in done.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["holiday.png"]
+    for words in (["--filters"], [str(picture), "--activations", "conv_pw_1_relu"]):
+        over = invoke(trained, *words, "-o", tmp_path / "mine/holiday.png")
+        assert over.exit_code == 3
+        assert "would be lost" in over.stderr
+        assert invoke(trained, *words, "-o", tmp_path / "why.txt").exit_code == 3
+    assert (tmp_path / "mine/holiday.png").read_bytes() == picture.read_bytes()
+
+
+def test_faults(trained: Path, colours: Path, tmp_path: Path) -> None:
+    picture = colours / "red/red 01.png"
+    (tmp_path / "broken.jpg").write_bytes(b"nothing")
+    faults = [
+        ([picture, "--class", "rde"], 2, "There is no class called 'rde'. Did you mean red?"),
+        ([picture, "--layer", "conv_pw_6_rel"], 2, "Did you mean conv_pw_6_relu?"),
+        ([picture, "--layer", "conv_pw_6_relu", "--method", "occlusion"], 3, "not at a layer"),
+        ([], 2, "Missing argument 'PICTURES...'"),
+        ([picture, "--filters"], 2, "--filters takes no picture"),
+        (["--activations", "conv_pw_1_relu"], 2, "--activations LAYER takes one picture"),
+        (["--filters", "--activations", "conv_pw_1_relu"], 2, "ask for one"),
+        (["--filters", "--class", "red"], 2, "--class belongs to explanations"),
+        ([picture, "--activations", "avg_features"], 2, "There is no layer with a map called 'avg_features'"),
+        ([tmp_path / "broken.jpg", "--activations", "conv_pw_1_relu"], 3, "could not be read"),
+        ([tmp_path / "broken.jpg"], 3, "none of the 1 files could be read"),
+    ]
+    for number, (words, code, said) in enumerate(faults):
+        output = tmp_path / (f"{number}.png" if {"--filters", "--activations"} & set(map(str, words)) else str(number))
+        done = invoke(trained, *words, "-o", output)
+        assert (done.exit_code, said in done.stderr) == (code, True), done.stderr
+        assert not output.exists()
+        assert not done.stdout
+
+
+def test_filters(copy_of_trained: Path) -> None:
+    done = invoke(copy_of_trained, "--filters")
+    target = copy_of_trained / "plots/filters.png"
+    assert (done.exit_code, done.stdout) == (0, f"{target}\n"), done.stderr
+    assert "8 filters of the first convolution" in done.stderr
+    with Image.open(target) as image:
+        sheet = np.asarray(image)
+    # Three columns of filters of 3 x 3, 22 pixels each, below their numbers.
+    assert sheet.shape == (3 * (66 + 4 + 14), 3 * 70 - 4, 3)
+    import keras
+
+    network = keras.saving.load_model(copy_of_trained / "model/backbone.keras", compile=False)
+    kernel = np.asarray(network.get_layer("conv1").kernel)
+    for number in range(8):
+        top, left = number // 3 * 84 + 14, number % 3 * 70
+        centres = sheet[top + 11 : top + 66 : 22, left + 11 : left + 66 : 22].astype(float) / 127.5 - 1
+        np.testing.assert_allclose(centres, kernel[..., number] / np.abs(kernel[..., number]).max(), atol=0.005)
+    assert invoke(copy_of_trained, "--filters").exit_code == 0
+
+
+def test_activations(copy_of_trained: Path, colours: Path) -> None:
+    done = invoke(copy_of_trained, colours / "red/red 01.png", "--activations", "conv_pw_2_relu")
+    target = copy_of_trained / "plots/activations-conv_pw_2_relu-red 01.png"
+    assert (done.exit_code, done.stdout) == (0, f"{target}\n"), done.stderr
+    assert "32 maps of conv_pw_2_relu" in done.stderr
+    with Image.open(target) as image:
+        sheet = np.asarray(image.convert("L"))
+    # Six columns of maps of 8 x 8, eight times as large.
+    assert sheet.shape == (6 * 82, 6 * 68 - 4)
+    brightest = [
+        sheet[82 * (n // 6) + 14 : 82 * (n // 6) + 78, 68 * (n % 6) : 68 * (n % 6) + 64].max() for n in range(32)
+    ]
+    assert brightest[0] == 255
+    assert brightest == sorted(brightest, reverse=True)

@@ -1,0 +1,156 @@
+"""Whether a map is to be believed: what the model says when the places it marks are taken away, or are all there is.
+
+The deletion and insertion scores of Petsiuk et al. 2018 (RISE, section 4.2), beside those of maps drawn by chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.catalog.explainers import Maps
+from transfer_cli.engine.occlusion import blurred
+from transfer_cli.engine.overlays import upsampled
+
+STEPS = 20
+RANDOM_MAPS = 5
+_AT = STEPS // 5
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What a map's places do to the probability of its class, and what places drawn by chance do.
+
+    Attributes
+    ----------
+    probability : float
+        Of the class, for the whole picture.
+    deletion, insertion : float
+        Areas under the curve of the probability, while the picture is blurred from the map's highest place on, and
+        while a blurred picture gets its places back in that order.
+    random_deletions, random_insertions : tuple of float
+        The same for each of some maps drawn by chance.
+    after : float
+        The probability when a fifth of the pixels is blurred.
+    random_after : float
+        The mean of the same over the maps drawn by chance.
+    is_empty : bool
+        Whether the map marks no place at all.
+    """
+
+    probability: float
+    deletion: float
+    insertion: float
+    random_deletions: tuple[float, ...]
+    random_insertions: tuple[float, ...]
+    after: float
+    random_after: float
+    is_empty: bool = False
+
+    @property
+    def random_deletion(self) -> float:
+        """The mean over the maps drawn by chance."""
+        return float(np.mean(self.random_deletions))
+
+    @property
+    def random_insertion(self) -> float:
+        """The mean over the maps drawn by chance."""
+        return float(np.mean(self.random_insertions))
+
+    @property
+    def is_believable(self) -> bool:
+        """Whether insertion less deletion is higher than for each map drawn by chance.
+
+        One more map drawn by chance would be so in one case of `RANDOM_MAPS` + 1.
+        """
+        pairs = zip(self.random_insertions, self.random_deletions, strict=True)
+        best = max(insertion - deletion for insertion, deletion in pairs)
+        return not self.is_empty and self.insertion - self.deletion > best
+
+    def in_words(self, class_name: str) -> tuple[str, str]:
+        """Return what blurring a fifth of the pixels does, and the scores with the verdict, for a person."""
+        share = 100 * _AT // STEPS
+        verdict = "to be believed" if self.is_believable else "no better than chance"
+        if self.is_empty:
+            verdict = "no place speaks for it"
+        return (
+            f"blurring its brightest {share} % takes p({class_name}) from {self.probability:.2f} to {self.after:.2f}, "
+            f"at random to {self.random_after:.2f}",
+            f"deletion {self.deletion:.2f} (random {self.random_deletion:.2f}), "
+            f"insertion {self.insertion:.2f} (random {self.random_insertion:.2f}): {verdict}",
+        )
+
+
+def beliefs(
+    predict_proba: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    image: NDArray[np.uint8],
+    maps: Maps,
+    columns: NDArray[np.int64],
+    *,
+    seed: int = 0,
+) -> list[Belief]:
+    """Return how far each map of a picture is to be believed.
+
+    Parameters
+    ----------
+    predict_proba : callable
+        Pictures to probabilities.
+    image : ndarray of shape (size, size, 3), uint8
+    maps : ndarray of shape (m, h, w), float32
+    columns : ndarray of shape (m,), int
+        The class of each map.
+    seed : int
+        Of the maps drawn by chance. They are as coarse as the others: single pixels drawn by chance would spoil a
+        picture far more than places do.
+    """
+    draw = np.random.default_rng(seed)
+    size = image.shape[0]
+    chance = draw.random((RANDOM_MAPS + 1, *maps.shape[1:])).astype(np.float32)
+    # Where a map says the same of many pixels, such as nothing, chance decides, again in places.
+    orders = [_order(map_, chance[-1], size) for map_ in [*maps, *chance[:-1]]]
+    curves = _curves(predict_proba, image, orders)
+    areas = np.asarray(np.trapezoid(curves, dx=1 / STEPS, axis=2))
+    found = []
+    for number, column in enumerate(columns):
+        mine, others = areas[number, :, column], areas[len(maps) :, :, column]
+        found.append(
+            Belief(
+                float(curves[number, 0, 0, column]),
+                float(mine[0]),
+                float(mine[1]),
+                tuple(map(float, others[:, 0])),
+                tuple(map(float, others[:, 1])),
+                float(curves[number, 0, _AT, column]),
+                float(curves[len(maps) :, 0, _AT, column].mean()),
+                not maps[number].any(),
+            )
+        )
+    return found
+
+
+def _order(map_: NDArray[np.float32], chance: NDArray[np.float32], size: int) -> NDArray[np.int64]:
+    """Return the place of each pixel, of shape (size, size), when all are sorted from the highest value down."""
+    sorted_ = np.lexsort((upsampled(chance, size).ravel(), -upsampled(map_, size).ravel()))
+    places = np.empty(size * size, np.int64)
+    places[sorted_] = np.arange(size * size)
+    return places.reshape(size, size)
+
+
+def _curves(
+    predict_proba: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    image: NDArray[np.uint8],
+    orders: list[NDArray[np.int64]],
+) -> NDArray[np.float64]:
+    """Return the probabilities of shape (orders, deletion and insertion, steps + 1, classes)."""
+    cover = blurred(image)
+    whole, blank = predict_proba(np.stack([image, cover])).astype(np.float64)
+    curves = np.empty((len(orders), 2, STEPS + 1, len(whole)))
+    curves[:, 0, 0], curves[:, 0, -1], curves[:, 1, 0], curves[:, 1, -1] = whole, blank, blank, whole
+    for number, order in enumerate(orders):
+        changed = order < (np.arange(1, STEPS) * order.size // STEPS)[:, None, None]
+        for way, (before, after) in enumerate(((image, cover), (cover, image))):
+            curves[number, way, 1:-1] = predict_proba(np.where(changed[..., None], after, before))
+    return curves

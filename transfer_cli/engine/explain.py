@@ -1,0 +1,324 @@
+"""Why a model said what it said of pictures: a map of each, how far it is to be believed, and all that as files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.bundle import ModelBundle
+from transfer_cli.cache import Cache
+from transfer_cli.catalog import explainers, runtimes
+from transfer_cli.catalog.explainers import Maps
+from transfer_cli.engine import deletion, model, overlays
+from transfer_cli.engine.images import batches
+from transfer_cli.engine.model import AbstractModel
+from transfer_cli.engine.overlays import overlay
+from transfer_cli.errors import InputError, OutputError, UnknownNameError
+from transfer_cli.predictions import Skipped
+from transfer_cli.progress import SILENT, Progress
+from transfer_cli.tables import write_table
+from transfer_cli.writing import refused, written_whole
+
+if TYPE_CHECKING:
+    from transfer_cli.engine.grad_cam import Gradients
+
+__all__ = ["Explainable", "Explained", "Explanations", "explain", "explain_pictures", "overlay"]
+
+TABLE = "explanations.csv"
+_LONGEST_NAME = 150
+_PICTURES_AT_A_TIME = 16
+_FOR_ONE_PICTURE = 300
+"""About so often the model is asked about one picture; it decides what runs it."""
+
+
+class Explainable:
+    """A model and what it takes to say why it said something.
+
+    Attributes
+    ----------
+    model : AbstractModel
+    method : ExplainerSpec
+    gradients : Gradients or None
+        Of a method that needs a gradient.
+
+    Parameters
+    ----------
+    source : str
+        A run or a bundle.
+    method : str, optional
+        A row of catalog.explainers; the first that the model can take where it is not given.
+    layer : str, optional
+        The last map of the network where it is not given.
+    runtime : str
+        Of the probabilities; gradients are Keras's.
+    cache : Cache, optional
+    progress : Progress
+
+    Raises
+    ------
+    ModelError
+        When there is no such model, or it has no gradient and the method needs one.
+    UnknownNameError
+        When there is no such method or layer.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        method: str | None = None,
+        layer: str | None = None,
+        runtime: str = runtimes.AUTO,
+        cache: Cache | None = None,
+        progress: Progress = SILENT,
+    ) -> None:
+        bundle, directory = ModelBundle.read(Path(source))
+        self.method = explainers.find(method) if method else _method_of(bundle, layer, progress)
+        self.gradients: Gradients | None = None
+        if self.method.needs_gradient:
+            # Before the model is loaded: what cannot be explained is said at once.
+            from transfer_cli.engine.startup import start_tensorflow
+
+            start_tensorflow()
+            from transfer_cli.engine.grad_cam import Gradients
+
+            self.gradients = Gradients.of_bundle(bundle, directory, layer)
+            wanted = "the last" if layer is None else "the chosen"
+            height, width = self.gradients.shape[:2]
+            progress.note(f"{wanted} map, {self.gradients.layer}, has {height} x {width} places")
+        elif layer:
+            raise InputError(f"{self.method.name} looks at the picture, not at a layer. Received: --layer {layer}.")
+        self.model: AbstractModel = model.load(
+            source, runtime=runtime, pictures=_FOR_ONE_PICTURE, cache=cache, progress=progress
+        )
+
+    def maps(self, images: NDArray[np.uint8], columns: NDArray[np.int64]) -> Maps:
+        """Return where each picture speaks for some classes.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, size, size, 3), uint8
+        columns : ndarray of shape (n, m), int
+            The classes of each picture.
+
+        Returns
+        -------
+        ndarray of shape (n, m, h, w), float32
+            The highest place of each map is 1; a map in which nothing speaks for the class is 0 everywhere.
+        """
+        if self.gradients is not None:
+            found = self.gradients.maps(images, columns, self.method)
+        else:
+            from transfer_cli.engine.occlusion import occlusion_maps
+
+            found = occlusion_maps(self.model.predict_proba, images, columns)
+        highest = found.max(axis=(2, 3), keepdims=True)
+        return np.asarray(np.divide(found, highest, out=np.zeros_like(found), where=highest > 0), np.float32)
+
+
+def explain_pictures(
+    source: str | Explainable, images: NDArray[np.uint8], columns: NDArray[np.int64], *, method: str | None = None
+) -> Maps:
+    """Return where each picture speaks for a class; nothing is written.
+
+    Parameters
+    ----------
+    source : str or Explainable
+        A run or a bundle, or one that was opened before.
+    images : ndarray of shape (n, size, size, 3), uint8
+        As `engine.images.batches` gives them.
+    columns : ndarray of shape (n,), int
+        The class of each.
+    method : str, optional
+        Of a run or a bundle: a row of catalog.explainers.
+
+    Returns
+    -------
+    ndarray of shape (n, h, w), float32
+        From 0 to 1; `overlay` takes them as they are.
+    """
+    opened = source if isinstance(source, Explainable) else Explainable(source, method=method)
+    return opened.maps(images, np.asarray(columns, np.int64)[:, None])[:, 0]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One picture, one class: a row of the table."""
+
+    path: str
+    class_name: str
+    probability: float
+    method: str
+    belief: deletion.Belief
+    file: str
+
+    def facts(self) -> dict[str, object]:
+        """Return the row by its columns."""
+        return {
+            "path": self.path,
+            "class": self.class_name,
+            "probability": self.probability,
+            "method": self.method,
+            "deletion": round(self.belief.deletion, 4),
+            "random_deletion": round(self.belief.random_deletion, 4),
+            "insertion": round(self.belief.insertion, 4),
+            "random_insertion": round(self.belief.random_insertion, 4),
+            "believable": "yes" if self.belief.is_believable else "no",
+            "file": self.file,
+        }
+
+    def in_words(self) -> str:
+        """Say it to a person."""
+        return f"{self.path}: {'; '.join(self.belief.in_words(self.class_name))}"
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """What was written to a directory, and what could not be read."""
+
+    target: Path
+    rows: tuple[Explained, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def table(self) -> Path:
+        """The table of all rows."""
+        return self.target / TABLE
+
+    def facts(self) -> list[dict[str, object]]:
+        """Return the rows as JSON can hold them."""
+        return [row.facts() for row in self.rows]
+
+
+def explain(
+    opened: Explainable,
+    paths: Iterable[str],
+    target: Path,
+    *,
+    class_names: Sequence[str] = (),
+    progress: Progress = SILENT,
+) -> Explanations:
+    """Write an overlay for each picture and class, and a table of them; return what was written.
+
+    Parameters
+    ----------
+    opened : Explainable
+    paths : iterable of str
+        Files.
+    target : Path
+        The directory, written whole or not at all. One that this function wrote before is replaced.
+    class_names : sequence of str
+        What is explained of each picture; where there is none, the most probable class, or of a multi-label task each
+        label above its threshold.
+    progress : Progress
+
+    Raises
+    ------
+    UnknownNameError
+        When the model has no such class.
+    OutputError
+        When `target` cannot be written, or holds something else.
+    InputError
+        When not one picture could be read.
+    """
+    wanted = columns_of(opened.model.class_names, class_names)
+    must_be_ours(target)
+    rows: list[Explained] = []
+    skipped: list[Skipped] = []
+    names: set[str] = set()
+    size, resize = opened.model.image_size, opened.model.resize
+    with written_whole(target) as draft, progress.track("explaining", None) as advance:
+        draft.mkdir()
+        for batch in batches(paths, size=size, resize=resize, batch_size=_PICTURES_AT_A_TIME):
+            skipped += batch.skipped
+            for path, image in zip(batch.paths, batch.images, strict=True):
+                rows += _explained(opened, path, image, wanted, draft, names)
+                advance(1)
+        if not rows:
+            raise InputError(
+                "Nothing was explained: "
+                + (f"none of the {len(skipped)} files could be read." if skipped else "there is no picture.")
+                + "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
+            )
+        write_table(draft / TABLE, [*rows[0].facts()], ([*row.facts().values()] for row in rows))
+    return Explanations(target, tuple(rows), tuple(skipped))
+
+
+def columns_of(known: Sequence[str], class_names: Iterable[str]) -> list[int]:
+    """Return the columns of some classes, each once; raise UnknownNameError at one that the model does not know."""
+    for name in class_names:
+        if name not in known:
+            raise UnknownNameError.of("class", name, known, f"The model knows {', '.join(known[:20])}.")
+    return [known.index(name) for name in dict.fromkeys(class_names)]
+
+
+def must_be_ours(target: Path) -> None:
+    """Raise OutputError if a directory holds anything that `explain` did not write."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise OutputError(f"{target} is a file. Expected the name of a folder.")
+    try:
+        others = [path.name for path in target.iterdir() if path.name != TABLE and not overlays.is_ours(path)]
+    except OSError as error:
+        raise refused(error, target) from error
+    if others:
+        raise OutputError(
+            f"{target} holds {min(others)}, which is no explanation, and would be lost.",
+            hint="Choose another place with -o DIR.",
+        )
+
+
+def _method_of(bundle: ModelBundle, layer: str | None, progress: Progress) -> explainers.ExplainerSpec:
+    """Return the first explainer that a bundle can take."""
+    if model.has_gradient(bundle) or layer:
+        return explainers.find(explainers.GRAD_CAM)
+    progress.note("the classifier has no gradient, which grad-cam needs: explained by occlusion")
+    return explainers.find(explainers.OCCLUSION)
+
+
+def _explained(
+    opened: Explainable, path: str, image: NDArray[np.uint8], wanted: list[int], target: Path, names: set[str]
+) -> Iterator[Explained]:
+    predict_proba = opened.model.predict_proba
+    probabilities = predict_proba(image[None])[0]
+    columns = np.array(wanted or _said(probabilities, opened.model.thresholds), np.int64)
+    maps = opened.maps(image[None], columns[None])[0]
+    for column, map_, belief in zip(columns, maps, deletion.beliefs(predict_proba, image, maps, columns), strict=True):
+        class_name = opened.model.class_names[column]
+        row = Explained(
+            path,
+            class_name,
+            # As few digits as bring the float32 back.
+            float(str(probabilities[column])),
+            opened.method.name,
+            belief,
+            _free_name(Path(path).stem, class_name, names),
+        )
+        shown = f"{class_name}  {100 * row.probability:.1f} %  ({opened.method.name})  {Path(path).name}"
+        overlays.save_overlay(image, map_, [shown, *belief.in_words(class_name)], target / row.file)
+        yield row
+
+
+def _said(probabilities: NDArray[np.float32], thresholds: tuple[float, ...] | None) -> list[int]:
+    """Return the columns of what a model says is on a picture; of several labels at least the most probable."""
+    above = [] if thresholds is None else np.flatnonzero(probabilities >= np.array(thresholds)).tolist()
+    return above or [int(probabilities.argmax())]
+
+
+def _free_name(stem: str, class_name: str, taken: set[str]) -> str:
+    """Return a file name that any system takes and no other explanation has, whatever it makes of capitals."""
+    stem, class_name = (re.sub(r"[^\w.() -]", "_", text, flags=re.ASCII) for text in (stem, class_name))
+    name = f"{stem[:_LONGEST_NAME]}-{class_name[: 230 - _LONGEST_NAME]}"
+    number, free = 1, name
+    while free.casefold() in taken:
+        number += 1
+        free = f"{name}-{number}"
+    taken.add(free.casefold())
+    return f"{free}.png"
