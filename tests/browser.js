@@ -12,6 +12,8 @@ for (const image of document.querySelectorAll("img")) {
 for (const name of ["aria-controls", "aria-labelledby"])
   for (const node of document.querySelectorAll(`[${name}]`))
     if (!document.getElementById(node.getAttribute(name))) found.push(`there is no #${node.getAttribute(name)}`);
+const names = [...document.querySelectorAll("[id]")].map((node) => node.id);
+for (const name of names) if (names.indexOf(name) !== names.lastIndexOf(name)) found.push(`#${name} is there twice`);
 for (const link of document.querySelectorAll('a[href^="#"]'))
   if (!document.querySelector(link.getAttribute("href"))) found.push(`${link.getAttribute("href")} is not there`);
 for (const button of document.querySelectorAll("button"))

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transfer_cli import metrics
-from transfer_cli.case import Case, calibration_error, scored
+from transfer_cli import figures
+from transfer_cli.case import Case, scored
 from transfer_cli.doctor import CHECKS, findings
 
 NAMES = ("cat", "dog", "owl")
@@ -20,7 +20,7 @@ def answered(confusion: list[list[int]], sure: float = 0.9) -> Any:
     said = np.concatenate([np.repeat(np.arange(3), row) for row in table])
     probabilities = np.full((len(truth), 3), (1 - sure) / 2, np.float32)
     probabilities[np.arange(len(truth)), said] = sure
-    return scored(truth, probabilities, metrics.score(truth, probabilities), None)
+    return scored(truth, probabilities, figures.score(truth, probabilities), None)
 
 
 GOOD = [[95, 3, 2], [5, 90, 5], [6, 4, 90]]
@@ -120,19 +120,12 @@ def test_several_labels_a_picture_go_through_every_check() -> None:
     random = np.random.default_rng(0)
     truth = (random.random((200, 3)) < 0.4).astype(np.int64)
     given = np.clip(truth * 0.9 + 0.05, 0, 1).astype(np.float32)
-    figures = metrics.score(truth, given, np.full(3, 0.5))
-    part = scored(truth, given, figures, (0.5, 0.5, 0.5))
+    whole = figures.score(truth, given, np.full(3, 0.5))
+    part = scored(truth, given, whole, (0.5, 0.5, 0.5))
     assert part.confusion is None
     np.testing.assert_array_equal(part.right, truth.sum(axis=0))
     case = replace(healthy(), scored={"test": part}, best_train=None)
     assert [finding.name for finding in findings(case)] == ["suspiciously good"]
     given[:, 1] = 0.1
-    lost = scored(truth, given, metrics.score(truth, given, np.full(3, 0.5)), None)
+    lost = scored(truth, given, figures.score(truth, given, np.full(3, 0.5)), None)
     assert "class never found" in [finding.name for finding in findings(replace(case, scored={"test": lost}))]
-
-
-def test_calibration_error_is_the_mean_gap() -> None:
-    confidence = np.array([0.95] * 10 + [0.65] * 10)
-    right = np.array([True] * 10 + [True] * 5 + [False] * 5)
-    assert calibration_error(confidence, right) == pytest.approx((0.05 + 0.15) / 2)
-    assert calibration_error(np.zeros(0), np.zeros(0, bool)) == 0

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.metrics import calibration_error
+
 Counts = NDArray[np.int64]
 
 
@@ -31,8 +33,8 @@ class Scored:
     log_loss : float
     confidence : float
         Mean probability of what was said.
-    calibration_error : float
-        Expected calibration error, see `calibration_error`.
+    calibration_error : float or None
+        See metrics.calibration_error; None where a picture has several labels.
     certain_mistakes : int
         Pictures that were said with 95 % or more to be of a class they are not of.
     images : int
@@ -47,7 +49,7 @@ class Scored:
     high: float
     log_loss: float
     confidence: float
-    calibration_error: float
+    calibration_error: float | None
     certain_mistakes: int
     images: int
 
@@ -165,19 +167,7 @@ def scored(truth: Counts, probabilities: NDArray[np.float32], figures: Mapping[s
         high=whole["high"],
         log_loss=figures["log_loss"]["value"],
         confidence=float(sure.mean()) if len(sure) else 0.0,
-        calibration_error=calibration_error(sure, hit),
+        calibration_error=calibration_error(truth, probabilities) if confusion is not None else None,
         certain_mistakes=int(((sure >= 0.95) & ~hit).sum()),
         images=count,
     )
-
-
-def calibration_error(confidence: NDArray[Any], right: NDArray[np.bool_], bins: int = 15) -> float:
-    """Return the expected calibration error: how far confidence and share of right answers lie apart, on the mean.
-
-    Over bins of equal width, each weighted by its pictures (Naeini et al. 2015, Guo et al. 2017).
-    """
-    if not len(confidence):
-        return 0.0
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(place, weights=confidence, minlength=bins) - np.bincount(place, weights=right, minlength=bins)
-    return float(np.abs(gap).sum() / len(confidence))

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium import webdriver
@@ -31,9 +32,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
         yield opened
 
 
-def data_of(page: Path) -> dict[str, dict[str, object]]:
+def data_of(page: Path) -> dict[str, Any]:
     (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page.read_text("utf-8"), re.S)
-    found: dict[str, dict[str, object]] = json.loads(text)
+    found: dict[str, Any] = json.loads(text)
     return found
 
 
@@ -50,6 +51,7 @@ FAULTS = {
     "a picture without a text": ('alt="green, said', 'title="green, said', "without a text"),
     "a wide row": ("</main>", '<p style="width:2000px">wide</p></main>', "the body is"),
     "pale words": ("</main>", '<p style="color:#888;background:#999">pale</p></main>', "has a contrast of"),
+    "a name twice": ("</main>", '<p id="leaks">again</p></main>', "#leaks is there twice"),
     "a link to nowhere": ('id="leaks"', "", "#leaks is not there"),
 }
 
@@ -110,11 +112,44 @@ def test_the_other_part_is_shown_on_demand(page: Path, browser: webdriver.Chrome
     assert all(view.is_displayed() for view in browser.find_elements(By.CSS_SELECTOR, '[data-part="val"]'))
 
 
+def test_the_map_shows_the_picture_that_is_pointed_at_or_gone_to(page: Path, browser: webdriver.Chrome) -> None:
+    show(browser, page)
+    panel = browser.find_element(By.ID, "map-panel")
+    assert not panel.find_elements(By.TAG_NAME, "img")
+    points = browser.find_elements(By.CSS_SELECTOR, "#map-board .point")
+    assert len(points) == 24 + 12 + 18
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#map-board .point.wrong")) == 3
+    browser.execute_script("document.getElementById('map-board').focus()")
+    data = data_of(page)
+    seen = set()
+    for key in (Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_LEFT, Keys.ARROW_UP) * 3:
+        ActionChains(browser).send_keys(key).perform()
+        seen.add(panel.find_element(By.TAG_NAME, "img").get_attribute("alt"))
+    assert len(seen) > 3
+    wrong = browser.find_element(By.CSS_SELECTOR, "#map-board .point.wrong")
+    browser.execute_script("arguments[0].dispatchEvent(new PointerEvent('pointerover', {bubbles: true}))", wrong)
+    picture = data["pictures"][data["points"][int(wrong.get_attribute("data-point") or "")]]
+    assert picture["path"] in panel.text
+    assert picture["truth"] != picture["top"][0][0]
+    browser.find_element(By.CSS_SELECTOR, '[data-chip="1"]').click()
+    shown_points = browser.find_elements(By.CSS_SELECTOR, "#map-board.some .point.of")
+    assert len(shown_points) == 8 + 4 + 6
+
+
+def test_the_surest_mistakes_stand_beside_what_is_most_like_them(page: Path, browser: webdriver.Chrome) -> None:
+    show(browser, page)
+    cards = browser.find_elements(By.CSS_SELECTOR, '#worst [data-part="test"] .card')
+    assert len(cards) == 3
+    for card in cards:
+        truth = card.find_element(By.CSS_SELECTOR, ".verdict b").text
+        alike = [item.text for item in card.find_elements(By.CSS_SELECTOR, ".alike li")]
+        assert alike == [truth] * 3  # the features of a colour lie together, whatever was said
+
+
 def test_what_the_page_says_is_what_the_run_says(page: Path) -> None:
     text = page.read_text("utf-8")
     assert "15 of 18 test pictures are named rightly" in text
     cells = data_of(page)["cells"]["test"]
-    assert isinstance(cells, dict)
     assert {key: cell["count"] for key, cell in cells.items()} == {"0-0": 5, "0-1": 1, "1-0": 2, "1-1": 4, "2-2": 6}
     assert "few test pictures" in text
 

@@ -22,12 +22,15 @@ class Line:
         How it is drawn: ``line``, ``line second``, ``faint``.
     dots : bool
         Whether its points are marked.
+    column : int or None
+        The class whose colour it has.
     """
 
     label: str
     points: Sequence[tuple[float, float]]
     kind: str = "line"
     dots: bool = False
+    column: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from transfer_cli.bundle import ModelBundle
 from transfer_cli.case import Case
 from transfer_cli.catalog.tasks import MULTI_LABEL
 from transfer_cli.doctor import CHECKS, Finding, findings
 from transfer_cli.engine import cells, pages, summary
+from transfer_cli.engine.behind import Behind, Table, in_order_of_weight, map_of, said_of
+from transfer_cli.engine.certainty import charts_of
 from transfer_cli.engine.course import Course
 from transfer_cli.engine.examined import case_of, duplicates, skipped
+from transfer_cli.engine.palette import colours_of
 from transfer_cli.engine.per_class import kinds_of, per_class
 from transfer_cli.engine.shelf import Shelf
+from transfer_cli.engine.surroundings import Neighbour, Surroundings
 from transfer_cli.errors import RunError
 from transfer_cli.finished import Answered, FinishedRun
 from transfer_cli.predictions import printable
@@ -26,8 +32,10 @@ from transfer_cli.progress import SILENT, Progress
 CLASSES_IN_A_MATRIX = 30
 """With more classes the most frequent mistakes are listed instead."""
 WORST = 12
+"""So many of the surest mistakes are shown of each part."""
 _PAIRS = 60
-_TOP = 3
+ALIKE = 3
+"""Pictures that are shown beside each of them: the most alike to learn from."""
 
 
 @dataclass(frozen=True)
@@ -74,37 +82,61 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
             hint="Give extract a classifier: transfer-cli extract FOLDER --classifier logistic",
         )
     target = target or run.directory.report
-    names = run.split.class_names
+    names, rows_of = run.split.class_names, run.split.rows
     thresholds = _thresholds(run)
     parts = {part: run.answered(part) for part in reversed(run.parts)}
+    first = next(iter(parts))
     tables = {part: _table(answered, names, thresholds) for part, answered in parts.items()}
     worst = {part: cells.worst(answered, WORST) for part, answered in parts.items()}
-    course = Course.read(run)
+    around = Surroundings.read(run)
+    alike: dict[str, list[list[Neighbour]]] = {
+        part: around.like([int(parts[part].rows[row]) for row in rows], ALIKE) if around else [[] for _ in rows]
+        for part, rows in worst.items()
+    }
+    mapped = np.zeros(0, np.int64)
+    if around and run.split.task != MULTI_LABEL:
+        mapped = around.chosen(np.concatenate([answered.rows for answered in parts.values()]))
 
     shelf = Shelf(run.root)
-    shelf.lay(_in_order_of_weight(parts, tables, worst), progress)
+    wanted = [near.path for of_part in alike.values() for of_picture in of_part for near in of_picture]
+    wanted += in_order_of_weight(parts, tables, worst)
+    shelf.lay([*wanted, *(rows_of[row].path for row in mapped)], progress)
+    course = Course.read(run)
     case = case_of(run, parts, course, thresholds, gone=len(shelf.gone))
     found = findings(case)
-    first = next(iter(parts))
+    behind = Behind(run, parts, shelf)
+    data = {"cells": behind.cells(tables), "pictures": behind.pictures}
+    map_ = map_of(around, parts, behind, mapped, progress) if around and len(mapped) else None
+    data["points"] = [point[4] for point in map_["points"]] if map_ else []
     facts = {
         "run": run,
         "case": case,
         "names": [printable(name) for name in names],
         "findings": found,
-        "course": course,
         "checks": len(CHECKS),
-        "contents": _contents(course),
-        "summary": summary.sentences(case, first, case.scored[first], run.metrics[first]),
+        "course": course,
+        "contents": _contents(course, map_ is not None),
+        "summary": summary.sentences(case, first, case.scored[first]),
         "ruler": summary.ruler(case, first, case.scored[first]),
         "stats": summary.stats(case, first, case.scored[first], run.metrics[first], tables[first]),
         "parts_of_run": [
-            _part(run, part, answered, tables[part], worst[part], case, shelf) for part, answered in parts.items()
+            _part(run, part, tables[part], case)
+            | {
+                "certainty": charts_of(answered, [printable(name) for name in names]),
+                "worst": [
+                    _worst(answered, int(row), near, names, shelf)
+                    for row, near in zip(worst[part], alike[part], strict=True)
+                ],
+            }
+            for part, answered in parts.items()
         ],
-        "data": _data(parts, tables, names, shelf),
+        "colours": [_colour(place) for place in range(len(names))],
+        "map": map_,
+        "data": data,
         "shelf": shelf,
         "duplicates": duplicates(run),
         "skipped": skipped(run),
-        "environment": _json(run.directory.environment),
+        "environment": _environment(run),
         "command": _text(run.directory.command),
         "recipe": _text(run.directory.recipe),
         "several": run.split.task == MULTI_LABEL,
@@ -115,36 +147,18 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
     return Report(target, size, len(shelf), len(shelf.gone), tuple(found))
 
 
-Tables = Mapping[str, list[list["cells.Cell | None"]]]
-
-
-def _table(part: Answered, names: Sequence[str], thresholds: Sequence[float] | None) -> list[list[cells.Cell | None]]:
+def _table(part: Answered, names: Sequence[str], thresholds: Sequence[float] | None) -> Table:
     if thresholds is not None:
         return cells.answers(part, names, thresholds)
     return cells.matrix(part, names)
 
 
-def _in_order_of_weight(parts: Mapping[str, Answered], tables: Tables, worst: Mapping[str, cells.Rows]) -> list[str]:
-    """Return the pictures that the page shows: the worst mistakes, then the other mistakes, then right answers."""
-    paths = [parts[part].predictions.paths[row] for part, rows in worst.items() for row in rows]
-    for right in (False, True):
-        for part, table in tables.items():
-            of = parts[part].predictions.paths
-            shown = [cell.rows for cells_ in table for cell in cells_ if cell and cell.right == right]
-            # One of each cell, then a second one: where room ends, no cell is left without.
-            for place in range(max(map(len, shown), default=0)):
-                paths += [of[rows[place]] for rows in shown if place < len(rows)]
-    return paths
-
-
-def _part(
-    run: FinishedRun, part: str, answered: Answered, table: Any, worst: cells.Rows, case: Case, shelf: Shelf
-) -> dict[str, Any]:
+def _part(run: FinishedRun, part: str, table: Table, case: Case) -> dict[str, Any]:
+    """Return what the page says of one part."""
     names, figures = case.class_names, run.metrics[part]
     rows = per_class(names, case.scored[part], figures)
-    mistakes = sorted(
-        (cell for cells_ in table for cell in cells_ if cell and not cell.right), key=lambda cell: -cell.count
-    )
+    wrong = (cell for row in table for cell in row if cell and not cell.right)
+    mistakes = sorted(wrong, key=lambda cell: -cell.count)
     return {
         "name": part,
         "scored": case.scored[part],
@@ -155,49 +169,34 @@ def _part(
         "more_mistakes": max(0, len(mistakes) - _PAIRS),
         "classes": rows,
         "kinds": kinds_of(rows),
-        "worst": [_shown(answered, int(row), names, shelf) for row in worst],
     }
 
 
-def _shown(answered: Answered, row: int, names: Sequence[str], shelf: Shelf) -> dict[str, Any]:
+def _worst(
+    answered: Answered, row: int, near: Sequence[Neighbour], names: Sequence[str], shelf: Shelf
+) -> dict[str, Any]:
+    """Return what the page says of one of the surest mistakes."""
+    alike = [
+        {"uri": shelf[each.path], "truth": printable(", ".join(each.labels)), "path": printable(each.path)}
+        for each in near
+    ]
     path = answered.predictions.paths[row]
-    given = answered.predictions.probabilities[row]
-    truth = answered.truth[row]
-    is_of = [int(truth)] if answered.truth.ndim == 1 else [int(column) for column in np.flatnonzero(truth)]
-    top = [int(column) for column in np.argsort(-given, kind="stable")[:_TOP]]
-    return {
-        "path": printable(path),
-        "uri": shelf[path],
-        "truth": ", ".join(printable(names[column]) for column in is_of) or "no label",
-        "top": [(printable(names[column]), round(float(given[column]), 4), column in is_of) for column in top],
-        "own": [(printable(names[column]), round(float(given[column]), 4)) for column in is_of if column not in top],
-    }
+    return {**said_of(answered, row, names), "uri": shelf[path], "alike": alike, "why": None}
 
 
-def _data(parts: Mapping[str, Answered], tables: Tables, names: Sequence[str], shelf: Shelf) -> dict[str, Any]:
-    """Return what the page's script shows behind each cell."""
-    pictures: list[dict[str, Any]] = []
-    shown: dict[str, dict[str, Any]] = {}
-    for part, table in tables.items():
-        place_of: dict[int, int] = {}
-        shown[part] = {}
-        for cell in (cell for row in table for cell in row if cell):
-            for row in map(int, cell.rows):
-                if row not in place_of:
-                    place_of[row] = len(pictures)
-                    pictures.append(_shown(parts[part], row, names, shelf))
-            places = [place_of[row] for row in map(int, cell.rows)]
-            words = printable(cell.words)
-            shown[part][cell.key] = {"words": words, "count": cell.count, "of": cell.of, "pictures": places}
-    return {"cells": shown, "pictures": pictures}
-
-
-def _contents(course: Course) -> list[tuple[str, str]]:
+def _contents(course: Course, mapped: bool) -> list[tuple[str, str]]:
     """Return the sections of the page: each is a file of templates/report/."""
     sections = [("next-steps", "What to do next"), ("mistakes", "Mistakes"), ("worst", "Surest mistakes")]
-    sections += [("classes", "Classes")]
+    sections += [("classes", "Classes"), ("certainty", "Certainty")]
     sections += [("course", "Training")] if course.epochs or course.tried else []
+    sections += [("map", "Map")] if mapped else []
     return [*sections, ("leaks", "Leaks"), ("run", "The run")]
+
+
+def _colour(place: int) -> Markup:
+    """Return the colours of a class, as attributes of whatever stands for it; those after the ninth have two."""
+    one, other = ("#" + bytes(colour).hex() for colour in colours_of(place))
+    return Markup('style="--fill:{};--edge:{}"{}').format(one, other, "" if one == other else Markup(" data-second"))
 
 
 def _thresholds(run: FinishedRun) -> tuple[float, ...] | None:
@@ -211,7 +210,7 @@ def _text(path: Path) -> str:
     return printable(path.read_text("utf-8", "surrogateescape")) if path.is_file() else ""
 
 
-def _json(path: Path) -> Any:
-    import json
-
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+def _environment(run: FinishedRun) -> dict[str, Any]:
+    path = run.directory.environment
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return found

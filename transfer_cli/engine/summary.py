@@ -15,7 +15,7 @@ from transfer_cli.metrics import Figure
 Table = list[list[Cell | None]]
 
 
-def sentences(case: Case, part: str, scored: Scored, figures: Mapping[str, Figure]) -> list[str]:
+def sentences(case: Case, part: str, scored: Scored) -> list[str]:
     """Return what was learnt from what, and how good that is."""
     learnt = int(case.pictures["train"].sum())
     network = case.word("backbone.name", "the network")

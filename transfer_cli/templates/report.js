@@ -22,7 +22,8 @@
   };
 
   const figure = (picture) => {
-    const words = `is ${picture.truth}, said to be ${picture.top[0][0]}: ${picture.path}`;
+    const saying = picture.top.length ? `, said to be ${picture.top[0][0]}` : "";
+    const words = `is ${picture.truth}${saying}: ${picture.path}`;
     const seen = picture.uri
       ? element("img", { src: picture.uri, alt: words, decoding: "async" })
       : element("span", { class: "gone", role: "img", "aria-label": words }, "not here");
@@ -47,7 +48,7 @@
   // The panel is empty at first only where nothing went wrong: else it begins with the most frequent mistake.
   const begin = (part) => {
     const cells = Object.entries(data.cells[part]);
-    const weight = ([key, cell]) => cell.count - (/rightly/.test(cell.words) ? 1e9 : 0);
+    const weight = ([key, cell]) => cell.count - (cell.right ? 1e9 : 0);
     const first = cells.sort((one, other) => weight(other) - weight(one))[0];
     const button = first && document.querySelector(`[data-cell="${part}:${first[0]}"]`);
     if (button) show(button);
@@ -89,6 +90,65 @@
       column += step[1];
     }
   });
+
+  // The map: a class at a time, and any picture by pointing at it or by going there.
+  const map = document.getElementById("map-board");
+  if (map) {
+    const points = [...map.querySelectorAll(".point")];
+    const places = points.map((point) => {
+      const box = point.getBBox();
+      return [box.x + box.width / 2, box.y + box.height / 2];
+    });
+    const here = document.getElementById("here");
+    const beside = document.getElementById("map-panel");
+    let at = -1;
+
+    const go = (place) => {
+      at = place;
+      const picture = data.pictures[data.points[place]];
+      here.setAttribute("cx", places[place][0]);
+      here.setAttribute("cy", places[place][1]);
+      here.removeAttribute("hidden");
+      const made = figure(picture).firstChild;
+      made.querySelector("figcaption").prepend(element("b", {}, picture.truth), ` (${picture.part})`);
+      beside.replaceChildren(made);
+    };
+
+    map.addEventListener("pointerover", (event) => {
+      if (event.target.dataset.point) go(Number(event.target.dataset.point));
+    });
+    // A finger is not that exact: the nearest picture is meant.
+    map.addEventListener("click", (event) => {
+      const mouse = new DOMPoint(event.clientX, event.clientY).matrixTransform(map.getScreenCTM().inverse());
+      const far = places.map(([x, y]) => (x - mouse.x) ** 2 + (y - mouse.y) ** 2);
+      go(far.indexOf(Math.min(...far)));
+    });
+    map.addEventListener("focus", () => {
+      if (at < 0) go(0);
+    });
+    map.addEventListener("keydown", (event) => {
+      const step = steps[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const [x, y] = places[at];
+      let best = -1;
+      let least = Infinity;
+      places.forEach(([px, py], place) => {
+        const along = (px - x) * step[1] + (py - y) * step[0];
+        const across = Math.abs((px - x) * step[0]) + Math.abs((py - y) * step[1]);
+        if (along > 0 && across <= along && along + across < least) [best, least] = [place, along + across];
+      });
+      if (best >= 0) go(best);
+    });
+    for (const chip of document.querySelectorAll("[data-chip]"))
+      chip.addEventListener("click", () => {
+        const on = chip.getAttribute("aria-pressed") !== "true";
+        for (const other of document.querySelectorAll("[data-chip]")) other.setAttribute("aria-pressed", "false");
+        chip.setAttribute("aria-pressed", String(on));
+        map.classList.toggle("some", on);
+        for (const point of points) point.classList.toggle("of", on && point.dataset.class === chip.dataset.chip);
+      });
+  }
 
   begin(Object.keys(data.cells)[0]);
 })();
