@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from transfer_cli.engine.palette import colours_of
 from transfer_cli.engine.per_class import kinds_of, per_class
 from transfer_cli.engine.shelf import Shelf
 from transfer_cli.engine.surroundings import Neighbour, Surroundings
+from transfer_cli.engine.why import overlays
 from transfer_cli.errors import RunError
 from transfer_cli.finished import Answered, FinishedRun
 from transfer_cli.predictions import printable
@@ -101,6 +102,9 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
     wanted = [near.path for of_part in alike.values() for of_picture in of_part for near in of_picture]
     wanted += in_order_of_weight(parts, tables, worst)
     shelf.lay([*wanted, *(rows_of[row].path for row in mapped)], progress)
+    sure = parts[first]
+    asked = [sure.predictions.paths[row] for row in worst[first]]
+    why = overlays(run, asked, sure.predicted[worst[first]], progress)
     course = Course.read(run)
     case = case_of(run, parts, course, thresholds, gone=len(shelf.gone))
     found = findings(case)
@@ -124,7 +128,7 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
             | {
                 "certainty": charts_of(answered, [printable(name) for name in names]),
                 "worst": [
-                    _worst(answered, int(row), near, names, shelf)
+                    _worst(answered, int(row), near, names, shelf, why)
                     for row, near in zip(worst[part], alike[part], strict=True)
                 ],
             }
@@ -173,7 +177,12 @@ def _part(run: FinishedRun, part: str, table: Table, case: Case) -> dict[str, An
 
 
 def _worst(
-    answered: Answered, row: int, near: Sequence[Neighbour], names: Sequence[str], shelf: Shelf
+    answered: Answered,
+    row: int,
+    near: Sequence[Neighbour],
+    names: Sequence[str],
+    shelf: Shelf,
+    why: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return what the page says of one of the surest mistakes."""
     alike = [
@@ -181,7 +190,7 @@ def _worst(
         for each in near
     ]
     path = answered.predictions.paths[row]
-    return {**said_of(answered, row, names), "uri": shelf[path], "alike": alike, "why": None}
+    return {**said_of(answered, row, names), "uri": shelf[path], "alike": alike, "why": why.get(path)}
 
 
 def _contents(course: Course, mapped: bool) -> list[tuple[str, str]]:
