@@ -26,6 +26,10 @@ COMMANDS = (
     ["evaluate"],
     ["compare"],
     ["explain"],
+    ["leaks"],
+    ["data"],
+    ["data", "check"],
+    ["data", "split"],
     ["preview"],
     ["report"],
     ["recipes"],
@@ -57,7 +61,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "imported: []"
-    assert "Example:" in done.stdout or words in (["backbones"], ["cache"], ["recipes"])
+    assert "Example:" in done.stdout or words in (["backbones"], ["cache"], ["data"], ["recipes"])
 
 
 def test_the_list_of_backbones_imports_nothing_heavy() -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from transfer_cli.catalog import backbones, balances, classifiers, heads, runtimes
 from transfer_cli.errors import UnknownNameError
+from transfer_cli.groups import NEAR_DUPLICATES, must_be_a_pattern
 
 
 class Choices(BaseModel):
@@ -35,6 +36,16 @@ class Parts(Choices):
     """Share that is held out to compare by; without it extract compares by cross-validation."""
     seed: int = Field(default=0, ge=0)
     """Another seed parts the pictures otherwise."""
+    group_by: str | None = None
+    """Keeps relatives in one part: a regular expression, whose first group (or whole match) in the path names the
+    relatives, as "patient(\\d+)"; or near-duplicates, for copies of a picture."""
+
+    @field_validator("group_by")
+    @classmethod
+    def _is_a_pattern(cls, text: str | None) -> str | None:
+        if text is not None and text != NEAR_DUPLICATES:
+            must_be_a_pattern(text)
+        return text
 
     @model_validator(mode="after")
     def _train_is_left(self) -> Self:

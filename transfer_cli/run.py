@@ -136,6 +136,11 @@ class RunDirectory:
         return self.path / "report.html"
 
     @property
+    def leaks(self) -> Path:
+        """Pictures that are in two parts or two classes, CSV."""
+        return self.path / "leaks.csv"
+
+    @property
     def evaluations(self) -> Path:
         """What the model came to on other folders, one directory each."""
         return self.path / "evaluations"
@@ -306,7 +311,7 @@ class RunDirectory:
 
     def _clear(self) -> None:
         results = (self.metrics, self.model, self.features, self.checkpoints, self.plots)
-        pages = (self.report, self.evaluations, self.explanations, self.tensorboard, self.map)
+        pages = (self.report, self.leaks, self.evaluations, self.explanations, self.tensorboard, self.map)
         for path in (*results, *pages, self.skipped, self.history, self.unlabelled, self.events, self.plan):
             remove(path)
         for path in (*self.path.glob("predictions_*.csv"), *self.path.glob("confusion_*.csv")):

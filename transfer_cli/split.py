@@ -68,6 +68,7 @@ class Split:
         seed: int = 0,
         existing: Split | None = None,
         task: Task = SINGLE_LABEL,
+        groups: Sequence[str | None] | None = None,
     ) -> Split:
         """Return the split of `files`.
 
@@ -90,6 +91,10 @@ class Split:
             Followed for each image it knows: by path and digest, else by digest, else by path.
         task : str
             A row of catalog.tasks.
+        groups : sequence of str or None, optional
+            What each file's relatives are called, None for one that has none. The part of a group is decided by its
+            name and `seed` alone, and no group is parted unless the layout or `existing` parts it; what these leave
+            open goes where they put the others of its group, if it may.
         """
         by_folder = {file.part for file in files}
         laid_out = bool(by_folder & {"val", "test"})
@@ -99,15 +104,21 @@ class Split:
             test = 0.0
             val = 0.0 if "val" in by_folder else val
         known = _Known(existing.rows if existing else ())
-        parts: list[str] = []
-        free: list[bool] = []
-        for file, digest in zip(files, digests, strict=True):
-            fixed = known.part(file.path, digest)
-            by_layout = file.part if file.part in given else None
-            parts.append(fixed or by_layout or part_of(digest, test=test, val=val, seed=seed))
-            free.append(fixed is None and by_layout is None)
+        units = _units(digests, groups)
+        fixed = [
+            known.part(file.path, digest) or (file.part if file.part in given else None)
+            for file, digest in zip(files, digests, strict=True)
+        ]
+        # What the layout has in train may be held out as val, but is no test picture.
+        may = PARTS if not laid_out or None in by_folder else ("train", "val") if val else ("train",)
+        led = _led_by(fixed, groups, may)
+        parts = [
+            part or led.get(unit) or part_of(unit, test=test, val=val, seed=seed)
+            for part, unit in zip(fixed, units, strict=True)
+        ]
         wanted = [part for part, share in (("test", test), ("val", val)) if share > 0]
-        _fill_missing(parts, free, [file.labels for file in files], digests, wanted)
+        free = [part is None for part in fixed]
+        _fill_missing(parts, free, [file.labels for file in files], units, wanted, groups)
         rows = tuple(
             SplitRow(file.path, digest, file.labels, part)
             for file, digest, part in zip(files, digests, parts, strict=True)
@@ -254,31 +265,56 @@ class _Known:
         return self._by_digest.get(digest) or (row.part if row else None)
 
 
+def _units(digests: Sequence[str], groups: Sequence[str | None] | None) -> list[str]:
+    """Return what decides the part of each image: its digest, or that of its group's name."""
+    if groups is None:
+        return list(digests)
+    return [digest if group is None else _unit(group) for digest, group in zip(digests, groups, strict=True)]
+
+
+def _unit(group: str) -> str:
+    return hashlib.sha256(f"group:{group}".encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _led_by(fixed: Sequence[str | None], groups: Sequence[str | None] | None, may: Sequence[str]) -> dict[str, str]:
+    """Return where the rest of a group goes some of whose images have a part: with them, to train first."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for part, group in zip(fixed, groups or [None] * len(fixed), strict=True):
+        if group is not None and part is not None and part in may:
+            found[_unit(group)].add(part)
+    return {unit: min(parts, key=PARTS.index) for unit, parts in found.items()}
+
+
 def _fill_missing(
     parts: list[str],
     free: Sequence[bool],
     labels: Sequence[tuple[str, ...]],
-    digests: Sequence[str],
+    units: Sequence[str],
     wanted: Sequence[str],
+    groups: Sequence[str | None] | None,
 ) -> None:
-    """Give each class that lacks a wanted part its lowest-digest image, in place.
+    """Give each class that lacks a wanted part its image with the lowest digest, or its lowest group, in place.
 
-    Images with equal bytes move together, and no part is emptied of a class to fill another; train goes first.
+    Images with equal bytes move together, groups as a whole, and no part is emptied of a class to fill another; train
+    goes first.
     """
     members: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for index, (of_image, digest) in enumerate(zip(labels, digests, strict=True)):
+    together: dict[str, list[int]] = defaultdict(list)
+    for index, (of_image, unit) in enumerate(zip(labels, units, strict=True)):
         for label in of_image:
-            members[label][digest].append(index)
+            members[label][unit].append(index)
+        if groups is not None and groups[index] is not None:
+            together[unit].append(index)
 
     def held(label: str, part: str) -> int:
-        return sum(parts[indices[0]] == part for indices in members[label].values())
+        return sum(any(parts[index] == part for index in indices) for indices in members[label].values())
 
     for part in ("train", *wanted):
-        for label, by_digest in members.items():
+        for label, by_unit in members.items():
             if held(label, part):
                 continue
-            for digest in sorted(by_digest):
-                indices = by_digest[digest]
+            for unit in sorted(by_unit):
+                indices = together.get(unit, by_unit[unit])
                 origin = parts[indices[0]]
                 spare = part == "train" or all(held(other, origin) > 1 for index in indices for other in labels[index])
                 if spare and all(free[index] for index in indices):

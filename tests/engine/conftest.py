@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import TINY, TINY_SIZE
 from tests.engine.alive import wake
+from tests.engine.photographs import Planted, plant
 from transfer_cli.catalog import backbones
 from transfer_cli.engine.backbone import build
 from transfer_cli.engine.images import batches
@@ -22,3 +23,9 @@ def weights(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
     network.save_weights(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def planted(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    """Return a run on photographs with copies of train pictures among its test pictures."""
+    return plant(shared, tmp_path_factory.mktemp("planted"))

@@ -24,6 +24,8 @@ _COMMANDS = {
     "evaluate": "evaluate",
     "compare": "compare",
     "explain": "explain",
+    "leaks": "leaks",
+    "data": "data",
     "preview": "preview",
     "report": "report",
     "recipes": "recipes",

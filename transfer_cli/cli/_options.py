@@ -58,6 +58,7 @@ def training_options(command: Command) -> Command:
         recipe_options,
         runtime_option,
         click.option("--split", type=click.Path(), metavar="FILE", help="Follow the parts in a split.csv."),
+        group_option,
         click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read."),
         click.option("--min-accuracy", **BAR, help="Write no model below it; on test, else on val."),
         click.option("--overwrite", is_flag=True, help="Replace an earlier run; its test pictures stay the same."),
@@ -84,6 +85,12 @@ def backbone_options(command: Command) -> Command:
 def runtime_option(command: Command) -> Command:
     """Add the choice of what runs a network."""
     return click.option("--runtime", type=click.Choice([runtimes.AUTO, *runtimes.names()]), help="[auto]")(command)
+
+
+def group_option(command: Command) -> Command:
+    """Add the choice of what keeps pictures in one part."""
+    text = "Keep pictures in one part whose paths agree in this, or copies of one picture."
+    return click.option("--group-by", metavar="REGEX|near-duplicates", help=text)(command)
 
 
 def cache_option(command: Command) -> Command:

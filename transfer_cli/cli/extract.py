@@ -42,6 +42,7 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, **options: 
         **backbone_words(options),
         "classifier.name": options["classifier"],
         "classifier.tune": options["tune"],
+        "split.group_by": options["group_by"],
     }
     recipe = ExtractRecipe.load(options["recipe"], options["overrides"], words)
     images = ImageFolder.scan(folder)

@@ -53,6 +53,7 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, plans: bool
 
     console = ctx.ensure_object(Console)
     words = {**backbone_words(options), "hardware.precision": options["precision"]}
+    words["split.group_by"] = options["group_by"]
     words["unlabelled.folder"] = options["unlabelled"] and str(Path(options["unlabelled"]).absolute())
     recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], words)
     images = ImageFolder.scan(folder)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.catalog import backbones, balances, classifiers
-from transfer_cli.engine import sources, training
+from transfer_cli.catalog import balances, classifiers
+from transfer_cli.engine import training
 from transfer_cli.engine.linear import Linear, less_common
 from transfer_cli.engine.prepared import GRAPH_FILE, Prepared
+from transfer_cli.engine.relatives import groups_of, prepared
 from transfer_cli.engine.scores import score_parts, thresholds_note, thresholds_of
 from transfer_cli.engine.startup import import_ahead
 from transfer_cli.engine.training import Options, Request, TrainingResult
@@ -79,7 +80,7 @@ def extract(
 
 def _train(asked: Request, recipe: ExtractRecipe) -> TrainingResult:
     run, with_model = asked.run, recipe.classifier.name != classifiers.NONE
-    network = training.begin(asked, recipe, lambda: _network(asked, recipe))
+    network = training.begin(asked, recipe, lambda: prepared(asked, recipe))
     run.write_environment(recipe.seed, network.device)
     if with_model:
         import_ahead("transfer_cli.engine.classify", "skops.io", "scipy.stats")
@@ -91,18 +92,6 @@ def _train(asked: Request, recipe: ExtractRecipe) -> TrainingResult:
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
     return TrainingResult(run, metrics, skipped, _val_note(split), is_uneven=training.is_uneven(split))
-
-
-def _network(asked: Request, recipe: ExtractRecipe) -> Prepared:
-    source = sources.backbone_source(
-        backbones.find(recipe.backbone.name),
-        recipe.backbone,
-        training.size_of(recipe),
-        seed=recipe.seed,
-        offline=asked.offline,
-        progress=asked.progress,
-    )
-    return Prepared(source, recipe.inference, asked.cache, asked.progress)
 
 
 def _val_note(split: Split) -> str:
@@ -127,7 +116,8 @@ def _features(asked: Request, recipe: ExtractRecipe, network: Prepared) -> tuple
         finally:
             # What was computed is there for another time, however this one ends.
             known.close()
-        split = training.make_split(asked, recipe, found.indices, found.digests, found.skipped)
+        groups = groups_of(asked, recipe, found.indices, found.digests, lambda: (found.indices, features.read(draft)))
+        split = training.make_split(asked, recipe, found.indices, found.digests, found.skipped, groups)
         features.add_parts(draft, target, split, width)
     training.write_split(asked, split, found.skipped)
     return split, found.skipped

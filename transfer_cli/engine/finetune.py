@@ -11,6 +11,7 @@ from transfer_cli.engine.checkpoints import Checkpoints
 from transfer_cli.engine.decoded import decode_all
 from transfer_cli.engine.estimate import FEW, Plan
 from transfer_cli.engine.fitting import Fitting, refits
+from transfer_cli.engine.relatives import groups_of
 from transfer_cli.engine.scores import thresholds_note
 from transfer_cli.engine.scratch import Scratch
 from transfer_cli.engine.startup import import_ahead, start_tensorflow
@@ -96,7 +97,8 @@ def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingRe
     import_ahead("transfer_cli.engine.classify", "scipy.stats", "matplotlib.figure")
     with Scratch(run.path) as scratch:
         decoded = decode_all(asked, recipe, scratch)
-        split = training.make_split(asked, recipe, decoded.indices, decoded.digests, decoded.skipped)
+        groups = groups_of(asked, recipe, decoded.indices, decoded.digests)
+        split = training.make_split(asked, recipe, decoded.indices, decoded.digests, decoded.skipped, groups)
         fitting = Fitting(asked, recipe, features, decoded, split, scratch, _guard(asked))
         training.write_split(asked, split, decoded.skipped)
         for line in _what_to_expect(split):

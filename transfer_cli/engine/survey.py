@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.engine.decoded import Decoded
 from transfer_cli.engine.images import batches
+from transfer_cli.engine.relatives import groups_of
 from transfer_cli.engine.training import Request, make_split, size_of
 from transfer_cli.predictions import Skipped
 from transfer_cli.recipe import Recipe
@@ -72,7 +73,8 @@ def survey(asked: Request, recipe: Recipe, *, decodes: bool) -> Survey:
             digests += batch.digests
             skipped += batch.skipped
             advance(len(batch.indices) + len(batch.skipped))
-    return Survey(make_split(asked, recipe, indices, digests, skipped), tuple(indices), tuple(skipped))
+    groups = groups_of(asked, recipe, indices, digests)
+    return Survey(make_split(asked, recipe, indices, digests, skipped, groups), tuple(indices), tuple(skipped))
 
 
 def decode_rows(asked: Request, recipe: Recipe, found: Survey, rows: Sequence[int]) -> tuple[Decoded, list[int]]:

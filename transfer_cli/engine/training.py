@@ -10,6 +10,7 @@ from typing import Literal, TypedDict, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli import groups as grouping
 from transfer_cli.bundle import FORMAT_VERSION, ModelBundle
 from transfer_cli.cache import Cache
 from transfer_cli.catalog import backbones, runtimes
@@ -189,7 +190,12 @@ def begin(
 
 
 def make_split(
-    asked: Request, recipe: Recipe, indices: Sequence[int], digests: Sequence[str], skipped: Sequence[Skipped]
+    asked: Request,
+    recipe: Recipe,
+    indices: Sequence[int],
+    digests: Sequence[str],
+    skipped: Sequence[Skipped],
+    groups: Sequence[str | None] | None = None,
 ) -> Split:
     """Return the split of the pictures that could be read.
 
@@ -201,6 +207,8 @@ def make_split(
         Their positions in the folder.
     digests : sequence of str
     skipped : sequence of Skipped
+    groups : sequence of str or None, optional
+        What the relatives of each picture are called (see relatives.groups_of).
 
     Raises
     ------
@@ -216,7 +224,10 @@ def make_split(
         seed=recipe.split.seed,
         existing=_existing(asked),
         task=folder.task,
+        groups=groups,
     )
+    for line in grouping.warnings(groups or (), split):
+        asked.progress.warn(line)
     _must_be_learnable(folder, split, skipped, asked.progress)
     return split
 

@@ -1,0 +1,38 @@
+"""A run on real photographs of clothing into whose test part copies of train pictures were put."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.planting import KINDS, SINGLE, plant_copies
+from tests.conftest import TINY, run_command
+
+A_CLASS = 50
+
+
+@dataclass(frozen=True)
+class Planted:
+    run: Path
+    folder: Path
+    """500 photographs to learn from, 50 more to test on, and the copies."""
+    sources: dict[str, str]
+    """The path of each copy and of what it is a copy of."""
+
+
+def plant(shared: Path, place: Path) -> Planted:
+    clothing, folder = shared / "data" / "clothing", place / "folder"
+    for part, count in (("train", A_CLASS), ("test", 5)):
+        for directory in sorted((clothing / part).iterdir()):
+            (folder / part / directory.name).mkdir(parents=True)
+            for picture in sorted(directory.iterdir())[:count]:
+                (folder / part / directory.name / picture.name).symlink_to(picture.resolve())
+    photographs = list((folder / "train").rglob("*.jpg"))
+    planted = plant_copies(photographs, folder / "test", 11, SINGLE, 5)
+    planted |= plant_copies(photographs, folder / "test", 12, tuple(KINDS)[5:], 2)
+    run = place / "run"
+    words = ["--backbone", TINY, "--set", "classifier.tune=false", "-o", run]
+    done = run_command("extract", folder, *words, env={"KERAS_HOME": str(shared / "keras_home")})
+    assert done.code == 0, done.err
+    sources = {copy.relative_to(folder): source.relative_to(folder) for copy, (source, _) in planted.items()}
+    return Planted(run, folder, {copy.as_posix(): source.as_posix() for copy, source in sources.items()})

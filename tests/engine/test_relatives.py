@@ -1,0 +1,77 @@
+"""Trainings that keep relatives in one part."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import FINETUNE_WORDS, TINY_WORDS, Outcome, run_command
+from transfer_cli.split import Split
+
+COPIES = "near-duplicates"
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of two classes of eight pictures, each with two copies."""
+    root = tmp_path_factory.mktemp("data") / "copies"
+    for label in range(2):
+        (root / "ab"[label]).mkdir(parents=True)
+        for number in range(8):
+            rough = np.random.default_rng(10 * label + number).integers(0, 200, (10, 10, 3), np.uint8)
+            picture = Image.fromarray(rough + np.uint8(50 * label)).resize((90, 90), Image.Resampling.BICUBIC)
+            picture.save(root / "ab"[label] / f"p{number} whole.png")
+            picture.save(root / "ab"[label] / f"p{number} encoded.jpg", quality=85)
+            picture.resize((60, 60)).save(root / "ab"[label] / f"p{number} little.png")
+    return root
+
+
+def parted(run: Path) -> list[str]:
+    """Return what is in more than one part, by class and number."""
+    parts = defaultdict(set)
+    for row in Split.read(run / "split.csv").rows:
+        parts[row.path.split(" ")[0]].add(row.part)
+    assert {part for found in parts.values() for part in found} >= {"train", "test"}
+    return [name for name, found in parts.items() if len(found) > 1]
+
+
+def extracted(folder: Path, run: Path, *words: str) -> Outcome:
+    done = run_command("extract", folder, *TINY_WORDS, "--classifier", "none", "-o", run, *words)
+    assert done.code == 0, done.err
+    return done
+
+
+def test_extract_keeps_copies_together(copies: Path, tmp_path: Path) -> None:
+    done = extracted(copies, tmp_path / "run", "--group-by", COPIES)
+    assert "near-duplicates: 48 pictures are copies of one another, in 16 groups" in done.err
+    assert parted(tmp_path / "run") == []
+    extracted(copies, tmp_path / "without")
+    assert parted(tmp_path / "without")
+
+
+def test_finetune_keeps_relatives_together(copies: Path, two_stages: Path, tmp_path: Path) -> None:
+    words = ["--recipe", two_stages, *FINETUNE_WORDS, "--set", "inference.runtime=keras"]
+    done = run_command("finetune", copies, *words, "-o", tmp_path / "run", "--group-by", COPIES)
+    assert done.code == 0, done.err
+    assert "in 16 groups" in done.err
+    assert parted(tmp_path / "run") == []
+
+
+def test_by_the_name_and_with_pictures_that_have_none(copies: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(copies, tmp_path / "folder"))
+    Image.new("RGB", (20, 20), (9, 9, 9)).save(folder / "a" / "alone.png")
+    done = extracted(folder, tmp_path / "run", "--group-by", r"./p\d+")
+    assert r"grouped by ./p\d+: 48 pictures in 16 groups; 1 pictures do not match and are alone" in done.err
+    assert parted(tmp_path / "run") == []
+
+
+def test_a_bad_pattern_is_told_before_anything_is_read(copies: Path, tmp_path: Path) -> None:
+    done = run_command("extract", copies, *TINY_WORDS, "-o", tmp_path / "run", "--group-by", "p(")
+    assert done.code == 3
+    assert "split.group_by" in done.err
+    assert not (tmp_path / "run").exists()
