@@ -52,6 +52,7 @@ PLANTED: dict[str, dict[str, Any]] = {
     "random weights": {"recipe": {"backbone": {"weights": "none"}}},
     "duplicates across parts": {"duplicates": 2},
     "near duplicates across parts": {"near_duplicates": 2},
+    "one picture in two classes": {"two_classes": 1},
     "class never found": with_test([[98, 2, 0], [2, 98, 0], [2, 2, 0]]),
     "class below chance": with_test([[10, 85, 5], [60, 30, 10], [5, 5, 90]]),
     "class missing from a part": {"pictures": {"train": np.array([500, 0, 500]), "test": np.full(3, 100)}},

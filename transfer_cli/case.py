@@ -87,6 +87,8 @@ class Case:
         How often weights ran away and were taken back.
     duplicates, near_duplicates : int
         Pictures outside train that lie in train, too, to the byte, or but for small changes.
+    two_classes : int
+        Pairs of pictures that are one, in two classes.
     skipped : int
         Files that could not be read.
     gone : int
@@ -113,6 +115,7 @@ class Case:
     halved: int = 0
     duplicates: int = 0
     near_duplicates: int = 0
+    two_classes: int = 0
     skipped: int = 0
     gone: int = 0
     short_sides: Counts = field(default_factory=lambda: np.zeros(0, np.int64))

@@ -86,7 +86,15 @@ CHECKS: tuple[Check, ...] = (
         "warn",
         symptoms.near_duplicates,
         "Frames of one film, crops or copies of one photograph are remembered, not recognised.",
-        "Look at them under Leaks, and keep pictures of one origin in one part.",
+        "Look at them under Leaks. To keep copies in one part: "
+        "`transfer-cli {method} {folder} --group-by near-duplicates -o {run}-grouped`",
+    ),
+    Check(
+        "one picture in two classes",
+        "warn",
+        symptoms.two_classes,
+        "One of the two labels is wrong, or the classes overlap; whichever it answers, one is counted as a mistake.",
+        "They are shown under Leaks: keep the right one of each pair.",
     ),
     Check(
         "class never found",

@@ -163,6 +163,14 @@ def near_duplicates(case: Case) -> str | None:
     return f"{case.near_duplicates} pictures of val or test are nearly the same as one of train."
 
 
+def two_classes(case: Case) -> str | None:
+    """Say that one picture is in two classes."""
+    if not case.two_classes:
+        return None
+    pairs = "pair of pictures is" if case.two_classes == 1 else "pairs of pictures are"
+    return f"{case.two_classes} {pairs} one picture that is in two classes."
+
+
 def too_good(case: Case) -> str | None:
     """Say that all of a test of some size were right."""
     test = case.scored.get("test")

@@ -11,7 +11,7 @@ def test_the_report_of_a_run_that_was_trained(copy_of_trained: Path) -> None:
     done = run_command("report", copy_of_trained)
     assert (done.code, done.out) == (0, f"{copy_of_trained / 'report.html'}\n"), done.err
     assert "random weights: " in done.err
-    assert "28 checks" in (copy_of_trained / "report.html").read_text("utf-8")
+    assert "29 checks" in (copy_of_trained / "report.html").read_text("utf-8")
     again = run_command("--json", "report", copy_of_trained, "-o", copy_of_trained / "other.html", "--open")
     facts = again.json
     assert isinstance(facts, dict)

@@ -6,14 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser import chromium, faults, show
+from tests.conftest import COLOURS
+from tests.engine.finetuning import WORDS
 from tests.planted import planted
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, extract
 from transfer_cli.engine import report as report_module
 from transfer_cli.engine.report import report
 from transfer_cli.errors import RunError
@@ -30,6 +35,23 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     with chromium(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def pairs_run(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run on pictures of two halves of a colour each, whose labels are both colours."""
+    folder = tmp_path_factory.mktemp("labels")
+    random = np.random.default_rng(0)
+    lines = ["path,labels,part"]
+    for number in range(60):
+        names = random.choice(list(COLOURS), 2)
+        image = np.repeat(np.array([COLOURS[name] for name in names], np.uint8), 16, axis=0)[None].repeat(32, axis=0)
+        Image.fromarray(image).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,{';'.join(sorted(set(names)))},{('train', 'val', 'test')[number % 3]}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    run = RunDirectory(tmp_path_factory.mktemp("several") / "run")
+    extract(ImageFolder.scan(folder), ExtractRecipe.load(words={**WORDS, "backbone.weights": str(weights)}), run)
+    return run.path
 
 
 def data_of(page: Path) -> dict[str, Any]:
@@ -195,3 +217,19 @@ def test_a_run_without_predictions_has_no_report(tmp_path: Path) -> None:
     run.predictions("test").unlink()
     with pytest.raises(RunError, match="no predictions"):
         report(FinishedRun.read(run.path))
+
+
+def test_several_labels_a_picture(pairs_run: Path, browser: webdriver.Chrome) -> None:
+    made = report(FinishedRun.read(pairs_run))
+    assert faults(browser, made.path) == []
+    text = made.path.read_text("utf-8")
+    assert "mean average precision" in text
+    cells = data_of(made.path)["cells"]["test"]
+    assert {key.split("-")[1] for key in cells} >= {"found"}
+    table = browser.find_elements(By.CSS_SELECTOR, '[data-part="test"] .answers tbody tr')
+    assert [row.find_element(By.TAG_NAME, "th").text for row in table] == ["blue", "green", "red"]
+    key, cell = next(iter(cells.items()))
+    browser.find_element(By.CSS_SELECTOR, f'[data-cell="test:{key}"]').click()
+    title, paths = shown(browser)
+    assert title.startswith(f"{cell['words']}: {cell['count']} of {cell['of']}")
+    assert len(paths) == len(cell["pictures"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from transfer_cli.case import Case, scored
 from transfer_cli.catalog import backbones
 from transfer_cli.engine.course import Course
 from transfer_cli.engine.images import size_of
+from transfer_cli.engine.leaks import Leak, Leaks
 from transfer_cli.finished import Answered, FinishedRun
 from transfer_cli.folder import PARTS
 from transfer_cli.predictions import Skipped, read_skipped
@@ -23,8 +24,8 @@ def case_of(
     course: Course,
     thresholds: Sequence[float] | None,
     *,
+    shared: Leaks | None = None,
     gone: int = 0,
-    near_duplicates: int = 0,
 ) -> Case:
     """Return what is known of a run.
 
@@ -35,10 +36,10 @@ def case_of(
     course : Course
     thresholds : sequence of float or None
         Of a multi-label task.
+    shared : Leaks or None
+        What pictures of several parts or classes have in common, where that was looked for.
     gone : int
         Pictures that were looked for and could not be read.
-    near_duplicates : int
-        Pictures outside train that are nearly the same as one of train.
     """
     names = run.split.class_names
     best, last = course.best, max((row.epoch for row in course.epochs if not row.refit), default=None)
@@ -61,7 +62,8 @@ def case_of(
         budget_used_up=course.count("budget used up") > 0,
         halved=course.count("halved"),
         duplicates=len(duplicates(run)),
-        near_duplicates=near_duplicates,
+        near_duplicates=_outside_train(shared.across_parts) if shared else 0,
+        two_classes=len(shared.across_classes) if shared else 0,
         skipped=len(skipped(run)),
         gone=gone,
         short_sides=_short_sides(run),
@@ -79,6 +81,12 @@ def skipped(run: FinishedRun) -> tuple[Skipped, ...]:
     """Return the files that could not be read when the run was made."""
     path = run.directory.skipped
     return read_skipped(path) if path.is_file() else ()
+
+
+def _outside_train(pairs: Iterable[Leak]) -> int:
+    """Return how many pictures outside train are nearly the same as one of it."""
+    near = [pair for pair in pairs if pair.kind == "near" and "train" in (pair.a.part, pair.b.part)]
+    return len({row.path for pair in near for row in (pair.a, pair.b) if row.part != "train"})
 
 
 def _counts(run: FinishedRun, part: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

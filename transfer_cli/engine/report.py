@@ -20,6 +20,7 @@ from transfer_cli.engine.behind import Behind, Table, in_order_of_weight, map_of
 from transfer_cli.engine.certainty import charts_of
 from transfer_cli.engine.course import Course
 from transfer_cli.engine.examined import case_of, duplicates, skipped
+from transfer_cli.engine.leaks import leaks
 from transfer_cli.engine.palette import colours_of
 from transfer_cli.engine.per_class import kinds_of, per_class
 from transfer_cli.engine.shelf import Shelf
@@ -35,6 +36,10 @@ CLASSES_IN_A_MATRIX = 30
 WORST = 12
 """So many of the surest mistakes are shown of each part."""
 _PAIRS = 60
+COMPARED = 4000
+"""Of more pictures near duplicates are not looked for: it takes minutes, and `leaks` does it."""
+LEAKS = 24
+"""So many pairs of pictures that are one are shown."""
 ALIKE = 3
 """Pictures that are shown beside each of them: the most alike to learn from."""
 
@@ -98,15 +103,17 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
     if around and run.split.task != MULTI_LABEL:
         mapped = around.chosen(np.concatenate([answered.rows for answered in parts.values()]))
 
+    shared = leaks(run, progress=progress) if around and _can_be_compared(run) else None
     shelf = Shelf(run.root)
-    wanted = [near.path for of_part in alike.values() for of_picture in of_part for near in of_picture]
+    wanted = [row.path for leak in (shared.found[:LEAKS] if shared else ()) for row in (leak.a, leak.b)]
+    wanted += [near.path for of_part in alike.values() for of_picture in of_part for near in of_picture]
     wanted += in_order_of_weight(parts, tables, worst)
     shelf.lay([*wanted, *(rows_of[row].path for row in mapped)], progress)
     sure = parts[first]
     asked = [sure.predictions.paths[row] for row in worst[first]]
     why = overlays(run, asked, sure.predicted[worst[first]], progress)
     course = Course.read(run)
-    case = case_of(run, parts, course, thresholds, gone=len(shelf.gone))
+    case = case_of(run, parts, course, thresholds, shared=shared, gone=len(shelf.gone))
     found = findings(case)
     behind = Behind(run, parts, shelf)
     data = {"cells": behind.cells(tables), "pictures": behind.pictures}
@@ -139,6 +146,8 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
         "data": data,
         "shelf": shelf,
         "duplicates": duplicates(run),
+        "leaks": shared,
+        "leaks_shown": LEAKS,
         "skipped": skipped(run),
         "environment": _environment(run),
         "command": _text(run.directory.command),
@@ -200,6 +209,12 @@ def _contents(course: Course, mapped: bool) -> list[tuple[str, str]]:
     sections += [("course", "Training")] if course.epochs or course.tried else []
     sections += [("map", "Map")] if mapped else []
     return [*sections, ("leaks", "Leaks"), ("run", "The run")]
+
+
+def _can_be_compared(run: FinishedRun) -> bool:
+    """Return whether near duplicates are looked for: not without pictures, and not for minutes."""
+    rows = run.split.rows
+    return len(rows) <= COMPARED and any((run.root / row.path).is_file() for row in rows)
 
 
 def _colour(place: int) -> Markup:
