@@ -31,6 +31,7 @@ COMMANDS = (
     ["data", "check"],
     ["data", "split"],
     ["preview"],
+    ["report"],
     ["recipes"],
     ["recipes", "list"],
     ["recipes", "show"],

@@ -27,6 +27,7 @@ _COMMANDS = {
     "leaks": "leaks",
     "data": "data",
     "preview": "preview",
+    "report": "report",
     "recipes": "recipes",
     "backbones": "backbones",
     "cache": "cache",

@@ -183,6 +183,15 @@ def fitted(path: Path, side: int) -> NDArray[np.uint8] | str:
         return _reason(error)
 
 
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Return width and height of a picture as it is stored, from its head alone; None where it cannot be read."""
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            return image.size
+    except Exception:  # as in `_read`
+        return None
+
+
 _Decoded = tuple[str, NDArray[np.uint8] | str | None]
 """The digest of a file, and its image, the reason why there is none, or None where it is known."""
 _Group = tuple[list[tuple[int, str]], "Future[list[_Decoded]]"]

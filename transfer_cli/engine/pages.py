@@ -82,6 +82,14 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "-" if share is None else f"{100 * share:.{digits}f} %"
 
 
+def with_code(text: str) -> Markup:
+    """Return text in which what stands between backticks is code."""
+    pieces = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if place % 2 else piece for place, piece in enumerate(pieces)
+    )
+
+
 def _thumbnail(path: Path, side: int) -> str | None:
     image = fitted(path, side)
     return None if isinstance(image, str) else data_uri(image)
@@ -107,4 +115,6 @@ def _environment() -> Environment:
     )
     environment.filters["percent"] = percent
     environment.filters["printable"] = printable
+    environment.filters["with_code"] = with_code
+    environment.filters["zip"] = zip
     return environment

@@ -1,0 +1,58 @@
+"""``transfer-cli report``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from transfer_cli.cli._console import Console
+
+
+@click.command("report")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The page to write.  [RUN/report.html]")
+@click.option("--open", "open_", is_flag=True, help="Show it in the browser, where there is a terminal.")
+@click.pass_context
+def command(ctx: click.Context, run: Path, output: Path | None, open_: bool) -> None:
+    """Write one page about RUN: how good it is, where it fails and why, and what to do next.
+
+    The page is one file with its pictures in it; it needs no network and can be sent to anybody.
+
+    \b
+    Example:
+        transfer-cli report runs/first
+        transfer-cli report runs/first -o first.html --open
+    """
+    from transfer_cli.finished import FinishedRun
+    from transfer_cli.writing import must_be_writable
+
+    console = ctx.ensure_object(Console)
+    finished = FinishedRun.read(run)
+    if output:
+        if output.suffix.lower() not in (".html", ".htm"):
+            raise click.UsageError(f"{output} is no page. Expected a name that ends in .html.", ctx)
+        must_be_writable(output)
+
+    from transfer_cli.cli._results import megabytes
+    from transfer_cli.engine.report import report
+
+    made = report(finished, output, progress=console)
+    for finding in made.findings:
+        console.note(f"{finding.name}: {finding.seen}")
+    if made.gone:
+        console.warn(f"{made.gone} pictures are not in {finished.root} any more: the page shows placeholders")
+    console.note(f"{made.pictures} pictures, {megabytes(made.size)}")
+    facts = {
+        "report": str(made.path),
+        "bytes": made.size,
+        "pictures": made.pictures,
+        "gone": made.gone,
+        "findings": [
+            {"name": finding.name, "weight": finding.weight, "seen": finding.seen} for finding in made.findings
+        ],
+    }
+    console.result(str(made.path), facts)
+    if open_ and sys.stderr.isatty():
+        click.launch(str(made.path.resolve()))

@@ -1,0 +1,107 @@
+"""How far a probability is to be believed, and what a threshold on it would find and cost: as charts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.curves import precision_recall, reliability, roc
+from transfer_cli.engine.charts import Chart, Line
+from transfer_cli.finished import Answered
+from transfer_cli.metrics import BINS, bins_of
+
+LINES = 12
+"""So many classes are drawn at most: those whose curve is the worst."""
+_BAR = 0.4
+"""How high the bar of the fullest bin is, so that the line stays in front."""
+_UNIT = ((0.0, 1.0), (0.0, 1.0))
+_HALF = Line("at random", ((0, 0), (1, 1)), "faint")
+
+
+def charts_of(part: Answered, names: Sequence[str]) -> list[Chart]:
+    """Return the reliability diagram (of one class a picture), and the ROC and precision-recall curves of the classes.
+
+    Parameters
+    ----------
+    part : Answered
+    names : sequence of str
+    """
+    charts = [_reliability(part)] if part.truth.ndim == 1 else []
+    return [*charts, *_curves(part, names)]
+
+
+def _reliability(part: Answered) -> Chart:
+    """Return how often answers are right that were given with so much probability (Guo et al. 2017)."""
+    points = reliability(part.truth, part.predictions.probabilities)
+    said = ", ".join(
+        f"{100 * mean:.0f} % sure: {100 * share:.0f} % right ({number})"
+        for mean, share, number in zip(points.confidence, points.accuracy, points.pictures, strict=True)
+    )
+    return Chart(
+        "is it as sure as it is right?",
+        f"Reliability diagram. Mean confidence, share that is right and number of pictures: {said}.",
+        ("how sure it was", "share that is right"),
+        [
+            Line("as sure as right", ((0, 0), (1, 1)), "faint"),
+            Line(
+                "this classifier",
+                list(zip(points.confidence.tolist(), points.accuracy.tolist(), strict=True)),
+                "line",
+                dots=True,
+            ),
+        ],
+        _UNIT,
+        bars=[
+            (place / BINS, (place + 1) / BINS, _BAR * float(count / points.pictures.max()))
+            for place, count in zip(bins_of(points.confidence).tolist(), points.pictures, strict=True)
+        ],
+    )
+
+
+def _curves(part: Answered, names: Sequence[str]) -> list[Chart]:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    given = part.predictions.probabilities
+    has = [part.truth[:, column] > 0 if part.truth.ndim == 2 else part.truth == column for column in range(len(names))]
+    drawn = [column for column, there in enumerate(has) if there.any() and not there.all()]
+    if not drawn:
+        return []
+    area = {column: float(roc_auc_score(has[column], given[:, column])) for column in drawn}
+    step = {column: float(average_precision_score(has[column], given[:, column])) for column in drawn}
+    rocs, recalls = [], []
+    for column in sorted(drawn, key=lambda column: area[column])[:LINES]:
+        points = roc(has[column], given[:, column])
+        rocs.append(_line(f"{names[column]} {area[column]:.2f}", points, column))
+    for column in sorted(drawn, key=lambda column: step[column])[:LINES]:
+        points = precision_recall(has[column], given[:, column])
+        recalls.append(_line(f"{names[column]} {step[column]:.2f}", points, column))
+    left = f", the {LINES} worst of {len(drawn)} classes" if len(drawn) > LINES else ""
+    return [
+        Chart(
+            f"ROC: found against false alarms{left}",
+            f"ROC curve of each class against the rest{left}; area under each: {_named(rocs)}.",
+            ("false alarms among the others", "found"),
+            [*rocs, _HALF],
+            _UNIT,
+        ),
+        Chart(
+            f"precision against recall{left}",
+            f"Precision-recall curve of each class{left}; average precision of each: {_named(recalls)}.",
+            ("recall", "precision"),
+            recalls,
+            _UNIT,
+        ),
+    ]
+
+
+def _line(label: str, points: NDArray[np.float64], column: int) -> Line:
+    # Steps that nobody could see would only make the page longer.
+    points = np.round(points, 3)
+    kept = np.concatenate([[True], (np.diff(points, axis=0) != 0).any(axis=1)])
+    return Line(label, [(float(across), float(up)) for across, up in points[kept]], "line of", column=column)
+
+
+def _named(lines: Sequence[Line]) -> str:
+    return ", ".join(line.label for line in lines)

@@ -1,0 +1,240 @@
+"""All about a finished run on one page, for a person who knows pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from transfer_cli.bundle import ModelBundle
+from transfer_cli.case import Case
+from transfer_cli.catalog.tasks import MULTI_LABEL
+from transfer_cli.doctor import CHECKS, Finding, findings
+from transfer_cli.engine import cells, pages, summary
+from transfer_cli.engine.behind import Behind, Table, in_order_of_weight, map_of, said_of
+from transfer_cli.engine.certainty import charts_of
+from transfer_cli.engine.course import Course
+from transfer_cli.engine.examined import case_of, duplicates, skipped
+from transfer_cli.engine.leaks import leaks
+from transfer_cli.engine.palette import colours_of
+from transfer_cli.engine.per_class import kinds_of, per_class
+from transfer_cli.engine.shelf import Shelf
+from transfer_cli.engine.surroundings import Neighbour, Surroundings
+from transfer_cli.engine.why import overlays
+from transfer_cli.errors import RunError
+from transfer_cli.finished import Answered, FinishedRun
+from transfer_cli.predictions import printable
+from transfer_cli.progress import SILENT, Progress
+
+CLASSES_IN_A_MATRIX = 30
+"""With more classes the most frequent mistakes are listed instead."""
+WORST = 12
+"""So many of the surest mistakes are shown of each part."""
+_PAIRS = 60
+COMPARED = 4000
+"""Of more pictures near duplicates are not looked for: it takes minutes, and `leaks` does it."""
+LEAKS = 24
+"""So many pairs of pictures that are one are shown."""
+ALIKE = 3
+"""Pictures that are shown beside each of them: the most alike to learn from."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes
+    ----------
+    path : Path
+    size : int
+        In bytes.
+    pictures : int
+        How many are on it.
+    gone : int
+        How many could not be read any more.
+    findings : tuple of Finding
+    """
+
+    path: Path
+    size: int
+    pictures: int
+    gone: int
+    findings: tuple[Finding, ...]
+
+
+def report(run: FinishedRun, target: Path | None = None, *, progress: Progress = SILENT) -> Report:
+    """Write the page of a run.
+
+    Parameters
+    ----------
+    run : FinishedRun
+    target : Path, optional
+        ``report.html`` in the run where it is not given.
+    progress : Progress
+
+    Raises
+    ------
+    RunError
+        When nothing of the run was scored.
+    """
+    if not run.parts:
+        raise RunError(
+            f"{run.directory.path} has no predictions, so there is nothing to report on.",
+            hint="Give extract a classifier: transfer-cli extract FOLDER --classifier logistic",
+        )
+    target = target or run.directory.report
+    names, rows_of = run.split.class_names, run.split.rows
+    thresholds = _thresholds(run)
+    parts = {part: run.answered(part) for part in reversed(run.parts)}
+    first = next(iter(parts))
+    tables = {part: _table(answered, names, thresholds) for part, answered in parts.items()}
+    worst = {part: cells.worst(answered, WORST) for part, answered in parts.items()}
+    around = Surroundings.read(run)
+    alike: dict[str, list[list[Neighbour]]] = {
+        part: around.like([int(parts[part].rows[row]) for row in rows], ALIKE) if around else [[] for _ in rows]
+        for part, rows in worst.items()
+    }
+    mapped = np.zeros(0, np.int64)
+    if around and run.split.task != MULTI_LABEL:
+        mapped = around.chosen(np.concatenate([answered.rows for answered in parts.values()]))
+
+    shared = leaks(run, progress=progress) if around and _can_be_compared(run) else None
+    shelf = Shelf(run.root)
+    wanted = [row.path for leak in (shared.found[:LEAKS] if shared else ()) for row in (leak.a, leak.b)]
+    wanted += [near.path for of_part in alike.values() for of_picture in of_part for near in of_picture]
+    wanted += in_order_of_weight(parts, tables, worst)
+    shelf.lay([*wanted, *(rows_of[row].path for row in mapped)], progress)
+    sure = parts[first]
+    asked = [sure.predictions.paths[row] for row in worst[first]]
+    why = overlays(run, asked, sure.predicted[worst[first]], progress)
+    course = Course.read(run)
+    case = case_of(run, parts, course, thresholds, shared=shared, gone=len(shelf.gone))
+    found = findings(case)
+    behind = Behind(run, parts, shelf)
+    data = {"cells": behind.cells(tables), "pictures": behind.pictures}
+    map_ = map_of(around, parts, behind, mapped, progress) if around and len(mapped) else None
+    data["points"] = [point[4] for point in map_["points"]] if map_ else []
+    facts = {
+        "run": run,
+        "case": case,
+        "names": [printable(name) for name in names],
+        "findings": found,
+        "checks": len(CHECKS),
+        "course": course,
+        "contents": _contents(course, map_ is not None),
+        "summary": summary.sentences(case, first, case.scored[first]),
+        "ruler": summary.ruler(case, first, case.scored[first]),
+        "stats": summary.stats(case, first, case.scored[first], run.metrics[first], tables[first]),
+        "parts_of_run": [
+            _part(run, part, tables[part], case)
+            | {
+                "certainty": charts_of(answered, [printable(name) for name in names]),
+                "worst": [
+                    _worst(answered, int(row), near, names, shelf, why)
+                    for row, near in zip(worst[part], alike[part], strict=True)
+                ],
+            }
+            for part, answered in parts.items()
+        ],
+        "colours": [_colour(place) for place in range(len(names))],
+        "map": map_,
+        "data": data,
+        "shelf": shelf,
+        "duplicates": duplicates(run),
+        "leaks": shared,
+        "leaks_shown": LEAKS,
+        "skipped": skipped(run),
+        "environment": _environment(run),
+        "command": _text(run.directory.command),
+        "recipe": _text(run.directory.recipe),
+        "several": run.split.task == MULTI_LABEL,
+        "shown_of_a_cell": cells.SHOWN,
+        "shown_right": cells.SHOWN_RIGHT,
+    }
+    size = pages.render("report.html", target, script="report.js", **facts)
+    return Report(target, size, len(shelf), len(shelf.gone), tuple(found))
+
+
+def _table(part: Answered, names: Sequence[str], thresholds: Sequence[float] | None) -> Table:
+    if thresholds is not None:
+        return cells.answers(part, names, thresholds)
+    return cells.matrix(part, names)
+
+
+def _part(run: FinishedRun, part: str, table: Table, case: Case) -> dict[str, Any]:
+    """Return what the page says of one part."""
+    names, figures = case.class_names, run.metrics[part]
+    rows = per_class(names, case.scored[part], figures)
+    wrong = (cell for row in table for cell in row if cell and not cell.right)
+    mistakes = sorted(wrong, key=lambda cell: -cell.count)
+    return {
+        "name": part,
+        "scored": case.scored[part],
+        "figures": figures,
+        "out_of_fold": part == "val" and case.method == "extract" and not case.pictures["val"].sum(),
+        "table": table if len(names) <= CLASSES_IN_A_MATRIX or case.scored[part].confusion is None else None,
+        "mistakes": mistakes[:_PAIRS],
+        "more_mistakes": max(0, len(mistakes) - _PAIRS),
+        "classes": rows,
+        "kinds": kinds_of(rows),
+    }
+
+
+def _worst(
+    answered: Answered,
+    row: int,
+    near: Sequence[Neighbour],
+    names: Sequence[str],
+    shelf: Shelf,
+    why: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return what the page says of one of the surest mistakes."""
+    alike = [
+        {"uri": shelf[each.path], "truth": printable(", ".join(each.labels)), "path": printable(each.path)}
+        for each in near
+    ]
+    path = answered.predictions.paths[row]
+    return {**said_of(answered, row, names), "uri": shelf[path], "alike": alike, "why": why.get(path)}
+
+
+def _contents(course: Course, mapped: bool) -> list[tuple[str, str]]:
+    """Return the sections of the page: each is a file of templates/report/."""
+    sections = [("next-steps", "What to do next"), ("mistakes", "Mistakes"), ("worst", "Surest mistakes")]
+    sections += [("classes", "Classes"), ("certainty", "Certainty")]
+    sections += [("course", "Training")] if course.epochs or course.tried else []
+    sections += [("map", "Map")] if mapped else []
+    return [*sections, ("leaks", "Leaks"), ("run", "The run")]
+
+
+def _can_be_compared(run: FinishedRun) -> bool:
+    """Return whether near duplicates are looked for: not without pictures, and not for minutes."""
+    rows = run.split.rows
+    return len(rows) <= COMPARED and any((run.root / row.path).is_file() for row in rows)
+
+
+def _colour(place: int) -> Markup:
+    """Return the colours of a class, as attributes of whatever stands for it; those after the ninth have two."""
+    one, other = ("#" + bytes(colour).hex() for colour in colours_of(place))
+    return Markup('style="--fill:{};--edge:{}"{}').format(one, other, "" if one == other else Markup(" data-second"))
+
+
+def _thresholds(run: FinishedRun) -> tuple[float, ...] | None:
+    if run.split.task != MULTI_LABEL:
+        return None
+    bundle, _ = ModelBundle.read(run.directory.path)
+    return bundle.thresholds
+
+
+def _text(path: Path) -> str:
+    return printable(path.read_text("utf-8", "surrogateescape")) if path.is_file() else ""
+
+
+def _environment(run: FinishedRun) -> dict[str, Any]:
+    path = run.directory.environment
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return found

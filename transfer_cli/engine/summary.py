@@ -1,0 +1,96 @@
+"""A run in a few sentences and figures, as the head of its page says them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from transfer_cli.case import Case, Scored
+from transfer_cli.engine.cells import Cell
+from transfer_cli.engine.pages import percent
+from transfer_cli.metrics import Figure
+
+Table = list[list[Cell | None]]
+
+
+def sentences(case: Case, part: str, scored: Scored) -> list[str]:
+    """Return what was learnt from what, and how good that is."""
+    learnt = int(case.pictures["train"].sum())
+    network = case.word("backbone.name", "the network")
+    if case.method == "extract":
+        how = f"{network}, unchanged, described each picture, and a classifier learnt from the descriptions"
+    elif case.from_scratch:
+        how = f"{network} was trained from scratch"
+    else:
+        how = f"{network}, which had seen other pictures before, was trained further"
+    kind = "labels" if scored.confusion is None else "classes"
+    unseen = "which it had never seen" if part == "test" else "which were kept aside while it learnt"
+    first = (
+        f"{how[0].upper()}{how[1:]} on {_pictures(learnt)} of {len(case.class_names)} {kind}. It is judged here by "
+        f"{_pictures(scored.images)} of {part}, {unseen}."
+    )
+    if scored.confusion is None:
+        second = (
+            f"All labels of a picture are right for {percent(scored.accuracy)} of them "
+            f"(95 % interval {percent(scored.low)} to {percent(scored.high)})."
+        )
+        return [first, second]
+    largest, name = baseline(case, scored)
+    second = (
+        f"The accuracy is {percent(scored.accuracy)}; of pictures like these it lies between {percent(scored.low)} and "
+        f"{percent(scored.high)} (95 % interval). Saying {name} to every picture would give {percent(largest)}."
+    )
+    return [first, second]
+
+
+def stats(case: Case, part: str, scored: Scored, figures: Mapping[str, Figure], table: Table) -> list[Any]:
+    """Return label, value and note of the figures that a person asks for first."""
+    found: list[tuple[str, str, str]] = []
+    if "mean_average_precision" in figures:
+        found.append(("Mean average precision", f"{figures['mean_average_precision']['value']:.3f}", f"on {part}"))
+    for other, elsewhere in case.scored.items():
+        if other != part:
+            word = "Accuracy" if scored.confusion is not None else "All labels right"
+            found.append((f"{word} on {other}", percent(elsewhere.accuracy), _pictures(elsewhere.images)))
+    recall = scored.recall
+    if np.isfinite(recall).any():
+        least, most = int(np.nanargmin(recall)), int(np.nanargmax(recall))
+        for label, place in (("Found least", least), ("Found best", most)):
+            note = f"{scored.right[place]} of {scored.support[place]} found, {percent(recall[place], 0)}"
+            found.append((label, case.class_names[place], note))
+    mistakes = [cell for row in table for cell in row if cell and not cell.right]
+    if mistakes:
+        cell = max(mistakes, key=lambda cell: cell.count)
+        found.append(("Most frequent mistake", cell.words, f"{cell.count} of {cell.of}, {percent(cell.share, 0)}"))
+    return found
+
+
+def ruler(case: Case, part: str, scored: Scored) -> dict[str, Any]:
+    """Return what the line from 0 to 100 % shows."""
+    single = scored.confusion is not None
+    share, name = baseline(case, scored) if single else (None, "")
+    called = "accuracy" if single else "all labels right"
+    words = (
+        f"{called} on {part} {percent(scored.accuracy)}, 95 % interval {percent(scored.low)} to {percent(scored.high)}"
+    )
+    return {
+        "name": called,
+        "value": scored.accuracy,
+        "low": scored.low,
+        "high": scored.high,
+        "baseline": share,
+        "largest": name,
+        "words": words + (f"; always saying {name}: {percent(share)}" if single else ""),
+    }
+
+
+def baseline(case: Case, scored: Scored) -> tuple[float, str]:
+    """Return the share of the largest class, and its name."""
+    largest = int(scored.support.argmax())
+    return float(scored.support[largest] / max(scored.images, 1)), case.class_names[largest]
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'s' * (count != 1)}"

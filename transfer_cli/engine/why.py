@@ -1,0 +1,51 @@
+"""What spoke for the surest mistakes: each picture under the map of an explainer, for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.bundle import ModelBundle
+from transfer_cli.engine.images import batches
+from transfer_cli.engine.pages import data_uri
+from transfer_cli.finished import FinishedRun
+from transfer_cli.progress import SILENT, Progress
+
+_WITHOUT_A_GRADIENT = 4
+"""Asking about a hundred changed copies of a picture takes its time: so many pictures are enough then."""
+
+
+def overlays(
+    run: FinishedRun, paths: Sequence[str], columns: NDArray[np.int64], progress: Progress = SILENT
+) -> dict[str, str]:
+    """Return some pictures under the map of what spoke for a class, as data URIs by their paths.
+
+    Pictures that cannot be read any more are left out, as all are where the run kept no model.
+
+    Parameters
+    ----------
+    run : FinishedRun
+    paths : sequence of str
+    columns : ndarray of shape (n,), int
+        The class of each.
+    progress : Progress
+    """
+    if not run.directory.model.is_dir() or not len(paths):
+        return {}
+    bundle, _ = ModelBundle.read(run.directory.path)
+    read = batches(paths, root=run.root, size=bundle.image_size, resize=bundle.resize, batch_size=len(paths))
+    batch = next(iter(read))
+    if not batch.paths:
+        return {}
+    # TensorFlow, at the first gradient.
+    from transfer_cli.engine.explain import Explainable, explain_pictures, overlay
+
+    opened = Explainable(str(run.directory.path), progress=progress)
+    count = len(batch.paths) if opened.method.needs_gradient else _WITHOUT_A_GRADIENT
+    with progress.track(f"explaining mistakes by {opened.method.name}", len(batch.paths[:count])) as advance:
+        maps = explain_pictures(opened, batch.images[:count], columns[list(batch.indices[:count])])
+        advance(len(maps))
+    seen = zip(batch.paths, batch.images, maps, strict=False)
+    return {path: data_uri(overlay(image, map_)) for path, image, map_ in seen}
