@@ -35,11 +35,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=200, help="of which both classes are among the first three")
     parser.add_argument("--layer", help="whose maps grad-cam looks at")
+    parser.add_argument("--method", choices=explainers.names(), help="this one alone")
     arguments = parser.parse_args()
     start_tensorflow()
     print("| draw | method | pictures | maps in their quarter | both maps of a picture | ms a map |")
     print("|---|---|---|---|---|---|")
-    for method in explainers.names():
+    for method in [arguments.method] if arguments.method else explainers.names():
         layer = arguments.layer if explainers.find(method).needs_gradient else None
         opened = Explainable(arguments.run, method=method, layer=layer)
         for draw in range(arguments.draws):

@@ -25,7 +25,8 @@ def test_what_a_bundle_says(trained: Path) -> None:
     assert (bundle.kind, bundle.task, bundle.class_names) == ("features", "single-label", ("blue", "green", "red"))
     assert (bundle.image_size, bundle.resize, bundle.decoder) == (32, "squash", DECODER)
     assert bundle.backbone == {"name": "mobilenet@0.25", "weights": "none", "pooling": "avg", "width": 256}
-    assert sorted(bundle.files) == ["backbone.keras", "classifier.skops", "graph.tflite", "linear.npz"]
+    files = ["MODEL_CARD.md", "backbone.keras", "classifier.skops", "graph.tflite", "linear.npz", "rejection.npz"]
+    assert sorted(bundle.files) == files
     assert bundle.versions["keras"]
     assert bundle.recipe["classifier"]["name"] == "logistic"
     assert ModelBundle.read(directory)[0] == bundle
@@ -65,8 +66,8 @@ def test_every_byte_of_the_manifest_counts(copy_of_trained: Path) -> None:
 
 
 def test_a_newer_version_is_refused(copy_of_trained: Path) -> None:
-    rewrite(copy_of_trained, format_version=4)
-    with pytest.raises(ModelError, match="format version 4; this program knows 3 at most") as caught:
+    rewrite(copy_of_trained, format_version=5)
+    with pytest.raises(ModelError, match="format version 5; this program knows 4 at most") as caught:
         load(str(copy_of_trained))
     assert caught.value.hint == "Install a newer transfer-cli."
 

@@ -15,7 +15,7 @@ from transfer_cli.errors import ModelError
 from transfer_cli.writing import write_text, written_whole
 
 MANIFEST = "bundle.json"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 _FILES = {"features": {"backbone.keras", "classifier.skops"}, "network": {"network.keras"}}
 
 
@@ -35,7 +35,9 @@ class ModelBundle(BaseModel):
     ----------
     kind : {"features", "network"}
         ``features``: a cut backbone and a scikit-learn classifier; ``network``: one Keras model. Either has its graph
-        beside it (``graph.tflite``) where it was converted, and a linear classifier its matrix (``linear.npz``).
+        beside it (``graph.tflite``, from pictures to features) where it was converted; a linear classifier, and the
+        last layer of a network, its matrix (``linear.npz``); and both what tells whether a picture is one that the
+        model can judge (``rejection.npz``).
     task : {"single-label", "multi-label"}
     class_names : tuple of str
         In the order of the probabilities.
@@ -43,6 +45,9 @@ class ModelBundle(BaseModel):
         From which probability on a picture has a label, of a multi-label task.
     log_prior : tuple of float or None
         What is taken out of the logarithm of each probability of a classifier on features, where classes were balanced.
+    temperature : float or None
+        What the logits are divided by, so that probabilities are as sure as they are right; None: they are left as
+        they are.
     image_size : int
         Side of the input in pixels.
     resize : str
@@ -68,6 +73,7 @@ class ModelBundle(BaseModel):
     class_names: tuple[str, ...]
     thresholds: tuple[float, ...] | None = None
     log_prior: tuple[float, ...] | None = None
+    temperature: float | None = None
     image_size: int
     resize: str
     decoder: str

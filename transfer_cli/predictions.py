@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.manifest import SEPARATOR
+from transfer_cli.rejection import UNKNOWN
 from transfer_cli.tables import csv_bytes, read_table, write_table
 
 FORMATS = ("csv", "jsonl", "parquet", "table")
@@ -43,6 +44,8 @@ class Predictions:
         From which probability on a picture has a label, of a multi-label task.
     digests : tuple of str
         SHA-256 of each file, in hexadecimal, where it was read just now.
+    unknown : ndarray of shape (n,), bool, or None
+        Which images the model should not be asked about; None where nothing is rejected.
     """
 
     paths: tuple[str, ...]
@@ -51,6 +54,7 @@ class Predictions:
     skipped: tuple[Skipped, ...] = ()
     thresholds: tuple[float, ...] | None = None
     digests: tuple[str, ...] = ()
+    unknown: NDArray[np.bool_] | None = None
 
     def labels(self) -> list[list[str]]:
         """Return the labels of each image of a multi-label task, in the order of the classes."""
@@ -58,11 +62,16 @@ class Predictions:
         return [[name for name, there in zip(self.class_names, row, strict=True) if there] for row in has]
 
     def rows(self, top_k: int) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-        """Yield each path with its `top_k` most probable classes, best first."""
+        """Yield each path with its `top_k` most probable classes, best first.
+
+        Where the image is rejected, the first of them is called unknown.
+        """
         # A stable sort of the negated row: equal probabilities keep the order of the classes.
         order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :top_k]
-        for path, best, row in zip(self.paths, order, self.probabilities, strict=True):
-            yield path, [(self.class_names[column], float(row[column])) for column in best]
+        rejected = np.zeros(len(self.paths), bool) if self.unknown is None else self.unknown
+        for path, best, row, is_unknown in zip(self.paths, order, self.probabilities, rejected, strict=True):
+            ranked = [(self.class_names[column], float(row[column])) for column in best]
+            yield path, [(UNKNOWN, ranked[0][1]), *ranked[1:]] if is_unknown else ranked
 
 
 class Writer(Protocol):

@@ -106,3 +106,13 @@ def test_skipped_pictures(trained: Path, colours: Path, tmp_path: Path) -> None:
     assert len(rows_of(done.stdout)) == 5
     done = invoke(trained, tmp_path / "typo.jpg", "-o", tmp_path / "out.csv")
     assert (done.exit_code, list(tmp_path.iterdir())) == (3, [])
+
+
+def test_a_fine_tuned_run_is_looked_in_by_its_own_network(finetuned: Path, colours: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copy.png"
+    shutil.copy(colours / "green/green 04.png", copied)
+    done = invoke(finetuned, copied, "-k", "2", "--part", "all")
+    assert done.exit_code == 0, done.stderr
+    (first, second) = rows_of(done.stdout)
+    assert first["neighbour"] == "green/green 04.png"
+    assert float(second["cosine"]) <= float(first["cosine"]) > 0.9999

@@ -36,12 +36,16 @@ def test_the_files_of_a_run(finetuned: Path) -> None:
         "confusion_val.csv",
         "environment.json",
         "events.jsonl",
+        "features.parquet",
         "folder.txt",
         "history.csv",
         "metrics.json",
+        "model/MODEL_CARD.md",
         "model/bundle.json",
         "model/graph.tflite",
+        "model/linear.npz",
         "model/network.keras",
+        "model/rejection.npz",
         "plots/curves.png",
         "plots/preview.png",
         "predictions_test.csv",
@@ -166,7 +170,7 @@ def test_a_split_that_a_complete_run_did_not_follow(
 
 def test_another_recipe_in_the_place_of_a_run_without_results(colours: Path, tmp_path: Path) -> None:
     run = run_on(colours, tmp_path / "run", "stage.1.epochs=1").run
-    for name in ("metrics.json", "checkpoints", "model"):
+    for name in ("metrics.json", "checkpoints", "model", "features.parquet"):
         remove(run.path / name)
     before = run.split.read_bytes()
     result = run_on(colours, tmp_path / "run", "stage.1.epochs=1", "split.test=0.5", "split.seed=7")

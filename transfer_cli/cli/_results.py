@@ -82,15 +82,19 @@ def megabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB"
 
 
-def end_of_prediction(console: Console, rows: int, skipped: Sequence[Skipped], output: Path | None) -> int:
-    """Say how many rows were written and what was skipped; return the exit code."""
+def end_of_prediction(
+    console: Console, rows: int, skipped: Sequence[Skipped], output: Path | None, unknown: int | None = None
+) -> int:
+    """Say how many rows were written, how many are unknown and what was skipped; return the exit code."""
     for item in skipped:
         console.warn(f"skipped {item.path}: {item.reason}")
-    console.note(f"{rows} pictures predicted, {len(skipped)} skipped")
+    rejected = "" if unknown is None else f", {unknown} of them unknown"
+    console.note(f"{rows} pictures predicted{rejected}, {len(skipped)} skipped")
     if output:
         facts = {
             "output": str(output),
             "rows": rows,
+            **({} if unknown is None else {"unknown": unknown}),
             "skipped": [{"path": item.path, "reason": item.reason} for item in skipped],
         }
         console.result(str(output), facts)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,11 @@ from transfer_cli.cli._options import cache_of, cache_option, runtime_option
 from transfer_cli.cli._results import end_of_prediction
 from transfer_cli.predictions import FORMATS
 from transfer_cli.progress import SILENT
+from transfer_cli.rejection import COVERAGE
+
+if TYPE_CHECKING:
+    from transfer_cli.engine.model import AbstractModel
+    from transfer_cli.engine.rejecting import Rejecting
 
 
 @click.command("predict")
@@ -24,6 +29,15 @@ from transfer_cli.progress import SILENT
 @click.argument("paths", nargs=-1, required=True, type=click.Path())
 @click.option("--format", "format_", type=click.Choice(FORMATS), help="[by the name of --output, else csv]")
 @click.option("--top-k", type=click.IntRange(min=1), help="The k best classes instead of every probability.")
+@click.option("--unknown", is_flag=True, help=f"Say unknown of what the model cannot judge: --coverage {COVERAGE}.")
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Say unknown so that this share of the pictures of val is kept.",
+)
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), help="Say unknown where the class is less probable than this."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [stdout]")
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
 @runtime_option
@@ -45,11 +59,13 @@ def command(
     """Say what is on pictures: one row a picture, in input order.
 
     PATHS are pictures, folders of pictures, or - for paths on stdin, one a line. A picture that cannot be read is
-    listed on stderr, and the exit code is 5.
+    listed on stderr, and the exit code is 5. With --unknown the label of a picture is unknown where its class is
+    improbable, or the picture unlike all that was learnt from.
 
     \b
     Example:
         transfer-cli predict runs/first sample_data/patterns -o predictions.csv
+        transfer-cli predict runs/first trap/ --unknown --format table
         transfer-cli predict imagenet:mobilenet_v2 holiday.jpg --format table
         find photos -name '*.jpg' | transfer-cli predict runs/first -
     """
@@ -78,7 +94,8 @@ def command(
             cache=cache_of(options),
             progress=console,
         )
-    batches = predict(loaded, files, batch_size=batch_size, strict=strict)
+    rejecting = _rejecting(loaded, console, options)
+    batches = predict(loaded, files, batch_size=batch_size, strict=strict, rejecting=rejecting)
     rows, skipped = write_predictions(
         batches,
         output or console.rows,
@@ -87,7 +104,20 @@ def command(
         top_k=top_k,
         progress=console if output else SILENT,
     )
-    ctx.exit(end_of_prediction(console, rows, skipped, output))
+    ctx.exit(end_of_prediction(console, rows, skipped, output, rejecting.rejected if rejecting else None))
+
+
+def _rejecting(model: AbstractModel, console: Console, options: Mapping[str, Any]) -> Rejecting | None:
+    coverage = options["coverage"] or (COVERAGE if options["unknown"] else None)
+    if coverage is None and options["threshold"] is None:
+        return None
+
+    from transfer_cli.engine.rejecting import Rejecting
+
+    rejecting = Rejecting(model, coverage=coverage, threshold=options["threshold"])
+    if rejecting.bar is not None:
+        console.note(f"unknown below a bar: {rejecting.bar.in_words()}")
+    return rejecting
 
 
 def _format_of(output: Path | None, console: Console) -> str:

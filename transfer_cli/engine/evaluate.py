@@ -167,7 +167,9 @@ def _predicted(
     probabilities = np.concatenate([batch.probabilities for batch in found])
     digests = tuple(digest for batch in found for digest in batch.digests)
     paths = tuple(file.path for file in read)
-    return _Found(read, Predictions(paths, model.class_names, probabilities, skipped, model.thresholds, digests))
+    return _Found(
+        read, Predictions(paths, model.class_names, probabilities, skipped, model.thresholds, digests=digests)
+    )
 
 
 class _Scored:

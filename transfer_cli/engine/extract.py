@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import balances, classifiers
-from transfer_cli.engine import training
+from transfer_cli.engine import training, trust
 from transfer_cli.engine.linear import Linear, less_common
 from transfer_cli.engine.prepared import GRAPH_FILE, Prepared
 from transfer_cli.engine.relatives import groups_of, prepared
-from transfer_cli.engine.scores import score_parts, thresholds_note, thresholds_of
+from transfer_cli.engine.scores import score_parts, thresholds_note
 from transfer_cli.engine.startup import import_ahead
 from transfer_cli.engine.training import Options, Request, TrainingResult
 from transfer_cli.errors import InputError
@@ -60,10 +60,10 @@ def extract(
         When too few pictures can be read to learn from.
     OutputError
         When the run cannot be written.
-    InputError
-        When it shall be written for TensorBoard: there are no epochs.
     GateError
         When the accuracy is below the one that was asked for. The run keeps all but the model.
+    InputError
+        When it shall be written for TensorBoard: there are no epochs.
     """
     asked = Request(folder, run, **options)
     if asked.tensorboard:
@@ -159,13 +159,14 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
     for part, mask in (("val", val), ("test", test)):
         if mask.any():
             scored[part] = np.flatnonzero(mask), less_common(given(matrix[mask]), offsets)
-    thresholds = thresholds_of(split, scored)
-    metrics = score_parts(run, split, scored, thresholds)
+    fitted_on_val = trust.fit(recipe, split, matrix, np.flatnonzero(train), scored)
+    metrics = score_parts(run, split, fitted_on_val.calibrated(scored), fitted_on_val.thresholds)
     training.must_be_good_enough(asked, metrics, _val_note(split))
 
     def save(directory: Path) -> None:
         network.save(directory / model.BACKBONE_FILE, directory / GRAPH_FILE)
         classify.save(fitted.pipeline, directory / model.CLASSIFIER_FILE)
+        fitted_on_val.save(directory)
         if not spec.linear:
             return
         folded = Linear.fold(fitted.pipeline, len(names))
@@ -174,8 +175,14 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
         else:
             progress.warn("predicting will start more slowly: as one matrix the classifier gives other probabilities")
 
-    bundle = training.new_bundle("features", recipe, split, network.width, run, thresholds)
-    bundle.model_copy(update={"log_prior": offsets}).write(run.model, save)
+    bundle = training.new_bundle("features", recipe, split, network.width, run, fitted_on_val)
+    bundle = bundle.model_copy(update={"log_prior": offsets})
+
+    def save_all(directory: Path) -> None:
+        save(directory)
+        training.write_card(asked, directory, bundle, split, metrics, fitted_on_val, _val_note(split))
+
+    bundle.write(run.model, save_all)
     return metrics
 
 

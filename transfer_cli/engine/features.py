@@ -18,6 +18,7 @@ from transfer_cli.folder import ImageFolder
 from transfer_cli.manifest import SEPARATOR
 from transfer_cli.predictions import Skipped, utf8
 from transfer_cli.split import Split
+from transfer_cli.writing import written_whole
 
 _ROWS_A_GROUP = 1024
 
@@ -97,6 +98,23 @@ def add_parts(source: Path, target: Path, split: Split, width: int) -> None:
             part = [next(parts) for _ in range(group.num_rows)]
             columns = [group.column(name) for name in ("path", "sha256", "class")]
             table.append([*columns, part, group.column("feature")])
+
+
+def write(target: Path, split: Split, features: NDArray[np.float32]) -> None:
+    """Write a table of the features of all pictures of a split, in its order.
+
+    Parameters
+    ----------
+    target : Path
+    split : Split
+    features : ndarray of shape (n, width), float32
+    """
+    with written_whole(target) as draft, _Table(draft, _schema(features.shape[1], part=True)) as table:
+        for start in range(0, len(split.rows), _ROWS_A_GROUP):
+            rows = split.rows[start : start + _ROWS_A_GROUP]
+            texts = [[utf8(row.path) for row in rows], [row.sha256 for row in rows]]
+            texts += [[utf8(row.truth) for row in rows], [row.part for row in rows]]
+            table.append([*texts, _column(features[start : start + _ROWS_A_GROUP])])
 
 
 def read(path: Path) -> NDArray[np.float32]:

@@ -57,10 +57,10 @@ def finetune(
         When the weights run away, or a stage unfreezes nothing that learns.
     OutputError
         When the run cannot be written.
-    MissingExtraError
-        When it shall be written for TensorBoard, and that is not installed.
     GateError
         When the accuracy is below the one that was asked for. The run keeps all but the model.
+    MissingExtraError
+        When it shall be written for TensorBoard, and that is not installed.
     """
     asked = Request(folder, run, **options)
     if asked.tensorboard:
@@ -104,9 +104,10 @@ def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingRe
         for line in _what_to_expect(split):
             asked.progress.warn(line)
         fitting.run()
-        metrics = fitting.score()
+        finishing = fitting.finishing()
+        metrics = finishing.score()
         training.must_be_good_enough(asked, metrics, _val_note(recipe, split))
-        fitting.save()
+        finishing.save(_val_note(recipe, split))
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
     note, uneven = _val_note(recipe, split), training.is_uneven(split)

@@ -12,21 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import heads, tasks
-from transfer_cli.engine import fitting_words, stopping, training
+from transfer_cli.engine import fitting_words, stopping
 from transfer_cli.engine.checkpoints import Checkpoints, Epoch, State, history_table
 from transfer_cli.engine.decoded import Decoded
-from transfer_cli.engine.scores import score_parts, thresholds_of
 from transfer_cli.engine.scratch import Scratch
 from transfer_cli.engine.tensorboard import TensorBoard
 from transfer_cli.engine.training import Request
 from transfer_cli.errors import RecipeError
-from transfer_cli.metrics import Metrics
 from transfer_cli.recipe import FinetuneRecipe
 from transfer_cli.split import Split
 from transfer_cli.tables import write_table
 
 if TYPE_CHECKING:
     from transfer_cli.engine.budget import Guard
+    from transfer_cli.engine.finishing import Finishing
     from transfer_cli.engine.network import Network
     from transfer_cli.engine.stages import StageTraining
 
@@ -78,7 +77,6 @@ class Fitting:
         self._will_refit = refits(recipe, split)
         self._initial = self._network.weights(self._learning) if self._will_refit else {}
         self._of_val: NDArray[np.float32] | None = None
-        self._thresholds: NDArray[np.float64] | None = None
         self._state = State(pictures=_digest(split))
         self._last = self._checkpoints.read_last()
         if self._last and self._last[0].pictures != self._state.pictures:
@@ -113,32 +111,16 @@ class Fitting:
                 self._start_from_probe()
         self._train_stages(self._stages_of_refit(), optimizer)
 
-    def score(self) -> Metrics:
-        """Write predictions and curves; return the figures of val (before it was learnt from) and test."""
+    def finishing(self) -> Finishing:
+        """Draw the curves; return what is left to do with the network as it is now."""
         from transfer_cli.engine import plots
+        from transfer_cli.engine.finishing import Finishing
 
         plots.curves(self._state.history, self._state.best, self._run.plots / "curves.png")
-        scored = {}
-        for part in ("val", "test"):
-            rows = np.flatnonzero(self._split.mask(part))
-            if len(rows):
-                known = self._of_val if part == "val" else None
-                scored[part] = rows, self._probabilities(rows) if known is None else known
-        self._thresholds = thresholds_of(self._split, scored)
-        return score_parts(self._run, self._split, scored, self._thresholds)
-
-    def save(self) -> None:
-        """Write the bundle; its graph is compared with the network on train pictures first."""
-        from transfer_cli.engine import model
-        from transfer_cli.engine.prepared import CHECKED, GRAPH_FILE, Prepared, Source
-
-        width = self._network.features.output_shape[-1]
-        bundle = training.new_bundle("network", self._recipe, self._split, width, self._run, self._thresholds)
-        source = Source({}, lambda: self._network.whole, classes=True)
-        network = Prepared(source, self._recipe.inference, None, self._progress)
-        if not network.is_checked:
-            network.check(self._pictures.images[self._pictures.train[: self._portions.at_most(CHECKED)]])
-        bundle.write(self._run.model, lambda folder: network.save(folder / model.NETWORK_FILE, folder / GRAPH_FILE))
+        images, train = self._pictures.images, self._pictures.train
+        return Finishing(
+            self._asked, self._recipe, self._split, self._network, images, train, self._of_val, self._portions
+        )
 
     def _resume(self) -> Any:
         if self._last is None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli import metrics
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.engine import duplicates, features
 from transfer_cli.engine.duplicates import Duplicates
@@ -18,6 +17,7 @@ from transfer_cli.engine.looks import look
 from transfer_cli.errors import RunError
 from transfer_cli.finished import FinishedRun
 from transfer_cli.intervals import Figure, plain, proportion
+from transfer_cli.metrics import mean_average_precision
 from transfer_cli.predictions import Skipped
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.split import Split, SplitRow
@@ -237,6 +237,6 @@ def _scores(run: FinishedRun, leaked: Iterable[str]) -> tuple[str, Figure | None
         truth, given = test.truth[mask], test.predictions.probabilities[mask]
         if name == "accuracy":
             return proportion(int((given.argmax(axis=1) == truth).sum()), len(truth))
-        return plain(metrics.mean_average_precision(truth, given))
+        return plain(mean_average_precision(truth, given))
 
     return name, figure(np.ones(len(kept), bool)), figure(kept)

@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from transfer_cli.bundle import ModelBundle
 from transfer_cli.cache import Cache
+from transfer_cli.calibration import tempered
 from transfer_cli.catalog import backbones, runtimes
 from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.choices import Inference
@@ -25,6 +27,7 @@ from transfer_cli.engine.linear import Linear, less_common
 from transfer_cli.engine.prepared import GRAPH_FILE, Prepared
 from transfer_cli.errors import ModelError
 from transfer_cli.progress import SILENT, Progress
+from transfer_cli.rejection import REJECTION_FILE
 from transfer_cli.weights import cache_folder, imagenet_files, must_be_had
 
 BACKBONE_FILE = "backbone.keras"
@@ -51,12 +54,15 @@ class AbstractModel(ABC):
         How a picture becomes that square.
     thresholds : tuple of float or None
         From which probability on a picture has a label, of a multi-label task.
+    rejection_file : Path or None
+        What tells whether a picture is one that the model can judge, see rejection.Rejection.
     """
 
     class_names: tuple[str, ...]
     image_size: int
     resize: str
     thresholds: tuple[float, ...] | None = None
+    rejection_file: Path | None = None
 
     @abstractmethod
     def predict_proba(self, images: Images) -> Probabilities:
@@ -74,30 +80,40 @@ class AbstractModel(ABC):
 
 
 class FeatureModel(AbstractModel):
-    """A frozen backbone and a classifier on its features."""
+    """A network that gives features, and what makes probabilities of them."""
 
     def __init__(
-        self, bundle: ModelBundle, features: Callable[[Images], Any], classifier: Callable[[Any], Probabilities]
+        self,
+        bundle: ModelBundle,
+        features: Callable[[Images], Any],
+        classifier: Callable[[Any], Probabilities],
+        rejection_file: Path | None = None,
     ) -> None:
         self.class_names = bundle.class_names
         self.image_size = bundle.image_size
         self.resize = bundle.resize
         self.thresholds = bundle.thresholds
+        self.rejection_file = rejection_file
         self._features = features
         self._log_prior = bundle.log_prior
+        self._temperature = bundle.temperature
         self._classifier = classifier
 
     def features(self, images: Images) -> Features:
         """Return what the network makes of pictures, float32 of shape (n, width)."""
         return np.asarray(self._features(images), np.float32)
 
+    def classify(self, features: Features) -> Probabilities:
+        """Return the calibrated probabilities of some features, float32 of shape (n, k)."""
+        return tempered(less_common(self._classifier(features), self._log_prior), self._temperature)
+
     def predict_proba(self, images: Images) -> Probabilities:
-        """Return the classifier's probabilities on the backbone's features."""
-        return less_common(self._classifier(self.features(images)), self._log_prior)
+        """Return the classifier's probabilities on the network's features."""
+        return self.classify(self.features(images))
 
 
 class NetworkModel(AbstractModel):
-    """A network that gives probabilities by itself."""
+    """A network that gives probabilities by itself: one with its own 1000 classes, or out of an older bundle."""
 
     def __init__(
         self,
@@ -159,15 +175,17 @@ def load(
     if bundle.decoder != DECODER:
         progress.warn(f"the bundle was made with the decoder {bundle.decoder}; this one is {DECODER}")
     run = _run_of(bundle, directory, _inference(bundle, runtime, pictures, progress), cache, progress)
+    rejection = directory / REJECTION_FILE if REJECTION_FILE in bundle.files else None
+    if LINEAR_FILE in bundle.files:
+        return FeatureModel(bundle, run, Linear.load(directory / LINEAR_FILE).probabilities, rejection)
     if bundle.kind == "network":
         return NetworkModel(run, bundle.class_names, bundle.image_size, bundle.resize, bundle.thresholds)
-    if LINEAR_FILE in bundle.files:
-        return FeatureModel(bundle, run, Linear.load(directory / LINEAR_FILE).probabilities)
 
     from transfer_cli.engine import classify
 
     pipeline = classify.load(directory / CLASSIFIER_FILE)
-    return FeatureModel(bundle, run, lambda rows: classify.probabilities(pipeline, rows, len(bundle.class_names)))
+    given = partial(classify.probabilities, pipeline, classes=len(bundle.class_names))
+    return FeatureModel(bundle, run, given, rejection)
 
 
 def has_gradient(bundle: ModelBundle) -> bool:
@@ -200,7 +218,9 @@ def _run_of(
         # It was compared with Keras on this runtime before it became part of the bundle.
         return running.open_graph(inference.runtime, directory / GRAPH_FILE, inference.precision)
     file = directory / (NETWORK_FILE if bundle.kind == "network" else BACKBONE_FILE)
-    source = sources.file_source(file, classes=bundle.kind == "network")
+    below_logits = bundle.kind == "network" and LINEAR_FILE in bundle.files
+    classes = bundle.kind == "network" and not below_logits
+    source = sources.file_source(file, classes=classes, below_logits=below_logits)
     return Prepared(source, inference, cache, progress)
 
 

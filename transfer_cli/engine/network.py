@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from transfer_cli.catalog import heads
 from transfer_cli.choices import Head
 from transfer_cli.engine.linear import Linear
-from transfer_cli.errors import RunError
+from transfer_cli.errors import ModelError, RunError
 
+LOGITS = "logits"
+"""The last dense layer of every head."""
 _SURE = 30.0
 """Logits beyond this are certain in float32."""
 
@@ -29,6 +31,8 @@ class Network:
         From features to logits of shape (n, classes).
     whole : keras.Model
         From pictures to probabilities, float32 of shape (n, classes), with a flat graph.
+    below_logits : keras.Model
+        From pictures to what the last dense layer reads, float32 of shape (n, width).
     activation : callable
         What makes probabilities of logits.
     has_norms : bool
@@ -45,12 +49,20 @@ class Network:
         self.features = features
         self.has_norms = any(isinstance(layer, keras.layers.BatchNormalization) for layer in features.layers)
         self.head = keras.Model(inputs, logits, name="head")
-        tensor = features.output
+        tensor = below = features.output
         for layer in self.head.layers[1:]:
+            below = tensor if layer.name == LOGITS else below
             tensor = layer(tensor)
+        self.below_logits = keras.Model(features.inputs[0], below, name=f"{features.name}_{head.kind}_features")
         self.activation = keras.activations.get(activation)
         probabilities = keras.layers.Activation(activation, name="probabilities", dtype="float32")(tensor)
         self.whole = keras.Model(features.inputs[0], probabilities, name=f"{features.name}_{head.kind}")
+
+    @property
+    def read_out(self) -> Linear:
+        """The last dense layer, from the features it reads to probabilities."""
+        kernel, bias = (np.asarray(array, np.float64) for array in self.head.get_layer(LOGITS).get_weights())
+        return Linear(kernel, bias, self.activation.__name__)
 
     def start_from_probe(self, pipeline: Any, offsets: NDArray[np.float64]) -> None:
         """Put a fitted logistic regression and its scaler into the one dense layer of the head.
@@ -61,7 +73,7 @@ class Network:
         folded = Linear.fold(pipeline, self.head.output_shape[-1])
         # A label that all pictures have, or none, has no finite bias; a training could not go on from that.
         bias = np.clip(folded.bias - offsets, -_SURE, _SURE).astype(np.float32)
-        self.head.get_layer("logits").set_weights([folded.kernel.astype(np.float32), bias])
+        self.head.get_layer(LOGITS).set_weights([folded.kernel.astype(np.float32), bias])
 
     def weights(self, layers: set[str]) -> dict[str, NDArray[Any]]:
         """Return the weights of the head and of the named layers of the backbone.
@@ -103,3 +115,18 @@ class Network:
             for place, layer in chosen
             for number, variable in enumerate(layer.weights)
         ]
+
+
+def below_logits_of(whole: keras.Model) -> keras.Model:
+    """Return a network out of a file up to what its last dense layer reads, float32 of shape (n, width).
+
+    Raises
+    ------
+    ModelError
+        When it is not one that `Network` made.
+    """
+    try:
+        features = whole.get_layer(LOGITS).input
+    except ValueError as error:
+        raise ModelError(f"The network has no layer {LOGITS}: {error}") from None
+    return keras.Model(whole.inputs[0], features, name=f"{whole.name}_features")

@@ -10,6 +10,7 @@ import numpy as np
 
 from transfer_cli.engine.images import batches
 from transfer_cli.engine.model import AbstractModel
+from transfer_cli.engine.rejecting import Rejecting
 from transfer_cli.errors import InputError
 from transfer_cli.predictions import Predictions, Skipped, writer
 from transfer_cli.progress import SILENT, Progress
@@ -17,7 +18,12 @@ from transfer_cli.writing import written_whole
 
 
 def predict(
-    model: AbstractModel, paths: Iterable[str], *, batch_size: int = 32, strict: bool = False
+    model: AbstractModel,
+    paths: Iterable[str],
+    *,
+    batch_size: int = 32,
+    strict: bool = False,
+    rejecting: Rejecting | None = None,
 ) -> Iterator[Predictions]:
     """Yield the predictions for the images at `paths`, in order; memory does not grow with their number.
 
@@ -29,12 +35,26 @@ def predict(
     batch_size : int
     strict : bool
         Raise ImageError at the first file that cannot be read, rather than listing it as skipped.
+    rejecting : Rejecting, optional
+        What says of which images the model knows nothing.
     """
     names = model.class_names
     for batch in batches(paths, size=model.image_size, resize=model.resize, batch_size=batch_size, strict=strict):
         empty = np.empty((0, len(names)), np.float32)
-        probabilities = model.predict_proba(batch.images) if batch.paths else empty
-        yield Predictions(batch.paths, names, probabilities, batch.skipped, model.thresholds, batch.digests)
+        unknown = None
+        if rejecting is None or not batch.paths:
+            probabilities = model.predict_proba(batch.images) if batch.paths else empty
+        else:
+            probabilities, unknown = rejecting(batch.images)
+        yield Predictions(
+            batch.paths,
+            names,
+            probabilities,
+            batch.skipped,
+            model.thresholds,
+            digests=batch.digests,
+            unknown=unknown,
+        )
 
 
 def write_predictions(

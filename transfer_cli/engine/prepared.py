@@ -50,12 +50,15 @@ class Source:
         Whether its rows are probabilities.
     name : str
         What a person is told is converted.
+    read_out : callable, optional
+        What makes probabilities of its rows: they are compared, too.
     """
 
     facts: Mapping[str, Any]
     build: Callable[[], Any]
     classes: bool = False
     name: str = "the network"
+    read_out: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
 
 
 class Prepared:
@@ -154,6 +157,9 @@ class Prepared:
         try:
             given = self._graph(images)
             reason = disagreement(expected, given, self._precision, classes=self._source.classes)
+            if not reason and self._source.read_out is not None:
+                named = self._source.read_out(expected), self._source.read_out(given)
+                reason = disagreement(*named, self._precision, classes=True)
         except (RuntimeError, ValueError) as error:
             reason = str(error)
         if reason:
@@ -180,6 +186,10 @@ class Prepared:
             shutil.copyfile(self._place / KERAS_FILE, keras_file)
         else:
             self.network.save(keras_file)
+        return self.save_graph(graph_file)
+
+    def save_graph(self, graph_file: Path) -> bool:
+        """Write its graph where it has one that was checked; return whether it has."""
         if self._graph is None or not self._checked:
             return False
         if self._place is not None and self._has(GRAPH_FILE):

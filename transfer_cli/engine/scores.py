@@ -9,28 +9,13 @@ from numpy.typing import NDArray
 
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.confusion import Confusion
+from transfer_cli.engine.trust import Scored
 from transfer_cli.figures import score
-from transfer_cli.metrics import Figure, fit_thresholds
+from transfer_cli.metrics import Figure
 from transfer_cli.predictions import Predictions, writer
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
 from transfer_cli.writing import written_whole
-
-Scored = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Row numbers in the split, and the probabilities of each."""
-
-
-def thresholds_of(split: Split, scored: Mapping[str, Scored]) -> NDArray[np.float64] | None:
-    """Return from which probability on a picture has a label, fitted on val; None for a single-label task.
-
-    Without a val part, and without out-of-fold answers, they are one half: nothing is chosen by looking at test.
-    """
-    if split.task == SINGLE_LABEL:
-        return None
-    if "val" not in scored or not len(scored["val"][0]):
-        return np.full(len(split.class_names), 0.5)
-    rows, probabilities = scored["val"]
-    return fit_thresholds(split.truth()[rows], probabilities)
 
 
 def thresholds_note(split: Split) -> str:
@@ -50,7 +35,7 @@ def score_parts(
     scored : mapping of str to (ndarray of shape (n,), ndarray of shape (n, k))
         For each part the row numbers in the split and the probabilities. A part without rows is left out.
     thresholds : ndarray of shape (k,), optional
-        See `thresholds_of`.
+        From which probability on a picture has a label, of a multi-label task.
     """
     truth = split.truth()
     metrics = {}

@@ -80,15 +80,31 @@ def imagenet_source(spec: BackboneSpec, *, offline: bool = False, progress: Prog
     return _source(build, classes=True, backbone=spec.name, weights=weights, size=spec.size, top=True)
 
 
-def file_source(path: Path, *, classes: bool) -> Source:
-    """Return the network in a ``.keras`` file."""
+def file_source(path: Path, *, classes: bool = False, below_logits: bool = False) -> Source:
+    """Return the network in a ``.keras`` file.
+
+    Parameters
+    ----------
+    path : Path
+    classes : bool
+        Whether its rows are probabilities.
+    below_logits : bool
+        Cut off the last dense layer and what follows it: the rows are the features that it reads.
+    """
 
     def build() -> Any:
         from transfer_cli.engine.keras_files import load_keras
 
-        return load_keras(path)
+        network = load_keras(path)
+        if not below_logits:
+            return network
 
-    return _source(build, classes=classes, file=digest_of_file(path).sha256)
+        from transfer_cli.engine.network import below_logits_of
+
+        return below_logits_of(network)
+
+    facts = {"cut": "below the logits"} if below_logits else {}
+    return _source(build, classes=classes, file=digest_of_file(path).sha256, **facts)
 
 
 def _source(build: Callable[[], Any], classes: bool = False, **facts: Any) -> Source:

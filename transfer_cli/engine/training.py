@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal, TypedDict, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from transfer_cli import groups as grouping
 from transfer_cli.bundle import FORMAT_VERSION, ModelBundle
@@ -16,6 +14,7 @@ from transfer_cli.cache import Cache
 from transfer_cli.catalog import backbones, runtimes
 from transfer_cli.engine import runtimes as running
 from transfer_cli.engine.images import DECODER
+from transfer_cli.engine.trust import Trust
 from transfer_cli.errors import FolderError, GateError, ImageError, InputError, RunError
 from transfer_cli.folder import ImageFolder, describe_left_out
 from transfer_cli.gate import FLAG, Gate
@@ -316,7 +315,7 @@ def new_bundle(
     split: Split,
     width: int,
     run: RunDirectory,
-    thresholds: NDArray[np.float64] | None,
+    fitted: Trust,
 ) -> ModelBundle:
     """Return the manifest of what was trained, its files still to come.
 
@@ -329,21 +328,40 @@ def new_bundle(
     width : int
         Numbers a feature.
     run : RunDirectory
-    thresholds : ndarray of shape (k,) or None
-        From which probability on a picture has a label, of a multi-label task.
+    fitted : Trust
+        What was fitted on val.
     """
     return ModelBundle(
         format_version=FORMAT_VERSION,
         kind=kind,
         task=split.task,
         class_names=split.class_names,
-        thresholds=None if thresholds is None else tuple(thresholds.tolist()),
+        thresholds=None if fitted.thresholds is None else tuple(fitted.thresholds.tolist()),
+        temperature=fitted.temperature,
         image_size=size_of(recipe),
         resize=recipe.images.resize,
         decoder=DECODER,
         backbone={**recipe.backbone.model_dump(exclude_none=True), "width": width},
         versions=run.versions(),
         recipe=recipe.model_dump(mode="json", exclude_none=True),
+    )
+
+
+def write_card(
+    asked: Request,
+    directory: Path,
+    bundle: ModelBundle,
+    split: Split,
+    metrics: Metrics,
+    fitted: Trust,
+    val_note: str,
+) -> None:
+    """Write MODEL_CARD.md beside the other files of a bundle."""
+    from transfer_cli.engine import model_card
+
+    skipped = len(read_skipped(asked.run.skipped))
+    model_card.write(
+        directory, bundle, split, metrics, fitted, name=asked.folder.name, skipped=skipped, val_note=val_note
     )
 
 

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transfer_cli.calibration import fit_temperature, of_equal_classes, tempered
+from transfer_cli.metrics import log_loss
+
+
+def drawn(count: int, sharpness: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return truth that follows some probabilities, and what a model says that is too sure or too timid."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 1.5, (count, 4))
+    honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = (honest.cumsum(axis=1) > random.random((count, 1))).argmax(axis=1)
+    said = np.exp(sharpness * logits)
+    return truth, (said / said.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("sharpness", [0.4, 1.0, 3.0])
+def test_the_temperature_takes_out_what_made_probabilities_too_sure(sharpness: float) -> None:
+    truth, said = drawn(20_000, sharpness)
+    temperature = fit_temperature(truth, said)
+    assert temperature == pytest.approx(sharpness, rel=0.05)
+    assert log_loss(truth, tempered(said, temperature)) <= log_loss(truth, said) + 1e-6
+
+
+def test_it_is_the_one_with_the_least_log_loss() -> None:
+    truth, said = drawn(300, 2.0)
+    best = fit_temperature(truth, said)
+    assert best is not None
+    losses = {factor: log_loss(truth, tempered(said, best * factor)) for factor in (0.9, 0.97, 1.0, 1.03, 1.1)}
+    assert min(losses, key=losses.__getitem__) == 1.0
+
+
+def test_weights_count_pictures_and_not_classes() -> None:
+    truth, said = drawn(400, 2.0)
+    doubled = np.concatenate([np.arange(400), np.flatnonzero(truth == 1)])
+    by_weight = fit_temperature(truth, said, np.array([1.0, 2.0, 1.0, 1.0]))
+    assert by_weight == pytest.approx(fit_temperature(truth[doubled], said[doubled]), rel=1e-4)
+    assert by_weight != pytest.approx(fit_temperature(truth, said), rel=1e-4)
+    weights = of_equal_classes(np.array([0, 0, 0, 2]), 3)
+    assert weights[0] * 3 == pytest.approx(weights[2])
+
+
+def test_too_few_pictures_say_nothing() -> None:
+    truth, said = drawn(29, 2.0)
+    assert fit_temperature(truth, said) is None
+    assert tempered(said, None) is said
+
+
+@given(st.integers(0, 100), st.floats(0.05, 20))
+def test_classes_keep_their_order_and_the_way_back_is_open(seed: int, temperature: float) -> None:
+    _, said = drawn(20, 1.0, seed)
+    changed = tempered(said, temperature)
+    assert changed.dtype == np.float32
+    assert changed.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert (changed.argmax(axis=1) == said.argmax(axis=1)).all()
+    if temperature >= 1:
+        assert tempered(changed, 1 / temperature) == pytest.approx(said, abs=1e-3)
+
+
+def test_certain_answers_do_not_break_it() -> None:
+    # As a forest gives them: zeros and ones, some of them wrong.
+    truth = np.arange(60) % 2
+    said = np.eye(3, dtype=np.float32)[np.where(np.arange(60) < 12, 1 - truth, truth)]
+    temperature = fit_temperature(truth, said)
+    assert temperature is not None
+    assert temperature > 1
+    changed = tempered(said, temperature)
+    assert np.isfinite(changed).all()
+    assert (changed[:, 2] == 0).all(), "a class with no probability at all was never learnt"

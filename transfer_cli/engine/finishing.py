@@ -1,0 +1,112 @@
+"""What is made of a network that has learnt: features of all pictures, scores, the bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.engine import features, model, training, trust
+from transfer_cli.engine.network import Network
+from transfer_cli.engine.prepared import CHECKED, GRAPH_FILE, Prepared, Source
+from transfer_cli.engine.scores import score_parts
+from transfer_cli.engine.training import Request
+from transfer_cli.metrics import Metrics
+from transfer_cli.recipe import FinetuneRecipe
+from transfer_cli.split import Split
+
+if TYPE_CHECKING:
+    from transfer_cli.engine.portions import Portions
+
+
+class Finishing:
+    """The end of a fine-tuning.
+
+    The network below its last layer is converted and compared with Keras on train pictures; all pictures go through it
+    once, and what the last layer makes of that is what the bundle will say.
+
+    Parameters
+    ----------
+    asked : Request
+    recipe : FinetuneRecipe
+        Resolved.
+    split : Split
+    network : Network
+    images : ndarray of shape (n, size, size, 3), uint8
+        In the order of the split.
+    learnt : ndarray of int
+        The rows that the network has learnt from.
+    of_val : ndarray of shape (v, k), float32, or None
+        What was said of val before it was learnt from; None where the network itself is to be asked.
+    portions : Portions
+    """
+
+    def __init__(
+        self,
+        asked: Request,
+        recipe: FinetuneRecipe,
+        split: Split,
+        network: Network,
+        images: NDArray[np.uint8],
+        learnt: NDArray[np.int64],
+        of_val: NDArray[np.float32] | None,
+        portions: Portions,
+    ) -> None:
+        self._asked, self._recipe, self._split = asked, recipe, split
+        self._network, self._images, self._of_val, self._portions = network, images, of_val, portions
+        self._read_out = network.read_out
+        source = Source({}, lambda: network.below_logits, read_out=self._read_out.probabilities)
+        self._prepared = Prepared(source, recipe.inference, None, asked.progress)
+        if not self._prepared.is_checked:
+            self._prepared.check(images[learnt[: portions.at_most(CHECKED)]])
+        self._fitted = trust.Trust()
+        self._metrics: Metrics = {}
+
+    def score(self) -> Metrics:
+        """Write features and predictions; return the figures of val (before it was learnt from) and test."""
+        run, split = self._asked.run, self._split
+        matrix = self._features()
+        features.write(run.features, split, matrix)
+        scored = {}
+        for part in ("val", "test"):
+            rows = np.flatnonzero(split.mask(part))
+            if len(rows):
+                known = self._of_val if part == "val" else None
+                scored[part] = rows, self._read_out.probabilities(matrix[rows]) if known is None else known
+        self._fitted = trust.fit(self._recipe, split, matrix, np.flatnonzero(split.mask("train")), scored)
+        self._metrics = score_parts(run, split, self._fitted.calibrated(scored), self._fitted.thresholds)
+        return self._metrics
+
+    def save(self, val_note: str) -> None:
+        """Write the bundle.
+
+        Parameters
+        ----------
+        val_note : str
+            What the figures of val are.
+        """
+        asked, split, fitted = self._asked, self._split, self._fitted
+        width = self._network.features.output_shape[-1]
+        bundle = training.new_bundle("network", self._recipe, split, width, asked.run, fitted)
+
+        def save(folder: Path) -> None:
+            self._network.whole.save(folder / model.NETWORK_FILE)
+            self._prepared.save_graph(folder / GRAPH_FILE)
+            self._read_out.save(folder / model.LINEAR_FILE)
+            fitted.save(folder)
+            training.write_card(asked, folder, bundle, split, self._metrics, fitted, val_note)
+
+        bundle.write(asked.run.model, save)
+
+    def _features(self) -> NDArray[np.float32]:
+        """Return what the last layer reads of every picture, float32 of shape (n, width)."""
+        run, size, count = self._portions.sparing(self._prepared), self._recipe.batch_size, len(self._split.rows)
+        matrix = np.empty((count, self._prepared.width), np.float32)
+        with self._asked.progress.track("scoring", count) as advance:
+            for at in range(0, count, size):
+                images = self._images[at : at + size]
+                matrix[at : at + len(images)] = run(images)
+                advance(len(images))
+        return matrix

@@ -1,0 +1,174 @@
+"""A page about a bundle that travels within it (Mitchell et al. 2019, "Model Cards for Model Reporting")."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from transfer_cli.bundle import ModelBundle, digest_of_file
+from transfer_cli.catalog import backbones
+from transfer_cli.catalog.tasks import SINGLE_LABEL
+from transfer_cli.engine.trust import Trust
+from transfer_cli.folder import PARTS
+from transfer_cli.metrics import RECALL, Figure, Metrics
+from transfer_cli.predictions import printable
+from transfer_cli.split import Split
+
+FILE = "MODEL_CARD.md"
+_FIGURES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "mean_average_precision": "mean average precision",
+    "exact_matches": "all labels right",
+    "roc_auc": "area under the ROC curve",
+    "log_loss": "log loss, nats",
+    "brier": "Brier score",
+    "expected_calibration_error": "expected calibration error",
+}
+_FEW_TEST = 100
+_WEAK = 0.5
+_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~])")
+
+
+def write(
+    directory: Path,
+    bundle: ModelBundle,
+    split: Split,
+    metrics: Metrics,
+    fitted: Trust,
+    *,
+    name: str,
+    skipped: int,
+    val_note: str,
+) -> None:
+    """Write the card of a bundle whose other files are in `directory`.
+
+    Parameters
+    ----------
+    directory : Path
+    bundle : ModelBundle
+    split : Split
+        What was learnt from.
+    metrics : mapping
+        As in metrics.json.
+    fitted : Trust
+    name : str
+        Of the folder of pictures.
+    skipped : int
+        How many files could not be read.
+    val_note : str
+        What the figures of val are, where they are not plain predictions of a part that was held out.
+    """
+    parts = [part for part in PARTS if part in metrics]
+    spec = backbones.find(bundle.backbone["name"])
+    pretrained = bundle.backbone["weights"] == "imagenet"
+    facts = {
+        "bundle": bundle,
+        "name": name,
+        "single": bundle.task == SINGLE_LABEL,
+        "classes": bundle.class_names,
+        "backbone": bundle.backbone,
+        "licence": spec.licence if pretrained else "",
+        "parts": parts,
+        "val_note": val_note,
+        "figures": _figures(metrics, parts),
+        "recalls": _table(["class", "found", "pictures"], _recalls(metrics.get("test", {}))),
+        "bar": "" if fitted.rejection is None else fitted.rejection.bar().in_words(),
+        "counts": _counts(split),
+        "made_by": {"digest": "by content", "folders": "as the folder is laid out"}.get(
+            split.made_by, "as in an existing split.csv"
+        ),
+        "skipped": skipped,
+        "limits": _limits(bundle, split, metrics, fitted),
+        "versions": ", ".join(
+            f"{package} {version}" for package, version in sorted(bundle.versions.items()) if version
+        ),
+        "files": _files(directory),
+    }
+    # Markdown, not HTML: `text` escapes what comes from a folder.
+    environment = Environment(loader=PackageLoader("transfer_cli"), undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["text"] = _text
+    card = environment.get_template("model_card.md").render(facts)
+    card = re.sub(r"\n{3,}", "\n\n", card).strip() + "\n"
+    (directory / FILE).write_bytes(card.encode("utf-8", "backslashreplace"))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table whose first column is text, or nothing where there are no rows."""
+    lines = [header, ["---"] * len(header), *([_text(row[0]), *map(str, row[1:])] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if rows else ""
+
+
+def _figures(metrics: Metrics, parts: Sequence[str]) -> str:
+    rows = [["pictures", *(int(metrics[part]["images"]["value"]) for part in parts)]]
+    for name, words in _FIGURES.items():
+        if any(name in metrics[part] for part in parts):
+            rows.append([words, *(_shown(metrics[part][name]) if name in metrics[part] else "-" for part in parts)])
+    return _table(["figure", *parts], rows if parts else [])
+
+
+def _recalls(figures: Mapping[str, Figure]) -> list[tuple[str, str, str]]:
+    """Return each class, which share of its pictures was found, and how many there are; the worst first."""
+    of_class = {key.removeprefix(RECALL): figure for key, figure in figures.items() if key.startswith(RECALL)}
+    rows = []
+    for name, figure in sorted(of_class.items(), key=lambda item: (item[1]["value"], item[0])):
+        support = figures.get(f"support/{name}")
+        rows.append((name, _shown(figure), "-" if support is None else f"{support['value']:.0f}"))
+    return rows
+
+
+def _counts(split: Split) -> str:
+    counted = Counter((label, row.part) for row in split.rows for label in row.labels)
+    parts = [*split.counts()]
+    rows = [[name, *(counted[name, part] for part in parts)] for name in split.class_names]
+    return _table(["class" if split.task == SINGLE_LABEL else "label", *parts], rows)
+
+
+def _files(directory: Path) -> str:
+    found = [(path.name, digest_of_file(path)) for path in sorted(directory.iterdir())]
+    return _table(["file", "bytes", "SHA-256"], [[name, facts.bytes, f"`{facts.sha256}`"] for name, facts in found])
+
+
+def _limits(bundle: ModelBundle, split: Split, metrics: Metrics, fitted: Trust) -> list[str]:
+    """Return in what cases a person should not rely on the model, the general ones last."""
+    limits = []
+    test = metrics.get("test")
+    if test is None:
+        limits.append("There was no test part: no figure here is one of pictures that had no say in anything.")
+    elif test["images"]["value"] < _FEW_TEST:
+        limits.append(f"It was tested on {int(test['images']['value'])} pictures only: see the intervals.")
+    recalls = {key.removeprefix(RECALL): figure for key, figure in (test or {}).items() if key.startswith(RECALL)}
+    if weak := [name for name, figure in recalls.items() if figure["value"] < _WEAK]:
+        limits.append(f"It finds less than half of {', '.join(weak)}.")
+    if bundle.backbone["weights"] == "none" and backbones.find(bundle.backbone["name"]).is_pretrained:
+        limits.append("Its network began with random weights: it knows nothing but the pictures above.")
+    if bundle.task == SINGLE_LABEL:
+        several = ", ".join(bundle.class_names)
+        words = "" if fitted.rejection is None else " unless it is asked to say unknown"
+        limits.append(f"It knows nothing else: every picture is called one of {several}{words}.")
+    limits.append(
+        "The figures hold for pictures like those above. With another camera, place, season or background they may be "
+        "much lower: try it on some of yours with transfer-cli evaluate."
+    )
+    if split.made_by == "digest":
+        limits.append(
+            "The parts were drawn picture by picture: where several pictures show the same thing, the figures flatter."
+        )
+    return limits
+
+
+def _shown(figure: Figure) -> str:
+    low, high = figure["low"], figure["high"]
+    interval = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+    return f"{figure['value']:.3f}{interval}"
+
+
+def _text(value: object) -> str:
+    """Return a name as Markdown shows it, whatever is in it."""
+    return _SPECIAL.sub(r"\\\1", printable(str(value)).replace("\n", " "))

@@ -1,0 +1,198 @@
+"""When a model should say that it does not know: where it is unsure, or a picture is unlike all it has learnt from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.errors import ModelError
+
+REJECTION_FILE = "rejection.npz"
+"""In a bundle."""
+UNKNOWN = "unknown"
+"""The label of a picture that is rejected."""
+COVERAGE = 0.92
+"""The share of the pictures of val that are kept unless a person says otherwise, see docs/benchmarks.md."""
+NEIGHBOURS = 5
+_MOST_BYTES = 8_000_000
+_MOST_ROWS = 10_000
+_ROWS_AT_A_TIME = 1024
+
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Where pictures are rejected, and what that came to on val.
+
+    Attributes
+    ----------
+    score : float
+        A picture below it is rejected.
+    coverage : float
+        The share of the pictures of val that is kept.
+    risk : float
+        The share of those kept that got a wrong class.
+    risk_of_all : float
+        The same of all pictures of val.
+    """
+
+    score: float
+    coverage: float
+    risk: float
+    risk_of_all: float
+
+    def in_words(self) -> str:
+        """Return one line for a person."""
+        return (
+            f"on val this keeps {self.coverage:.0%} of the pictures, of which {self.risk:.0%} are wrong "
+            f"(of all: {self.risk_of_all:.0%})"
+        )
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """What tells whether a picture is one that the model can judge.
+
+    Two signals are joined: the probability of the class that is named, and the mean cosine distance of the picture's
+    feature to its nearest training pictures (Sun et al. 2022, "Out-of-Distribution Detection with Deep Nearest
+    Neighbors"). Each becomes the share of the pictures of val that are as odd or odder, and the smaller share is the
+    picture's score: one bar serves both. Coverage and risk are those of Geifman & El-Yaniv 2017.
+
+    Attributes
+    ----------
+    reference : ndarray of shape (m, width), float16
+        Features of training pictures, of length one.
+    confidence : ndarray of shape (v,), float32
+        Of the pictures of val the probability of the class that was named, ascending.
+    distance : ndarray of shape (v,), float32
+        Of the same pictures, ascending.
+    score : ndarray of shape (v,), float32
+        Of the same pictures, ascending.
+    wrong : ndarray of shape (v,), bool
+        Whether they got a wrong class, in the order of `score`.
+    """
+
+    reference: NDArray[np.float16]
+    confidence: Rows
+    distance: Rows
+    score: Rows
+    wrong: NDArray[np.bool_]
+
+    @classmethod
+    def fit(
+        cls,
+        features: Rows,
+        train: NDArray[np.int64],
+        val: NDArray[np.int64],
+        probabilities: Rows,
+        truth: NDArray[np.int64],
+        seed: int = 0,
+    ) -> Rejection | None:
+        """Return what val says of both signals, or None where there is nothing to compare.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n, width), float32
+            Of all pictures.
+        train : ndarray of int
+            The rows that were learnt from.
+        val : ndarray of shape (v,), int
+            The rows whose answers are known; one that was learnt from is compared with the others alone.
+        probabilities : ndarray of shape (v, k), float32
+            Calibrated, by a model that did not learn from them.
+        truth : ndarray of shape (v,), int
+        seed : int
+            Decides which pictures are taken where there are very many.
+        """
+        draw = np.random.default_rng(seed)
+        most = min(_MOST_ROWS, max(_MOST_BYTES // (2 * features.shape[1]), 2 * NEIGHBOURS))
+        kept = np.sort(draw.permutation(train)[:most])
+        chosen = np.sort(draw.permutation(len(val))[:_MOST_ROWS])
+        if len(kept) < 2 or not len(chosen):
+            return None
+        reference = _unit(features[kept]).astype(np.float16)
+        places = np.searchsorted(kept, val[chosen])
+        own = np.where(kept[np.minimum(places, len(kept) - 1)] == val[chosen], places, -1)
+        distance = _distance(reference, features[val[chosen]], own)
+        confidence = probabilities[chosen].max(axis=1)
+        wrong = probabilities[chosen].argmax(axis=1) != truth[chosen]
+        fitted = cls(reference, np.sort(confidence), np.sort(distance), np.empty(0, np.float32), wrong)
+        score = fitted._joined(confidence, distance)
+        order = np.argsort(score, kind="stable")
+        return cls(reference, fitted.confidence, fitted.distance, score[order], wrong[order])
+
+    @classmethod
+    def load(cls, path: Path) -> Rejection:
+        """Return what `save` wrote; raise ModelError where the file holds something else."""
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                found = cls(*(arrays[name] for name in cls.__dataclass_fields__))
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+            raise ModelError(f"{path} could not be read: {error}.") from error
+        several = (found.confidence, found.distance, found.score, found.wrong)
+        if (
+            found.reference.ndim != 2
+            or len(found.reference) < 2
+            or {array.shape for array in several} != {(len(found.score),)}
+        ):
+            raise ModelError(f"{path} holds arrays that do not fit each other.")
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write the arrays; no pickle."""
+        np.savez(path, **{name: getattr(self, name) for name in self.__dataclass_fields__})
+
+    def bar(self, coverage: float = COVERAGE) -> Bar:
+        """Return the bar that keeps a share of the pictures of val, or a little more where pictures are equal."""
+        count = len(self.score)
+        # A rounding error must not cost one picture more.
+        first = min(int(np.floor((1 - coverage) * count + 1e-9)), count - 1)
+        bar = float(self.score[first])
+        kept = self.score >= bar
+        return Bar(bar, float(kept.mean()), float(self.wrong[kept].mean()), float(self.wrong.mean()))
+
+    def scores(self, probabilities: Rows, features: Rows) -> Rows:
+        """Return how ordinary pictures are: the share of the pictures of val that are as odd or odder.
+
+        Parameters
+        ----------
+        probabilities : ndarray of shape (n, k), float32
+        features : ndarray of shape (n, width), float32
+
+        Returns
+        -------
+        ndarray of shape (n,), float32
+            From 0 (more unsure, or further away, than any) to 1.
+        """
+        distance = _distance(self.reference, features, np.full(len(features), -1))
+        return self._joined(probabilities.max(axis=1), distance)
+
+    def _joined(self, confidence: Rows, distance: Rows) -> Rows:
+        count = len(self.confidence)
+        as_unsure = np.searchsorted(self.confidence, confidence, "right") / count
+        as_far = 1 - np.searchsorted(self.distance, distance, "left") / count
+        return np.minimum(as_unsure, as_far).astype(np.float32)
+
+
+def _unit(features: Rows) -> Rows:
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(features / np.where(lengths, lengths, 1), np.float32)
+
+
+def _distance(reference: NDArray[np.float16], features: Rows, own: NDArray[np.int64]) -> Rows:
+    """Return one less the mean cosine to the nearest of the reference, without the row that a picture itself is."""
+    rows = reference.astype(np.float32).T
+    found = np.empty(len(features), np.float32)
+    for start in range(0, len(features), _ROWS_AT_A_TIME):
+        part = slice(start, start + _ROWS_AT_A_TIME)
+        cosines = _unit(features[part]) @ rows
+        itself = own[part] >= 0
+        cosines[np.flatnonzero(itself), own[part][itself]] = -np.inf
+        near = min(NEIGHBOURS, cosines.shape[1] - 1)
+        found[part] = 1 - np.partition(cosines, -near, axis=1)[:, -near:].mean(axis=1)
+    return found
