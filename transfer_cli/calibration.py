@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 _LEAST = 1e-12
 """A probability of zero, as forests give, is taken for this: its logarithm has to be finite."""
 _COLDEST, _HOTTEST = 0.05, 20.0
+_STEPS = 50
 _FEWEST = 30
 """With fewer pictures a temperature says more about these than about the classifier."""
 
@@ -15,7 +16,11 @@ _FEWEST = 30
 def fit_temperature(
     truth: NDArray[np.int64], probabilities: NDArray[np.float32], weights: NDArray[np.float64] | None = None
 ) -> float | None:
-    """Return the temperature with the least log loss (Guo et al. 2017, section 4.2).
+    """Return the mildest temperature whose log loss is that of the best one, as far as the pictures can tell.
+
+    The best one (Guo et al. 2017, section 4.2) follows the chance of few pictures, and then does harm as often as good.
+    So of all between it and 1 the nearest to 1 is taken whose loss is worse by one standard error at most, as
+    Breiman et al. (1984, section 3.4.3) choose the simplest tree; see docs/benchmarks.md.
 
     Parameters
     ----------
@@ -38,15 +43,24 @@ def fit_temperature(
 
     logits = _logits(probabilities)
     counts = np.ones(len(truth)) if weights is None else weights[truth]
+    shares = counts / counts.sum()
     rows = np.arange(len(truth))
 
-    def loss(log_temperature: float) -> float:
+    def losses(log_temperature: float) -> NDArray[np.float64]:
         scaled = logits / np.exp(log_temperature)
-        normaliser = np.log(np.exp(scaled - scaled.max(axis=1, keepdims=True)).sum(axis=1)) + scaled.max(axis=1)
-        return float((counts * (normaliser - scaled[rows, truth])).sum() / counts.sum())
+        largest = scaled.max(axis=1)
+        return np.asarray(np.log(np.exp(scaled - largest[:, None]).sum(axis=1)) + largest - scaled[rows, truth])
 
-    found = minimize_scalar(loss, bounds=(np.log(_COLDEST), np.log(_HOTTEST)), method="bounded")
-    return float(np.exp(found.x))
+    bounds = (np.log(_COLDEST), np.log(_HOTTEST))
+    best = float(minimize_scalar(lambda log: float(shares @ losses(log)), bounds=bounds, method="bounded").x)
+    least = losses(best)
+    for step in range(_STEPS):
+        mild = best * step / _STEPS
+        worse = losses(mild) - least
+        mean = float(shares @ worse)
+        if mean <= float(np.sqrt(np.sum((shares * (worse - mean)) ** 2))):
+            return float(np.exp(mild))
+    return float(np.exp(best))
 
 
 def tempered(probabilities: NDArray[np.float32], temperature: float | None) -> NDArray[np.float32]:
