@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.metrics import BINS, Probabilities, Truth, bins_of
+from transfer_cli.tables import write_table
 
+_MOST_POINTS = 500
+"""A curve in a table has no more points than these, its ends among them."""
 Points = NDArray[np.float64]
 
 
@@ -51,6 +56,42 @@ def precision_recall(there: NDArray[np.bool_], scores: NDArray[np.float32]) -> P
 
     precision, recall, _ = precision_recall_curve(there, scores, drop_intermediate=True)
     return np.column_stack([recall[::-1], precision[::-1]])
+
+
+def write(path: Path, truth: Truth, probabilities: Probabilities, class_names: Sequence[str]) -> None:
+    """Write the curves of a part as one table, CSV.
+
+    Its columns are ``curve`` (``roc``, ``precision-recall`` or ``reliability``), ``class`` (empty for the last), ``x``
+    and ``y`` (false positive rate and true positive rate; recall and precision; mean probability and share that is
+    right) and ``pictures`` (of a bin of the reliability). A class that no picture has, or every one, has no curve.
+
+    Parameters
+    ----------
+    path : Path
+    truth : ndarray of shape (n,) or (n, k), int
+    probabilities : ndarray of shape (n, k), float32
+    class_names : sequence of str
+    """
+    write_table(path, ("curve", "class", "x", "y", "pictures"), _rows(truth, probabilities, class_names))
+
+
+def _rows(truth: Truth, probabilities: Probabilities, class_names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for column, name in enumerate(class_names):
+        there = truth[:, column] > 0 if truth.ndim == 2 else truth == column
+        if there.any() and not there.all():
+            for curve, points in (("roc", roc), ("precision-recall", precision_recall)):
+                for x, y in _thinned(points(there, probabilities[:, column])):
+                    yield curve, name, f"{x:.6g}", f"{y:.6g}", ""
+    if truth.ndim == 1 and len(truth):
+        found = reliability(truth, probabilities)
+        for x, y, pictures in zip(found.confidence, found.accuracy, found.pictures, strict=True):
+            yield "reliability", "", f"{x:.6g}", f"{y:.6g}", str(pictures)
+
+
+def _thinned(points: Points) -> Points:
+    if len(points) <= _MOST_POINTS:
+        return points
+    return np.asarray(points[np.linspace(0, len(points) - 1, _MOST_POINTS).round().astype(int)])
 
 
 @dataclass(frozen=True)

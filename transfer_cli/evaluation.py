@@ -51,6 +51,11 @@ class EvaluationDirectory:
         return self.path / "confusion.csv"
 
     @property
+    def curves(self) -> Path:
+        """ROC, precision-recall and reliability curves, CSV."""
+        return self.path / "curves.csv"
+
+    @property
     def skipped(self) -> Path:
         """Path and reason of each file that could not be read, CSV."""
         return self.path / "skipped.csv"

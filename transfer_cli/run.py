@@ -163,6 +163,10 @@ class RunDirectory:
         """Return where it is counted which class of one part was taken for which, CSV."""
         return self.path / f"confusion_{part}.csv"
 
+    def curves(self, part: str) -> Path:
+        """Return where the ROC, precision-recall and reliability curves of one part are, CSV."""
+        return self.path / f"curves_{part}.csv"
+
     def is_complete(self, *, with_model: bool, with_features: bool) -> bool:
         """Return whether the run came to its end and still has what it made."""
         made = [self.metrics, self.split, self.skipped, *([self.features] if with_features else [])]
@@ -314,8 +318,9 @@ class RunDirectory:
         pages = (self.report, self.leaks, self.evaluations, self.explanations, self.tensorboard, self.map)
         for path in (*results, *pages, self.skipped, self.history, self.unlabelled, self.events, self.plan):
             remove(path)
-        for path in (*self.path.glob("predictions_*.csv"), *self.path.glob("confusion_*.csv")):
-            remove(path)
+        for name in ("predictions", "confusion", "curves"):
+            for path in self.path.glob(f"{name}_*.csv"):
+                remove(path)
 
     def runtime(self) -> str | None:
         """Return the runtime in recipe.toml, or None where there is none."""

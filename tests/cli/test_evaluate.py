@@ -59,6 +59,7 @@ def test_what_a_person_sees(copy_of_trained: Path, colours: Path) -> None:
     assert lines[3].startswith("unseen found least: ")
     assert sorted(path.name for path in place.iterdir()) == [
         "confusion.csv",
+        "curves.csv",
         "evaluation.json",
         "metrics.json",
         "pictures.csv",

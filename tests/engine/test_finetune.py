@@ -34,6 +34,8 @@ def test_the_files_of_a_run(finetuned: Path) -> None:
         "command.txt",
         "confusion_test.csv",
         "confusion_val.csv",
+        "curves_test.csv",
+        "curves_val.csv",
         "environment.json",
         "events.jsonl",
         "features.parquet",

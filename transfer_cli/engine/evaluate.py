@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli import curves
 from transfer_cli.cache import Cache
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL
@@ -180,11 +181,11 @@ class _Scored:
         self._thresholds = None if model.thresholds is None else np.array(model.thresholds)
         column_of = {name: column for column, name in enumerate(model.class_names)}
         if self._thresholds is None:
-            self._truth = np.array([column_of[file.labels[0]] for file in found.files], np.int64)
+            self.truth = np.array([column_of[file.labels[0]] for file in found.files], np.int64)
         else:
-            self._truth = np.zeros((len(found.files), len(column_of)), np.int64)
+            self.truth = np.zeros((len(found.files), len(column_of)), np.int64)
             for row, file in enumerate(found.files):
-                self._truth[row, [column_of[label] for label in file.labels]] = 1
+                self.truth[row, [column_of[label] for label in file.labels]] = 1
 
     def of_all(self, part: str | None) -> tuple[Metrics, dict[str, Confusion]]:
         """Return the figures and the confusions of all pictures, of the parts there are, and of what was not learnt."""
@@ -201,11 +202,11 @@ class _Scored:
 
     def _figures(self, mask: NDArray[np.bool_]) -> dict[str, Figure]:
         probabilities = self.found.predictions.probabilities[mask]
-        return score(self._truth[mask], probabilities, self._thresholds, self._names)
+        return score(self.truth[mask], probabilities, self._thresholds, self._names)
 
     def _confusion(self, mask: NDArray[np.bool_]) -> Confusion:
         predicted = self.found.predictions.probabilities[mask].argmax(axis=1)
-        return Confusion.of(self._truth[mask], predicted, self._names)
+        return Confusion.of(self.truth[mask], predicted, self._names)
 
 
 def _write(target: EvaluationDirectory, evaluation: Evaluation, scored: _Scored, about: dict[str, str | None]) -> None:
@@ -222,6 +223,7 @@ def _write(target: EvaluationDirectory, evaluation: Evaluation, scored: _Scored,
     write_table(target.pictures, header, zip(predictions.paths, predictions.digests, truth, parts, learnt, strict=True))
     if evaluation.confusions:
         next(iter(evaluation.confusions.values())).write(target.confusion)
+    curves.write(target.curves, scored.truth, predictions.probabilities, predictions.class_names)
     write_skipped(target.skipped, evaluation.skipped)
     write_json(target.metrics, evaluation.metrics)
     write_json(target.about, about)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli import curves
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.confusion import Confusion
 from transfer_cli.engine.trust import Scored
@@ -26,7 +27,7 @@ def thresholds_note(split: Split) -> str:
 def score_parts(
     run: RunDirectory, split: Split, scored: Mapping[str, Scored], thresholds: NDArray[np.float64] | None = None
 ) -> dict[str, dict[str, Figure]]:
-    """Write the predictions of each part beside the truth, and which class was taken for which; return its figures.
+    """Write the predictions of each part beside the truth, its confusions and curves; return its figures.
 
     Parameters
     ----------
@@ -46,6 +47,7 @@ def score_parts(
         if thresholds is None:
             confused = Confusion.of(truth[indices], probabilities.argmax(axis=1), split.class_names)
             confused.write(run.confusion(part))
+        curves.write(run.curves(part), truth[indices], probabilities, split.class_names)
         rows = [split.rows[index] for index in indices]
         bars = None if thresholds is None else tuple(thresholds.tolist())
         batch = Predictions(tuple(row.path for row in rows), split.class_names, probabilities, (), bars)
