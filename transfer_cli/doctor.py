@@ -174,8 +174,8 @@ CHECKS: tuple[Check, ...] = (
         "warn",
         symptoms.badly_calibrated,
         "Its probabilities cannot be read as odds, and a threshold on them will surprise.",
-        "Use them to put pictures in order, and choose thresholds on your own pictures. Label smoothing makes it less "
-        "sure: `--set stage.1.label_smoothing=0.1`",
+        "The temperature that was fitted on val did not help here: val has too few pictures for one, or is unlike the "
+        "others. Use probabilities to put pictures in order, and choose thresholds on your own pictures.",
     ),
     Check(
         "worse than knowing the shares",

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.bundle import ModelBundle
 from transfer_cli.curves import precision_recall, reliability, roc
 from transfer_cli.engine.charts import Chart, Line
-from transfer_cli.finished import Answered
+from transfer_cli.finished import Answered, FinishedRun
 from transfer_cli.metrics import BINS, bins_of
+from transfer_cli.rejection import REJECTION_FILE, Rejection
 
 LINES = 12
 """So many classes are drawn at most: those whose curve is the worst."""
@@ -105,3 +107,24 @@ def _line(label: str, points: NDArray[np.float64], column: int) -> Line:
 
 def _named(lines: Sequence[Line]) -> str:
     return ", ".join(line.label for line in lines)
+
+
+def of_bundle(run: FinishedRun) -> list[str]:
+    """Return what the bundle of a run does about its certainty, a sentence each; nothing where there is no bundle."""
+    if not run.directory.model.is_dir():
+        return []
+    bundle, directory = ModelBundle.read(run.directory.path)
+    said = []
+    if bundle.temperature is not None and bundle.temperature != 1:
+        which = "less sure" if bundle.temperature > 1 else "surer"
+        said.append(
+            f"On val it was seen that it should be {which}: its logits are divided by {bundle.temperature:.2f}, "
+            "here and wherever it predicts."
+        )
+    if REJECTION_FILE in bundle.files:
+        bar = Rejection.load(directory / REJECTION_FILE).bar()
+        said.append(
+            "transfer-cli predict --unknown says unknown of pictures whose class is improbable, or that are unlike all "
+            f"that was learnt from: {bar.in_words()}."
+        )
+    return said

@@ -17,7 +17,7 @@ from transfer_cli.catalog.tasks import MULTI_LABEL
 from transfer_cli.doctor import CHECKS, Finding, findings
 from transfer_cli.engine import cells, pages, summary
 from transfer_cli.engine.behind import Behind, Table, in_order_of_weight, map_of, said_of
-from transfer_cli.engine.certainty import charts_of
+from transfer_cli.engine.certainty import charts_of, of_bundle
 from transfer_cli.engine.course import Course
 from transfer_cli.engine.examined import case_of, duplicates, skipped
 from transfer_cli.engine.leaks import leaks
@@ -141,6 +141,7 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
             }
             for part, answered in parts.items()
         ],
+        "of_bundle": of_bundle(run),
         "colours": [_colour(place) for place in range(len(names))],
         "map": map_,
         "data": data,
