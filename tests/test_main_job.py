@@ -124,3 +124,50 @@ def test_predicting_with_a_finetuned_run(
     with (tmp_path / "predictions.csv").open(newline="") as file:
         right = [Path(row["path"]).parent.name == row["label"] for row in csv.DictReader(file)]
     assert sum(right) / len(right) == pytest.approx(accuracy(clothing_finetuned), abs=0.003)
+
+
+def hands_are_unknown(run: Path, shared: Path, home: dict[str, str], target: Path) -> None:
+    def unknown(pictures: Path, *words: str) -> float:
+        done = run_command("predict", run, pictures, *words, "-o", target, env=home)
+        assert done.code == 0, done.err
+        with target.open(newline="") as file:
+            labels = [row["label"] for row in csv.DictReader(file)]
+        return labels.count("unknown") / len(labels)
+
+    hands, clothes = shared / "data/sign_digits/test", shared / "data/clothing/test"
+    assert unknown(hands, "--unknown") >= 0.8
+    assert unknown(clothes, "--unknown") <= 0.15
+    # The twin: a bar on the probability alone that rejects as many clothes hardly sees the hands.
+    with (run / "predictions_test.csv").open(newline="") as file:
+        confidence = sorted(float(row["confidence"]) for row in csv.DictReader(file))
+    assert unknown(hands, "--threshold", str(confidence[len(confidence) // 10])) < 0.4
+
+
+def test_hands_are_unknown_to_a_model_of_clothes(
+    clothing: Path, shared: Path, home: dict[str, str], tmp_path: Path
+) -> None:
+    hands_are_unknown(clothing, shared, home, tmp_path / "predictions.csv")
+
+
+def test_hands_are_unknown_to_a_network_that_was_fine_tuned(
+    clothing_finetuned: Path, shared: Path, home: dict[str, str], tmp_path: Path
+) -> None:
+    hands_are_unknown(clothing_finetuned, shared, home, tmp_path / "predictions.csv")
+
+
+def test_clothes_are_calibrated(clothing: Path) -> None:
+    from transfer_cli.bundle import ModelBundle
+    from transfer_cli.calibration import tempered
+    from transfer_cli.figures import score
+    from transfer_cli.finished import FinishedRun
+
+    test, (bundle, _) = FinishedRun.read(clothing).answered("test"), ModelBundle.read(clothing)
+    assert bundle.temperature is not None
+    before = tempered(test.predictions.probabilities, 1 / bundle.temperature)
+    figures = [score(test.truth, each) for each in (before, test.predictions.probabilities)]
+    losses = [each["log_loss"]["value"] for each in figures]
+    assert losses[1] <= losses[0] + 0.01
+    assert figures[1]["expected_calibration_error"]["value"] <= 0.08
+    # The twin: four times as sure, it is neither.
+    sure = score(test.truth, tempered(test.predictions.probabilities, 0.25))
+    assert sure["expected_calibration_error"]["value"] > 0.08
