@@ -1,0 +1,71 @@
+"""What a temperature is worth on pictures that it was not fitted on, with many pictures and with few.
+
+    export KERAS_HOME=../shared/keras_home
+    transfer-cli extract ../shared/data/clothing --backbone mobilenet@0.25 -o /tmp/run
+    python benchmarks/temperature.py /tmp/run
+
+Of the train pictures of a run of extract some are learnt from, the rest is scored; test is never read. Each line is a
+number of pictures and a rule: the temperature with the least out-of-fold log loss, or the mildest that these pictures
+cannot tell from it (calibration.fit_temperature).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from transfer_cli.calibration import fit_temperature, tempered
+from transfer_cli.catalog import classifiers
+from transfer_cli.engine import classify, features
+from transfer_cli.finished import FinishedRun
+from transfer_cli.metrics import calibration_error, log_loss
+
+
+def main() -> None:
+    """Print one Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--pictures", type=int, nargs="+", default=[800, 300, 100])
+    arguments = parser.parse_args()
+    run = FinishedRun.read(arguments.run)
+    train = run.split.mask("train")
+    matrix, truth = features.read(run.directory.features)[train], run.split.truth()[train]
+    scored = len(truth) - max(arguments.pictures)
+    print("| pictures | rule | temperature, mean | log loss, change | the worst change | calibration error |")
+    print("|---|---|---|---|---|---|")
+    for count in arguments.pictures:
+        found: dict[str, list[tuple[float, float, float]]] = {"the best": [], "the mildest": []}
+        for draw in range(arguments.draws):
+            order = np.random.default_rng(draw).permutation(len(truth))
+            learnt, other = order[:count], order[-scored:]
+            names = len(run.split.class_names)
+            spec = classifiers.find("logistic")
+            fitted = classify.fit(spec, matrix[learnt], truth[learnt], classes=names, tune=True)
+            given = classify.probabilities(fitted.pipeline, matrix[other], names)
+            assert fitted.out_of_fold is not None
+            for rule, choose in (("the best", best), ("the mildest", fit_temperature)):
+                temperature = choose(truth[learnt], fitted.out_of_fold) or 1.0
+                after = tempered(given, temperature)
+                change = log_loss(truth[other], after) - log_loss(truth[other], given)
+                found[rule].append((temperature, change, calibration_error(truth[other], after)))
+        for rule, rows in found.items():
+            temperature, change, error = (statistics.mean(column) for column in zip(*rows, strict=True))
+            worst = max(row[1] for row in rows)
+            print(f"| {count} | {rule} | {temperature:.2f} | {change:+.4f} | {worst:+.4f} | {error:.3f} |", flush=True)
+
+
+def best(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the temperature with the least log loss."""
+    found = minimize_scalar(
+        lambda log: log_loss(truth, tempered(probabilities, float(np.exp(log)))), bounds=(-3, 3), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+if __name__ == "__main__":
+    main()
