@@ -66,6 +66,22 @@ def test_weights_say_which_pictures_count() -> None:
     assert weights[0] * 3 == pytest.approx(weights[2])
 
 
+@pytest.mark.parametrize("count", [40, 60, 200])
+def test_answers_without_a_mistake_are_no_reason_to_be_certain(count: int) -> None:
+    random = np.random.default_rng(5)
+    truth = random.integers(0, 3, count)
+    logits = random.normal(0, 1, (count, 3)) + 7 * np.eye(3)[truth]
+    powers = np.exp(logits)
+    said = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    assert (said.argmax(axis=1) == truth).all()
+    temperature = fit_temperature(truth, said)
+    assert temperature is not None
+    assert 0.7 <= temperature <= 1.5
+    # One new picture that is wrong must not cost more than it would have.
+    wrong = said[:1][:, ::-1].copy()
+    assert log_loss(truth[:1], tempered(wrong, temperature)) < 1.5 * log_loss(truth[:1], wrong) + 0.5
+
+
 def test_too_few_pictures_say_nothing() -> None:
     truth, said = drawn(29, 2.0)
     assert fit_temperature(truth, said) is None

@@ -39,3 +39,10 @@ def test_a_table_of_another_split_is_refused(copy_of_trained: Path) -> None:
     path.write_text(path.read_text().replace("blue 0", "azure 0"))
     with pytest.raises(InputError, match="does not have"):
         FinishedRun.read(copy_of_trained).answered("test")
+
+
+def test_a_class_that_is_no_utf_8(copy_of_trained: Path) -> None:
+    path = copy_of_trained / "metrics.json"
+    path.write_bytes(path.read_bytes().replace(b'"recall/red"', b'"recall/r\xe9d"'))
+    figures = FinishedRun.read(copy_of_trained).metrics["test"]
+    assert "recall/r\udce9d" in figures

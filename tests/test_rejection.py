@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_the_bar_keeps_what_it_says_of_new_pictures_and_rejects_others() -> None
 def test_without_the_distance_foreign_pictures_pass() -> None:
     # The twin: what is sure is kept where every picture is as near as can be.
     rejection = fitted()
-    blind = Rejection(rejection.reference, rejection.confidence, np.full(COUNT, 2.0), rejection.score, rejection.wrong)
+    blind = replace(rejection, distance=np.full(COUNT, 1e6, np.float32))
     foreign = world()[3]
     sure = np.tile(np.array([[0.999, 0.001]], np.float32), (COUNT, 1))
     assert (blind.scores(sure, foreign) < rejection.bar().score).mean() < 0.1
@@ -77,6 +78,34 @@ def test_a_picture_that_was_learnt_from_is_compared_with_the_others() -> None:
     assert own is not None
     assert own.distance.mean() == pytest.approx(apart.distance.mean(), rel=0.1)
     assert (own.distance > 1e-4).all()
+
+
+def test_a_network_that_learnt_from_val_is_judged_by_what_it_was_before() -> None:
+    # The network spreads out after it has learnt from val, which then lies beside its training pictures.
+    features, truth, said, _ = world()
+    train, val = np.arange(COUNT), np.arange(COUNT, 2 * COUNT)
+    after = features.copy()
+    after[val] = after[train]
+    earlier = features[train], features[val]
+    fitted_before = Rejection.fit(after, train, val, said[val], truth[val], 0, earlier)
+    assert fitted_before is not None
+    assert fitted_before.distance == pytest.approx(fitted().distance, rel=1e-5)
+    new, _, new_said, _ = world(seed=1)
+    kept = (fitted_before.scores(new_said, new) >= fitted_before.bar(0.9).score).mean()
+    assert kept == pytest.approx(0.9, abs=0.04)
+    # The twin: by the distances of pictures that were learnt from, too many new ones are rejected.
+    blind = Rejection.fit(after, train, val, said[val], truth[val])
+    assert blind is not None
+    assert (blind.scores(new_said, new) >= blind.bar(0.9).score).mean() < kept - 0.04
+
+
+def test_few_pictures_are_said() -> None:
+    features, truth, said, _ = world()
+    val = np.arange(COUNT, COUNT + 18)
+    few = Rejection.fit(features, np.arange(COUNT), val, said[val], truth[val])
+    assert few is not None
+    assert few.bar().in_words().startswith("on val (18 pictures, which are few to fit a bar on) this keeps")
+    assert fitted().bar().in_words().startswith(f"on val ({COUNT} pictures) this keeps 92% of the pictures, of which")
 
 
 def test_very_many_pictures_are_a_sample() -> None:

@@ -20,7 +20,8 @@ def fit_temperature(
 
     The best one (Guo et al. 2017, section 4.2) follows the chance of few pictures, and then does harm as often as good.
     So of all between it and 1 the nearest to 1 is taken whose loss is worse by one standard error at most, as
-    Breiman et al. (1984, section 3.4.3) choose the simplest tree; see docs/benchmarks.md.
+    Breiman et al. (1984, section 3.4.3) choose the simplest tree; see docs/benchmarks.md. Where no answer is wrong the
+    likelihood alone would have no best: it counts one picture more, of which nothing is known.
 
     Parameters
     ----------
@@ -51,8 +52,17 @@ def fit_temperature(
         largest = scaled.max(axis=1)
         return np.asarray(np.log(np.exp(scaled - largest[:, None]).sum(axis=1)) + largest - scaled[rows, truth])
 
+    def objective(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        largest = scaled.max(axis=1)
+        spread = np.log(np.exp(scaled - largest[:, None]).sum(axis=1)) + largest
+        # Of the one picture more each class is as likely, and its logits are those of any of the others. Pictures
+        # that count unequally are as good as 1 / (shares @ shares) equal ones.
+        of_nothing = float(shares @ (spread - scaled.mean(axis=1)))
+        return float(shares @ (spread - scaled[rows, truth])) + of_nothing * float(shares @ shares)
+
     bounds = (np.log(_COLDEST), np.log(_HOTTEST))
-    best = float(minimize_scalar(lambda log: float(shares @ losses(log)), bounds=bounds, method="bounded").x)
+    best = float(minimize_scalar(objective, bounds=bounds, method="bounded").x)
     least = losses(best)
     for step in range(_STEPS):
         mild = best * step / _STEPS

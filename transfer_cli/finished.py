@@ -74,7 +74,7 @@ class FinishedRun:
             raise RunError(f"There is no run at {path}.", hint="See what there is: ls runs")
         if not run.recipe.is_file():
             raise RunError(f"{path} is no run: it has no {run.recipe.name}. Expected what extract or finetune wrote.")
-        if not run.metrics.is_file() or not run.split.is_file():
+        if not all(path.is_file() for path in (run.metrics, run.split, run.folder)):
             raise RunError(f"The run {path} was not finished.", hint=f"It goes on with the command in {run.command}.")
         try:
             recipe = tomllib.loads(run.recipe.read_text("utf-8"))

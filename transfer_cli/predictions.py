@@ -44,8 +44,9 @@ class Predictions:
         From which probability on a picture has a label, of a multi-label task.
     digests : tuple of str
         SHA-256 of each file, in hexadecimal, where it was read just now.
-    unknown : ndarray of shape (n,), bool, or None
-        Which images the model should not be asked about; None where nothing is rejected.
+    unknown : tuple of str or None
+        Why the model should not be asked about an image (see rejection), empty for one that it can judge; None where
+        nothing is rejected.
     """
 
     paths: tuple[str, ...]
@@ -54,7 +55,7 @@ class Predictions:
     skipped: tuple[Skipped, ...] = ()
     thresholds: tuple[float, ...] | None = None
     digests: tuple[str, ...] = ()
-    unknown: NDArray[np.bool_] | None = None
+    unknown: tuple[str, ...] | None = None
 
     def labels(self) -> list[list[str]]:
         """Return the labels of each image of a multi-label task, in the order of the classes."""
@@ -62,16 +63,15 @@ class Predictions:
         return [[name for name, there in zip(self.class_names, row, strict=True) if there] for row in has]
 
     def rows(self, top_k: int) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-        """Yield each path with its `top_k` most probable classes, best first.
-
-        Where the image is rejected, the first of them is called unknown.
-        """
+        """Yield each path with its `top_k` most probable classes, best first."""
         # A stable sort of the negated row: equal probabilities keep the order of the classes.
         order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :top_k]
-        rejected = np.zeros(len(self.paths), bool) if self.unknown is None else self.unknown
-        for path, best, row, is_unknown in zip(self.paths, order, self.probabilities, rejected, strict=True):
-            ranked = [(self.class_names[column], float(row[column])) for column in best]
-            yield path, [(UNKNOWN, ranked[0][1]), *ranked[1:]] if is_unknown else ranked
+        for path, best, row in zip(self.paths, order, self.probabilities, strict=True):
+            yield path, [(self.class_names[column], float(row[column])) for column in best]
+
+    def why(self, index: int) -> str:
+        """Return why an image is rejected, empty where it is not."""
+        return self.unknown[index] if self.unknown else ""
 
 
 class Writer(Protocol):
@@ -97,12 +97,15 @@ class Columns:
         Whether each batch comes with what is true.
     several : bool
         Whether a picture has any number of labels.
+    rejects : bool
+        Whether a label may be unknown: then what the model would say, and why it is not to be asked, stand beside it.
     """
 
     class_names: tuple[str, ...]
     top_k: int | None = None
     truth: bool = False
     several: bool = False
+    rejects: bool = False
 
     def header(self) -> list[str]:
         """Return the column names.
@@ -115,11 +118,13 @@ class Columns:
         ['path', 'label', 'confidence', 'label_2', 'confidence_2']
         >>> Columns(("cat", "dog"), several=True).header()
         ['path', 'labels', 'p_cat', 'p_dog']
+        >>> Columns(("cat", "dog"), rejects=True).header()
+        ['path', 'label', 'confidence', 'guess', 'why', 'p_cat', 'p_dog']
         """
         columns = ["path", *(["class"] if self.truth else [])]
         if self.several and self.top_k is None:
             return [*columns, "labels", *(f"p_{name}" for name in self.class_names)]
-        columns += ["label", "confidence"]
+        columns += ["label", "confidence", *(["guess", "why"] if self.rejects else [])]
         if self.top_k is None:
             # The prefix keeps a class called "label" from being taken for a column of ours.
             return [*columns, *(f"p_{name}" for name in self.class_names)]
@@ -134,6 +139,7 @@ def writer(
     *,
     truth: bool = False,
     several: bool = False,
+    rejects: bool = False,
 ) -> Writer:
     """Return a writer of one of `FORMATS`.
 
@@ -149,9 +155,12 @@ def writer(
         Whether each batch comes with its true classes, written as the column ``class``.
     several : bool
         Whether a picture has any number of labels: these, parted by ``;``, instead of one class and its confidence.
+    rejects : bool
+        Whether a label may be ``unknown``: then ``guess`` is the class that the model would name, with its confidence,
+        and ``why`` says what speaks against it.
     """
     top_k = min(top_k, len(class_names)) if top_k else None
-    return _WRITERS[format](target, Columns(tuple(class_names), top_k, truth, several))
+    return _WRITERS[format](target, Columns(tuple(class_names), top_k, truth, several, rejects))
 
 
 def write_skipped(path: Path, skipped: Iterable[Skipped]) -> None:
@@ -191,11 +200,15 @@ class _Csv:
             row = [path, *([truth[index]] if truth else [])]
             if several is not None:
                 row += [SEPARATOR.join(several[index]), *map(_shown, batch.probabilities[index])]
-            elif top_k is None:
-                (label, confidence) = best[0]
-                row += [label, _shown(confidence), *map(_shown, batch.probabilities[index])]
             else:
-                row += [text for label, confidence in best for text in (label, _shown(confidence))]
+                (guess, confidence) = best[0]
+                why = batch.why(index)
+                row += [UNKNOWN if why else guess, _shown(confidence), *([guess, why] if self._columns.rejects else [])]
+                row += (
+                    map(_shown, batch.probabilities[index])
+                    if top_k is None
+                    else [text for label, confidence in best[1:] for text in (label, _shown(confidence))]
+                )
             rows.append(row)
         self._target.write(csv_bytes(rows))
 
@@ -205,7 +218,7 @@ class _Csv:
 
 class _Jsonl:
     def __init__(self, target: IO[bytes], columns: Columns) -> None:
-        self._target, self._several = target, columns.several
+        self._target, self._several, self._rejects = target, columns.several, columns.rejects
         self._top_k = columns.top_k or len(columns.class_names)
         self._ranked = columns.top_k is not None
 
@@ -218,7 +231,9 @@ class _Jsonl:
             if truth:
                 row["class"] = truth[index]
             if several is None:
-                row |= {"label": label, "confidence": float(_shown(confidence))}
+                why = batch.why(index)
+                row |= {"label": UNKNOWN if why else label, "confidence": float(_shown(confidence))}
+                row |= {"guess": label, "why": why} if self._rejects else {}
             else:
                 row["labels"] = several[index]
             row["probabilities"] = {name: float(_shown(value)) for name, value in of_each.items()}
@@ -256,8 +271,13 @@ class _Parquet:
         else:
             ranked = [best for _, best in batch.rows(top_k or 1)]
             for rank in range(top_k or 1):
-                columns.append([best[rank][0] for best in ranked])
+                named = [best[rank][0] for best in ranked]
+                if not rank:
+                    named = [UNKNOWN if batch.why(index) else name for index, name in enumerate(named)]
+                columns.append(named)
                 columns.append(np.array([best[rank][1] for best in ranked], np.float32))
+                if self._columns.rejects and not rank:
+                    columns += [[best[0][0] for best in ranked], [batch.why(index) for index in range(len(ranked))]]
         if top_k is None:
             columns.extend(batch.probabilities.T)
         arrays = [pa.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
@@ -281,6 +301,7 @@ class _Table:
         for index, (path, best) in enumerate(batch.rows(count)):
             shown = [each for each in best if each[0] in has[index]] if several else best
             ranked = "  ".join(f"{printable(name):{self._name_width}} {value:6.1%}" for name, value in shown) or "-"
+            ranked = f"{UNKNOWN} ({batch.why(index)}):  {ranked}" if batch.why(index) else ranked
             self._target.write(f"{paths[path]:{path_width}}  {ranked}\n".encode())
 
     def close(self) -> None:

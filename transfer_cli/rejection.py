@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -18,6 +18,9 @@ UNKNOWN = "unknown"
 COVERAGE = 0.92
 """The share of the pictures of val that are kept unless a person says otherwise, see docs/benchmarks.md."""
 NEIGHBOURS = 5
+IMPROBABLE, UNLIKE = "improbable", "unlike"
+"""Why a picture is rejected: its class is improbable, or it is unlike all that was learnt from."""
+_FEW = 50
 _MOST_BYTES = 8_000_000
 _MOST_ROWS = 10_000
 _ROWS_AT_A_TIME = 1024
@@ -39,18 +42,22 @@ class Bar:
         The share of those kept that got a wrong class.
     risk_of_all : float
         The same of all pictures of val.
+    pictures : int
+        How many these are.
     """
 
     score: float
     coverage: float
     risk: float
     risk_of_all: float
+    pictures: int
 
     def in_words(self) -> str:
         """Return one line for a person."""
+        few = ", which are few to fit a bar on" if self.pictures < _FEW else ""
         return (
-            f"on val this keeps {self.coverage:.0%} of the pictures, of which {self.risk:.0%} are wrong "
-            f"(of all: {self.risk_of_all:.0%})"
+            f"on val ({self.pictures} pictures{few}) this keeps {self.coverage:.0%} of the pictures, of which "
+            f"{self.risk:.0%} are wrong (of all: {self.risk_of_all:.0%})"
         )
 
 
@@ -60,17 +67,20 @@ class Rejection:
 
     Two signals are joined: the probability of the class that is named, and the mean cosine distance of the picture's
     feature to its nearest training pictures (Sun et al. 2022, "Out-of-Distribution Detection with Deep Nearest
-    Neighbors"). Each becomes the share of the pictures of val that are as odd or odder, and the smaller share is the
-    picture's score: one bar serves both. Coverage and risk are those of Geifman & El-Yaniv 2017.
+    Neighbors"), in units of the median that training pictures have among themselves. Each becomes the share of the
+    pictures of val that are as odd or odder, and the smaller share is the picture's score: one bar serves both.
+    Coverage and risk are those of Geifman & El-Yaniv 2017.
 
     Attributes
     ----------
     reference : ndarray of shape (m, width), float16
         Features of training pictures, of length one.
+    unit : ndarray of shape (), float32
+        The median distance of these among themselves.
     confidence : ndarray of shape (v,), float32
         Of the pictures of val the probability of the class that was named, ascending.
     distance : ndarray of shape (v,), float32
-        Of the same pictures, ascending.
+        Of the same pictures in units, ascending.
     score : ndarray of shape (v,), float32
         Of the same pictures, ascending.
     wrong : ndarray of shape (v,), bool
@@ -78,6 +88,7 @@ class Rejection:
     """
 
     reference: NDArray[np.float16]
+    unit: Rows
     confidence: Rows
     distance: Rows
     score: Rows
@@ -92,6 +103,7 @@ class Rejection:
         probabilities: Rows,
         truth: NDArray[np.int64],
         seed: int = 0,
+        earlier: tuple[Rows, Rows] | None = None,
     ) -> Rejection | None:
         """Return what val says of both signals, or None where there is nothing to compare.
 
@@ -108,23 +120,32 @@ class Rejection:
         truth : ndarray of shape (v,), int
         seed : int
             Decides which pictures are taken where there are very many.
+        earlier : tuple of two ndarrays, optional
+            Features of train and of val by the model that said the probabilities, where the one to be used has learnt
+            from val since: new pictures would be further from its training pictures than those of val are.
         """
         draw = np.random.default_rng(seed)
         most = min(_MOST_ROWS, max(_MOST_BYTES // (2 * features.shape[1]), 2 * NEIGHBOURS))
-        kept = np.sort(draw.permutation(train)[:most])
+        places = np.sort(draw.permutation(len(train))[:most])
         chosen = np.sort(draw.permutation(len(val))[:_MOST_ROWS])
-        if len(kept) < 2 or not len(chosen):
+        if len(places) < 2 or not len(chosen):
             return None
+        kept = train[places]
         reference = _unit(features[kept]).astype(np.float16)
-        places = np.searchsorted(kept, val[chosen])
-        own = np.where(kept[np.minimum(places, len(kept) - 1)] == val[chosen], places, -1)
-        distance = _distance(reference, features[val[chosen]], own)
+        unit = _typical(reference)
+        if earlier is None:
+            own = _place_in(kept, val[chosen])
+            distance = _distance(reference, features[val[chosen]], own) / unit
+        else:
+            before = _unit(earlier[0][places]).astype(np.float16)
+            distance = _distance(before, earlier[1][chosen], np.full(len(chosen), -1)) / _typical(before)
         confidence = probabilities[chosen].max(axis=1)
         wrong = probabilities[chosen].argmax(axis=1) != truth[chosen]
-        fitted = cls(reference, np.sort(confidence), np.sort(distance), np.empty(0, np.float32), wrong)
-        score = fitted._joined(confidence, distance)
+        nothing = np.empty(0, np.float32)
+        fitted = cls(reference, np.asarray(unit, np.float32), np.sort(confidence), np.sort(distance), nothing, wrong)
+        score = np.minimum(*fitted._shares(confidence, distance))
         order = np.argsort(score, kind="stable")
-        return cls(reference, fitted.confidence, fitted.distance, score[order], wrong[order])
+        return replace(fitted, score=score[order], wrong=wrong[order])
 
     @classmethod
     def load(cls, path: Path) -> Rejection:
@@ -137,6 +158,7 @@ class Rejection:
         several = (found.confidence, found.distance, found.score, found.wrong)
         if (
             found.reference.ndim != 2
+            or found.unit.shape != ()
             or len(found.reference) < 2
             or {array.shape for array in several} != {(len(found.score),)}
         ):
@@ -154,9 +176,10 @@ class Rejection:
         first = min(int(np.floor((1 - coverage) * count + 1e-9)), count - 1)
         bar = float(self.score[first])
         kept = self.score >= bar
-        return Bar(bar, float(kept.mean()), float(self.wrong[kept].mean()), float(self.wrong.mean()))
+        risks = float(self.wrong[kept].mean()), float(self.wrong.mean())
+        return Bar(bar, float(kept.mean()), *risks, count)
 
-    def scores(self, probabilities: Rows, features: Rows) -> Rows:
+    def shares(self, probabilities: Rows, features: Rows) -> tuple[Rows, Rows]:
         """Return how ordinary pictures are: the share of the pictures of val that are as odd or odder.
 
         Parameters
@@ -166,17 +189,33 @@ class Rejection:
 
         Returns
         -------
-        ndarray of shape (n,), float32
-            From 0 (more unsure, or further away, than any) to 1.
+        tuple of two ndarrays of shape (n,), float32
+            By probability and by distance, from 0 (odder than any) to 1.
         """
-        distance = _distance(self.reference, features, np.full(len(features), -1))
-        return self._joined(probabilities.max(axis=1), distance)
+        distance = _distance(self.reference, features, np.full(len(features), -1)) / self.unit
+        return self._shares(probabilities.max(axis=1), distance)
 
-    def _joined(self, confidence: Rows, distance: Rows) -> Rows:
+    def scores(self, probabilities: Rows, features: Rows) -> Rows:
+        """Return the smaller of both `shares`, of shape (n,)."""
+        return np.minimum(*self.shares(probabilities, features))
+
+    def _shares(self, confidence: Rows, distance: Rows) -> tuple[Rows, Rows]:
         count = len(self.confidence)
         as_unsure = np.searchsorted(self.confidence, confidence, "right") / count
         as_far = 1 - np.searchsorted(self.distance, distance, "left") / count
-        return np.minimum(as_unsure, as_far).astype(np.float32)
+        return as_unsure.astype(np.float32), as_far.astype(np.float32)
+
+
+def _place_in(kept: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each row is among those kept, or -1."""
+    places = np.searchsorted(kept, rows)
+    return np.where(kept[np.minimum(places, len(kept) - 1)] == rows, places, -1)
+
+
+def _typical(reference: NDArray[np.float16]) -> float:
+    """Return the median distance of some pictures among themselves, never 0."""
+    median = np.median(_distance(reference, reference.astype(np.float32), np.arange(len(reference))))
+    return max(float(median), 1e-6)
 
 
 def _unit(features: Rows) -> Rows:

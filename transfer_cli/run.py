@@ -270,7 +270,7 @@ class RunDirectory:
     def read_metrics(self) -> dict[str, Any]:
         """Return what metrics.json says; raise RunError when it cannot be read."""
         try:
-            metrics: dict[str, Any] = json.loads(self.metrics.read_text("utf-8"))
+            metrics: dict[str, Any] = json.loads(self.metrics.read_text("utf-8", "surrogateescape"))
         except (OSError, ValueError) as error:
             raise RunError(
                 f"{self.metrics} cannot be read: {error}.", hint="Add --overwrite to make it anew."

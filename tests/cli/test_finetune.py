@@ -49,6 +49,7 @@ def test_what_a_person_sees(colours: Path, two_stages: Path, tmp_path: Path, mon
         "stage 2 of 2",
         next(line for line in lines if line.startswith(("kept", "training brought nothing"))),
         "converting the network",
+        "scoring",
         *[line for line in lines if line.startswith(("val", "test"))],
         "next",
     ]

@@ -94,8 +94,11 @@ def test_foreign_pictures_are_unknown(
     rows = list(csv.DictReader(done.out.splitlines()))
     unknown = [row["label"] for row in rows].count("unknown")
     assert unknown >= 5
+    assert all(float(row["confidence"]) == float(row[f"p_{row['guess']}"]) for row in rows)
     assert all(float(row["confidence"]) == max(float(row[f"p_{name}"]) for name in COLOURS) for row in rows)
-    assert "unknown below a bar: on val this keeps" in done.err
+    assert all((row["why"] in ("unlike", "improbable")) == (row["label"] == "unknown") for row in rows)
+    assert all(row["label"] == row["guess"] for row in rows if row["label"] != "unknown")
+    assert "unknown below a bar: on val (" in done.err
     assert f"6 pictures predicted, {unknown} of them unknown, 0 skipped" in done.err
     own = transfer_cli("--json", "predict", run, colours / "red", "--coverage", "1", "-o", "own.jsonl")
     assert own.json["unknown"] <= 3  # type: ignore[index]

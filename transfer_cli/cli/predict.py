@@ -60,7 +60,8 @@ def command(
 
     PATHS are pictures, folders of pictures, or - for paths on stdin, one a line. A picture that cannot be read is
     listed on stderr, and the exit code is 5. With --unknown the label of a picture is unknown where its class is
-    improbable, or the picture unlike all that was learnt from.
+    improbable, or the picture unlike all that was learnt from; what the model would say and why it should not be
+    asked stand beside it. Foreign pictures can still be named.
 
     \b
     Example:

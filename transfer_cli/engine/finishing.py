@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,25 @@ if TYPE_CHECKING:
     from transfer_cli.engine.portions import Portions
 
 
+@dataclass(frozen=True)
+class Before:
+    """What a network said before it learnt from val, if it ever did.
+
+    Attributes
+    ----------
+    probabilities : ndarray of shape (v, k), float32
+        Of the pictures of val.
+    val : ndarray of shape (v, width), float32
+        Their features.
+    train : ndarray of shape (t, width), float32, or None
+        The features of the pictures of train; None where the network did not learn from val.
+    """
+
+    probabilities: NDArray[np.float32]
+    val: NDArray[np.float32]
+    train: NDArray[np.float32] | None
+
+
 class Finishing:
     """The end of a fine-tuning.
 
@@ -38,7 +58,7 @@ class Finishing:
         In the order of the split.
     learnt : ndarray of int
         The rows that the network has learnt from.
-    of_val : ndarray of shape (v, k), float32, or None
+    before : Before or None
         What was said of val before it was learnt from; None where the network itself is to be asked.
     portions : Portions
     """
@@ -51,11 +71,11 @@ class Finishing:
         network: Network,
         images: NDArray[np.uint8],
         learnt: NDArray[np.int64],
-        of_val: NDArray[np.float32] | None,
+        before: Before | None,
         portions: Portions,
     ) -> None:
         self._asked, self._recipe, self._split = asked, recipe, split
-        self._network, self._images, self._of_val, self._portions = network, images, of_val, portions
+        self._network, self._images, self._before, self._portions = network, images, before, portions
         self._read_out = network.read_out
         source = Source({}, lambda: network.below_logits, read_out=self._read_out.probabilities)
         self._prepared = Prepared(source, recipe.inference, None, asked.progress)
@@ -73,9 +93,13 @@ class Finishing:
         for part in ("val", "test"):
             rows = np.flatnonzero(split.mask(part))
             if len(rows):
-                known = self._of_val if part == "val" else None
+                known = self._before.probabilities if part == "val" and self._before else None
                 scored[part] = rows, self._read_out.probabilities(matrix[rows]) if known is None else known
-        self._fitted = trust.fit(self._recipe, split, matrix, np.flatnonzero(split.mask("train")), scored)
+        train = np.flatnonzero(split.mask("train"))
+        earlier = None
+        if self._before is not None and self._before.train is not None:
+            earlier = self._before.train, self._before.val
+        self._fitted = trust.fit(self._recipe, split, matrix, train, scored, earlier)
         self._metrics = score_parts(run, split, self._fitted.calibrated(scored), self._fitted.thresholds)
         return self._metrics
 

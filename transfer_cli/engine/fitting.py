@@ -25,7 +25,7 @@ from transfer_cli.tables import write_table
 
 if TYPE_CHECKING:
     from transfer_cli.engine.budget import Guard
-    from transfer_cli.engine.finishing import Finishing
+    from transfer_cli.engine.finishing import Before, Finishing
     from transfer_cli.engine.network import Network
     from transfer_cli.engine.stages import StageTraining
 
@@ -76,7 +76,7 @@ class Fitting:
         self._board = TensorBoard(asked.run) if asked.tensorboard else None
         self._will_refit = refits(recipe, split)
         self._initial = self._network.weights(self._learning) if self._will_refit else {}
-        self._of_val: NDArray[np.float32] | None = None
+        self._before: Before | None = None
         self._state = State(pictures=_digest(split))
         self._last = self._checkpoints.read_last()
         if self._last and self._last[0].pictures != self._state.pictures:
@@ -100,8 +100,10 @@ class Fitting:
             self._train_stages(len(self._recipe.stage), optimizer)
             optimizer = None
             if self._state.best is not None:
-                self._progress.note(fitting_words.what_it_brought(self._state, self._recipe.early_stopping))
-            self._of_val = self._probabilities(self._pictures.val)
+                self._progress.note(
+                    fitting_words.what_it_brought(self._state, self._recipe.early_stopping, self._steps_taken())
+                )
+            self._before = self._as_it_is()
             if not self._will_refit:
                 return
             self._state = self._state.begin_refit()
@@ -119,7 +121,7 @@ class Fitting:
         plots.curves(self._state.history, self._state.best, self._run.plots / "curves.png")
         images, train = self._pictures.images, self._pictures.train
         return Finishing(
-            self._asked, self._recipe, self._split, self._network, images, train, self._of_val, self._portions
+            self._asked, self._recipe, self._split, self._network, images, train, self._before, self._portions
         )
 
     def _resume(self) -> Any:
@@ -130,7 +132,7 @@ class Fitting:
         self._portions.halvings = state.memory_halvings
         if state.refit:
             self._network.set_weights(self._checkpoints.read_best(state), self._learning)
-            self._of_val = self._probabilities(self._pictures.val)
+            self._before = self._as_it_is()
             self._learn_from_val()
         self._network.set_weights(weights, self._learning)
         self._progress.note(
@@ -164,13 +166,24 @@ class Fitting:
         best = self._state.of(self._state.best)
         return best.stage if best.epoch else 0
 
-    def _probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return what the network as it is now says of some pictures."""
-        from transfer_cli.engine import backbone
+    def _as_it_is(self) -> Before:
+        """Return what the network as it is now, which has not learnt from val, makes of the pictures of val and train.
 
-        run, size = self._portions.sparing(backbone.run(self._network.whole)), self._recipe.batch_size
-        parts = [run(self._pictures.images[rows[at : at + size]]) for at in range(0, len(rows), size)]
-        return np.concatenate(parts) if parts else np.empty((0, len(self._split.class_names)), np.float32)
+        Those of train are needed only where the network will learn on: to them the distances of val belong.
+        """
+        from transfer_cli.engine import backbone
+        from transfer_cli.engine.finishing import Before
+
+        run, size = self._portions.sparing(backbone.run(self._network.below_logits)), self._recipe.batch_size
+        width = self._network.below_logits.output_shape[-1]
+
+        def features(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            parts = [run(self._pictures.images[rows[at : at + size]]) for at in range(0, len(rows), size)]
+            return np.concatenate(parts) if parts else np.empty((0, width), np.float32)
+
+        of_val = features(self._pictures.val)
+        of_train = features(self._pictures.train) if self._will_refit and len(of_val) else None
+        return Before(self._network.read_out.probabilities(of_val), of_val, of_train)
 
     def _train_stages(self, count: int, optimizer: Any) -> None:
         """Train the first `count` stages, from where the state is."""
@@ -188,6 +201,11 @@ class Fitting:
         if self._state.refit:
             return len(stopping.trained(self._state))
         return self._stages[self._state.stage].length
+
+    def _steps_taken(self) -> int:
+        """Return how many steps were trained so far."""
+        epochs = sum(epoch.epoch > 0 for epoch in self._state.history)
+        return epochs * -(-len(self._pictures.train) // self._portions.step)
 
     def _is_automatic(self) -> bool:
         """Return whether the epochs of the stage were chosen by the number of pictures."""
@@ -337,7 +355,7 @@ class Fitting:
         self._checkpoints.save(state, weights, training_.optimizer_state(), scored)
         self._write_history()
         self._log_epoch(epoch)
-        self._progress.note(fitting_words.of_epoch(epoch, state, stage, early))
+        self._progress.note(fitting_words.of_epoch(epoch, state, self._epochs(), early))
         if why and done < stage.length:
             self._progress.note(why)
             self._run.log("early stop", epoch=epoch.epoch, best=best)

@@ -8,17 +8,21 @@ from transfer_cli.engine.checkpoints import Epoch, State
 from transfer_cli.engine.training import Request
 from transfer_cli.errors import RunError
 from transfer_cli.split import Split
-from transfer_cli.stage_choices import EarlyStopping, Stage
+from transfer_cli.stage_choices import EarlyStopping
+
+_FEW_STEPS = 100
+"""So few steps seldom bring a network anywhere: the default trains for 300 or more."""
 
 
-def what_it_brought(state: State, early: EarlyStopping) -> str:
-    """Return whether training was better than not training, for a person."""
+def what_it_brought(state: State, early: EarlyStopping, steps: int) -> str:
+    """Return whether training was better than not training in so many steps, for a person."""
     assert state.best is not None
     best, first = state.of(state.best), state.history[0]
     if best.epoch == 0:
+        few = f"; {steps} steps are few, the default takes 300 or more" if steps < _FEW_STEPS else ""
         return (
             "training brought nothing: no epoch did better on val than the classifier on the frozen network, "
-            "so that is what was kept"
+            f"so that is what was kept{few}"
         )
     before = f", {_accuracy(first, early):.3f} before training" if first.epoch == 0 else ""
     return f"kept: epoch {best.epoch}, val {_word(early)} {_accuracy(best, early):.3f}{before}"
@@ -45,8 +49,8 @@ def _accuracy(epoch: Epoch, early: EarlyStopping) -> float:
     return value
 
 
-def of_epoch(epoch: Epoch, state: State, stage: Stage, early: EarlyStopping) -> str:
-    """Return one line about an epoch."""
+def of_epoch(epoch: Epoch, state: State, epochs: int, early: EarlyStopping) -> str:
+    """Return one line about an epoch of a stage of so many."""
     val = ""
     if epoch.val_accuracy is not None and state.best is not None:
         best = state.of(state.best)
@@ -56,7 +60,7 @@ def of_epoch(epoch: Epoch, state: State, stage: Stage, early: EarlyStopping) -> 
         return f"epoch 0, the classifier on the frozen network: {val or 'no val part to compare on'}"
     loss = f"loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}"
     first = state.done == epoch.epoch
-    where = f"{epoch.epoch} of {stage.length}" if first else f"{epoch.epoch} ({state.done} of {stage.length})"
+    where = f"{epoch.epoch} of {epochs}" if first else f"{epoch.epoch} ({state.done} of {epochs})"
     return f"epoch {where}: {'; '.join(filter(None, [loss, val]))}; {epoch.seconds:.1f} s"
 
 

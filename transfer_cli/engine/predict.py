@@ -96,7 +96,14 @@ def write_predictions(
         for batch in batches:
             if batch.paths:
                 # Not before there is a row: an error must not come after a header on stdout.
-                table = table or writer(format, target, class_names, top_k, several=batch.thresholds is not None)
+                table = table or writer(
+                    format,
+                    target,
+                    class_names,
+                    top_k,
+                    several=batch.thresholds is not None,
+                    rejects=batch.unknown is not None,
+                )
                 table.append(batch)
                 target.flush()
             rows += len(batch.paths)

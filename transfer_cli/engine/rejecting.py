@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from transfer_cli.engine.model import AbstractModel, FeatureModel, Images, Probabilities
 from transfer_cli.errors import InputError, ModelError
-from transfer_cli.rejection import UNKNOWN, Bar, Rejection
+from transfer_cli.rejection import IMPROBABLE, UNKNOWN, UNLIKE, Bar, Rejection
 
 
 class Rejecting:
@@ -56,19 +55,20 @@ class Rejecting:
             self.bar = self._rejection.bar(coverage)
         self.rejected = 0
 
-    def __call__(self, images: Images) -> tuple[Probabilities, NDArray[np.bool_]]:
-        """Return the probabilities of pictures, of shape (n, k), and which are rejected, of shape (n,)."""
+    def __call__(self, images: Images) -> tuple[Probabilities, tuple[str, ...]]:
+        """Return the probabilities of pictures, of shape (n, k), and why each is rejected, empty where it is not."""
+        unsure = far = np.zeros(len(images), bool)
         if self._rejection is not None and self.bar is not None and isinstance(self._model, FeatureModel):
             features = self._model.features(images)
             probabilities = self._model.classify(features)
-            unknown = self._rejection.scores(probabilities, features) < self.bar.score
+            unsure, far = (each < self.bar.score for each in self._rejection.shares(probabilities, features))
         else:
             probabilities = self._model.predict_proba(images)
-            unknown = np.zeros(len(images), bool)
         if self._threshold is not None:
-            unknown = unknown | (probabilities.max(axis=1) < self._threshold)
-        self.rejected += int(unknown.sum())
-        return probabilities, unknown
+            unsure = unsure | (probabilities.max(axis=1) < self._threshold)
+        self.rejected += int((unsure | far).sum())
+        # That a picture is unlike all others says more than that its class is improbable.
+        return probabilities, tuple(np.where(far, UNLIKE, np.where(unsure, IMPROBABLE, "")).tolist())
 
 
 def _of(model: AbstractModel) -> Rejection:
