@@ -20,6 +20,9 @@ COVERAGE = 0.92
 NEIGHBOURS = 5
 IMPROBABLE, UNLIKE = "improbable", "unlike"
 """Why a picture is rejected: its class is improbable, or it is unlike all that was learnt from."""
+LENIENCE = 3
+"""A picture has to be so many times as odd by its probability as by its distance: what is foreign shows in the latter,
+see docs/benchmarks.md."""
 _FEW = 50
 _MOST_BYTES = 8_000_000
 _MOST_ROWS = 10_000
@@ -68,7 +71,8 @@ class Rejection:
     Two signals are joined: the probability of the class that is named, and the mean cosine distance of the picture's
     feature to its nearest training pictures (Sun et al. 2022, "Out-of-Distribution Detection with Deep Nearest
     Neighbors"), in units of the median that training pictures have among themselves. Each becomes the share of the
-    pictures of val that are as odd or odder, and the smaller share is the picture's score: one bar serves both.
+    pictures of val that are as odd or odder, that of the probability times `LENIENCE`, and the smaller is the picture's
+    score: one bar serves both.
     Coverage and risk are those of Geifman & El-Yaniv 2017.
 
     Attributes
@@ -190,7 +194,7 @@ class Rejection:
         Returns
         -------
         tuple of two ndarrays of shape (n,), float32
-            By probability and by distance, from 0 (odder than any) to 1.
+            By probability, times `LENIENCE`, and by distance, from 0 (odder than any) to 1.
         """
         distance = _distance(self.reference, features, np.full(len(features), -1)) / self.unit
         return self._shares(probabilities.max(axis=1), distance)
@@ -201,7 +205,7 @@ class Rejection:
 
     def _shares(self, confidence: Rows, distance: Rows) -> tuple[Rows, Rows]:
         count = len(self.confidence)
-        as_unsure = np.searchsorted(self.confidence, confidence, "right") / count
+        as_unsure = np.minimum(LENIENCE * np.searchsorted(self.confidence, confidence, "right") / count, 1)
         as_far = 1 - np.searchsorted(self.distance, distance, "left") / count
         return as_unsure.astype(np.float32), as_far.astype(np.float32)
 
