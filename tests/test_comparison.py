@@ -107,7 +107,7 @@ def test_pictures_that_one_has_learnt_from_are_left_out_for_all() -> None:
     assert (found.pictures, found.left_out) == (48, ("000003.png", "000007.png"))
     assert found.figures["one"]["accuracy"]["value"] == np.delete(one.right, [3, 7]).mean()
     everything = replace(two, learnt=frozenset(digest for _, digest in two.pictures))
-    with pytest.raises(InputError, match="All of the 50 pictures were learnt from by two"):
+    with pytest.raises(InputError, match="All of the 50 pictures had a say in two"):
         compare([one, everything])
 
 

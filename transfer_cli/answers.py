@@ -36,7 +36,7 @@ class Answers:
     predicted : ndarray of shape (n,) or (n, k), int
     probabilities : ndarray of shape (n, k), float
     learnt : frozenset of str
-        The digests of all pictures that the model has learnt from.
+        The digests of all pictures that had a say in the model.
     """
 
     name: str
@@ -61,7 +61,8 @@ class Answers:
         evaluation = EvaluationDirectory(path)
         if evaluation.is_one():
             rows = read_table(evaluation.pictures, ("path", "sha256", "learnt"))
-            learnt = frozenset(row["sha256"] for row in rows if row["learnt"] == "yes")
+            # What was chosen by a picture suits it, too.
+            learnt = frozenset(row["sha256"] for row in rows if row["learnt"] != "no")
             part = str(evaluation.read_about().get("part") or "all")
             digest_of = {row["path"]: row["sha256"] for row in rows}
             return cls._of_table(path, part, evaluation.predictions, digest_of, learnt)

@@ -71,7 +71,7 @@ class Comparison:
     pairs : tuple of Pair
         Every two of them.
     left_out : tuple of str
-        Pictures that one of them has learnt from, which say nothing fair.
+        Pictures that one of them has learnt from or was chosen by, which say nothing fair.
     """
 
     pictures: int
@@ -93,8 +93,8 @@ class Comparison:
 def compare(models: Sequence[Answers], seed: int = 0) -> Comparison:
     """Compare models on pictures that all of them were asked about.
 
-    Pictures that one of them has learnt from are left out for all. Differences are taken in each of the same
-    resamples of the pictures, so that what is hard for all of them cancels.
+    Pictures that one of them has learnt from, or was chosen by, are left out for all. Differences are taken in each of
+    the same resamples of the pictures, so that what is hard for all of them cancels.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def compare(models: Sequence[Answers], seed: int = 0) -> Comparison:
     Raises
     ------
     InputError
-        When they are fewer than two, were not asked about the same pictures, or have learnt from all of these.
+        When they are fewer than two, were not asked about the same pictures, or all of these had a say in one of them.
     """
     if len(models) < 2 or len({each.name for each in models}) < len(models):
         raise InputError("Expected two runs or more, each once.")
@@ -115,7 +115,7 @@ def compare(models: Sequence[Answers], seed: int = 0) -> Comparison:
     if not kept.any():
         names = ", ".join(each.name for each in models if each.learnt & {d for _, d in models[0].pictures})
         raise InputError(
-            f"All of the {len(kept)} pictures were learnt from by {names}: they do not tell which model is better.",
+            f"All of the {len(kept)} pictures had a say in {names}: they do not tell which model is better.",
             hint="Ask all of them about other pictures with transfer-cli evaluate, and compare the evaluations.",
         )
     left_out = tuple(path for (path, _), there in zip(models[0].pictures, kept, strict=True) if not there)

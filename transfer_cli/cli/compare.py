@@ -40,7 +40,9 @@ def command(ctx: click.Context, /, runs: tuple[Path, ...]) -> None:
         found = compare([Answers.read(path) for path in runs])
     if found.left_out:
         shown = ", ".join(found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
-        console.warn(f"left out: {len(found.left_out)} pictures that one of them has learnt from: {shown}")
+        console.warn(
+            f"left out: {len(found.left_out)} pictures that one of them has learnt from or was chosen by: {shown}"
+        )
     console.note(f"{found.pictures} pictures ({found.part}), the same for all")
     if len(found.pairs) > 1:
         console.note(f"p-values are adjusted for {len(found.pairs)} pairs (Holm); each interval is for itself")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from transfer_cli.cli._results import end_of_evaluation
 @click.argument("folder", metavar="FOLDER|CSV", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[RUN/evaluations/FOLDER]")
 @click.option("--part", type=click.Choice(["train", "val", "test"]), help="Of a folder laid out in parts.  [all]")
-@click.option("--min-accuracy", **BAR, help="Exit code 6 below it, on pictures that the run has not learnt from.")
+@click.option("--min-accuracy", **BAR, help="Exit code 6 below it, on pictures that had no say in the model.")
 @runtime_option
 @cache_option
 @click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
@@ -38,7 +39,7 @@ def command(
 
     FOLDER holds one sub-folder a class, some of the model's classes or all, or parts (train, val, test) of such; or a
     CSV file says what is on them. Written are predictions.csv, metrics.json, confusion.csv and skipped.csv. Pictures
-    that the run has learnt from are told apart by their content, and the score without them is said.
+    that the model has learnt from, or that it was chosen by, are told by their content; the score without them is said.
 
     \b
     Example:
@@ -76,5 +77,12 @@ def command(
     code = end_of_evaluation(console, found)
     if gate:
         left = f"The evaluation is in {place.path}."
-        gate.judge(found.metrics, (found.judged,), left=left, hint="More pictures, or a better model, may reach it.")
+        gate.must_be_fair(found.is_known, left)
+        gate.judge(
+            found.metrics,
+            (found.judged,),
+            left=left,
+            hint="More pictures, or a better model, may reach it.",
+            none=f"Evaluate pictures that it has not seen: transfer-cli evaluate {shlex.quote(model)} OTHER_PICTURES",
+        )
     ctx.exit(code)
