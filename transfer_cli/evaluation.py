@@ -14,6 +14,7 @@ from transfer_cli.learnt import LEARNT_FILE, Learnt
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
 from transfer_cli.tables import read_table
+from transfer_cli.writing import must_be_ours
 
 ALL = "all"
 """All pictures of an evaluation, among its parts."""
@@ -62,6 +63,11 @@ class EvaluationDirectory:
         """Path and reason of each file that could not be read, CSV."""
         return self.path / "skipped.csv"
 
+    def files(self) -> tuple[Path, ...]:
+        """Return where each file of an evaluation is."""
+        tables = (self.pictures, self.predictions, self.confusion, self.curves, self.skipped)
+        return (self.about, self.metrics, *tables)
+
     def is_one(self) -> bool:
         """Return whether there is an evaluation."""
         return self.about.is_file()
@@ -85,6 +91,8 @@ class EvaluationDirectory:
                 raise RunError(f"{self.path} holds an evaluation of {about.get('folder')}.", hint=place)
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunError(f"{self.path} is there already, and is no evaluation.", hint=place)
+        names = {path.name for path in self.files()}
+        must_be_ours(self.path, lambda path: path.name in names, "no part of an evaluation")
 
 
 def run_with(model: str) -> RunDirectory | None:
