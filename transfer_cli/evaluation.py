@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transfer_cli.bundle import ModelBundle
+from transfer_cli.bundle import MANIFEST, ModelBundle
 from transfer_cli.errors import RunError
 from transfer_cli.folder import ImageFolder
 from transfer_cli.learnt import LEARNT_FILE, Learnt
@@ -93,6 +93,12 @@ class EvaluationDirectory:
             raise RunError(f"{self.path} is there already, and is no evaluation.", hint=place)
         names = {path.name for path in self.files()}
         must_be_ours(self.path, lambda path: path.name in names, "no part of an evaluation")
+
+
+def is_model(path: Path) -> bool:
+    """Return whether there is a run or a bundle."""
+    run = RunDirectory(path)
+    return any(file.is_file() for file in (run.recipe, run.model / MANIFEST, path / MANIFEST))
 
 
 def run_with(model: str) -> RunDirectory | None:

@@ -12,6 +12,7 @@ from transfer_cli.catalog import tasks
 from transfer_cli.intervals import LOG, LOGIT, PERCENTILE, Figure, Resamples, between, plain, proportion
 from transfer_cli.metrics import (
     RECALL,
+    SUPPORT,
     Probabilities,
     Truth,
     briers,
@@ -170,12 +171,12 @@ class _Part:
     ) -> dict[str, Figure]:
         count = len(self.truth)
         figures: dict[str, dict[str, Figure]] = {
-            name: {} for name in ("precision/", RECALL, "f1/", "roc_auc/", "average_precision/", "support/")
+            name: {} for name in ("precision/", RECALL, "f1/", "roc_auc/", "average_precision/", SUPPORT)
         }
         for column, name in enumerate(class_names):
             there, given = self.there[:, column], self.given[:, column]
             right, support = int((there & given).sum()), int(there.sum())
-            figures["support/"][name] = plain(support)
+            figures[SUPPORT][name] = plain(support)
             if given.any():
                 figures["precision/"][name] = proportion(right, int(given.sum()))
             if not support:

@@ -37,6 +37,10 @@ def copy(folder: Path, target: Path, *names: str) -> Path:
     return target
 
 
+def read_split(run: Path) -> dict[str, str]:
+    return {row["path"]: row["part"] for row in rows_of(run / "split.csv")}
+
+
 def figure(figures: dict[str, dict[str, float]], name: str = "accuracy") -> str:
     value = figures[name]
     images = int(figures["images"]["value"])
@@ -162,10 +166,14 @@ def test_some_of_the_classes_a_gate_and_a_broken_picture(trained: Path, colours:
     assert [item["path"] for item in facts["skipped"]] == ["red/broken.jpg"]
     assert facts["metrics"] == json.loads((tmp_path / "out/metrics.json").read_text())
     assert facts["metrics"]["all"]["support/blue"]["value"] == 0
+    assert facts["classes_without_pictures"] == ["blue", "green"]
     assert facts["metrics"]["unseen"]["images"]["value"] == 13 - facts["learnt"]
     assert rows_of(tmp_path / "out/skipped.csv")[0]["path"] == "red/broken.jpg"
+    (folder / "green").mkdir()
     code, out, err = call(*words, "--min-accuracy", "1")
     assert (code, out) == (6, f"{tmp_path / 'out'}\n")
+    assert "left out: 1 folder without pictures (green)" in err.splitlines()
+    assert "warning: no picture of blue, green: this score says nothing of them" in err.splitlines()
     said = [line for line in err.splitlines() if line.startswith("error: ")]
     accuracy = facts["metrics"]["unseen"]["accuracy"]["value"]
     assert said[0].startswith(f"error: The accuracy on unseen is {accuracy:.3f} (95 % interval ")
@@ -227,6 +235,12 @@ def test_what_stands_in_the_way(copy_of_trained: Path, colours: Path, tmp_path: 
     code, out, err = call("--json", "evaluate", bundle, colours, "-o", tmp_path / "by bundle")
     assert (code, json.loads(out)["learnt"]) == (0, len(known))
     assert call("evaluate", tmp_path / "nothing", colours)[0] == 4
+    code, _, err = call("evaluate", colours, copy_of_trained)
+    assert code == 2
+    assert err.splitlines()[-2:] == [
+        f"Error: {copy_of_trained} is a model and {colours} is none: the model comes first.",
+        f"transfer-cli evaluate {copy_of_trained} {colours}",
+    ]
     learnt = copy(colours, tmp_path / "learnt", "red")
     for path in learnt.rglob("*.png"):
         if path.relative_to(learnt).as_posix() not in known:
@@ -245,12 +259,15 @@ def test_compare(trained: Path, finetuned: Path, colours: Path, tmp_path: Path) 
     header, *rows = out.splitlines()
     assert header.split("  ")[0] == "run"
     assert [row.split()[0] for row in rows] == [str(trained), str(other)]
-    assert sum(row.endswith("the best") for row in rows) == 1
     metrics = [json.loads((run / "metrics.json").read_text())["test"] for run in (trained, other)]
     images = int(metrics[0]["images"]["value"])
     assert f"{images} pictures (test), the same for all" in err.splitlines()
     facts = json.loads(call("--json", "compare", trained, other)[1])
     assert (facts["pictures"], facts["part"], facts["left_out"]) == (images, "test", [])
+    leading = facts["leading"]
+    assert facts["best"] == (leading[0] if len(leading) == 1 else None)
+    said = "the best" if len(leading) == 1 else f"as many right as {leading[-1]}"
+    assert [row.startswith(leading[0]) for row in rows] == [row.endswith(said) for row in rows]
     for run, own in zip((trained, other), metrics, strict=True):
         for name in ("accuracy", "macro_f1", "log_loss"):
             assert facts["runs"][str(run)][name]["value"] == pytest.approx(own[name]["value"], rel=1e-6)
@@ -259,8 +276,8 @@ def test_compare(trained: Path, finetuned: Path, colours: Path, tmp_path: Path) 
     # The run with a val part has lent it a test picture.
     code, _, err = call("compare", trained, finetuned)
     assert code == 3
-    assert f"{images} and {images - 1}, of which {images - 1} are the same by path and content." in err
-    assert err.splitlines()[-1] == f"transfer-cli evaluate {finetuned} FOLDER"
+    assert f"{images} and {images - 1}, of which {images - 1} are the same by content." in err
+    assert err.splitlines()[-2:] == [f"transfer-cli evaluate {run} {colours}" for run in (trained, finetuned)]
     # What one of them has learnt from is left out for both.
     for run, name in ((trained, "one"), (finetuned, "two")):
         assert call("--quiet", "evaluate", run, colours, "-o", tmp_path / name)[0] == 0
@@ -272,5 +289,20 @@ def test_compare(trained: Path, finetuned: Path, colours: Path, tmp_path: Path) 
     assert (
         f"warning: left out: {len(left_out)} pictures that one of them has learnt from or was chosen by: blue/" in err
     )
+    # Elsewhere, in parts, the same pictures are the same; what cannot be compared is answered with what can be typed.
+    split = read_split(trained)
+    for path, part in split.items():
+        place = tmp_path / "parted" / part / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(colours / path, place)
+    assert call("--quiet", "evaluate", trained, tmp_path / "parted", "-o", tmp_path / "three")[0] == 0
+    code, out, err = call("--json", "compare", tmp_path / "one", tmp_path / "three")
+    assert (code, json.loads(out)["pictures"], json.loads(out)["elsewhere"]) == (0, images, 36)
+    assert json.loads(out)["best"] is None
+    part = copy(tmp_path / "parted", tmp_path / "part", "train")
+    assert call("--quiet", "evaluate", finetuned, part, "-o", tmp_path / "four")[0] == 0
+    code, _, err = call("compare", tmp_path / "one", tmp_path / "four")
+    assert code == 3
+    assert err.splitlines()[-2:] == [f"transfer-cli evaluate {run} {colours}" for run in (trained, finetuned)]
     assert call("compare", trained)[0] == 2
     assert call("compare", trained, tmp_path)[0] == 3

@@ -58,7 +58,7 @@ def end_of_evaluation(console: Console, found: Evaluation) -> int:
         console.warn(f"skipped {item.path}: {item.reason}")
     for part, figures in found.metrics.items():
         console.note(in_words(part, figures))
-    for warning in _flattered(found):
+    for warning in (*_flattered(found), *_silent(found)):
         console.warn(warning)
     if figures := found.metrics.get(judged, {}):
         console.note(worst_in_words(judged, figures))
@@ -70,6 +70,7 @@ def end_of_evaluation(console: Console, found: Evaluation) -> int:
         "learnt": found.learnt,
         "chosen": found.chosen,
         "learnt_is_known": found.is_known,
+        "classes_without_pictures": list(found.classes_without(next(iter(found.metrics)))),
         "skipped": [{"path": item.path, "reason": item.reason} for item in found.skipped],
     }
     console.result(str(place.path), facts)
@@ -97,6 +98,19 @@ def _flattered(found: Evaluation) -> list[str]:
     if found.chosen:
         words += f" and was chosen by {chosen} {by}"
     return [*said, f"{words}, which flatters the score{honest}"]
+
+
+def _silent(found: Evaluation) -> list[str]:
+    """Return of which classes the score says nothing."""
+    said, known = [], set[str]()
+    for part, kind in ((next(iter(found.metrics)), ""), (found.judged, "unseen ")):
+        if names := [name for name in found.classes_without(part) if name not in known]:
+            shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+            said.append(
+                f"no {kind}picture of {shown}: this score says nothing of {'it' if len(names) == 1 else 'them'}"
+            )
+        known |= {*names}
+    return said
 
 
 def megabytes(size: int) -> str:

@@ -46,11 +46,14 @@ def command(
         transfer-cli evaluate runs/first new_photos
         transfer-cli evaluate runs/first new_photos --min-accuracy 0.8 -o checked
     """
-    from transfer_cli.evaluation import EvaluationDirectory, run_with
+    from transfer_cli.evaluation import EvaluationDirectory, is_model, run_with
     from transfer_cli.folder import ImageFolder
     from transfer_cli.gate import Gate
 
     console = ctx.ensure_object(Console)
+    if is_model(folder) and Path(model).exists() and not is_model(Path(model)):
+        ordered = f"transfer-cli evaluate {shlex.quote(str(folder))} {shlex.quote(model)}"
+        raise click.UsageError(f"{folder} is a model and {model} is none: the model comes first.\n{ordered}", ctx)
     images = ImageFolder.scan(folder, learns=False)
     run = run_with(model)
     if output is None and run is None and Path(model).exists():

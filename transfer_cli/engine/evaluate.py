@@ -20,11 +20,11 @@ from transfer_cli.engine.predict import predict
 from transfer_cli.errors import InputError, nearest
 from transfer_cli.evaluation import ALL, UNSEEN, EvaluationDirectory, say_in
 from transfer_cli.figures import score
-from transfer_cli.folder import PARTS, ImageFile, ImageFolder
+from transfer_cli.folder import PARTS, ImageFile, ImageFolder, describe_left_out
 from transfer_cli.intervals import Figure
 from transfer_cli.learnt import Learnt, Say
 from transfer_cli.manifest import SEPARATOR
-from transfer_cli.metrics import Metrics
+from transfer_cli.metrics import SUPPORT, Metrics
 from transfer_cli.predictions import Predictions, Skipped, write_skipped, writer
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.tables import write_table
@@ -65,6 +65,13 @@ class Evaluation:
         """The pictures that say how good the model is: those that had no say in it."""
         return UNSEEN if self.learnt or self.chosen else next(iter(self.metrics))
 
+    def classes_without(self, part: str) -> tuple[str, ...]:
+        """Return the classes of the model of which a part has no picture: its figures say nothing of them."""
+        figures = self.metrics.get(part, {}).items()
+        return tuple(
+            name.removeprefix(SUPPORT) for name, figure in figures if name.startswith(SUPPORT) and not figure["value"]
+        )
+
 
 def evaluate(
     model: str,
@@ -104,6 +111,10 @@ def evaluate(
     """
     output.must_be_free(folder, part)
     files = _chosen(folder, part)
+    if left_out := describe_left_out(folder.left_out):
+        progress.note(left_out)
+    for line in folder.warnings():
+        progress.warn(line)
     with progress.track("loading the model", None):
         loaded = load(model, runtime=runtime, pictures=len(files), offline=offline, cache=cache, progress=progress)
     _must_fit(loaded, folder, files)
