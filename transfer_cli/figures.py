@@ -19,7 +19,7 @@ from transfer_cli.metrics import (
     calibration_error,
     log_losses,
 )
-from transfer_cli.replicates import Replicates, replicate
+from transfer_cli.replicates import Ranking, Replicates, replicate
 
 TOP = (2, 3, 5)
 """Of so many most probable classes it is told how often the true one is among them."""
@@ -156,14 +156,14 @@ class _Part:
 
     def _areas(self) -> dict[str, dict[int, float]]:
         """Return the areas under the curves of each class against the rest, where there are both."""
-        from sklearn.metrics import average_precision_score, roc_auc_score
-
         found: dict[str, dict[int, float]] = {"roc_auc": {}, "average_precision": {}}
+        once = np.ones((len(self.truth), 1), np.float32)
         for column in self.present:
-            there, scores = self.there[:, column], self.probabilities[:, column]
-            found["average_precision"][int(column)] = float(average_precision_score(there, scores))
-            if not there.all():
-                found["roc_auc"][int(column)] = float(roc_auc_score(there, scores))
+            ranking = Ranking(self.there[:, column], self.probabilities[:, column])
+            (roc_auc,), (precision,) = ranking.areas(once)
+            found["average_precision"][int(column)] = float(precision)
+            if np.isfinite(roc_auc):
+                found["roc_auc"][int(column)] = float(roc_auc)
         return found
 
     def _of_classes(

@@ -22,8 +22,8 @@ def command(ctx: click.Context, /, runs: tuple[Path, ...]) -> None:
     """Say which run is better, and whether the pictures can tell.
 
     RUN is a run, whose test part is taken, or an evaluation that transfer-cli evaluate wrote. All must be about the
-    same pictures, wherever these lie. The difference of every other one to the best has a paired bootstrap interval, and is judged by
-    McNemar's exact test; of more than two runs the p-values are Holm's, over all pairs.
+    same pictures, wherever these lie. The difference of every other one to the best has a paired bootstrap interval,
+    and is judged by McNemar's exact test; of more than two runs the p-values are Holm's, over all pairs.
 
     \b
     Example:

@@ -122,7 +122,8 @@ def evaluate(
     found = _predicted(loaded, folder, files, strict, progress)
     digests = found.predictions.digests
     scored = _Scored(loaded, found, (learnt or Learnt.of(())).say(digests))
-    metrics, confusions = scored.of_all(part)
+    with progress.track("scoring", None):
+        metrics, confusions = scored.of_all(part)
     counts = Counter(scored.say)
     evaluation = Evaluation(
         output,
