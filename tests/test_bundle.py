@@ -25,7 +25,8 @@ def test_what_a_bundle_says(trained: Path) -> None:
     assert (bundle.kind, bundle.task, bundle.class_names) == ("features", "single-label", ("blue", "green", "red"))
     assert (bundle.image_size, bundle.resize, bundle.decoder) == (32, "squash", DECODER)
     assert bundle.backbone == {"name": "mobilenet@0.25", "weights": "none", "pooling": "avg", "width": 256}
-    files = ["MODEL_CARD.md", "backbone.keras", "classifier.skops", "graph.tflite", "linear.npz", "rejection.npz"]
+    files = ["MODEL_CARD.md", "backbone.keras", "classifier.skops", "graph.tflite"]
+    files += ["learnt.npz", "linear.npz", "rejection.npz"]
     assert sorted(bundle.files) == files
     assert bundle.versions["keras"]
     assert bundle.recipe["classifier"]["name"] == "logistic"

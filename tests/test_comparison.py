@@ -107,14 +107,54 @@ def test_pictures_that_one_has_learnt_from_are_left_out_for_all() -> None:
     assert (found.pictures, found.left_out) == (48, ("000003.png", "000007.png"))
     assert found.figures["one"]["accuracy"]["value"] == np.delete(one.right, [3, 7]).mean()
     everything = replace(two, learnt=frozenset(digest for _, digest in two.pictures))
-    with pytest.raises(InputError, match="All of the 50 pictures were learnt from by two"):
+    with pytest.raises(InputError, match="All of the 50 pictures had a say in two"):
         compare([one, everything])
+
+
+def test_pictures_are_the_same_wherever_they_lie() -> None:
+    one, two = draw(np.random.default_rng(2), 50)
+    # Equal files, in one class and in two.
+    one, two = (
+        replace(each, pictures=tuple((path, f"sha{number // 2}") for number, (path, _) in enumerate(each.pictures)))
+        for each in (one, two)
+    )
+    rows = np.random.default_rng(0).permutation(50)
+    moved = two.only(rows)
+    moved = replace(moved, pictures=tuple((f"{path[-5]}/{path}", digest) for path, digest in moved.pictures))
+    moved = moved.only(np.argsort([path for path, _ in moved.pictures]))
+    found, before = compare([one, moved]), compare([one, two])
+    assert (found.elsewhere, before.elsewhere) == (50, 0)
+    for name in COMPARED:
+        assert found.figures["two"][name]["value"] == pytest.approx(before.figures["two"][name]["value"])
+    # The pairs are those of before but for files that are equal in bytes and in truth.
+    assert found.pairs[0].differences["accuracy"]["value"] == pytest.approx(
+        before.pairs[0].differences["accuracy"]["value"]
+    )
+    with pytest.raises(InputError, match="under other classes"):
+        compare([one, replace(moved, truth=np.roll(moved.truth, 1))])
+
+
+def test_the_order_of_what_lies_elsewhere_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The twin: taken in the order of the paths, other pictures are compared with each other.
+    one, two = draw(np.random.default_rng(2), 50)
+    names = tuple((f"{49 - number:02}.png", digest) for number, (_, digest) in enumerate(two.pictures))
+    moved = replace(two, pictures=names).only(np.arange(50)[::-1])
+    assert compare([one, moved]).pairs == compare([one, two]).pairs
+    monkeypatch.setattr(Answers, "_by_content", lambda self: np.arange(len(self.pictures)))
+    with pytest.raises(InputError, match="under other classes"):
+        compare([one, moved])
+
+
+def test_a_tie_has_no_best() -> None:
+    one, two = draw(np.random.default_rng(2), 50, 0.8)
+    assert compare([one, two]).leading == ("two",)
+    assert compare([replace(two, name="three"), one, two]).leading == ("three", "two")
 
 
 def test_what_is_not_about_the_same_pictures() -> None:
     one, two = draw(np.random.default_rng(2), 50)
     fewer = two.only(np.arange(50) < 40)
-    with pytest.raises(InputError, match="50 and 40, of which 40 are the same by path and content") as raised:
+    with pytest.raises(InputError, match="50 and 40, of which 40 are the same by content") as raised:
         compare([one, fewer])
     assert raised.value.hint is not None
     assert "transfer-cli evaluate two FOLDER" in raised.value.hint

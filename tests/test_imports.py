@@ -47,6 +47,11 @@ COMMANDS = (
 )
 
 
+def test_every_public_name_is_there() -> None:
+    assert {"evaluate", "report", "leaks", "similar", "explain_pictures"} <= set(transfer_cli.__all__)
+    assert all(callable(getattr(transfer_cli, name)) for name in transfer_cli.__all__)
+
+
 def test_every_command_is_among_these() -> None:
     assert {words[0] for words in COMMANDS if words} == set(_COMMANDS)
 

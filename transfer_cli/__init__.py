@@ -24,7 +24,14 @@ _PUBLIC = {
     "finetune": "transfer_cli.engine.finetune",
     "load": "transfer_cli.engine.model",
     "predict": "transfer_cli.engine.predict",
+    "evaluate": "transfer_cli.engine.evaluate",
+    "EvaluationDirectory": "transfer_cli.evaluation",
     "explain_pictures": "transfer_cli.engine.explain",
+    "report": "transfer_cli.engine.report",
+    "leaks": "transfer_cli.engine.leaks",
+    "similar": "transfer_cli.engine.similar",
+    "Gallery": "transfer_cli.engine.similar",
+    "FinishedRun": "transfer_cli.finished",
 }
 __all__ = list(_PUBLIC)
 

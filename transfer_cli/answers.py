@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task
 from transfer_cli.errors import InputError
-from transfer_cli.evaluation import EvaluationDirectory, learnt_by
+from transfer_cli.evaluation import EvaluationDirectory, learnt_by, run_with
 from transfer_cli.finished import FinishedRun
 from transfer_cli.manifest import SEPARATOR
 from transfer_cli.tables import read_table
@@ -36,7 +38,11 @@ class Answers:
     predicted : ndarray of shape (n,) or (n, k), int
     probabilities : ndarray of shape (n, k), float
     learnt : frozenset of str
-        The digests of all pictures that the model has learnt from.
+        The digests of all pictures that had a say in the model.
+    model : str
+        The run or the bundle that answered; empty where it is `name`.
+    folder : str
+        Where the pictures are; empty where that is not known.
     """
 
     name: str
@@ -48,6 +54,8 @@ class Answers:
     predicted: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     learnt: frozenset[str]
+    model: str = ""
+    folder: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Answers:
@@ -61,10 +69,13 @@ class Answers:
         evaluation = EvaluationDirectory(path)
         if evaluation.is_one():
             rows = read_table(evaluation.pictures, ("path", "sha256", "learnt"))
-            learnt = frozenset(row["sha256"] for row in rows if row["learnt"] == "yes")
-            part = str(evaluation.read_about().get("part") or "all")
+            # What was chosen by a picture suits it, too.
+            learnt = frozenset(row["sha256"] for row in rows if row["learnt"] != "no")
+            about = evaluation.read_about()
+            part = str(about.get("part") or "all")
             digest_of = {row["path"]: row["sha256"] for row in rows}
-            return cls._of_table(path, part, evaluation.predictions, digest_of, learnt)
+            answers = cls._of_table(path, part, evaluation.predictions, digest_of, learnt)
+            return replace(answers, model=str(about.get("model") or ""), folder=str(about.get("folder") or ""))
         run = FinishedRun.read(path)
         if not run.parts:
             raise InputError(f"{path} has no predictions of a test or a val part to compare.")
@@ -72,7 +83,8 @@ class Answers:
         digest_of = {row.path: row.sha256 for row in run.split.rows}
         # Of val the best epoch or the regularisation was chosen; that is no reason to leave its pictures out.
         learnt = learnt_by(run.directory) if part == "test" else frozenset()
-        return cls._of_table(path, part, run.directory.predictions(part), digest_of, learnt)
+        answers = cls._of_table(path, part, run.directory.predictions(part), digest_of, learnt)
+        return replace(answers, folder=run.directory.folder.read_text("utf-8", "surrogateescape").strip())
 
     @classmethod
     def _of_table(
@@ -102,21 +114,38 @@ class Answers:
         right: NDArray[np.bool_] = (self.predicted == self.truth).reshape(len(self.truth), -1).all(axis=1)
         return right
 
-    def only(self, kept: NDArray[np.bool_]) -> Answers:
-        """Return the answers to some of the pictures."""
-        pictures = tuple(picture for picture, there in zip(self.pictures, kept, strict=True) if there)
+    def _by_content(self) -> NDArray[np.int64]:
+        """Return the rows sorted by digest, equal ones by truth, then by path."""
+        truth = [tuple(row) for row in self.truth.reshape(len(self.truth), -1).tolist()]
+        keys = [(digest, of, path) for (path, digest), of in zip(self.pictures, truth, strict=True)]
+        return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+
+    def only(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Answers:
+        """Return the answers to some of the pictures, by a mask, or in the order of some rows."""
         return replace(
             self,
-            pictures=pictures,
+            pictures=tuple(self.pictures[row] for row in np.arange(len(self.pictures))[kept]),
             truth=self.truth[kept],
             predicted=self.predicted[kept],
             probabilities=self.probabilities[kept],
         )
 
 
-def must_be_comparable(all_answers: Sequence[Answers]) -> None:
-    """Raise InputError, saying what differs, unless all are about the same pictures with the same truth."""
+def aligned(all_answers: Sequence[Answers]) -> tuple[list[Answers], int]:
+    """Return the answers in the order of the first, and how many pictures have another path in one of them.
+
+    A picture is what its bytes are, wherever it lies: `data split` gives it another path. Of equal files those with the
+    same truth are told apart by the order of their paths.
+
+    Raises
+    ------
+    InputError
+        Unless all are about the same pictures with the same truth; what differs is said.
+    """
     first = all_answers[0]
+    order = first._by_content()
+    back = np.argsort(order)
+    found, elsewhere = [first], np.zeros(len(first.pictures), bool)
     for other in all_answers[1:]:
         both = f"{first.name} ({first.part}) and {other.name} ({other.part})"
         if set(first.class_names) != set(other.class_names) or first.task != other.task:
@@ -124,23 +153,43 @@ def must_be_comparable(all_answers: Sequence[Answers]) -> None:
                 f"{both} have other classes.\n{first.name}: {', '.join(first.class_names)}\n"
                 f"{other.name}: {', '.join(other.class_names)}"
             )
-        if first.pictures != other.pictures:
+        if sorted(digest for _, digest in first.pictures) != sorted(digest for _, digest in other.pictures):
             raise _other_pictures(first, other, both)
+        other = other.only(other._by_content()[back])
         if first.class_names != other.class_names or (first.truth != other.truth).any():
             raise InputError(f"{both} have the same pictures under other classes. Expected the same truth.")
+        found.append(other)
+        pairs = zip(first.pictures, other.pictures, strict=True)
+        elsewhere |= np.array([one[0] != two[0] for one, two in pairs], bool)
+    return found, int(elsewhere.sum())
 
 
 def _other_pictures(first: Answers, other: Answers, both: str) -> InputError:
-    common = set(first.pictures) & set(other.pictures)
+    counts, others = (Counter(digest for _, digest in each.pictures) for each in (first, other))
+    common = (counts & others).total()
     digests, was = dict(first.pictures), dict(other.pictures)
     changed = sorted(path for path in digests.keys() & was.keys() if digests[path] != was[path])
     said = f" {len(changed)} have the same path and other bytes: {', '.join(changed[:3])}." if changed else ""
     return InputError(
         f"{both} were not asked about the same pictures: {len(first.pictures)} and {len(other.pictures)}, of which "
-        f"{len(common)} are the same by path and content.{said}",
+        f"{common} are the same by content.{said}",
         hint="Ask them about the same, and compare the evaluations:\n"
-        + "\n".join(f"transfer-cli evaluate {each.name} FOLDER" for each in (first, other)),
+        + "\n".join(_to_evaluate(each, first, other) for each in (first, other)),
     )
+
+
+def _to_evaluate(answers: Answers, first: Answers, other: Answers) -> str:
+    """Return what to type to ask a model about what one of two was asked about."""
+    # An evaluation's pictures were chosen to be asked about; a run's are those it was made from.
+    asked = next((each for each in (first, other) if each.model), first)
+    model = Path(answers.model or answers.name)
+    run = run_with(str(model))
+    words = ["transfer-cli", "evaluate", str(run.path if run else model), asked.folder or "FOLDER"]
+    if asked.model and asked.part != "all":
+        words += ["--part", asked.part]
+    if run is None and answers.model:
+        words += ["-o", f"{model.name}-{Path(asked.folder).stem}"]
+    return shlex.join(words)
 
 
 def _indicators(cells: Sequence[str], column_of: dict[str, int]) -> NDArray[np.int64]:

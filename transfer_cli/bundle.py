@@ -37,7 +37,7 @@ class ModelBundle(BaseModel):
         ``features``: a cut backbone and a scikit-learn classifier; ``network``: one Keras model. Either has its graph
         beside it (``graph.tflite``, from pictures to features) where it was converted; a linear classifier, and the
         last layer of a network, its matrix (``linear.npz``); and both what tells whether a picture is one that the
-        model can judge (``rejection.npz``).
+        model can judge (``rejection.npz``), and by which pictures it came about (``learnt.npz``).
     task : {"single-label", "multi-label"}
     class_names : tuple of str
         In the order of the probabilities.

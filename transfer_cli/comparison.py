@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.answers import Answers, must_be_comparable
+from transfer_cli.answers import Answers, aligned
 from transfer_cli.errors import InputError
 from transfer_cli.figures import replicates_of
 from transfer_cli.intervals import LOG, Figure, Resamples, between, proportion
@@ -71,7 +71,9 @@ class Comparison:
     pairs : tuple of Pair
         Every two of them.
     left_out : tuple of str
-        Pictures that one of them has learnt from, which say nothing fair.
+        Pictures that one of them has learnt from or was chosen by, which say nothing fair.
+    elsewhere : int
+        How many pictures have another path for one of them; they are the same by content.
     """
 
     pictures: int
@@ -79,11 +81,18 @@ class Comparison:
     figures: dict[str, dict[str, Figure]]
     pairs: tuple[Pair, ...]
     left_out: tuple[str, ...]
+    elsewhere: int = 0
 
     @property
     def best(self) -> str:
         """The one with the highest accuracy; the first of equals."""
-        return max(self.figures, key=lambda name: self.figures[name]["accuracy"]["value"])
+        return self.leading[0]
+
+    @property
+    def leading(self) -> tuple[str, ...]:
+        """Those with the highest accuracy: the best one, or several where none is."""
+        highest = max(figures["accuracy"]["value"] for figures in self.figures.values())
+        return tuple(name for name, figures in self.figures.items() if figures["accuracy"]["value"] == highest)
 
     def against_best(self, name: str) -> Pair:
         """Return the pair of a model and the best one."""
@@ -93,8 +102,8 @@ class Comparison:
 def compare(models: Sequence[Answers], seed: int = 0) -> Comparison:
     """Compare models on pictures that all of them were asked about.
 
-    Pictures that one of them has learnt from are left out for all. Differences are taken in each of the same
-    resamples of the pictures, so that what is hard for all of them cancels.
+    Pictures that one of them has learnt from, or was chosen by, are left out for all. Differences are taken in each of
+    the same resamples of the pictures, so that what is hard for all of them cancels.
 
     Parameters
     ----------
@@ -105,17 +114,17 @@ def compare(models: Sequence[Answers], seed: int = 0) -> Comparison:
     Raises
     ------
     InputError
-        When they are fewer than two, were not asked about the same pictures, or have learnt from all of these.
+        When they are fewer than two, were not asked about the same pictures, or all of these had a say in one of them.
     """
     if len(models) < 2 or len({each.name for each in models}) < len(models):
         raise InputError("Expected two runs or more, each once.")
-    must_be_comparable(models)
+    models, elsewhere = aligned(models)
     learnt = frozenset[str]().union(*(each.learnt for each in models))
     kept = np.array([digest not in learnt for _, digest in models[0].pictures], bool)
     if not kept.any():
         names = ", ".join(each.name for each in models if each.learnt & {d for _, d in models[0].pictures})
         raise InputError(
-            f"All of the {len(kept)} pictures were learnt from by {names}: they do not tell which model is better.",
+            f"All of the {len(kept)} pictures had a say in {names}: they do not tell which model is better.",
             hint="Ask all of them about other pictures with transfer-cli evaluate, and compare the evaluations.",
         )
     left_out = tuple(path for (path, _), there in zip(models[0].pictures, kept, strict=True) if not there)
@@ -138,7 +147,7 @@ def compare(models: Sequence[Answers], seed: int = 0) -> Comparison:
         pairs.append((models[first].name, models[second].name, differences, p))
     adjusted = holm([pair[-1] for pair in pairs])
     found = tuple(Pair(*pair, high, count) for pair, high in zip(pairs, adjusted, strict=True))
-    return Comparison(count, models[0].part, figures, found, left_out)
+    return Comparison(count, models[0].part, figures, found, left_out, elsewhere)
 
 
 def mcnemar(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:

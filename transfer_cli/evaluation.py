@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transfer_cli.bundle import MANIFEST, ModelBundle
 from transfer_cli.errors import RunError
 from transfer_cli.folder import ImageFolder
+from transfer_cli.learnt import LEARNT_FILE, Learnt
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
 from transfer_cli.tables import read_table
+from transfer_cli.writing import must_be_ours
 
 ALL = "all"
 """All pictures of an evaluation, among its parts."""
 UNSEEN = "unseen"
-"""Those of them that the run has not learnt from."""
+"""Those of them that had no say in the model: not learnt from, and nothing was chosen by them."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class EvaluationDirectory:
 
     @property
     def pictures(self) -> Path:
-        """Path, digest, class and part of each picture, and whether the run has learnt from it, CSV."""
+        """Path, digest, class and part of each picture, and whether the model has learnt from it, CSV."""
         return self.path / "pictures.csv"
 
     @property
@@ -60,6 +63,11 @@ class EvaluationDirectory:
         """Path and reason of each file that could not be read, CSV."""
         return self.path / "skipped.csv"
 
+    def files(self) -> tuple[Path, ...]:
+        """Return where each file of an evaluation is."""
+        tables = (self.pictures, self.predictions, self.confusion, self.curves, self.skipped)
+        return (self.about, self.metrics, *tables)
+
     def is_one(self) -> bool:
         """Return whether there is an evaluation."""
         return self.about.is_file()
@@ -83,6 +91,14 @@ class EvaluationDirectory:
                 raise RunError(f"{self.path} holds an evaluation of {about.get('folder')}.", hint=place)
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunError(f"{self.path} is there already, and is no evaluation.", hint=place)
+        names = {path.name for path in self.files()}
+        must_be_ours(self.path, lambda path: path.name in names, "no part of an evaluation")
+
+
+def is_model(path: Path) -> bool:
+    """Return whether there is a run or a bundle."""
+    run = RunDirectory(path)
+    return any(file.is_file() for file in (run.recipe, run.model / MANIFEST, path / MANIFEST))
 
 
 def run_with(model: str) -> RunDirectory | None:
@@ -101,3 +117,21 @@ def learnt_by(run: RunDirectory) -> frozenset[str]:
     if run.history.is_file() and any(row.get("refit") == "yes" for row in read_table(run.history, ())):
         parts.add("val")
     return frozenset(row.sha256 for row in Split.read(run.split).rows if row.part in parts)
+
+
+def say_in(model: str) -> Learnt | None:
+    """Return which pictures had a say in a run or a bundle; None where that is not known.
+
+    A bundle says it itself, wherever it was copied to. Of an older one, which does not, the run that it lies in does.
+
+    Raises
+    ------
+    ModelError
+        When the bundle is missing or damaged.
+    """
+    bundle, directory = ModelBundle.read(Path(model))
+    if LEARNT_FILE in bundle.files:
+        return Learnt.load(directory / LEARNT_FILE)
+    if run := run_with(model):
+        return Learnt.of(learnt_by(run), (row.sha256 for row in Split.read(run.split).rows if row.part == "val"))
+    return None

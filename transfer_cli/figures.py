@@ -12,13 +12,14 @@ from transfer_cli.catalog import tasks
 from transfer_cli.intervals import LOG, LOGIT, PERCENTILE, Figure, Resamples, between, plain, proportion
 from transfer_cli.metrics import (
     RECALL,
+    SUPPORT,
     Probabilities,
     Truth,
     briers,
     calibration_error,
     log_losses,
 )
-from transfer_cli.replicates import Replicates, replicate
+from transfer_cli.replicates import Ranking, Replicates, replicate
 
 TOP = (2, 3, 5)
 """Of so many most probable classes it is told how often the true one is among them."""
@@ -155,14 +156,14 @@ class _Part:
 
     def _areas(self) -> dict[str, dict[int, float]]:
         """Return the areas under the curves of each class against the rest, where there are both."""
-        from sklearn.metrics import average_precision_score, roc_auc_score
-
         found: dict[str, dict[int, float]] = {"roc_auc": {}, "average_precision": {}}
+        once = np.ones((len(self.truth), 1), np.float32)
         for column in self.present:
-            there, scores = self.there[:, column], self.probabilities[:, column]
-            found["average_precision"][int(column)] = float(average_precision_score(there, scores))
-            if not there.all():
-                found["roc_auc"][int(column)] = float(roc_auc_score(there, scores))
+            ranking = Ranking(self.there[:, column], self.probabilities[:, column])
+            (roc_auc,), (precision,) = ranking.areas(once)
+            found["average_precision"][int(column)] = float(precision)
+            if np.isfinite(roc_auc):
+                found["roc_auc"][int(column)] = float(roc_auc)
         return found
 
     def _of_classes(
@@ -170,12 +171,12 @@ class _Part:
     ) -> dict[str, Figure]:
         count = len(self.truth)
         figures: dict[str, dict[str, Figure]] = {
-            name: {} for name in ("precision/", RECALL, "f1/", "roc_auc/", "average_precision/", "support/")
+            name: {} for name in ("precision/", RECALL, "f1/", "roc_auc/", "average_precision/", SUPPORT)
         }
         for column, name in enumerate(class_names):
             there, given = self.there[:, column], self.given[:, column]
             right, support = int((there & given).sum()), int(there.sum())
-            figures["support/"][name] = plain(support)
+            figures[SUPPORT][name] = plain(support)
             if given.any():
                 figures["precision/"][name] = proportion(right, int(given.sum()))
             if not support:

@@ -32,7 +32,24 @@ class Gate:
                 hint=f"Leave out {FLAG}, and look at mean_average_precision and the F1 scores in metrics.json.",
             )
 
-    def judge(self, metrics: Metrics, parts: tuple[str, ...], *, left: str, hint: str) -> None:
+    def must_be_fair(self, is_known: bool, left: str) -> None:
+        """Raise GateError where it is not known which pictures a model has learnt from."""
+        if not is_known:
+            raise GateError(
+                f"{FLAG} {self.least:g} cannot be judged: it is not known what the model has learnt from, so any of "
+                f"these pictures may be among that. {left}",
+                hint=f"Evaluate the run that it came from, or train again: a bundle says it now. Or leave out {FLAG}.",
+            )
+
+    def judge(
+        self,
+        metrics: Metrics,
+        parts: tuple[str, ...],
+        *,
+        left: str,
+        hint: str,
+        none: str = "Lay out a test part, or leave some to be kept: --set split.test=0.2",
+    ) -> None:
         """Raise GateError where the first of `parts` that has figures is below the bar.
 
         Parameters
@@ -43,12 +60,14 @@ class Gate:
             What there is all the same, a sentence.
         hint : str
             What to type next.
+        none : str
+            The same where there are no pictures of any of `parts`.
         """
         part = next((part for part in parts if part in metrics), None)
         if part is None:
             raise GateError(
                 f"{FLAG} {self.least:g} cannot be judged: there are no pictures of {' or '.join(parts)}. {left}",
-                hint="Lay out a test part, or leave some to be kept: --set split.test=0.2",
+                hint=none,
             )
         accuracy = metrics[part]["accuracy"]
         if accuracy["value"] >= self.least:

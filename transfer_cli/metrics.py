@@ -12,6 +12,8 @@ from transfer_cli.intervals import Figure as Figure
 
 RECALL = "recall/"
 """The prefix of a class in the figures of a part: which share of its images was found."""
+SUPPORT = "support/"
+"""The same of how many images it has."""
 BINS = 15
 """Into so many bins of equal width probabilities go where their calibration is looked at."""
 UNEVEN = 3

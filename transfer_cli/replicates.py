@@ -7,7 +7,7 @@ those in the order of the probabilities; the tests compare each with scikit-lear
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from transfer_cli.intervals import Resamples
 Replicates = dict[str, NDArray[np.float64]]
 """Of shape (count,), and of names that end in a slash (classes, count)."""
 Weights = NDArray[np.float32]
+_MOST_HELD = 64_000_000
+"""Weights of resamples that lie in memory at a time: 256 MB. For each such lot the classes are ranked anew."""
 
 
 def replicate(
@@ -48,22 +50,47 @@ def replicate(
     """
     from scipy import sparse
 
-    members = [sparse.csr_matrix(np.ascontiguousarray(table.T, np.float32)) for table in (truth, predicted)]
-    found = sparse.csr_matrix(np.ascontiguousarray((truth & predicted).T, np.float32))
-    rankings = [_Ranking(truth[:, column], probabilities[:, column]) for column in range(truth.shape[1])]
+    tables = [sparse.csr_matrix(table.T).astype(np.float32) for table in (truth, predicted, truth & predicted)]
     means = np.array(list(each.values()))
     blocks: list[Replicates] = []
-    for weights in resamples.blocks():
-        support, given, right = (np.asarray(table @ weights, np.float64) for table in (*members, found))
-        areas = [ranking.areas(weights) for ranking in rankings]
-        shares = means @ weights / resamples.pictures
-        block = _of_counts(support, given, right) | dict(zip(each, shares, strict=True))
-        block["roc_auc/"] = np.array([area for area, _ in areas])
-        block["average_precision/"] = np.array([area for _, area in areas])
-        for name in ("roc_auc", "average_precision"):
-            block[name] = _mean(block[f"{name}/"], np.isfinite(block[f"{name}/"]))
-        blocks.append(block)
+    for several in _held(resamples.blocks()):
+        areas = _areas(truth, probabilities, several)
+        for weights in several:
+            support, given, right = (np.asarray(table @ weights, np.float64) for table in tables)
+            shares = means @ weights / resamples.pictures
+            block = _of_counts(support, given, right) | dict(zip(each, shares, strict=True))
+            block["roc_auc/"], block["average_precision/"] = next(areas)
+            for name in ("roc_auc", "average_precision"):
+                block[name] = _mean(block[f"{name}/"], np.isfinite(block[f"{name}/"]))
+            blocks.append(block)
     return {name: np.concatenate([block[name] for block in blocks], axis=-1) for name in blocks[0]}
+
+
+def _held(blocks: Iterable[Weights]) -> Iterator[list[Weights]]:
+    """Yield blocks of resamples together, as many as may lie in memory at a time."""
+    held: list[Weights] = []
+    for weights in blocks:
+        held.append(weights)
+        if sum(block.size for block in held) + weights.size > _MOST_HELD:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def _areas(
+    truth: NDArray[np.bool_], probabilities: NDArray[np.float32], several: Sequence[Weights]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return for each block both areas of each class, of shape (k, resamples of the block).
+
+    One class at a time: the ranking of a class is as large as the part, and there may be a thousand.
+    """
+    found = [np.empty((2, truth.shape[1], weights.shape[1])) for weights in several]
+    for column in range(truth.shape[1]):
+        ranking = Ranking(truth[:, column], probabilities[:, column])
+        for areas, weights in zip(found, several, strict=True):
+            areas[:, column] = ranking.areas(weights)
+    return ((roc_auc, precision) for roc_auc, precision in found)
 
 
 def _of_counts(support: NDArray[Any], given: NDArray[Any], right: NDArray[Any]) -> Replicates:
@@ -86,7 +113,7 @@ def _of_counts(support: NDArray[Any], given: NDArray[Any], right: NDArray[Any]) 
     return figures
 
 
-class _Ranking:
+class Ranking:
     """The pictures in the order of the probability of one class, from the most probable."""
 
     def __init__(self, truth: NDArray[np.bool_], scores: NDArray[np.float32]) -> None:

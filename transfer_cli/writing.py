@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,16 @@ def written_whole(path: Path) -> Iterator[Path]:
         When the file system refuses: permission, space, a file where a directory should be.
     """
     # The suffix stays last, since libraries choose a format by it.
-    draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    place = _named(path)
+    draft = place.with_name(f".{place.stem}.{secrets.token_hex(4)}{place.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         if draft.is_dir():
-            _replace_directory(draft, path)
+            _replace_directory(draft, place)
         else:
             _flush(draft)
-            draft.replace(path)
+            draft.replace(place)
     except OSError as error:
         raise refused(error, path) from error
     finally:
@@ -68,6 +69,38 @@ def refused(error: OSError, path: Path) -> OutputError:
     )
 
 
+def must_be_ours(target: Path, is_ours: Callable[[Path], bool], what: str) -> None:
+    """Raise OutputError where a directory that is to be replaced as a whole holds anything but what was written there.
+
+    To be called before the work.
+
+    Parameters
+    ----------
+    target : Path
+        It need not be there.
+    is_ours : callable
+        Whether something in it was written by this program.
+    what : str
+        What belongs there, for a person: "no explanation".
+    """
+    another = "Choose another place with -o DIR."
+    if Path.cwd().is_relative_to(target.resolve()):
+        raise OutputError(
+            f"{target} is the folder that you are in, or holds it, and would be replaced as a whole.",
+            hint="Give the name of a new folder in it: -o NAME" if target.resolve() == Path.cwd() else another,
+        )
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise OutputError(f"{target} is a file. Expected the name of a folder.")
+    try:
+        others = [path.name for path in target.iterdir() if path.is_dir() or not is_ours(path)]
+    except OSError as error:
+        raise refused(error, target) from error
+    if others:
+        raise OutputError(f"{target} holds {min(others)}, which is {what}, and would be lost.", hint=another)
+
+
 def must_be_writable(path: Path) -> None:
     """Raise OutputError now if `path` cannot be written later, so that no work is done for nothing."""
     if path.is_dir():
@@ -93,6 +126,11 @@ def remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def _named(path: Path) -> Path:
+    """Return a path whose last part is a name, which that of the working directory is not."""
+    return path.resolve() if path.name in ("", "..") else path
 
 
 def _replace_directory(draft: Path, path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import TINY_WORDS, save_picture
+from transfer_cli.bundle import _digest
 from transfer_cli.cli import main
+from transfer_cli.learnt import LEARNT_FILE
 
 
 def call(*words: object) -> tuple[int, str, str]:
@@ -34,6 +37,10 @@ def copy(folder: Path, target: Path, *names: str) -> Path:
     return target
 
 
+def read_split(run: Path) -> dict[str, str]:
+    return {row["path"]: row["part"] for row in rows_of(run / "split.csv")}
+
+
 def figure(figures: dict[str, dict[str, float]], name: str = "accuracy") -> str:
     value = figures[name]
     images = int(figures["images"]["value"])
@@ -48,7 +55,7 @@ def test_what_a_person_sees(copy_of_trained: Path, colours: Path) -> None:
     metrics = json.loads((place / "metrics.json").read_text())
     assert list(metrics) == ["all", "unseen"]
     learnt = {row["path"] for row in rows_of(copy_of_trained / "split.csv") if row["part"] == "train"}
-    lines = [line for line in err.splitlines() if not line.startswith(("loading", "predicting"))]
+    lines = [line for line in err.splitlines() if not line.startswith(("loading", "predicting", "scoring"))]
     unseen = metrics["unseen"]["accuracy"]["value"]
     assert lines[:3] == [
         f"all   {figure(metrics['all'])}",
@@ -94,6 +101,59 @@ def test_what_a_person_sees(copy_of_trained: Path, colours: Path) -> None:
     }
 
 
+def without_learnt(bundle: Path) -> Path:
+    """Make a bundle one of those that do not say what they learnt from."""
+    data = json.loads((bundle / "bundle.json").read_text())
+    del data["files"][LEARNT_FILE]
+    data["digest"] = _digest(data)
+    (bundle / "bundle.json").write_text(json.dumps(data))
+    (bundle / LEARNT_FILE).unlink()
+    return bundle
+
+
+def test_a_copied_bundle_knows_what_it_learnt_from(copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:
+    known = [row["path"] for row in rows_of(copy_of_trained / "split.csv") if row["part"] == "train"]
+    for path in known:
+        (tmp_path / "learnt" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(colours / path, tmp_path / "learnt" / path)
+    alone = Path(shutil.copytree(copy_of_trained / "model", tmp_path / "alone"))
+    words = ["evaluate", alone, tmp_path / "learnt", "-o", tmp_path / "out"]
+    code, _, err = call(*words, "--min-accuracy", "0.1")
+    assert code == 6
+    assert "warning: the run has learnt from all of these pictures, which flatters the score" in err
+    assert err.splitlines()[-1].startswith("Evaluate pictures that it has not seen: transfer-cli evaluate ")
+    # An older one is read by the run that it lies in; alone, nothing is known, and nothing can be judged.
+    without_learnt(copy_of_trained / "model")
+    code, out, _ = call("--json", "evaluate", copy_of_trained, colours)
+    assert (code, json.loads(out)["learnt"], json.loads(out)["learnt_is_known"]) == (0, len(known), True)
+    without_learnt(alone)
+    code, _, err = call(*words, "--min-accuracy", "0.1")
+    assert code == 6
+    assert "warning: it is not known what this model has learnt from" in err
+    assert "cannot be judged: it is not known what the model has learnt from" in err
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["learnt_is_known"] is False
+    assert call(*words)[0] == 0
+
+
+def test_pictures_that_a_run_was_chosen_by(finetuned: Path, colours: Path, tmp_path: Path) -> None:
+    part_of = {row["path"]: row["part"] for row in rows_of(finetuned / "split.csv")}
+    counts = Counter(part_of.values())
+    assert set(counts) == {"train", "val", "test"}
+    code, out, err = call("--json", "evaluate", finetuned, colours, "-o", tmp_path / "out")
+    facts = json.loads(out)
+    assert (code, facts["learnt"], facts["chosen"]) == (0, counts["train"], counts["val"])
+    assert facts["metrics"]["unseen"]["images"]["value"] == counts["test"]
+    said = f"the run has learnt from {counts['train']} of these pictures and was chosen by {counts['val']} (epoch"
+    assert said in err
+    words = {"train": "yes", "val": "chosen", "test": "no"}
+    table = {row["path"]: row["learnt"] for row in rows_of(tmp_path / "out/pictures.csv")}
+    assert table == {path: words[part] for path, part in part_of.items()}
+    for path in (path for path, part in part_of.items() if part == "val"):
+        (tmp_path / "val" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(colours / path, tmp_path / "val" / path)
+    assert call("evaluate", finetuned, tmp_path / "val", "-o", tmp_path / "of val", "--min-accuracy", "0")[0] == 6
+
+
 def test_some_of_the_classes_a_gate_and_a_broken_picture(trained: Path, colours: Path, tmp_path: Path) -> None:
     folder = copy(colours, tmp_path / "mine", "red")
     save_picture(folder / "red/wrong.png", (30, 40, 200), np.random.default_rng(0))
@@ -106,10 +166,14 @@ def test_some_of_the_classes_a_gate_and_a_broken_picture(trained: Path, colours:
     assert [item["path"] for item in facts["skipped"]] == ["red/broken.jpg"]
     assert facts["metrics"] == json.loads((tmp_path / "out/metrics.json").read_text())
     assert facts["metrics"]["all"]["support/blue"]["value"] == 0
+    assert facts["classes_without_pictures"] == ["blue", "green"]
     assert facts["metrics"]["unseen"]["images"]["value"] == 13 - facts["learnt"]
     assert rows_of(tmp_path / "out/skipped.csv")[0]["path"] == "red/broken.jpg"
+    (folder / "green").mkdir()
     code, out, err = call(*words, "--min-accuracy", "1")
     assert (code, out) == (6, f"{tmp_path / 'out'}\n")
+    assert "left out: 1 folder without pictures (green)" in err.splitlines()
+    assert "warning: no picture of blue, green: this score says nothing of them" in err.splitlines()
     said = [line for line in err.splitlines() if line.startswith("error: ")]
     accuracy = facts["metrics"]["unseen"]["accuracy"]["value"]
     assert said[0].startswith(f"error: The accuracy on unseen is {accuracy:.3f} (95 % interval ")
@@ -164,14 +228,20 @@ def test_what_stands_in_the_way(copy_of_trained: Path, colours: Path, tmp_path: 
     assert code == 3
     assert f"holds an evaluation of {colours.resolve()}." in err
     bundle = Path(shutil.copytree(copy_of_trained / "model", tmp_path / "alone"))
+    known = {row["path"] for row in rows_of(copy_of_trained / "split.csv") if row["part"] == "train"}
     code, _, err = call("evaluate", bundle, colours)
     assert code == 2
     assert "does not lie in a run: say with -o DIR where to write." in err
     code, out, err = call("--json", "evaluate", bundle, colours, "-o", tmp_path / "by bundle")
-    assert (code, json.loads(out)["learnt"]) == (0, 0)
+    assert (code, json.loads(out)["learnt"]) == (0, len(known))
     assert call("evaluate", tmp_path / "nothing", colours)[0] == 4
+    code, _, err = call("evaluate", colours, copy_of_trained)
+    assert code == 2
+    assert err.splitlines()[-2:] == [
+        f"Error: {copy_of_trained} is a model and {colours} is none: the model comes first.",
+        f"transfer-cli evaluate {copy_of_trained} {colours}",
+    ]
     learnt = copy(colours, tmp_path / "learnt", "red")
-    known = {row["path"] for row in rows_of(copy_of_trained / "split.csv") if row["part"] == "train"}
     for path in learnt.rglob("*.png"):
         if path.relative_to(learnt).as_posix() not in known:
             path.unlink()
@@ -189,12 +259,15 @@ def test_compare(trained: Path, finetuned: Path, colours: Path, tmp_path: Path) 
     header, *rows = out.splitlines()
     assert header.split("  ")[0] == "run"
     assert [row.split()[0] for row in rows] == [str(trained), str(other)]
-    assert sum(row.endswith("the best") for row in rows) == 1
     metrics = [json.loads((run / "metrics.json").read_text())["test"] for run in (trained, other)]
     images = int(metrics[0]["images"]["value"])
     assert f"{images} pictures (test), the same for all" in err.splitlines()
     facts = json.loads(call("--json", "compare", trained, other)[1])
     assert (facts["pictures"], facts["part"], facts["left_out"]) == (images, "test", [])
+    leading = facts["leading"]
+    assert facts["best"] == (leading[0] if len(leading) == 1 else None)
+    said = "the best" if len(leading) == 1 else f"as many right as {leading[-1]}"
+    assert [row.startswith(leading[0]) for row in rows] == [row.endswith(said) for row in rows]
     for run, own in zip((trained, other), metrics, strict=True):
         for name in ("accuracy", "macro_f1", "log_loss"):
             assert facts["runs"][str(run)][name]["value"] == pytest.approx(own[name]["value"], rel=1e-6)
@@ -203,8 +276,8 @@ def test_compare(trained: Path, finetuned: Path, colours: Path, tmp_path: Path) 
     # The run with a val part has lent it a test picture.
     code, _, err = call("compare", trained, finetuned)
     assert code == 3
-    assert f"{images} and {images - 1}, of which {images - 1} are the same by path and content." in err
-    assert err.splitlines()[-1] == f"transfer-cli evaluate {finetuned} FOLDER"
+    assert f"{images} and {images - 1}, of which {images - 1} are the same by content." in err
+    assert err.splitlines()[-2:] == [f"transfer-cli evaluate {run} {colours}" for run in (trained, finetuned)]
     # What one of them has learnt from is left out for both.
     for run, name in ((trained, "one"), (finetuned, "two")):
         assert call("--quiet", "evaluate", run, colours, "-o", tmp_path / name)[0] == 0
@@ -212,7 +285,24 @@ def test_compare(trained: Path, finetuned: Path, colours: Path, tmp_path: Path) 
     left_out = json.loads(out)["left_out"]
     assert (code, json.loads(out)["pictures"]) == (0, 36 - len(left_out))
     splits = [rows_of(run / "split.csv") for run in (trained, finetuned)]
-    assert set(left_out) == {row["path"] for split in splits for row in split if row["part"] == "train"}
-    assert f"warning: left out: {len(left_out)} pictures that one of them has learnt from: blue/" in err
+    assert set(left_out) == {row["path"] for split in splits for row in split if row["part"] != "test"}
+    assert (
+        f"warning: left out: {len(left_out)} pictures that one of them has learnt from or was chosen by: blue/" in err
+    )
+    # Elsewhere, in parts, the same pictures are the same; what cannot be compared is answered with what can be typed.
+    split = read_split(trained)
+    for path, part in split.items():
+        place = tmp_path / "parted" / part / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(colours / path, place)
+    assert call("--quiet", "evaluate", trained, tmp_path / "parted", "-o", tmp_path / "three")[0] == 0
+    code, out, err = call("--json", "compare", tmp_path / "one", tmp_path / "three")
+    assert (code, json.loads(out)["pictures"], json.loads(out)["elsewhere"]) == (0, images, 36)
+    assert json.loads(out)["best"] is None
+    part = copy(tmp_path / "parted", tmp_path / "part", "train")
+    assert call("--quiet", "evaluate", finetuned, part, "-o", tmp_path / "four")[0] == 0
+    code, _, err = call("compare", tmp_path / "one", tmp_path / "four")
+    assert code == 3
+    assert err.splitlines()[-2:] == [f"transfer-cli evaluate {run} {colours}" for run in (trained, finetuned)]
     assert call("compare", trained)[0] == 2
     assert call("compare", trained, tmp_path)[0] == 3

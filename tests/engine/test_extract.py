@@ -52,6 +52,7 @@ def test_the_files_of_a_run(trained: Path, colours: Path) -> None:
         "model/bundle.json",
         "model/classifier.skops",
         "model/graph.tflite",
+        "model/learnt.npz",
         "model/linear.npz",
         "model/rejection.npz",
         "predictions_test.csv",

@@ -45,6 +45,7 @@ def test_the_files_of_a_run(finetuned: Path) -> None:
         "model/MODEL_CARD.md",
         "model/bundle.json",
         "model/graph.tflite",
+        "model/learnt.npz",
         "model/linear.npz",
         "model/network.keras",
         "model/rejection.npz",

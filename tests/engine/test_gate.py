@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click import BadParameter
 
 from tests.conftest import FINETUNE_WORDS, TINY_WORDS, Outcome
 from tests.engine.finetuning import AS_MADE, run_on, weights_of
 from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, extract, load
+from transfer_cli.cli._options import Share
 from transfer_cli.errors import GateError, InputError, ModelError
 from transfer_cli.gate import Gate
 from transfer_cli.intervals import plain, proportion
@@ -128,4 +131,9 @@ def test_what_has_no_accuracy(colours: Path, tmp_path: Path) -> None:
 def test_usage(colours: Path, transfer_cli: Callable[..., Outcome]) -> None:
     done = transfer_cli("finetune", colours, *FINETUNE_WORDS, "--min-accuracy", "80")
     assert done.code == 2
-    assert "80.0 is not in the range 0<=x<=1" in done.err
+    assert "80.0 is not in the range 0<=x<=1. Did you mean 0.8?" in done.err
+    share = Share()
+    assert share.convert("0.9", None, None) == 0.9
+    for value, said in (("90", "Did you mean 0.9?"), ("87.5%", "Did you mean 0.875?"), ("900", "0<=x<=1."), ("x", "")):
+        with pytest.raises(BadParameter, match=f"{re.escape(said)}$"):
+            share.convert(value, None, None)

@@ -15,8 +15,27 @@ from transfer_cli.cache import LIMIT, Cache, parse_size
 from transfer_cli.catalog import backbones, runtimes
 from transfer_cli.cli._console import Console
 
-BAR: dict[str, Any] = {"type": click.FloatRange(0, 1), "metavar": "SHARE"}
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Share(click.FloatRange):
+    """A number from 0 to 1, which is not typed as a percentage."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        try:
+            return float(super().convert(value, param, ctx))
+        except click.BadParameter as error:
+            match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%?\s*", str(value))
+            share = float(match[1]) / 100 if match else 2.0
+            guess = f" Did you mean {share:g}?" if share <= 1 else ""
+            self.fail(f"{error.message}{guess}", param, ctx)
+
+
+BAR: dict[str, Any] = {"type": Share(), "metavar": "SHARE"}
 
 
 class Duration(click.ParamType[float]):

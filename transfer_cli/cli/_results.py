@@ -58,11 +58,8 @@ def end_of_evaluation(console: Console, found: Evaluation) -> int:
         console.warn(f"skipped {item.path}: {item.reason}")
     for part, figures in found.metrics.items():
         console.note(in_words(part, figures))
-    if found.learnt:
-        without = found.metrics.get(judged, {}).get("accuracy")
-        honest = f"; without them the accuracy is {without['value']:.3f}" if without else ""
-        what = "all" if judged not in found.metrics else str(found.learnt)
-        console.warn(f"the run has learnt from {what} of these pictures, which flatters the score{honest}")
+    for warning in (*_flattered(found), *_silent(found)):
+        console.warn(warning)
     if figures := found.metrics.get(judged, {}):
         console.note(worst_in_words(judged, figures))
         if judged in found.confusions and (line := found.confusions[judged].in_words(judged)):
@@ -71,10 +68,49 @@ def end_of_evaluation(console: Console, found: Evaluation) -> int:
         "output": str(place.path),
         "metrics": found.metrics,
         "learnt": found.learnt,
+        "chosen": found.chosen,
+        "learnt_is_known": found.is_known,
+        "classes_without_pictures": list(found.classes_without(next(iter(found.metrics)))),
         "skipped": [{"path": item.path, "reason": item.reason} for item in found.skipped],
     }
     console.result(str(place.path), facts)
     return DONE_WITH_SKIPPED if found.skipped else DONE
+
+
+def _flattered(found: Evaluation) -> list[str]:
+    """Return what keeps the score from being one of new pictures."""
+    said = []
+    if not found.is_known:
+        said.append(
+            "it is not known what this model has learnt from: if these pictures are among that, the score is worth "
+            "nothing"
+        )
+    if not found.learnt and not found.chosen:
+        return said
+    without = found.metrics.get(found.judged, {}).get("accuracy")
+    honest = f"; without them the accuracy is {without['value']:.3f}" if without else ""
+    by = "(epoch, temperature, thresholds or what it rejects)"
+    if found.judged not in found.metrics:
+        learnt, chosen = "all" if not found.chosen else str(found.learnt), "the rest"
+    else:
+        learnt, chosen = str(found.learnt), str(found.chosen)
+    words = f"the run has learnt from {learnt} of these pictures"
+    if found.chosen:
+        words += f" and was chosen by {chosen} {by}"
+    return [*said, f"{words}, which flatters the score{honest}"]
+
+
+def _silent(found: Evaluation) -> list[str]:
+    """Return of which classes the score says nothing."""
+    said, known = [], set[str]()
+    for part, kind in ((next(iter(found.metrics)), ""), (found.judged, "unseen ")):
+        if names := [name for name in found.classes_without(part) if name not in known]:
+            shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+            said.append(
+                f"no {kind}picture of {shown}: this score says nothing of {'it' if len(names) == 1 else 'them'}"
+            )
+        known |= {*names}
+    return said
 
 
 def megabytes(size: int) -> str:

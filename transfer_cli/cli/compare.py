@@ -22,8 +22,8 @@ def command(ctx: click.Context, /, runs: tuple[Path, ...]) -> None:
     """Say which run is better, and whether the pictures can tell.
 
     RUN is a run, whose test part is taken, or an evaluation that transfer-cli evaluate wrote. All must be about the
-    same pictures. The difference of every other one to the best has a paired bootstrap interval, and is judged by
-    McNemar's exact test; of more than two runs the p-values are Holm's, over all pairs.
+    same pictures, wherever these lie. The difference of every other one to the best has a paired bootstrap interval,
+    and is judged by McNemar's exact test; of more than two runs the p-values are Holm's, over all pairs.
 
     \b
     Example:
@@ -40,8 +40,12 @@ def command(ctx: click.Context, /, runs: tuple[Path, ...]) -> None:
         found = compare([Answers.read(path) for path in runs])
     if found.left_out:
         shown = ", ".join(found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
-        console.warn(f"left out: {len(found.left_out)} pictures that one of them has learnt from: {shown}")
+        console.warn(
+            f"left out: {len(found.left_out)} pictures that one of them has learnt from or was chosen by: {shown}"
+        )
     console.note(f"{found.pictures} pictures ({found.part}), the same for all")
+    if found.elsewhere:
+        console.note(f"{found.elsewhere} of them lie elsewhere for one of the runs: matched by their content")
     if len(found.pairs) > 1:
         console.note(f"p-values are adjusted for {len(found.pairs)} pairs (Holm); each interval is for itself")
     header = ("run", "accuracy", "95 % interval", "macro F1", "log loss", "less than the best", "p", "verdict")
@@ -54,7 +58,8 @@ def _row(found: Comparison, name: str) -> list[str]:
     row = [name, f"{figures['accuracy']['value']:.3f}", _interval(figures["accuracy"])]
     row += [f"{figures[word]['value']:.3f}" for word in ("macro_f1", "log_loss")]
     if name == found.best:
-        return [*row, "", "", "the best"]
+        others = [other for other in found.leading if other != name]
+        return [*row, "", "", f"as many right as {', '.join(others)}" if others else "the best"]
     pair = found.against_best(name)
     difference = pair.differences["accuracy"]
     return [*row, f"{difference['value']:.3f} ({_interval(difference)})", f"{pair.p_adjusted:.2g}", pair.verdict()]
@@ -68,7 +73,9 @@ def _facts(found: Comparison) -> dict[str, Any]:
     return {
         "pictures": found.pictures,
         "part": found.part,
-        "best": found.best,
+        "best": found.best if len(found.leading) == 1 else None,
+        "leading": list(found.leading),
+        "elsewhere": found.elsewhere,
         "runs": found.figures,
         "pairs": [
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from transfer_cli.cli._results import end_of_evaluation
 @click.argument("folder", metavar="FOLDER|CSV", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[RUN/evaluations/FOLDER]")
 @click.option("--part", type=click.Choice(["train", "val", "test"]), help="Of a folder laid out in parts.  [all]")
-@click.option("--min-accuracy", **BAR, help="Exit code 6 below it, on pictures that the run has not learnt from.")
+@click.option("--min-accuracy", **BAR, help="Exit code 6 below it, on pictures that had no say in the model.")
 @runtime_option
 @cache_option
 @click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
@@ -38,18 +39,21 @@ def command(
 
     FOLDER holds one sub-folder a class, some of the model's classes or all, or parts (train, val, test) of such; or a
     CSV file says what is on them. Written are predictions.csv, metrics.json, confusion.csv and skipped.csv. Pictures
-    that the run has learnt from are told apart by their content, and the score without them is said.
+    that the model has learnt from, or that it was chosen by, are told by their content; the score without them is said.
 
     \b
     Example:
         transfer-cli evaluate runs/first new_photos
         transfer-cli evaluate runs/first new_photos --min-accuracy 0.8 -o checked
     """
-    from transfer_cli.evaluation import EvaluationDirectory, run_with
+    from transfer_cli.evaluation import EvaluationDirectory, is_model, run_with
     from transfer_cli.folder import ImageFolder
     from transfer_cli.gate import Gate
 
     console = ctx.ensure_object(Console)
+    if is_model(folder) and Path(model).exists() and not is_model(Path(model)):
+        ordered = f"transfer-cli evaluate {shlex.quote(str(folder))} {shlex.quote(model)}"
+        raise click.UsageError(f"{folder} is a model and {model} is none: the model comes first.\n{ordered}", ctx)
     images = ImageFolder.scan(folder, learns=False)
     run = run_with(model)
     if output is None and run is None and Path(model).exists():
@@ -76,5 +80,12 @@ def command(
     code = end_of_evaluation(console, found)
     if gate:
         left = f"The evaluation is in {place.path}."
-        gate.judge(found.metrics, (found.judged,), left=left, hint="More pictures, or a better model, may reach it.")
+        gate.must_be_fair(found.is_known, left)
+        gate.judge(
+            found.metrics,
+            (found.judged,),
+            left=left,
+            hint="More pictures, or a better model, may reach it.",
+            none=f"Evaluate pictures that it has not seen: transfer-cli evaluate {shlex.quote(model)} OTHER_PICTURES",
+        )
     ctx.exit(code)

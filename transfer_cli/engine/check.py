@@ -25,10 +25,11 @@ from transfer_cli.metrics import UNEVEN
 from transfer_cli.predictions import Skipped
 from transfer_cli.recipe import ExtractRecipe
 from transfer_cli.tables import write_table
-from transfer_cli.writing import write_json
+from transfer_cli.writing import must_be_ours, write_json
 
 FEW = 20
 """Pictures of a class: with fewer a score is rough, since a fifth of them is kept for the test."""
+FILES = ("check.json", "check.html", "suspects.csv", "duplicates.csv")
 _SUSPECT_COLUMNS = ("path", "class", "likely", "score")
 _PAIR_COLUMNS = ("path_a", "class_a", "part_a", "path_b", "class_b", "part_b", "kind", "score", "mirrored")
 
@@ -127,6 +128,7 @@ def must_be_free(target: Path, folder: ImageFolder) -> None:
         raise OutputError(
             f"{target} is there already and holds no check.", hint="Give a name that is not there yet: -o DIR"
         )
+    must_be_ours(target, lambda path: path.name in FILES, "no part of a check")
 
 
 def check(asked: Request, recipe: ExtractRecipe, *, probe: bool = True) -> Findings:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +15,16 @@ from transfer_cli.cache import Cache
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL
 from transfer_cli.confusion import Confusion
-from transfer_cli.engine.model import AbstractModel, load
+from transfer_cli.engine.model import IMAGENET, AbstractModel, load
 from transfer_cli.engine.predict import predict
 from transfer_cli.errors import InputError, nearest
-from transfer_cli.evaluation import ALL, UNSEEN, EvaluationDirectory, learnt_by, run_with
+from transfer_cli.evaluation import ALL, UNSEEN, EvaluationDirectory, say_in
 from transfer_cli.figures import score
-from transfer_cli.folder import PARTS, ImageFile, ImageFolder
+from transfer_cli.folder import PARTS, ImageFile, ImageFolder, describe_left_out
 from transfer_cli.intervals import Figure
+from transfer_cli.learnt import Learnt, Say
 from transfer_cli.manifest import SEPARATOR
-from transfer_cli.metrics import Metrics
+from transfer_cli.metrics import SUPPORT, Metrics
 from transfer_cli.predictions import Predictions, Skipped, write_skipped, writer
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.tables import write_table
@@ -37,11 +40,15 @@ class Evaluation:
     directory : EvaluationDirectory
     metrics : mapping
         ``all`` pictures (or the part that was asked for); each part where the folder is laid out; and ``unseen``,
-        those that the run has not learnt from, where it has learnt from some.
+        those that had no say in the model, where some had.
     confusions : dict of str to Confusion
         Of the same; empty for several labels a picture.
     learnt : int
-        How many pictures the run has learnt from.
+        How many pictures the model has learnt from.
+    chosen : int
+        How many others something was chosen by: the best epoch, the temperature, thresholds, what is rejected.
+    is_known : bool
+        Whether it is known what the model has learnt from; an older bundle without its run does not say.
     skipped : tuple of Skipped
     """
 
@@ -49,12 +56,21 @@ class Evaluation:
     metrics: Metrics
     confusions: dict[str, Confusion]
     learnt: int
+    chosen: int
+    is_known: bool
     skipped: tuple[Skipped, ...]
 
     @property
     def judged(self) -> str:
-        """The pictures that say how good the model is: those it has not learnt from."""
-        return UNSEEN if self.learnt else next(iter(self.metrics))
+        """The pictures that say how good the model is: those that had no say in it."""
+        return UNSEEN if self.learnt or self.chosen else next(iter(self.metrics))
+
+    def classes_without(self, part: str) -> tuple[str, ...]:
+        """Return the classes of the model of which a part has no picture: its figures say nothing of them."""
+        figures = self.metrics.get(part, {}).items()
+        return tuple(
+            name.removeprefix(SUPPORT) for name, figure in figures if name.startswith(SUPPORT) and not figure["value"]
+        )
 
 
 def evaluate(
@@ -95,16 +111,35 @@ def evaluate(
     """
     output.must_be_free(folder, part)
     files = _chosen(folder, part)
+    if left_out := describe_left_out(folder.left_out):
+        progress.note(left_out)
+    for line in folder.warnings():
+        progress.warn(line)
     with progress.track("loading the model", None):
         loaded = load(model, runtime=runtime, pictures=len(files), offline=offline, cache=cache, progress=progress)
     _must_fit(loaded, folder, files)
-    run = run_with(model)
-    learnt = learnt_by(run) if run else frozenset()
+    learnt = None if model.startswith(IMAGENET) else say_in(model)
     found = _predicted(loaded, folder, files, strict, progress)
-    scored = _Scored(loaded, found, np.array([digest in learnt for digest in found.predictions.digests], bool))
-    metrics, confusions = scored.of_all(part)
-    evaluation = Evaluation(output, metrics, confusions, int(scored.learnt.sum()), found.predictions.skipped)
-    about = {"model": str(Path(model).resolve()), "folder": str(folder.source.resolve()), "part": part}
+    digests = found.predictions.digests
+    scored = _Scored(loaded, found, (learnt or Learnt.of(())).say(digests))
+    with progress.track("scoring", None):
+        metrics, confusions = scored.of_all(part)
+    counts = Counter(scored.say)
+    evaluation = Evaluation(
+        output,
+        metrics,
+        confusions,
+        counts["yes"],
+        counts["chosen"],
+        learnt is not None,
+        found.predictions.skipped,
+    )
+    about = {
+        "model": str(Path(model).resolve()),
+        "folder": str(folder.source.resolve()),
+        "part": part,
+        "learnt_is_known": evaluation.is_known,
+    }
     with written_whole(output.path) as draft:
         draft.mkdir()
         _write(EvaluationDirectory(draft), evaluation, scored, about)
@@ -176,8 +211,8 @@ def _predicted(
 class _Scored:
     """Predictions beside the truth."""
 
-    def __init__(self, model: AbstractModel, found: _Found, learnt: NDArray[np.bool_]) -> None:
-        self.found, self.learnt, self._names = found, learnt, model.class_names
+    def __init__(self, model: AbstractModel, found: _Found, say: tuple[Say, ...]) -> None:
+        self.found, self.say, self._names = found, say, model.class_names
         self._thresholds = None if model.thresholds is None else np.array(model.thresholds)
         column_of = {name: column for column, name in enumerate(model.class_names)}
         if self._thresholds is None:
@@ -188,14 +223,15 @@ class _Scored:
                 self.truth[row, [column_of[label] for label in file.labels]] = 1
 
     def of_all(self, part: str | None) -> tuple[Metrics, dict[str, Confusion]]:
-        """Return the figures and the confusions of all pictures, of the parts there are, and of what was not learnt."""
+        """Return the figures and the confusions of all pictures, of the parts there are, and of those without a say."""
         files = self.found.files
         chosen = {part or ALL: np.ones(len(files), bool)}
         of_part = {name: np.array([file.part == name for file in files], bool) for name in PARTS}
         if part is None and sum(mask.any() for mask in of_part.values()) > 1:
             chosen |= {name: mask for name, mask in of_part.items() if mask.any()}
-        if self.learnt.any() and not self.learnt.all():
-            chosen[UNSEEN] = ~self.learnt
+        unseen = np.array([say == "no" for say in self.say], bool)
+        if unseen.any() and not unseen.all():
+            chosen[UNSEEN] = unseen
         metrics = {name: self._figures(mask) for name, mask in chosen.items()}
         several = self._thresholds is not None
         return metrics, {} if several else {name: self._confusion(mask) for name, mask in chosen.items()}
@@ -209,7 +245,7 @@ class _Scored:
         return Confusion.of(self.truth[mask], predicted, self._names)
 
 
-def _write(target: EvaluationDirectory, evaluation: Evaluation, scored: _Scored, about: dict[str, str | None]) -> None:
+def _write(target: EvaluationDirectory, evaluation: Evaluation, scored: _Scored, about: dict[str, Any]) -> None:
     files, predictions = scored.found.files, scored.found.predictions
     several = predictions.thresholds is not None
     truth = [SEPARATOR.join(file.labels) for file in files]
@@ -218,9 +254,10 @@ def _write(target: EvaluationDirectory, evaluation: Evaluation, scored: _Scored,
         table.append(predictions, truth)
         table.close()
     header = ("path", "sha256", "labels" if several else "class", "part", "learnt")
-    learnt = ["yes" if known else "no" for known in scored.learnt]
     parts = [file.part or "" for file in files]
-    write_table(target.pictures, header, zip(predictions.paths, predictions.digests, truth, parts, learnt, strict=True))
+    write_table(
+        target.pictures, header, zip(predictions.paths, predictions.digests, truth, parts, scored.say, strict=True)
+    )
     if evaluation.confusions:
         next(iter(evaluation.confusions.values())).write(target.confusion)
     curves.write(target.curves, scored.truth, predictions.probabilities, predictions.class_names)

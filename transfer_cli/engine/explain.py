@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli import writing
 from transfer_cli.bundle import ModelBundle
 from transfer_cli.cache import Cache
 from transfer_cli.catalog import explainers, runtimes
@@ -19,11 +20,11 @@ from transfer_cli.engine import deletion, model, overlays
 from transfer_cli.engine.images import batches
 from transfer_cli.engine.model import AbstractModel
 from transfer_cli.engine.overlays import overlay
-from transfer_cli.errors import InputError, OutputError, UnknownNameError
+from transfer_cli.errors import InputError, UnknownNameError
 from transfer_cli.predictions import Skipped
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.tables import write_table
-from transfer_cli.writing import refused, written_whole
+from transfer_cli.writing import written_whole
 
 if TYPE_CHECKING:
     from transfer_cli.engine.grad_cam import Gradients
@@ -260,19 +261,7 @@ def columns_of(known: Sequence[str], class_names: Iterable[str]) -> list[int]:
 
 def must_be_ours(target: Path) -> None:
     """Raise OutputError if a directory holds anything that `explain` did not write."""
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise OutputError(f"{target} is a file. Expected the name of a folder.")
-    try:
-        others = [path.name for path in target.iterdir() if path.name != TABLE and not overlays.is_ours(path)]
-    except OSError as error:
-        raise refused(error, target) from error
-    if others:
-        raise OutputError(
-            f"{target} holds {min(others)}, which is no explanation, and would be lost.",
-            hint="Choose another place with -o DIR.",
-        )
+    writing.must_be_ours(target, lambda path: path.name == TABLE or overlays.is_ours(path), "no explanation")
 
 
 def _method_of(bundle: ModelBundle, layer: str | None, progress: Progress) -> explainers.ExplainerSpec:

@@ -19,6 +19,7 @@ from transfer_cli.engine.startup import import_ahead
 from transfer_cli.engine.training import Options, Request, TrainingResult
 from transfer_cli.errors import InputError
 from transfer_cli.folder import PARTS, ImageFolder
+from transfer_cli.learnt import LEARNT_FILE, Learnt
 from transfer_cli.metrics import Metrics
 from transfer_cli.predictions import Skipped
 from transfer_cli.recipe import ExtractRecipe
@@ -167,6 +168,8 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
         network.save(directory / model.BACKBONE_FILE, directory / GRAPH_FILE)
         classify.save(fitted.pipeline, directory / model.CLASSIFIER_FILE)
         fitted_on_val.save(directory)
+        learnt, chosen_by = ([row.sha256 for row in split.rows if row.part == part] for part in ("train", "val"))
+        Learnt.of(learnt, chosen_by).save(directory / LEARNT_FILE)
         if not spec.linear:
             return
         folded = Linear.fold(fitted.pipeline, len(names))

@@ -14,6 +14,7 @@ from transfer_cli.engine.network import Network
 from transfer_cli.engine.prepared import CHECKED, GRAPH_FILE, Prepared, Source
 from transfer_cli.engine.scores import score_parts
 from transfer_cli.engine.training import Request
+from transfer_cli.learnt import LEARNT_FILE, Learnt
 from transfer_cli.metrics import Metrics
 from transfer_cli.recipe import FinetuneRecipe
 from transfer_cli.split import Split
@@ -76,6 +77,7 @@ class Finishing:
     ) -> None:
         self._asked, self._recipe, self._split = asked, recipe, split
         self._network, self._images, self._before, self._portions = network, images, before, portions
+        self._learnt = learnt
         self._read_out = network.read_out
         source = Source({}, lambda: network.below_logits, read_out=self._read_out.probabilities)
         self._prepared = Prepared(source, recipe.inference, None, asked.progress)
@@ -120,6 +122,8 @@ class Finishing:
             self._prepared.save_graph(folder / GRAPH_FILE)
             self._read_out.save(folder / model.LINEAR_FILE)
             fitted.save(folder)
+            learnt = [split.rows[row].sha256 for row in self._learnt]
+            Learnt.of(learnt, (row.sha256 for row in split.rows if row.part == "val")).save(folder / LEARNT_FILE)
             training.write_card(asked, folder, bundle, split, self._metrics, fitted, val_note)
 
         bundle.write(asked.run.model, save)
