@@ -18,6 +18,7 @@ from planting import plant_wrong_labels
 
 from transfer_cli.engine import features
 from transfer_cli.engine.suspects import RANKINGS, out_of_fold
+from transfer_cli.groups import kin
 from transfer_cli.split import Split
 
 WRONG, LOOKED_AT = 20, 40
@@ -33,6 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     split = Split.read(options.run / "split.csv")
     truth, matrix = split.truth(), features.read(options.run / "features.parquet")
+    relatives = kin([row.sha256 for row in split.rows])
     train, classes = np.flatnonzero(split.mask("train")), len(split.class_names)
     each = options.pictures // classes
     rows = np.concatenate([train[truth[train] == column][:each] for column in range(classes)])
@@ -40,7 +42,7 @@ def main() -> None:
     for draw in range(options.draws):
         labels, wrong = plant_wrong_labels(truth[rows].tolist(), classes, WRONG, draw)
         given = np.array(labels, np.int64)
-        probabilities = out_of_fold(matrix[rows], given, classes, seed=0)
+        probabilities = out_of_fold(matrix[rows], given, classes, groups=relatives[rows], seed=0)
         scores = {name: ranking(given, probabilities) for name, ranking in RANKINGS.items()}
         scores["random"] = np.random.default_rng(draw).random(len(rows))
         for name, score in scores.items():

@@ -92,6 +92,7 @@ class Rejection:
         probabilities: Rows,
         truth: NDArray[np.int64],
         seed: int = 0,
+        groups: NDArray[np.int64] | None = None,
     ) -> Rejection | None:
         """Return what val says of both signals, or None where there is nothing to compare.
 
@@ -108,17 +109,21 @@ class Rejection:
         truth : ndarray of shape (v,), int
         seed : int
             Decides which pictures are taken where there are very many.
+        groups : ndarray of shape (n,), int, optional
+            Of all pictures: one is not compared with those of its own group, its relatives, either.
         """
+        groups = np.arange(len(features)) if groups is None else groups
         draw = np.random.default_rng(seed)
         most = min(_MOST_ROWS, max(_MOST_BYTES // (2 * features.shape[1]), 2 * NEIGHBOURS))
         kept = np.sort(draw.permutation(train)[:most])
         chosen = np.sort(draw.permutation(len(val))[:_MOST_ROWS])
+        if len(kept) and (groups[kept] == groups[kept[0]]).all():
+            # Nothing but its relatives is there to compare a picture with.
+            chosen = chosen[groups[val[chosen]] != groups[kept[0]]]
         if len(kept) < 2 or not len(chosen):
             return None
         reference = _unit(features[kept]).astype(np.float16)
-        places = np.searchsorted(kept, val[chosen])
-        own = np.where(kept[np.minimum(places, len(kept) - 1)] == val[chosen], places, -1)
-        distance = _distance(reference, features[val[chosen]], own)
+        distance = _distance(reference, features[val[chosen]], groups[val[chosen]], groups[kept])
         confidence = probabilities[chosen].max(axis=1)
         wrong = probabilities[chosen].argmax(axis=1) != truth[chosen]
         fitted = cls(reference, np.sort(confidence), np.sort(distance), np.empty(0, np.float32), wrong)
@@ -169,7 +174,7 @@ class Rejection:
         ndarray of shape (n,), float32
             From 0 (more unsure, or further away, than any) to 1.
         """
-        distance = _distance(self.reference, features, np.full(len(features), -1))
+        distance = _distance(self.reference, features)
         return self._joined(probabilities.max(axis=1), distance)
 
     def _joined(self, confidence: Rows, distance: Rows) -> Rows:
@@ -184,15 +189,24 @@ def _unit(features: Rows) -> Rows:
     return np.asarray(features / np.where(lengths, lengths, 1), np.float32)
 
 
-def _distance(reference: NDArray[np.float16], features: Rows, own: NDArray[np.int64]) -> Rows:
-    """Return one less the mean cosine to the nearest of the reference, without the row that a picture itself is."""
+def _distance(
+    reference: NDArray[np.float16],
+    features: Rows,
+    groups: NDArray[np.int64] | None = None,
+    of_reference: NDArray[np.int64] | None = None,
+) -> Rows:
+    """Return one less the mean cosine to the nearest of the reference, relatives of a picture and itself left out."""
     rows = reference.astype(np.float32).T
     found = np.empty(len(features), np.float32)
     for start in range(0, len(features), _ROWS_AT_A_TIME):
         part = slice(start, start + _ROWS_AT_A_TIME)
         cosines = _unit(features[part]) @ rows
-        itself = own[part] >= 0
-        cosines[np.flatnonzero(itself), own[part][itself]] = -np.inf
+        if groups is not None and of_reference is not None:
+            cosines[groups[part][:, None] == of_reference] = -np.inf
         near = min(NEIGHBOURS, cosines.shape[1] - 1)
-        found[part] = 1 - np.partition(cosines, -near, axis=1)[:, -near:].mean(axis=1)
+        nearest = np.partition(cosines, -near, axis=1)[:, -near:]
+        found[part] = 1 - nearest.mean(axis=1)
+        # Fewer are left of a small reference where a group is a large part of it.
+        for row in np.flatnonzero(np.isneginf(nearest).any(axis=1)):
+            found[start + row] = 1 - nearest[row][np.isfinite(nearest[row])].mean()
     return found

@@ -20,6 +20,7 @@ from transfer_cli.engine.suspects import Suspect
 from transfer_cli.engine.training import Request
 from transfer_cli.errors import OutputError
 from transfer_cli.folder import ImageFolder, describe_left_out
+from transfer_cli.groups import by_members, kin
 from transfer_cli.manifest import SEPARATOR
 from transfer_cli.metrics import UNEVEN
 from transfer_cli.predictions import Skipped
@@ -144,14 +145,17 @@ def check(asked: Request, recipe: ExtractRecipe, *, probe: bool = True) -> Findi
     folder = asked.folder
     looks = look([file.path for file in folder.files], folder.root, asked.progress)
     matrix = _features(asked, recipe, looks) if probe and looks.paths else None
+    twice = duplicates.find(looks, matrix, progress=asked.progress)
     found, why = None, "no network was asked for" if not probe else "no picture could be read"
     if matrix is not None:
-        found, why = _suspects(asked, recipe, looks, matrix)
+        # A copy in another fold would vouch for its label.
+        copies = kin(looks.digests, by_members(looks.paths, looks.digests, twice.groups))
+        found, why = _suspects(asked, recipe, looks, matrix, copies)
     return Findings(
         folder,
         looks.skipped,
         doubtful(looks, sizes_of(looks.paths, folder.root)),
-        duplicates.find(looks, matrix, progress=asked.progress),
+        twice,
         found,
         why,
     )
@@ -212,7 +216,7 @@ def _features(asked: Request, recipe: ExtractRecipe, looks: Looks) -> NDArray[np
 
 
 def _suspects(
-    asked: Request, recipe: ExtractRecipe, looks: Looks, matrix: NDArray[np.float32]
+    asked: Request, recipe: ExtractRecipe, looks: Looks, matrix: NDArray[np.float32], copies: NDArray[np.int64]
 ) -> tuple[tuple[Suspect, ...] | None, str]:
     from transfer_cli.engine.suspects import out_of_fold, suspects
 
@@ -221,7 +225,7 @@ def _suspects(
     if len(names) < 2:
         return None, "pictures of one class only can be read"
     truth = _truth([file.labels for file in files], names, asked.folder.task)
-    given = out_of_fold(matrix, truth, len(names), seed=recipe.seed, progress=asked.progress)
+    given = out_of_fold(matrix, truth, len(names), groups=copies, seed=recipe.seed, progress=asked.progress)
     return suspects(looks.paths, truth, names, given), ""
 
 

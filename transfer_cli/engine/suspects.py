@@ -38,14 +38,22 @@ class Suspect:
 
 
 def out_of_fold(
-    features: NDArray[np.float32], truth: Truth, classes: int, *, seed: int = 0, progress: Progress = SILENT
+    features: NDArray[np.float32],
+    truth: Truth,
+    classes: int,
+    *,
+    groups: NDArray[np.int64] | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
 ) -> Probabilities:
-    """Return the probabilities of each picture by a logistic regression that did not see it.
+    """Return the probabilities of each picture by a logistic regression that saw neither it nor a copy of it.
 
-    Rows of a class with a single picture are NaN.
+    Rows with the same number in `groups` are copies. Rows of a class with a single picture are NaN.
     """
     spec = classifiers.find("logistic")
-    fitted = classify.fit(spec, features, truth, classes=classes, tune=True, seed=seed, progress=progress)
+    fitted = classify.fit(
+        spec, features, truth, classes=classes, tune=True, groups=groups, seed=seed, progress=progress
+    )
     assert fitted.out_of_fold is not None
     return fitted.out_of_fold
 

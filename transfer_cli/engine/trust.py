@@ -54,6 +54,7 @@ def fit(
     features: NDArray[np.float32],
     train: NDArray[np.int64],
     scored: Mapping[str, Scored],
+    groups: NDArray[np.int64] | None = None,
 ) -> Trust:
     """Return what val says. Without a val part, and without out-of-fold answers, nothing is fitted: never on test.
 
@@ -67,6 +68,8 @@ def fit(
         The rows that new pictures are compared with.
     scored : mapping of str to (ndarray of shape (n,), ndarray of shape (n, k))
         For each part the row numbers in the split and the probabilities, as the model gives them.
+    groups : ndarray of shape (n,), int, optional
+        Rows with the same number are relatives, which are not compared with one another.
     """
     rows, probabilities = scored.get("val", (np.empty(0, np.int64), np.empty(0, np.float32)))
     if split.task != SINGLE_LABEL:
@@ -80,4 +83,4 @@ def fit(
     weights = of_equal_classes(truth, len(split.class_names)) if balanced else None
     temperature = fit_temperature(truth, probabilities, weights)
     sure = tempered(probabilities, temperature)
-    return Trust(None, temperature, Rejection.fit(features, train, rows, sure, truth, recipe.seed))
+    return Trust(None, temperature, Rejection.fit(features, train, rows, sure, truth, recipe.seed, groups))
