@@ -11,8 +11,15 @@ import pytest
 from PIL import Image
 
 from tests.conftest import FINETUNE_WORDS, TINY, TINY_SIZE, TINY_WORDS, Outcome, run_command
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, extract
+from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, extract
+from transfer_cli.catalog import backbones
+from transfer_cli.engine.backbone import build
+from transfer_cli.engine.images import batches
+from transfer_cli.engine.portions import portions_of
+from transfer_cli.engine.probe import start_from_probe
+from transfer_cli.engine.stages import Pictures
 from transfer_cli.errors import RecipeError
+from transfer_cli.progress import SILENT
 from transfer_cli.split import Split
 
 COPIES = "near-duplicates"
@@ -114,3 +121,23 @@ def test_figures_out_of_fold_do_not_rest_on_relatives(patients: Path, tmp_path: 
 
     assert accuracy("grouped", **{"split.group_by": r"p\d+"}) < 0.7
     assert accuracy("alone") > 0.8
+
+
+def test_the_probe_of_a_fine_tuning_is_tuned_without_relatives(patients: Path, weights: Path) -> None:
+    from transfer_cli.engine.network import Network
+
+    paths = sorted(str(path) for path in patients.rglob("*.png"))
+    images = next(batches(paths, size=TINY_SIZE, resize="squash", batch_size=len(paths))).images
+    truth = np.array([Path(path).parent.name == "b" for path in paths], np.int64)
+    who = np.array([int(Path(path).name[1:3]) for path in paths], np.int64)
+    words = {"backbone.name": TINY, "backbone.weights": str(weights), "images.size": TINY_SIZE}
+    recipe = FinetuneRecipe.load(None, [], words)
+    features = build(backbones.find(TINY), weights=str(weights), size=TINY_SIZE)
+    network = Network(features, recipe.head, 2, 0)
+    train = np.arange(len(paths))
+
+    def value(groups: np.ndarray | None) -> float:
+        pictures = Pictures(images, train, truth, train, train[:0], groups)
+        return start_from_probe(network, recipe, pictures, portions_of(recipe), SILENT)
+
+    assert value(who) < value(None)

@@ -116,7 +116,7 @@ def split_(ctx: click.Context, /, folder: Path, output: Path, link: bool, **opti
     asked = training.Request(
         images, RunDirectory(output), offline=console.offline, cache=cache_of(options), progress=console
     )
-    found = survey(asked, training.resolved(asked, recipe, keeps_model=False), decodes=True)
+    found = survey(asked, training.resolved(asked, recipe, keeps_model=True), decodes=True)
     lay_out.lay_out(found.split, images, output, link=link)
     console.note(found.split.in_words())
     for line in found.split.warnings():
