@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from transfer_cli import ExtractRecipe
 from transfer_cli.errors import RecipeError
 from transfer_cli.folder import ImageFile
-from transfer_cli.groups import by_members, by_pattern, in_words, warnings
+from transfer_cli.groups import by_members, by_pattern, in_words, kin, must_part, shares, warnings
 from transfer_cli.split import Split
 
 Picture = tuple[str, int | None]
@@ -115,3 +116,39 @@ def test_copies_are_called_by_their_lowest_digest() -> None:
 def test_a_bad_pattern_is_a_fault_of_the_recipe(text: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         ExtractRecipe.load(None, [], {"split.group_by": text})
+
+
+def test_kin_are_of_one_group_or_equal() -> None:
+    assert kin(["1", "2", "3"]).tolist() == [0, 1, 2]
+    assert kin(["1", "2", "1", "3", "3"], ["a", "a", "b", "c", None]).tolist() == [0, 0, 0, 3, 3]
+    # A name of a group is no digest.
+    assert kin(["1", "2"], [None, "1"]).tolist() == [0, 1]
+
+
+def test_a_pattern_that_names_no_group_is_refused_with_examples() -> None:
+    paths = ["cat/patient1_a.jpg", "cat/patient1_b.jpg", "dog/patient2_c.jpg"]
+    with pytest.raises(RecipeError, match=r"none of the 3 pictures.*cat/patient1_a\.jpg and dog/patient2_c\.jpg"):
+        must_part(paths, r"patiant(\d+)")
+    with pytest.raises(RecipeError, match="all 3 pictures into one group, pat"):
+        must_part(paths, "pat")
+    must_part(paths, r"patient(\d+)")
+    must_part(paths, "patient1")
+    must_part(paths, "near-duplicates")
+
+
+def test_shares_far_from_those_asked_for_are_said() -> None:
+    rows: list[Picture] = [("a", 0)] * 6 + [("a", 1), ("a", 2), ("a", 3), ("a", None)]
+    files = [ImageFile(f"{n}.jpg", (label,), None) for n, (label, _) in enumerate(rows)]
+    groups = [None if group is None else str(group) for _, group in rows]
+    digests = [digest(str(number)) for number in range(len(rows))]
+    split = Split.make(files, digests, test=0.2, val=0.0, groups=groups)
+    large = Split(
+        tuple(replace(row, part="test" if n < 6 else "train") for n, row in enumerate(split.rows)), 0, "digest"
+    )
+    (said,) = shares(groups, large, test=0.2, val=0.0)
+    assert said.startswith("1 of 5 groups are test, 60% of the pictures (20% asked for)")
+    few = Split(
+        tuple(replace(row, part="test" if n in (7, 8) else "train") for n, row in enumerate(split.rows)), 0, "digest"
+    )
+    assert shares(groups, few, test=0.2, val=0.0) == []
+    assert shares(groups, replace(large, made_by="folders"), test=0.2, val=0.0) == []

@@ -87,7 +87,7 @@ def test_a_network_that_learnt_from_val_is_judged_by_what_it_was_before() -> Non
     after = features.copy()
     after[val] = after[train]
     earlier = features[train], features[val]
-    fitted_before = Rejection.fit(after, train, val, said[val], truth[val], 0, earlier)
+    fitted_before = Rejection.fit(after, train, val, said[val], truth[val], earlier=earlier)
     assert fitted_before is not None
     assert fitted_before.distance == pytest.approx(fitted().distance, rel=1e-5)
     new, _, new_said, _ = world(seed=1)
@@ -152,3 +152,25 @@ def test_a_file_of_something_else_is_refused(damage: str, tmp_path: Path) -> Non
         path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ModelError, match=r"rejection\.npz"):
         Rejection.load(path)
+
+
+def test_relatives_of_a_picture_are_not_what_it_is_compared_with() -> None:
+    random = np.random.default_rng(0)
+    who = np.repeat(np.arange(40), 8)
+    features = (random.normal(0, 1, (40, 30))[who] + random.normal(0, 0.05, (len(who), 30))).astype(np.float32)
+    rows, truth = np.arange(len(who)), who % 2
+    said = np.full((len(who), 2), 0.5, np.float32)
+    new = random.normal(0, 1, (40, 30)).astype(np.float32)
+
+    def rejected(groups: np.ndarray | None) -> float:
+        found = Rejection.fit(features, rows, rows, said, truth, groups=groups)
+        assert found is not None
+        return float((found.scores(np.full((40, 2), 0.5, np.float32), new) < found.bar(0.9).score).mean())
+
+    # New people are no odder than those of val were to one another; compared with themselves, all look odd.
+    assert rejected(who) < 0.35
+    assert rejected(None) == 1
+    few = Rejection.fit(features[:16], rows[:16], rows[:16], said[:16], truth[:16], groups=who[:16])
+    assert few is not None
+    assert np.isfinite(few.distance).all()
+    assert Rejection.fit(features[:8], rows[:8], rows[:8], said[:8], truth[:8], groups=who[:8]) is None

@@ -107,7 +107,9 @@ class Rejection:
         probabilities: Rows,
         truth: NDArray[np.int64],
         seed: int = 0,
+        *,
         earlier: tuple[Rows, Rows] | None = None,
+        groups: NDArray[np.int64] | None = None,
     ) -> Rejection | None:
         """Return what val says of both signals, or None where there is nothing to compare.
 
@@ -127,22 +129,28 @@ class Rejection:
         earlier : tuple of two ndarrays, optional
             Features of train and of val by the model that said the probabilities, where the one to be used has learnt
             from val since: new pictures would be further from its training pictures than those of val are.
+        groups : ndarray of shape (n,), int, optional
+            Of all pictures: one is not compared with those of its own group, its relatives, either.
         """
+        groups = np.arange(len(features)) if groups is None else groups
         draw = np.random.default_rng(seed)
         most = min(_MOST_ROWS, max(_MOST_BYTES // (2 * features.shape[1]), 2 * NEIGHBOURS))
         places = np.sort(draw.permutation(len(train))[:most])
         chosen = np.sort(draw.permutation(len(val))[:_MOST_ROWS])
-        if len(places) < 2 or not len(chosen):
-            return None
         kept = train[places]
+        if len(kept) and (groups[kept] == groups[kept[0]]).all():
+            # Nothing but its relatives is there to compare a picture with.
+            chosen = chosen[groups[val[chosen]] != groups[kept[0]]]
+        if len(kept) < 2 or not len(chosen):
+            return None
         reference = _unit(features[kept]).astype(np.float16)
-        unit = _typical(reference)
+        kin = groups[val[chosen]], groups[kept]
+        unit = _typical(reference, groups[kept])
         if earlier is None:
-            own = _place_in(kept, val[chosen])
-            distance = _distance(reference, features[val[chosen]], own) / unit
+            distance = _distance(reference, features[val[chosen]], *kin) / unit
         else:
             before = _unit(earlier[0][places]).astype(np.float16)
-            distance = _distance(before, earlier[1][chosen], np.full(len(chosen), -1)) / _typical(before)
+            distance = _distance(before, earlier[1][chosen], *kin) / _typical(before, groups[kept])
         confidence = probabilities[chosen].max(axis=1)
         wrong = probabilities[chosen].argmax(axis=1) != truth[chosen]
         nothing = np.empty(0, np.float32)
@@ -196,7 +204,7 @@ class Rejection:
         tuple of two ndarrays of shape (n,), float32
             By probability, times `LENIENCE`, and by distance, from 0 (odder than any) to 1.
         """
-        distance = _distance(self.reference, features, np.full(len(features), -1)) / self.unit
+        distance = _distance(self.reference, features) / self.unit
         return self._shares(probabilities.max(axis=1), distance)
 
     def scores(self, probabilities: Rows, features: Rows) -> Rows:
@@ -210,15 +218,10 @@ class Rejection:
         return as_unsure.astype(np.float32), as_far.astype(np.float32)
 
 
-def _place_in(kept: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where each row is among those kept, or -1."""
-    places = np.searchsorted(kept, rows)
-    return np.where(kept[np.minimum(places, len(kept) - 1)] == rows, places, -1)
-
-
-def _typical(reference: NDArray[np.float16]) -> float:
-    """Return the median distance of some pictures among themselves, never 0."""
-    median = np.median(_distance(reference, reference.astype(np.float32), np.arange(len(reference))))
+def _typical(reference: NDArray[np.float16], groups: NDArray[np.int64]) -> float:
+    """Return the median distance of some pictures among themselves, relatives left out, never 0."""
+    of_each = groups if len(np.unique(groups)) > 1 else np.arange(len(groups))
+    median = np.median(_distance(reference, reference.astype(np.float32), of_each, of_each))
     return max(float(median), 1e-6)
 
 
@@ -227,15 +230,24 @@ def _unit(features: Rows) -> Rows:
     return np.asarray(features / np.where(lengths, lengths, 1), np.float32)
 
 
-def _distance(reference: NDArray[np.float16], features: Rows, own: NDArray[np.int64]) -> Rows:
-    """Return one less the mean cosine to the nearest of the reference, without the row that a picture itself is."""
+def _distance(
+    reference: NDArray[np.float16],
+    features: Rows,
+    groups: NDArray[np.int64] | None = None,
+    of_reference: NDArray[np.int64] | None = None,
+) -> Rows:
+    """Return one less the mean cosine to the nearest of the reference, relatives of a picture and itself left out."""
     rows = reference.astype(np.float32).T
     found = np.empty(len(features), np.float32)
     for start in range(0, len(features), _ROWS_AT_A_TIME):
         part = slice(start, start + _ROWS_AT_A_TIME)
         cosines = _unit(features[part]) @ rows
-        itself = own[part] >= 0
-        cosines[np.flatnonzero(itself), own[part][itself]] = -np.inf
+        if groups is not None and of_reference is not None:
+            cosines[groups[part][:, None] == of_reference] = -np.inf
         near = min(NEIGHBOURS, cosines.shape[1] - 1)
-        found[part] = 1 - np.partition(cosines, -near, axis=1)[:, -near:].mean(axis=1)
+        nearest = np.partition(cosines, -near, axis=1)[:, -near:]
+        found[part] = 1 - nearest.mean(axis=1)
+        # Fewer are left of a small reference where a group is a large part of it.
+        for row in np.flatnonzero(np.isneginf(nearest).any(axis=1)):
+            found[start + row] = 1 - nearest[row][np.isfinite(nearest[row])].mean()
     return found

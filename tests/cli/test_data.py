@@ -12,10 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from tests.conftest import COLOURS, TINY_WORDS, Outcome, save_picture
-from transfer_cli import ImageFolder
+from tests.browser import chromium, show
+from tests.conftest import COLOURS, TINY, TINY_SIZE, TINY_WORDS, Outcome, save_picture
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory
+from transfer_cli.engine import check as checking
+from transfer_cli.engine import training
+from transfer_cli.engine.check_page import write_page
+from transfer_cli.engine.duplicates import Duplicates
+from transfer_cli.engine.images import size_of
+from transfer_cli.engine.lay_out import must_be_new
 from transfer_cli.engine.looks import look
-from transfer_cli.engine.quality import doubtful, sizes_of
+from transfer_cli.engine.quality import Doubtful, doubtful
+from transfer_cli.engine.suspects import Suspect
 
 NETWORK = TINY_WORDS[:4]
 
@@ -74,6 +82,89 @@ def test_check_of_one_class_without_a_network(tmp_path: Path, transfer_cli: Call
     assert "inside the folder" in transfer_cli("data", "check", "one", "--no-probe", "-o", "one/check").err
 
 
+def faults_of(paths: list[str], root: Path) -> tuple[Doubtful, ...]:
+    return doubtful(look(paths, root), [size_of(root / path) for path in paths])
+
+
+def test_only_what_is_distorted_unlike_the_others_is_of_an_odd_shape(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    shapes = {"landscape": (602, 400), "film": (640, 360), "panorama": (900, 300), "strip": (200, 500)}
+    shapes |= {f"portrait{number}": (300, 400) for number in range(9)}
+    for name, shape in shapes.items():
+        rough = Image.fromarray(random.integers(40, 200, (8, 8, 3), np.uint8))
+        rough.resize(shape, Image.Resampling.NEAREST).save(tmp_path / f"{name}.png")
+    paths = sorted(path.name for path in tmp_path.iterdir())
+    assert [(item.path, item.fault, item.figure) for item in faults_of(paths, tmp_path)] == [
+        (
+            "panorama.png",
+            "odd shape",
+            "900 x 300 pixels, 3.0 times as wide as high; 4.0 times unlike the middle one here",
+        ),
+        ("strip.png", "odd shape", "200 x 500 pixels, 2.5 times as high as wide; 1.9 times unlike the middle one here"),
+    ]
+    # In a folder of panoramas none is odd.
+    for number in range(9):
+        shutil.copy(tmp_path / "panorama.png", tmp_path / f"wide{number}.png")
+    wide = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("portrait"))
+    assert "panorama.png" not in {item.path for item in faults_of(wide, tmp_path)}
+
+
+def test_a_picture_whose_size_is_not_known_any_more_has_no_fault_of_it(colours: Path) -> None:
+    paths = ["red/red 00.png", "red/red 01.png"]
+    assert [item.path for item in doubtful(look(paths, colours), [None, (40, 40)])] == ["red/red 01.png"]
+
+
+def test_a_second_check_starts_no_tensorflow(colours: Path, transfer_cli: Callable[..., Outcome]) -> None:
+    first, second = (transfer_cli("data", "check", colours, *NETWORK) for _ in "ab")
+    assert first.code == second.code == 0, second.err
+    assert "on litert" in second.err
+    assert "36 of them were known" in second.err
+    assert "starting TensorFlow" not in second.err
+
+
+def test_what_cannot_be_is_said_before_the_work(colours: Path, transfer_cli: Callable[..., Outcome]) -> None:
+    missing = transfer_cli("--offline", "data", "check", colours)
+    assert missing.code == 4
+    assert "--no-probe" in missing.err
+    refused = transfer_cli("data", "check", colours, "--no-probe", "-o", "/proc/no/check")
+    assert refused.code == 3
+    assert "looking at" not in missing.err + refused.err
+
+
+def test_a_picture_that_is_gone_by_the_second_pass(colours: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(colours, tmp_path / "folder"))
+    images = ImageFolder.scan(folder)
+    looks = look([file.path for file in images.files], folder)
+    (folder / "green" / "green 03.png").unlink()
+    recipe = ExtractRecipe.load(None, [], {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE})
+    asked = training.Request(images, RunDirectory(tmp_path / "check"))
+    seen, matrix = checking._features(asked, training.resolved(asked, recipe, keeps_model=True), looks)
+    assert len(matrix) == len(seen.paths) == len(seen.grey) == 35
+    assert "green/green 03.png" not in seen.paths
+
+
+def test_the_page_is_a_grid_over_its_whole_width(colours: Path, tmp_path: Path) -> None:
+    images = ImageFolder.scan(colours)
+    suspects = tuple(Suspect(file.path, file.labels, ("red",), 0.1, file.path[0] != "g") for file in images.files)
+    findings = checking.Findings(images, (), (), Duplicates((), ()), suspects, "")
+    assert findings.facts()["suspects"] == 36
+    assert findings.facts()["confident_suspects"] == 24
+    page = tmp_path / "check.html"
+    write_page(findings, page)
+    with chromium(tmp_path / "profile") as browser:
+        for width, columns in ((1280, 6), (390, 2)):
+            show(browser, page, width)
+            lefts, right = browser.execute_script(
+                "const all = [...document.querySelectorAll('#suspects .found li')].map(e => e.getBoundingClientRect());"
+                "const whole = document.querySelector('#suspects').getBoundingClientRect();"
+                "return [all.map(e => e.left), whole.right - Math.max(...all.map(e => e.right))]"
+            )
+            assert len(lefts) == 24
+            assert len(set(lefts)) == columns
+            assert lefts == lefts[:columns] * (24 // columns)
+            assert abs(right) < 1
+
+
 def test_faults_of_pictures(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     rough = [Image.fromarray(random.integers(40, 200, (8, 8, 3), np.uint8)) for _ in range(30)]
@@ -89,7 +180,7 @@ def test_faults_of_pictures(tmp_path: Path) -> None:
     for name, picture in [*planted.items(), *((f"x{n}.png", picture) for n, picture in enumerate(sharp))]:
         picture.save(tmp_path / name)
     paths = sorted(path.name for path in tmp_path.iterdir())
-    found = {(item.path, item.fault) for item in doubtful(look(paths, tmp_path), sizes_of(paths, tmp_path))}
+    found = {(item.path, item.fault) for item in faults_of(paths, tmp_path)}
     wanted = {("tiny.png", "tiny"), ("dark.png", "dark"), ("bright.png", "over-bright"), ("blurred.png", "blurred")}
     assert found >= wanted | {("wide.png", "odd shape"), ("flat.png", "one colour")}
     assert not any(path.startswith("x") for path, _ in found)
@@ -100,7 +191,7 @@ def test_a_dark_folder_is_not_dark(tmp_path: Path) -> None:
     for number in range(9):
         Image.fromarray(random.integers(0, 30, (90, 90, 3), np.uint8)).save(tmp_path / f"{number}.png")
     paths = sorted(path.name for path in tmp_path.iterdir())
-    assert doubtful(look(paths, tmp_path), sizes_of(paths, tmp_path)) == ()
+    assert faults_of(paths, tmp_path) == ()
 
 
 def parts_of(folder: ImageFolder) -> dict[str, int]:
@@ -123,6 +214,16 @@ def test_split_into_folders(messy: Path, tmp_path: Path, transfer_cli: Callable[
     again = transfer_cli("data", "split", messy, "-o", "parted")
     assert again.code == 3
     assert "is there already" in again.err
+
+
+def test_a_name_of_another_table_is_no_folder(
+    colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]
+) -> None:
+    done = transfer_cli("data", "split", colours, "-o", "photos.txt")
+    assert done.code == 3
+    assert "-o photos.csv, or -o photos" in done.err
+    assert not list(tmp_path.glob("photos*"))
+    must_be_new(tmp_path / "photos-0.8", ImageFolder.scan(colours))
 
 
 def test_names_that_clash(tmp_path: Path, transfer_cli: Callable[..., Outcome]) -> None:

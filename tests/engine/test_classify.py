@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 
 from transfer_cli.catalog.classifiers import CLASSIFIERS, ESTIMATORS, ClassifierSpec, find, names
 from transfer_cli.engine import classify
+from transfer_cli.engine.folds import folds, single_rows
 from transfer_cli.errors import InputError, ModelError, UnknownNameError
 
 CLASSES = 3
@@ -57,7 +58,7 @@ def test_a_row_takes_classes_of_very_few_pictures(spec: ClassifierSpec, counts: 
     given = classify.probabilities(fitted.pipeline, features, CLASSES)
     assert np.isfinite(given).all()
     assert fitted.out_of_fold is not None
-    assert np.isnan(fitted.out_of_fold).all(axis=1).tolist() == classify.single_rows(truth).tolist()
+    assert np.isnan(fitted.out_of_fold).all(axis=1).tolist() == single_rows(truth).tolist()
 
 
 @pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name not in ("lda", "nearest-centroid")])
@@ -89,7 +90,7 @@ def test_a_row_is_the_same_for_one_seed(spec: ClassifierSpec) -> None:
 
 def test_folds_are_a_partition_and_keep_single_rows_in_training() -> None:
     truth = np.array([0] * 7 + [1] * 2 + [2])
-    splits = classify.folds(truth, 5, seed=0)
+    splits = folds(truth, 5, seed=0)
     assert len(splits) == 5
     assert sorted(np.concatenate([test for _, test in splits]).tolist()) == list(range(10))
     for train, test in splits:
@@ -114,7 +115,7 @@ def test_tuning_finds_the_valley_of_the_whole_grid() -> None:
     features, truth = clouds([25, 25, 25], width=60)
     spec = find("logistic")
     fitted = classify.fit(spec, features, truth, classes=CLASSES, tune=True)
-    splits = classify.folds(truth, spec.folds, 0)
+    splits = folds(truth, spec.folds, 0)
 
     def loss(c: float) -> float:
         given = np.zeros((len(truth), CLASSES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 
 from tests.conftest import run_command
 from tests.engine.photographs import Planted
+from tests.planted import planted as plant_run
 from transfer_cli.engine.duplicates import Duplicates, Pair
-from transfer_cli.engine.leaks import Leaks, across, in_words, leaked_pictures, leaks
+from transfer_cli.engine.leaks import Leaks, across, found_or_read, in_words, leaked_pictures, leaks, read
 from transfer_cli.errors import RunError
 from transfer_cli.finished import FinishedRun
 from transfer_cli.split import Split, SplitRow
@@ -101,3 +103,62 @@ def test_features_of_another_split_are_refused(copy_of_trained: Path) -> None:
     fewer = replace(run, split=replace(run.split, rows=run.split.rows[1:]))
     with pytest.raises(RunError, match="has the features of 36 pictures"):
         leaks(fewer)
+
+
+@pytest.fixture
+def with_copies(tmp_path: Path) -> Path:
+    """Return a finished run: one picture of test is in train, too, and one of val is of another class in train."""
+    run, folder = plant_run(tmp_path), tmp_path / "pictures"
+    split = Split.read(run.split)
+    rows = list(split.rows)
+    for path, source in (("test/red/red 0.png", "train/red/red 0.png"), ("val/blue/blue 0.png", "train/red/red 1.png")):
+        shutil.copy(folder / source, folder / path)
+        place = next(place for place, row in enumerate(rows) if row.path == path)
+        rows[place] = replace(rows[place], sha256=hashlib.sha256((folder / path).read_bytes()).hexdigest())
+    replace(split, rows=tuple(rows)).write(run.split)
+    return run.path
+
+
+def test_changed_pictures_are_left_out_and_said(with_copies: Path) -> None:
+    pictures = with_copies.parent / "pictures"
+    exact = [leak for leak in leaks(FinishedRun.read(with_copies)).found if leak.kind == "exact"]
+    assert {leak.a.path for leak in exact} | {leak.b.path for leak in exact} >= {"test/red/red 0.png"}
+    # A picture laid there since is not what was tested.
+    shutil.copy(pictures / "train/blue/blue 3.png", pictures / "test/blue/blue 0.png")
+    shutil.copy(pictures / "train/blue/blue 4.png", pictures / "test/red/red 0.png")
+    found = leaks(FinishedRun.read(with_copies))
+    assert found.changed == ("test/blue/blue 0.png", "test/red/red 0.png")
+    listed = {row.path for leak in found.found for row in (leak.a, leak.b)}
+    assert not listed & set(found.changed)
+    for path in pictures.rglob("*.png"):
+        path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(RunError, match="All 54 pictures"):
+        leaks(FinishedRun.read(with_copies))
+
+
+def test_what_was_found_is_read_again_once_the_pictures_are_gone(with_copies: Path) -> None:
+    run = FinishedRun.read(with_copies)
+    assert read(run) is None
+    found = leaks(run)
+    found.write(run.directory.leaks)
+    shutil.rmtree(with_copies.parent / "pictures")
+    assert found_or_read(run, compares=False) == found
+    assert found_or_read(run, compares=True) == found
+    assert found.leaked
+    # Of another split it says nothing.
+    other = replace(run, split=replace(run.split, rows=tuple(replace(row, part="train") for row in run.split.rows)))
+    assert read(other) is None
+
+
+def test_where_the_list_is_written(with_copies: Path, tmp_path: Path) -> None:
+    (with_copies / "leaks.csv").mkdir()
+    refused = run_command("leaks", with_copies)
+    assert refused.code == 3
+    assert "looking at" not in refused.err
+    assert "looking at" not in run_command("leaks", with_copies, "-o", "/proc/no/leaks.csv").err
+    (tmp_path / "mine.csv").write_text("path,label\n")
+    assert "holds no list of leaks" in run_command("leaks", with_copies, "-o", tmp_path / "mine.csv").err
+    done = run_command("leaks", with_copies, "-o", tmp_path / "there.csv")
+    assert done.code == 0, done.err
+    assert done.out.strip() == str(tmp_path / "there.csv")
+    assert done.err.index("correct the label first") < done.err.index("--group-by near-duplicates")

@@ -87,3 +87,28 @@ def test_without_a_test_part_the_card_says_so(trained: Path, tmp_path: Path) -> 
     card = (tmp_path / FILE).read_text()
     assert "Not measured: there is neither a val nor a test part." in card
     assert "There was no test part" in card
+
+
+@pytest.mark.parametrize(
+    ("group_by", "words"),
+    [(r"patient(\d+)", "finds the same were kept in one part"), ("near-duplicates", "Copies of one picture were kept")],
+)
+def test_a_grouped_run_is_not_said_to_be_drawn_picture_by_picture(
+    group_by: str, words: str, trained: Path, tmp_path: Path
+) -> None:
+    bundle, _ = ModelBundle.read(trained)
+    recipe = {**bundle.recipe, "split": {**bundle.recipe["split"], "group_by": group_by}}
+    split = Split.read(trained / "split.csv")
+
+    def card(bundle: ModelBundle, made_by: str) -> str:
+        drawn = Split(split.rows, 0, made_by)
+        model_card.write(tmp_path, bundle, drawn, {}, Trust(), name="x", skipped=0, val_note="")
+        return (tmp_path / FILE).read_text()
+
+    grouped = card(bundle.model_copy(update={"recipe": recipe}), "digest")
+    assert words in grouped
+    assert "made by group" in grouped
+    assert "drawn picture by picture" not in grouped
+    assert "drawn picture by picture" in card(bundle, "digest")
+    # The layout of a folder may part groups.
+    assert words not in card(bundle.model_copy(update={"recipe": recipe}), "folders")

@@ -23,6 +23,7 @@ from transfer_cli.comparison import compare
 from transfer_cli.engine import classify, model
 from transfer_cli.engine.balancing import Balancing
 from transfer_cli.engine.evaluate import evaluate
+from transfer_cli.engine.folds import folds
 from transfer_cli.engine.linear import Linear
 from transfer_cli.errors import RecipeError
 from transfer_cli.evaluation import EvaluationDirectory
@@ -168,7 +169,7 @@ def test_a_label_that_all_have_or_none_is_answered_surely(tmp_path: Path) -> Non
 def test_folds_deal_out_every_label() -> None:
     random = np.random.default_rng(4)
     truth = (random.random((100, 4)) < [0.5, 0.3, 0.1, 0.07]).astype(np.int64)
-    dealt = classify.folds(truth, 5, 0)
+    dealt = folds(truth, 5, 0)
     assert sorted(np.concatenate([test for _, test in dealt])) == list(range(100))
     for train, test in dealt:
         assert not set(train) & set(test)

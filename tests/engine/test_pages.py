@@ -13,7 +13,7 @@ from PIL import Image
 
 from transfer_cli.engine import pages
 from transfer_cli.engine.images import fitted
-from transfer_cli.engine.pages import render, thumbnails
+from transfer_cli.engine.pages import render, thumbnails, with_code, with_options
 
 
 @pytest.fixture
@@ -80,3 +80,15 @@ def test_a_small_picture_stays_small(tmp_path: Path) -> None:
     assert not isinstance(small, str)
     assert small.shape == (4, 9, 3)
     assert fitted(tmp_path, 50) == "a folder"
+
+
+def test_an_option_is_code_and_no_line_ends_at_its_hyphens() -> None:
+    said = with_options("<b> twice: --group-by near-duplicates keeps, or --recipe imbalanced")
+    assert said == (
+        '&lt;b&gt; twice: <code class="option">--group-by near-duplicates</code> keeps, or '
+        '<code class="option">--recipe imbalanced</code>'
+    )
+    assert with_code("take `extract <x> --group-by y`") == (
+        'take <code>extract &lt;x&gt; <span class="option">--group-by</span> y</code>'
+    )
+    assert ".option { white-space: nowrap; }" in (Path(pages.__file__).parent.parent / "templates/page.css").read_text()

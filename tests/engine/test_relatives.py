@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import FINETUNE_WORDS, TINY_WORDS, Outcome, run_command
+from tests.conftest import FINETUNE_WORDS, TINY, TINY_SIZE, TINY_WORDS, Outcome, run_command
+from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, extract
+from transfer_cli.catalog import backbones
+from transfer_cli.engine.backbone import build
+from transfer_cli.engine.images import batches
+from transfer_cli.engine.portions import portions_of
+from transfer_cli.engine.probe import start_from_probe
+from transfer_cli.engine.stages import Pictures
+from transfer_cli.errors import RecipeError
+from transfer_cli.progress import SILENT
 from transfer_cli.split import Split
 
 COPIES = "near-duplicates"
@@ -75,3 +84,60 @@ def test_a_bad_pattern_is_told_before_anything_is_read(copies: Path, tmp_path: P
     assert done.code == 3
     assert "split.group_by" in done.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("text", "words"), [(r"q(\d)", "matches none of the 48"), ("p", "all 48 pictures into one")])
+def test_a_pattern_that_names_no_group_is_told_before_anything_is_read(
+    text: str, words: str, copies: Path, tmp_path: Path
+) -> None:
+    recipe = ExtractRecipe.load(None, [], {"backbone.name": TINY, "backbone.weights": "none", "split.group_by": text})
+    with pytest.raises(RecipeError, match=words):
+        extract(ImageFolder.scan(copies), recipe, RunDirectory(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return pictures of 24 patients, eight each, that show whose they are and nothing of the patient's class."""
+    root = tmp_path_factory.mktemp("data") / "patients"
+    random = np.random.default_rng(5)
+    for patient in range(24):
+        colour = random.integers(0, 220, 3)
+        for number in range(8):
+            noise = random.integers(0, 12, (40, 40, 3))
+            path = root / "ab"[patient % 2] / f"p{patient:02} {number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((colour + noise).astype(np.uint8)).save(path)
+    return root
+
+
+def test_figures_out_of_fold_do_not_rest_on_relatives(patients: Path, tmp_path: Path) -> None:
+    words = {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE, "classifier.name": "knn"}
+    words |= {"classifier.tune": False, "split.test": 0.0}
+
+    def accuracy(name: str, **more: str) -> float:
+        folder, recipe = ImageFolder.scan(patients), ExtractRecipe.load(None, [], words | more)
+        return float(extract(folder, recipe, RunDirectory(tmp_path / name)).metrics["val"]["accuracy"]["value"])
+
+    assert accuracy("grouped", **{"split.group_by": r"p\d+"}) < 0.7
+    assert accuracy("alone") > 0.8
+
+
+def test_the_probe_of_a_fine_tuning_is_tuned_without_relatives(patients: Path, weights: Path) -> None:
+    from transfer_cli.engine.network import Network
+
+    paths = sorted(str(path) for path in patients.rglob("*.png"))
+    images = next(batches(paths, size=TINY_SIZE, resize="squash", batch_size=len(paths))).images
+    truth = np.array([Path(path).parent.name == "b" for path in paths], np.int64)
+    who = np.array([int(Path(path).name[1:3]) for path in paths], np.int64)
+    words = {"backbone.name": TINY, "backbone.weights": str(weights), "images.size": TINY_SIZE}
+    recipe = FinetuneRecipe.load(None, [], words)
+    features = build(backbones.find(TINY), weights=str(weights), size=TINY_SIZE)
+    network = Network(features, recipe.head, 2, 0)
+    train = np.arange(len(paths))
+
+    def value(groups: np.ndarray | None) -> float:
+        pictures = Pictures(images, train, truth, train, train[:0], groups)
+        return start_from_probe(network, recipe, pictures, portions_of(recipe), SILENT)
+
+    assert value(who) < value(None)

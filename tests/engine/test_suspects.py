@@ -8,7 +8,7 @@ import pytest
 from benchmarks.planting import plant_wrong_labels
 from tests.engine.photographs import Planted
 from transfer_cli.engine import features
-from transfer_cli.engine.suspects import RANKING, RANKINGS, out_of_fold, suspects
+from transfer_cli.engine.suspects import RANKING, RANKINGS, confidently_other, out_of_fold, suspects
 from transfer_cli.split import Split
 
 WRONG, LOOKED_AT, BAR = 20, 40, 12
@@ -23,7 +23,12 @@ def test_planted_wrong_labels_are_among_the_first(planted: Planted) -> None:
     for draw in range(2):
         labels, wrong = plant_wrong_labels(truth.tolist(), 10, WRONG, draw)
         given = np.array(labels, np.int64)
-        score = RANKINGS[RANKING](given, out_of_fold(matrix, given, 10))
+        probabilities = out_of_fold(matrix, given, 10)
+        score = RANKINGS[RANKING](given, probabilities)
+        sure = set(np.flatnonzero(confidently_other(given, probabilities)).tolist())
+        disagreed = int((probabilities.argmax(axis=1) != given).sum())
+        assert len(sure) < 0.8 * disagreed
+        assert len(wrong & sure) >= BAR
         found.append(len(wrong & set(np.argsort(score)[:LOOKED_AT].tolist())))
         random = np.random.default_rng(draw).random(len(given))
         by_chance.append(len(wrong & set(np.argsort(random)[:LOOKED_AT].tolist())))
@@ -47,3 +52,14 @@ def test_what_looks_like_its_label_is_no_suspect() -> None:
     several = np.array([[1, 0], [1, 1], [0, 1]], np.int64)
     found = suspects(("a", "b", "c"), several, ("cat", "dog"), given)
     assert [(item.path, item.labels, item.likely) for item in found] == [("b", ("cat", "dog"), ("cat",))]
+
+
+def test_sure_of_another_class_is_who_is_as_sure_as_of_its_own_pictures() -> None:
+    truth = np.array([0, 0, 0, 1, 1])
+    given = np.array([[0.9, 0.1], [0.1, 0.9], [0.45, 0.55], [0.2, 0.8], [0.3, 0.7]], np.float32)
+    # The mean of class 1 over its own is 0.75: the third picture looks like it, but less than they do.
+    assert confidently_other(truth, given).tolist() == [False, True, False, False, False]
+    labels = np.eye(2, dtype=np.int64)[truth]
+    assert confidently_other(labels, given).tolist() == [False, True, False, False, False]
+    # A label that no picture has, or all have, has no bar.
+    assert not confidently_other(np.ones((5, 2), np.int64), given)[0]

@@ -64,7 +64,8 @@ def check_(ctx: click.Context, /, folder: Path, no_probe: bool, output: Path | N
     asked = training.Request(
         images, RunDirectory(target), offline=console.offline, cache=cache_of(options), progress=console
     )
-    findings = check.check(asked, training.resolved(asked, recipe, keeps_model=False), probe=not no_probe)
+    # As extract resolves it: what one of them has converted or computed, the other has in the cache.
+    findings = check.check(asked, training.resolved(asked, recipe, keeps_model=True), probe=not no_probe)
     write_check(findings, target)
     for line in check.in_words(findings):
         console.note(line)
@@ -115,7 +116,7 @@ def split_(ctx: click.Context, /, folder: Path, output: Path, link: bool, **opti
     asked = training.Request(
         images, RunDirectory(output), offline=console.offline, cache=cache_of(options), progress=console
     )
-    found = survey(asked, training.resolved(asked, recipe, keeps_model=False), decodes=True)
+    found = survey(asked, training.resolved(asked, recipe, keeps_model=True), decodes=True)
     lay_out.lay_out(found.split, images, output, link=link)
     console.note(found.split.in_words())
     for line in found.split.warnings():

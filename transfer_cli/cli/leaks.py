@@ -13,33 +13,47 @@ from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 
 @click.command("leaks")
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.csv", help="[RUN/leaks.csv]")
 @click.pass_context
-def command(ctx: click.Context, /, run: Path) -> None:
+def command(ctx: click.Context, /, run: Path, output: Path | None) -> None:
     """Find pictures that RUN was tested on and had learnt from.
 
     Lists pictures that are in two parts, or in two classes: byte for byte, or as copies that were re-encoded, resized,
-    cropped, mirrored or brightened; and the score without them. The list is written into the run.
+    cropped, mirrored or brightened; and the score without them. Pictures that are gone or have changed since are left
+    out.
 
     \b
     Example:
         transfer-cli leaks runs/first
+        transfer-cli leaks runs/first -o leaks.csv
     """
     from transfer_cli.finished import FinishedRun
 
     console = ctx.ensure_object(Console)
     finished = FinishedRun.read(run)
 
-    from transfer_cli.engine.leaks import in_words, leaks
+    from transfer_cli.engine.leaks import in_words, leaks, must_be_replaceable
 
+    target = output or finished.directory.leaks
+    if target.suffix.lower() != ".csv":
+        raise click.UsageError(f"{target} is no CSV file. Expected a name that ends in .csv.", ctx)
+    must_be_replaceable(target)
     found = leaks(finished, progress=console)
-    target = finished.directory.leaks
-    found.write(target)
     for line in in_words(found):
         console.note(line)
-    if found.found:
+    if found.across_classes:
+        console.note("where a copy bears another label, correct the label first: one of the two is wrong")
+    if found.across_parts:
         console.note("next time they stay together: --group-by near-duplicates, with --overwrite or another -o RUN")
     if found.skipped:
         console.warn(f"{len(found.skipped)} pictures of the run cannot be read any more: {found.skipped[0].path}, ...")
+    if found.changed:
+        console.warn(
+            f"{len(found.changed)} pictures are others than those that the run was made of, and were left out: "
+            f"{found.changed[0]}, ..."
+        )
+    # Said before it is written: what was found in minutes is not lost to a full disk.
+    found.write(target)
     facts = {
         "output": str(target),
         "across_parts": [leak.facts() for leak in found.across_parts],
@@ -49,6 +63,7 @@ def command(ctx: click.Context, /, run: Path) -> None:
         "with_leaked": found.with_leaked,
         "without_leaked": found.without_leaked,
         "skipped": [asdict(item) for item in found.skipped],
+        "changed": list(found.changed),
     }
     console.result(str(target), facts)
-    ctx.exit(DONE_WITH_SKIPPED if found.skipped else DONE)
+    ctx.exit(DONE_WITH_SKIPPED if found.skipped or found.changed else DONE)

@@ -11,26 +11,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.catalog import backbones
 from transfer_cli.catalog.tasks import SINGLE_LABEL
-from transfer_cli.engine import duplicates
+from transfer_cli.engine import duplicates, training
 from transfer_cli.engine.duplicates import Duplicates, Pair
+from transfer_cli.engine.images import size_of
 from transfer_cli.engine.looks import Looks, look
-from transfer_cli.engine.quality import Doubtful, doubtful, sizes_of
+from transfer_cli.engine.quality import Doubtful, doubtful
 from transfer_cli.engine.suspects import Suspect
 from transfer_cli.engine.training import Request
-from transfer_cli.errors import OutputError
+from transfer_cli.errors import OutputError, WeightsError
 from transfer_cli.folder import ImageFolder, describe_left_out
+from transfer_cli.groups import by_members, kin
 from transfer_cli.manifest import SEPARATOR
 from transfer_cli.metrics import UNEVEN
 from transfer_cli.predictions import Skipped
 from transfer_cli.recipe import ExtractRecipe
 from transfer_cli.tables import write_table
-from transfer_cli.writing import must_be_ours, write_json
+from transfer_cli.weights import imagenet_files, must_be_had
+from transfer_cli.writing import must_be_ours, must_be_writable, write_json
 
 FEW = 20
 """Pictures of a class: with fewer a score is rough, since a fifth of them is kept for the test."""
 FILES = ("check.json", "check.html", "suspects.csv", "duplicates.csv")
-_SUSPECT_COLUMNS = ("path", "class", "likely", "score")
+_SUSPECT_COLUMNS = ("path", "class", "likely", "score", "confident")
 _PAIR_COLUMNS = ("path_a", "class_a", "part_a", "path_b", "class_b", "part_b", "kind", "score", "mirrored")
 
 
@@ -76,6 +80,10 @@ class Findings:
         parts = [pair for pair in self.twice.pairs if of[pair.path_a].part != of[pair.path_b].part]
         return classes, parts
 
+    def worth_a_look(self) -> tuple[Suspect, ...]:
+        """Return the suspects that the probe is sure of."""
+        return tuple(item for item in self.suspects or () if item.confident)
+
     def facts(self) -> dict[str, Any]:
         """Return all but the lists of pairs and suspects as JSON can hold it."""
         classes, parts = self.across()
@@ -97,6 +105,7 @@ class Findings:
                 "across_parts": len(parts),
             },
             "suspects": None if self.suspects is None else len(self.suspects),
+            "confident_suspects": None if self.suspects is None else len(self.worth_a_look()),
             "why_no_suspects": self.why_no_suspects,
         }
 
@@ -104,7 +113,13 @@ class Findings:
         """Write check.json, suspects.csv and duplicates.csv."""
         write_json(directory / "check.json", self.facts())
         rows = [
-            (item.path, SEPARATOR.join(item.labels), SEPARATOR.join(item.likely), item.score)
+            (
+                item.path,
+                SEPARATOR.join(item.labels),
+                SEPARATOR.join(item.likely),
+                item.score,
+                "yes" if item.confident else "no",
+            )
             for item in self.suspects or ()
         ]
         write_table(directory / "suspects.csv", _SUSPECT_COLUMNS, rows)
@@ -118,7 +133,7 @@ class Findings:
 
 
 def must_be_free(target: Path, folder: ImageFolder) -> None:
-    """Raise OutputError where something else than an earlier check is there, or it would be taken for a class."""
+    """Raise OutputError where no check can be written, something else is there, or it would be taken for a class."""
     if folder.source == folder.root and target.resolve().is_relative_to(folder.root.resolve()):
         raise OutputError(
             f"The check {target} would lie inside the folder of pictures {folder.root}.",
@@ -129,6 +144,8 @@ def must_be_free(target: Path, folder: ImageFolder) -> None:
             f"{target} is there already and holds no check.", hint="Give a name that is not there yet: -o DIR"
         )
     must_be_ours(target, lambda path: path.name in FILES, "no part of a check")
+    # It is written beside its place.
+    must_be_writable(target.with_name(f"{target.name}.new") if target.exists() else target)
 
 
 def check(asked: Request, recipe: ExtractRecipe, *, probe: bool = True) -> Findings:
@@ -144,16 +161,23 @@ def check(asked: Request, recipe: ExtractRecipe, *, probe: bool = True) -> Findi
         Look with a network, too: for labels that may be wrong, and for cropped copies.
     """
     folder = asked.folder
+    if probe:
+        _must_have_weights(asked, recipe)
     looks = look([file.path for file in folder.files], folder.root, asked.progress)
-    matrix = _features(asked, recipe, looks) if probe and looks.paths else None
+    matrix = None
+    if probe and looks.paths:
+        looks, matrix = _features(asked, recipe, looks)
+    twice = duplicates.find(looks, matrix, progress=asked.progress)
     found, why = None, "no network was asked for" if not probe else "no picture could be read"
     if matrix is not None:
-        found, why = _suspects(asked, recipe, looks, matrix)
+        # A copy in another fold would vouch for its label.
+        copies = kin(looks.digests, by_members(looks.paths, looks.digests, twice.groups))
+        found, why = _suspects(asked, recipe, looks, matrix, copies)
     return Findings(
         folder,
         looks.skipped,
-        doubtful(looks, sizes_of(looks.paths, folder.root)),
-        duplicates.find(looks, matrix, progress=asked.progress),
+        doubtful(looks, [size_of(folder.root / path) for path in looks.paths]),
+        twice,
         found,
         why,
     )
@@ -178,11 +202,11 @@ def in_words(findings: Findings) -> list[str]:
         said.append(
             f"{inside} pictures are there more than once{without}: --group-by near-duplicates keeps them together"
         )
-    if findings.suspects:
-        first = findings.suspects[0]
+    if sure := findings.worth_a_look():
+        first = sure[0]
         said.append(
-            f"{len(findings.suspects)} labels are not what the probe says, many of them rightly: look at the first in "
-            f"suspects.csv, {first.path} "
+            f"{len(sure)} labels are worth a look: the probe is as sure of another class there as of that class's own "
+            f"pictures (confident in suspects.csv). The most suspicious is {first.path} "
             f"({' and '.join(first.labels) or 'no label'}, or {' and '.join(first.likely) or 'none'}?)"
         )
     if findings.suspects is None:
@@ -198,23 +222,40 @@ def in_words(findings: Findings) -> list[str]:
     return said or ["nothing was found that is wrong"]
 
 
-_ADJECTIVE = {"one colour": "of one colour", "odd shape": "of an odd shape"}
+_ADJECTIVE = {
+    "one colour": "of one colour",
+    "odd shape": "of an odd shape: made square, as a network sees them, they are distorted more than the others",
+}
 
 
 def _is_empty(target: Path) -> bool:
     return target.is_dir() and not any(target.iterdir())
 
 
-def _features(asked: Request, recipe: ExtractRecipe, looks: Looks) -> NDArray[np.float32]:
+def _must_have_weights(asked: Request, recipe: ExtractRecipe) -> None:
+    if recipe.backbone.weights != "imagenet":
+        return
+    files = imagenet_files(backbones.find(recipe.backbone.name), top=False, size=training.size_of(recipe))
+    try:
+        must_be_had(files, offline=asked.offline)
+    except WeightsError as error:
+        hint = f"Without a network: --no-probe. {error.hint or ''}".strip()
+        raise WeightsError(str(error), hint=hint) from error
+
+
+def _features(asked: Request, recipe: ExtractRecipe, looks: Looks) -> tuple[Looks, NDArray[np.float32]]:
+    """Return the features of the pictures, and the looks of those that have one: a file may have gone meanwhile."""
     from transfer_cli.engine.relatives import folder_features
 
     places, matrix = folder_features(asked, recipe)
     row_of = {place: row for row, place in enumerate(places)}
-    return matrix[[row_of[place] for place in looks.indices]]
+    seen = [row for row, place in enumerate(looks.indices) if place in row_of]
+    looks = looks if len(seen) == len(looks.paths) else looks.only(seen)
+    return looks, matrix[[row_of[place] for place in looks.indices]]
 
 
 def _suspects(
-    asked: Request, recipe: ExtractRecipe, looks: Looks, matrix: NDArray[np.float32]
+    asked: Request, recipe: ExtractRecipe, looks: Looks, matrix: NDArray[np.float32], copies: NDArray[np.int64]
 ) -> tuple[tuple[Suspect, ...] | None, str]:
     from transfer_cli.engine.suspects import out_of_fold, suspects
 
@@ -223,7 +264,7 @@ def _suspects(
     if len(names) < 2:
         return None, "pictures of one class only can be read"
     truth = _truth([file.labels for file in files], names, asked.folder.task)
-    given = out_of_fold(matrix, truth, len(names), seed=recipe.seed, progress=asked.progress)
+    given = out_of_fold(matrix, truth, len(names), groups=copies, seed=recipe.seed, progress=asked.progress)
     return suspects(looks.paths, truth, names, given), ""
 
 

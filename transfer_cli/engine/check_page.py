@@ -22,7 +22,8 @@ def write_check(findings: Findings, target: Path) -> None:
 
 def write_page(findings: Findings, path: Path) -> None:
     """Write the page."""
-    suspects = (findings.suspects or ())[:_SHOWN]
+    sure = findings.worth_a_look()
+    suspects = sure[:_SHOWN]
     across = {id(pair) for pairs in findings.across() for pair in pairs}
     # Those that matter most come first: one picture in two classes or parts.
     pairs = sorted(findings.twice.pairs, key=lambda pair: id(pair) not in across)[:_SHOWN]
@@ -39,7 +40,7 @@ def write_page(findings: Findings, path: Path) -> None:
         counts=findings.counts(),
         words=in_words(findings),
         suspects=suspects,
-        all_suspects=len(findings.suspects or ()),
+        all_suspects=len(sure),
         pairs=pairs,
         all_pairs=len(findings.twice.pairs),
         doubtful=doubtful,

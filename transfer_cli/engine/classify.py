@@ -18,13 +18,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
-from transfer_cli.catalog.classifiers import ESTIMATORS, ClassifierSpec, Splits, trusted_types
+from transfer_cli.catalog.classifiers import ESTIMATORS, ClassifierSpec, trusted_types
+from transfer_cli.engine.folds import Groups, Truth, dealt_by, folds, single_rows
 from transfer_cli.errors import InputError, ModelError, RecipeError
 from transfer_cli.metrics import of_epoch
 from transfer_cli.progress import SILENT, Progress
 
 Features = NDArray[np.float32]
-Truth = NDArray[np.int64]
 
 TUNING_ROWS = 4000
 """Tuning looks at no more rows than these, a fixed choice of them, so that its time is bounded by construction."""
@@ -51,8 +51,8 @@ class Fitted:
     trials : tuple of Trial
         In the order they were tried; empty where nothing was tuned.
     out_of_fold : ndarray of shape (n, k), float32, or None
-        Probabilities of each training row by classifiers that did not see it. Rows of a class with a
-        single picture are NaN: no classifier could know the class without it.
+        Probabilities of each training row by classifiers that saw neither it nor its relatives. Rows of a class with
+        a single picture, or a single group, are NaN: no classifier could know the class without it.
     """
 
     pipeline: Any
@@ -72,6 +72,7 @@ def fit(
     out_of_fold: bool = True,
     seed: int = 0,
     weights: NDArray[np.float64] | None = None,
+    groups: Groups | None = None,
     progress: Progress = SILENT,
 ) -> Fitted:
     """Fit a classifier of the catalog.
@@ -94,26 +95,27 @@ def fit(
     seed : int
     weights : ndarray of shape (classes,), optional
         What a row of each class counts, where the classifier can take that.
+    groups : ndarray of shape (n,), int, optional
+        Rows with the same number are relatives (see groups.kin): none is scored by a classifier that saw another.
     progress : Progress
     """
     value = spec.default
     trials: tuple[Trial, ...] = ()
     kept: dict[float, NDArray[np.float32]] = {}
     with _unfinished_said_once(progress):
-        if tune and spec.grid and not single_rows(truth).all():
-            rows = _tuning_rows(truth, seed)
-            splits = folds(truth[rows], spec.folds, seed)
+        rows = _tuning_rows(truth, seed)
+        of_rows = None if groups is None else groups[rows]
+        if tune and spec.grid and not single_rows(truth[rows], of_rows).all():
 
             def predict(value: float) -> NDArray[np.float32]:
-                return _out_of_fold(spec, features[rows], truth[rows], splits, value, classes, seed, weights)
+                return _out_of_fold(spec, features[rows], truth[rows], value, classes, seed, weights, of_rows)
 
             value, trials, probabilities = _search(spec, predict, truth[rows], seconds, progress)
             if len(rows) == len(truth):
                 kept[value] = probabilities
         if out_of_fold and value not in kept:
-            splits = folds(truth, spec.folds, seed)
-            kept[value] = _out_of_fold(spec, features, truth, splits, value, classes, seed, weights)
-        pipeline = _fit_one(spec, features, truth, value, seed, weights)
+            kept[value] = _out_of_fold(spec, features, truth, value, classes, seed, weights, groups)
+        pipeline = _fit_one(spec, features, truth, value, seed, weights, groups)
     return Fitted(pipeline, value, trials, kept.get(value) if out_of_fold else None)
 
 
@@ -123,40 +125,6 @@ def probabilities(pipeline: Any, features: Features, classes: int) -> NDArray[np
     result = np.zeros((len(features), classes), np.float32)
     result[:, pipeline.classes_] = given
     return result
-
-
-def folds(truth: Truth, count: int, seed: int) -> Splits:
-    """Return `count` stratified folds, each row to be scored in exactly one.
-
-    The rows of each class are shuffled and dealt out in turn, so that a class with two rows is learnt from in every
-    fold, however many there are. A class with one row is learnt from in the fold that scores it, too, since no
-    classifier can know it without: its score says nothing (see `single_rows`).
-    """
-    random = np.random.default_rng(seed)
-    shuffled = random.permutation(len(truth))
-    dealt = shuffled[np.argsort(_groups(truth)[shuffled], kind="stable")]
-    fold_of = np.empty(len(truth), np.int64)
-    fold_of[dealt] = np.arange(len(truth)) % min(count, len(truth))
-    single = single_rows(truth)
-    return [
-        (np.flatnonzero((fold_of != fold) | single), np.flatnonzero(fold_of == fold)) for fold in np.unique(fold_of)
-    ]
-
-
-def _groups(truth: Truth) -> Truth:
-    """Return what rows are dealt out by: their class, or the rarest of their labels."""
-    if truth.ndim == 1:
-        return truth
-    order = np.argsort(truth.sum(axis=0), kind="stable")
-    rarest = order[truth[:, order].argmax(axis=1)]
-    return np.asarray(np.where(truth.any(axis=1), rarest, truth.shape[1]))
-
-
-def single_rows(truth: Truth) -> NDArray[np.bool_]:
-    """Return which rows are the only one of their class, or of one of their labels."""
-    if truth.ndim == 2:
-        return np.asarray(truth[:, truth.sum(axis=0) == 1].any(axis=1))
-    return np.asarray(np.bincount(truth)[truth] == 1)
 
 
 def save(pipeline: Any, path: Path) -> None:
@@ -212,8 +180,9 @@ def _fit_one(
     value: float,
     seed: int,
     weights: NDArray[np.float64] | None = None,
+    groups: Groups | None = None,
 ) -> Any:
-    splits = folds(truth, spec.folds, seed)
+    splits = folds(truth, spec.folds, seed, groups)
     one = spec.build(value, seed, splits)
     classifier = one if truth.ndim == 1 else OneVsRestClassifier(one)
     steps = [StandardScaler(), classifier] if spec.standardise else [classifier]
@@ -243,17 +212,22 @@ def _out_of_fold(
     spec: ClassifierSpec,
     features: Features,
     truth: Truth,
-    splits: Splits,
     value: float,
     classes: int,
     seed: int,
     weights: NDArray[np.float64] | None = None,
+    groups: Groups | None = None,
 ) -> NDArray[np.float32]:
     result = np.full((len(truth), classes), np.nan, np.float32)
-    for train, test in splits:
-        pipeline = _fit_one(spec, features[train], truth[train], value, seed, weights)
-        result[test] = probabilities(pipeline, features[test], classes)
-    result[single_rows(truth)] = np.nan
+    for train, test in folds(truth, spec.folds, seed, groups):
+        # Where groups have several classes each, a fold may hold all of a class: its rows say nothing.
+        learnt = np.isin(truth[test], truth[train]) if truth.ndim == 1 else np.ones(len(test), bool)
+        if not learnt.any() or (truth.ndim == 1 and classes > 1 and len(np.unique(truth[train])) < 2):
+            continue
+        of_train = None if groups is None else groups[train]
+        pipeline = _fit_one(spec, features[train], truth[train], value, seed, weights, of_train)
+        result[test[learnt]] = probabilities(pipeline, features[test[learnt]], classes)
+    result[single_rows(truth, groups)] = np.nan
     return result
 
 
@@ -268,7 +242,6 @@ def _search(
 
     Log loss over the strength of a regularisation has one valley, so that most of a grid need not be tried.
     """
-    scored = ~single_rows(truth)
     end = time.monotonic() + seconds
     tried: dict[float, tuple[Trial, NDArray[np.float32]]] = {}
 
@@ -277,6 +250,7 @@ def _search(
         if value not in tried:
             with progress.track(f"{spec.name}, {spec.parameter} = {value:g}", None):
                 given = predict(value)
+            scored = ~np.isnan(given[:, 0])
             figures = of_epoch(truth[scored], given[scored])
             tried[value] = Trial(value, figures["log_loss"], figures["accuracy"]), given
         return tried[value][0].log_loss
@@ -303,7 +277,7 @@ def _tuning_rows(truth: Truth, seed: int) -> NDArray[np.int64]:
         return np.arange(len(truth))
     chosen = np.random.default_rng(seed).permutation(len(truth))[:TUNING_ROWS]
     # A class that the choice missed would make its rows unpredictable: one row of each comes along.
-    _, first = np.unique(_groups(truth), return_index=True)
+    _, first = np.unique(dealt_by(truth), return_index=True)
     return np.union1d(chosen, first)
 
 

@@ -19,6 +19,7 @@ from transfer_cli.engine.startup import import_ahead
 from transfer_cli.engine.training import Options, Request, TrainingResult
 from transfer_cli.errors import InputError
 from transfer_cli.folder import PARTS, ImageFolder
+from transfer_cli.groups import kin
 from transfer_cli.learnt import LEARNT_FILE, Learnt
 from transfer_cli.metrics import Metrics
 from transfer_cli.predictions import Skipped
@@ -85,11 +86,11 @@ def _train(asked: Request, recipe: ExtractRecipe) -> TrainingResult:
     run.write_environment(recipe.seed, network.device)
     if with_model:
         import_ahead("transfer_cli.engine.classify", "skops.io", "scipy.stats")
-    split, skipped = _features(asked, recipe, network)
+    split, skipped, relatives = _features(asked, recipe, network)
     run.log("features", width=network.width, runtime=network.words, skipped=len(skipped), parts=split.counts())
     metrics: Metrics = {}
     if with_model:
-        metrics = _classify(asked, recipe, network, split)
+        metrics = _classify(asked, recipe, network, split, relatives)
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
     return TrainingResult(run, metrics, skipped, _val_note(split), is_uneven=training.is_uneven(split))
@@ -99,8 +100,10 @@ def _val_note(split: Split) -> str:
     return ", ".join(filter(None, ["" if "val" in split.counts() else "out-of-fold", thresholds_note(split)]))
 
 
-def _features(asked: Request, recipe: ExtractRecipe, network: Prepared) -> tuple[Split, tuple[Skipped, ...]]:
-    """Write features.parquet, split.csv and skipped.csv."""
+def _features(
+    asked: Request, recipe: ExtractRecipe, network: Prepared
+) -> tuple[Split, tuple[Skipped, ...], NDArray[np.int64]]:
+    """Write features.parquet, split.csv and skipped.csv; return the relatives of each picture, too (see groups.kin)."""
     from transfer_cli.engine import features
     from transfer_cli.engine.known import KnownFeatures
 
@@ -121,10 +124,12 @@ def _features(asked: Request, recipe: ExtractRecipe, network: Prepared) -> tuple
         split = training.make_split(asked, recipe, found.indices, found.digests, found.skipped, groups)
         features.add_parts(draft, target, split, width)
     training.write_split(asked, split, found.skipped)
-    return split, found.skipped
+    return split, found.skipped, kin(found.digests, groups)
 
 
-def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: Split) -> Metrics:
+def _classify(
+    asked: Request, recipe: ExtractRecipe, network: Prepared, split: Split, relatives: NDArray[np.int64]
+) -> Metrics:
     """Fit, score and save the classifier; return the figures of each part."""
     run, progress = asked.run, asked.progress
     with progress.track("starting scikit-learn", None):
@@ -146,6 +151,7 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
         out_of_fold=not val.any(),
         seed=recipe.seed,
         weights=weights,
+        groups=relatives[train],
         progress=progress,
     )
 
@@ -160,7 +166,7 @@ def _classify(asked: Request, recipe: ExtractRecipe, network: Prepared, split: S
     for part, mask in (("val", val), ("test", test)):
         if mask.any():
             scored[part] = np.flatnonzero(mask), less_common(given(matrix[mask]), offsets)
-    fitted_on_val = trust.fit(recipe, split, matrix, np.flatnonzero(train), scored)
+    fitted_on_val = trust.fit(recipe, split, matrix, np.flatnonzero(train), scored, groups=relatives)
     metrics = score_parts(run, split, fitted_on_val.calibrated(scored), fitted_on_val.thresholds)
     training.must_be_good_enough(asked, metrics, _val_note(split))
 

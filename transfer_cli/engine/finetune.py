@@ -18,6 +18,7 @@ from transfer_cli.engine.startup import import_ahead, start_tensorflow
 from transfer_cli.engine.training import Options, Request, TrainingResult
 from transfer_cli.errors import UnknownNameError
 from transfer_cli.folder import ImageFolder
+from transfer_cli.groups import kin
 from transfer_cli.recipe import FinetuneRecipe
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
@@ -99,7 +100,8 @@ def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingRe
         decoded = decode_all(asked, recipe, scratch)
         groups = groups_of(asked, recipe, decoded.indices, decoded.digests)
         split = training.make_split(asked, recipe, decoded.indices, decoded.digests, decoded.skipped, groups)
-        fitting = Fitting(asked, recipe, features, decoded, split, scratch, _guard(asked))
+        relatives = kin(decoded.digests, groups)
+        fitting = Fitting(asked, recipe, features, decoded, split, scratch, _guard(asked), relatives)
         training.write_split(asked, split, decoded.skipped)
         for line in _what_to_expect(split):
             asked.progress.warn(line)

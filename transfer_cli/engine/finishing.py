@@ -101,7 +101,7 @@ class Finishing:
         earlier = None
         if self._before is not None and self._before.train is not None:
             earlier = self._before.train, self._before.val
-        self._fitted = trust.fit(self._recipe, split, matrix, train, scored, earlier)
+        self._fitted = trust.fit(self._recipe, split, matrix, train, scored, earlier=earlier)
         self._metrics = score_parts(run, split, self._fitted.calibrated(scored), self._fitted.thresholds)
         return self._metrics
 

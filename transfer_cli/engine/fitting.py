@@ -49,13 +49,14 @@ class Fitting:
         split: Split,
         scratch: Scratch,
         guard: Guard | None = None,
+        groups: NDArray[np.int64] | None = None,
     ) -> None:
         with asked.progress.track("starting the training", None):
             from transfer_cli.engine import backbone, devices, freezing, network
             from transfer_cli.engine.portions import portions_of
 
         self._asked, self._recipe, self._split, self._scratch = asked, recipe, split, scratch
-        self._run, self._progress, self._guard = asked.run, asked.progress, guard
+        self._run, self._progress, self._guard, self._groups = asked.run, asked.progress, guard, groups
         self._checkpoints = Checkpoints(asked.run)
         hardware = recipe.hardware
         self._portions = portions_of(recipe, asked.run, asked.progress)
@@ -150,7 +151,7 @@ class Fitting:
         from transfer_cli.engine.stages import Pictures
 
         images, indices, truth = self._decoded.images, np.array(self._decoded.indices, np.int64), self._split.truth()
-        self._pictures = Pictures(images, indices, truth, train, val)
+        self._pictures = Pictures(images, indices, truth, train, val, self._groups)
         recipe, classes = self._recipe, len(self._split.class_names)
         self._shown = Shown(recipe.augmentation, recipe.seed, images, indices, truth, train, classes)
 

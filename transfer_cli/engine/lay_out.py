@@ -15,11 +15,20 @@ from transfer_cli.tables import write_table
 from transfer_cli.walking import is_hidden
 from transfer_cli.writing import written_whole
 
+_FILES = frozenset((".txt", ".tsv", ".tab", ".json", ".jsonl", ".xls", ".xlsx", ".ods", ".parquet", ".toml", ".yaml"))
+"""Whoever gives a name with such an end thinks of a file."""
+
 
 def must_be_new(target: Path, folder: ImageFolder) -> None:
     """Raise OutputError where something is there already, or `target` would be taken for a class of the folder."""
     if target.exists() or target.is_symlink():
         raise OutputError(f"{target} is there already.", hint="Give a name that is not there yet: -o NAME")
+    if target.suffix.lower() in _FILES:
+        raise OutputError(
+            f"{target} would become a folder, and its name is that of a file. Expected a name that ends in .csv, or "
+            "one of a folder.",
+            hint=f"Take: -o {target.with_suffix('.csv')}, or -o {target.with_suffix('')}",
+        )
     # What a CSV file lists may lie all around.
     listed = folder.source != folder.root
     if not listed and not _is_table(target) and target.resolve().is_relative_to(folder.root.resolve()):

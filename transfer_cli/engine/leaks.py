@@ -14,14 +14,15 @@ from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.engine import duplicates, features
 from transfer_cli.engine.duplicates import Duplicates
 from transfer_cli.engine.looks import look
-from transfer_cli.errors import RunError
+from transfer_cli.errors import OutputError, RunError
 from transfer_cli.finished import FinishedRun
 from transfer_cli.intervals import Figure, plain, proportion
 from transfer_cli.metrics import mean_average_precision
 from transfer_cli.predictions import Skipped
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.split import Split, SplitRow
-from transfer_cli.tables import write_table
+from transfer_cli.tables import read_table, write_table
+from transfer_cli.writing import must_be_writable
 
 _HEADER = ("path_a", "part_a", "class_a", "path_b", "part_b", "class_b", "kind", "score", "mirrored")
 
@@ -79,6 +80,8 @@ class Leaks:
         Of the test part, all of it and without `leaked`; None where there is nothing to be scored.
     skipped : tuple of Skipped
         Pictures of the split that cannot be read any more.
+    changed : tuple of str
+        Pictures of the split that are others now than those the run was made of; they were not compared either.
     """
 
     found: tuple[Leak, ...]
@@ -87,6 +90,7 @@ class Leaks:
     with_leaked: Figure | None
     without_leaked: Figure | None
     skipped: tuple[Skipped, ...]
+    changed: tuple[str, ...] = ()
 
     @property
     def across_parts(self) -> tuple[Leak, ...]:
@@ -104,10 +108,22 @@ class Leaks:
         write_table(path, _HEADER, (["" if value is None else value for value in row.values()] for row in rows))
 
 
+def must_be_replaceable(path: Path) -> None:
+    """Raise OutputError before any work where the list cannot be written, or would replace something else."""
+    must_be_writable(path)
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if not file.readline().startswith(",".join(_HEADER).encode()):
+                raise OutputError(
+                    f"{path} is there already and holds no list of leaks.", hint="Give another name: -o FILE.csv"
+                )
+
+
 def leaks(run: FinishedRun, *, progress: Progress = SILENT) -> Leaks:
     """Return the pictures that are in several parts, or in several classes, of a run.
 
-    The pictures are read again, from where they were when the run was made.
+    The pictures are read again, from where they were when the run was made. One that has other bytes now is left out:
+    the run's features and answers are of what it was.
 
     Parameters
     ----------
@@ -117,7 +133,7 @@ def leaks(run: FinishedRun, *, progress: Progress = SILENT) -> Leaks:
     Raises
     ------
     RunError
-        When the run has no features, or its pictures are no longer where they were.
+        When the run has no features, or none of its pictures is where it was, as it was.
     """
     matrix = _features(run)
     rows = run.split.rows
@@ -128,11 +144,50 @@ def leaks(run: FinishedRun, *, progress: Progress = SILENT) -> Leaks:
             "when the run was made.",
             hint="Lay them there again.",
         )
+    same = [place for place, index in enumerate(looks.indices) if looks.digests[place] == rows[index].sha256]
+    kept = set(same)
+    changed = tuple(path for place, path in enumerate(looks.paths) if place not in kept)
+    if not same:
+        raise RunError(
+            f"All {len(changed)} pictures in {run.root} that could be read are others than those that "
+            f"{run.directory.path} was made of. Expected the same files.",
+            hint="Lay the old ones there again, or make the run anew with --overwrite.",
+        )
+    looks = looks.only(same)
     twice = duplicates.find(looks, matrix[list(looks.indices)], progress=progress)
     found = across(twice, run.split)
     leaked = leaked_pictures(twice, run.split)
     figure, whole, rest = _scores(run, leaked)
-    return Leaks(found, leaked, figure, whole, rest, looks.skipped)
+    return Leaks(found, leaked, figure, whole, rest, looks.skipped, changed)
+
+
+def read(run: FinishedRun) -> Leaks | None:
+    """Return what an earlier search wrote into the run, or None where there is nothing of this split."""
+    path = run.directory.leaks
+    if not path.is_file():
+        return None
+    row_of = {(row.path, row.part, row.truth): row for row in run.split.rows}
+    found = []
+    for line in read_table(path, _HEADER):
+        a, b = (row_of.get((line[f"path_{x}"], line[f"part_{x}"], line[f"class_{x}"])) for x in "ab")
+        if a is None or b is None:
+            return None
+        score = float(line["score"]) if line["score"] else None
+        found.append(Leak(a, b, line["kind"], score, line["mirrored"] == "True"))
+    # Each picture with a fellow in another part is in a pair with one.
+    elsewhere = {row.path for leak in found if leak.across_parts for row in (leak.a, leak.b)}
+    leaked = tuple(row.path for row in run.split.rows if row.path in elsewhere and row.part == "test")
+    return Leaks(tuple(found), leaked, *_scores(run, leaked), ())
+
+
+def found_or_read(run: FinishedRun, *, compares: bool, progress: Progress = SILENT) -> Leaks | None:
+    """Return what leaks: found now, or what an earlier search found where the pictures are gone or too many."""
+    if compares:
+        try:
+            return leaks(run, progress=progress)
+        except RunError as error:
+            progress.warn(f"leaks were not looked for: {error}")
+    return read(run)
 
 
 def across(twice: Duplicates, split: Split) -> tuple[Leak, ...]:

@@ -55,6 +55,20 @@ class Looks:
     sharpness: NDArray[np.float32]
     skipped: tuple[Skipped, ...]
 
+    def only(self, rows: Sequence[int]) -> Looks:
+        """Return some of the pictures that could be read, by their place among them."""
+        places = list(rows)
+        return Looks(
+            indices=tuple(self.indices[row] for row in places),
+            paths=tuple(self.paths[row] for row in places),
+            digests=tuple(self.digests[row] for row in places),
+            grey=self.grey[places],
+            brightness=self.brightness[places],
+            contrast=self.contrast[places],
+            sharpness=self.sharpness[places],
+            skipped=self.skipped,
+        )
+
 
 def look(paths: Sequence[str], root: Path, progress: Progress = SILENT) -> Looks:
     """Return what the pictures at `paths` look like; each file is read once."""

@@ -14,6 +14,7 @@ from transfer_cli.catalog import backbones
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.engine.trust import Trust
 from transfer_cli.folder import PARTS
+from transfer_cli.groups import NEAR_DUPLICATES
 from transfer_cli.metrics import RECALL, Figure, Metrics
 from transfer_cli.predictions import printable
 from transfer_cli.split import Split
@@ -81,9 +82,10 @@ def write(
         "recalls": _table(["class", "found", "pictures"], _recalls(metrics.get("test", {}))),
         "bar": "" if fitted.rejection is None else fitted.rejection.bar().in_words(),
         "counts": _counts(split),
-        "made_by": {"digest": "by content", "folders": "as the folder is laid out"}.get(
-            split.made_by, "as in an existing split.csv"
-        ),
+        "made_by": {
+            "digest": "by group" if bundle.recipe.get("split", {}).get("group_by") else "by content",
+            "folders": "as the folder is laid out",
+        }.get(split.made_by, "as in an existing split.csv"),
         "skipped": skipped,
         "limits": _limits(bundle, split, metrics, fitted),
         "versions": ", ".join(
@@ -156,7 +158,18 @@ def _limits(bundle: ModelBundle, split: Split, metrics: Metrics, fitted: Trust) 
         "The figures hold for pictures like those above. With another camera, place, season or background they may be "
         "much lower: try it on some of yours with transfer-cli evaluate."
     )
-    if split.made_by == "digest":
+    grouped = bundle.recipe.get("split", {}).get("group_by") if split.made_by == "digest" else None
+    if grouped == NEAR_DUPLICATES:
+        limits.append(
+            "Copies of one picture were kept in one part. Where different pictures show the same thing, the figures "
+            "flatter all the same."
+        )
+    elif grouped is not None:
+        limits.append(
+            f"Pictures in whose paths {grouped} finds the same were kept in one part: test has none of a group that "
+            "was learnt from. Where several groups show the same thing, the figures flatter."
+        )
+    elif split.made_by == "digest":
         limits.append(
             "The parts were drawn picture by picture: where several pictures show the same thing, the figures flatter."
         )

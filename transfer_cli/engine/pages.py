@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -26,6 +27,8 @@ from transfer_cli.writing import written_whole
 SIDE = 128
 """The longer side of a thumbnail in pixels."""
 _QUALITY = 62
+_OPTION_ALONE = re.compile(r"((?<!\S)--[a-z][a-z-]*)")
+_OPTION = re.compile(r"((?<!\S)--[a-z][a-z-]*(?: [a-z][a-z-]*)?)")
 
 
 def render(template: str, target: Path, *, script: str | None = None, **facts: Any) -> int:
@@ -86,8 +89,24 @@ def with_code(text: str) -> Markup:
     """Return text in which what stands between backticks is code."""
     pieces = text.split("`")
     return Markup("").join(
-        Markup("<code>{}</code>").format(piece) if place % 2 else piece for place, piece in enumerate(pieces)
+        Markup("<code>{}</code>").format(_whole_options(piece)) if place % 2 else piece
+        for place, piece in enumerate(pieces)
     )
+
+
+def with_options(text: str) -> Markup:
+    """Return text in which options are code, with the word that follows them: ``--group-by near-duplicates``."""
+    return _marked(text, _OPTION, '<code class="option">{}</code>')
+
+
+def _whole_options(text: str) -> Markup:
+    """Return text in which no line ends at a hyphen of an option."""
+    return _marked(text, _OPTION_ALONE, '<span class="option">{}</span>')
+
+
+def _marked(text: str, pattern: re.Pattern[str], form: str) -> Markup:
+    pieces = pattern.split(text)
+    return Markup("").join(Markup(form).format(piece) if place % 2 else piece for place, piece in enumerate(pieces))
 
 
 def _thumbnail(path: Path, side: int) -> str | None:
@@ -116,5 +135,6 @@ def _environment() -> Environment:
     environment.filters["percent"] = percent
     environment.filters["printable"] = printable
     environment.filters["with_code"] = with_code
+    environment.filters["with_options"] = with_options
     environment.filters["zip"] = zip
     return environment

@@ -38,6 +38,7 @@ def start_from_probe(
         truth,
         classes=classes,
         weights=balancing.fitted_weights,
+        groups=None if pictures.groups is None else pictures.groups[train],
         tune=True,
         out_of_fold=False,
         seed=recipe.seed,

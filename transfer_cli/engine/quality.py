@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from transfer_cli.engine.looks import Looks
 
@@ -22,7 +20,12 @@ BLURRED = 10.0
 """Variance of the Laplacian at 192 pixels. Photographs of clothing and of hands have 11 or more; the same, blurred by 2
 percent of their side, less than 5. Only what is also rare in its folder counts."""
 STRETCHED = 2.0
-"""So many times as wide or as high, for its height or its width, as the middle one of its folder."""
+"""So many times as wide as high, or as high as wide: made a square it shows its things at half their width, or less.
+16:9 is less than that. Where the whole folder is like that, a network learns it so."""
+UNLIKE = 1.5
+"""By so much its shape has to differ from that of the middle one of its folder, too."""
+FAR = 4.0
+"""A shape so far from that of the middle one is odd, whatever it is."""
 OUTLIER = 3.0
 """Robust standard deviations from the median: a folder of night pictures is not dark, and one of fog is not blurred."""
 _TO_SIGMA = 1.4826
@@ -37,23 +40,25 @@ class Doubtful:
     figure: str
 
 
-def doubtful(looks: Looks, sizes: Sequence[tuple[int, int]]) -> tuple[Doubtful, ...]:
+def doubtful(looks: Looks, sizes: Sequence[tuple[int, int] | None]) -> tuple[Doubtful, ...]:
     """Return the pictures with a fault, in their order; one may have several.
 
     Parameters
     ----------
     looks : Looks
-    sizes : sequence of (int, int)
-        Width and height of each, in pixels.
+    sizes : sequence of (int, int) or None
+        Width and height of each, in pixels; None where they are not known.
     """
-    width, height = np.array(sizes, np.float64).reshape(-1, 2).T
+    width, height = np.array([size or (np.nan, np.nan) for size in sizes], np.float64).reshape(-1, 2).T
     shape = np.log(width / height)
     sharpness = np.log1p(looks.sharpness.astype(np.float64))
     flat = looks.contrast < FLAT
-    middle = np.median(shape) if len(shape) else 0.0
+    known = shape[~np.isnan(shape)]
+    away = np.abs(shape - (np.median(known) if len(known) else 0.0))
     small = np.minimum(width, height)
+    pixels = [f"{w:.0f} x {h:.0f} pixels" for w, h in zip(width, height, strict=True)]
     faults = {
-        "tiny": (small < TINY, [f"{int(w)} x {int(h)} pixels" for w, h in zip(width, height, strict=True)]),
+        "tiny": (small < TINY, pixels),
         "one colour": (flat, [f"contrast {value:.1f}" for value in looks.contrast]),
         "dark": (
             (looks.brightness < DARK) & _rare(looks.brightness, -1) & ~flat,
@@ -68,8 +73,12 @@ def doubtful(looks: Looks, sizes: Sequence[tuple[int, int]]) -> tuple[Doubtful, 
             [f"sharpness {value:.0f}" for value in looks.sharpness],
         ),
         "odd shape": (
-            np.abs(shape - middle) > np.log(STRETCHED),
-            [f"{int(w)} x {int(h)} pixels" for w, h in zip(width, height, strict=True)],
+            ((np.abs(shape) > np.log(STRETCHED)) & (away > np.log(UNLIKE))) | (away > np.log(FAR)),
+            [
+                f"{text}, {np.exp(abs(value)):.1f} times as {'wide as high' if value > 0 else 'high as wide'}; "
+                f"{np.exp(far):.1f} times unlike the middle one here"
+                for text, value, far in zip(pixels, shape, away, strict=True)
+            ],
         ),
     }
     found = [
@@ -78,15 +87,6 @@ def doubtful(looks: Looks, sizes: Sequence[tuple[int, int]]) -> tuple[Doubtful, 
         for row in np.flatnonzero(which)
     ]
     return tuple(item for _, item in sorted(found, key=lambda pair: pair[0]))
-
-
-def sizes_of(paths: Sequence[str], root: Path) -> list[tuple[int, int]]:
-    """Return width and height of pictures that can be read, from their headers; a turn by EXIF is not looked at."""
-    found = []
-    for path in paths:
-        with Image.open(root / path) as image:
-            found.append(image.size)
-    return found
 
 
 def _rare(values: NDArray[np.floating], side: int) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from transfer_cli.engine.behind import Behind, Table, in_order_of_weight, map_of
 from transfer_cli.engine.certainty import charts_of, of_bundle
 from transfer_cli.engine.course import Course
 from transfer_cli.engine.examined import case_of, duplicates, skipped
-from transfer_cli.engine.leaks import leaks
+from transfer_cli.engine.leaks import found_or_read
 from transfer_cli.engine.palette import colours_of
 from transfer_cli.engine.per_class import kinds_of, per_class
 from transfer_cli.engine.shelf import Shelf
@@ -103,7 +103,7 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
     if around and run.split.task != MULTI_LABEL:
         mapped = around.chosen(np.concatenate([answered.rows for answered in parts.values()]))
 
-    shared = leaks(run, progress=progress) if around and _can_be_compared(run) else None
+    shared = found_or_read(run, compares=around is not None and _can_be_compared(run), progress=progress)
     shelf = Shelf(run.root)
     wanted = [row.path for leak in (shared.found[:LEAKS] if shared else ()) for row in (leak.a, leak.b)]
     wanted += [near.path for of_part in alike.values() for of_picture in of_part for near in of_picture]

@@ -47,6 +47,8 @@ class Pictures:
         Column of its class, or the indicator matrix of its labels.
     train, val : ndarray of int
         Row numbers.
+    groups : ndarray of shape (n,), int, or None
+        The same number for relatives.
     """
 
     images: NDArray[np.uint8]
@@ -54,6 +56,7 @@ class Pictures:
     truth: Rows
     train: Rows
     val: Rows
+    groups: Rows | None = None
 
 
 class StageTraining:

@@ -29,23 +29,34 @@ class Suspect:
         What it looks like to the probe.
     score : float
         How well its label fits: the lower, the more likely it is wrong.
+    confident : bool
+        Whether the probe is as sure of another class as it is of that class's own pictures, see `confidently_other`.
     """
 
     path: str
     labels: tuple[str, ...]
     likely: tuple[str, ...]
     score: float
+    confident: bool
 
 
 def out_of_fold(
-    features: NDArray[np.float32], truth: Truth, classes: int, *, seed: int = 0, progress: Progress = SILENT
+    features: NDArray[np.float32],
+    truth: Truth,
+    classes: int,
+    *,
+    groups: NDArray[np.int64] | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
 ) -> Probabilities:
-    """Return the probabilities of each picture by a logistic regression that did not see it.
+    """Return the probabilities of each picture by a logistic regression that saw neither it nor a copy of it.
 
-    Rows of a class with a single picture are NaN.
+    Rows with the same number in `groups` are copies. Rows of a class with a single picture are NaN.
     """
     spec = classifiers.find("logistic")
-    fitted = classify.fit(spec, features, truth, classes=classes, tune=True, seed=seed, progress=progress)
+    fitted = classify.fit(
+        spec, features, truth, classes=classes, tune=True, groups=groups, seed=seed, progress=progress
+    )
     assert fitted.out_of_fold is not None
     return fitted.out_of_fold
 
@@ -79,18 +90,38 @@ RANKINGS: dict[str, Callable[[Truth, Probabilities], NDArray[np.float64]]] = {
 RANKING = "self-confidence"
 
 
+def confidently_other(truth: Truth, probabilities: Probabilities) -> NDArray[np.bool_]:
+    """Return which pictures are off the diagonal of the confident joint (Northcutt et al. 2021).
+
+    The bar of a class is the mean probability of it over the pictures that bear it as their label. Among the classes
+    whose bar a picture reaches, another than its label is the most probable. Of several labels each is a question of
+    its own, with a bar for yes and one for no, and one answer is enough.
+    """
+    given = probabilities.astype(np.float64)
+    if truth.ndim == 2:
+        yes, no = (np.where(truth == side, said, np.nan) for side, said in ((1, given), (0, 1 - given)))
+        bars = [np.array([np.nanmean(c) if (~np.isnan(c)).any() else np.inf for c in side.T]) for side in (yes, no)]
+        said_yes, said_no = (given >= bars[0]) & (given > 0.5), (1 - given >= bars[1]) & (given < 0.5)
+        return np.asarray(((truth == 0) & said_yes | (truth == 1) & said_no).any(axis=1))
+    bars = [given[truth == column, column] for column in range(given.shape[1])]
+    reached = given >= [bar.mean() if len(bar) else np.inf for bar in bars]
+    best = np.where(reached, given, -1).argmax(axis=1)
+    return np.asarray(reached.any(axis=1) & (best != truth))
+
+
 def suspects(
     paths: tuple[str, ...], truth: Truth, class_names: tuple[str, ...], probabilities: Probabilities
 ) -> tuple[Suspect, ...]:
     """Return the pictures that look like something else than their label says, the most suspicious first."""
     known = np.flatnonzero(~np.isnan(probabilities).any(axis=1))
     score = RANKINGS[RANKING](truth[known], probabilities[known])
+    sure = confidently_other(truth[known], probabilities[known])
     found = []
     for place in np.argsort(score, kind="stable"):
         row = known[place]
         labels, likely = (_names(which[row], class_names) for which in (truth, _most_likely(truth, probabilities)))
         if labels != likely:
-            found.append(Suspect(paths[row], labels, likely, round(float(score[place]), 4)))
+            found.append(Suspect(paths[row], labels, likely, round(float(score[place]), 4), bool(sure[place])))
     return tuple(found)
 
 

@@ -135,7 +135,11 @@ def resolved(asked: Request, recipe: Chosen, *, keeps_model: bool) -> Chosen:
     ------
     InputError
         When an accuracy is asked for and there will be none.
+    RecipeError
+        When it groups pictures by something that names no group.
     """
+    if recipe.split.group_by is not None:
+        grouping.must_part([file.path for file in asked.folder.files], recipe.split.group_by)
     if asked.min_accuracy is not None:
         Gate(asked.min_accuracy).must_fit(asked.folder.task)
         if not keeps_model:
@@ -225,8 +229,10 @@ def make_split(
         task=folder.task,
         groups=groups,
     )
-    for line in grouping.warnings(groups or (), split):
-        asked.progress.warn(line)
+    if groups is not None:
+        shares = grouping.shares(groups, split, test=recipe.split.test, val=recipe.split.val)
+        for line in [*grouping.warnings(groups, split), *shares]:
+            asked.progress.warn(line)
     _must_be_learnable(folder, split, skipped, asked.progress)
     return split
 

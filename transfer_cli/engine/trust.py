@@ -54,7 +54,9 @@ def fit(
     features: NDArray[np.float32],
     train: NDArray[np.int64],
     scored: Mapping[str, Scored],
+    *,
     earlier: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> Trust:
     """Return what val says. Without a val part, and without out-of-fold answers, nothing is fitted: never on test.
 
@@ -70,6 +72,8 @@ def fit(
         For each part the row numbers in the split and the probabilities, as the model gives them.
     earlier : tuple of two ndarrays, optional
         Features of train and of val by the network that said the probabilities of val, where the model is another.
+    groups : ndarray of shape (n,), int, optional
+        Rows with the same number are relatives, which are not compared with one another.
     """
     rows, probabilities = scored.get("val", (np.empty(0, np.int64), np.empty(0, np.float32)))
     if split.task != SINGLE_LABEL:
@@ -83,4 +87,5 @@ def fit(
     weights = of_equal_classes(truth, len(split.class_names)) if balanced else None
     temperature = fit_temperature(truth, probabilities, weights)
     sure = tempered(probabilities, temperature)
-    return Trust(None, temperature, Rejection.fit(features, train, rows, sure, truth, recipe.seed, earlier))
+    rejection = Rejection.fit(features, train, rows, sure, truth, recipe.seed, earlier=earlier, groups=groups)
+    return Trust(None, temperature, rejection)
