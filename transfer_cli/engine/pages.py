@@ -20,7 +20,7 @@ from PIL import Image
 
 from transfer_cli.engine.images import fitted
 from transfer_cli.engine.machine import processors
-from transfer_cli.predictions import printable
+from transfer_cli.predictions import counted, printable
 from transfer_cli.writing import written_whole
 
 SIDE = 128
@@ -83,11 +83,14 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def with_code(text: str) -> Markup:
-    """Return text in which what stands between backticks is code."""
+    """Return text in which what stands between backticks is code, each of its words one that no line breaks."""
     pieces = text.split("`")
-    return Markup("").join(
-        Markup("<code>{}</code>").format(piece) if place % 2 else piece for place, piece in enumerate(pieces)
-    )
+    return Markup("").join(_code(piece) if place % 2 else piece for place, piece in enumerate(pieces))
+
+
+def _code(text: str) -> Markup:
+    words = Markup(" ").join(Markup("<span>{}</span>").format(word) for word in text.split(" "))
+    return Markup("<code>{}</code>").format(words)
 
 
 def _thumbnail(path: Path, side: int) -> str | None:
@@ -116,5 +119,6 @@ def _environment() -> Environment:
     environment.filters["percent"] = percent
     environment.filters["printable"] = printable
     environment.filters["with_code"] = with_code
+    environment.filters["counted"] = counted
     environment.filters["zip"] = zip
     return environment
