@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import Outcome, run_command
 from tests.planted import planted
+from transfer_cli.bundle import ModelBundle
 
 
 def test_the_report_of_a_run_that_was_trained(copy_of_trained: Path) -> None:
@@ -106,3 +107,19 @@ def test_copies_that_cannot_be_looked_for_are_said(tmp_path: Path) -> None:
     done = run_command("report", run.path)
     assert done.code == 0, done.err
     assert "warning: the report is without copies in other parts: " in done.err
+
+
+def test_the_page_says_on_what_the_temperature_was_fitted(copy_of_trained: Path) -> None:
+    bundle, directory = ModelBundle.read(copy_of_trained)
+    files = {name: (directory / name).read_bytes() for name in bundle.files}
+
+    def save(target: Path) -> None:
+        for name, content in files.items():
+            (target / name).write_bytes(content)
+
+    for temperature, is_said in ((1.0, False), (1.7, True)):
+        bundle.model_copy(update={"temperature": temperature}).write(directory, save)
+        done = run_command("report", copy_of_trained)
+        assert (done.code, "warning" in done.err) == (0, False), done.err
+        page = (copy_of_trained / "report.html").read_text("utf-8")
+        assert ("The temperature was fitted on these pictures" in page) == is_said

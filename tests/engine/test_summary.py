@@ -12,7 +12,7 @@ from transfer_cli.case import Case
 from transfer_cli.engine.course import Course
 from transfer_cli.engine.examined import case_of
 from transfer_cli.engine.report import report
-from transfer_cli.engine.summary import sentences
+from transfer_cli.engine.summary import sentences, stats
 from transfer_cli.finished import FinishedRun
 from transfer_cli.split import Split
 
@@ -28,6 +28,9 @@ def first(case: Case, part: str) -> str:
 def test_what_it_is_judged_by(tmp_path: Path) -> None:
     run = FinishedRun.read(planted(tmp_path).path)
     tested = case(run)
+    assert stats(tested, "test", tested.scored["test"], {}, [])[0] == ("Accuracy on val", "100.0 %", "12 pictures")
+    out_of_fold = replace(tested, out_of_fold=True)
+    assert stats(out_of_fold, "test", tested.scored["test"], {}, [])[0][2] == "12 pictures of train, out-of-fold"
     assert "18 pictures of test, which it had never seen" in first(tested, "test")
     assert not tested.out_of_fold
     assert "12 pictures of val, by which its settings were chosen" in first(tested, "val")
@@ -50,7 +53,9 @@ def test_without_a_val_part_the_answers_are_out_of_fold(tmp_path: Path) -> None:
     assert "each of 12 pictures of train was judged by a classifier that had learnt from the others only" in said
     assert "val" not in said
     report(FinishedRun.read(run.path))
-    assert "out-of-fold answers" in run.report.read_text("utf-8")
+    page = run.report.read_text("utf-8")
+    assert "out-of-fold answers" in page
+    assert "12 of 12 train pictures are named rightly, out-of-fold" in page
 
 
 def test_events_are_parted_by_line_feeds_alone(tmp_path: Path) -> None:

@@ -45,6 +45,12 @@ def sentences(case: Case, part: str, scored: Scored) -> list[str]:
     return [first, second]
 
 
+def _of_what(case: Case, part: str) -> str:
+    """Return which pictures a figure of a part is of."""
+    pictures = counted(case.scored[part].images, "picture")
+    return f"{pictures} of train, out-of-fold" if part == "val" and case.out_of_fold else pictures
+
+
 def _judged(case: Case, part: str, scored: Scored) -> str:
     """Return by which pictures it is judged, and whether it has seen them."""
     by = counted(scored.images, "picture")
@@ -69,7 +75,7 @@ def stats(case: Case, part: str, scored: Scored, figures: Mapping[str, Figure], 
     for other, elsewhere in case.scored.items():
         if other != part:
             word = "Accuracy" if scored.confusion is not None else "All labels right"
-            found.append((f"{word} on {other}", percent(elsewhere.accuracy), counted(elsewhere.images, "picture")))
+            found.append((f"{word} on {other}", percent(elsewhere.accuracy), _of_what(case, other)))
     recall = scored.recall
     if np.isfinite(recall).any():
         least, most = int(np.nanargmin(recall)), int(np.nanargmax(recall))
