@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from transfer_cli import figures
 from transfer_cli.case import Case, scored
-from transfer_cli.doctor import CHECKS, findings
+from transfer_cli.doctor import CHECKS, Check, findings
 
 NAMES = ("cat", "dog", "owl")
 
@@ -130,3 +131,19 @@ def test_several_labels_a_picture_go_through_every_check() -> None:
     given[:, 1] = 0.1
     lost = scored(truth, given, figures.score(truth, given, np.full(3, 0.5)), None)
     assert "class never found" in [finding.name for finding in findings(replace(case, scored={"test": lost}))]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_what_to_type_next_is_a_whole_command(check: Check) -> None:
+    """Nothing that a person would have to complete."""
+    for typed in re.findall(r"`([^`]*)`", check.next):
+        assert typed.startswith(("transfer-cli ", "{again}")), typed
+
+
+def test_a_run_is_made_again_by_its_own_command() -> None:
+    """Where the command is known it keeps its options; elsewhere one is put together."""
+    doubled = replace(healthy(), duplicates=2)
+    (known,) = findings(replace(doubled, command="transfer-cli extract photos --seed 3"))
+    assert "`transfer-cli extract photos --seed 3 --overwrite`" in known.next
+    (unknown,) = findings(doubled)
+    assert "`transfer-cli finetune 'my pets' -o runs/pets --overwrite`" in unknown.next

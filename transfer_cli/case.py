@@ -75,8 +75,14 @@ class Case:
         Of val and test, where they are.
     recipe : dict
         As in recipe.toml.
+    command : str
+        That the run was made with; empty where nobody knows.
     from_scratch : bool
         Whether the backbone has no pretrained weights.
+    out_of_fold : bool
+        Whether what is said of val is of train pictures, each by a classifier that had not learnt from it.
+    refit : bool
+        Whether it learnt from val, too, after all was chosen.
     best, last : int or None
         The epoch that was kept and the last one; None for extract.
     best_train : float or None
@@ -106,7 +112,10 @@ class Case:
     pictures: Mapping[str, Counts]
     scored: Mapping[str, Scored]
     recipe: Mapping[str, Any]
+    command: str = ""
     from_scratch: bool = False
+    out_of_fold: bool = False
+    refit: bool = False
     best: int | None = None
     last: int | None = None
     best_train: float | None = None

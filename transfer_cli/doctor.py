@@ -41,13 +41,24 @@ class Finding:
 
 def findings(case: Case) -> list[Finding]:
     """Return what was found in a run, the gravest first."""
-    words = {"folder": shlex.quote(case.folder), "run": shlex.quote(case.run), "method": case.method}
+    words = {
+        "folder": shlex.quote(case.folder),
+        "run": shlex.quote(case.run),
+        "method": case.method,
+        "again": _again(case),
+    }
     found = [
         Finding(check.name, check.weight, seen, check.why, check.next.format_map(words))
         for check in CHECKS
         if (seen := check.seen(case))
     ]
     return sorted(found, key=lambda finding: ("bad", "warn", "plain").index(finding.weight))
+
+
+def _again(case: Case) -> str:
+    """Return the command that makes a run anew."""
+    place = shlex.quote(case.run)
+    return f"{case.command or f'transfer-cli {case.method} {shlex.quote(case.folder)} -o {place}'} --overwrite"
 
 
 CHECKS: tuple[Check, ...] = (
@@ -79,7 +90,7 @@ CHECKS: tuple[Check, ...] = (
         "bad",
         symptoms.duplicates,
         "They are remembered, not recognised, so the score is better than it will be on new pictures.",
-        "Remove one of each pair (they are listed under Leaks), then train again with --overwrite.",
+        "Remove one of each pair (they are listed under Leaks), then train again: `{again}`",
     ),
     Check(
         "near duplicates across parts",
@@ -132,14 +143,15 @@ CHECKS: tuple[Check, ...] = (
         "It remembers its pictures more than what they have in common.",
         "More pictures help most; then more augmentation: "
         "`transfer-cli finetune {folder} --recipe classic-augmentation`, or fewer layers that learn: "
-        "`--recipe last-block`",
+        "`transfer-cli finetune {folder} --recipe last-block`",
     ),
     Check(
         "unequal classes",
         "warn",
         symptoms.unequal,
         "What is rare is seldom said: leaving it out costs little in accuracy.",
-        "`transfer-cli finetune {folder} --recipe imbalanced`, or `--set balance.method=class-weights` with extract",
+        "`transfer-cli finetune {folder} --recipe imbalanced`, or "
+        "`transfer-cli extract {folder} --set balance.method=class-weights -o {run}-weighted`",
     ),
     Check(
         "too few to learn from",
@@ -217,14 +229,15 @@ CHECKS: tuple[Check, ...] = (
         "plain",
         symptoms.gone,
         "The figures are those of the run; only the pictures cannot be shown.",
-        "Bring them back to where they were and make the report again: `transfer-cli report {run}`",
+        "Bring them back to where they were, or say where they are now: `transfer-cli report {run} --pictures FOLDER`",
     ),
     Check(
         "tiny pictures",
         "warn",
         symptoms.tiny,
         "Blown-up pictures have no detail, and look unlike those that the network knows.",
-        "Use the originals if there are any, or a smaller input: `--set images.size=128`",
+        "Use the originals if there are any, or a smaller input: "
+        "`transfer-cli {method} {folder} --set images.size=128 -o {run}-128`",
     ),
     Check(
         "the last epoch was the best",
@@ -252,13 +265,15 @@ CHECKS: tuple[Check, ...] = (
         "plain",
         symptoms.small_val,
         "On so few the best epoch is a matter of luck, and the accuracy on val flatters.",
-        "Believe the test. With more pictures, keep more for val: `--set split.val=0.2`",
+        "Believe the test. With more pictures, keep more for val: "
+        "`transfer-cli {method} {folder} --set split.val=0.2 -o {run}-val`",
     ),
     Check(
         "weights ran away",
         "warn",
         symptoms.halved,
         "The learning rate is too high for this network and these pictures.",
-        "`transfer-cli lr-find {folder}` suggests one; or clip: `--set stage.1.gradient_clip=1`",
+        "`transfer-cli lr-find {folder}` suggests one; or clip: "
+        "`transfer-cli finetune {folder} --set stage.1.gradient_clip=1 -o {run}-clipped`",
     ),
 )

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.errors import InputError, RunError
+from transfer_cli.bundle import MANIFEST
+from transfer_cli.errors import InputError, OutputError, RunError
 from transfer_cli.predictions import Predictions
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
@@ -53,25 +54,42 @@ class FinishedRun:
         As in recipe.toml.
     metrics : dict
         As in metrics.json.
+    pictures : Path or None
+        Where the pictures are now, if not where they were when the run was made.
     """
 
     directory: RunDirectory
     split: Split
     recipe: dict[str, Any]
     metrics: dict[str, Any]
+    pictures: Path | None = None
 
     @classmethod
-    def read(cls, path: Path) -> FinishedRun:
+    def read(cls, path: Path, pictures: Path | None = None) -> FinishedRun:
         """Return the run at `path`.
+
+        Parameters
+        ----------
+        path : Path
+        pictures : Path, optional
+            The folder that the paths of the split are relative to, where it is another one by now.
 
         Raises
         ------
         RunError
             When there is no run, or it did not come to its end.
+        InputError
+            When `pictures` is no folder.
         """
+        if pictures and not pictures.is_dir():
+            raise InputError(f"{pictures} is no folder. Expected the one that the pictures of {path} are in now.")
         run = RunDirectory(path)
         if not path.is_dir():
             raise RunError(f"There is no run at {path}.", hint="See what there is: ls runs")
+        if (path / MANIFEST).is_file() and not run.recipe.is_file():
+            of_run = RunDirectory(path.resolve().parent)
+            where = of_run.path if of_run.recipe.is_file() else "the folder that its model/ was in"
+            raise RunError(f"{path} is a bundle without its run. Expected a run.", hint=f"Give the run: {where}")
         if not run.recipe.is_file():
             raise RunError(f"{path} is no run: it has no {run.recipe.name}. Expected what extract or finetune wrote.")
         if not all(path.is_file() for path in (run.metrics, run.split, run.folder)):
@@ -80,13 +98,36 @@ class FinishedRun:
             recipe = tomllib.loads(run.recipe.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{run.recipe} cannot be read: {error}.") from None
-        return cls(run, Split.read(run.split), recipe, run.read_metrics())
+        return cls(run, Split.read(run.split), recipe, run.read_metrics(), pictures)
 
     @property
     def root(self) -> Path:
-        """The folder that the paths of the split are relative to, as it was when the run was made."""
+        """The folder that the paths of the split are relative to, as it was when the run was made unless it moved."""
+        if self.pictures:
+            return self.pictures
         source = Path(self.directory.folder.read_text("utf-8", "surrogateescape").strip())
         return source.parent if source.suffix.lower() == ".csv" and not source.is_dir() else source
+
+    def must_not_lose(self, made: Path, *, overwrite: bool = False) -> None:
+        """Raise OutputError if `made`, which shows pictures, would be replaced now that most of them are gone.
+
+        Parameters
+        ----------
+        made : Path
+            A page or a drawing, which may be there from earlier.
+        overwrite : bool
+            Let it be replaced.
+        """
+        if overwrite or not made.is_file():
+            return
+        rows = self.split.rows
+        gone = sum(not (self.root / row.path).is_file() for row in rows)
+        if 2 * gone > len(rows):
+            raise OutputError(
+                f"{gone} of {len(rows)} pictures of {self.directory.path} are not in {self.root} any more. {made} is "
+                "there from earlier and would be lost to one of placeholders.",
+                hint="Say where they are now with --pictures FOLDER; or write elsewhere with -o, or add --overwrite.",
+            )
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -182,6 +182,17 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things as a person says it.
+
+    Examples
+    --------
+    >>> counted(1, "picture"), counted(1200, "picture")
+    ('1 picture', '1,200 pictures')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def _shown(probability: float) -> str:
     # Nine digits bring a float32 back exactly; a shorter spelling is used where it does too.
     return str(np.float32(probability))

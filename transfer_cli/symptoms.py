@@ -8,6 +8,7 @@ import numpy as np
 
 from transfer_cli.case import Case
 from transfer_cli.metrics import UNEVEN
+from transfer_cli.predictions import counted
 
 
 def _of(share: float) -> str:
@@ -80,8 +81,8 @@ def few_test_pictures(case: Case) -> str | None:
     share = min(max(test.accuracy, 0.05), 0.95)
     wanted = math.ceil(3.84 * share * (1 - share) / 0.05**2)
     return (
-        f"The test part has {test.images} pictures, so that the accuracy is known to lie between {_of(test.low)} and "
-        f"{_of(test.high)} only. About {wanted} would bring that to ten points."
+        f"The test part has {counted(test.images, 'picture')}, so that the accuracy is known to lie between "
+        f"{_of(test.low)} and {_of(test.high)} only. About {wanted} would bring that to ten points."
     )
 
 
@@ -137,8 +138,8 @@ def unequal(case: Case) -> str | None:
         return None
     most, least = int(counts.argmax()), int(np.where(counts > 0, counts, counts.max() + 1).argmin())
     return (
-        f"To learn from there are {counts[most]} pictures of {case.class_names[most]} and {counts[least]} of "
-        f"{case.class_names[least]}, and nothing evens that out."
+        f"To learn from there are {counted(int(counts[most]), 'picture')} of {case.class_names[most]} and "
+        f"{counts[least]} of {case.class_names[least]}, and nothing evens that out."
     )
 
 
@@ -153,14 +154,14 @@ def duplicates(case: Case) -> str | None:
     """Say that files occur in train and outside it."""
     if not case.duplicates:
         return None
-    return f"{case.duplicates} pictures of val or test lie in train, too, the same to the byte."
+    return f"Also in train, the same to the byte: {counted(case.duplicates, 'picture')} of val or test."
 
 
 def near_duplicates(case: Case) -> str | None:
     """Say that pictures in train and outside it are nearly the same."""
     if not case.near_duplicates:
         return None
-    return f"{case.near_duplicates} pictures of val or test are nearly the same as one of train."
+    return f"Nearly the same as one of train: {counted(case.near_duplicates, 'picture')} of val or test."
 
 
 def two_classes(case: Case) -> str | None:
@@ -253,7 +254,7 @@ def probe_won(case: Case) -> str | None:
     """Say that no epoch beat the classifier on the frozen network."""
     if case.best != 0 or not case.last:
         return None
-    return f"None of {case.last} epochs was better on val than the classifier on the unchanged network."
+    return f"None of {counted(case.last, 'epoch')} was better on val than the classifier on the unchanged network."
 
 
 def budget_used_up(case: Case) -> str | None:
@@ -266,7 +267,7 @@ def small_val(case: Case) -> str | None:
     val = case.scored.get("val")
     if case.method != "finetune" or val is None or val.images >= 50:
         return None
-    return f"The epoch that was kept was chosen on {val.images} pictures of val."
+    return f"The epoch that was kept was chosen on {counted(val.images, 'picture')} of val."
 
 
 def halved(case: Case) -> str | None:

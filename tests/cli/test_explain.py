@@ -103,7 +103,9 @@ def test_a_fine_tuned_network_and_json(method: str, finetuned: Path, colours: Pa
     assert facts == {"output": str(tmp_path / "why"), "explanations": [row], "skipped": []}
     assert (row["path"], row["method"], row["file"]) == (str(picture), method, f"red 01-{row['class']}.png")
     assert {name: str(value) for name, value in row.items()} == rows_of(tmp_path / "why")[0]
-    assert f"p({row['class']})" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(("to be believed: ", "no better than chance: "))
+    assert f": {picture}, {row['class']} {100 * row['probability']:.0f} %, " in last
     assert RANDOM_MAPS == 5
 
 
@@ -198,3 +200,29 @@ def test_activations(copy_of_trained: Path, colours: Path) -> None:
     ]
     assert brightest[0] == 255
     assert brightest == sorted(brightest, reverse=True)
+
+
+def test_a_bundle_within_a_run_is_explained_into_the_run(
+    copy_of_trained: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    picture = tmp_path / "line\nfeed.png"
+    shutil.copy(colours / "red/red 01.png", picture)
+    done = invoke(copy_of_trained / "model", picture)
+    assert done.exit_code == 0, done.stderr
+    assert rows_of(copy_of_trained / "explanations")[0]["path"] == str(picture)
+    assert set(tmp_path.iterdir()) == before | {picture}
+
+
+def test_a_class_that_is_not_seen_has_nothing_to_be_believed(trained: Path, colours: Path, tmp_path: Path) -> None:
+    picture = colours / "red/red 01.png"
+    (batch,) = predict(load(str(trained)), [str(picture)])
+    least, most = (batch.class_names[column] for column in np.argsort(batch.probabilities[0])[[0, -1]])
+    assert batch.probabilities.min() < 0.99 / 3
+    done = invoke(trained, picture, "--class", least, "--class", most, "-o", tmp_path / "why")
+    assert done.exit_code == 0, done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if "does not see" in line]
+    assert said == f"the model does not see {least} here ({100 * batch.probabilities.min():.1f} %): {picture}"
+    (row,) = [row for row in rows_of(tmp_path / "why") if row["class"] == least]
+    assert row["believable"] == "no"

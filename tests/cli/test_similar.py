@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from tests.cli.test_predict import rows_of
 from transfer_cli.cli import main
-from transfer_cli.engine import features
+from transfer_cli.engine import features, nearest
+from transfer_cli.engine.nearest import unit_rows
+from transfer_cli.engine.similar import Pictures
+from transfer_cli.finished import FinishedRun
 
 
 def invoke(*words: str | Path, group: tuple[str, ...] = ()) -> Result:
@@ -90,7 +95,7 @@ def test_what_cannot_be_looked_in(trained: Path, copy_of_trained: Path, colours:
     bundle = Path(shutil.copytree(trained / "model", tmp_path / "stick"))
     done = invoke(bundle, picture)
     assert done.exit_code == 3
-    assert "is a bundle without its run: it has no features.parquet" in done.stderr
+    assert "is a bundle without its run. Expected a run." in done.stderr
     assert f"Give the run: {trained.resolve()}" in invoke(trained / "model", picture).stderr
     assert "There is no run at" in invoke(tmp_path / "nothing", picture).stderr
     done = invoke(trained, picture, "--part", "val")
@@ -116,3 +121,29 @@ def test_a_fine_tuned_run_is_looked_in_by_its_own_network(finetuned: Path, colou
     (first, second) = rows_of(done.stdout)
     assert first["neighbour"] == "green/green 04.png"
     assert float(second["cosine"]) <= float(first["cosine"]) > 0.9999
+
+
+def test_odd_bytes_of_names_are_kept_as_predict_keeps_them(trained: Path, colours: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    shutil.copy(colours / "red/red 03.png", os.fsdecode(odd))
+    done = invoke(trained, os.fsdecode(odd), "-k", "1", "-o", tmp_path / "out.jsonl")
+    assert done.exit_code == 0, done.stderr
+    line = json.loads((tmp_path / "out.jsonl").read_bytes().decode("utf-8", "surrogateescape"))
+    assert os.fsencode(line["path"]) == odd
+
+
+def test_lengths_are_taken_out_once(trained: Path, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(rows: np.ndarray) -> np.ndarray:
+        asked.append(len(rows))
+        return unit_rows(rows)
+
+    monkeypatch.setattr(nearest, "unit_rows", counted)
+    pictures = Pictures(FinishedRun.read(trained), "all")
+    assert asked == [len(pictures.rows)]
+    matrix = features.read(trained / "features.parquet")
+    for row in range(6):
+        assert len(pictures.alike(matrix[[row]], ["elsewhere.png"], 2)[0]) == 2
+    # What may be among the nearest is looked at in double precision, and no more.
+    assert sum(asked[1:]) < 6 * len(pictures.rows) / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from tests.engine.alive import alive, wake
 from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, explain_pictures, extract
@@ -21,7 +23,8 @@ from transfer_cli.engine.explain import Explainable, overlay
 from transfer_cli.engine.grad_cam import Gradients, layer_with_map
 from transfer_cli.engine.images import batches
 from transfer_cli.engine.occlusion import GRID, occlusion_maps
-from transfer_cli.engine.overlays import upsampled
+from transfer_cli.engine.overlays import save_overlay, upsampled
+from transfer_cli.engine.signed import EXPLAIN, made_by
 from transfer_cli.errors import ModelError, UnknownNameError
 
 GRAD_CAM = explainers.find(explainers.GRAD_CAM)
@@ -251,7 +254,7 @@ def test_a_right_map_is_believed_and_a_wrong_one_is_not() -> None:
     assert left.after < left.probability == pytest.approx(0.25, abs=1e-3)
     assert left.after < left.random_after
     assert (empty.is_empty, left.is_empty) == (True, False)
-    assert empty.in_words("x")[1].endswith("no place speaks for it")
+    assert empty.verdict("x") == "no place speaks for x"
 
 
 def test_areas_are_those_of_the_curve() -> None:
@@ -272,9 +275,33 @@ def test_areas_are_those_of_the_curve() -> None:
 def test_what_a_person_is_told() -> None:
     belief = Belief(0.93, 0.3, 0.8, (0.6, 0.7), (0.5, 0.6), 0.2, 0.7)
     assert belief.in_words("shoes") == (
-        "blurring its brightest 20 % takes p(shoes) from 0.93 to 0.20, at random to 0.70",
-        "deletion 0.30 (random 0.65), insertion 0.80 (random 0.55): to be believed",
+        "to be believed: blurring its brightest 20 % takes p(shoes) from 0.93 to 0.20, at random to 0.70",
+        "deletion 0.30 (random 0.65), insertion 0.80 (random 0.55)",
     )
+
+
+# Of a class of ten at 0.93: what passes, and what must not.
+SEEN = Belief(0.93, 0.3, 0.8, (0.6, 0.7), (0.5, 0.6), 0.2, 0.7, chance=0.1)
+DOUBTFUL = {
+    "a class that is not there": ({"probability": 1e-5}, "the model does not see hat here (0.0 %)"),
+    "one below a guess": ({"probability": 0.09}, "the model does not see hat here (9.0 %)"),
+    "no better than the best of chance": ({"insertion": 0.2}, "no better than chance"),
+    "better by a rounding": ({"insertion": 0.3 - 0.1 + 0.005}, "no better than chance"),
+    "deletion is lost": ({"deletion": 0.66, "insertion": 0.99}, "no better than chance"),
+    "deletion is even": ({"deletion": 0.645, "insertion": 0.99}, "no better than chance"),
+    "no place": ({"is_empty": True}, "no place speaks for hat"),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_what_must_not_be_believed(name: str) -> None:
+    assert SEEN.is_believable
+    assert replace(SEEN, probability=0.1).is_believable
+    changed, said = DOUBTFUL[name]
+    doubtful = replace(SEEN, **changed)
+    assert not doubtful.is_believable
+    assert doubtful.verdict("hat") == said
+    assert doubtful.in_words("hat")[0].startswith(said)
 
 
 def test_the_colours_get_lighter_as_the_map_rises() -> None:
@@ -299,3 +326,15 @@ def test_a_network_without_a_map() -> None:
     rows = keras.layers.Dense(2)(keras.layers.Flatten()(keras.ops.cast(inputs, "float32")))
     with pytest.raises(ModelError, match="no map of more than one place"):
         Gradients(keras.Model(inputs, rows), column_of)
+
+
+def test_a_caption_is_one_line_whatever_a_file_is_called(tmp_path: Path) -> None:
+    image = noise(1, 32)[0]
+    map_ = np.ones((2, 2), np.float32)
+    sizes = []
+    for number, name in enumerate(("plain", "line\nfeed", "odd \udcff byte", "wide " * 100)):
+        save_overlay(image, map_, [name, "below"], tmp_path / f"{number}.png")
+        with Image.open(tmp_path / f"{number}.png") as drawing:
+            sizes.append(drawing.size)
+        assert made_by(tmp_path / f"{number}.png") == EXPLAIN
+    assert len(set(sizes)) == 1

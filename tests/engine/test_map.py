@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -176,8 +176,42 @@ def test_the_command_draws_a_run(copy_of_trained: Path, colours: Path, tmp_path:
 def test_pictures_that_are_gone_are_grey_and_said(copy_of_trained: Path, tmp_path: Path) -> None:
     (copy_of_trained / "folder.txt").write_text(f"{tmp_path}/gone\n")
     done = CliRunner().invoke(main, ["map", str(copy_of_trained)])
-    assert done.exit_code == 0
+    assert done.exit_code == 0, done.stderr
     assert "36 of 36 pictures are not to be read" in done.stderr
     (copy_of_trained / "features.parquet").unlink()
-    done = CliRunner().invoke(main, ["map", str(copy_of_trained)])
+    done = CliRunner().invoke(main, ["map", str(copy_of_trained), "--overwrite"])
     assert (done.exit_code, "has no features.parquet" in done.stderr) == (3, True)
+
+
+def test_a_good_drawing_is_kept_when_the_pictures_have_moved(
+    copy_of_trained: Path, colours: Path, tmp_path: Path
+) -> None:
+    def invoke(*words: str) -> Result:
+        return CliRunner().invoke(main, ["map", str(copy_of_trained), *words])
+
+    assert invoke().exit_code == 0
+    before = (copy_of_trained / "plots/map.png").read_bytes()
+    (copy_of_trained / "folder.txt").write_text(f"{tmp_path}/gone\n")
+    refused = invoke()
+    assert (refused.exit_code, "36 of 36 pictures" in refused.stderr, "--pictures" in refused.stderr) == (3, True, True)
+    assert (copy_of_trained / "plots/map.png").read_bytes() == before
+    found = invoke("--pictures", str(colours))
+    assert (found.exit_code, "not to be read" in found.stderr) == (0, False)
+    assert (copy_of_trained / "plots/map.png").read_bytes() == before
+    assert invoke("--overwrite").exit_code == 0
+    assert (copy_of_trained / "plots/map.png").read_bytes() != before
+    assert "is no folder" in invoke("--pictures", str(tmp_path / "typo")).stderr
+
+
+def test_elsewhere_the_table_lies_beside_the_drawing(copy_of_trained: Path, tmp_path: Path) -> None:
+    words = ["--json", "map", str(copy_of_trained), "-o", str(tmp_path / "mine.png")]
+    facts = json.loads(CliRunner().invoke(main, words).stdout)
+    assert facts["table"] == str(tmp_path / "mine.csv")
+    assert len(rows_of(tmp_path / "mine.csv")) == 36
+    # Nothing is written into the run, which may be read only.
+    assert not (copy_of_trained / "map.csv").exists()
+    assert CliRunner().invoke(main, words).exit_code == 0
+    (tmp_path / "mine.csv").write_text("name,salary\n")
+    refused = CliRunner().invoke(main, words)
+    assert (refused.exit_code, "is no table of a map, and would be lost" in refused.stderr) == (3, True)
+    assert (tmp_path / "mine.csv").read_text() == "name,salary\n"

@@ -233,3 +233,29 @@ def test_several_labels_a_picture(pairs_run: Path, browser: webdriver.Chrome) ->
     title, paths = shown(browser)
     assert title.startswith(f"{cell['words']}: {cell['count']} of {cell['of']}")
     assert len(paths) == len(cell["pictures"])
+
+
+def test_options_do_not_break_at_their_hyphens(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    """Every word of a command is on one line, at the width of a telephone, too; the twin lets a browser break them."""
+    lines = (
+        "return [...document.querySelectorAll('.findings code span')].map(word => {"
+        "const range = document.createRange(); range.selectNodeContents(word);"
+        "return [word.textContent, new Set([...range.getClientRects()].map(line => line.top)).size]})"
+    )
+    run = planted(tmp_path)
+    run.predictions("test").unlink()
+    page, twin = report(FinishedRun.read(run.path)).path, tmp_path / "twin.html"
+    longer = "<span>--group-by</span> <span>near-duplicates</span> <span>--min-accuracy</span>"
+    page.write_text(page.read_text("utf-8").replace("<span>--set</span>", longer), "utf-8")
+    twin.write_text(page.read_text("utf-8").replace("code span { display: inline-block;", "code span {"), "utf-8")
+    found = {}
+    for each in (page, twin):
+        broken = []
+        for width in range(330, 400, 5):
+            show(browser, each, width)
+            words = browser.execute_script(lines)
+            assert "--group-by" in [word for word, _ in words]
+            broken += [word for word, count in words if word in longer and "-" in word and count > 1]
+        found[each] = broken
+    assert not found[page]
+    assert found[twin]

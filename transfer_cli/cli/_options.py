@@ -112,6 +112,16 @@ def group_option(command: Command) -> Command:
     return click.option("--group-by", metavar="REGEX|near-duplicates", help=text)(command)
 
 
+def pictures_option(command: Command) -> Command:
+    """Add ``--pictures``."""
+    return click.option(
+        "--pictures",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Where the pictures are now.  [where they were when RUN was made]",
+    )(command)
+
+
 def cache_option(command: Command) -> Command:
     """Add the choice of how much is kept for another time."""
     bound = f"What is kept for another time may take so much; 0: nothing is read or kept.  [{LIMIT // 10**9}GB]"

@@ -146,7 +146,8 @@ def end_of_explanation(console: Console, made: Explanations) -> int:
     if len(made.rows) > _SAID_ONE_BY_ONE:
         console.note(f"and {len(made.rows) - _SAID_ONE_BY_ONE} more, in {made.table}")
     believable = sum(row.belief.is_believable for row in made.rows)
-    console.note(f"{believable} of {len(made.rows)} maps are to be believed: better than all those drawn by chance")
+    if len(made.rows) > 1:
+        console.note(f"{believable} of {len(made.rows)} maps to be believed: better than chance, of a class it sees")
     facts = {"output": str(made.target), "explanations": made.facts(), "skipped": [vars(item) for item in made.skipped]}
     console.result(str(made.target), facts)
     return DONE_WITH_SKIPPED if made.skipped else DONE

@@ -78,11 +78,11 @@ def _explain(
     classes: tuple[str, ...],
     options: dict[str, Any],
 ) -> int:
-    from transfer_cli.run import RunDirectory
+    from transfer_cli.evaluation import run_with
     from transfer_cli.walking import at_least_one, walk_paths
 
-    run = RunDirectory(Path(model))
-    target = output or (run.explanations if run.recipe.is_file() else Path(run.explanations.name))
+    run = run_with(model)
+    target = output or (run.explanations if run else Path("explanations"))
     files = at_least_one(walk_paths(pictures))
 
     from transfer_cli.engine.explain import Explainable, explain, must_be_ours
@@ -103,16 +103,16 @@ def _explain(
 def _draw(
     console: Console, model: str, activations: str | None, pictures: tuple[str, ...], output: Path | None
 ) -> None:
-    from transfer_cli.run import RunDirectory
+    from transfer_cli.evaluation import run_with
 
-    run = RunDirectory(Path(model))
-    plots = run.plots if run.recipe.is_file() else Path(run.plots.name)
+    run = run_with(model)
+    plots = run.plots if run else Path("plots")
     name = "filters" if activations is None else f"activations-{activations}-{Path(pictures[0]).stem}"
     target = output or plots / f"{name}.png"
 
-    from transfer_cli.engine.overlays import must_be_a_drawing
+    from transfer_cli.engine.signed import EXPLAIN, must_be_replaceable
 
-    must_be_a_drawing(target)
+    must_be_replaceable(target, EXPLAIN)
 
     from transfer_cli.engine.startup import start_tensorflow
 

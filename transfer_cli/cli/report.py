@@ -8,17 +8,24 @@ from pathlib import Path
 import click
 
 from transfer_cli.cli._console import Console
+from transfer_cli.cli._options import pictures_option
+from transfer_cli.predictions import counted
 
 
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The page to write.  [RUN/report.html]")
+@pictures_option
+@click.option("--overwrite", is_flag=True, help="Write it anew though most pictures are gone.")
 @click.option("--open", "open_", is_flag=True, help="Show it in the browser, where there is a terminal.")
 @click.pass_context
-def command(ctx: click.Context, run: Path, output: Path | None, open_: bool) -> None:
+def command(
+    ctx: click.Context, run: Path, output: Path | None, pictures: Path | None, overwrite: bool, open_: bool
+) -> None:
     """Write one page about RUN: how good it is, where it fails and why, and what to do next.
 
-    The page is one file with its pictures in it; it needs no network and can be sent to anybody.
+    The page is one file with its pictures in it; it needs no network and can be sent to anybody. A section that cannot
+    be made is left out, and the page says why.
 
     \b
     Example:
@@ -29,26 +36,28 @@ def command(ctx: click.Context, run: Path, output: Path | None, open_: bool) -> 
     from transfer_cli.writing import must_be_writable
 
     console = ctx.ensure_object(Console)
-    finished = FinishedRun.read(run)
-    if output:
-        if output.suffix.lower() not in (".html", ".htm"):
-            raise click.UsageError(f"{output} is no page. Expected a name that ends in .html.", ctx)
-        must_be_writable(output)
+    finished = FinishedRun.read(run, pictures)
+    target = output or finished.directory.report
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"{target} is no page. Expected a name that ends in .html.", ctx)
+    must_be_writable(target)
+    finished.must_not_lose(target, overwrite=overwrite)
 
     from transfer_cli.cli._results import megabytes
     from transfer_cli.engine.report import report
 
-    made = report(finished, output, progress=console)
+    made = report(finished, target, progress=console)
     for finding in made.findings:
         console.note(f"{finding.name}: {finding.seen}")
     if made.gone:
-        console.warn(f"{made.gone} pictures are not in {finished.root} any more: the page shows placeholders")
-    console.note(f"{made.pictures} pictures, {megabytes(made.size)}")
+        console.warn(f"not in {finished.root} any more, and placeholders on the page: {counted(made.gone, 'picture')}")
+    console.note(f"{counted(made.pictures, 'picture')}, {megabytes(made.size)}")
     facts = {
         "report": str(made.path),
         "bytes": made.size,
         "pictures": made.pictures,
         "gone": made.gone,
+        "left_out": made.left_out,
         "findings": [
             {"name": finding.name, "weight": finding.weight, "seen": finding.seen} for finding in made.findings
         ],

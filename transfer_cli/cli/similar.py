@@ -14,11 +14,12 @@ from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import cache_of, cache_option, runtime_option
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED, InputError
-from transfer_cli.predictions import Skipped, printable, utf8
+from transfer_cli.predictions import Skipped, counted, printable
 from transfer_cli.tables import csv_bytes
 
 if TYPE_CHECKING:
-    from transfer_cli.engine.similar import Alike, Neighbour
+    from transfer_cli.engine.nearest import Neighbour
+    from transfer_cli.engine.similar import Alike
 
 _HEADER = ("path", "rank", "neighbour", "class", "cosine", "part")
 _FORMATS = ("csv", "jsonl", "table")
@@ -67,7 +68,8 @@ def command(
         transfer-cli similar runs/first new_photos -k 8 --sheet similar.png -o similar.csv
     """
     from transfer_cli.engine.signed import SIMILAR, must_be_replaceable
-    from transfer_cli.engine.similar import Gallery, finished_run, similar
+    from transfer_cli.engine.similar import Pictures, similar
+    from transfer_cli.finished import FinishedRun
     from transfer_cli.walking import at_least_one, walk_paths
     from transfer_cli.writing import must_be_writable, written_whole
 
@@ -75,8 +77,8 @@ def command(
     format_ = _format_of(output, console)
     if sheet and sheet.suffix.lower() != ".png":
         raise click.UsageError(f"{sheet} is no PNG. Expected a name that ends in .png.", ctx)
-    finished = finished_run(run)
-    gallery = Gallery.of(finished, part)
+    finished = FinishedRun.read(run)
+    gallery = Pictures(finished, part)
     if output:
         must_be_writable(output)
     if sheet:
@@ -105,12 +107,15 @@ def command(
         from transfer_cli.engine.sheet import ROWS, contact_sheet
 
         if missing := contact_sheet(drawn, finished.root, finished.split.class_names, sheet):
-            console.warn(f"{missing} pictures are not to be read in {finished.root} any more: they are grey on {sheet}")
+            console.warn(
+                f"not to be read in {finished.root} any more, and grey on {sheet}: {counted(missing, 'picture')}"
+            )
         if len(drawn) > ROWS:
             console.warn(f"{sheet} has the first {ROWS} of {len(drawn)} pictures")
     for item in skipped:
         console.warn(f"skipped {item.path}: {item.reason}")
-    console.note(f"{rows} pictures, {len(skipped)} skipped; looked in {len(gallery.rows)} pictures ({part})")
+    looked_in = counted(len(gallery.rows), "picture")
+    console.note(f"{counted(rows, 'picture')}, {len(skipped)} skipped; looked in {looked_in} ({part})")
     if sheet:
         console.note(f"drawn: {sheet}")
     if output:
@@ -167,9 +172,9 @@ def _csv(path: str, rows: Sequence[Sequence[Any]]) -> bytes:
 def _jsonl(path: str, rows: Sequence[Sequence[Any]]) -> bytes:
     lines = []
     for rank, neighbour, label, cosine, part in rows:
-        values = (utf8(path), rank, utf8(neighbour), utf8(label), float(cosine), part)
+        values = (path, rank, neighbour, label, float(cosine), part)
         lines.append(json.dumps(dict(zip(_HEADER, values, strict=True)), ensure_ascii=False) + "\n")
-    return "".join(lines).encode()
+    return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def _table(path: str, rows: Sequence[Sequence[Any]]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,10 +110,24 @@ def _named(lines: Sequence[Line]) -> str:
     return ", ".join(line.label for line in lines)
 
 
-def of_bundle(run: FinishedRun) -> list[str]:
-    """Return what the bundle of a run does about its certainty, a sentence each; nothing where there is no bundle."""
+@dataclass(frozen=True)
+class OfBundle:
+    """What a bundle does about its certainty, a sentence each, and whether val was used for a temperature."""
+
+    sentences: tuple[str, ...]
+    has_temperature: bool
+
+
+def of_bundle(run: FinishedRun) -> OfBundle:
+    """Return what the bundle of a run does about its certainty; nothing where there is no bundle.
+
+    Raises
+    ------
+    ModelError
+        When the bundle is damaged.
+    """
     if not run.directory.model.is_dir():
-        return []
+        return OfBundle((), False)
     bundle, directory = ModelBundle.read(run.directory.path)
     said = []
     if bundle.temperature is not None and bundle.temperature != 1:
@@ -127,4 +142,4 @@ def of_bundle(run: FinishedRun) -> list[str]:
             "transfer-cli predict --unknown says unknown of pictures whose class is improbable, or that are unlike all "
             f"that was learnt from: {bar.in_words()}."
         )
-    return said
+    return OfBundle(tuple(said), bundle.temperature is not None and bundle.temperature != 1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -13,7 +11,9 @@ from transfer_cli.engine import stopping
 from transfer_cli.engine.charts import Chart, Line, Mark
 from transfer_cli.engine.checkpoints import Epoch
 from transfer_cli.finished import FinishedRun
+from transfer_cli.predictions import counted
 from transfer_cli.stage_choices import EarlyStopping
+from transfer_cli.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,9 @@ class Course:
     @classmethod
     def read(cls, run: FinishedRun) -> Course:
         """Return the course of a run; empty where nothing was tried."""
-        rows = _rows(run)
-        events = _events(run)
+        path = run.directory.history
+        rows = read_table(path, ()) if path.is_file() else []
+        events = tuple(run.directory.logged())
         if run.recipe.get("method") != "finetune":
             return cls((), None, tuple(rows), events)
         epochs = tuple(_epoch(row) for row in rows)
@@ -87,7 +88,7 @@ class Course:
             charts.append(
                 Chart(
                     title,
-                    f"{title} over {shown[-1].epoch} epochs. {ends}.",
+                    f"{title} over {counted(shown[-1].epoch, 'epoch')}. {ends}.",
                     ("epoch", title),
                     lines,
                     ((shown[0].epoch, max(shown[-1].epoch, 1)), (low, top or 1.0)),
@@ -119,22 +120,6 @@ class Course:
                 log=rows[0][0] > 0 and rows[-1][0] / rows[0][0] >= 10,
             )
         ]
-
-
-def _rows(run: FinishedRun) -> Sequence[Mapping[str, str]]:
-    path = run.directory.history
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _events(run: FinishedRun) -> tuple[Mapping[str, Any], ...]:
-    path = run.directory.events
-    if not path.is_file():
-        return ()
-    lines = path.read_text("utf-8", "surrogateescape").splitlines()
-    return tuple(json.loads(line) for line in lines if line.startswith("{") and line.endswith("}"))
 
 
 def _epoch(row: Mapping[str, str]) -> Epoch:

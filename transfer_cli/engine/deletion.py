@@ -5,7 +5,7 @@ The deletion and insertion scores of Petsiuk et al. 2018 (RISE, section 4.2), be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from transfer_cli.engine.overlays import upsampled
 
 STEPS = 20
 RANDOM_MAPS = 5
+ROUNDING = 0.01
+"""A difference between areas that two digits hardly show, and other kernels or threads may make."""
 _AT = STEPS // 5
 
 
@@ -39,6 +41,8 @@ class Belief:
         The mean of the same over the maps drawn by chance.
     is_empty : bool
         Whether the map marks no place at all.
+    chance : float
+        Below this probability the model does not see the class on the picture.
     """
 
     probability: float
@@ -49,6 +53,7 @@ class Belief:
     after: float
     random_after: float
     is_empty: bool = False
+    chance: float = 0.0
 
     @property
     def random_deletion(self) -> float:
@@ -61,26 +66,40 @@ class Belief:
         return float(np.mean(self.random_insertions))
 
     @property
-    def is_believable(self) -> bool:
-        """Whether insertion less deletion is higher than for each map drawn by chance.
+    def is_seen(self) -> bool:
+        """Whether the class is as probable as chance would have it: of what is not seen there is nothing to explain."""
+        return self.probability >= 0.99 * self.chance
 
-        One more map drawn by chance would be so in one case of `RANDOM_MAPS` + 1.
+    @property
+    def is_believable(self) -> bool:
+        """Whether the class is seen and the map finds where.
+
+        Insertion less deletion is higher than for each map drawn by chance, and deletion lower than their mean, by more
+        than rounding. One more map drawn by chance would pass the first in one case of `RANDOM_MAPS` + 1.
         """
         pairs = zip(self.random_insertions, self.random_deletions, strict=True)
         best = max(insertion - deletion for insertion, deletion in pairs)
-        return not self.is_empty and self.insertion - self.deletion > best
+        is_better = self.insertion - self.deletion > best + ROUNDING and self.deletion < self.random_deletion - ROUNDING
+        return self.is_seen and not self.is_empty and is_better
 
-    def in_words(self, class_name: str) -> tuple[str, str]:
-        """Return what blurring a fifth of the pixels does, and the scores with the verdict, for a person."""
-        share = 100 * _AT // STEPS
-        verdict = "to be believed" if self.is_believable else "no better than chance"
+    def verdict(self, class_name: str) -> str:
+        """Return what the map is worth, in a few words."""
+        if not self.is_seen:
+            return f"the model does not see {class_name} here ({100 * self.probability:.1f} %)"
         if self.is_empty:
-            verdict = "no place speaks for it"
+            return f"no place speaks for {class_name}"
+        return "to be believed" if self.is_believable else "no better than chance"
+
+    def in_words(self, class_name: str) -> tuple[str, ...]:
+        """Return the verdict with what blurring a fifth of the pixels does, and the scores, for a person."""
+        verdict, share = self.verdict(class_name), 100 * _AT // STEPS
+        if not self.is_seen:
+            return (verdict,)
         return (
-            f"blurring its brightest {share} % takes p({class_name}) from {self.probability:.2f} to {self.after:.2f}, "
-            f"at random to {self.random_after:.2f}",
+            f"{verdict}: blurring its brightest {share} % takes p({class_name}) from {self.probability:.2f} to "
+            f"{self.after:.2f}, at random to {self.random_after:.2f}",
             f"deletion {self.deletion:.2f} (random {self.random_deletion:.2f}), "
-            f"insertion {self.insertion:.2f} (random {self.random_insertion:.2f}): {verdict}",
+            f"insertion {self.insertion:.2f} (random {self.random_insertion:.2f})",
         )
 
 
@@ -90,6 +109,7 @@ def beliefs(
     maps: Maps,
     columns: NDArray[np.int64],
     *,
+    chance: Sequence[float] = (),
     seed: int = 0,
 ) -> list[Belief]:
     """Return how far each map of a picture is to be believed.
@@ -102,15 +122,17 @@ def beliefs(
     maps : ndarray of shape (m, h, w), float32
     columns : ndarray of shape (m,), int
         The class of each map.
+    chance : sequence of float
+        Of each map: below this probability its class is not seen.
     seed : int
         Of the maps drawn by chance. They are as coarse as the others: single pixels drawn by chance would spoil a
         picture far more than places do.
     """
     draw = np.random.default_rng(seed)
     size = image.shape[0]
-    chance = draw.random((RANDOM_MAPS + 1, *maps.shape[1:])).astype(np.float32)
+    drawn = draw.random((RANDOM_MAPS + 1, *maps.shape[1:])).astype(np.float32)
     # Where a map says the same of many pixels, such as nothing, chance decides, again in places.
-    orders = [_order(map_, chance[-1], size) for map_ in [*maps, *chance[:-1]]]
+    orders = [_order(map_, drawn[-1], size) for map_ in [*maps, *drawn[:-1]]]
     curves = _curves(predict_proba, image, orders)
     areas = np.asarray(np.trapezoid(curves, dx=1 / STEPS, axis=2))
     found = []
@@ -126,6 +148,7 @@ def beliefs(
                 float(curves[number, 0, _AT, column]),
                 float(curves[len(maps) :, 0, _AT, column].mean()),
                 not maps[number].any(),
+                chance[number] if len(chance) else 0.0,
             )
         )
     return found

@@ -54,7 +54,10 @@ def case_of(
             for part, answered in parts.items()
         },
         recipe=run.recipe,
+        command=_command(run),
         from_scratch=not _is_pretrained(run),
+        out_of_fold="val" in parts and run.recipe.get("method") == "extract" and not run.split.mask("val").any(),
+        refit=any(row.refit for row in course.epochs),
         best=best.epoch if best else None,
         last=last,
         best_train=best.accuracy if best and best.val_accuracy is not None else None,
@@ -94,6 +97,11 @@ def _counts(run: FinishedRun, part: str) -> np.ndarray[tuple[int], np.dtype[np.i
     if truth.ndim == 2:
         return np.asarray(truth.sum(axis=0), np.int64)
     return np.bincount(truth, minlength=len(run.split.class_names)).astype(np.int64)
+
+
+def _command(run: FinishedRun) -> str:
+    path = run.directory.command
+    return path.read_text("utf-8", "surrogateescape").strip() if path.is_file() else ""
 
 
 def _is_pretrained(run: FinishedRun) -> bool:

@@ -20,6 +20,7 @@ from transfer_cli.engine import deletion, model, overlays
 from transfer_cli.engine.images import batches
 from transfer_cli.engine.model import AbstractModel
 from transfer_cli.engine.overlays import overlay
+from transfer_cli.engine.signed import EXPLAIN, made_by
 from transfer_cli.errors import InputError, UnknownNameError
 from transfer_cli.predictions import Skipped
 from transfer_cli.progress import SILENT, Progress
@@ -176,7 +177,14 @@ class Explained:
 
     def in_words(self) -> str:
         """Say it to a person."""
-        return f"{self.path}: {'; '.join(self.belief.in_words(self.class_name))}"
+        verdict = self.belief.verdict(self.class_name)
+        if not self.belief.is_seen:
+            return f"{verdict}: {self.path}"
+        after, random_after = (f"{100 * value:.0f} %" for value in (self.belief.after, self.belief.random_after))
+        return (
+            f"{verdict}: {self.path}, {self.class_name} {100 * self.probability:.0f} %, "
+            f"{after} where its brightest places are blurred, {random_after} where others are"
+        )
 
 
 @dataclass(frozen=True)
@@ -261,7 +269,7 @@ def columns_of(known: Sequence[str], class_names: Iterable[str]) -> list[int]:
 
 def must_be_ours(target: Path) -> None:
     """Raise OutputError if a directory holds anything that `explain` did not write."""
-    writing.must_be_ours(target, lambda path: path.name == TABLE or overlays.is_ours(path), "no explanation")
+    writing.must_be_ours(target, lambda path: path.name == TABLE or made_by(path) == EXPLAIN, "no explanation")
 
 
 def _method_of(bundle: ModelBundle, layer: str | None, progress: Progress) -> explainers.ExplainerSpec:
@@ -279,7 +287,9 @@ def _explained(
     probabilities = predict_proba(image[None])[0]
     columns = np.array(wanted or _said(probabilities, opened.model.thresholds), np.int64)
     maps = opened.maps(image[None], columns[None])[0]
-    for column, map_, belief in zip(columns, maps, deletion.beliefs(predict_proba, image, maps, columns), strict=True):
+    chance = [_chance(opened.model)[column] for column in columns]
+    found = deletion.beliefs(predict_proba, image, maps, columns, chance=chance)
+    for column, map_, belief in zip(columns, maps, found, strict=True):
         class_name = opened.model.class_names[column]
         row = Explained(
             path,
@@ -293,6 +303,11 @@ def _explained(
         shown = f"{class_name}  {100 * row.probability:.1f} %  ({opened.method.name})  {Path(path).name}"
         overlays.save_overlay(image, map_, [shown, *belief.in_words(class_name)], target / row.file)
         yield row
+
+
+def _chance(model: AbstractModel) -> Sequence[float]:
+    """Return the probability from which each class is seen: that of a guess, or the threshold of a label."""
+    return model.thresholds or [1 / len(model.class_names)] * len(model.class_names)
 
 
 def _said(probabilities: NDArray[np.float32], thresholds: tuple[float, ...] | None) -> list[int]:

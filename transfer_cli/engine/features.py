@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from transfer_cli.engine.images import ImageBatch
+from transfer_cli.errors import RunError
+from transfer_cli.finished import FinishedRun
 from transfer_cli.folder import ImageFolder
 from transfer_cli.manifest import SEPARATOR
 from transfer_cli.predictions import Skipped, utf8
@@ -126,6 +128,34 @@ def read(path: Path) -> NDArray[np.float32]:
         features[row : row + group.num_rows] = group.column("feature").flatten().to_numpy().reshape(group.num_rows, -1)
         row += group.num_rows
     return features
+
+
+def of_run(run: FinishedRun) -> NDArray[np.float32]:
+    """Return the features of a run in the order of its split.
+
+    Raises
+    ------
+    RunError
+        When it has none, or they cannot be read or are of other pictures.
+    """
+    path = run.directory.features
+    again = f"The command in {run.directory.command} makes it with --overwrite; the parts stay the same."
+    if not path.is_file():
+        raise RunError(
+            f"The run {run.directory.path} has no {path.name}: it is older than that, or the file was removed.",
+            hint=again,
+        )
+    try:
+        matrix = read(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path} cannot be read: {error}.", hint=again) from None
+    if len(matrix) != len(run.split.rows):
+        raise RunError(
+            f"{path} has the features of {len(matrix)} pictures, {run.directory.split} has {len(run.split.rows)}. "
+            "Expected as many.",
+            hint=again,
+        )
+    return matrix
 
 
 def _schema(width: int, *, part: bool) -> pa.Schema:

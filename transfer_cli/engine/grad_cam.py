@@ -17,9 +17,9 @@ from transfer_cli.engine.freezing import single_threads
 from transfer_cli.engine.keras_files import load_keras
 from transfer_cli.engine.linear import Linear
 from transfer_cli.engine.model import BACKBONE_FILE, LINEAR_FILE, NETWORK_FILE, has_gradient
+from transfer_cli.engine.network import LOGITS
 from transfer_cli.errors import ModelError, UnknownNameError
 
-_LOGITS = "logits"
 _PICTURES_AT_A_TIME = 16
 
 
@@ -133,9 +133,9 @@ def _of_bundle(bundle: ModelBundle, directory: Path) -> tuple[Any, Any]:
         rows = kernel.T.astype(np.float32)
         # The bias and what is taken out for common classes have no gradient.
         return network, lambda features, columns: tf.reduce_sum(features * tf.gather(rows, columns), axis=1)
-    if _LOGITS not in [layer.name for layer in network.layers]:
-        raise ModelError(f"{directory / NETWORK_FILE} has no layer {_LOGITS!r}, from which a gradient would begin.")
-    upto = keras.Model(network.inputs[0], network.get_layer(_LOGITS).output)
+    if LOGITS not in [layer.name for layer in network.layers]:
+        raise ModelError(f"{directory / NETWORK_FILE} has no layer {LOGITS!r}, from which a gradient would begin.")
+    upto = keras.Model(network.inputs[0], network.get_layer(LOGITS).output)
     return upto, lambda logits, columns: tf.gather(logits, columns, axis=1, batch_dims=1)
 
 

@@ -17,7 +17,7 @@ from transfer_cli.catalog import backbones
 from transfer_cli.engine.backbone import leaves
 from transfer_cli.engine.grad_cam import layer_with_map, network_of
 from transfer_cli.engine.images import batches
-from transfer_cli.engine.overlays import save
+from transfer_cli.engine.signed import EXPLAIN, save_signed
 from transfer_cli.errors import ImageError, ModelError
 
 CHANNELS = 64
@@ -44,7 +44,7 @@ def draw_filters(source: str, target: Path) -> int:
         kernels = kernels[:, :, ::-1]
     highest = np.abs(kernels).max(axis=(0, 1, 2)) + 1e-12
     cells = np.rint(127.5 * (1 + kernels / highest)).astype(np.uint8).transpose(3, 0, 1, 2)
-    save(grid(cells, range(len(cells))), target)
+    save_signed(grid(cells, range(len(cells))), target, EXPLAIN)
     return len(cells)
 
 
@@ -89,7 +89,7 @@ def draw_activations(source: str, layer: str, picture: str, target: Path) -> int
     order = np.argsort(-maps.max(axis=(1, 2)), kind="stable")[:CHANNELS]
     highest = max(float(maps.max()), 1e-12)
     cells = np.rint(255 * np.clip(maps[order] / highest, 0, 1)).astype(np.uint8)
-    save(grid(cells[..., None], order.tolist()), target)
+    save_signed(grid(cells[..., None], order.tolist()), target, EXPLAIN)
     return len(cells)
 
 

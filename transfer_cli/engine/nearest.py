@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+
+from transfer_cli.split import SplitRow
 
 _QUERIES_A_BLOCK = 512
 _FEATURES_A_BLOCK = 8192
@@ -13,42 +17,92 @@ _ROUNDING = 2.0**-24
 Matrix = NDArray[np.floating]
 
 
-def nearest(features: Matrix, queries: Matrix, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return which features are nearest to each query by the cosine of their angle, nearest first.
+@dataclass(frozen=True)
+class Neighbour:
+    """A picture of a run, and the cosine between its feature and that of another picture."""
 
-    Equal cosines are in the order of the features. A product of single precision chooses who may be among the nearest,
-    with more room than its rounding can take; these are compared in double precision, pair by pair, so that neither the
-    blocks nor the library that multiplies matrices has a say.
+    row: SplitRow
+    cosine: float
+
+
+class Gallery:
+    """Features that are looked in again and again: their lengths are taken out once.
 
     Parameters
     ----------
     features : ndarray of shape (n, width)
         One or more.
-    queries : ndarray of shape (m, width)
-    k : int
-        How many for each query; all n where there are fewer.
-
-    Returns
-    -------
-    indices : ndarray of shape (m, min(k, n)), int
-    cosines : ndarray of shape (m, min(k, n)), float32
-        A feature of zeros has a cosine of zero with everything.
 
     Raises
     ------
     ValueError
-        When there are no features, `k` is below 1, or a feature is no finite number.
+        When there are no features, or one is no finite number.
     """
-    if not len(features) or k < 1:
-        raise ValueError(f"expected features and k of 1 or more, received {len(features)} and {k}")
-    k = min(k, len(features))
-    found = [
-        _of_block(features, unit_rows(queries[at : at + _QUERIES_A_BLOCK]), k)
-        for at in range(0, len(queries), _QUERIES_A_BLOCK)
-    ]
-    if not found:
-        return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
-    return np.concatenate([indices for indices, _ in found]), np.concatenate([cosines for _, cosines in found])
+
+    def __init__(self, features: Matrix) -> None:
+        if not len(features):
+            raise ValueError("expected features, received none")
+        self._features = features
+        self._rough = np.empty(features.shape, np.float32)
+        for at in range(0, len(features), _FEATURES_A_BLOCK):
+            self._rough[at : at + _FEATURES_A_BLOCK] = unit_rows(features[at : at + _FEATURES_A_BLOCK])
+
+    def nearest(self, queries: Matrix, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return which features are nearest to each query by the cosine of their angle, nearest first.
+
+        Equal cosines are in the order of the features. A product of single precision chooses who may be among the
+        nearest, with more room than its rounding can take; these are compared in double precision, pair by pair, so
+        that neither the blocks nor the library that multiplies matrices has a say.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (m, width)
+        k : int
+            How many for each query; all n where there are fewer.
+
+        Returns
+        -------
+        indices : ndarray of shape (m, min(k, n)), int
+        cosines : ndarray of shape (m, min(k, n)), float32
+            A feature of zeros has a cosine of zero with everything.
+
+        Raises
+        ------
+        ValueError
+            When `k` is below 1, or a feature is no finite number.
+        """
+        if k < 1:
+            raise ValueError(f"expected features to find, k of 1 or more, received {k}")
+        k = min(k, len(self._features))
+        found = [
+            self._of_block(unit_rows(queries[at : at + _QUERIES_A_BLOCK]), k)
+            for at in range(0, len(queries), _QUERIES_A_BLOCK)
+        ]
+        if not found:
+            return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
+        return np.concatenate([indices for indices, _ in found]), np.concatenate([cosines for _, cosines in found])
+
+    def _of_block(self, queries: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        rough_queries = queries.astype(np.float32)
+        rows, columns, cosines = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+        # Each of two roughly known cosines may be off by as much.
+        slack = 2 * (self._features.shape[1] + 8) * _ROUNDING
+        for at in range(0, len(self._rough), _FEATURES_A_BLOCK):
+            block = self._rough[at : at + _FEATURES_A_BLOCK]
+            rough = rough_queries @ block.T
+            worst = max(len(block) - k, 0)
+            bar = np.partition(rough, worst, axis=1)[:, worst, None]
+            of_query, of_feature = np.nonzero(rough >= bar - slack)
+            chosen, place = np.unique(at + of_feature, return_inverse=True)
+            exact = _exact(queries, unit_rows(self._features[chosen]), of_query, place)
+            rows, columns = np.concatenate([rows, of_query]), np.concatenate([columns, at + of_feature])
+            rows, columns, cosines = _best(rows, columns, np.concatenate([cosines, exact]), k)
+        return columns.reshape(len(queries), k), cosines.reshape(len(queries), k)
+
+
+def nearest(features: Matrix, queries: Matrix, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return what `Gallery.nearest` does, of features that are looked in once."""
+    return Gallery(features).nearest(queries, k)
 
 
 def unit_rows(features: Matrix) -> NDArray[np.float64]:
@@ -64,24 +118,6 @@ def unit_rows(features: Matrix) -> NDArray[np.float64]:
 
 def _or_one(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(lengths == 0, 1.0, lengths)
-
-
-def _of_block(features: Matrix, queries: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    rough_queries = queries.astype(np.float32)
-    rows, columns, cosines = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    # Each of two roughly known cosines may be off by as much.
-    slack = 2 * (features.shape[1] + 8) * _ROUNDING
-    for at in range(0, len(features), _FEATURES_A_BLOCK):
-        block = unit_rows(features[at : at + _FEATURES_A_BLOCK])
-        rough = rough_queries @ block.T.astype(np.float32)
-        worst = max(len(block) - k, 0)
-        bar = np.partition(rough, worst, axis=1)[:, worst, None]
-        of_query, of_feature = np.nonzero(rough >= bar - slack)
-        rows = np.concatenate([rows, of_query])
-        columns = np.concatenate([columns, at + of_feature])
-        cosines = np.concatenate([cosines, _exact(queries, block, of_query, of_feature)])
-        rows, columns, cosines = _best(rows, columns, cosines, k)
-    return columns.reshape(len(queries), k), cosines.reshape(len(queries), k)
 
 
 def _exact(

@@ -8,13 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from PIL.PngImagePlugin import PngInfo
 
-from transfer_cli.errors import InputError
-from transfer_cli.predictions import printable
-from transfer_cli.writing import must_be_writable, written_whole
+from transfer_cli.engine.palette import fitting, letters
+from transfer_cli.engine.signed import EXPLAIN, save_signed
 
-SIGNATURE = "transfer-cli explain"
 _LEAST, _MOST = 0.2, 0.75
 """How much of the colour lies over the picture where the map is 0, and where it is 1."""
 _LEAST_SIDE = 224
@@ -59,40 +56,8 @@ def save_overlay(image: NDArray[np.uint8], map_: NDArray[np.float32], caption: l
     sheet = Image.new("RGB", (2 * side + _GAP, side + len(caption) * _LINE + _MARGIN), "white")
     for number, cell in enumerate(cells):
         sheet.paste(Image.fromarray(cell), (number * (side + _GAP), 0))
-    draw = ImageDraw.Draw(sheet)
+    draw, font = ImageDraw.Draw(sheet), letters(11)
     for number, line in enumerate(caption):
-        draw.text(
-            (2, side + 2 + number * _LINE), _fitting(draw, printable(line), sheet.width - 4), "black", font_size=12
-        )
-    save(sheet, target)
-
-
-def save(sheet: Image.Image, target: Path) -> None:
-    """Write a PNG that says that this command made it."""
-    signed = PngInfo()
-    signed.add_text("Software", SIGNATURE)
-    with written_whole(target) as draft:
-        sheet.save(draft, pnginfo=signed)
-
-
-def is_ours(path: Path) -> bool:
-    """Return whether a file is a PNG that this command made, and not a person's picture."""
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            return image.info.get("Software") == SIGNATURE
-    except (OSError, SyntaxError, ValueError):
-        return False
-
-
-def must_be_a_drawing(target: Path) -> None:
-    """Raise InputError or OutputError unless a PNG can be written there and nothing of a person's would be lost."""
-    if target.suffix.lower() != ".png":
-        raise InputError(f"{target} is no PNG. Expected a name that ends in .png.")
-    if not is_ours(target):
-        must_be_writable(target)
-
-
-def _fitting(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
-    while text and draw.textlength(text, font_size=12) > width:
-        text = text.removesuffix("…")[:-1] + "…"
-    return text
+        text = fitting(line, font, sheet.width - 4)
+        draw.text((2, side + 2 + number * _LINE), text, "black", font=font)
+    save_signed(sheet, target, EXPLAIN)

@@ -21,13 +21,12 @@ from PIL import Image
 
 from transfer_cli.engine.images import fitted
 from transfer_cli.engine.machine import processors
-from transfer_cli.predictions import printable
+from transfer_cli.predictions import counted, printable
 from transfer_cli.writing import written_whole
 
 SIDE = 128
 """The longer side of a thumbnail in pixels."""
 _QUALITY = 62
-_OPTION_ALONE = re.compile(r"((?<!\S)--[a-z][a-z-]*)")
 _OPTION = re.compile(r"((?<!\S)--[a-z][a-z-]*(?: [a-z][a-z-]*)?)")
 
 
@@ -86,27 +85,21 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def with_code(text: str) -> Markup:
-    """Return text in which what stands between backticks is code."""
+    """Return text in which what stands between backticks is code, each of its words one that no line breaks."""
     pieces = text.split("`")
-    return Markup("").join(
-        Markup("<code>{}</code>").format(_whole_options(piece)) if place % 2 else piece
-        for place, piece in enumerate(pieces)
-    )
+    return Markup("").join(_code(piece) if place % 2 else piece for place, piece in enumerate(pieces))
+
+
+def _code(text: str) -> Markup:
+    words = Markup(" ").join(Markup("<span>{}</span>").format(word) for word in text.split(" "))
+    return Markup("<code>{}</code>").format(words)
 
 
 def with_options(text: str) -> Markup:
     """Return text in which options are code, with the word that follows them: ``--group-by near-duplicates``."""
-    return _marked(text, _OPTION, '<code class="option">{}</code>')
-
-
-def _whole_options(text: str) -> Markup:
-    """Return text in which no line ends at a hyphen of an option."""
-    return _marked(text, _OPTION_ALONE, '<span class="option">{}</span>')
-
-
-def _marked(text: str, pattern: re.Pattern[str], form: str) -> Markup:
-    pieces = pattern.split(text)
-    return Markup("").join(Markup(form).format(piece) if place % 2 else piece for place, piece in enumerate(pieces))
+    marked = Markup('<code class="option">{}</code>')
+    pieces = _OPTION.split(text)
+    return Markup("").join(marked.format(piece) if place % 2 else piece for place, piece in enumerate(pieces))
 
 
 def _thumbnail(path: Path, side: int) -> str | None:
@@ -136,5 +129,6 @@ def _environment() -> Environment:
     environment.filters["printable"] = printable
     environment.filters["with_code"] = with_code
     environment.filters["with_options"] = with_options
+    environment.filters["counted"] = counted
     environment.filters["zip"] = zip
     return environment

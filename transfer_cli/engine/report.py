@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from markupsafe import Markup
@@ -17,16 +17,17 @@ from transfer_cli.catalog.tasks import MULTI_LABEL
 from transfer_cli.doctor import CHECKS, Finding, findings
 from transfer_cli.engine import cells, pages, summary
 from transfer_cli.engine.behind import Behind, Table, in_order_of_weight, map_of, said_of
-from transfer_cli.engine.certainty import charts_of, of_bundle
+from transfer_cli.engine.certainty import OfBundle, charts_of, of_bundle
 from transfer_cli.engine.course import Course
 from transfer_cli.engine.examined import case_of, duplicates, skipped
 from transfer_cli.engine.leaks import found_or_read
+from transfer_cli.engine.nearest import Neighbour
 from transfer_cli.engine.palette import colours_of
 from transfer_cli.engine.per_class import kinds_of, per_class
 from transfer_cli.engine.shelf import Shelf
-from transfer_cli.engine.surroundings import Neighbour, Surroundings
+from transfer_cli.engine.surroundings import Surroundings
 from transfer_cli.engine.why import overlays
-from transfer_cli.errors import RunError
+from transfer_cli.errors import RunError, TransferError
 from transfer_cli.finished import Answered, FinishedRun
 from transfer_cli.predictions import printable
 from transfer_cli.progress import SILENT, Progress
@@ -43,6 +44,8 @@ LEAKS = 24
 ALIKE = 3
 """Pictures that are shown beside each of them: the most alike to learn from."""
 
+Made = TypeVar("Made")
+
 
 @dataclass(frozen=True)
 class Report:
@@ -58,6 +61,8 @@ class Report:
     gone : int
         How many could not be read any more.
     findings : tuple of Finding
+    left_out : dict of str to str
+        What could not be made, and why.
     """
 
     path: Path
@@ -65,6 +70,24 @@ class Report:
     pictures: int
     gone: int
     findings: tuple[Finding, ...]
+    left_out: Mapping[str, str]
+
+
+class _LeftOut:
+    """What a page is without, since it could not be made: each with the reason, which is said at once."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.out: dict[str, str] = {}
+        self._progress = progress
+
+    def unless(self, what: str, make: Callable[[], Made], otherwise: Made) -> Made:
+        """Return what `make` makes, or `otherwise`."""
+        try:
+            return make()
+        except (TransferError, OSError) as error:
+            self.out[what] = str(error)
+            self._progress.warn(f"the report is without {what}: {error}")
+            return otherwise
 
 
 def report(run: FinishedRun, target: Path | None = None, *, progress: Progress = SILENT) -> Report:
@@ -89,12 +112,13 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
         )
     target = target or run.directory.report
     names, rows_of = run.split.class_names, run.split.rows
-    thresholds = _thresholds(run)
+    left = _LeftOut(progress)
+    thresholds = _thresholds(run, left)
     parts = {part: run.answered(part) for part in reversed(run.parts)}
     first = next(iter(parts))
     tables = {part: _table(answered, names, thresholds) for part, answered in parts.items()}
     worst = {part: cells.worst(answered, WORST) for part, answered in parts.items()}
-    around = Surroundings.read(run)
+    around = left.unless("the map and what is most alike", lambda: Surroundings.read(run), None)
     alike: dict[str, list[list[Neighbour]]] = {
         part: around.like([int(parts[part].rows[row]) for row in rows], ALIKE) if around else [[] for _ in rows]
         for part, rows in worst.items()
@@ -103,16 +127,22 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
     if around and run.split.task != MULTI_LABEL:
         mapped = around.chosen(np.concatenate([answered.rows for answered in parts.values()]))
 
-    shared = found_or_read(run, compares=around is not None and _can_be_compared(run), progress=progress)
+    compares = around is not None and _can_be_compared(run)
+    shared = left.unless(
+        "copies in other parts", lambda: found_or_read(run, compares=compares, progress=progress), None
+    )
     shelf = Shelf(run.root)
     wanted = [row.path for leak in (shared.found[:LEAKS] if shared else ()) for row in (leak.a, leak.b)]
-    wanted += [near.path for of_part in alike.values() for of_picture in of_part for near in of_picture]
+    wanted += [near.row.path for of_part in alike.values() for of_picture in of_part for near in of_picture]
     wanted += in_order_of_weight(parts, tables, worst)
     shelf.lay([*wanted, *(rows_of[row].path for row in mapped)], progress)
     sure = parts[first]
     asked = [sure.predictions.paths[row] for row in worst[first]]
-    why = overlays(run, asked, sure.predicted[worst[first]], progress)
-    course = Course.read(run)
+    said = sure.predicted[worst[first]]
+    no_maps: dict[str, str] = {}
+    why = left.unless("what spoke for the surest mistakes", lambda: overlays(run, asked, said, progress), no_maps)
+    course = left.unless("the training", lambda: Course.read(run), Course((), None, (), ()))
+    bundle = left.unless("what the bundle does about its certainty", lambda: of_bundle(run), OfBundle((), False))
     case = case_of(run, parts, course, thresholds, shared=shared, gone=len(shelf.gone))
     found = findings(case)
     behind = Behind(run, parts, shelf)
@@ -141,7 +171,9 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
             }
             for part, answered in parts.items()
         ],
-        "of_bundle": of_bundle(run),
+        "of_bundle": bundle.sentences,
+        "fitted_on_val": bundle.has_temperature,
+        "left_out": left.out,
         "colours": [_colour(place) for place in range(len(names))],
         "map": map_,
         "data": data,
@@ -158,7 +190,7 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
         "shown_right": cells.SHOWN_RIGHT,
     }
     size = pages.render("report.html", target, script="report.js", **facts)
-    return Report(target, size, len(shelf), len(shelf.gone), tuple(found))
+    return Report(target, size, len(shelf), len(shelf.gone), tuple(found), left.out)
 
 
 def _table(part: Answered, names: Sequence[str], thresholds: Sequence[float] | None) -> Table:
@@ -177,7 +209,7 @@ def _part(run: FinishedRun, part: str, table: Table, case: Case) -> dict[str, An
         "name": part,
         "scored": case.scored[part],
         "figures": figures,
-        "out_of_fold": part == "val" and case.method == "extract" and not case.pictures["val"].sum(),
+        "out_of_fold": part == "val" and case.out_of_fold,
         "table": table if len(names) <= CLASSES_IN_A_MATRIX or case.scored[part].confusion is None else None,
         "mistakes": mistakes[:_PAIRS],
         "more_mistakes": max(0, len(mistakes) - _PAIRS),
@@ -196,8 +228,8 @@ def _worst(
 ) -> dict[str, Any]:
     """Return what the page says of one of the surest mistakes."""
     alike = [
-        {"uri": shelf[each.path], "truth": printable(", ".join(each.labels)), "path": printable(each.path)}
-        for each in near
+        {"uri": shelf[row.path], "truth": printable(", ".join(row.labels)), "path": printable(row.path)}
+        for row in (each.row for each in near)
     ]
     path = answered.predictions.paths[row]
     return {**said_of(answered, row, names), "uri": shelf[path], "alike": alike, "why": why.get(path)}
@@ -224,11 +256,12 @@ def _colour(place: int) -> Markup:
     return Markup('style="--fill:{};--edge:{}"{}').format(one, other, "" if one == other else Markup(" data-second"))
 
 
-def _thresholds(run: FinishedRun) -> tuple[float, ...] | None:
+def _thresholds(run: FinishedRun, left: _LeftOut) -> tuple[float, ...] | None:
     if run.split.task != MULTI_LABEL:
         return None
-    bundle, _ = ModelBundle.read(run.directory.path)
-    return bundle.thresholds
+    half = (0.5,) * len(run.split.class_names)
+    what = "the thresholds of the labels (0.5 is taken for each)"
+    return left.unless(what, lambda: ModelBundle.read(run.directory.path)[0].thresholds or half, half)
 
 
 def _text(path: Path) -> str:

@@ -15,11 +15,13 @@ from transfer_cli.engine.grid import on_grid
 from transfer_cli.engine.images import batches
 from transfer_cli.engine.map_drawing import Tile, draw_map, side_of
 from transfer_cli.engine.signed import MAP, save_signed
-from transfer_cli.errors import RunError
+from transfer_cli.errors import OutputError
 from transfer_cli.finished import FinishedRun
 from transfer_cli.manifest import SEPARATOR
+from transfer_cli.predictions import counted
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.tables import read_table, write_table
+from transfer_cli.tables import csv_bytes, read_table, write_table
+from transfer_cli.writing import must_be_writable
 
 HEADER = ("path", "x", "y", "class", "part", "label")
 _UNREAD = 214
@@ -43,28 +45,26 @@ class Mapped:
     mistakes: int
 
 
-def read_features(run: FinishedRun) -> NDArray[np.float32]:
-    """Return the features of a run in the order of its split; raise RunError where it has none."""
-    path = run.directory.features
-    if not path.is_file():
-        raise RunError(
-            f"The run {run.directory.path} has no {path.name}: it is older than that, or the file was removed.",
-            hint=f"The command in {run.directory.command} makes it with --overwrite; the test pictures stay the same.",
+def must_be_a_map(table: Path) -> None:
+    """Raise OutputError unless a table of a map can be written there and nothing of a person's would be lost."""
+    if table.is_file() and not table.read_bytes().startswith(csv_bytes([HEADER])):
+        raise OutputError(
+            f"{table} is there already, is no table of a map, and would be lost.",
+            hint="Choose another name with -o FILE.png: the table lies beside it.",
         )
-    rows = features.read(path)
-    if len(rows) != len(run.split.rows):
-        raise RunError(f"{path} has {len(rows)} pictures and {run.directory.split} {len(run.split.rows)}.")
-    return rows
+    must_be_writable(table)
 
 
-def map_run(run: FinishedRun, target: Path, *, progress: Progress = SILENT) -> Mapped:
-    """Write map.csv into a run, and its drawing to `target`.
+def map_run(run: FinishedRun, target: Path, table: Path | None = None, *, progress: Progress = SILENT) -> Mapped:
+    """Draw a run to `target`, and write where each picture lies.
 
     Parameters
     ----------
     run : FinishedRun
     target : Path
         A PNG file.
+    table : Path, optional
+        ``map.csv`` in the run where it is not given.
     progress : Progress
 
     Raises
@@ -72,15 +72,15 @@ def map_run(run: FinishedRun, target: Path, *, progress: Progress = SILENT) -> M
     RunError
         When the run has no features.
     """
-    matrix, rows = read_features(run), run.split.rows
+    matrix, rows = features.of_run(run), run.split.rows
     with progress.track(f"laying out {len(rows)} pictures", None):
         places = layout(matrix, int(run.recipe.get("seed", 0)), progress)
     said = _said(run)
-    table = zip(rows, places, strict=True)
+    of_each = zip(rows, places, strict=True)
     write_table(
-        run.directory.map,
+        table or run.directory.map,
         HEADER,
-        ((row.path, f"{x:.4f}", f"{y:.4f}", row.truth, row.part, said.get(row.path, "")) for row, (x, y) in table),
+        ((row.path, f"{x:.4f}", f"{y:.4f}", row.truth, row.part, said.get(row.path, "")) for row, (x, y) in of_each),
     )
     names = run.split.class_names
     tiles = [_tile(row.labels, said.get(row.path), names) for row in rows]
@@ -138,5 +138,5 @@ def _thumbnails(run: FinishedRun, members: NDArray[np.int64], side: int, progres
     if unread:
         progress.warn(f"{unread} of {len(rows)} pictures are not to be read in {run.root} any more: they are grey")
     if changed:
-        progress.warn(f"{changed} pictures in {run.root} are others than those that this run learnt from")
+        progress.warn(f"{counted(changed, 'picture')} in {run.root}: not the same as when this run was made")
     return thumbnails

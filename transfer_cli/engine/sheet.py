@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from transfer_cli.engine.images import batches
+from transfer_cli.engine.nearest import Neighbour
 from transfer_cli.engine.palette import Colour, colours_of, fitting, letters
 from transfer_cli.engine.signed import SIMILAR, save_signed
-from transfer_cli.engine.similar import Neighbour
 
 ROWS = 200
 """No sheet has more."""

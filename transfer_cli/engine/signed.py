@@ -7,8 +7,10 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from transfer_cli.errors import InputError
 from transfer_cli.writing import must_be_writable, written_whole
 
+EXPLAIN = "transfer-cli explain"
 MAP = "transfer-cli map"
 SIMILAR = "transfer-cli similar"
 
@@ -22,7 +24,9 @@ def save_signed(drawing: Image.Image, target: Path, command: str) -> None:
 
 
 def must_be_replaceable(target: Path, command: str) -> None:
-    """Raise OutputError unless `target` can be written, or is an earlier drawing of the same command."""
+    """Raise InputError or OutputError unless `target` is a place for a PNG, or an earlier one of the same command."""
+    if target.suffix.lower() != ".png":
+        raise InputError(f"{target} is no PNG. Expected a name that ends in .png.")
     if made_by(target) != command:
         must_be_writable(target)
 

@@ -11,13 +11,14 @@ from transfer_cli.case import Case, Scored
 from transfer_cli.engine.cells import Cell
 from transfer_cli.engine.pages import percent
 from transfer_cli.metrics import Figure
+from transfer_cli.predictions import counted
 
 Table = list[list[Cell | None]]
 
 
 def sentences(case: Case, part: str, scored: Scored) -> list[str]:
     """Return what was learnt from what, and how good that is."""
-    learnt = int(case.pictures["train"].sum())
+    learnt = int(case.pictures["train"].sum()) + (int(case.pictures["val"].sum()) if case.refit else 0)
     network = case.word("backbone.name", "the network")
     if case.method == "extract":
         how = f"{network}, unchanged, described each picture, and a classifier learnt from the descriptions"
@@ -26,10 +27,9 @@ def sentences(case: Case, part: str, scored: Scored) -> list[str]:
     else:
         how = f"{network}, which had seen other pictures before, was trained further"
     kind = "labels" if scored.confusion is None else "classes"
-    unseen = "which it had never seen" if part == "test" else "which were kept aside while it learnt"
     first = (
-        f"{how[0].upper()}{how[1:]} on {_pictures(learnt)} of {len(case.class_names)} {kind}. It is judged here by "
-        f"{_pictures(scored.images)} of {part}, {unseen}."
+        f"{how[0].upper()}{how[1:]} on {counted(learnt, 'picture')} of "
+        f"{len(case.class_names)} {kind}. {_judged(case, part, scored)}"
     )
     if scored.confusion is None:
         second = (
@@ -45,6 +45,28 @@ def sentences(case: Case, part: str, scored: Scored) -> list[str]:
     return [first, second]
 
 
+def _of_what(case: Case, part: str) -> str:
+    """Return which pictures a figure of a part is of."""
+    pictures = counted(case.scored[part].images, "picture")
+    return f"{pictures} of train, out-of-fold" if part == "val" and case.out_of_fold else pictures
+
+
+def _judged(case: Case, part: str, scored: Scored) -> str:
+    """Return by which pictures it is judged, and whether it has seen them."""
+    by = counted(scored.images, "picture")
+    if part == "test":
+        return f"It is judged here by {by} of test, which it had never seen."
+    if case.out_of_fold:
+        return (
+            f"There is no test part, so it is judged by out-of-fold answers: each of {by} of train was judged by a "
+            "classifier that had learnt from the others only."
+        )
+    chosen = f"It is judged here by {by} of val, by which its settings were chosen, which flatters a little."
+    if case.refit:
+        return f"{chosen} These are the answers from before the refit, in which it learnt from val, too."
+    return f"{chosen} It did not learn from them."
+
+
 def stats(case: Case, part: str, scored: Scored, figures: Mapping[str, Figure], table: Table) -> list[Any]:
     """Return label, value and note of the figures that a person asks for first."""
     found: list[tuple[str, str, str]] = []
@@ -53,7 +75,7 @@ def stats(case: Case, part: str, scored: Scored, figures: Mapping[str, Figure], 
     for other, elsewhere in case.scored.items():
         if other != part:
             word = "Accuracy" if scored.confusion is not None else "All labels right"
-            found.append((f"{word} on {other}", percent(elsewhere.accuracy), _pictures(elsewhere.images)))
+            found.append((f"{word} on {other}", percent(elsewhere.accuracy), _of_what(case, other)))
     recall = scored.recall
     if np.isfinite(recall).any():
         least, most = int(np.nanargmin(recall)), int(np.nanargmax(recall))
@@ -90,7 +112,3 @@ def baseline(case: Case, scored: Scored) -> tuple[float, str]:
     """Return the share of the largest class, and its name."""
     largest = int(scored.support.argmax())
     return float(scored.support[largest] / max(scored.images, 1)), case.class_names[largest]
-
-
-def _pictures(count: int) -> str:
-    return f"{count:,} picture{'s' * (count != 1)}"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.engine import features
 from transfer_cli.engine.embedding import layout
-from transfer_cli.engine.nearest import nearest
+from transfer_cli.engine.nearest import Neighbour, nearest
 from transfer_cli.finished import FinishedRun
 from transfer_cli.progress import SILENT, Progress
 
@@ -18,15 +18,6 @@ POINTS = 3000
 """So many pictures are on the map at most: those of val and test before those of train."""
 AROUND = 10
 """So many neighbours say among which classes a class lies."""
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A train picture that is like another."""
-
-    path: str
-    labels: tuple[str, ...]
-    cosine: float
 
 
 @dataclass(frozen=True)
@@ -64,13 +55,9 @@ class Surroundings:
     matrix: NDArray[np.float32]
 
     @classmethod
-    def read(cls, run: FinishedRun) -> Surroundings | None:
-        """Return those of a run, or None where it has no features."""
-        path = run.directory.features
-        if not path.is_file():
-            return None
-        matrix = features.read(path)
-        return cls(run, matrix) if len(matrix) == len(run.split.rows) else None
+    def read(cls, run: FinishedRun) -> Surroundings:
+        """Return those of a run; raise RunError where it has no features."""
+        return cls(run, features.of_run(run))
 
     def like(self, rows: Sequence[int], count: int) -> list[list[Neighbour]]:
         """Return for each of some rows of the split the train pictures most like it by the cosine of their features."""
@@ -83,7 +70,7 @@ class Surroundings:
         for row, places, near in zip(rows, found, cosines, strict=True):
             others = [(int(train[place]), float(cosine)) for place, cosine in zip(places, near, strict=True)]
             kept = [(self.run.split.rows[other], cosine) for other, cosine in others if other != row][:count]
-            answers.append([Neighbour(other.path, other.labels, cosine) for other, cosine in kept])
+            answers.append([Neighbour(other, cosine) for other, cosine in kept])
         return answers
 
     def chosen(self, first: NDArray[np.int64]) -> NDArray[np.int64]:
