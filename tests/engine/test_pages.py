@@ -89,6 +89,6 @@ def test_an_option_is_code_and_no_line_ends_at_its_hyphens() -> None:
         '<code class="option">--recipe imbalanced</code>'
     )
     assert with_code("take `extract <x> --group-by y`") == (
-        'take <code>extract &lt;x&gt; <span class="option">--group-by</span> y</code>'
+        "take <code><span>extract</span> <span>&lt;x&gt;</span> <span>--group-by</span> <span>y</span></code>"
     )
     assert ".option { white-space: nowrap; }" in (Path(pages.__file__).parent.parent / "templates/page.css").read_text()

@@ -181,13 +181,21 @@ def read(run: FinishedRun) -> Leaks | None:
 
 
 def found_or_read(run: FinishedRun, *, compares: bool, progress: Progress = SILENT) -> Leaks | None:
-    """Return what leaks: found now, or what an earlier search found where the pictures are gone or too many."""
-    if compares:
-        try:
-            return leaks(run, progress=progress)
-        except RunError as error:
-            progress.warn(f"leaks were not looked for: {error}")
-    return read(run)
+    """Return what leaks: found now, or what an earlier search found where the pictures are gone or too many.
+
+    Raises
+    ------
+    RunError
+        When they cannot be looked for, and no earlier search is there.
+    """
+    if not compares:
+        return read(run)
+    try:
+        return leaks(run, progress=progress)
+    except RunError:
+        if (earlier := read(run)) is None:
+            raise
+        return earlier
 
 
 def across(twice: Duplicates, split: Split) -> tuple[Leak, ...]:
