@@ -218,7 +218,7 @@ def in_words(findings: Findings) -> list[str]:
         said.append(f"few pictures to learn from: {', '.join(few[:20])}{', ...' if len(few) > 20 else ''}")
     ratio = findings.imbalance()
     if ratio is not None and ratio >= UNEVEN:
-        said.append(f"the largest class has {ratio:.1f} times the pictures of the smallest: --recipe imbalanced")
+        said.append(f"the largest class has {ratio:.3g} times the pictures of the smallest: --recipe imbalanced")
     return said or ["nothing was found that is wrong"]
 
 

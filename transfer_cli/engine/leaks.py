@@ -135,7 +135,7 @@ def leaks(run: FinishedRun, *, progress: Progress = SILENT) -> Leaks:
     RunError
         When the run has no features, or none of its pictures is where it was, as it was.
     """
-    matrix = _features(run)
+    matrix = features.of_run(run)
     rows = run.split.rows
     looks = look([row.path for row in rows], run.root, progress)
     if not looks.paths:
@@ -266,24 +266,6 @@ def _other_class(a: SplitRow, b: SplitRow) -> bool:
 def _examples(found: Sequence[Leak]) -> str:
     shown = "; ".join(f"{leak.a.path} = {leak.b.path}" for leak in found[:3])
     return shown + ("; ..." if len(found) > 3 else "")
-
-
-def _features(run: FinishedRun) -> NDArray[np.float32]:
-    path = run.directory.features
-    if not path.is_file():
-        raise RunError(
-            f"{run.directory.path} has no {path.name}, by which near duplicates are found. Expected the features that "
-            "extract and finetune write.",
-            hint="Make the run anew with --overwrite; its parts stay the same.",
-        )
-    matrix = features.read(path)
-    if len(matrix) != len(run.split.rows):
-        raise RunError(
-            f"{path} has the features of {len(matrix)} pictures, {run.directory.split} has {len(run.split.rows)}. "
-            "Expected as many.",
-            hint="Make the run anew with --overwrite; its parts stay the same.",
-        )
-    return matrix
 
 
 def _scores(run: FinishedRun, leaked: Iterable[str]) -> tuple[str, Figure | None, Figure | None]:
