@@ -167,7 +167,8 @@ def _limits(bundle: ModelBundle, split: Split, metrics: Metrics, fitted: Trust) 
     elif grouped is not None:
         limits.append(
             f"Pictures in whose paths {grouped} finds the same were kept in one part: test has none of a group that "
-            "was learnt from. Where several groups show the same thing, the figures flatter."
+            "was learnt from. Where several groups show the same thing, the figures flatter. The intervals take every "
+            "picture for a new one: with pictures of few groups they are too narrow."
         )
     elif split.made_by == "digest":
         limits.append(
