@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import shlex
-import subprocess
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from transfer_cli.catalog import runtimes
+from transfer_cli.environment import environment
 from transfer_cli.errors import RunError
 from transfer_cli.recipe import Recipe
 from transfer_cli.writing import refused, remove, write_json, write_text
@@ -29,19 +27,6 @@ except ImportError:  # Windows
 
 _HELD: dict[Path, int] = {}
 _DRAFT = re.compile(r"\.((features|scratch)-.*|.+\.[0-9a-f]{8}(\..+)?)")
-_PACKAGES = (
-    "transfer-cli",
-    "tensorflow",
-    "keras",
-    "scikit-learn",
-    "numpy",
-    "pillow",
-    "pyarrow",
-    "skops",
-    "opencv-python-headless",
-    "ai-edge-litert",
-    "openvino",
-)
 
 
 @dataclass(frozen=True)
@@ -353,33 +338,6 @@ class RunDirectory:
 def default_path(*words: str) -> Path:
     """Return ``runs/NAME`` with a name made of some words: of the folder, then the backbone."""
     return Path("runs") / "-".join(words)
-
-
-def environment(seed: int, device: str) -> dict[str, Any]:
-    """Return what else a result may depend on."""
-    versions: dict[str, str | None] = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "versions": versions,
-        "device": device,
-        "seed": seed,
-        "git": _git_commit(),
-    }
-
-
-def _git_commit() -> str | None:
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
 
 
 def _recipe_of(path: Path) -> dict[str, Any]:

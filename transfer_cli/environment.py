@@ -1,0 +1,50 @@
+"""What a result may depend on beside its recipe: versions, machine, device, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from typing import Any
+
+_PACKAGES = (
+    "transfer-cli",
+    "tensorflow",
+    "keras",
+    "scikit-learn",
+    "numpy",
+    "pillow",
+    "pyarrow",
+    "skops",
+    "opencv-python-headless",
+    "ai-edge-litert",
+    "openvino",
+)
+
+
+def environment(seed: int, device: str) -> dict[str, Any]:
+    """Return what else a result may depend on."""
+    versions: dict[str, str | None] = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "versions": versions,
+        "device": device,
+        "seed": seed,
+        "git": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
