@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -191,3 +192,10 @@ def test_a_model_that_is_not_there(trained: Path, tmp_path: Path) -> None:
     done = invoke("imagenet:resnet5", tmp_path / "x.jpg")
     assert done.exit_code == 2
     assert "Did you mean resnet50?" in done.stderr
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("help", "--help"), ("predit", "predict"), ("evalute", "evaluate")])
+def test_a_command_that_is_none_names_the_nearest(typed: str, meant: str, transfer_cli: Callable[..., Outcome]) -> None:
+    done = transfer_cli(typed)
+    assert done.code == 2
+    assert f"No such command '{typed}'. Did you mean {meant}?" in done.err

@@ -180,3 +180,11 @@ def test_a_place_that_is_taken_is_said_before_anything_is_trained(
     assert not (tmp_path / "run-supervised").exists()
     with pytest.raises(ImageError, match=r"broken\.png"):
         run_on(colours, tmp_path / "strict", *words(unlabelled, weights), strict=True)
+
+
+def test_a_run_in_the_folder_where_one_is_has_a_place_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert beside(RunDirectory(Path())) == tmp_path.with_name(f"{tmp_path.name}-supervised")
+    assert beside(RunDirectory(Path("runs/a"))) == Path("runs/a-supervised")

@@ -60,7 +60,7 @@ class Group(click.Group):
         """Find a command by its name; name the nearest where there is none."""
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            near = nearest(name, _COMMANDS)
+            near = "--help" if name == "help" else nearest(name, _COMMANDS)
             ctx.fail(f"No such command {name!r}." + (f" Did you mean {near}?" if near else ""))
         return super().resolve_command(ctx, args)
 

@@ -96,7 +96,9 @@ def train(asked: Request, recipe: FinetuneRecipe, supervised: Train) -> Training
 
 def beside(run: RunDirectory) -> Path:
     """Return where the run without unlabelled pictures is."""
-    return run.path.with_name(f"{run.path.name}-supervised")
+    # A path such as . has no name of its own.
+    path = run.path if run.path.name not in ("", "..") else run.path.resolve()
+    return path.with_name(f"{path.name}-supervised")
 
 
 def must_fit(asked: Request, recipe: FinetuneRecipe) -> None:
