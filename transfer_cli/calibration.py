@@ -47,15 +47,18 @@ def fit_temperature(
     shares = counts / counts.sum()
     rows = np.arange(len(truth))
 
-    def losses(log_temperature: float) -> NDArray[np.float64]:
+    def scaled_by(log_temperature: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the logits, and the logarithm of what their powers add up to."""
         scaled = logits / np.exp(log_temperature)
         largest = scaled.max(axis=1)
-        return np.asarray(np.log(np.exp(scaled - largest[:, None]).sum(axis=1)) + largest - scaled[rows, truth])
+        return scaled, np.log(np.exp(scaled - largest[:, None]).sum(axis=1)) + largest
+
+    def losses(log_temperature: float) -> NDArray[np.float64]:
+        scaled, spread = scaled_by(log_temperature)
+        return np.asarray(spread - scaled[rows, truth])
 
     def objective(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        largest = scaled.max(axis=1)
-        spread = np.log(np.exp(scaled - largest[:, None]).sum(axis=1)) + largest
+        scaled, spread = scaled_by(log_temperature)
         # Of the one picture more each class is as likely, and its logits are those of any of the others. Pictures
         # that count unequally are as good as 1 / (shares @ shares) equal ones.
         of_nothing = float(shares @ (spread - scaled.mean(axis=1)))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Before:
-    """What a network said before it learnt from val, if it ever did.
+    """What a network said before it learnt from val.
 
     Attributes
     ----------
@@ -33,13 +33,13 @@ class Before:
         Of the pictures of val.
     val : ndarray of shape (v, width), float32
         Their features.
-    train : ndarray of shape (t, width), float32, or None
-        The features of the pictures of train; None where the network did not learn from val.
+    train : ndarray of shape (t, width), float32
+        The features of the pictures of train, to which the distances of val belong.
     """
 
     probabilities: NDArray[np.float32]
     val: NDArray[np.float32]
-    train: NDArray[np.float32] | None
+    train: NDArray[np.float32]
 
 
 class Finishing:
@@ -60,7 +60,7 @@ class Finishing:
     learnt : ndarray of int
         The rows that the network has learnt from.
     before : Before or None
-        What was said of val before it was learnt from; None where the network itself is to be asked.
+        What was said of val before it was learnt from; None where it was not.
     portions : Portions
     """
 
@@ -98,9 +98,7 @@ class Finishing:
                 known = self._before.probabilities if part == "val" and self._before else None
                 scored[part] = rows, self._read_out.probabilities(matrix[rows]) if known is None else known
         train = np.flatnonzero(split.mask("train"))
-        earlier = None
-        if self._before is not None and self._before.train is not None:
-            earlier = self._before.train, self._before.val
+        earlier = (self._before.train, self._before.val) if self._before else None
         self._fitted = trust.fit(self._recipe, split, matrix, train, scored, earlier=earlier)
         self._metrics = score_parts(run, split, self._fitted.calibrated(scored), self._fitted.thresholds)
         return self._metrics

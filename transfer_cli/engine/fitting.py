@@ -104,9 +104,9 @@ class Fitting:
                 self._progress.note(
                     fitting_words.what_it_brought(self._state, self._recipe.early_stopping, self._steps_taken())
                 )
-            self._before = self._as_it_is()
             if not self._will_refit:
                 return
+            self._before = self._as_it_is()
             self._state = self._state.begin_refit()
             self._learn_from_val()
             self._network.set_weights(self._initial, self._learning)
@@ -168,23 +168,18 @@ class Fitting:
         return best.stage if best.epoch else 0
 
     def _as_it_is(self) -> Before:
-        """Return what the network as it is now, which has not learnt from val, makes of the pictures of val and train.
-
-        Those of train are needed only where the network will learn on: to them the distances of val belong.
-        """
+        """Return what the network as it is now, which has not learnt from val, makes of val and train."""
         from transfer_cli.engine import backbone
         from transfer_cli.engine.finishing import Before
 
         run, size = self._portions.sparing(backbone.run(self._network.below_logits)), self._recipe.batch_size
-        width = self._network.below_logits.output_shape[-1]
 
         def features(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             parts = [run(self._pictures.images[rows[at : at + size]]) for at in range(0, len(rows), size)]
-            return np.concatenate(parts) if parts else np.empty((0, width), np.float32)
+            return np.concatenate(parts)
 
         of_val = features(self._pictures.val)
-        of_train = features(self._pictures.train) if self._will_refit and len(of_val) else None
-        return Before(self._network.read_out.probabilities(of_val), of_val, of_train)
+        return Before(self._network.read_out.probabilities(of_val), of_val, features(self._pictures.train))
 
     def _train_stages(self, count: int, optimizer: Any) -> None:
         """Train the first `count` stages, from where the state is."""

@@ -188,14 +188,17 @@ def found_or_read(run: FinishedRun, *, compares: bool, progress: Progress = SILE
     RunError
         When they cannot be looked for, and no earlier search is there.
     """
-    if not compares:
-        return read(run)
-    try:
-        return leaks(run, progress=progress)
-    except RunError:
-        if (earlier := read(run)) is None:
-            raise
-        return earlier
+    if compares:
+        try:
+            return leaks(run, progress=progress)
+        except RunError:
+            if (earlier := read(run)) is None:
+                raise
+    else:
+        earlier = read(run)
+    if earlier is not None:
+        progress.note(f"leaks were not looked for again: those in {run.directory.leaks} are taken")
+    return earlier
 
 
 def across(twice: Duplicates, split: Split) -> tuple[Leak, ...]:
