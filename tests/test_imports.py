@@ -14,7 +14,7 @@ from tests.conftest import run_command
 from transfer_cli.cli import _COMMANDS
 
 PACKAGE = Path(transfer_cli.__file__).parent
-HEAVY = ("tensorflow", "keras", "sklearn", "scipy", "skops", "cv2", "matplotlib", "ai_edge_litert", "pyarrow")
+HEAVY = ("tensorflow", "keras", "sklearn", "scipy", "skops", "cv2", "matplotlib", "ai_edge_litert", "h5py", "pyarrow")
 COMMANDS = (
     [],
     ["extract"],
@@ -32,6 +32,11 @@ COMMANDS = (
     ["data", "split"],
     ["preview"],
     ["report"],
+    ["bundle"],
+    ["bundle", "show"],
+    ["bundle", "verify"],
+    ["bundle", "pack"],
+    ["bundle", "unpack"],
     ["recipes"],
     ["recipes", "list"],
     ["recipes", "show"],
@@ -66,7 +71,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "imported: []"
-    assert "Example:" in done.stdout or words in (["backbones"], ["cache"], ["data"], ["recipes"])
+    assert "Example:" in done.stdout or words in (["backbones"], ["bundle"], ["cache"], ["data"], ["recipes"])
 
 
 def test_the_list_of_backbones_imports_nothing_heavy() -> None:

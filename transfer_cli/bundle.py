@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from transfer_cli.archives import is_plain
 from transfer_cli.catalog.tasks import MULTI_LABEL
 from transfer_cli.errors import ModelError
+from transfer_cli.foreign_json import parsed
 from transfer_cli.writing import write_text, written_whole
 
 MANIFEST = "bundle.json"
 FORMAT_VERSION = 4
+MOST_BYTES = 16_000_000
+"""Of a manifest; one of a hundred thousand classes is shorter."""
+MOST_FILES = 100
 _FILES = {"features": {"backbone.keras", "classifier.skops"}, "network": {"network.keras"}}
 
 
@@ -24,8 +30,19 @@ class FileDigest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bytes: int
-    sha256: str
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"there are two classes called {twice!r}")
+    return names
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ModelBundle(BaseModel):
@@ -70,17 +87,17 @@ class ModelBundle(BaseModel):
     format_version: int
     kind: Literal["features", "network"]
     task: Literal["single-label", "multi-label"]
-    class_names: tuple[str, ...]
-    thresholds: tuple[float, ...] | None = None
-    log_prior: tuple[float, ...] | None = None
-    temperature: float | None = None
-    image_size: int
-    resize: str
+    class_names: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_once)]
+    thresholds: tuple[Share, ...] | None = None
+    log_prior: tuple[Finite, ...] | None = None
+    temperature: Finite | None = Field(default=None, gt=0)
+    image_size: int = Field(ge=1, le=4096)
+    resize: Literal["squash", "crop", "pad"]
     decoder: str
     backbone: Mapping[str, Any]
     versions: Mapping[str, str | None]
     recipe: Mapping[str, Any]
-    files: Mapping[str, FileDigest] = {}
+    files: Mapping[str, FileDigest] = Field(default={}, max_length=MOST_FILES)
     digest: str = ""
 
     @classmethod
@@ -93,31 +110,31 @@ class ModelBundle(BaseModel):
             When there is no bundle, or it is damaged, or a newer version wrote it.
         """
         directory = _locate(path)
-        try:
-            data = json.loads((directory / MANIFEST).read_bytes().decode("utf-8", "surrogateescape"))
-            version = data["format_version"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{directory / MANIFEST} cannot be read: {error}.") from None
-        if not isinstance(version, int) or version > FORMAT_VERSION:
-            raise ModelError(
-                f"{directory} has format version {version}; this program knows {FORMAT_VERSION} at most.",
-                hint="Install a newer transfer-cli.",
-            )
-        if _digest(data) != data.get("digest"):
-            raise ModelError(f"{directory / MANIFEST} was altered: its digest does not fit it.")
+        data = _manifest(directory / MANIFEST)
         try:
             bundle = cls.model_validate(data)
         except ValidationError as error:
-            raise ModelError(f"{directory / MANIFEST} is not a bundle's manifest: {error}.") from None
+            raise ModelError(f"{directory / MANIFEST} is not a bundle's manifest: {_in_words(error)}.") from None
         if bundle.task == MULTI_LABEL and len(bundle.thresholds or ()) != len(bundle.class_names):
             raise ModelError(f"{directory / MANIFEST} does not give one threshold a label.")
         if bundle.log_prior is not None and len(bundle.log_prior) != len(bundle.class_names):
             raise ModelError(f"{directory / MANIFEST} does not give the log prior of each class.")
         if missing := _FILES[bundle.kind] - bundle.files.keys():
             raise ModelError(f"{directory / MANIFEST} gives no digest of {', '.join(sorted(missing))}.")
+        for name in bundle.files:
+            if not is_plain(name) or name == MANIFEST:
+                raise ModelError(f"{directory / MANIFEST} names a file outside its folder: {name[:200]!r}.")
         for name, expected in bundle.files.items():
             _verify(directory, name, expected)
         return bundle, directory
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a person wants to know of it, as JSON can hold it."""
+        said = self.model_dump(mode="json", exclude={"recipe", "thresholds", "log_prior"})
+        made = {
+            word: self.recipe[word] for word in ("method", "classifier", "head", "inference") if word in self.recipe
+        }
+        return {**said, "thresholds": self.thresholds, "recipe": made}
 
     def write(self, target: Path, save_files: Any) -> ModelBundle:
         """Write the bundle to the directory `target`, whole or not at all.
@@ -140,7 +157,7 @@ class ModelBundle(BaseModel):
             complete = self.model_copy(update={"files": files})
             data = complete.model_dump(mode="json")
             data["digest"] = _digest(data)
-            write_text(draft / MANIFEST, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+            write_text(draft / MANIFEST, written_as(data))
         return complete.model_copy(update={"digest": data["digest"]})
 
 
@@ -151,12 +168,51 @@ def _locate(path: Path) -> Path:
         return path
     if not path.exists():
         raise ModelError(f"There is no run and no bundle at {path}.", hint="See what there is: ls runs")
+    if path.is_file() and path.suffix.lower() == ".zip":
+        raise ModelError(
+            f"{path} is packed. Expected a run or a bundle.",
+            hint=f"Unpack it first: transfer-cli bundle unpack {shlex.quote(str(path))} -o {shlex.quote(path.stem)}",
+        )
     if (path / "recipe.toml").is_file():
         raise ModelError(
             f"{path} is a run without a model: it was not finished, or was below --min-accuracy, or has no classifier.",
             hint=f"It goes on with the command in {path / 'command.txt'}.",
         )
     raise ModelError(f"{path} is neither a run nor a bundle. Expected {MANIFEST} in it or in its folder model.")
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """Return what a manifest says, as far as a person can trust that it is whole and of a version that is known."""
+    try:
+        if path.is_symlink():
+            raise ValueError("it is a link")
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise ValueError(f"it has {size:,} bytes, where {MOST_BYTES:,} at most are expected")
+        text = path.read_bytes()
+        data: dict[str, Any] = parsed(text, most_bytes=MOST_BYTES)
+        version = data["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} cannot be read: {error}.") from None
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+        raise ModelError(
+            f"{path.parent} has format version {version}; this program knows {FORMAT_VERSION} at most.",
+            hint="Install a newer transfer-cli.",
+        )
+    # White space, and words that can be written in two ways, are in no digest.
+    if _digest(data) != data.get("digest") or written_as(data) != text.decode("utf-8", "surrogateescape"):
+        raise ModelError(f"{path} was altered: its digest does not fit it.")
+    return data
+
+
+def written_as(data: Mapping[str, Any]) -> str:
+    """Return the one way in which a manifest is written."""
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def _in_words(error: ValidationError) -> str:
+    """Return the faults of a manifest, the first few of them, without what it says there: that may be long."""
+    faults = [f"{'.'.join(map(str, fault['loc']))[:80]}: {fault['msg'][:200]}" for fault in error.errors()[:3]]
+    return "; ".join(faults)
 
 
 def _digest(data: Mapping[str, Any]) -> str:
@@ -171,10 +227,9 @@ def digest_of_file(path: Path) -> FileDigest:
 
 
 def _verify(directory: Path, name: str, expected: FileDigest) -> None:
-    if name != Path(name).name or name in ("", ".", ".."):
-        raise ModelError(f"{directory / MANIFEST} names a file outside its folder: {name!r}.")
     path = directory / name
     if path.is_symlink() or not path.is_file():
         raise ModelError(f"{path} is missing. Copy the whole folder {directory.name}, not single files.")
-    if digest_of_file(path) != expected:
+    # The length first: of a file that grew without end no digest is taken.
+    if path.stat().st_size != expected.bytes or digest_of_file(path) != expected:
         raise ModelError(f"{path} was altered: its digest is not the one in {MANIFEST}.")

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.arrays import read_arrays
 from transfer_cli.errors import ModelError
 
 LEARNT_FILE = "learnt.npz"
@@ -45,11 +45,8 @@ class Learnt:
     @classmethod
     def load(cls, path: Path) -> Learnt:
         """Return what `save` wrote; raise ModelError where the file holds something else."""
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                found = cls(arrays["train"], arrays["val"])
-        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
-            raise ModelError(f"{path} could not be read: {error}.") from error
+        arrays = read_arrays(path, "train", "val")
+        found = cls(arrays["train"], arrays["val"])
         for array in (found.train, found.val):
             if array.dtype != np.uint64 or array.ndim != 1 or (array[1:] <= array[:-1]).any():
                 raise ModelError(f"{path} holds something else than sorted digests.")

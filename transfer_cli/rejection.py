@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.arrays import must_be_numbers, read_arrays
 from transfer_cli.errors import ModelError
 
 REJECTION_FILE = "rejection.npz"
@@ -162,16 +162,15 @@ class Rejection:
     @classmethod
     def load(cls, path: Path) -> Rejection:
         """Return what `save` wrote; raise ModelError where the file holds something else."""
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                found = cls(*(arrays[name] for name in cls.__dataclass_fields__))
-        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
-            raise ModelError(f"{path} could not be read: {error}.") from error
+        arrays = read_arrays(path, *cls.__dataclass_fields__)
+        found = cls(*(must_be_numbers(path, arrays[name]) for name in cls.__dataclass_fields__))
         several = (found.confidence, found.distance, found.score, found.wrong)
         if (
             found.reference.ndim != 2
             or found.unit.shape != ()
+            or found.unit <= 0
             or len(found.reference) < 2
+            or not len(found.score)
             or {array.shape for array in several} != {(len(found.score),)}
         ):
             raise ModelError(f"{path} holds arrays that do not fit each other.")
@@ -203,7 +202,16 @@ class Rejection:
         -------
         tuple of two ndarrays of shape (n,), float32
             By probability, times `LENIENCE`, and by distance, from 0 (odder than any) to 1.
+
+        Raises
+        ------
+        ModelError
+            When the features are of another width.
         """
+        if features.shape[1] != self.reference.shape[1]:
+            raise ModelError(
+                f"{REJECTION_FILE} is made for {self.reference.shape[1]} features; the network has {features.shape[1]}."
+            )
         distance = _distance(self.reference, features) / self.unit
         return self._shares(probabilities.max(axis=1), distance)
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import TINY_WORDS, save_picture
-from transfer_cli.bundle import _digest
+from transfer_cli.bundle import _digest, written_as
 from transfer_cli.cli import main
 from transfer_cli.learnt import LEARNT_FILE
 
@@ -106,7 +106,7 @@ def without_learnt(bundle: Path) -> Path:
     data = json.loads((bundle / "bundle.json").read_text())
     del data["files"][LEARNT_FILE]
     data["digest"] = _digest(data)
-    (bundle / "bundle.json").write_text(json.dumps(data))
+    (bundle / "bundle.json").write_text(written_as(data))
     (bundle / LEARNT_FILE).unlink()
     return bundle
 

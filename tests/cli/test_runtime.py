@@ -36,7 +36,7 @@ def test_the_same_answers(kind: str, runtime: str, colours: Path, request: pytes
 
 @pytest.mark.parametrize("kind", ["trained", "finetuned"])
 def test_predicting_imports_nothing_heavy(kind: str, colours: Path, request: pytest.FixtureRequest) -> None:
-    heavy = ("tensorflow", "keras", "sklearn", "scipy", "skops", "matplotlib", "pyarrow", "openvino")
+    heavy = ("tensorflow", "keras", "sklearn", "scipy", "skops", "matplotlib", "h5py", "pyarrow", "openvino")
     program = (
         "import sys\n"
         "from transfer_cli.cli import main\n"

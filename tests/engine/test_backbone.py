@@ -11,6 +11,7 @@ from tests.engine.alive import alive, answers_to_its_input, outputs, pictures
 from transfer_cli.catalog.backbones import BACKBONES, BackboneSpec, find
 from transfer_cli.engine.backbone import _pooled, build, build_with_top, layer_table, memory, plain, run
 from transfer_cli.engine.convert import convert
+from transfer_cli.engine.keras_files import load_keras
 from transfer_cli.engine.parity import disagreement
 from transfer_cli.engine.runtimes import LARGEST, open_graph
 from transfer_cli.errors import InputError, ModelError, UnknownNameError
@@ -61,7 +62,7 @@ def check_survival(spec: BackboneSpec, photographs: NDArray[np.uint8], tmp_path:
     model.save(tmp_path / "model.keras")
     del model
     keras.backend.clear_session()
-    after = outputs(keras.saving.load_model(tmp_path / "model.keras", safe_mode=True), photographs)
+    after = outputs(load_keras(tmp_path / "model.keras"), photographs)
     (tmp_path / "model.keras").unlink()
     np.testing.assert_allclose(after, before, atol=1e-6)
     keras.backend.clear_session()

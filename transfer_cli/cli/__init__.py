@@ -28,6 +28,7 @@ _COMMANDS = {
     "data": "data",
     "preview": "preview",
     "report": "report",
+    "bundle": "bundle",
     "recipes": "recipes",
     "backbones": "backbones",
     "cache": "cache",

@@ -20,6 +20,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from transfer_cli.catalog.classifiers import ESTIMATORS, ClassifierSpec, trusted_types
 from transfer_cli.engine.folds import Groups, Truth, dealt_by, folds, single_rows
+from transfer_cli.engine.skops_files import must_be_known, stranger
 from transfer_cli.errors import InputError, ModelError, RecipeError
 from transfer_cli.metrics import of_epoch
 from transfer_cli.progress import SILENT, Progress
@@ -145,26 +146,20 @@ def load(path: Path) -> Any:
     import skops.io
     from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
-    trusted = trusted_types()
+    must_be_known(path)
     try:
-        others = sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted))
-        if not others:
-            loaded = skops.io.load(path, trusted=trusted)
-            if _is_of_the_catalog(loaded):
-                return loaded
-            others = [type(loaded).__name__]
+        loaded = skops.io.load(path, trusted=trusted_types())
     except (UntrustedTypesFoundException, UnsupportedTypeException) as error:
-        others = [str(error)]
+        raise stranger(path, [str(error)]) from error
     except Exception as error:  # a damaged archive fails in many ways
         raise ModelError(f"{path} is not a classifier that can be read: {error}.") from error
-    raise ModelError(
-        f"{path} was refused, and nothing of it was run: it holds types that no classifier of the catalog has: "
-        f"{', '.join(others)}."
-    )
+    if not _is_of_the_catalog(loaded):
+        raise stranger(path, [type(loaded).__name__])
+    return loaded
 
 
 def _is_of_the_catalog(loaded: Any) -> bool:
-    """Return whether this is a pipeline as `fit` makes it; skops itself trusts most of scikit-learn."""
+    """Return whether this is a pipeline as `fit` makes it: any class of the list could be in any place."""
     if type(loaded) is not Pipeline:
         return False
     *before, last = (step for _, step in loaded.steps)

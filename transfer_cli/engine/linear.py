@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.arrays import must_be_numbers, read_arrays
 from transfer_cli.errors import ModelError
 
 _ROWS_AT_A_TIME = 1024
@@ -63,21 +63,25 @@ class Linear:
     @classmethod
     def load(cls, path: Path) -> Linear:
         """Return the matrix in a file; raise ModelError when it holds none."""
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                kernel, bias = arrays["kernel"].astype(np.float64), arrays["bias"].astype(np.float64)
-                activation = str(arrays["activation"]) if "activation" in arrays else "softmax"
-        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
-            raise ModelError(f"{path} could not be read: {error}.") from error
+        arrays = read_arrays(path, "kernel", "bias", optional=("activation",))
+        kernel, bias = (must_be_numbers(path, arrays[name]).astype(np.float64) for name in ("kernel", "bias"))
+        activation = str(arrays["activation"]) if "activation" in arrays else "softmax"
         if (kernel.shape[1:] if kernel.ndim == 2 else None) != bias.shape:
             raise ModelError(f"{path} holds arrays of shapes {kernel.shape} and {bias.shape}, which do not fit.")
         if activation not in ("softmax", "sigmoid"):
             raise ModelError(f"{path} is made for the activation {activation!r}, which this program does not know.")
+        if not np.isfinite(kernel).all():
+            raise ModelError(f"{path} was refused: it holds weights that are infinite.")
         return cls(kernel, bias, activation)
 
     def save(self, path: Path) -> None:
         """Write the matrix as NumPy arrays."""
         np.savez(path, kernel=self.kernel, bias=self.bias, activation=np.array(self.activation))
+
+    def must_give(self, classes: int, path: Path) -> None:
+        """Raise ModelError where the matrix, out of `path`, is not one for so many classes."""
+        if self.kernel.shape[1] != classes:
+            raise ModelError(f"{path} is made for {self.kernel.shape[1]} classes; the bundle has {classes}.")
 
     def is_like(self, given: Callable[[NDArray[np.float32]], NDArray[np.float32]], rows: NDArray[np.float32]) -> bool:
         """Return whether its probabilities are those that `given` has for some features, within `ALIKE`."""

@@ -22,6 +22,7 @@ from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.choices import Inference
 from transfer_cli.engine import runtimes as running
 from transfer_cli.engine import sources
+from transfer_cli.engine.guarded import guarded
 from transfer_cli.engine.images import DECODER
 from transfer_cli.engine.linear import Linear, less_common
 from transfer_cli.engine.prepared import GRAPH_FILE, Prepared
@@ -176,16 +177,24 @@ def load(
         progress.warn(f"the bundle was made with the decoder {bundle.decoder}; this one is {DECODER}")
     run = _run_of(bundle, directory, _inference(bundle, runtime, pictures, progress), cache, progress)
     rejection = directory / REJECTION_FILE if REJECTION_FILE in bundle.files else None
+    classes = len(bundle.class_names)
     if LINEAR_FILE in bundle.files:
-        return FeatureModel(bundle, run, Linear.load(directory / LINEAR_FILE).probabilities, rejection)
+        linear = Linear.load(directory / LINEAR_FILE)
+        linear.must_give(classes, directory / LINEAR_FILE)
+        return FeatureModel(bundle, guarded(run, directory, len(linear.kernel)), linear.probabilities, rejection)
     if bundle.kind == "network":
-        return NetworkModel(run, bundle.class_names, bundle.image_size, bundle.resize, bundle.thresholds)
+        given = guarded(run, directory, classes)
+        return NetworkModel(given, bundle.class_names, bundle.image_size, bundle.resize, bundle.thresholds)
 
     from transfer_cli.engine import classify
+    from transfer_cli.engine.skops_files import width_of
 
-    pipeline = classify.load(directory / CLASSIFIER_FILE)
-    given = partial(classify.probabilities, pipeline, classes=len(bundle.class_names))
-    return FeatureModel(bundle, run, given, rejection)
+    file = directory / CLASSIFIER_FILE
+    pipeline = classify.load(file)
+    # Of classes that are known, but with contents that do not fit, scikit-learn raises whatever it meets first.
+    plain = partial(classify.probabilities, pipeline, classes=classes)
+    answers = guarded(plain, file, classes, failures=(Exception,))
+    return FeatureModel(bundle, guarded(run, directory, width_of(pipeline, file)), answers, rejection)
 
 
 def has_gradient(bundle: ModelBundle) -> bool:
@@ -216,7 +225,9 @@ def _run_of(
     made_for = bundle.recipe.get("inference", {}).get("runtime")
     if inference.runtime == made_for and GRAPH_FILE in bundle.files:
         # It was compared with Keras on this runtime before it became part of the bundle.
-        return running.open_graph(inference.runtime, directory / GRAPH_FILE, inference.precision)
+        return running.open_graph(
+            inference.runtime, directory / GRAPH_FILE, inference.precision, size=bundle.image_size
+        )
     file = directory / (NETWORK_FILE if bundle.kind == "network" else BACKBONE_FILE)
     below_logits = bundle.kind == "network" and LINEAR_FILE in bundle.files
     classes = bundle.kind == "network" and not below_logits

@@ -71,7 +71,7 @@ def has_gpu() -> bool:
     return installed or ctypes.util.find_library("cudnn") is not None
 
 
-def open_graph(name: str, path: Path, precision: str = "f32") -> Run:
+def open_graph(name: str, path: Path, precision: str = "f32", *, size: int | None = None) -> Run:
     """Return a function that runs a converted graph.
 
     Parameters
@@ -81,6 +81,8 @@ def open_graph(name: str, path: Path, precision: str = "f32") -> Run:
     path : Path
     precision : {"f32", "bf16"}
         In what numbers it computes.
+    size : int, optional
+        Side of the pictures it must be made for; not looked at where it is not given.
 
     Returns
     -------
@@ -92,10 +94,10 @@ def open_graph(name: str, path: Path, precision: str = "f32") -> Run:
     MissingExtraError
         When the runtime is not installed.
     ModelError
-        When the file is no graph that it can run.
+        When the file is no graph that it can run, or one for other pictures.
     """
     try:
-        few = _OPENERS[name](path, precision)
+        few = _OPENERS[name](path, precision, size)
     except ImportError as error:
         raise runtimes.missing(runtimes.find(name)) from error
     except (ValueError, RuntimeError) as error:
@@ -103,14 +105,33 @@ def open_graph(name: str, path: Path, precision: str = "f32") -> Run:
     return lambda images: np.concatenate([few(images[at : at + FEW]) for at in range(0, len(images), FEW)])
 
 
-def _litert(path: Path, precision: str) -> Run:
+def _must_take(size: int | None, path: Path, takes: list[tuple[str, list[int]]]) -> None:
+    """Raise ModelError where a graph takes anything but pictures of one size.
+
+    Parameters
+    ----------
+    size : int or None
+    path : Path
+    takes : list of tuple
+        Type and shape of each input, -1 where any length will do.
+    """
+    expected = ["uint8", [size, size, 3]]
+    if size is not None and [[kind, shape[1:]] for kind, shape in takes] != [expected]:
+        received = "; ".join(f"{kind} of shape {shape}" for kind, shape in takes)
+        raise ModelError(f"{path} takes {received}. Expected pictures: uint8 of shape [n, {size}, {size}, 3].")
+
+
+def _litert(path: Path, precision: str, size: int | None) -> Run:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from ai_edge_litert.interpreter import Interpreter
 
     with native_stderr_kept():
         interpreter = Interpreter(str(path), num_threads=processors())
-    given = interpreter.get_input_details()[0]["index"]
+    inputs = interpreter.get_input_details()
+    takes = [(np.dtype(each["dtype"]).name, [int(side) for side in each["shape_signature"]]) for each in inputs]
+    _must_take(size, path, takes)
+    given = inputs[0]["index"]
     result = interpreter.get_output_details()[0]["index"]
     held = 0
 
@@ -129,11 +150,22 @@ def _litert(path: Path, precision: str) -> Run:
     return few
 
 
-def _openvino(path: Path, precision: str) -> Run:
+def _openvino(path: Path, precision: str, size: int | None) -> Run:
     import openvino
 
     words = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(path, "CPU", words)
+    _must_take(
+        size,
+        path,
+        [
+            (
+                str(each.element_type.to_dtype().name),
+                [int(side.get_length()) if side.is_static else -1 for side in each.partial_shape],
+            )
+            for each in compiled.inputs
+        ],
+    )
 
     def run(images: Images) -> Rows:
         return np.array(compiled(images)[0], np.float32)
@@ -141,4 +173,4 @@ def _openvino(path: Path, precision: str) -> Run:
     return run
 
 
-_OPENERS: dict[str, Callable[[Path, str], Run]] = {runtimes.LITERT: _litert, runtimes.OPENVINO: _openvino}
+_OPENERS: dict[str, Callable[[Path, str, int | None], Run]] = {runtimes.LITERT: _litert, runtimes.OPENVINO: _openvino}

@@ -1,0 +1,170 @@
+"""A bundle looked at as if a stranger had sent it: each guard, then whether it predicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.bundle import MANIFEST, ModelBundle
+from transfer_cli.catalog import runtimes
+from transfer_cli.engine import keras_config, skops_files
+from transfer_cli.engine import runtimes as running
+from transfer_cli.engine.guarded import guarded
+from transfer_cli.engine.linear import Linear
+from transfer_cli.engine.model import (
+    BACKBONE_FILE,
+    CLASSIFIER_FILE,
+    LINEAR_FILE,
+    NETWORK_FILE,
+    FeatureModel,
+)
+from transfer_cli.engine.prepared import GRAPH_FILE
+from transfer_cli.engine.startup import start_tensorflow
+from transfer_cli.errors import ModelError
+from transfer_cli.learnt import LEARNT_FILE, Learnt
+from transfer_cli.progress import SILENT, Progress
+from transfer_cli.rejection import REJECTION_FILE, Rejection
+
+GREY = 127
+ALIKE = 0.05
+"""How far the probabilities of one picture may lie apart, by each way through a bundle; rounding takes far less."""
+SAME = 0.02
+"""How far the rows of one network may lie apart in two runtimes, as a share of the largest number."""
+_GUARDS = {
+    BACKBONE_FILE: keras_config.must_be_known,
+    NETWORK_FILE: keras_config.must_be_known,
+    CLASSIFIER_FILE: skops_files.must_be_known,
+    LINEAR_FILE: Linear.load,
+    REJECTION_FILE: Rejection.load,
+    LEARNT_FILE: Learnt.load,
+}
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found of a bundle in which nothing is wrong.
+
+    Attributes
+    ----------
+    bundle : ModelBundle
+    directory : Path
+    others : tuple of str
+        What lies beside its files without belonging to it; nothing reads that.
+    label : str
+        What it says of a grey picture.
+    confidence : float
+        How sure it is of that.
+    ways : tuple of str
+        The files that were asked.
+    """
+
+    bundle: ModelBundle
+    directory: Path
+    others: tuple[str, ...]
+    label: str
+    confidence: float
+    ways: tuple[str, ...]
+
+
+def look_at(bundle: ModelBundle, directory: Path) -> None:
+    """Raise ModelError where a file of a bundle has anything that it should not have; no file of it is run."""
+    for name in bundle.files:
+        if name in _GUARDS:
+            _GUARDS[name](directory / name)
+
+
+def strangers_in(bundle: ModelBundle, directory: Path) -> tuple[str, ...]:
+    """Return the names of what lies in a bundle's folder and is not named by its manifest, sorted."""
+    return tuple(sorted({path.name for path in directory.iterdir()} - {MANIFEST, *bundle.files}))
+
+
+def verify(path: Path, progress: Progress = SILENT) -> Verified:
+    """Return what is found of the bundle at `path` (a bundle, or a run that holds one).
+
+    Its digests are compared, each of its files is looked at, all are loaded, and each way through it is asked about a
+    grey picture.
+
+    Raises
+    ------
+    ModelError
+        When anything is wrong with it.
+    """
+    bundle, directory = ModelBundle.read(path)
+    look_at(bundle, directory)
+    images = np.full((1, bundle.image_size, bundle.image_size, 3), GREY, np.uint8)
+    with progress.track("loading all of it", None):
+        answers = _answers(bundle, directory, images)
+    (first, given), *others = answers.items()
+    for name, other in others:
+        if not np.abs(other - given).max() <= ALIKE:
+            raise ModelError(f"{directory}: by {name} a grey picture is something else than by {first}.")
+    if not np.isfinite(given).all():
+        raise ModelError(f"{directory}: what it says of a grey picture is no number.")
+    column = int(given[0].argmax())
+    return Verified(
+        bundle,
+        directory,
+        strangers_in(bundle, directory),
+        bundle.class_names[column],
+        float(given[0, column]),
+        tuple(answers),
+    )
+
+
+def _answers(bundle: ModelBundle, directory: Path, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    """Return the probabilities of pictures by each way through a bundle, by the files that were asked."""
+    networks = {}
+    linear = Linear.load(directory / LINEAR_FILE) if LINEAR_FILE in bundle.files else None
+    if GRAPH_FILE in bundle.files:
+        graph = running.open_graph(runtimes.LITERT, directory / GRAPH_FILE, size=bundle.image_size)
+        networks[GRAPH_FILE] = graph
+    file = directory / (NETWORK_FILE if bundle.kind == "network" else BACKBONE_FILE)
+    networks[file.name] = _keras(file, below_logits=bundle.kind == "network" and linear is not None)
+    classes = len(bundle.class_names)
+    readers: dict[str, tuple[int, Any]] = {}
+    if linear is not None:
+        linear.must_give(classes, directory / LINEAR_FILE)
+        readers[LINEAR_FILE] = len(linear.kernel), linear.probabilities
+    if CLASSIFIER_FILE in bundle.files:
+        readers[CLASSIFIER_FILE] = _classifier(directory / CLASSIFIER_FILE, classes)
+    width = next((width for width, _ in readers.values()), classes)
+    rows = {name: guarded(run, directory / name, width)(images) for name, run in networks.items()}
+    _must_be_one(rows, directory)
+    if not readers:
+        return rows
+    return {
+        f"{name} and {reader}": FeatureModel(bundle, lambda given: given, probabilities).classify(row)
+        for name, row in rows.items()
+        for reader, (_, probabilities) in readers.items()
+    }
+
+
+def _must_be_one(rows: dict[str, NDArray[np.float32]], directory: Path) -> None:
+    """Raise ModelError where two files that should hold one network give different rows."""
+    (first, expected), *others = rows.items()
+    for name, given in others:
+        if not np.abs(given - expected).max() <= SAME * np.abs(expected).max():
+            raise ModelError(f"{directory}: {first} and {name} should be one network, and are not.")
+
+
+def _keras(file: Path, *, below_logits: bool) -> Any:
+    start_tensorflow()
+    from transfer_cli.engine import backbone
+    from transfer_cli.engine.keras_files import load_keras
+    from transfer_cli.engine.network import below_logits_of
+
+    network = load_keras(file)
+    return backbone.run(below_logits_of(network) if below_logits else network)
+
+
+def _classifier(file: Path, classes: int) -> tuple[int, Any]:
+    from transfer_cli.engine import classify
+
+    pipeline = classify.load(file)
+    return skops_files.width_of(pipeline, file), guarded(
+        lambda features: classify.probabilities(pipeline, features, classes), file, classes, failures=(Exception,)
+    )
