@@ -43,6 +43,12 @@ COMMANDS = (
     ["cache", "clear"],
     ["backbones", "list"],
     ["backbones", "show"],
+    ["weights"],
+    ["weights", "list"],
+    ["weights", "fetch"],
+    ["weights", "pack"],
+    ["weights", "install"],
+    ["weights", "verify"],
     ["sample-data"],
 )
 
@@ -66,7 +72,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "imported: []"
-    assert "Example:" in done.stdout or words in (["backbones"], ["cache"], ["data"], ["recipes"])
+    assert "Example:" in done.stdout or words in (["backbones"], ["cache"], ["data"], ["recipes"], ["weights"])
 
 
 def test_the_list_of_backbones_imports_nothing_heavy() -> None:
