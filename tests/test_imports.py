@@ -48,6 +48,12 @@ COMMANDS = (
     ["cache", "clear"],
     ["backbones", "list"],
     ["backbones", "show"],
+    ["weights"],
+    ["weights", "list"],
+    ["weights", "fetch"],
+    ["weights", "pack"],
+    ["weights", "install"],
+    ["weights", "verify"],
     ["sample-data"],
 )
 
@@ -71,7 +77,8 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "imported: []"
-    assert "Example:" in done.stdout or words in (["backbones"], ["bundle"], ["cache"], ["data"], ["recipes"])
+    groups = (["backbones"], ["bundle"], ["cache"], ["data"], ["recipes"], ["weights"])
+    assert "Example:" in done.stdout or words in groups
 
 
 def test_the_list_of_backbones_imports_nothing_heavy() -> None:

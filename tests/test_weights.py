@@ -97,8 +97,9 @@ def test_damaged_weights_are_named(colours: Path, tmp_path: Path, transfer_cli: 
     damaged.write_bytes(b"not weights at all")
     done = transfer_cli("extract", colours, "--backbone", "mobilenet@0.25")
     assert done.code == 4
-    assert f"The weights in {damaged} do not fit mobilenet@0.25" in done.err.replace("\n", "")
-    assert f"Remove {damaged}" in done.err.replace("\n", "")
+    assert f"The weights in {damaged} are damaged: it cannot be read as HDF5" in done.err.replace("\n", "")
+    assert "transfer-cli weights fetch mobilenet@0.25\n" in done.err
+    assert "transfer-cli weights install weights.tar --overwrite" in done.err
 
 
 def test_a_file_of_weights_that_is_not_there(colours: Path, transfer_cli: Callable[..., Outcome]) -> None:

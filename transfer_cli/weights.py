@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from transfer_cli.catalog.backbones import CLASS_INDEX, BackboneSpec, WeightsFile, find, names
@@ -14,6 +17,26 @@ PREFLIGHT_SECONDS = 8.0
 _SILENCE = f"no answer within {PREFLIGHT_SECONDS:.0f} seconds"
 STALL_SECONDS = 10.0
 """A download from which nothing arrives for so long is given up."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a file of weights is for: the network of a row, with or without its top, at a size."""
+
+    spec: BackboneSpec
+    top: bool
+    size: int
+
+    @property
+    def words(self) -> str:
+        """What is typed after ``weights fetch`` to have the file."""
+        size = f" --size {self.size}" if self.spec.rows and self.size != self.spec.size else ""
+        return f"{self.spec.name}{' --top' if self.top else ''}{size}"
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the file holds: the parameters of the network."""
+        return self.spec.parameters if self.top else self.spec.parameters_below_top
 
 
 def cache_folder() -> Path:
@@ -34,6 +57,26 @@ def imagenet_files(spec: BackboneSpec, *, top: bool, size: int) -> list[WeightsF
     return [*files, CLASS_INDEX] if top else files
 
 
+def files_of(spec: BackboneSpec, *, top: bool, size: int | None = None) -> list[WeightsFile]:
+    """Return the files that training on a backbone needs, and with `top` those that its own 1000 classes need, too."""
+    size = size or spec.size
+    files = imagenet_files(spec, top=False, size=size)
+    return [*files, *imagenet_files(spec, top=True, size=size)] if top else files
+
+
+@functools.cache
+def uses() -> Mapping[str, tuple[WeightsFile, Use]]:
+    """Return every file of pretrained weights and what it is for, by its name in Keras's cache."""
+    return {
+        file.name: (file, Use(spec, top, size))
+        for spec in map(find, names())
+        if spec.is_pretrained
+        for size in spec.rows or (spec.size,)
+        for top in (False, True)
+        for file in (spec.weights_file(top=top, size=size),)
+    }
+
+
 def is_here(file: WeightsFile) -> bool:
     """Return whether a file is in Keras's cache."""
     return (cache_folder() / file.name).is_file()
@@ -42,8 +85,8 @@ def is_here(file: WeightsFile) -> bool:
 def must_be_had(files: list[WeightsFile], *, offline: bool) -> list[WeightsFile]:
     """Return the files that are still to be downloaded, having asked for each whether it can be.
 
-    Keras's own download has no timeout, so a network that drops packets would hold the command for ever; here
-    each file's server has `PREFLIGHT_SECONDS` for a first answer.
+    A network that drops packets would hold a command for ever; here each file's server has `PREFLIGHT_SECONDS` for a
+    first answer.
 
     Raises
     ------
@@ -51,11 +94,16 @@ def must_be_had(files: list[WeightsFile], *, offline: bool) -> list[WeightsFile]
         When a file is not here and `offline` is true, or no server answers for it.
     """
     missing = [file for file in files if not is_here(file)]
-    for file in missing:
+    must_answer(missing, offline=offline)
+    return missing
+
+
+def must_answer(files: list[WeightsFile], *, offline: bool) -> None:
+    """Raise WeightsError unless a server answers for every file."""
+    for file in files:
         reason = "--offline was given" if offline else _unreachable(file.url)
         if reason:
             raise cannot_be_had(file, reason)
-    return missing
 
 
 def cannot_be_had(file: WeightsFile, reason: str) -> WeightsError:
@@ -63,9 +111,43 @@ def cannot_be_had(file: WeightsFile, reason: str) -> WeightsError:
     return WeightsError(
         f"The weights {file.name} are not on this machine and could not be downloaded: {reason}. "
         f"Expected the file at {cache_folder() / file.name}.",
-        hint=f"On a machine with a network get {file.url}, copy it to {cache_folder()} "
-        f"(or to the folder models of another KERAS_HOME), then give the same command again.{_here()}",
+        hint=f"{_how_to_bring(file)} Then give the same command again.{_here()}",
     )
+
+
+def is_not_here(files: Sequence[WeightsFile]) -> WeightsError:
+    """Return the error about files of weights that were looked for, and how to bring them."""
+    listed = ", ".join(file.name for file in files)
+    return WeightsError(f"Not in {cache_folder()}: {listed}.", hint=_how_to_bring(*files))
+
+
+def is_damaged(file: WeightsFile, reason: str) -> WeightsError:
+    """Return the error about a file in Keras's cache that is not what it should be, and how to get a good one."""
+    words = fetch_words(file)
+    return WeightsError(
+        f"The weights in {cache_folder() / file.name} are damaged: {reason}.",
+        hint=f"See what is: transfer-cli weights verify\n"
+        f"Download it anew: transfer-cli weights fetch {words}\n"
+        f"or, without a network, on a machine that has one: transfer-cli weights pack {words} -o weights.tar\n"
+        "and here: transfer-cli weights install weights.tar --overwrite\n"
+        "A file that you made yourself is taken with --weights FILE.",
+    )
+
+
+def several_damaged(files: Sequence[WeightsFile]) -> WeightsError:
+    """Return the error that names all damaged files of Keras's cache at once."""
+    commands = "\n".join(dict.fromkeys(f"transfer-cli weights fetch {fetch_words(file)}" for file in files))
+    return WeightsError(
+        f"Damaged in {cache_folder()}: {', '.join(file.name for file in files)}.",
+        hint=f"Download them anew:\n{commands}\n"
+        "or, without a network, take a kit of them (weights pack) from another machine: "
+        "transfer-cli weights install weights.tar --overwrite",
+    )
+
+
+def fetch_words(file: WeightsFile) -> str:
+    """Return what is typed after ``weights fetch`` to have a file."""
+    return uses()[file.name][1].words if file.name in uses() else "NAME --top"
 
 
 def must_be_known(weights: str) -> None:
@@ -75,6 +157,16 @@ def must_be_known(weights: str) -> None:
     near = nearest(weights, ("imagenet", "none"))
     guess = f" Did you mean {near}?" if near else ""
     raise WeightsError(f"There is no file of weights {weights}.{guess} Expected imagenet, none or the path of a file.")
+
+
+def _how_to_bring(*files: WeightsFile) -> str:
+    words = " ".join(fetch_words(file) for file in files)
+    copy = f"\n(or copy {files[0].url} to {cache_folder()}, or to the folder models of another KERAS_HOME)."
+    return (
+        f"With a network: transfer-cli weights fetch {words}\n"
+        f"Without one, on a machine that has one: transfer-cli weights pack {words} -o weights.tar\n"
+        f"and here: transfer-cli weights install weights.tar{copy if len(files) == 1 else ''}"
+    )
 
 
 def _here() -> str:

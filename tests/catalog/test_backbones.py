@@ -51,10 +51,10 @@ def check_weights_files(spec: BackboneSpec, top: bool, monkeypatch: pytest.Monke
     import keras
     from keras.src.utils import file_utils
 
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[str, str, str | None]] = []
 
     def get_file(fname: str, origin: str, **options: Any) -> str:
-        asked.append((fname, origin))
+        asked.append((fname, origin, options.get("file_hash")))
         raise AskedError
 
     monkeypatch.setattr(file_utils, "get_file", get_file)
@@ -65,7 +65,7 @@ def check_weights_files(spec: BackboneSpec, top: bool, monkeypatch: pytest.Monke
         )
     keras.backend.clear_session()
     file = spec.weights_file(top=top, size=spec.size)
-    assert asked == [(file.name, file.url)]
+    assert asked == [(file.name, file.url, file.digest)]
 
 
 def test_the_class_index_is_the_one_that_keras_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +84,27 @@ def test_the_figures_of_a_row(spec: BackboneSpec) -> None:
     table = layer_table(plain(spec))
     assert sum(row.parameters for row in table) == spec.parameters
     assert sum(row.multiply_adds for row in table) == spec.multiply_adds
+    keras.backend.clear_session()
+
+
+@pytest.mark.parametrize("name", ["vgg16", "mobilenet_v3_small", "mobilenet_v2@0.35"])
+def test_the_parameters_below_the_top(name: str) -> None:
+    check_below_top(find(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", PRETRAINED)
+def test_the_parameters_below_every_top(spec: BackboneSpec) -> None:
+    check_below_top(spec)
+
+
+def check_below_top(spec: BackboneSpec) -> None:
+    import keras
+
+    width = {"alpha": spec.alpha} if spec.alphas else {}
+    shape = (spec.size, spec.size, 3)
+    below = getattr(keras.applications, spec.factory)(weights=None, include_top=False, input_shape=shape, **width)
+    assert below.count_params() == spec.parameters_below_top
     keras.backend.clear_session()
 
 

@@ -12,23 +12,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from transfer_cli.catalog.weights_digests import DIGESTS
 from transfer_cli.errors import UnknownNameError, WeightsError
 
 _ORIGIN = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _LIST = "See all names: transfer-cli backbones list"
 
+# Tops of more than one dense layer on the feature.
+_TOPS = {"VGG16": 123_642_856, "VGG19": 123_642_856, "MobileNetV3Large": 2_511_080, "MobileNetV3Small": 1_615_848}
+
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file of weights: its name in Keras's cache and where Keras downloads it from."""
+    """A file of weights: its name in Keras's cache, where Keras downloads it from, and its digest where one is known.
+
+    The digest is hexadecimal: 32 digits of MD5 or 64 of SHA-256.
+    """
 
     name: str
     url: str
+    digest: str | None = None
+
+    @property
+    def algorithm(self) -> str:
+        """What the digest is made by."""
+        return "sha256" if self.digest and len(self.digest) == 64 else "md5"
 
 
+_CLASS_INDEX = "imagenet_class_index.json"
 CLASS_INDEX = WeightsFile(
-    "imagenet_class_index.json",
-    "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json",
+    _CLASS_INDEX,
+    f"https://storage.googleapis.com/download.tensorflow.org/data/{_CLASS_INDEX}",
+    DIGESTS[_CLASS_INDEX],
 )
 
 
@@ -113,6 +128,11 @@ class BackboneSpec:
         """Size of all parameters as float32, in MB of 10^6 bytes."""
         return self.parameters * 4 / 1e6
 
+    @property
+    def parameters_below_top(self) -> int:
+        """Parameters of the network without its top, as they are in the file without it."""
+        return self.parameters - _TOPS.get(self.factory, (self.width + 1) * self.classes)
+
     def weights_file(self, *, top: bool, size: int) -> WeightsFile:
         """Return the file that Keras wants for ``weights="imagenet"`` at `size`.
 
@@ -134,8 +154,8 @@ class BackboneSpec:
         if self.factory.startswith("NASNet"):
             remote = name.replace("nasnet", "NASNet").replace("_", "-")
         if self.folder == "":  # the first EfficientNets lie elsewhere
-            return WeightsFile(name, f"https://storage.googleapis.com/keras-applications/{remote}")
-        return WeightsFile(name, f"{_ORIGIN}{self.folder}/{remote}")
+            return WeightsFile(name, f"https://storage.googleapis.com/keras-applications/{remote}", DIGESTS.get(name))
+        return WeightsFile(name, f"{_ORIGIN}{self.folder}/{remote}", DIGESTS.get(name))
 
 
 def find(name: str) -> BackboneSpec:

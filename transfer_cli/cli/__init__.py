@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import socket
 import sys
 import threading
 from typing import Any
@@ -31,6 +32,7 @@ _COMMANDS = {
     "bundle": "bundle",
     "recipes": "recipes",
     "backbones": "backbones",
+    "weights": "weights",
     "cache": "cache",
     "sample-data": "sample_data",
 }
@@ -128,6 +130,9 @@ def main(ctx: click.Context, quiet: bool, json_: bool, offline: bool) -> None:
     """
     console = ctx.ensure_object(Console)
     console.quiet, console.json, console.offline = quiet, json_, offline
+    if offline:
+        # urllib3, which Keras imports, opens and binds a socket to learn whether there is IPv6.
+        socket.has_ipv6 = False
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: _stop(ctx, number))

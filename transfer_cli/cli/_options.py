@@ -91,7 +91,7 @@ def backbone_options(command: Command) -> Command:
         click.option(
             "--backbone",
             metavar="NAME",
-            shell_complete=_backbones,
+            shell_complete=complete_backbones,
             help="See: transfer-cli backbones list.  [mobilenet_v2]",
         ),
         click.option("--weights", metavar="imagenet|none|FILE", help="Pretrained, random, or a file.  [imagenet]"),
@@ -165,7 +165,8 @@ def training_request(console: Console, options: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _backbones(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_backbones(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of backbones that begin with what was typed."""
     return [CompletionItem(name) for name in backbones.names() if name.startswith(incomplete)]
 
 

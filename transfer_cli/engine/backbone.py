@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import textbook
-from transfer_cli.catalog.backbones import BackboneSpec
+from transfer_cli.catalog.backbones import BackboneSpec, WeightsFile
 from transfer_cli.engine import download
+from transfer_cli.engine.intact import damage, must_be_what_keras_knows
 from transfer_cli.errors import InputError, ModelError, UnknownNameError, WeightsError, nearest
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.weights import cache_folder, imagenet_files, must_be_known
+from transfer_cli.weights import cache_folder, imagenet_files, is_damaged, must_be_known
 
 BYTES_PER_NUMBER = 4
 
@@ -254,9 +255,11 @@ def _network(
     spec: BackboneSpec, weights: str, size: int, *, top: bool, seed: int, offline: bool, progress: Progress
 ) -> keras.Model:
     source: Path | None = None
+    wanted: list[WeightsFile] = []
     if weights == "imagenet":
         wanted = imagenet_files(spec, top=top, size=size)
         download.bring(wanted, offline=offline, progress=progress)
+        must_be_what_keras_knows(wanted[0])
         source = cache_folder() / wanted[0].name
     elif weights == "none":
         keras.utils.set_random_seed(seed)
@@ -266,7 +269,7 @@ def _network(
     pictures = keras.Input((size, size, 3), dtype="uint8", name="pictures")
     network = _assembled(spec, pictures, top=top)
     if source:
-        _load_weights(network, source, spec, downloaded=weights == "imagenet")
+        _load_weights(network, source, spec, downloaded=wanted[0] if weights == "imagenet" else None)
     # The factories hand out a list of inputs; called with one tensor such a model complains.
     return keras.Model(network.inputs[0], network.output, name=_identifier(spec.name))
 
@@ -283,14 +286,13 @@ def _assembled(spec: BackboneSpec, pictures: Any, *, top: bool) -> keras.Model:
     )
 
 
-def _load_weights(network: keras.Model, source: Path, spec: BackboneSpec, *, downloaded: bool) -> None:
+def _load_weights(network: keras.Model, source: Path, spec: BackboneSpec, *, downloaded: WeightsFile | None) -> None:
     try:
         network.load_weights(source)
     except Exception as error:  # h5py and Keras raise many kinds at a damaged or foreign file
-        raise WeightsError(
-            f"The weights in {source} do not fit {spec.name}: {error}.",
-            hint=f"Remove {source} and let it be downloaded again." if downloaded else None,
-        ) from error
+        if downloaded and (reason := damage(downloaded, source)):
+            raise is_damaged(downloaded, reason) from error
+        raise WeightsError(f"The weights in {source} do not fit {spec.name}: {error}.") from error
 
 
 def _factory(spec: BackboneSpec) -> Any:

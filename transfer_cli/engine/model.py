@@ -24,6 +24,7 @@ from transfer_cli.engine import runtimes as running
 from transfer_cli.engine import sources
 from transfer_cli.engine.guarded import guarded
 from transfer_cli.engine.images import DECODER
+from transfer_cli.engine.intact import must_be_what_keras_knows
 from transfer_cli.engine.linear import Linear, less_common
 from transfer_cli.engine.prepared import GRAPH_FILE, Prepared
 from transfer_cli.errors import ModelError
@@ -249,6 +250,7 @@ def imagenet_names() -> tuple[str, ...]:
     Two names stand for two classes each (crane, maillot); these carry their WordNet number.
     """
     path = cache_folder() / backbones.CLASS_INDEX.name
+    must_be_what_keras_knows(backbones.CLASS_INDEX)
     try:
         index = json.loads(path.read_text("utf-8"))
         pairs = [index[str(column)] for column in range(len(index))]

@@ -134,12 +134,10 @@ def weights_needed(recipe: FinetuneRecipe) -> tuple[WeightsNeeded, ...]:
     if recipe.backbone.weights != "imagenet":
         return ()
     spec = backbones.find(recipe.backbone.name)
-    # The file has no top; a top has a row and a number for each of its 1000 classes.
-    without_top = (spec.parameters - (spec.width + 1) * 1000) * 4 / 1e6
     found = []
     for file in imagenet_files(spec, top=False, size=training.size_of(recipe)):
         here = is_here(file)
-        size = (cache_folder() / file.name).stat().st_size / 1e6 if here else max(without_top, 0.0)
+        size = (cache_folder() / file.name).stat().st_size / 1e6 if here else spec.parameters_below_top * 4 / 1e6
         found.append(WeightsNeeded(file.name, round(size, 1), here))
     return tuple(found)
 

@@ -10,10 +10,10 @@ from typing import Any
 from transfer_cli.bundle import digest_of_file
 from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.choices import Backbone
+from transfer_cli.engine import download
 from transfer_cli.engine.prepared import Source
-from transfer_cli.engine.startup import start_tensorflow
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.weights import cache_folder, imagenet_files, is_here, must_be_known
+from transfer_cli.weights import cache_folder, imagenet_files, must_be_known
 
 GRAPH_VERSION = 1
 """Changes whenever the same network is built or converted otherwise."""
@@ -122,10 +122,5 @@ def _weights(
         must_be_known(weights)
         return digest_of_file(Path(weights)).sha256
     files = imagenet_files(spec, top=top, size=size)
-    if not all(map(is_here, files)):
-        start_tensorflow()
-
-        from transfer_cli.engine import download
-
-        download.bring(files, offline=offline, progress=progress)
+    download.bring(files, offline=offline, progress=progress)
     return digest_of_file(cache_folder() / files[0].name).sha256
