@@ -35,7 +35,8 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 # Pillow knows many more, some of which start other programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
-_SPARE = 1.5
+SPARE = 1.5
+"""A JPEG is decoded at the smallest scale that leaves so many times the side that is asked for."""
 _LARGEST_GROUP = 16
 _KNOWN_A_BATCH = 1024
 _DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
@@ -277,7 +278,7 @@ def _bytes(path: str) -> bytes | str:
 def _pixels(data: bytes, size: int) -> NDArray[np.uint8]:
     """Return the picture in `data`, upright and RGB, of any shape; a JPEG only as large as `size` asks for."""
     image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    image.draft(None, (math.ceil(_SPARE * size),) * 2)
+    image.draft(None, (math.ceil(SPARE * size),) * 2)
     image.load()
     return np.asarray(_to_rgb(_upright(image)))
 
