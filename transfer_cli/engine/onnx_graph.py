@@ -1,0 +1,82 @@
+"""A Keras network becomes an ONNX file, operation by operation, from its own graph.
+
+``model.export(format="onnx")`` goes through TensorFlow's graph and tf2onnx instead, and with tf2onnx 1.17 writes files
+that no runtime opens. Constants that the preprocessing holds as tensors (means and deviations, of VGG16, DenseNet121 and
+EfficientNetB0 among others) count as inputs of the traced function; they are frozen to constants, and tf2onnx, which
+goes by the list of inputs, makes inputs of them again. Of ConvNeXt it leaves two operations as TensorFlow has them: the
+convolutions in groups, which Keras compiles by themselves, and the erfc of its GELU.
+
+Opset 17, with its IR version 8, is the first that has layer normalisation as one operation; ONNX Runtime since 1.12 and
+onnxruntime-web read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import keras
+
+from transfer_cli.engine.onnx_files import INPUT, LARGEST, OUTPUT, missing
+from transfer_cli.errors import ModelError
+
+OPSET = 17
+IR_VERSION = 8
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def write_onnx(
+    network: keras.Model, path: Path, *, output: str = OUTPUT, metadata: Mapping[str, str] = _NOTHING
+) -> None:
+    """Write a network as an ONNX graph, with its weights in it.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From uint8 of shape (n, size, size, 3) to float32 of shape (n, k).
+    path : Path
+    output : str
+        What the rows are called.
+    metadata : mapping of str to str
+        What the file says of itself beside the graph.
+
+    Raises
+    ------
+    ModelError
+        When the network has an operation that cannot be written, or more than 2 GB of weights.
+    MissingExtraError
+        When the package onnx is not installed.
+    """
+    try:
+        import onnx
+
+        from transfer_cli.engine import onnx_layers
+    except ImportError as error:
+        raise missing("onnx") from error
+    size, width = network.input_shape[1], network.output_shape[-1]
+    if network.count_params() * 4 > LARGEST:
+        raise ModelError(f"{network.name} has {network.count_params():,} parameters; an ONNX file holds 2 GB of them.")
+    drawing = onnx_layers.Drawing()
+    try:
+        result = onnx_layers.draw(network, drawing, onnx_layers.Value(INPUT, (None, size, size, 3)))
+    except onnx_layers.UnknownOperationError as error:
+        raise ModelError(f"{network.name} cannot be written as ONNX: {error}, which has no form there.") from error
+    result = drawing.straight(result)
+    drawing.nodes.append(onnx.helper.make_node("Identity", [result.name], [output], name=output))
+    graph = onnx.helper.make_graph(
+        drawing.nodes,
+        network.name,
+        [onnx.helper.make_tensor_value_info(INPUT, onnx.TensorProto.UINT8, ["n", size, size, 3])],
+        [onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, ["n", width])],
+        drawing.constants,
+    )
+    model = onnx.helper.make_model(
+        graph,
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="transfer-cli",
+    )
+    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
