@@ -1,10 +1,10 @@
 """A Keras network becomes an ONNX file, operation by operation, from its own graph.
 
 ``model.export(format="onnx")`` goes through TensorFlow's graph and tf2onnx instead, and with tf2onnx 1.17 writes files
-that no runtime opens. Constants that the preprocessing holds as tensors (means and deviations, of VGG16, DenseNet121 and
-EfficientNetB0 among others) count as inputs of the traced function; they are frozen to constants, and tf2onnx, which
-goes by the list of inputs, makes inputs of them again. Of ConvNeXt it leaves two operations as TensorFlow has them: the
-convolutions in groups, which Keras compiles by themselves, and the erfc of its GELU.
+that no runtime opens. Constants that the preprocessing holds as tensors (means and deviations, of VGG16, DenseNet121
+and EfficientNetB0 among others) count as inputs of the traced function; they are frozen to constants, and tf2onnx,
+which goes by the list of inputs, makes inputs of them again. Of ConvNeXt it leaves two operations as TensorFlow has
+them: the convolutions in groups, which Keras compiles by themselves, and the erfc of its GELU.
 
 Opset 17, with its IR version 8, is the first that has layer normalisation as one operation; ONNX Runtime since 1.12 and
 onnxruntime-web read it.
@@ -12,14 +12,18 @@ onnxruntime-web read it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from transfer_cli.engine.onnx_files import INPUT, LARGEST, OUTPUT, missing
 from transfer_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    from transfer_cli.engine.onnx_layers import Drawing
 
 OPSET = 17
 IR_VERSION = 8
@@ -48,22 +52,78 @@ def write_onnx(
     MissingExtraError
         When the package onnx is not installed.
     """
+    _write(network, path, output, network.output_shape[-1], metadata, lambda drawing, rows: rows)
+
+
+def write_onnx_with_classifier(
+    features: keras.Model,
+    pipeline: Any,
+    path: Path,
+    *,
+    classes: int,
+    log_prior: Sequence[float] | None = None,
+    temperature: float | None = None,
+    metadata: Mapping[str, str] = _NOTHING,
+) -> None:
+    """Write a network that gives features, and a scikit-learn classifier of the catalog behind it, as one ONNX graph.
+
+    Parameters
+    ----------
+    features : keras.Model
+        From uint8 of shape (n, size, size, 3) to float32 of shape (n, width).
+    pipeline : sklearn.pipeline.Pipeline
+        As classify.fit makes it.
+    path : Path
+    classes : int
+        How many columns probabilities have.
+    log_prior : sequence of k float, or None
+        See linear.less_common.
+    temperature : float or None
+        See calibration.tempered.
+    metadata : mapping of str to str
+        What the file says of itself beside the graph.
+
+    Raises
+    ------
+    ModelError
+        When the network has an operation, or the classifier a step, that cannot be written; or there are more than 2 GB
+        of weights.
+    MissingExtraError
+        When the package onnx is not installed.
+    """
+
+    def classified(drawing: Drawing, rows: str) -> str:
+        from transfer_cli.engine.onnx_classifiers import draw_classifier
+
+        return draw_classifier(drawing, rows, pipeline, classes=classes, log_prior=log_prior, temperature=temperature)
+
+    _write(features, path, OUTPUT, classes, metadata, classified)
+
+
+def _write(
+    network: keras.Model,
+    path: Path,
+    output: str,
+    width: int,
+    metadata: Mapping[str, str],
+    behind: Callable[[Drawing, str], str],
+) -> None:
     try:
         import onnx
 
-        from transfer_cli.engine import onnx_layers
+        from transfer_cli.engine import onnx_classifiers, onnx_layers
     except ImportError as error:
         raise missing("onnx") from error
-    size, width = network.input_shape[1], network.output_shape[-1]
+    size = network.input_shape[1]
     if network.count_params() * 4 > LARGEST:
         raise ModelError(f"{network.name} has {network.count_params():,} parameters; an ONNX file holds 2 GB of them.")
     drawing = onnx_layers.Drawing()
     try:
-        result = onnx_layers.draw(network, drawing, onnx_layers.Value(INPUT, (None, size, size, 3)))
+        rows = onnx_layers.draw(network, drawing, onnx_layers.Value(INPUT, (None, size, size, 3)))
+        drawn = behind(drawing, drawing.straight(rows).name)
     except onnx_layers.UnknownOperationError as error:
         raise ModelError(f"{network.name} cannot be written as ONNX: {error}, which has no form there.") from error
-    result = drawing.straight(result)
-    drawing.nodes.append(onnx.helper.make_node("Identity", [result.name], [output], name=output))
+    drawing.nodes.append(onnx.helper.make_node("Identity", [drawn], [output], name=output))
     graph = onnx.helper.make_graph(
         drawing.nodes,
         network.name,
@@ -71,9 +131,11 @@ def write_onnx(
         [onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, ["n", width])],
         drawing.constants,
     )
+    versions = {"": OPSET, onnx_classifiers.ML: onnx_classifiers.ML_OPSET}
+    domains = sorted({node.domain for node in drawing.nodes})
     model = onnx.helper.make_model(
         graph,
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        opset_imports=[onnx.helper.make_opsetid(domain, versions[domain]) for domain in domains],
         ir_version=IR_VERSION,
         producer_name="transfer-cli",
     )
