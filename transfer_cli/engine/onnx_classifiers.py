@@ -1,14 +1,13 @@
 """A scikit-learn classifier of the catalog as nodes behind a network's features in an ONNX graph.
 
 They are written here, from what each classifier has learnt, and not by skl2onnx, which does not know two of them
-(NearestCentroid, HistGradientBoosting). A tree asks whether a float32 feature is at most a float64 threshold: with the
-threshold rounded down to float32 the answer is the same for every feature. Distances,
-calibrations and what follows a classifier are computed in float64, as scikit-learn and the bundle do.
+(NearestCentroid, HistGradientBoosting). Distances, calibrations and what follows a classifier are computed in float64,
+as scikit-learn and the bundle do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,8 @@ import onnx
 from numpy.typing import NDArray
 
 from transfer_cli.calibration import LEAST
-from transfer_cli.engine.onnx_layers import Drawing, UnknownOperationError
-
-ML_OPSET = 3
-"""Of ai.onnx.ml, which the trees belong to."""
-ML = "ai.onnx.ml"
+from transfer_cli.engine.onnx_drawing import Drawing, UnknownOperationError
+from transfer_cli.engine.onnx_trees import boosted, forest, gradient_boosted
 
 
 def draw_classifier(
@@ -217,99 +213,8 @@ def _score_of_support_vectors(drawing: Drawing, machine: Any, rows: str) -> str:
     return drawing.node("Add", votes, confidence)
 
 
-def _forest(drawing: Drawing, classifier: Any, rows: str) -> str:
-    count, trees = len(classifier.classes_), classifier.estimators_
-    features = getattr(classifier, "estimators_features_", [None] * len(trees))
-    grown = (
-        _grown(tree, lambda values: values / values.sum(axis=1, keepdims=True), own, np.arange(count))
-        for tree, own in zip(trees, features, strict=True)
-    )
-    # Leaves of one class are votes: as whole numbers their sums are exact, and two classes with as many stay equal.
-    votes = _trees(drawing, rows, grown, np.zeros(count))
-    return drawing.node("Div", votes, drawing.constant(len(trees)))
-
-
-def _boosted(drawing: Drawing, classifier: Any, rows: str) -> str:
-    count = len(classifier.classes_)
-    shares = classifier.estimator_weights_ / classifier.estimator_weights_.sum()
-
-    def said(share: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-        others = -1 / (count - 1)
-        return lambda values: share / (count - 1) * np.where(np.eye(count)[values.argmax(axis=1)] == 1, 1.0, others)
-
-    grown = (
-        _grown(tree, said(share), None, classifier.classes_)
-        for tree, share in zip(classifier.estimators_, shares, strict=False)
-    )
-    return drawing.node("Softmax", _trees(drawing, rows, grown, np.zeros(count)), axis=-1)
-
-
 def _gradient_boosted(drawing: Drawing, classifier: Any, rows: str) -> str:
-    base = np.ravel(classifier._baseline_prediction)
-
-    def grown() -> Iterable[_Tree]:
-        for iteration in classifier._predictors:
-            for column, predictor in enumerate(iteration):
-                nodes = predictor.nodes
-                if nodes["is_categorical"].any():
-                    raise UnknownOperationError("the classifier has trees that ask for categories")
-                values = np.zeros((len(nodes), len(base)))
-                values[:, column] = nodes["value"]
-                leaf = nodes["is_leaf"] == 1
-                yield nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"], leaf, values
-
-    return _activated(drawing, _trees(drawing, rows, grown(), base), len(base))
-
-
-_Tree = tuple[Any, Any, Any, Any, Any, Any]
-"""Of each node: feature, threshold, the nodes below it, whether it is a leaf, and what it adds to each column."""
-
-
-def _grown(
-    estimator: Any, said: Callable[[NDArray[np.float64]], NDArray[np.float64]], features: Any, classes: Any
-) -> _Tree:
-    tree = estimator.tree_
-    values = np.zeros((tree.node_count, len(classes)))
-    # A tree may have seen fewer classes than there are.
-    values[:, np.searchsorted(classes, estimator.classes_)] = tree.value[:, 0, :]
-    asked = tree.feature if features is None else np.asarray(features)[np.maximum(tree.feature, 0)]
-    leaf = tree.children_left < 0
-    return asked, tree.threshold, tree.children_left, tree.children_right, leaf, said(values)
-
-
-def _trees(drawing: Drawing, rows: str, trees: Iterable[_Tree], base: NDArray[np.float64]) -> str:
-    """Add trees whose leaves are added up."""
-    words: dict[str, list[Any]] = {word: [] for word in _OF_NODES + _OF_LEAVES}
-    for number, (asked, thresholds, left, right, leaf, values) in enumerate(trees):
-        count = len(asked)
-        words["nodes_treeids"] += [number] * count
-        words["nodes_nodeids"] += range(count)
-        words["nodes_featureids"] += np.where(leaf, 0, asked).tolist()
-        words["nodes_modes"] += np.where(leaf, "LEAF", "BRANCH_LEQ").tolist()
-        words["nodes_values"] += _rounded_down(np.where(leaf, 0, thresholds)).tolist()
-        words["nodes_truenodeids"] += np.where(leaf, 0, left).tolist()
-        words["nodes_falsenodeids"] += np.where(leaf, 0, right).tolist()
-        places, columns = np.nonzero(values * leaf[:, None])
-        words["target_treeids"] += [number] * len(places)
-        words["target_nodeids"] += places.tolist()
-        words["target_ids"] += columns.tolist()
-        words["target_weights"] += values[places, columns].tolist()
-    return drawing.node(
-        "TreeEnsembleRegressor",
-        rows,
-        domain=ML,
-        n_targets=len(base),
-        aggregate_function="SUM",
-        base_values=base.tolist(),
-        **words,
-    )
-
-
-def _rounded_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the largest float32 that is at most each threshold."""
-    most = np.finfo(np.float32).max
-    near = np.clip(thresholds, -most, most).astype(np.float32)
-    return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
+    return _activated(drawing, gradient_boosted(drawing, classifier, rows), classifier.n_trees_per_iteration_)
 
 
 def _of_labels(drawing: Drawing, classifier: Any, rows: str) -> str:
@@ -322,32 +227,22 @@ def _of_one_mind(drawing: Drawing, classifier: Any, rows: str) -> str:
     return _of_two(drawing, drawing.node("Clip", _column(drawing, rows, 0), always, always))
 
 
-_OF_NODES = (
-    "nodes_treeids",
-    "nodes_nodeids",
-    "nodes_featureids",
-    "nodes_modes",
-    "nodes_values",
-    "nodes_truenodeids",
-    "nodes_falsenodeids",
-)
-_OF_LEAVES = ("target_treeids", "target_nodeids", "target_ids", "target_weights")
 _SCORES: dict[str, Callable[[Drawing, Any, str], str]] = {
     "LinearSVC": _score_of_linear,
     "NearestCentroid": _score_of_centroids,
     "SVC": _score_of_support_vectors,
 }
 _CLASSIFIERS: dict[str, Callable[[Drawing, Any, str], str]] = {
-    "AdaBoostClassifier": _boosted,
-    "BaggingClassifier": _forest,
+    "AdaBoostClassifier": boosted,
+    "BaggingClassifier": forest,
     "CalibratedClassifierCV": _calibrated,
-    "ExtraTreesClassifier": _forest,
+    "ExtraTreesClassifier": forest,
     "HistGradientBoostingClassifier": _gradient_boosted,
     "KNeighborsClassifier": _neighbours,
     "LinearDiscriminantAnalysis": _linear,
     "LogisticRegression": _linear,
     "MLPClassifier": _mlp,
     "OneVsRestClassifier": _of_labels,
-    "RandomForestClassifier": _forest,
+    "RandomForestClassifier": forest,
     "_ConstantPredictor": _of_one_mind,
 }

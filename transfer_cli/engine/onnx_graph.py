@@ -23,7 +23,7 @@ from transfer_cli.engine.onnx_files import INPUT, LARGEST, OUTPUT, missing
 from transfer_cli.errors import ModelError
 
 if TYPE_CHECKING:
-    from transfer_cli.engine.onnx_layers import Drawing
+    from transfer_cli.engine.onnx_drawing import Drawing
 
 OPSET = 17
 IR_VERSION = 8
@@ -111,17 +111,17 @@ def _write(
     try:
         import onnx
 
-        from transfer_cli.engine import onnx_classifiers, onnx_layers
+        from transfer_cli.engine import onnx_drawing, onnx_layers, onnx_trees
     except ImportError as error:
         raise missing("onnx") from error
     size = network.input_shape[1]
     if network.count_params() * 4 > LARGEST:
         raise ModelError(f"{network.name} has {network.count_params():,} parameters; an ONNX file holds 2 GB of them.")
-    drawing = onnx_layers.Drawing()
+    drawing = onnx_drawing.Drawing()
     try:
-        rows = onnx_layers.draw(network, drawing, onnx_layers.Value(INPUT, (None, size, size, 3)))
+        rows = onnx_layers.draw(network, drawing, onnx_drawing.Value(INPUT, (None, size, size, 3)))
         drawn = behind(drawing, drawing.straight(rows).name)
-    except onnx_layers.UnknownOperationError as error:
+    except onnx_drawing.UnknownOperationError as error:
         raise ModelError(f"{network.name} cannot be written as ONNX: {error}, which has no form there.") from error
     drawing.nodes.append(onnx.helper.make_node("Identity", [drawn], [output], name=output))
     graph = onnx.helper.make_graph(
@@ -131,7 +131,7 @@ def _write(
         [onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, ["n", width])],
         drawing.constants,
     )
-    versions = {"": OPSET, onnx_classifiers.ML: onnx_classifiers.ML_OPSET}
+    versions = {"": OPSET, onnx_trees.DOMAIN: onnx_trees.OPSET}
     domains = sorted({node.domain for node in drawing.nodes})
     model = onnx.helper.make_model(
         graph,
