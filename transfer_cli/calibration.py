@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_LEAST = 1e-12
+LEAST = 1e-12
 """A probability of zero, as forests give, is taken for this: its logarithm has to be finite."""
 _COLDEST, _HOTTEST = 0.05, 20.0
 _STEPS = 50
@@ -102,4 +102,4 @@ def of_equal_classes(truth: NDArray[np.int64], classes: int) -> NDArray[np.float
 
 
 def _logits(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.log(np.maximum(probabilities.astype(np.float64), _LEAST))
+    return np.log(np.maximum(probabilities.astype(np.float64), LEAST))
