@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.catalog import runtimes
 from transfer_cli.engine.machine import processors
-from transfer_cli.engine.startup import native_stderr_kept
+from transfer_cli.engine.startup import native_stderr_kept, start_openvino
 from transfer_cli.errors import ModelError
 
 Images = NDArray[np.uint8]
@@ -151,8 +151,7 @@ def _litert(path: Path, precision: str, size: int | None) -> Run:
 
 
 def _openvino(path: Path, precision: str, size: int | None) -> Run:
-    import openvino
-
+    openvino = start_openvino()
     words = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(path, "CPU", words)
     _must_take(

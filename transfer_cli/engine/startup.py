@@ -1,4 +1,4 @@
-"""TensorFlow's first import, without what its C++ side has to say about graphics cards that are not there."""
+"""The first import of TensorFlow and of OpenVINO, without what they say to the terminal or send over the network."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 
 def start_tensorflow() -> str:
@@ -27,6 +28,42 @@ def start_tensorflow() -> str:
             with suppress(RuntimeError, ValueError):
                 tf.config.experimental.set_memory_growth(card, True)
         return ", ".join(device.name for device in tf.config.list_logical_devices())
+
+
+def start_openvino(*modules: str) -> Any:
+    """Import OpenVINO, and modules that build on it, without their telemetry, and return OpenVINO.
+
+    Importing it tells its makers that it was imported, unless a file in the person's home declines. Without the package
+    that sends, it does its work as ever.
+
+    Parameters
+    ----------
+    *modules : str
+        What else to import: nncf has the same telemetry.
+
+    Raises
+    ------
+    ImportError
+        When one of them is not installed.
+    """
+    with _kept_out("openvino_telemetry"):
+        openvino = importlib.import_module("openvino")
+        for module in modules:
+            importlib.import_module(module)
+    return openvino
+
+
+@contextmanager
+def _kept_out(package: str) -> Iterator[None]:
+    """Let a package be one that is not installed, unless it was imported before."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.modules.pop(package, None)
 
 
 def import_ahead(*modules: str) -> None:

@@ -1,0 +1,130 @@
+"""A Keras network as OpenVINO's pair of files, .xml and .bin, in float32 or with eight bits."""
+
+from __future__ import annotations
+
+import io
+import logging
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.engine.convert import _silence, convert
+from transfer_cli.engine.quantize import INPUT, OUTPUT, gathered
+from transfer_cli.engine.startup import start_openvino
+from transfer_cli.errors import MissingExtraError, ModelError
+
+ABOUT = "model_info"
+"""Under which key of the runtime's information OpenVINO's own tools look for class names and the like."""
+
+Images = NDArray[np.uint8]
+
+
+def write_openvino(network: keras.Model, path: Path, about: Mapping[str, str]) -> None:
+    """Write a network as OpenVINO's files, `path` and, beside it, one that ends in .bin; all numbers are float32.
+
+    OpenVINO reads the LiteRT graph: one conversion for both, see docs/export.md for how long each way takes.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k).
+    path : Path
+        Ends in .xml.
+    about : mapping of str to str
+        What to write under ``model_info``.
+
+    Raises
+    ------
+    MissingExtraError
+        When OpenVINO is not installed.
+    ModelError
+        When the network cannot be converted.
+    """
+    openvino = _started()
+    _save(openvino, _read(openvino, network), path, about)
+
+
+def write_openvino_int8(
+    network: keras.Model, pictures: Iterable[Images] | Images, path: Path, about: Mapping[str, str]
+) -> None:
+    """Write a network as OpenVINO's files with weights and activations of eight bits.
+
+    Ranges and the correction of biases, layer by layer, are NNCF's (Kozlov et al. 2020, "Neural Network Compression
+    Framework for fast model inference").
+
+    Parameters
+    ----------
+    network : keras.Model
+        From uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k).
+    pictures : iterable of ndarray of shape (n, size, size, 3) or (size, size, 3), uint8
+        Pictures that the network has learnt from, of all classes: a hundred or two.
+    path : Path
+        Ends in .xml.
+    about : mapping of str to str
+        What to write under ``model_info``.
+
+    Raises
+    ------
+    InputError
+        When there is no picture, or one is not of the network's size.
+    MissingExtraError
+        When OpenVINO or NNCF is not installed.
+    ModelError
+        When the network cannot be converted.
+    """
+    images = gathered(pictures, network.input_shape[1])
+    openvino = _started("nncf", extra="int8")
+    import nncf
+
+    original = _read(openvino, network)
+    try:
+        # It draws bars on the stdout of the process.
+        with redirect_stdout(io.StringIO()), _silence():
+            nncf.set_log_level(logging.ERROR)
+            quantized = nncf.quantize(
+                original,
+                nncf.Dataset([image[None] for image in images]),
+                subset_size=len(images),
+                preset=nncf.QuantizationPreset.MIXED,
+                fast_bias_correction=False,
+            )
+    except Exception as error:  # as many kinds as there are operations
+        raise ModelError(f"{network.name} could not be quantised for OpenVINO: {error}.") from error
+    _save(openvino, quantized, path, about)
+
+
+def _started(*modules: str, extra: str = "openvino") -> Any:
+    try:
+        with redirect_stdout(io.StringIO()):
+            return start_openvino(*modules)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"The format needs {' and '.join(['openvino', *modules])}, of which one is not installed: {error}.",
+            hint=f"Install what is missing: pip install 'transfer-cli[{extra}]'.",
+        ) from error
+
+
+def _read(openvino: Any, network: keras.Model) -> Any:
+    """Return a network as OpenVINO's model, its input and output called by what they are."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "graph.tflite"
+        convert(network, file)
+        try:
+            model = openvino.Core().read_model(file)
+        except RuntimeError as error:
+            raise ModelError(f"{network.name} could not be converted for OpenVINO: {error}.") from error
+    model.inputs[0].get_tensor().set_names({INPUT})
+    model.outputs[0].get_tensor().set_names({OUTPUT})
+    return model
+
+
+def _save(openvino: Any, model: Any, path: Path, about: Mapping[str, str]) -> None:
+    for word, value in about.items():
+        model.set_rt_info(value, [ABOUT, word])
+    openvino.save_model(model, path, compress_to_fp16=False)

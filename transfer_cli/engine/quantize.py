@@ -1,0 +1,136 @@
+"""A Keras network as a LiteRT graph that computes with eight bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.python.convert import mlir_quantize
+from tensorflow.lite.tools.flatbuffer_utils import convert_bytearray_to_object, convert_object_to_bytearray
+
+from transfer_cli.engine.bias_correction import corrected, operations
+from transfer_cli.engine.convert import _silence
+from transfer_cli.errors import InputError, ModelError
+
+INPUT, OUTPUT = "images", "probabilities"
+CORRECTED_ON = 48
+"""Pictures of those for calibration on which biases are corrected; more change nothing, see docs/export.md."""
+
+Images = NDArray[np.uint8]
+
+
+def write_litert_int8(network: keras.Model, pictures: Iterable[Images] | Images, path: Path) -> None:
+    """Write a network as a LiteRT graph with weights and activations of eight bits.
+
+    Weights have a scale for each channel, activations one for each tensor, from the least and the largest value on
+    `pictures` (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+    Inference"). The last dense layer and what follows it stay float32. Then biases are corrected, see bias_correction.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k).
+    pictures : iterable of ndarray of shape (n, size, size, 3) or (size, size, 3), uint8
+        Pictures that the network has learnt from, of all classes: a hundred or two.
+    path : Path
+
+    Raises
+    ------
+    InputError
+        When there is no picture, or one is not of the network's size.
+    ModelError
+        When the converter gives up.
+    """
+    images = gathered(pictures, network.input_shape[1])
+    try:
+        with _silence():
+            calibrated = _calibrated(network, images)
+            quantized = mlir_quantize(
+                calibrated,
+                input_data_type=tf.uint8,
+                output_data_type=tf.float32,
+                denylisted_nodes=_accurate(convert_bytearray_to_object(bytearray(calibrated))),
+            )
+            data = _named(corrected(calibrated, quantized, _spread(images, CORRECTED_ON)))
+    except Exception as error:  # the converter raises many kinds at an operation it does not know
+        raise ModelError(f"{network.name} could not be quantised for LiteRT: {error}.") from error
+    path.write_bytes(data)
+
+
+def gathered(pictures: Iterable[Images] | Images, size: int) -> Images:
+    """Return pictures as one array of shape (n, size, size, 3), uint8.
+
+    Raises
+    ------
+    InputError
+        When there is none, or one is something else.
+    """
+    shape = (size, size, 3)
+    parts = [np.asarray(part) for part in pictures]
+    for part in parts:
+        if part.dtype != np.uint8 or part.shape[-3:] != shape or part.ndim not in (3, 4):
+            raise InputError(
+                f"Expected pictures for calibration of uint8 and {shape}. Received: {part.dtype} of {part.shape}."
+            )
+    if not parts:
+        raise InputError("Expected pictures for calibration. Received none.", hint="A hundred train pictures suffice.")
+    return np.concatenate([part.reshape(-1, *shape) for part in parts])
+
+
+def _spread(images: Images, count: int) -> Images:
+    """Return so many pictures from all over an array, which may have been sorted by class."""
+    chosen: Images = images[np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)]
+    return chosen
+
+
+def _calibrated(network: keras.Model, images: Images) -> bytes:
+    """Return the graph in float32 with the range of each tensor on some pictures."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    def given() -> Iterator[list[Images]]:
+        return ([image[None]] for image in images)
+
+    signature = [tf.TensorSpec([None, *images.shape[1:]], tf.uint8, name=INPUT)]
+    traced = tf.function(lambda images: network(images, training=False), signature, autograph=False)
+    frozen = convert_variables_to_constants_v2(traced.get_concrete_function())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = given
+    # What has no form with eight bits stays as it is.
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+    converter._experimental_calibrate_only = True
+    return bytes(converter.convert())
+
+
+def _accurate(model: Any) -> list[str]:
+    """Return the names of what is left in float32: the last dense layer, and what makes probabilities of its logits.
+
+    With eight bits a probability is a multiple of 1/256, and of two classes with nearly the same logit none is first.
+    """
+    names = [tensor.name.decode() for tensor in model.subgraphs[0].tensors]
+    order = operations(model)
+    dense = [at for at, (kind, _) in enumerate(order) if kind == schema.BuiltinOperator.FULLY_CONNECTED]
+    return [names[operation.outputs[0]] for _, operation in order[dense[-1] if dense else -1 :]]
+
+
+def _named(data: bytes) -> bytes:
+    """Return a graph whose input and output are called by what they are, with a signature that says so."""
+    model = convert_bytearray_to_object(bytearray(data))
+    graph = model.subgraphs[0]
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+    maps = []
+    for numbers, name in ((graph.inputs, INPUT), (graph.outputs, OUTPUT)):
+        graph.tensors[numbers[0]].name = name.encode()
+        entry = schema.TensorMapT()
+        entry.name, entry.tensorIndex = name.encode(), int(numbers[0])
+        maps.append([entry])
+    signature.inputs, signature.outputs = maps
+    model.signatureDefs = [signature]
+    return bytes(convert_object_to_bytearray(model))
