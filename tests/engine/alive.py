@@ -14,9 +14,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.bundle import FORMAT_VERSION, ModelBundle
 from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.engine.backbone import build
-from transfer_cli.engine.images import batches
+from transfer_cli.engine.images import DECODER, batches
+from transfer_cli.engine.linear import Linear
+from transfer_cli.engine.model import LINEAR_FILE, NETWORK_FILE
+from transfer_cli.engine.network import LOGITS
 
 CLASSES = 5
 
@@ -41,6 +45,34 @@ def alive(spec: BackboneSpec, images: NDArray[np.uint8]) -> keras.Model:
     model = keras.Model(network.inputs[0], head(network.output))
     head.set_weights([kernel, -features.mean(axis=0) @ kernel])
     return model
+
+
+def bundle_of(model: keras.Model, spec: BackboneSpec, target: Path) -> ModelBundle:
+    """Write a network that `alive` made as a bundle, as a fine-tuning would; return what it says."""
+    kernel, bias = model.layers[-1].get_weights()
+    logits = keras.layers.Dense(CLASSES, name=LOGITS)
+    below = model.layers[-1].input
+    probabilities = keras.layers.Activation("softmax", name="probabilities")(logits(below))
+    whole = keras.Model(model.inputs[0], probabilities, name=model.name)
+    logits.set_weights([kernel, bias])
+
+    def save(folder: Path) -> None:
+        whole.save(folder / NETWORK_FILE)
+        Linear(kernel.astype(np.float64), bias.astype(np.float64)).save(folder / LINEAR_FILE)
+
+    bundle = ModelBundle(
+        format_version=FORMAT_VERSION,
+        kind="network",
+        task="single-label",
+        class_names=tuple(f"class {number}" for number in range(CLASSES)),
+        image_size=model.input_shape[1],
+        resize="squash",
+        decoder=DECODER,
+        backbone={"name": spec.name, "weights": "none", "width": int(kernel.shape[0])},
+        versions={},
+        recipe={},
+    )
+    return bundle.write(target, save)
 
 
 def outputs(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ _COMMANDS = {
     "similar": "similar",
     "map": "map",
     "explain": "explain",
+    "export": "export",
     "leaks": "leaks",
     "data": "data",
     "preview": "preview",

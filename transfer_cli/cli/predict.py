@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("predict")
-@click.argument("model", metavar="RUN|BUNDLE|imagenet:BACKBONE")
+@click.argument("model", metavar="RUN|BUNDLE|FILE|imagenet:BACKBONE")
 @click.argument("paths", nargs=-1, required=True, type=click.Path())
 @click.option("--format", "format_", type=click.Choice(FORMATS), help="[by the name of --output, else csv]")
 @click.option("--top-k", type=click.IntRange(min=1), help="The k best classes instead of every probability.")
@@ -58,6 +58,7 @@ def command(
 ) -> None:
     """Say what is on pictures: one row a picture, in input order.
 
+    FILE is what export wrote: model.onnx, .tflite, .xml or .keras.
     PATHS are pictures, folders of pictures, or - for paths on stdin, one a line. A picture that cannot be read is
     listed on stderr, and the exit code is 5. With --unknown the label of a picture is unknown where its class is
     improbable, or the picture unlike all that was learnt from; what the model would say and why it should not be

@@ -15,6 +15,7 @@ from zipfile import ZipFile
 from transfer_cli.archives import members
 from transfer_cli.engine.hdf5_files import must_hold_arrays
 from transfer_cli.errors import ModelError
+from transfer_cli.exported import FACTS, LABELS
 from transfer_cli.foreign_json import objects, parsed
 
 MOST_BYTES = 64_000_000
@@ -22,6 +23,8 @@ MOST_BYTES = 64_000_000
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS = {"metadata.json", CONFIG, WEIGHTS}
+_BESIDE = {FACTS, LABELS}
+"""What an exported file says of itself."""
 
 LAYERS = frozenset(
     {
@@ -75,7 +78,7 @@ _VALUES = frozenset({"__ellipsis__", "__keras_tensor__", "__tensor__"})
 
 def must_be_known(path: Path) -> None:
     """Raise ModelError where a ``.keras`` file has more than a network of the classes above, and its weights."""
-    found = {member.filename for member in members(path, may_be=_MEMBERS.__contains__)}
+    found = {member.filename for member in members(path, may_be=(_MEMBERS | _BESIDE).__contains__)}
     if missing := _MEMBERS - found:
         raise ModelError(f"{path} was refused: it has no {', '.join(sorted(missing))}.")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,17 @@ class Linear:
         """Return whether its probabilities are those that `given` has for some features, within `ALIKE`."""
         parts = (rows[start : start + _ROWS_AT_A_TIME] for start in range(0, len(rows), _ROWS_AT_A_TIME))
         return all(float(np.abs(self.probabilities(part) - given(part)).max()) <= ALIKE for part in parts)
+
+    def calibrated(self, log_prior: Sequence[float] | None, temperature: float | None) -> Linear:
+        """Return the matrix whose probabilities are those of this one after `less_common` and `calibration.tempered`.
+
+        Parameters
+        ----------
+        log_prior : sequence of k float, or None
+        temperature : float or None
+        """
+        bias = self.bias if log_prior is None else self.bias - np.array(log_prior)
+        return replace(self, kernel=self.kernel / (temperature or 1), bias=bias / (temperature or 1))
 
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probabilities of every class, float32 of shape (n, k)."""

@@ -20,8 +20,8 @@ from transfer_cli.calibration import tempered
 from transfer_cli.catalog import backbones, runtimes
 from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.choices import Inference
+from transfer_cli.engine import exported_files, sources
 from transfer_cli.engine import runtimes as running
-from transfer_cli.engine import sources
 from transfer_cli.engine.guarded import guarded
 from transfer_cli.engine.images import DECODER
 from transfer_cli.engine.intact import must_be_what_keras_knows
@@ -115,7 +115,7 @@ class FeatureModel(AbstractModel):
 
 
 class NetworkModel(AbstractModel):
-    """A network that gives probabilities by itself: one with its own 1000 classes, or out of an older bundle."""
+    """A network that gives probabilities by itself: an exported one, one with 1000 classes, or an older bundle's."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ def load(
     cache: Cache | None = None,
     progress: Progress = SILENT,
 ) -> AbstractModel:
-    """Return the model of a run or a bundle, or ``imagenet:BACKBONE`` with its own 1000 classes.
+    """Return the model of a run, a bundle or an exported file, or ``imagenet:BACKBONE`` with its own 1000 classes.
 
     Parameters
     ----------
@@ -169,13 +169,14 @@ def load(
         When the runtime is not installed.
     """
     cache = cache or Cache.of_user()
+    if exported_files.is_exported(Path(source)):
+        return _exported(Path(source), runtime, progress)
     if source.startswith(IMAGENET):
         spec = backbones.find(source.removeprefix(IMAGENET))
         name = running.resolve(runtime, pictures=pictures, keeps_model=False, parameters=spec.parameters)
         return _imagenet(spec, Inference(runtime=name), offline, cache, progress)
     bundle, directory = ModelBundle.read(Path(source))
-    if bundle.decoder != DECODER:
-        progress.warn(f"the bundle was made with the decoder {bundle.decoder}; this one is {DECODER}")
+    _must_see_alike(bundle.decoder, progress)
     run = _run_of(bundle, directory, _inference(bundle, runtime, pictures, progress), cache, progress)
     rejection = directory / REJECTION_FILE if REJECTION_FILE in bundle.files else None
     classes = len(bundle.class_names)
@@ -196,6 +197,20 @@ def load(
     plain = partial(classify.probabilities, pipeline, classes=classes)
     answers = guarded(plain, file, classes, failures=(Exception,))
     return FeatureModel(bundle, guarded(run, directory, width_of(pipeline, file)), answers, rejection)
+
+
+def _exported(path: Path, runtime: str, progress: Progress) -> NetworkModel:
+    facts = exported_files.facts_of(path)
+    if runtime != runtimes.AUTO:
+        raise ModelError(f"{path} is made for its own runtime. Received: --runtime {runtime}.", hint="Leave it out.")
+    _must_see_alike(facts.decoder, progress)
+    run = exported_files.open_exported(path, facts)
+    return NetworkModel(run, facts.class_names, facts.image_size, facts.resize, facts.thresholds)
+
+
+def _must_see_alike(decoder: str, progress: Progress) -> None:
+    if decoder != DECODER:
+        progress.warn(f"the model was made with the decoder {decoder}; this one is {DECODER}")
 
 
 def has_gradient(bundle: ModelBundle) -> bool:

@@ -1,0 +1,122 @@
+"""Whether every backbone can be exported to every format and says the same there.
+
+    python benchmarks/exports.py ../shared/data/clothing --output exports.jsonl
+
+Each backbone is built small, with random weights that answer to their input (BatchNorm has the statistics of real
+pictures, a head spreads the answers: at least 0.3 between the highest and the lowest probability, and three winning
+classes, over 32 pictures; else its row says so and proves nothing), saved as a bundle and exported by the code of
+`transfer-cli export`, whose gate decides. Each has a process of its own. A second call goes on with those that are
+missing in the output, and prints the table of all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from transfer_cli.catalog import backbones, exporters
+
+FORMATS = [spec.name for spec in exporters.EXPORTERS.values() if spec.precision == "f32"]
+SIDE = 64
+COUNT = 32
+
+
+def main() -> None:
+    """Export what is missing in the output, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photographs", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("exports.jsonl"))
+    parser.add_argument("--backbones", nargs="+", default=pretrained())
+    parser.add_argument("--formats", nargs="+", default=FORMATS)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        json.dump(exported(options.one, options.photographs, options.formats), sys.stdout)
+        return
+    for name in options.backbones:
+        done = {row["format"] for row in read(options.output) if row["backbone"] == name}
+        missing = [format for format in options.formats if format not in done]
+        if not missing:
+            continue
+        words = [sys.executable, __file__, str(options.photographs), "--one", name, "--formats", *missing]
+        process = subprocess.run(words, capture_output=True, text=True)
+        if process.returncode:
+            print(f"{name}: {(process.stderr.strip().splitlines() or ['killed'])[-1]}", file=sys.stderr)
+            continue
+        with options.output.open("a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in json.loads(process.stdout))
+    print(table(read(options.output), options.formats))
+
+
+def pretrained() -> list[str]:
+    """Return the names of all backbones of keras.applications."""
+    return [name for name in backbones.names() if backbones.find(name).is_pretrained]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of an earlier call."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def exported(name: str, photographs: Path, formats: list[str]) -> list[dict[str, Any]]:
+    """Return a row a format of one backbone."""
+    from transfer_cli.engine.startup import start_tensorflow
+
+    start_tensorflow()
+    from tests.engine.alive import alive, answers_to_its_input, bundle_of, outputs, pictures
+    from transfer_cli.engine.export import export
+    from transfer_cli.errors import TransferError
+
+    spec = backbones.find(name)
+    size = max(SIDE, spec.minimum)
+    images = pictures(photographs, size, COUNT)
+    model = alive(spec, images)
+    assert answers_to_its_input(outputs(model, images)), f"{name} says the same of all pictures"
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        bundle, some = Path(folder) / "bundle", Path(folder) / "pictures"
+        bundle_of(model, spec, bundle)
+        some.mkdir()
+        paths = sorted(photographs.rglob("*.jpg"))
+        for number, path in enumerate(paths[:: len(paths) // COUNT][:COUNT]):
+            (some / f"{number}.jpg").symlink_to(path.resolve())
+        for format in formats:
+            row = {"backbone": name, "format": format, "side": size}
+            began = time.perf_counter()
+            try:
+                made = export(str(bundle), [exporters.find(format)], Path(folder) / "export", pictures=some)[0]
+                row |= made.facts()
+            except TransferError as error:
+                row["refusal"] = str(error)
+            rows.append(row | {"seconds": round(time.perf_counter() - began, 1)})
+    return rows
+
+
+def table(rows: list[dict[str, Any]], formats: list[str]) -> str:
+    """Return the rows as Markdown: the most that a probability is off, or why a file was refused."""
+    cells = {(row["backbone"], row["format"]): row for row in rows}
+    names = list(dict.fromkeys(row["backbone"] for row in rows))
+    lines = [f"| backbone | {' | '.join(formats)} |", f"|---|{'---|' * len(formats)}"]
+    for name in names:
+        lines.append(f"| {name} | {' | '.join(cell(cells.get((name, format))) for format in formats)} |")
+    passed = sum(not cells[key].get("refusal") for key in cells if key[1] in formats)
+    return "\n".join([*lines, "", f"{passed} of {len(names) * len(formats)} passed."])
+
+
+def cell(row: dict[str, Any] | None) -> str:
+    """Return what one cell says."""
+    if row is None:
+        return "not tried"
+    return f"refused: {row['refusal']}" if row["refusal"] else f"{row['deviation']:.0e}"
+
+
+if __name__ == "__main__":
+    main()

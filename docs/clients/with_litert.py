@@ -1,0 +1,23 @@
+"""Classify pictures by model.tflite: pip install ai-edge-litert pillow; python with_litert.py model.tflite *.jpg."""
+
+import json
+import sys
+import zipfile
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image, ImageOps
+
+FIT = {"squash": Image.Image.resize, "crop": ImageOps.fit, "pad": ImageOps.pad}
+
+model, *pictures = sys.argv[1:]
+labels = zipfile.ZipFile(model).read("labels.txt").decode().splitlines()
+facts = json.loads(zipfile.ZipFile(model).read("transfer_cli.json"))
+run = Interpreter(model).get_signature_runner()
+size = (facts["image_size"],) * 2
+for path in pictures:
+    picture = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    images = np.asarray(FIT[facts["resize"]](picture, size))[np.newaxis]
+    probabilities = run(images=images)["probabilities"][0]
+    best = probabilities.argmax()
+    print(f"{path}\t{labels[best]}\t{probabilities[best]:.3f}")

@@ -1,0 +1,213 @@
+"""Exported files: what is in them, that they say the same, and that one that does not is not handed over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.engine.exports import F32, FAULTS, INT8, spoilt
+from transfer_cli.bundle import ModelBundle
+from transfer_cli.catalog import exporters
+from transfer_cli.engine import export as exporting
+from transfer_cli.engine import trial, whole
+from transfer_cli.engine.exported_files import SAVED_FACTS, facts_of
+from transfer_cli.engine.images import batches
+from transfer_cli.engine.model import load
+from transfer_cli.errors import GateError, InputError, ModelError, OutputError
+from transfer_cli.exported import LABELS
+
+CLASSES = ("blue", "green", "red")
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with the run on the colours in all formats."""
+    target = tmp_path_factory.mktemp("exported") / "export"
+    made = exporting.export(str(trained), [exporters.find(name) for name in F32], target)
+    assert [each.refusal for each in made] == [None] * len(F32)
+    return target
+
+
+@pytest.fixture(scope="session")
+def images(colours: Path) -> np.ndarray:
+    """Return all colours as the model sees them."""
+    paths = sorted(map(str, colours.rglob("*.png")))
+    return np.concatenate([batch.images for batch in batches(paths, size=32, resize="squash", batch_size=32)])
+
+
+def test_each_format_is_there_with_its_figures(exported: Path, trained: Path) -> None:
+    said = json.loads((exported / exporting.TABLE).read_text())
+    assert said["bundle"] == ModelBundle.read(trained)[0].digest
+    assert [row["format"] for row in said["formats"]] == F32
+    for row in said["formats"]:
+        assert row["deviation"] <= trial.MOST_OFF
+        assert (row["changed"], row["refusal"]) == (0, None)
+        assert row["bytes"] > 100_000
+        assert (exported / row["file"]).exists()
+    assert (exported / LABELS).read_text() == "blue\ngreen\nred\n"
+    assert not [path.name for path in exported.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", F32)
+def test_each_file_says_what_it_is(exported: Path, trained: Path, name: str) -> None:
+    bundle = ModelBundle.read(trained)[0]
+    facts = facts_of(exported / exporters.find(name).file)
+    assert facts.format == name
+    assert facts.class_names == CLASSES == bundle.class_names
+    assert (facts.image_size, facts.resize, facts.decoder) == (32, bundle.resize, bundle.decoder)
+    assert facts.bundle == bundle.digest
+
+
+@pytest.mark.parametrize("name", [name for name in F32 if name != exporters.SAVED_MODEL])
+def test_a_file_predicts_what_the_run_does(exported: Path, trained: Path, images: np.ndarray, name: str) -> None:
+    ours, theirs = load(str(trained)), load(str(exported / exporters.find(name).file))
+    assert theirs.class_names == ours.class_names
+    assert (theirs.image_size, theirs.resize) == (ours.image_size, ours.resize)
+    np.testing.assert_allclose(theirs.predict_proba(images), ours.predict_proba(images), atol=trial.MOST_OFF)
+
+
+def test_a_saved_model_is_not_opened_to_predict(exported: Path) -> None:
+    with pytest.raises(ModelError, match="SavedModel"):
+        load(str(exported / "saved_model"))
+
+
+@pytest.mark.parametrize("name", F32)
+def test_a_changed_byte_is_seen_wherever_it_is(exported: Path, tmp_path: Path, name: str) -> None:
+    spec = exporters.find(name)
+    for part in (*spec.companions, spec.file):
+        copy = shutil.copytree if (exported / part).is_dir() else shutil.copyfile
+        copy(exported / part, tmp_path / part)
+    path = tmp_path / spec.file
+    facts_of(path)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    for file in files:
+        for place in spoilt(file, 200 // len(files)):
+            assert _is_refused(path), f"{file.name}, byte {place}"
+    facts_of(path)
+
+
+def _is_refused(path: Path) -> bool:
+    try:
+        facts_of(path)
+    except ModelError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", [exporters.SAVED_MODEL, exporters.OPENVINO])
+def test_what_belongs_together_is_there_together(exported: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    spec = exporters.find(name)
+    files = [copy / part for part in spec.companions] or [copy / spec.file / "saved_model.pb"]
+    facts_of(copy / spec.file)
+    files[0].unlink()
+    with pytest.raises(ModelError, match="missing"):
+        facts_of(copy / spec.file)
+
+
+def test_a_saved_model_holds_nothing_else(exported: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(exported / "saved_model", copy)
+    (copy / "assets" / "more").write_text("more")
+    with pytest.raises(ModelError, match="more"):
+        facts_of(copy)
+    assert (copy / SAVED_FACTS).is_file()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", [exporters.LITERT, exporters.ONNX])
+def test_a_file_that_says_something_else_is_not_handed_over(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str
+) -> None:
+    _must_be_refused(trained, tmp_path, monkeypatch, name, fault)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", [*F32, *INT8])
+def test_no_format_hides_a_fault(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str
+) -> None:
+    _must_be_refused(trained, tmp_path, monkeypatch, name, fault)
+
+
+def _must_be_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str) -> None:
+    right = whole.whole_network
+    monkeypatch.setattr(whole, "whole_network", lambda *bundle: FAULTS[fault](right(*bundle)))
+    made = exporting.export(str(trained), [exporters.find(name)], tmp_path)
+    assert made[0].path is None
+    assert made[0].refusal
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LABELS, exporting.TABLE]
+    with pytest.raises(GateError, match=name):
+        exporting.judge(made)
+
+
+@pytest.mark.parametrize("name", INT8)
+def test_int8_is_smaller_and_says_what_it_lost(trained: Path, tmp_path: Path, name: str) -> None:
+    made = exporting.export(str(trained), [exporters.find(name)], tmp_path)[0]
+    assert made.drop is not None
+    assert made.drop.part == "test"
+    assert made.drop.low <= made.drop.points <= made.drop.high
+    assert made.refusal is None, made.refusal
+    assert facts_of(tmp_path / made.spec.file).format == name
+
+
+def test_an_int8_file_that_lost_too_much_is_not_handed_over(trained: Path, tmp_path: Path) -> None:
+    spec = exporters.find(exporters.LITERT_INT8)
+    made = exporting.export(str(trained), [spec], tmp_path, max_drop=-101)[0]
+    assert made.refusal
+    assert "points of accuracy lost on test" in made.refusal
+    assert not (tmp_path / spec.file).exists()
+
+
+def test_a_bundle_alone_needs_pictures(trained: Path, colours: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(trained / "model", bundle)
+    spec = exporters.find(exporters.LITERT)
+    with pytest.raises(InputError, match="without its run"):
+        exporting.export(str(bundle), [spec], tmp_path / "export")
+    made = exporting.export(str(bundle), [spec], tmp_path / "export", pictures=colours)
+    assert made[0].refusal is None
+    assert made[0].parity.pictures == 36
+    with pytest.raises(InputError, match="train pictures"):
+        exporting.export(str(bundle), [exporters.find(exporters.LITERT_INT8)], tmp_path / "export", pictures=colours)
+
+
+def test_pictures_that_are_gone_are_asked_for(copy_of_trained: Path, tmp_path: Path) -> None:
+    (copy_of_trained / "folder.txt").write_text(str(tmp_path / "gone"))
+    with pytest.raises(InputError, match="0 pictures were found") as error:
+        exporting.export(str(copy_of_trained), [exporters.find(exporters.LITERT)], tmp_path / "export")
+    assert "--pictures" in str(error.value.hint)
+
+
+def test_a_file_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
+    specs = [exporters.find(exporters.LITERT), exporters.find(exporters.SAVED_MODEL)]
+    exporting.must_be_free(tmp_path / "nothing", specs)
+    (tmp_path / "model.tflite").write_bytes(b"a year of work")
+    with pytest.raises(OutputError, match=r"model\.tflite"):
+        exporting.must_be_free(tmp_path, specs)
+    (tmp_path / "model.tflite").unlink()
+    (tmp_path / "saved_model").mkdir()
+    (tmp_path / "saved_model" / "saved_model.pb").write_bytes(b"a year of work")
+    with pytest.raises(OutputError, match="saved_model"):
+        exporting.must_be_free(tmp_path, specs)
+    with pytest.raises(OutputError, match="is a file"):
+        exporting.must_be_free(tmp_path / "saved_model" / "saved_model.pb", specs)
+
+
+def test_our_own_file_is_replaced(exported: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "export"
+    shutil.copytree(exported, copy)
+    exporting.must_be_free(copy, [exporters.find(name) for name in F32])
+
+
+def test_the_labels_travel_in_the_archives(exported: Path) -> None:
+    for name in ("model.tflite", "model.keras"):
+        with zipfile.ZipFile(exported / name) as archive:
+            assert archive.read(LABELS) == b"blue\ngreen\nred\n"

@@ -1,0 +1,127 @@
+"""The clients of docs/clients: each runs without this program, and says what the run says."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.browser import chromium
+from tests.conftest import REPOSITORY
+from transfer_cli.catalog import exporters
+from transfer_cli.engine.export import export
+from transfer_cli.engine.model import load
+
+CLIENTS = REPOSITORY / "docs" / "clients"
+ONNX_WEB = Path("node_modules") / "onnxruntime-web" / "dist"
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with the run on the colours in all formats that a client is for."""
+    target = tmp_path_factory.mktemp("exported") / "export"
+    specs = [spec for spec in exporters.EXPORTERS.values() if spec.precision == "f32"]
+    assert not any(each.refusal for each in export(str(trained), specs, target))
+    return target
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return pictures of the model's own size, so that no client has to resize them."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(3)
+    for name, colour in {"one": (30, 40, 200), "two": (30, 190, 40), "three": (210, 30, 30)}.items():
+        noise = random.normal(0, 8, (32, 32, 3)) + colour
+        Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8)).save(folder / f"{name}.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def expected(trained: Path, pictures: list[Path]) -> list[tuple[str, float]]:
+    """Return what the run says of the pictures: a class and its probability."""
+    model = load(str(trained))
+    rows = model.predict_proba(np.stack([np.asarray(Image.open(path)) for path in pictures]))
+    return [(model.class_names[row.argmax()], float(row.max())) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("client", "file"),
+    [
+        ("with_keras.py", "model.keras"),
+        ("with_litert.py", "model.tflite"),
+        ("with_onnx.py", "model.onnx"),
+        ("with_openvino.py", "model.xml"),
+        ("with_saved_model.py", "saved_model"),
+    ],
+)
+def test_a_client_says_what_the_run_says(
+    exported: Path, pictures: list[Path], expected: list[tuple[str, float]], client: str, file: str
+) -> None:
+    source = (CLIENTS / client).read_text()
+    assert "transfer_cli " not in source
+    assert "import transfer_cli" not in source
+    assert len(source.splitlines()) < 30
+    # -I: nothing but what is installed; the client must not find this program beside it either.
+    command = [sys.executable, "-I", str(CLIENTS / client), str(exported / file), *map(str, pictures)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == [str(path) for path in pictures]
+    for (_, label, probability), (right, surely) in zip(lines, expected, strict=True):
+        assert label == right
+        assert float(probability) == pytest.approx(surely, abs=1e-3)
+
+
+@pytest.fixture
+def site(exported: Path, tmp_path: Path) -> Iterator[str]:
+    """Yield the address of a folder with the page, the model and ONNX Runtime Web, served on this machine."""
+    web = REPOSITORY / ONNX_WEB
+    if not web.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have ONNX Runtime Web in {ONNX_WEB}")
+        pytest.skip("no ONNX Runtime Web: npm install --no-package-lock onnxruntime-web")
+    folder = tmp_path / "site"
+    folder.mkdir()
+    for path in (CLIENTS / "browser.html", exported / "model.onnx", exported / "labels.txt"):
+        shutil.copy(path, folder)
+    for path in (web / "ort.wasm.min.js", *web.glob("ort-wasm-simd-threaded.*")):
+        shutil.copy(path, folder)
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/browser.html"
+        server.shutdown()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+def test_the_page_says_what_the_run_says(
+    site: str, pictures: list[Path], expected: list[tuple[str, float]], tmp_path: Path
+) -> None:
+    with chromium(tmp_path / "profile") as browser:
+        browser.get(site)
+        said = browser.find_element(By.TAG_NAME, "output")
+        WebDriverWait(browser, 60).until(lambda _: said.text == "ready")
+        for path, (label, surely) in zip(pictures, expected, strict=True):
+            before = said.text
+            browser.find_element(By.TAG_NAME, "input").send_keys(str(path))
+            WebDriverWait(browser, 60).until(lambda _, before=before: said.text != before)
+            name, probability = said.text.rsplit(" ", 1)
+            assert name == label
+            assert float(probability) == pytest.approx(surely, abs=2e-3)
+        assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]

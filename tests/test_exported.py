@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from transfer_cli.errors import ModelError
+from transfer_cli.exported import FORMAT_VERSION, ExportedFacts
+from transfer_cli.sealing import SEAL
+
+FACTS = ExportedFacts(
+    format="onnx",
+    task="single-label",
+    class_names=("cat", 'a "dog"', "Wölfe"),
+    image_size=32,
+    resize="squash",
+    decoder="pillow-opencv-2",
+    backbone="mobilenet@0.25",
+    bundle="0" * 64,
+    version="0.1.0",
+)
+
+
+def test_what_is_said_is_read_again() -> None:
+    assert ExportedFacts.of_json(FACTS.json_text(), "here") == FACTS
+
+
+def test_it_keeps_a_place_for_the_digest_and_is_plain_ascii() -> None:
+    text = FACTS.json_text()
+    assert SEAL in text
+    assert text.isascii()
+    assert SEAL not in FACTS.json_text(seal="")
+
+
+def test_labels_are_one_a_line_whatever_a_folder_was_called() -> None:
+    names = FACTS.model_copy(update={"class_names": ("cat", "two\nlines", "dog")})
+    assert names.labels_text == "cat\ntwo lines\ndog\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "said"),
+    [
+        ("format_version", FORMAT_VERSION + 1, "newer"),
+        ("format_version", "1", "newer"),
+        ("image_size", 0, "image_size"),
+        ("image_size", 10**9, "image_size"),
+        ("class_names", [], "class names"),
+        ("class_names", ["a", "a"], "class names"),
+        ("thresholds", [0.5, 0.5, 0.5], "thresholds"),
+        ("resize", "stretch", "resize"),
+        ("task", "regression", "task"),
+        ("more", 1, "more"),
+    ],
+)
+def test_what_does_not_fit_is_refused(word: str, value: Any, said: str) -> None:
+    with pytest.raises(ModelError) as error:
+        ExportedFacts.of_json(json.dumps(json.loads(FACTS.json_text()) | {word: value}), "here")
+    assert said in f"{error.value} {error.value.hint}"
+
+
+def test_several_labels_have_a_threshold_each() -> None:
+    several = json.loads(FACTS.json_text()) | {"task": "multi-label", "thresholds": [0.5, 0.4]}
+    with pytest.raises(ModelError, match="threshold"):
+        ExportedFacts.of_json(json.dumps(several), "here")
+    assert ExportedFacts.of_json(json.dumps(several | {"thresholds": [0.5, 0.4, 0.3]}), "here").thresholds
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "1", "{" * 100_000, b"\xff"])
+def test_what_is_no_statement_is_refused(text: str | bytes) -> None:
+    with pytest.raises(ModelError, match="does not say what it is"):
+        ExportedFacts.of_json(text, "here")

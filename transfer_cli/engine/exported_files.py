@@ -1,0 +1,151 @@
+"""Exported files read again: verified first, then what they say of themselves, then what runs them.
+
+Nothing here imports TensorFlow but for a file of Keras.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from transfer_cli import sealing
+from transfer_cli.bundle import digest_of_file
+from transfer_cli.catalog import exporters, runtimes
+from transfer_cli.engine.labelled_archive import facts_in
+from transfer_cli.engine.runtimes import Run, open_graph
+from transfer_cli.errors import ModelError
+from transfer_cli.exported import FACTS, ExportedFacts
+
+SAVED_FACTS = Path("assets") / FACTS
+"""Where a SavedModel keeps them: files of its own lie there."""
+
+
+def is_exported(path: Path) -> bool:
+    """Return whether `path` has the name of an exported file, or is a SavedModel."""
+    return path.suffix.lower() in _FACTS or (path / "saved_model.pb").is_file()
+
+
+def facts_of(path: Path) -> ExportedFacts:
+    """Return what an exported file says of itself, once it and what belongs to it were found to be whole.
+
+    Raises
+    ------
+    ModelError
+        When it was altered, or written by something else, or is not there.
+    """
+    if not path.exists():
+        raise ModelError(f"There is no file {path}.")
+    if path.is_dir():
+        return _of_saved_model(path)
+    sealing.must_be_whole(path)
+    facts = _FACTS[path.suffix.lower()](path)
+    _must_fit(facts.files, path.parent)
+    spec = exporters.find(facts.format)
+    if {Path(name).suffix for name in spec.companions} != {Path(name).suffix for name in facts.files}:
+        raise ModelError(f"{path} does not name the files that belong to it.")
+    return facts
+
+
+def open_exported(path: Path, facts: ExportedFacts) -> Run:
+    """Return what runs an exported file in its own runtime: uint8 pictures to float32 probabilities.
+
+    Raises
+    ------
+    ModelError
+        When it is one that is not to be opened here.
+    """
+    if path.is_dir():
+        raise ModelError(
+            f"{path} is a SavedModel, which may read and write files when it runs, so that predict opens none.",
+            hint="Predict by the run, or by another format; docs/export.md shows a client for this one.",
+        )
+    return _OPENERS[path.suffix.lower()](path)
+
+
+def _of_onnx(path: Path) -> ExportedFacts:
+    _must_have(exporters.ONNX)
+
+    from transfer_cli.engine.onnx_files import metadata_of
+
+    return _of_metadata(metadata_of(path), path)
+
+
+def _of_openvino(path: Path) -> ExportedFacts:
+    _must_have(exporters.OPENVINO)
+
+    from transfer_cli.engine.openvino_files import about_of
+
+    return _of_metadata(about_of(path), path)
+
+
+def _of_saved_model(path: Path) -> ExportedFacts:
+    sealing.must_be_whole(path / SAVED_FACTS)
+    facts = ExportedFacts.of_json((path / SAVED_FACTS).read_bytes(), path / SAVED_FACTS)
+    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
+    if strange := found - facts.files.keys() - {SAVED_FACTS.as_posix()}:
+        raise ModelError(f"{path} holds {min(strange)}, which does not belong to it.")
+    _must_fit(facts.files, path)
+    return facts
+
+
+def _of_metadata(words: Mapping[str, str], path: Path) -> ExportedFacts:
+    if FACTS not in words:
+        raise ModelError(f"{path} does not say what it is: it was not written by transfer-cli export.")
+    return ExportedFacts.of_json(words[FACTS], path)
+
+
+def _must_fit(digests: Mapping[str, str], folder: Path) -> None:
+    for name, digest in digests.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ModelError(f"A file outside of {folder} is named: {json.dumps(name)}.")
+        if path.is_symlink() or not path.is_file():
+            raise ModelError(f"{path} is missing. Copy what belongs together.")
+        if digest_of_file(path).sha256 != digest:
+            raise ModelError(f"{path} was altered: its digest is another.", hint="Copy it again, or export it anew.")
+
+
+def _must_have(format: str) -> None:
+    exporters.must_be_here(exporters.find(format))
+
+
+def _open_litert(path: Path) -> Run:
+    return open_graph(runtimes.LITERT, path)
+
+
+def _open_onnx(path: Path) -> Run:
+    from transfer_cli.engine.onnx_files import open_onnx
+
+    return open_onnx(path)
+
+
+def _open_openvino(path: Path) -> Run:
+    return open_graph(runtimes.OPENVINO, path)
+
+
+def _open_keras(path: Path) -> Run:
+    from transfer_cli.engine.startup import start_tensorflow
+
+    start_tensorflow()
+    from transfer_cli.engine import backbone
+    from transfer_cli.engine.keras_files import load_keras
+
+    run = backbone.run(load_keras(path))
+    return lambda images: np.asarray(run(images), np.float32)
+
+
+_FACTS: dict[str, Callable[[Path], ExportedFacts]] = {
+    ".tflite": facts_in,
+    ".onnx": _of_onnx,
+    ".xml": _of_openvino,
+    ".keras": facts_in,
+}
+_OPENERS: dict[str, Callable[[Path], Run]] = {
+    ".tflite": _open_litert,
+    ".onnx": _open_onnx,
+    ".xml": _open_openvino,
+    ".keras": _open_keras,
+}
