@@ -21,7 +21,7 @@ _WITHOUT_LENGTH = (0x00, 0x01, *range(0xD0, 0xDA), *range(0xF0, 0xFE))
 _IN_JPEG = ((_APP1, _EXIF), (_APP1, b"http://ns.adobe.com/xap/1.0/\0"), (_APP14, b"Adobe"))
 _IN_PNG = ((b"eXIf", b""), (b"iTXt", b"XML:com.adobe.xmp\0\0"), (b"tRNS", b""))
 _XMP_WORDS = r'^\C*?tiff:Orientation(?:="|>)([0-9])\C*$'
-_MOST = 100_000
+_MOST = 20_000
 """Segments or chunks that are looked at; a file of more is no photograph."""
 
 
@@ -123,7 +123,7 @@ def _orientation(exif: Tensor, xmp: Tensor) -> Tensor:
 
     def from_xmp() -> Tensor:
         digit = tf.strings.regex_replace(xmp, _XMP_WORDS, r"\1")
-        return tf.strings.to_number(tf.where(tf.strings.length(digit) == 1, digit, b"1"), tf.int32)
+        return tf.strings.to_number(tf.where(tf.strings.regex_full_match(digit, "[0-9]"), digit, b"1"), tf.int32)
 
     def from_exif() -> Tensor:
         return _of_tiff(tf.cond(_starts(exif, _EXIF), lambda: _without(exif, _EXIF), lambda: exif))
