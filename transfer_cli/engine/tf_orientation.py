@@ -145,9 +145,12 @@ def _of_tiff(tiff: Tensor) -> Tensor:
         entries = tf.reshape(tf.cast(tf.io.decode_raw(content, tf.uint8), tf.int32), (-1, 12))
         kinds = _number(entries[:, 2:4], little)
         values = tf.where(kinds == _SHORT, _number(entries[:, 8:10], little), _number(entries[:, 8:12], little))
-        ours = (_number(entries[:, :2], little) == _TAG) & ((kinds == _SHORT) | (kinds == _LONG))
+        counts = _number(entries[:, 4:8], little)
+        # More values than fit into an entry lie elsewhere; no camera writes more than one.
+        held = ((kinds == _SHORT) & (counts <= 2)) | ((kinds == _LONG) & (counts == 1))
+        ours = (_number(entries[:, :2], little) == _TAG) & held & (counts > 0)
         # Of several the last one counts, as in Pillow.
-        return tf.concat([[-1], tf.boolean_mask(values, ours & (_number(entries[:, 4:8], little) > 0))], 0)[-1]
+        return tf.concat([[-1], tf.boolean_mask(values, ours)], 0)[-1]
 
     return tf.cond(little | (head == b"MM\0*"), read, lambda: 1)
 
