@@ -19,6 +19,8 @@ from transfer_cli.engine.tf_resize import RESIZE
 Tensor = Any
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _SCALES = (1, 2, 4, 8)
+_GREY, _ALPHA = 0, 4
+"""Kinds of pixels in a PNG; those from 4 on have an alpha channel."""
 
 
 def decode_graph(data: Tensor, size: int, resize: str) -> Tensor:
@@ -70,16 +72,15 @@ def _png(data: Tensor) -> Tensor:
     head = tf.cast(tf.io.decode_raw(tf.strings.substr(tf.strings.join([data, bytes(26)]), 0, 26), tf.uint8), tf.int32)
     width, height = (tf.reduce_sum(head[start : start + 4] * [1 << 24, 1 << 16, 1 << 8, 1]) for start in (16, 20))
     with tf.control_dependencies([_bounded(height, width)]):
-        depth, is_grey = head[24], head[25] == 0
+        depth, kind = head[24], head[25]
     orientation, transparent = tf_orientation.of_png(data)
-
-    def shallow() -> Tensor:
-        image = tf.cast(tf.io.decode_png(data, channels=4), tf.int32)
-        colour, alpha = image[:, :, :3], image[:, :, 3:]
-        # Where TensorFlow adds the opacity itself, it has only as many bits as the pixels of the file.
-        return _over_white(colour, tf.where((depth < 8) & ~transparent, 255, alpha))
-
-    pixels = tf.cond(is_grey & (depth == 16), lambda: _deep_grey(data), shallow)
+    pixels = tf.case(
+        [
+            ((depth == 16) & (kind == _GREY), lambda: _deep_grey(data)),
+            ((kind >= _ALPHA) | transparent, lambda: _veiled(data)),
+        ],
+        default=lambda: tf.io.decode_png(data, channels=3),
+    )
     return tf_orientation.upright(pixels, orientation)
 
 
@@ -89,8 +90,10 @@ def _deep_grey(data: Tensor) -> Tensor:
     return tf.repeat(tf.cast(tf.round(deep / 257), tf.uint8), 3, axis=2)
 
 
-def _over_white(colour: Tensor, alpha: Tensor) -> Tensor:
-    """Return a picture laid over white, rounded as Pillow does (``libImaging/AlphaComposite.c``)."""
+def _veiled(data: Tensor) -> Tensor:
+    """Return a picture with transparency laid over white, rounded as Pillow does (``libImaging/AlphaComposite.c``)."""
+    image = tf.cast(tf.io.decode_png(data, channels=4), tf.int32)
+    colour, alpha = image[:, :, :3], image[:, :, 3:]
     blend = (colour * alpha + 255 * (255 - alpha) + 0x80) * 128
     return tf.cast(_shifted(_shifted(blend, 8) + blend, 15), tf.uint8)
 

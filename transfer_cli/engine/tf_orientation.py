@@ -21,7 +21,7 @@ _WITHOUT_LENGTH = (0x00, 0x01, *range(0xD0, 0xDA), *range(0xF0, 0xFE))
 _IN_JPEG = ((_APP1, _EXIF), (_APP1, b"http://ns.adobe.com/xap/1.0/\0"), (_APP14, b"Adobe"))
 _IN_PNG = ((b"eXIf", b""), (b"iTXt", b"XML:com.adobe.xmp\0\0"), (b"tRNS", b""))
 _XMP_WORDS = r'^\C*?tiff:Orientation(?:="|>)([0-9])\C*$'
-_MOST = 100_000
+_MOST = 20_000
 """Segments or chunks that are looked at; a file of more is no photograph."""
 
 
@@ -123,7 +123,7 @@ def _orientation(exif: Tensor, xmp: Tensor) -> Tensor:
 
     def from_xmp() -> Tensor:
         digit = tf.strings.regex_replace(xmp, _XMP_WORDS, r"\1")
-        return tf.strings.to_number(tf.where(tf.strings.length(digit) == 1, digit, b"1"), tf.int32)
+        return tf.strings.to_number(tf.where(tf.strings.regex_full_match(digit, "[0-9]"), digit, b"1"), tf.int32)
 
     def from_exif() -> Tensor:
         return _of_tiff(tf.cond(_starts(exif, _EXIF), lambda: _without(exif, _EXIF), lambda: exif))
@@ -145,9 +145,12 @@ def _of_tiff(tiff: Tensor) -> Tensor:
         entries = tf.reshape(tf.cast(tf.io.decode_raw(content, tf.uint8), tf.int32), (-1, 12))
         kinds = _number(entries[:, 2:4], little)
         values = tf.where(kinds == _SHORT, _number(entries[:, 8:10], little), _number(entries[:, 8:12], little))
-        ours = (_number(entries[:, :2], little) == _TAG) & ((kinds == _SHORT) | (kinds == _LONG))
+        counts = _number(entries[:, 4:8], little)
+        # More values than fit into an entry lie elsewhere; no camera writes more than one.
+        held = ((kinds == _SHORT) & (counts <= 2)) | ((kinds == _LONG) & (counts == 1))
+        ours = (_number(entries[:, :2], little) == _TAG) & held & (counts > 0)
         # Of several the last one counts, as in Pillow.
-        return tf.concat([[-1], tf.boolean_mask(values, ours & (_number(entries[:, 4:8], little) > 0))], 0)[-1]
+        return tf.concat([[-1], tf.boolean_mask(values, ours)], 0)[-1]
 
     return tf.cond(little | (head == b"MM\0*"), read, lambda: 1)
 

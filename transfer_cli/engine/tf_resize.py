@@ -14,11 +14,18 @@ import tensorflow as tf
 
 Tensor = Any
 _ONE = 1 << 11
+_TABLE = 8192
+"""For pictures of sides below it, the logarithms are Python's own."""
 
 
 def squash(image: Tensor, size: int) -> Tensor:
     """Return the whole picture, its shape given up."""
-    return resized(image, tf.constant(size), tf.constant(size))
+    lengths = tf.shape(image)[:2]
+    # Of a picture of exactly two by one the last bit of a logarithm decides how often its sides are halved.
+    table = tf.constant([0.0, *(math.log2(length / size) for length in range(1, _TABLE))], tf.float64)
+    known = tf.gather(table, tf.minimum(lengths, _TABLE - 1))
+    reductions = tf.where(lengths < _TABLE, known, _logarithms(lengths, size))
+    return _resized(image, tf.constant(size), tf.constant(size), reductions)
 
 
 def crop(image: Tensor, size: int) -> Tensor:
@@ -35,7 +42,7 @@ def pad(image: Tensor, size: int) -> Tensor:
     sides = tf.cast(shape, tf.float64)
     scale = tf.constant(size, tf.float64) / tf.reduce_max(sides)
     height, width = tf.unstack(tf.maximum(1, tf.cast(tf.round(sides * scale), tf.int32)))
-    inside = resized(image, width, height)
+    inside = _resized(image, width, height, _logarithms(shape, tf.stack([height, width])))
     top, left = (size - height) // 2, (size - width) // 2
     return tf.pad(inside, [[top, size - height - top], [left, size - width - left], [0, 0]])
 
@@ -44,20 +51,12 @@ RESIZE = {"squash": squash, "crop": crop, "pad": pad}
 """What the words of ``images.resize`` do."""
 
 
-def resized(image: Tensor, width: Tensor, height: Tensor) -> Tensor:
+def _resized(image: Tensor, width: Tensor, height: Tensor, reductions: Tensor) -> Tensor:
     """Return the picture at another size, each pixel from all it covers, as ``engine/resize.resized`` does.
 
-    Parameters
-    ----------
-    image : tensor of shape (h, w, 3), uint8
-    width, height : tensor of shape (), int32
-
-    Returns
-    -------
-    tensor of shape (height, width, 3), uint8
+    `reductions` are the binary logarithms of how much smaller its height and its width become.
     """
-    shape = tf.shape(image)
-    across, down = _halvings(shape[1], width, shape[0], height)
+    down, across = _halvings(reductions)
     finer = _linear(image, width * 2**across, height * 2**down)
     _, _, finer = tf.while_loop(
         lambda across, down, _: (across > 0) & (down > 0),
@@ -68,13 +67,16 @@ def resized(image: Tensor, width: Tensor, height: Tensor) -> Tensor:
     return tf.cast(_means(finer, width, height), tf.uint8)
 
 
-def _halvings(across: Tensor, width: Tensor, down: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
+def _logarithms(lengths: Tensor, wanted: Tensor) -> Tensor:
+    """Return the binary logarithms of the reductions of both sides."""
+    return tf.math.log(tf.cast(lengths, tf.float64) / tf.cast(wanted, tf.float64)) / math.log(2)
+
+
+def _halvings(reductions: Tensor) -> Tensor:
     """Return how often each side is halved."""
-    sides = tf.cast(tf.stack([across, down]), tf.float64) / tf.cast(tf.stack([width, height]), tf.float64)
-    wanted = tf.math.log(sides) / math.log(2)
-    alike = tf.abs(wanted[0] - wanted[1]) < 1 - 1e-9
-    times = tf.where(alike, tf.reduce_mean(wanted), wanted)
-    return tuple(tf.unstack(tf.maximum(0, tf.cast(tf.round(times), tf.int32))))
+    alike = tf.abs(reductions[0] - reductions[1]) < 1
+    times = tf.where(alike, (reductions[0] + reductions[1]) / 2, reductions)
+    return tf.unstack(tf.maximum(0, tf.cast(tf.round(times), tf.int32)))
 
 
 def _linear(image: Tensor, width: Tensor, height: Tensor) -> Tensor:
