@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import TINY_WORDS, save_picture
-from transfer_cli.bundle import _digest, written_as
+from tests.hostile import reseal
 from transfer_cli.cli import main
 from transfer_cli.learnt import LEARNT_FILE
 
@@ -103,10 +103,9 @@ def test_what_a_person_sees(copy_of_trained: Path, colours: Path) -> None:
 
 def without_learnt(bundle: Path) -> Path:
     """Make a bundle one of those that do not say what they learnt from."""
-    data = json.loads((bundle / "bundle.json").read_text())
-    del data["files"][LEARNT_FILE]
-    data["digest"] = _digest(data)
-    (bundle / "bundle.json").write_text(written_as(data))
+    files = json.loads((bundle / "bundle.json").read_text())["files"]
+    del files[LEARNT_FILE]
+    reseal(bundle, files=files)
     (bundle / LEARNT_FILE).unlink()
     return bundle
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Outcome
-from tests.test_bundle import rewrite
+from tests.hostile import reseal
 from transfer_cli.bundle import ModelBundle
 from transfer_cli.calibration import tempered
 from transfer_cli.engine import features
@@ -65,7 +65,7 @@ def test_a_bundle_of_an_older_version_predicts_as_it_did(finetuned: Path, tmp_pa
     old = Path(shutil.copytree(finetuned, tmp_path / "old"))
     files = json.loads((old / "model/bundle.json").read_text())["files"]
     kept = {"network.keras": files["network.keras"]}
-    rewrite(old, format_version=3, files=kept, temperature=None)
+    reseal(old / "model", format_version=3, files=kept, temperature=None)
     model = load(str(old))
     assert isinstance(model, NetworkModel)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
