@@ -1,4 +1,4 @@
-"""Files of weights that are whole as far as can be told: HDF5 with as many numbers as the network has."""
+"""Files of weights that are whole as far as can be told: HDF5 with the numbers of the network."""
 
 from __future__ import annotations
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.conftest import run_command
 from tests.weights_files import NARROW, RESNET, TINY, in_cache, save_weights, snapshot
 from transfer_cli.cli import main
 from transfer_cli.weights import cache_folder
@@ -76,6 +78,25 @@ def test_a_kit_that_was_cut(tmp_path: Path) -> None:
     assert "is no kit of weights that can be used: it ends too early. Nothing of it was put in place." in done.stderr
 
 
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    in_cache(TINY, NARROW)
+    target = tmp_path / "weights.tar"
+    weights("pack", "mobilenet@0.25", "mobilenet_v2@0.35", "-o", target)
+    home = tmp_path / "other"
+    limit = (1_000_000, 1_000_000)  # between the sizes of the two files
+    done = run_command(
+        "weights",
+        "install",
+        target,
+        env={"KERAS_HOME": str(home)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    assert done.code == 3, done.err
+    assert f"{home / 'models'} could not be written" in done.err
+    assert "Make room" in done.err
+    assert not home.exists()
+
+
 def test_verifying_finds_each_damage() -> None:
     cut = save_weights(cache_folder() / TINY)
     cut.write_bytes(cut.read_bytes()[:-4])
@@ -90,11 +111,16 @@ def test_verifying_finds_each_damage() -> None:
     assert found[TINY].startswith("damaged it cannot be read as HDF5")
     assert found[NARROW] == "damaged it holds 7 numbers, and the network has 410,208"
     assert found[RESNET].startswith("damaged its MD5 is ")
-    assert found["mobilenet_2_5_160_tf_no_top.h5"].startswith("whole as many numbers as the network has")
+    assert found["mobilenet_2_5_160_tf_no_top.h5"].startswith("whole all of it can be read; Keras knows no digest")
     for words in ("mobilenet@0.25", "mobilenet_v2@0.35", "resnet50"):
         assert f"transfer-cli weights fetch {words}\n" in done.stderr
     states = json.loads(weights("verify", flags=("--json", "--quiet")).stdout)
     assert [row["state"] for row in states].count("damaged") == 3
+
+
+def test_published_files_may_hold_more_than_the_network() -> None:
+    save_weights(cache_folder() / TINY, numbers=475_544)
+    assert weights("verify", "mobilenet@0.25").exit_code == 0
 
 
 def test_verifying_what_is_not_here() -> None:

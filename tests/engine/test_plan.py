@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import FINETUNE_WORDS, run_command, save_picture
 from tests.engine.finetuning import AS_MADE, WORDS, rows_of, run_on
 from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory
-from transfer_cli.engine.plan import plan
+from transfer_cli.engine.plan import plan, weights_needed
 from transfer_cli.engine.survey import Survey, survey
 from transfer_cli.engine.training import Request
 from transfer_cli.errors import WeightsError
@@ -120,6 +120,15 @@ def test_broken_pictures_are_counted(colours: Path, tmp_path: Path) -> None:
     found = surveyed(mine, tmp_path / "run", *SHORT)
     assert [item.path for item in found.skipped] == ["red/0.png"]
     assert Counter(row.truth for row in found.split.rows) == {"blue": 6, "red": 5}
+
+
+@pytest.mark.parametrize(("name", "megabytes"), [("vgg16", 58.9), ("mobilenet_v3_large", 12.0), ("resnet50", 94.4)])
+def test_the_size_of_weights_that_are_not_here_is_that_of_the_network_without_its_top(
+    name: str, megabytes: float
+) -> None:
+    recipe = FinetuneRecipe.load(None, [f"backbone.name={name}"]).resolved()
+    (file,) = weights_needed(recipe)
+    assert (file.megabytes, file.here) == (megabytes, False)
 
 
 def test_weights_that_are_not_here(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

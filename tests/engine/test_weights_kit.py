@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 
 from tests.weights_files import NARROW, RESNET, TINY, in_cache, save_weights, snapshot
@@ -245,6 +246,17 @@ def test_what_is_no_kit_is_refused(kind: str, tmp_path: Path) -> None:
     assert reason in str(caught.value)
     assert caught.value.hint
     assert snapshot(tmp_path) == before
+
+
+def test_weights_that_say_they_are_larger_than_any_memory(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / TINY, "w") as file:
+        file.create_dataset("kernel", (10**15,), "f4", chunks=(1024,), compression="gzip")
+    content = (tmp_path / TINY).read_bytes()
+    assert len(content) < 10_000
+    path = write_tar(tmp_path / "bomb.tar", [("kit.json", manifest([entry(TINY, content)])), (TINY, content)])
+    with pytest.raises(ModelError, match="it holds 1,000,000,000,000,000 numbers, and the network has 218,544"):
+        install(path, progress=SILENT)
+    assert not cache_folder().exists()
 
 
 @pytest.mark.parametrize("cut", [0.1, 0.3, 0.5, 0.9])

@@ -153,8 +153,8 @@ def install(ctx: click.Context, kit: Path, overwrite: bool) -> None:
 def verify(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Check the weights in Keras's cache, all of them or those of some backbones.
 
-    A file is compared with Keras's digest; where there is none, all of it has to be readable, with as many numbers as
-    the network has. Exit code 4 where one is damaged, or none is here of a NAME.
+    A file is compared with Keras's digest; where there is none, all of it has to be readable, with no fewer numbers
+    than the network has. Exit code 4 where one is damaged, or none is here of a NAME.
 
     \b
     Example:
