@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import REPOSITORY, TINY, TINY_SIZE
+from tests.conftest import TINY, TINY_SIZE
 from tests.engine.alive import alive, answers_to_its_input, outputs
 from transfer_cli.catalog.backbones import find
 from transfer_cli.engine.images import batches, decode
@@ -105,15 +105,3 @@ def test_it_answers_without_keras_as_keras_does(
 def test_what_travels_with_it(saved: Path) -> None:
     assert {path.name: path.read_bytes() for path in (saved / "assets").iterdir()} == ASSETS
     assert list(saved.parent.iterdir()) == [saved]
-
-
-def test_the_client_says_the_probability_of_each_label(saved: Path, paths: list[Path], network: keras.Model) -> None:
-    client = REPOSITORY / "docs" / "clients" / "saved_model.py"
-    assert len(client.read_text().splitlines()) < 25
-    chosen = [paths[0], paths[-1]]
-    rows = outputs(network, np.stack([decode(path.read_bytes(), TINY_SIZE, "crop") for path in chosen]))
-    expected = []
-    for path, row in zip(chosen, rows, strict=True):
-        ranked = sorted(zip(row, LABELS, strict=True), reverse=True)
-        expected += [str(path), *(f"{label} {probability:.4f}" for probability, label in ranked)]
-    assert run(client, saved, *chosen).splitlines() == expected

@@ -9,8 +9,6 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-
 from transfer_cli import sealing
 from transfer_cli.bundle import digest_of_file
 from transfer_cli.catalog import exporters, runtimes
@@ -119,7 +117,8 @@ def _open_litert(path: Path) -> Run:
 def _open_onnx(path: Path) -> Run:
     from transfer_cli.engine.onnx_files import open_onnx
 
-    return open_onnx(path)
+    run: Run = open_onnx(path)
+    return run
 
 
 def _open_openvino(path: Path) -> Run:
@@ -133,8 +132,8 @@ def _open_keras(path: Path) -> Run:
     from transfer_cli.engine import backbone
     from transfer_cli.engine.keras_files import load_keras
 
-    run = backbone.run(load_keras(path))
-    return lambda images: np.asarray(run(images), np.float32)
+    given: Run = backbone.run(load_keras(path))
+    return given
 
 
 _FACTS: dict[str, Callable[[Path], ExportedFacts]] = {
