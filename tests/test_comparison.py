@@ -9,7 +9,7 @@ import pytest
 
 from transfer_cli import comparison
 from transfer_cli.answers import Answers
-from transfer_cli.comparison import COMPARED, compare, holm, mcnemar
+from transfer_cli.comparison import COMPARED, accuracy_drop, compare, holm, mcnemar
 from transfer_cli.errors import InputError
 from transfer_cli.figures import replicates_of
 from transfer_cli.intervals import Resamples
@@ -167,3 +167,20 @@ def test_what_is_not_about_the_same_pictures() -> None:
         compare([one, replace(two, class_names=("a", "b", "d"))])
     with pytest.raises(InputError, match="two runs or more, each once"):
         compare([one, one])
+
+
+def test_the_drop_of_a_known_case() -> None:
+    truth = np.repeat([0, 1], 50)
+    before = np.eye(2, dtype=np.float32)[truth]
+    after = before.copy()
+    after[:10] = after[:10, ::-1]
+    drop, low, high = accuracy_drop(truth, before, after)
+    assert drop == pytest.approx(10)
+    # Of the binomial: 10 points, 3 of standard deviation.
+    assert low == pytest.approx(10 - 1.96 * 3, abs=1.2)
+    assert high == pytest.approx(10 + 1.96 * 3, abs=1.2)
+    assert accuracy_drop(truth, after, before)[0] == pytest.approx(-10)
+    assert accuracy_drop(truth, before, before) == (0.0, None, None)
+    labels = np.eye(2, dtype=np.int64)[truth]
+    assert accuracy_drop(labels, before, after)[0] == pytest.approx(10)
+    assert accuracy_drop(labels, before, after, np.array([0.0, 0.0]))[0] == pytest.approx(0)

@@ -164,6 +164,46 @@ def mcnemar(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:
     return float(binomtest(only_one, only_one + only_two).pvalue) if only_one + only_two else 1.0
 
 
+def accuracy_drop(
+    truth: NDArray[np.int64],
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    thresholds: NDArray[np.float64] | None = None,
+    seed: int = 0,
+) -> tuple[float, float | None, float | None]:
+    """Return by how many points the accuracy fell, and its 95 % interval by a paired bootstrap of the pictures.
+
+    Parameters
+    ----------
+    truth : ndarray of shape (n,) or (n, k), int
+        Column of the true class of each picture, or the indicator matrix of its labels.
+    before, after : ndarray of shape (n, k), float
+        Probabilities of the same pictures by two models, such as a network and what was made of it with fewer bits.
+    thresholds : ndarray of shape (k,), optional
+        From which probability on a picture has a label, of a multi-label task; 0.5 where they are not given.
+    seed : int
+        Of the resamples.
+
+    Returns
+    -------
+    (float, float or None, float or None)
+        The drop, below zero where it rose, and from where to where it may be. No interval where both have the same
+        pictures right: a bootstrap cannot know of mistakes that no picture shows.
+    """
+
+    def right(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+        if truth.ndim == 1:
+            return np.asarray(probabilities.argmax(axis=1) == truth, np.float64)
+        given = probabilities >= (0.5 if thresholds is None else thresholds)
+        return np.asarray((given == (truth > 0)).all(axis=1), np.float64)
+
+    lost = 100 * (right(before) - right(after))
+    resamples = Resamples(len(lost), seed=seed)
+    replicates = np.concatenate([lost @ weights for weights in resamples.blocks()]) / len(lost)
+    value = float(lost.mean())
+    return value, *between(replicates, len(lost), value)
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """Return the p-values adjusted for their number, after Holm (1979).
 

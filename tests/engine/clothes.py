@@ -1,4 +1,4 @@
-"""A small classifier of clothes out of real weights, made in a second: random ones multiply what 8 bits leave out."""
+"""A small classifier of clothes out of real weights, made in a second: random ones multiply what eight bits lose."""
 
 from __future__ import annotations
 

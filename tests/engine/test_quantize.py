@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from tests.engine.clothes import SIDE, Clothes, clothes
+from transfer_cli.comparison import accuracy_drop
 from transfer_cli.engine import runtimes as running
 from transfer_cli.engine.quantize import write_litert_int8
+from transfer_cli.errors import InputError, ModelError
 
 Images = NDArray[np.uint8]
 Rows = NDArray[np.float32]
@@ -41,3 +44,61 @@ def test_it_says_nearly_the_same(graph: Path, given: Clothes) -> None:
 def test_other_pictures_to_calibrate_on_spoil_it(given: Clothes, tmp_path: Path) -> None:
     write_litert_int8(given.network, np.zeros((8, SIDE, SIDE, 3), np.uint8), tmp_path / "black.tflite")
     assert off(tmp_path / "black.tflite", given.test, given.expected) > 0.3
+
+
+def test_biases_that_are_not_corrected_are_worse(
+    graph: Path, given: Clothes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transfer_cli.engine.quantize.corrected", lambda original, quantized, images: quantized)
+    write_litert_int8(given.network, given.train[::4], tmp_path / "plain.tflite")
+    assert off(graph, given.test, given.expected) < 0.7 * off(tmp_path / "plain.tflite", given.test, given.expected)
+
+
+def test_what_was_lost_is_told(graph: Path, given: Clothes, tmp_path: Path) -> None:
+    write_litert_int8(given.network, np.zeros((8, SIDE, SIDE, 3), np.uint8), tmp_path / "black.tflite")
+    lost = {
+        path.name: accuracy_drop(given.truth, given.expected, running.open_graph("litert", path)(given.test))
+        for path in (graph, tmp_path / "black.tflite")
+    }
+    assert lost["graph.tflite"][0] < 3
+    drop, low, _ = lost["black.tflite"]
+    assert drop > 10
+    assert low is not None
+    assert low > 5
+
+
+def test_names_and_any_number_of_pictures(graph: Path, given: Clothes) -> None:
+    interpreter = Interpreter(str(graph))
+    (received,), (answered,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert (received["name"], received["dtype"], answered["name"], answered["dtype"]) == (
+        "images",
+        np.uint8,
+        "probabilities",
+        np.float32,
+    )
+    assert list(received["shape_signature"]) == [-1, SIDE, SIDE, 3]
+    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["images"], "outputs": ["probabilities"]}}
+    run = running.open_graph("litert", graph)
+    assert np.array_equal(np.concatenate([run(given.test[at : at + 1]) for at in range(5)]), run(given.test[:5]))
+
+
+def test_nothing_is_said(given: Clothes, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_litert_int8(given.network, given.train[:4], tmp_path / "graph.tflite")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_pictures_that_cannot_be_used(given: Clothes, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Received none"):
+        write_litert_int8(given.network, [], tmp_path / "graph.tflite")
+    with pytest.raises(InputError, match=r"Received: float64 of \(96, 96, 3\)"):
+        write_litert_int8(given.network, [np.zeros((SIDE, SIDE, 3))], tmp_path / "graph.tflite")
+    assert not (tmp_path / "graph.tflite").exists()
+
+
+def test_a_network_that_cannot_be_converted(given: Clothes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*words: object, **others: object) -> bytes:
+        raise RuntimeError("no such operation")
+
+    monkeypatch.setattr("transfer_cli.engine.quantize.mlir_quantize", fail)
+    with pytest.raises(ModelError, match="clothes could not be quantised for LiteRT: no such operation"):
+        write_litert_int8(given.network, given.train[:4], tmp_path / "graph.tflite")

@@ -83,8 +83,6 @@ def _say(console: Console, made: list[Exported], target: Path) -> None:
     header = ("format", "file", "size", "ms a picture", "most off", "other answers", "accuracy lost")
     rows = []
     for each in made:
-        drop = each.drop
-        lost = f"{drop.points:+.1f} points ({drop.low:+.1f} to {drop.high:+.1f})" if drop else ""
         rows.append(
             (
                 each.spec.name,
@@ -93,7 +91,7 @@ def _say(console: Console, made: list[Exported], target: Path) -> None:
                 f"{each.milliseconds:.2f}",
                 f"{each.parity.deviation:.1e}",
                 f"{each.parity.changed} of {each.parity.pictures}",
-                lost,
+                each.drop.in_words if each.drop else "",
             )
         )
     console.table(header, rows, {"output": str(target), "formats": [each.facts() for each in made]})

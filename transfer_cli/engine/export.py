@@ -17,7 +17,7 @@ from transfer_cli import sealing
 from transfer_cli.bundle import ModelBundle, digest_of_file
 from transfer_cli.catalog import exporters, runtimes
 from transfer_cli.catalog.exporters import ExporterSpec
-from transfer_cli.catalog.tasks import MULTI_LABEL
+from transfer_cli.comparison import accuracy_drop
 from transfer_cli.engine import trial
 from transfer_cli.engine.export_pictures import ExportPictures
 from transfer_cli.engine.exported_files import SAVED_FACTS
@@ -43,18 +43,24 @@ class Drop:
     ----------
     part : str
         On whose pictures.
-    before, after : float
-        Accuracy.
-    points, low, high : float
-        Before less after in points, and its 95 % interval by a paired bootstrap.
+    pictures : int
+    points : float
+        Accuracy before less that after.
+    low, high : float or None
+        The 95 % interval of the difference by a paired bootstrap; None where both have the same pictures right.
     """
 
     part: str
-    before: float
-    after: float
+    pictures: int
     points: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+    @property
+    def in_words(self) -> str:
+        """How many points were lost, for a person."""
+        said = f"{self.points:+.1f} points"
+        return said if self.low is None else f"{said} ({self.low:+.1f} to {self.high:+.1f})"
 
 
 @dataclass(frozen=True)
@@ -316,28 +322,18 @@ def _refusal(parity: Parity, drop: Drop | None, max_drop: float) -> str | None:
     if drop.points <= max_drop:
         return None
     return (
-        f"{drop.points:.1f} points of accuracy lost on {drop.part} ({drop.before:.3f} to {drop.after:.3f}), "
+        f"{drop.in_words} of accuracy lost on the {drop.pictures} pictures of {drop.part}, "
         f"more than --max-drop {max_drop:g}"
     )
 
 
 def _drop(subject: Subject, path: Path, at_hand: ExportPictures) -> Drop:
-    from transfer_cli.engine.quantize import accuracy_drop
-
     images, truth = at_hand.to_score()
     before = subject.reference.predict_proba(images)
     after, _ = trial.answers_of(path, images)
-    right = [_right(truth, rows, subject.bundle) for rows in (before, after)]
-    points, low, high = accuracy_drop(*right)
-    return Drop(at_hand.scored_part, float(right[0].mean()), float(right[1].mean()), points, low, high)
-
-
-def _right(truth: NDArray[np.int64], rows: NDArray[np.float32], bundle: ModelBundle) -> NDArray[np.bool_]:
-    if bundle.task == MULTI_LABEL:
-        labels: NDArray[np.bool_] = ((rows >= np.array(bundle.thresholds)) == truth).all(axis=1)
-        return labels
-    found: NDArray[np.bool_] = rows.argmax(axis=1) == truth
-    return found
+    bars = None if subject.bundle.thresholds is None else np.array(subject.bundle.thresholds)
+    points, low, high = accuracy_drop(truth, before, after, bars)
+    return Drop(at_hand.scored_part, len(truth), points, low, high)
 
 
 def _hand_over(draft: Path, target: Path, spec: ExporterSpec) -> None:

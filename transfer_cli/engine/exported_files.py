@@ -122,7 +122,9 @@ def _open_onnx(path: Path) -> Run:
 
 
 def _open_openvino(path: Path) -> Run:
-    return open_graph(runtimes.OPENVINO, path)
+    from transfer_cli.engine.openvino_files import open_openvino
+
+    return open_openvino(path)
 
 
 def _open_keras(path: Path) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.engine.convert import _silence, convert
-from transfer_cli.engine.quantize import INPUT, OUTPUT, gathered
+from transfer_cli.engine.openvino_files import INPUT, OUTPUT
+from transfer_cli.engine.quantize import gathered
 from transfer_cli.engine.startup import start_openvino
 from transfer_cli.errors import MissingExtraError, ModelError
 
@@ -97,6 +99,15 @@ def write_openvino_int8(
     except Exception as error:  # as many kinds as there are operations
         raise ModelError(f"{network.name} could not be quantised for OpenVINO: {error}.") from error
     _save(openvino, quantized, path, about)
+    path.write_text(_compact(path.read_text("utf-8")), "utf-8")
+
+
+def _compact(text: str) -> str:
+    """Return an .xml without line breaks and the shapes between layers, which OpenVINO infers as it reads.
+
+    With eight bits they would be as large as half of the weights of a small network.
+    """
+    return re.sub(r"\n\t*|<dim>-?\d+</dim>", "", text)
 
 
 def _started(*modules: str, extra: str = "openvino") -> Any:
