@@ -257,6 +257,13 @@ def test_an_operation_that_is_not_known(body: Callable[[Tensor], Tensor], words:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_graph_that_is_not_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transfer_cli.engine.onnx_graph.OPSET", 16)
+    with pytest.raises(ModelError, match=r"the graph is not valid: .*LayerNormalization"):
+        write_onnx(small(SMALL["layer norm"]), tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_network_that_is_too_large(tmp_path: Path) -> None:
     network = small(_features)
     network.count_params = lambda: 2**29
