@@ -93,7 +93,7 @@ def test_the_list_of_backbones_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["images", "model", "predict", "startup", "training", "extract", "finetune", "runtimes"]
+    "module", ["images", "model", "predict", "startup", "training", "extract", "finetune", "runtimes", "onnx_files"]
 )
 def test_the_way_of_a_picture_imports_nothing_heavy(module: str) -> None:
     program = f"import sys, transfer_cli.engine.{module}\nprint([n for n in {HEAVY[:8]!r} if n in sys.modules])"

@@ -88,23 +88,27 @@ def _column(drawing: Drawing, values: str, column: int) -> str:
 
 
 def _of_two(drawing: Drawing, second: str) -> str:
-    """Return the probabilities of two classes from that of the second."""
-    return drawing.node("Concat", drawing.node("Sub", drawing.constant(1), second), second, axis=1)
+    """Return the probabilities of two classes from that of the second, in float64."""
+    both = drawing.node("Concat", drawing.node("Sub", drawing.constant(1, np.float64), second), second, axis=1)
+    return _narrow(drawing, both)
 
 
-def _affine(drawing: Drawing, rows: str, kernel: Any, bias: Any, dtype: Any = np.float32) -> str:
+def _affine(drawing: Drawing, rows: str, kernel: Any, bias: Any, dtype: Any = np.float64) -> str:
     return drawing.node("Gemm", rows, drawing.constant(kernel, dtype), drawing.constant(bias, dtype))
 
 
 def _activated(drawing: Drawing, logits: str, count: int) -> str:
-    """Return probabilities of logits: a softmax, or of two classes the sigmoid of the one logit there is."""
+    """Return probabilities of logits in float64: a softmax, or of two classes the sigmoid of the one logit there is.
+
+    In float32 ONNX Runtime's sigmoid is off by 1e-7, which a temperature makes much of where nothing is near it.
+    """
     if count == 1:
         return _of_two(drawing, drawing.node("Sigmoid", logits))
-    return drawing.node("Softmax", logits, axis=-1)
+    return _narrow(drawing, drawing.node("Softmax", logits, axis=-1))
 
 
 def _linear(drawing: Drawing, classifier: Any, rows: str) -> str:
-    logits = _affine(drawing, rows, classifier.coef_.T, classifier.intercept_)
+    logits = _affine(drawing, _wide(drawing, rows), classifier.coef_.T, classifier.intercept_)
     return _activated(drawing, logits, len(classifier.coef_))
 
 
@@ -113,8 +117,8 @@ def _mlp(drawing: Drawing, classifier: Any, rows: str) -> str:
         raise UnknownOperationError(f"the classifier has the activation {classifier.activation}")
     *hidden, (kernel, bias) = zip(classifier.coefs_, classifier.intercepts_, strict=True)
     for weights, shift in hidden:
-        rows = drawing.node("Relu", _affine(drawing, rows, weights, shift))
-    return _activated(drawing, _affine(drawing, rows, kernel, bias), kernel.shape[1])
+        rows = drawing.node("Relu", _affine(drawing, rows, weights, shift, np.float32))
+    return _activated(drawing, _affine(drawing, _wide(drawing, rows), kernel, bias), kernel.shape[1])
 
 
 def _neighbours(drawing: Drawing, classifier: Any, rows: str) -> str:
@@ -143,7 +147,7 @@ def _squared_distances(drawing: Drawing, rows: str, points: NDArray[np.floating[
     axis = drawing.constant([1], np.int64)
     own = drawing.node("ReduceSum", drawing.node("Mul", rows, rows), axis, keepdims=1)
     theirs = (points.astype(np.float64) ** 2).sum(axis=1)
-    products = _affine(drawing, rows, -2 * points.T.astype(np.float64), theirs, np.float64)
+    products = _affine(drawing, rows, -2 * points.T.astype(np.float64), theirs)
     return drawing.node("Max", drawing.node("Add", products, own), drawing.constant(0, np.float64))
 
 
@@ -161,17 +165,17 @@ def _calibrated(drawing: Drawing, classifier: Any, rows: str) -> str:
         # Of two classes the score of the second, x, stands for the logits -x and x.
         sharpness = only.calibrators[0].beta_ * (2 if count == 2 else 1)
         logits = drawing.node("Mul", scores, drawing.constant(sharpness, np.float64))
-        return _activated(drawing, _narrow(drawing, logits), 1 if count == 2 else count)
+        return _activated(drawing, logits, 1 if count == 2 else count)
     slopes = drawing.constant([calibrator.a_ for calibrator in only.calibrators], np.float64)
     shifts = drawing.constant([calibrator.b_ for calibrator in only.calibrators], np.float64)
     # Platt's sigmoid falls where its slope is positive.
     logits = drawing.node("Neg", drawing.node("Add", drawing.node("Mul", scores, slopes), shifts))
-    given = _narrow(drawing, drawing.node("Sigmoid", logits))
-    return _of_two(drawing, given) if count == 2 else _shares(drawing, given)
+    given = drawing.node("Sigmoid", logits)
+    return _of_two(drawing, given) if count == 2 else _narrow(drawing, _shares(drawing, given))
 
 
 def _score_of_linear(drawing: Drawing, machine: Any, rows: str) -> str:
-    return _affine(drawing, rows, machine.coef_.T, machine.intercept_, np.float64)
+    return _affine(drawing, rows, machine.coef_.T, machine.intercept_)
 
 
 def _score_of_centroids(drawing: Drawing, classifier: Any, rows: str) -> str:
@@ -182,7 +186,7 @@ def _score_of_centroids(drawing: Drawing, classifier: Any, rows: str) -> str:
     bias = 2 * np.log(classifier.class_prior_) - (centroids**2).sum(axis=1)
     if len(centroids) == 2:
         kernel, bias = kernel[:, 1:] - kernel[:, :1], bias[1:] - bias[:1]
-    return _affine(drawing, rows, kernel, bias, np.float64)
+    return _affine(drawing, rows, kernel, bias)
 
 
 def _score_of_support_vectors(drawing: Drawing, machine: Any, rows: str) -> str:
@@ -193,7 +197,7 @@ def _score_of_support_vectors(drawing: Drawing, machine: Any, rows: str) -> str:
     kernel = drawing.node("Exp", drawing.node("Mul", squares, drawing.constant(-machine._gamma, np.float64)))
     count = len(machine.classes_)
     if count == 2:
-        return _affine(drawing, kernel, machine.dual_coef_.T, machine.intercept_, np.float64)
+        return _affine(drawing, kernel, machine.dual_coef_.T, machine.intercept_)
     ends = np.cumsum(machine.n_support_)
     own = [slice(end - length, end) for end, length in zip(ends, machine.n_support_, strict=True)]
     pairs = [(first, second) for first in range(count) for second in range(first + 1, count)]
@@ -203,10 +207,10 @@ def _score_of_support_vectors(drawing: Drawing, machine: Any, rows: str) -> str:
         weights[own[first], place] = machine.dual_coef_[second - 1, own[first]]
         weights[own[second], place] = machine.dual_coef_[first, own[second]]
         towards_first[place, first] = towards_second[place, second] = 1
-    margins = _affine(drawing, kernel, weights, machine.intercept_, np.float64)
+    margins = _affine(drawing, kernel, weights, machine.intercept_)
     below = drawing.node("Less", margins, drawing.constant(0, np.float64))
     lost = _wide(drawing, below)
-    votes = _affine(drawing, lost, towards_second - towards_first, towards_first.sum(axis=0), np.float64)
+    votes = _affine(drawing, lost, towards_second - towards_first, towards_first.sum(axis=0))
     sums = drawing.node("MatMul", margins, drawing.constant(towards_first - towards_second, np.float64))
     beyond = drawing.node("Add", drawing.node("Abs", sums), drawing.constant(1, np.float64))
     confidence = drawing.node("Div", sums, drawing.node("Mul", beyond, drawing.constant(3, np.float64)))
@@ -214,7 +218,8 @@ def _score_of_support_vectors(drawing: Drawing, machine: Any, rows: str) -> str:
 
 
 def _gradient_boosted(drawing: Drawing, classifier: Any, rows: str) -> str:
-    return _activated(drawing, gradient_boosted(drawing, classifier, rows), classifier.n_trees_per_iteration_)
+    logits = _wide(drawing, gradient_boosted(drawing, classifier, rows))
+    return _activated(drawing, logits, classifier.n_trees_per_iteration_)
 
 
 def _of_labels(drawing: Drawing, classifier: Any, rows: str) -> str:
@@ -224,7 +229,7 @@ def _of_labels(drawing: Drawing, classifier: Any, rows: str) -> str:
 
 def _of_one_mind(drawing: Drawing, classifier: Any, rows: str) -> str:
     always = drawing.constant(float(np.ravel(classifier.y_)[0]))
-    return _of_two(drawing, drawing.node("Clip", _column(drawing, rows, 0), always, always))
+    return _of_two(drawing, _wide(drawing, drawing.node("Clip", _column(drawing, rows, 0), always, always)))
 
 
 _SCORES: dict[str, Callable[[Drawing, Any, str], str]] = {

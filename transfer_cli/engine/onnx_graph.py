@@ -124,21 +124,30 @@ def _write(
     except onnx_drawing.UnknownOperationError as error:
         raise ModelError(f"{network.name} cannot be written as ONNX: {error}, which has no form there.") from error
     drawing.nodes.append(onnx.helper.make_node("Identity", [drawn], [output], name=output))
+    versions = {"": OPSET, onnx_trees.DOMAIN: onnx_trees.OPSET}
     graph = onnx.helper.make_graph(
         drawing.nodes,
         network.name,
         [onnx.helper.make_tensor_value_info(INPUT, onnx.TensorProto.UINT8, ["n", size, size, 3])],
         [onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, ["n", width])],
-        drawing.constants,
     )
-    versions = {"": OPSET, onnx_trees.DOMAIN: onnx_trees.OPSET}
-    domains = sorted({node.domain for node in drawing.nodes})
     model = onnx.helper.make_model(
         graph,
-        opset_imports=[onnx.helper.make_opsetid(domain, versions[domain]) for domain in domains],
+        opset_imports=[
+            onnx.helper.make_opsetid(domain, versions[domain])
+            for domain in sorted({node.domain for node in drawing.nodes})
+        ],
         ir_version=IR_VERSION,
         producer_name="transfer-cli",
     )
     onnx.helper.set_model_props(model, dict(metadata))
-    onnx.checker.check_model(model, full_check=True)
+    while drawing.constants:
+        # One at a time, since large networks would else be held twice.
+        model.graph.initializer.append(drawing.constants.pop())
     onnx.save(model, path)
+    del model
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except Exception as error:  # of the checker and of the inference of shapes
+        path.unlink()
+        raise ModelError(f"{network.name} cannot be written as ONNX: the graph is not valid: {error}") from error
