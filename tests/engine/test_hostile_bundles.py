@@ -21,7 +21,9 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.hostile import Payload, copied, members_of, reseal, with_json, with_member, zip_of
 from transfer_cli import load
+from transfer_cli.bundle import digest_of_file
 from transfer_cli.engine import classify
+from transfer_cli.engine.keras_config import INITIALIZERS, LAYERS
 from transfer_cli.engine.keras_files import load_keras
 from transfer_cli.engine.linear import Linear
 from transfer_cli.engine.rejecting import Rejecting
@@ -406,3 +408,38 @@ def test_arrays_that_do_not_fit(trained: Path, tmp_path: Path) -> None:
     rejecting = Rejecting(load(str(reseal(bundle))), coverage=0.9)
     with pytest.raises(ModelError, match="is made for 7 features; the network has 256"):
         rejecting(np.zeros((1, 32, 32, 3), np.uint8))
+
+
+def test_a_classifier_that_does_not_fit(trained: Path, tmp_path: Path) -> None:
+    """Of a class that is known, with contents that no code would give it."""
+    bundle = copied(trained, tmp_path / "bundle")
+    files = json.loads((bundle / "bundle.json").read_text())["files"]
+    del files["linear.npz"]
+    pipeline = classify.load(bundle / "classifier.skops")
+    pipeline[-1].classes_ = np.array([0, 1, 7])
+    classify.save(pipeline, bundle / "classifier.skops")
+    files["classifier.skops"] = digest_of_file(bundle / "classifier.skops").model_dump()
+    model = load(str(reseal(bundle, files=files)))
+    with pytest.raises(ModelError, match=r"classifier\.skops could not be run"):
+        model.predict_proba(np.zeros((1, 32, 32, 3), np.uint8))
+    # The twin: with what it learnt it answers.
+    pipeline[-1].classes_ = np.array([0, 1, 2])
+    classify.save(pipeline, bundle / "classifier.skops")
+    files["classifier.skops"] = digest_of_file(bundle / "classifier.skops").model_dump()
+    model = load(str(reseal(bundle, files=files)))
+    assert model.predict_proba(np.zeros((1, 32, 32, 3), np.uint8)).shape == (1, 3)
+
+
+def test_the_list_of_layers_is_fixed_and_names_what_there_is() -> None:
+    assert all(issubclass(getattr(keras.layers, name), keras.layers.Layer) for name in LAYERS)
+    assert all(issubclass(getattr(keras.initializers, name), keras.initializers.Initializer) for name in INITIALIZERS)
+    assert not LAYERS & {
+        "Lambda",
+        "TorchModuleWrapper",
+        "JaxLayer",
+        "FlaxLayer",
+        "TFSMLayer",
+        "StringLookup",
+        "Hashing",
+    }
+    assert len(LAYERS) == 23
