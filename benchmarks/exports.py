@@ -57,8 +57,9 @@ def main() -> None:
 
 
 def pretrained() -> list[str]:
-    """Return the names of all backbones of keras.applications."""
-    return [name for name in backbones.names() if backbones.find(name).is_pretrained]
+    """Return the names of all backbones of keras.applications, small ones first."""
+    specs = [spec for spec in map(backbones.find, backbones.names()) if spec.is_pretrained]
+    return [spec.name for spec in sorted(specs, key=lambda spec: spec.parameters)]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -103,7 +104,8 @@ def exported(name: str, photographs: Path, formats: list[str]) -> list[dict[str,
 def table(rows: list[dict[str, Any]], formats: list[str]) -> str:
     """Return the rows as Markdown: the most that a probability is off, or why a file was refused."""
     cells = {(row["backbone"], row["format"]): row for row in rows}
-    names = list(dict.fromkeys(row["backbone"] for row in rows))
+    known = {row["backbone"] for row in rows}
+    names = [name for name in pretrained() if name in known]
     lines = [f"| backbone | {' | '.join(formats)} |", f"|---|{'---|' * len(formats)}"]
     for name in names:
         lines.append(f"| {name} | {' | '.join(cell(cells.get((name, format))) for format in formats)} |")

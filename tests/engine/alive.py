@@ -2,7 +2,7 @@
 
 With plain random weights most networks give one answer whatever the picture, so that a comparison of two graphs would
 pass for a graph that ignores its input. Here the statistics of BatchNorm come from a batch of real pictures, and a
-head on the standardised features spreads the answers.
+head on the first principal components of the features spreads the answers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from transfer_cli.engine.model import LINEAR_FILE, NETWORK_FILE
 from transfer_cli.engine.network import LOGITS
 
 CLASSES = 5
+DIRECTIONS = 4
 
 
 def pictures(folder: Path, size: int, count: int = 32) -> NDArray[np.uint8]:
@@ -36,11 +37,12 @@ def alive(spec: BackboneSpec, images: NDArray[np.uint8]) -> keras.Model:
     """Return a model from uint8 pictures to probabilities of five classes."""
     network = build(spec, weights="none", size=images.shape[1], seed=1)
     wake(network, images)
-    features = outputs(network, images)
-    kernel = np.random.default_rng(3).normal(size=(features.shape[1], CLASSES))
-    spread = features.std(axis=0) + 1e-12
-    logits = (features - features.mean(axis=0)) / spread @ kernel
-    kernel = 3 * kernel / spread[:, None] / logits.std()
+    features = outputs(network, images).astype(np.float64)
+    # Along the directions in which pictures differ most: others would magnify what rounding leaves of small numbers.
+    _, lengths, directions = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+    drawn = np.random.default_rng(3).normal(size=(DIRECTIONS, CLASSES))
+    kernel = directions[:DIRECTIONS].T / lengths[:DIRECTIONS] @ drawn
+    kernel *= 3 / ((features - features.mean(axis=0)) @ kernel).std()
     head = keras.layers.Dense(CLASSES, activation="softmax", name="probabilities")
     model = keras.Model(network.inputs[0], head(network.output))
     head.set_weights([kernel, -features.mean(axis=0) @ kernel])

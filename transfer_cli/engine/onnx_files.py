@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from transfer_cli.engine.machine import processors
 from transfer_cli.engine.startup import native_stderr_kept
 from transfer_cli.errors import MissingExtraError, ModelError
+from transfer_cli.exported import INPUT, OUTPUT
 
 Images = NDArray[np.uint8]
 Rows = NDArray[np.float32]
 
-INPUT, OUTPUT = "images", "probabilities"
 LARGEST = 2**31 - 1
 """Bytes of a file: what protobuf can hold."""
 FEW = 4

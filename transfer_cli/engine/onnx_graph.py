@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from transfer_cli.engine.onnx_files import INPUT, LARGEST, OUTPUT, missing
+from transfer_cli.engine.onnx_files import LARGEST, missing
 from transfer_cli.errors import ModelError
+from transfer_cli.exported import INPUT, OUTPUT
 
 if TYPE_CHECKING:
     from transfer_cli.engine.onnx_drawing import Drawing

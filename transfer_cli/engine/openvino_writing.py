@@ -16,13 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.engine.convert import _silence, convert
-from transfer_cli.engine.openvino_files import INPUT, OUTPUT
+from transfer_cli.engine.openvino_files import ABOUT
 from transfer_cli.engine.quantize import gathered
 from transfer_cli.engine.startup import start_openvino
 from transfer_cli.errors import MissingExtraError, ModelError
-
-ABOUT = "model_info"
-"""Under which key of the runtime's information OpenVINO's own tools look for class names and the like."""
+from transfer_cli.exported import INPUT, OUTPUT
 
 Images = NDArray[np.uint8]
 

@@ -16,8 +16,8 @@ from tensorflow.lite.tools.flatbuffer_utils import convert_bytearray_to_object, 
 
 from transfer_cli.engine.bias_correction import corrected, operations
 from transfer_cli.engine.convert import _silence
-from transfer_cli.engine.openvino_files import INPUT, OUTPUT
 from transfer_cli.errors import InputError, ModelError
+from transfer_cli.exported import INPUT, OUTPUT
 
 CORRECTED_ON = 48
 """Pictures of those for calibration on which biases are corrected; more change nothing, see docs/export.md."""
