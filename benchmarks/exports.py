@@ -58,7 +58,8 @@ def main() -> None:
 
 def pretrained() -> list[str]:
     """Return the names of all backbones of keras.applications, small ones first."""
-    specs = [spec for spec in map(backbones.find, backbones.names()) if spec.is_pretrained]
+    named = (backbones.find(name) for name in backbones.names() if "@" not in name)
+    specs = [spec for spec in named if spec.is_pretrained]
     return [spec.name for spec in sorted(specs, key=lambda spec: spec.parameters)]
 
 
