@@ -19,7 +19,7 @@ from transfer_cli.walking import walk_paths
 
 COMPARED = 200
 """So many pictures a file and its model are both asked about, where there are as many."""
-CALIBRATED = 300
+CALIBRATED = 100
 FEWEST = 8
 _BATCH = 32
 

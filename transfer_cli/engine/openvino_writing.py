@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.engine.convert import _silence, convert
 from transfer_cli.engine.openvino_files import ABOUT
-from transfer_cli.engine.quantize import gathered
+from transfer_cli.engine.quantize import count_early, gathered
 from transfer_cli.engine.startup import start_openvino
 from transfer_cli.errors import MissingExtraError, ModelError
 from transfer_cli.exported import INPUT, OUTPUT
@@ -56,7 +56,7 @@ def write_openvino_int8(
     """Write a network as OpenVINO's files with weights and activations of eight bits.
 
     Ranges and the correction of biases, layer by layer, are NNCF's (Kozlov et al. 2020, "Neural Network Compression
-    Framework for fast model inference").
+    Framework for fast model inference"). The first convolutions and the last dense layer stay float32, see `quantize`.
 
     Parameters
     ----------
@@ -93,6 +93,7 @@ def write_openvino_int8(
                 subset_size=len(images),
                 preset=nncf.QuantizationPreset.MIXED,
                 fast_bias_correction=False,
+                ignored_scope=nncf.IgnoredScope(names=_accurate(original)),
             )
     except Exception as error:  # as many kinds as there are operations
         raise ModelError(f"{network.name} could not be quantised for OpenVINO: {error}.") from error
@@ -131,6 +132,15 @@ def _read(openvino: Any, network: keras.Model) -> Any:
     model.inputs[0].get_tensor().set_names({INPUT})
     model.outputs[0].get_tensor().set_names({OUTPUT})
     return model
+
+
+def _accurate(model: Any) -> list[str]:
+    """Return the names of what is left in float32: the first convolutions, and the last dense layer."""
+    operations = model.get_ordered_ops()
+    convolutions = [each for each in operations if each.get_type_name() in ("Convolution", "GroupConvolution")]
+    sizes = [int(np.prod(each.input(1).get_shape())) for each in convolutions]
+    dense = [each for each in operations if each.get_type_name() == "MatMul"]
+    return [each.get_friendly_name() for each in (*convolutions[: count_early(sizes)], *dense[-1:])]
 
 
 def _save(openvino: Any, model: Any, path: Path, about: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ from transfer_cli.engine.convert import _silence
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.exported import INPUT, OUTPUT
 
+EARLY = 0.02
+"""The first convolutions stay float32 up to this share of all weights: rounding costs most there, and they are small."""
 CORRECTED_ON = 48
 """Pictures of those for calibration on which biases are corrected; more change nothing, see docs/export.md."""
+_CONVOLUTIONS = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
 
 Images = NDArray[np.uint8]
 
@@ -30,7 +33,8 @@ def write_litert_int8(network: keras.Model, pictures: Iterable[Images] | Images,
 
     Weights have a scale for each channel, activations one for each tensor, from the least and the largest value on
     `pictures` (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-    Inference"). The last dense layer and what follows it stay float32. Then biases are corrected, see bias_correction.
+    Inference"). The first convolutions, the last dense layer and what follows it stay float32, which halves what is
+    lost (see docs/export.md). Then biases are corrected, see bias_correction.
 
     Parameters
     ----------
@@ -109,14 +113,24 @@ def _calibrated(network: keras.Model, images: Images) -> bytes:
 
 
 def _accurate(model: Any) -> list[str]:
-    """Return the names of what is left in float32: the last dense layer, and what makes probabilities of its logits.
+    """Return the names of what is left in float32: the first convolutions, and all from the last dense layer on.
 
     With eight bits a probability is a multiple of 1/256, and of two classes with nearly the same logit none is first.
     """
-    names = [tensor.name.decode() for tensor in model.subgraphs[0].tensors]
+    tensors = model.subgraphs[0].tensors
     order = operations(model)
     dense = [at for at, (kind, _) in enumerate(order) if kind == schema.BuiltinOperator.FULLY_CONNECTED]
-    return [names[operation.outputs[0]] for _, operation in order[dense[-1] if dense else -1 :]]
+    convolutions = [at for at, (kind, _) in enumerate(order) if kind in _CONVOLUTIONS]
+    sizes = [int(np.prod(tensors[order[at][1].inputs[1]].shape)) for at in convolutions]
+    early = count_early(sizes)
+    first = convolutions[early - 1] + 1 if early else 0
+    kept = [*order[:first], *order[dense[-1] if dense else -1 :]]
+    return [tensors[operation.outputs[0]].name.decode() for _, operation in kept]
+
+
+def count_early(sizes: Sequence[int]) -> int:
+    """Return how many of the convolutions, of `sizes` weights in their order, have `EARLY` of all these weights."""
+    return int(np.searchsorted(np.cumsum(sizes), EARLY * sum(sizes), side="right"))
 
 
 def _named(data: bytes) -> bytes:
