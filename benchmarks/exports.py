@@ -16,7 +16,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +74,12 @@ def exported(name: str, photographs: Path, formats: list[str]) -> list[dict[str,
     start_tensorflow()
     from tests.engine.alive import alive, answers_to_its_input, bundle_of, outputs, pictures
     from transfer_cli.engine.export import export
-    from transfer_cli.errors import TransferError
 
     spec = backbones.find(name)
     size = max(SIDE, spec.minimum)
     images = pictures(photographs, size, COUNT)
     model = alive(spec, images)
     assert answers_to_its_input(outputs(model, images)), f"{name} says the same of all pictures"
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         bundle, some = Path(folder) / "bundle", Path(folder) / "pictures"
         bundle_of(model, spec, bundle)
@@ -90,16 +87,8 @@ def exported(name: str, photographs: Path, formats: list[str]) -> list[dict[str,
         paths = sorted(photographs.rglob("*.jpg"))
         for number, path in enumerate(paths[:: len(paths) // COUNT][:COUNT]):
             (some / f"{number}.jpg").symlink_to(path.resolve())
-        for format in formats:
-            row = {"backbone": name, "format": format, "side": size}
-            began = time.perf_counter()
-            try:
-                made = export(str(bundle), [exporters.find(format)], Path(folder) / "export", pictures=some)[0]
-                row |= made.facts()
-            except TransferError as error:
-                row["refusal"] = str(error)
-            rows.append(row | {"seconds": round(time.perf_counter() - began, 1)})
-    return rows
+        made = export(str(bundle), list(map(exporters.find, formats)), Path(folder) / "export", pictures=some)
+        return [{"backbone": name, "side": size} | each.facts() for each in made]
 
 
 def table(rows: list[dict[str, Any]], formats: list[str]) -> str:

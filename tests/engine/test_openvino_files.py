@@ -10,6 +10,7 @@ import pytest
 
 from tests.engine.clothes import SIDE, Clothes, clothes
 from transfer_cli.comparison import accuracy_drop
+from transfer_cli.engine.convert import convert
 from transfer_cli.engine.openvino_files import check_openvino, open_openvino
 from transfer_cli.engine.openvino_writing import write_openvino, write_openvino_int8
 from transfer_cli.errors import InputError, MissingExtraError, ModelError
@@ -21,16 +22,23 @@ def given(shared: Path) -> Clothes:
 
 
 @pytest.fixture(scope="module")
-def written(given: Clothes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("openvino") / "network.xml"
-    write_openvino(given.network, path, {"labels": "hat <&> shoes"})
+def graph(given: Clothes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("litert") / "graph.tflite"
+    convert(given.network, path)
     return path
 
 
 @pytest.fixture(scope="module")
-def small(given: Clothes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("openvino") / "network.xml"
+    write_openvino(graph, path, {"labels": "hat <&> shoes"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def small(graph: Path, given: Clothes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("openvino-int8") / "network.xml"
-    write_openvino_int8(given.network, given.train[::8], path, {"labels": "hat shoes"})
+    write_openvino_int8(graph, SIDE, given.train[::8], path, {"labels": "hat shoes"})
     return path
 
 
@@ -59,26 +67,26 @@ def test_eight_bits_say_nearly_the_same(small: Path, written: Path, given: Cloth
 
 
 def test_nothing_is_said_and_no_torch_is_asked_for(
-    given: Clothes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    graph: Path, given: Clothes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write_openvino_int8(given.network, given.train[:4], tmp_path / "network.xml", {})
+    write_openvino_int8(graph, SIDE, given.train[:4], tmp_path / "network.xml", {})
     assert capfd.readouterr() == ("", "")
     assert {"torch", "openvino_telemetry"}.isdisjoint(sys.modules)
 
 
-def test_what_is_not_installed(given: Clothes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_installed(graph: Path, given: Clothes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(MissingExtraError, match="needs openvino and nncf") as caught:
-        write_openvino_int8(given.network, given.train[:4], tmp_path / "a.xml", {})
+        write_openvino_int8(graph, SIDE, given.train[:4], tmp_path / "a.xml", {})
     assert caught.value.hint == "Install what is missing: pip install 'transfer-cli[int8]'."
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtraError, match="needs openvino, of which"):
-        write_openvino(given.network, tmp_path / "a.xml", {})
+        write_openvino(graph, tmp_path / "a.xml", {})
 
 
-def test_pictures_of_another_size(given: Clothes, tmp_path: Path) -> None:
+def test_pictures_of_another_size(graph: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"\({SIDE}, {SIDE}, 3\). Received: uint8 of \(2, 8, 8, 3\)"):
-        write_openvino_int8(given.network, [np.zeros((2, 8, 8, 3), np.uint8)], tmp_path / "a.xml", {})
+        write_openvino_int8(graph, SIDE, [np.zeros((2, 8, 8, 3), np.uint8)], tmp_path / "a.xml", {})
 
 
 LAUGHS = '<!DOCTYPE net [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>\n<net'

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from transfer_cli.engine import trial
 from transfer_cli.engine.export_pictures import ExportPictures
 from transfer_cli.engine.exported_files import SAVED_FACTS
 from transfer_cli.engine.model import CLASSIFIER_FILE, AbstractModel, has_gradient, load
+from transfer_cli.engine.prepared import GRAPH_FILE
 from transfer_cli.engine.startup import start_tensorflow
 from transfer_cli.engine.trial import Parity
 from transfer_cli.errors import GateError, MissingExtraError, ModelError, OutputError
@@ -125,6 +126,7 @@ class Subject:
     def __init__(self, source: str, progress: Progress = SILENT) -> None:
         self._source = source
         self._progress = progress
+        self._folder = TemporaryDirectory(prefix="transfer-cli-")
         self.bundle, self.directory = ModelBundle.read(Path(source))
 
     @property
@@ -143,6 +145,15 @@ class Subject:
         from transfer_cli.engine.whole import whole_network
 
         return whole_network(self.bundle, self.directory)
+
+    @cached_property
+    def graph(self) -> Path:
+        """All of it as a LiteRT graph, which other formats begin with."""
+        from transfer_cli.engine.convert import convert
+
+        path = Path(self._folder.name) / GRAPH_FILE
+        convert(self.network, path)
+        return path
 
     def write_onnx(self, path: Path, facts: ExportedFacts) -> None:
         """Write it as ONNX, whatever its classifier is."""
@@ -371,9 +382,7 @@ def _saved_model(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
 
 
 def _litert(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
-    from transfer_cli.engine.convert import convert
-
-    convert(subject.network, path)
+    shutil.copyfile(subject.graph, path)
     _say_what_it_is(subject, path, exporters.LITERT)
 
 
@@ -400,7 +409,7 @@ def _openvino(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
     from transfer_cli.engine.openvino_writing import write_openvino
 
     facts = _facts_with_companions(subject, exporters.find(exporters.OPENVINO))
-    write_openvino(subject.network, path, _words(facts))
+    write_openvino(subject.graph, path, _words(facts))
     _seal_with_companions(path, facts)
 
 
@@ -408,7 +417,7 @@ def _openvino_int8(subject: Subject, path: Path, at_hand: ExportPictures) -> Non
     from transfer_cli.engine.openvino_writing import write_openvino_int8
 
     facts = _facts_with_companions(subject, exporters.find(exporters.OPENVINO_INT8))
-    write_openvino_int8(subject.network, at_hand.to_calibrate(), path, _words(facts))
+    write_openvino_int8(subject.graph, subject.bundle.image_size, at_hand.to_calibrate(), path, _words(facts))
     _seal_with_companions(path, facts)
 
 

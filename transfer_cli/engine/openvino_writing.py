@@ -5,17 +5,15 @@ from __future__ import annotations
 import io
 import logging
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.engine.convert import _silence, convert
+from transfer_cli.engine.convert import _silence
 from transfer_cli.engine.openvino_files import ABOUT
 from transfer_cli.engine.quantize import count_early, gathered
 from transfer_cli.engine.startup import start_openvino
@@ -25,15 +23,15 @@ from transfer_cli.exported import INPUT, OUTPUT
 Images = NDArray[np.uint8]
 
 
-def write_openvino(network: keras.Model, path: Path, about: Mapping[str, str]) -> None:
+def write_openvino(graph: Path, path: Path, about: Mapping[str, str]) -> None:
     """Write a network as OpenVINO's files, `path` and, beside it, one that ends in .bin; all numbers are float32.
 
-    OpenVINO reads the LiteRT graph: one conversion for both, see docs/export.md for how long each way takes.
+    OpenVINO reads the LiteRT graph, so that one conversion serves both.
 
     Parameters
     ----------
-    network : keras.Model
-        From uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k).
+    graph : Path
+        Of `convert.convert`, from uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k).
     path : Path
         Ends in .xml.
     about : mapping of str to str
@@ -47,11 +45,11 @@ def write_openvino(network: keras.Model, path: Path, about: Mapping[str, str]) -
         When the network cannot be converted.
     """
     openvino = _started()
-    _save(openvino, _read(openvino, network), path, about)
+    _save(openvino, _read(openvino, graph), path, about)
 
 
 def write_openvino_int8(
-    network: keras.Model, pictures: Iterable[Images] | Images, path: Path, about: Mapping[str, str]
+    graph: Path, size: int, pictures: Iterable[Images] | Images, path: Path, about: Mapping[str, str]
 ) -> None:
     """Write a network as OpenVINO's files with weights and activations of eight bits.
 
@@ -60,8 +58,10 @@ def write_openvino_int8(
 
     Parameters
     ----------
-    network : keras.Model
-        From uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k).
+    graph : Path
+        Of `convert.convert`, from uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k).
+    size : int
+        Side of its input in pixels.
     pictures : iterable of ndarray of shape (n, size, size, 3) or (size, size, 3), uint8
         Pictures that the network has learnt from, of all classes: a hundred or two.
     path : Path
@@ -78,11 +78,11 @@ def write_openvino_int8(
     ModelError
         When the network cannot be converted.
     """
-    images = gathered(pictures, network.input_shape[1])
+    images = gathered(pictures, size)
     openvino = _started("nncf", extra="int8")
     import nncf
 
-    original = _read(openvino, network)
+    original = _read(openvino, graph)
     try:
         # It draws bars on the stdout of the process.
         with redirect_stdout(io.StringIO()), _silence():
@@ -96,7 +96,7 @@ def write_openvino_int8(
                 ignored_scope=nncf.IgnoredScope(names=_accurate(original)),
             )
     except Exception as error:  # as many kinds as there are operations
-        raise ModelError(f"{network.name} could not be quantised for OpenVINO: {error}.") from error
+        raise ModelError(f"{graph} could not be quantised for OpenVINO: {error}.") from error
     _save(openvino, quantized, path, about)
     path.write_text(_compact(path.read_text("utf-8")), "utf-8")
 
@@ -120,15 +120,12 @@ def _started(*modules: str, extra: str = "openvino") -> Any:
         ) from error
 
 
-def _read(openvino: Any, network: keras.Model) -> Any:
-    """Return a network as OpenVINO's model, its input and output called by what they are."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "graph.tflite"
-        convert(network, file)
-        try:
-            model = openvino.Core().read_model(file)
-        except RuntimeError as error:
-            raise ModelError(f"{network.name} could not be converted for OpenVINO: {error}.") from error
+def _read(openvino: Any, graph: Path) -> Any:
+    """Return a graph as OpenVINO's model, its input and output called by what they are."""
+    try:
+        model = openvino.Core().read_model(graph)
+    except RuntimeError as error:
+        raise ModelError(f"{graph} could not be read by OpenVINO: {error}.") from error
     model.inputs[0].get_tensor().set_names({INPUT})
     model.outputs[0].get_tensor().set_names({OUTPUT})
     return model

@@ -20,7 +20,7 @@ from transfer_cli.errors import InputError, ModelError
 from transfer_cli.exported import INPUT, OUTPUT
 
 EARLY = 0.02
-"""The first convolutions stay float32 up to this share of all weights: rounding costs most there, and they are small."""
+"""The first convolutions stay float32 up to this share of all weights: there rounding costs most, and they are few."""
 CORRECTED_ON = 48
 """Pictures of those for calibration on which biases are corrected; more change nothing, see docs/export.md."""
 _CONVOLUTIONS = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
