@@ -26,6 +26,7 @@ COMMANDS = (
     ["similar"],
     ["map"],
     ["explain"],
+    ["export"],
     ["leaks"],
     ["data"],
     ["data", "check"],

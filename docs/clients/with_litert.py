@@ -14,10 +14,10 @@ model, *pictures = sys.argv[1:]
 labels = zipfile.ZipFile(model).read("labels.txt").decode().splitlines()
 facts = json.loads(zipfile.ZipFile(model).read("transfer_cli.json"))
 run = Interpreter(model).get_signature_runner()
-size = (facts["image_size"],) * 2
+fit, size = FIT[facts["resize"]], (facts["image_size"],) * 2
 for path in pictures:
     picture = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    images = np.asarray(FIT[facts["resize"]](picture, size))[np.newaxis]
+    images = np.asarray(fit(picture, size))[np.newaxis]
     probabilities = run(images=images)["probabilities"][0]
     best = probabilities.argmax()
     print(f"{path}\t{labels[best]}\t{probabilities[best]:.3f}")

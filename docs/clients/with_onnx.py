@@ -12,10 +12,10 @@ FIT = {"squash": Image.Image.resize, "crop": ImageOps.fit, "pad": ImageOps.pad}
 model, *pictures = sys.argv[1:]
 session = onnxruntime.InferenceSession(model)
 facts = json.loads(session.get_modelmeta().custom_metadata_map["transfer_cli.json"])
-size = (facts["image_size"],) * 2
+fit, size = FIT[facts["resize"]], (facts["image_size"],) * 2
 for path in pictures:
     picture = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    images = np.asarray(FIT[facts["resize"]](picture, size))[np.newaxis]
+    images = np.asarray(fit(picture, size))[np.newaxis]
     probabilities = session.run(["probabilities"], {"images": images})[0][0]
     best = probabilities.argmax()
     print(f"{path}\t{facts['class_names'][best]}\t{probabilities[best]:.3f}")

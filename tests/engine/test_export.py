@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import TINY, run_command
 from tests.engine.exports import F32, FAULTS, INT8, spoilt
 from transfer_cli.bundle import ModelBundle
 from transfer_cli.catalog import exporters
@@ -31,6 +32,18 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = exporting.export(str(trained), [exporters.find(name) for name in F32], target)
     assert [each.refusal for each in made] == [None] * len(F32)
     return target
+
+
+@pytest.fixture(scope="session")
+def sharp(colours: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run on the colours with real weights: eight bits lose what random ones multiply."""
+    run = tmp_path_factory.mktemp("sharp") / "run"
+    words = ["--backbone", TINY, "--set", "images.size=96", "-o", run]
+    # 96 pixels have no weights of their own; those for 224 fit.
+    file = shared / "keras_home" / "models" / "mobilenet_2_5_224_tf_no_top.h5"
+    done = run_command("extract", colours, *words, "--weights", file)
+    assert done.code == 0, done.err
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -128,13 +141,18 @@ def test_a_file_that_says_something_else_is_not_handed_over(
     _must_be_refused(trained, tmp_path, monkeypatch, name, fault)
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nor_is_one_in_eight_bits(sharp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    _must_be_refused(sharp, tmp_path, monkeypatch, exporters.LITERT_INT8, fault)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", [*F32, *INT8])
 def test_no_format_hides_a_fault(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str
+    sharp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str
 ) -> None:
-    _must_be_refused(trained, tmp_path, monkeypatch, name, fault)
+    _must_be_refused(sharp, tmp_path, monkeypatch, name, fault)
 
 
 def _must_be_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str) -> None:
@@ -149,8 +167,8 @@ def _must_be_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("name", INT8)
-def test_int8_is_smaller_and_says_what_it_lost(trained: Path, tmp_path: Path, name: str) -> None:
-    made = exporting.export(str(trained), [exporters.find(name)], tmp_path)[0]
+def test_int8_is_smaller_and_says_what_it_lost(sharp: Path, tmp_path: Path, name: str) -> None:
+    made = exporting.export(str(sharp), [exporters.find(name)], tmp_path)[0]
     assert made.drop is not None
     assert made.drop.part == "test"
     assert made.drop.low is None or made.drop.low <= made.drop.points <= made.drop.high
@@ -158,9 +176,9 @@ def test_int8_is_smaller_and_says_what_it_lost(trained: Path, tmp_path: Path, na
     assert facts_of(tmp_path / made.spec.file).format == name
 
 
-def test_an_int8_file_that_lost_too_much_is_not_handed_over(trained: Path, tmp_path: Path) -> None:
+def test_an_int8_file_that_lost_too_much_is_not_handed_over(sharp: Path, tmp_path: Path) -> None:
     spec = exporters.find(exporters.LITERT_INT8)
-    made = exporting.export(str(trained), [spec], tmp_path, max_drop=-101)[0]
+    made = exporting.export(str(sharp), [spec], tmp_path, max_drop=-101)[0]
     assert made.refusal
     assert "points of accuracy lost on the" in made.refusal
     assert not (tmp_path / spec.file).exists()

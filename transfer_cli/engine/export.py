@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from transfer_cli.catalog.exporters import ExporterSpec
 from transfer_cli.comparison import accuracy_drop
 from transfer_cli.engine import trial
 from transfer_cli.engine.export_pictures import ExportPictures
-from transfer_cli.engine.exported_files import SAVED_FACTS
+from transfer_cli.engine.exported_files import SAVED_FACTS, strangers
 from transfer_cli.engine.model import CLASSIFIER_FILE, AbstractModel, has_gradient, load
 from transfer_cli.engine.prepared import GRAPH_FILE
 from transfer_cli.engine.startup import start_tensorflow
@@ -28,7 +29,7 @@ from transfer_cli.engine.trial import Parity
 from transfer_cli.errors import GateError, MissingExtraError, ModelError, OutputError
 from transfer_cli.exported import FACTS, LABELS, ExportedFacts
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.writing import must_be_ours, refused, remove, write_json, write_text
+from transfer_cli.writing import refused, remove, write_json, write_text
 
 TABLE = "parity.json"
 _LATER = "f" * 64
@@ -126,7 +127,8 @@ class Subject:
     def __init__(self, source: str, progress: Progress = SILENT) -> None:
         self._source = source
         self._progress = progress
-        self._folder = TemporaryDirectory(prefix="transfer-cli-")
+        self._folder = Path(mkdtemp(prefix="transfer-cli-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self.bundle, self.directory = ModelBundle.read(Path(source))
 
     @property
@@ -151,7 +153,7 @@ class Subject:
         """All of it as a LiteRT graph, which other formats begin with."""
         from transfer_cli.engine.convert import convert
 
-        path = Path(self._folder.name) / GRAPH_FILE
+        path = self._folder / GRAPH_FILE
         convert(self.network, path)
         return path
 
@@ -218,8 +220,11 @@ def must_be_free(target: Path, specs: Sequence[ExporterSpec]) -> None:
         raise OutputError(f"{target} is a file. Expected the name of a folder.")
     for spec in specs:
         place = target / spec.file
-        if place.is_dir():
-            must_be_ours(place, lambda path: path.name in ("assets", "saved_model.pb"), "of something else")
+        if place.is_dir() and (strange := strangers(place)):
+            raise OutputError(
+                f"{place} holds {min(strange)}, which does not belong to it and would be lost.",
+                hint="Move it elsewhere.",
+            )
         if place.exists() and not sealing.is_sealed(place / SAVED_FACTS if place.is_dir() else place):
             raise OutputError(
                 f"{place} was not written by transfer-cli export, and would be lost.", hint="Choose -o DIR."

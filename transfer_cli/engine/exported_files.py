@@ -19,6 +19,7 @@ from transfer_cli.exported import FACTS, ExportedFacts
 
 SAVED_FACTS = Path("assets") / FACTS
 """Where a SavedModel keeps them: files of its own lie there."""
+_OF_SAVED_MODEL = {"assets", "fingerprint.pb", "saved_model.pb", "variables"}
 
 
 def is_exported(path: Path) -> bool:
@@ -82,11 +83,19 @@ def _of_openvino(path: Path) -> ExportedFacts:
 def _of_saved_model(path: Path) -> ExportedFacts:
     sealing.must_be_whole(path / SAVED_FACTS)
     facts = ExportedFacts.of_json((path / SAVED_FACTS).read_bytes(), path / SAVED_FACTS)
-    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
-    if strange := found - facts.files.keys() - {SAVED_FACTS.as_posix()}:
+    if strange := strangers(path) | (_within(path) - facts.files.keys() - {SAVED_FACTS.as_posix()}):
         raise ModelError(f"{path} holds {min(strange)}, which does not belong to it.")
     _must_fit(facts.files, path)
     return facts
+
+
+def strangers(path: Path) -> set[str]:
+    """Return what lies in the folder of a SavedModel and is none of its files."""
+    return {name for name in _within(path) if name.split("/")[0] not in _OF_SAVED_MODEL}
+
+
+def _within(path: Path) -> set[str]:
+    return {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
 
 
 def _of_metadata(words: Mapping[str, str], path: Path) -> ExportedFacts:
