@@ -66,11 +66,12 @@ def command(
     from transfer_cli.evaluation import run_with
 
     console = ctx.ensure_object(Console)
-    wanted = [name.strip() for names in formats for name in names.split(",") if name.strip()]
+    wanted = [name.strip() for names in formats for name in names.split(",") if name.strip()] or list(formats)
     run = run_with(model)
     target = output or (run.path if run else Path()) / "export"
 
-    from transfer_cli.engine.export import export, formats_for, judge, must_be_free
+    from transfer_cli.engine.export import export, formats_for, judge
+    from transfer_cli.engine.export_folder import must_be_free
 
     specs = formats_for(model, wanted, console)
     must_be_free(target, specs)

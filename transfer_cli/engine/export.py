@@ -19,18 +19,20 @@ from transfer_cli.catalog import exporters, runtimes
 from transfer_cli.catalog.exporters import ExporterSpec
 from transfer_cli.comparison import accuracy_drop
 from transfer_cli.engine import trial
+from transfer_cli.engine.export_folder import write_down
 from transfer_cli.engine.export_pictures import ExportPictures
 from transfer_cli.engine.exported_files import SAVED_FACTS
 from transfer_cli.engine.model import CLASSIFIER_FILE, AbstractModel, has_gradient, load
 from transfer_cli.engine.prepared import GRAPH_FILE
 from transfer_cli.engine.startup import start_tensorflow
 from transfer_cli.engine.trial import Parity
-from transfer_cli.errors import GateError, MissingExtraError, ModelError, OutputError
+from transfer_cli.errors import GateError, MissingExtraError, ModelError
+from transfer_cli.evaluation import run_with
 from transfer_cli.exported import FACTS, LABELS, ExportedFacts
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.writing import must_be_ours, refused, remove, write_json, write_text
+from transfer_cli.writing import refused, remove
 
-TABLE = "parity.json"
+ALL = "all"
 _LATER = "f" * 64
 MAX_DROP = 1.0
 """How many points of accuracy a file that computes in int8 may lose."""
@@ -113,6 +115,8 @@ class Subject:
     ----------
     source : str
         A run or a bundle.
+    folder : Path
+        Where to keep what several formats begin with.
     progress : Progress
 
     Attributes
@@ -123,10 +127,10 @@ class Subject:
         The model on Keras, which every file is compared with.
     """
 
-    def __init__(self, source: str, progress: Progress = SILENT) -> None:
+    def __init__(self, source: str, folder: Path, progress: Progress = SILENT) -> None:
         self._source = source
         self._progress = progress
-        self._folder = TemporaryDirectory(prefix="transfer-cli-")
+        self._folder = folder
         self.bundle, self.directory = ModelBundle.read(Path(source))
 
     @property
@@ -151,7 +155,7 @@ class Subject:
         """All of it as a LiteRT graph, which other formats begin with."""
         from transfer_cli.engine.convert import convert
 
-        path = Path(self._folder.name) / GRAPH_FILE
+        path = self._folder / GRAPH_FILE
         convert(self.network, path)
         return path
 
@@ -190,16 +194,10 @@ def formats_for(source: str, wanted: Sequence[str], progress: Progress = SILENT)
     ModelError
         When a format cannot hold the classifier.
     """
+    specs = [exporters.find(name) for name in dict.fromkeys(wanted) if name != ALL]
     linear = has_gradient(ModelBundle.read(Path(source))[0])
-    if "all" in wanted:
-        specs = [exporters.find(name) for name in exporters.names()]
-        for spec in specs:
-            if not spec.is_here:
-                progress.note(f"left out: {spec.name} needs pip install 'transfer-cli[{spec.extra}]'")
-            elif not linear and not spec.any_classifier:
-                progress.note(f"left out: {spec.name} cannot hold a classifier that is not linear")
-        return [spec for spec in specs if spec.is_here and (linear or spec.any_classifier)]
-    specs = [exporters.find(name) for name in dict.fromkeys(wanted)]
+    if ALL in wanted:
+        return _all_for(source, linear, progress)
     able = ", ".join(spec.name for spec in exporters.EXPORTERS.values() if spec.any_classifier)
     for spec in specs:
         if not linear and not spec.any_classifier:
@@ -212,18 +210,21 @@ def formats_for(source: str, wanted: Sequence[str], progress: Progress = SILENT)
     return specs
 
 
-def must_be_free(target: Path, specs: Sequence[ExporterSpec]) -> None:
-    """Raise OutputError if an exported file would replace what this program did not write."""
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"{target} is a file. Expected the name of a folder.")
-    for spec in specs:
-        place = target / spec.file
-        if place.is_dir():
-            must_be_ours(place, lambda path: path.name in ("assets", "saved_model.pb"), "of something else")
-        if place.exists() and not sealing.is_sealed(place / SAVED_FACTS if place.is_dir() else place):
-            raise OutputError(
-                f"{place} was not written by transfer-cli export, and would be lost.", hint="Choose -o DIR."
-            )
+def _all_for(source: str, linear: bool, progress: Progress) -> list[ExporterSpec]:
+    specs = []
+    for spec in exporters.EXPORTERS.values():
+        if not linear and not spec.any_classifier:
+            progress.note(f"left out: {spec.name} cannot hold a classifier that is not linear")
+        elif spec.precision == "int8" and run_with(source) is None:
+            progress.note(f"left out: {spec.name} needs the pictures of a run, and this is a bundle on its own")
+        elif not spec.is_here:
+            progress.note(f"left out: {spec.name} needs pip install 'transfer-cli[{spec.extra}]'")
+        else:
+            specs.append(spec)
+    if not specs:
+        # Only what holds every classifier is no part of each installation.
+        exporters.must_be_here(exporters.find(exporters.ONNX))
+    return specs
 
 
 def export(
@@ -256,8 +257,21 @@ def export(
     OutputError
         When the file system refuses.
     """
-    subject = Subject(source, progress)
-    at_hand = ExportPictures.of(source, subject.bundle, pictures)
+    with TemporaryDirectory(prefix="transfer-cli-") as folder:
+        subject = Subject(source, Path(folder), progress)
+        made = _each(subject, specs, target, ExportPictures.of(source, subject.bundle, pictures), max_drop, progress)
+    write_down(target, subject.bundle, {each.spec.name: each.facts() for each in made}, progress)
+    return made
+
+
+def _each(
+    subject: Subject,
+    specs: Sequence[ExporterSpec],
+    target: Path,
+    at_hand: ExportPictures,
+    max_drop: float,
+    progress: Progress,
+) -> list[Exported]:
     if any(spec.precision == "int8" for spec in specs):
         at_hand.must_have_parts()
     with progress.track("starting TensorFlow", None):
@@ -273,8 +287,6 @@ def export(
     for spec in specs:
         with progress.track(f"writing and trying {spec.name}", None):
             made.append(_exported(subject, spec, target, at_hand, images, expected, max_drop))
-    write_text(target / LABELS, ExportedFacts.of_bundle(subject.bundle, "").labels_text)
-    write_json(target / TABLE, {"bundle": subject.bundle.digest, "formats": [each.facts() for each in made]})
     return made
 
 

@@ -40,10 +40,14 @@ def facts_of(path: Path) -> ExportedFacts:
         return _of_saved_model(path)
     sealing.must_be_whole(path)
     facts = _FACTS[path.suffix.lower()](path)
-    _must_fit(facts.files, path.parent)
-    spec = exporters.find(facts.format)
-    if {Path(name).suffix for name in spec.companions} != {Path(name).suffix for name in facts.files}:
+    spec = exporters.EXPORTERS.get(facts.format)
+    if spec is None or Path(spec.file).suffix != path.suffix.lower():
+        raise ModelError(f"{path} says that it is of the format {facts.format[:80]!r}, which has not this suffix.")
+    if sorted(Path(name).suffix for name in spec.companions) != sorted(Path(name).suffix for name in facts.files):
         raise ModelError(f"{path} does not name the files that belong to it.")
+    # A runtime looks for them by the name of the file, whatever that is now.
+    beside = {path.with_suffix(Path(name).suffix).name: digest for name, digest in facts.files.items()}
+    _must_fit(beside, path.parent)
     return facts
 
 
