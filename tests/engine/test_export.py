@@ -191,6 +191,20 @@ def test_a_bundle_alone_needs_pictures(trained: Path, colours: Path, tmp_path: P
         exporting.export(str(bundle), [exporters.find(exporters.LITERT_INT8)], tmp_path / "export", pictures=colours)
 
 
+def test_a_gate_of_a_picture_or_two_is_none(trained: Path, colours: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(trained / "model", tmp_path / "bundle")
+    spec = exporters.find(exporters.LITERT)
+    with pytest.raises(InputError, match="no folder"):
+        exporting.export(str(bundle), [spec], tmp_path / "export", pictures=tmp_path / "nowhere")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    shutil.copy(next(colours.rglob("*.png")), broken)
+    for number in range(20):
+        (broken / f"{number}.png").write_bytes(b"none")
+    with pytest.raises(InputError, match="1 of 21 pictures could be read"):
+        exporting.export(str(bundle), [spec], tmp_path / "export", pictures=broken)
+
+
 def test_pictures_that_are_gone_are_asked_for(copy_of_trained: Path, tmp_path: Path) -> None:
     (copy_of_trained / "folder.txt").write_text(str(tmp_path / "gone"))
     with pytest.raises(InputError, match="0 pictures were found") as error:

@@ -96,5 +96,5 @@ def _say(console: Console, made: list[Exported], target: Path) -> None:
             )
         )
     console.table(header, rows, {"output": str(target), "formats": [each.facts() for each in made]})
-    compared = counted(made[0].parity.pictures, "picture") if made else ""
+    compared = counted(max(each.parity.pictures for each in made), "picture")
     console.note(f"{target}: each was asked about {compared}, as the model was, in its own runtime")

@@ -322,7 +322,8 @@ def _exported(
             raise
         except ModelError as error:
             # The other formats need not wait for this one.
-            return Exported(spec, None, 0, 0.0, Parity(0, 0.0, 0, str(error)), None, str(error))
+            reason = str(error).replace(str(draft), str(target))
+            return Exported(spec, None, 0, 0.0, Parity(0, np.inf, 0, reason), None, reason)
         parity = trial.compare(expected, given, subject.bundle.thresholds)
         drop = _drop(subject, path, at_hand) if spec.precision == "int8" and parity.fault is None else None
         size = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file())
