@@ -32,6 +32,7 @@ COMMANDS = (
     ["data", "split"],
     ["preview"],
     ["report"],
+    ["export"],
     ["bundle"],
     ["bundle", "show"],
     ["bundle", "verify"],

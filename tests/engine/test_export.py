@@ -111,6 +111,33 @@ def _is_refused(path: Path) -> bool:
     return False
 
 
+@pytest.mark.parametrize("name", ["litert", "onnx", "openvino", "keras"])
+def test_a_file_that_says_of_itself_what_it_is_not_is_refused(
+    exported: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = exported / exporters.find(name).file
+    wrong = facts_of(path).model_copy(update={"class_names": CLASSES[:2]})
+    monkeypatch.setattr("transfer_cli.engine.exported_files.facts_of", lambda path: wrong)
+    with pytest.raises(ModelError, match="does not fit"):
+        load(str(path)).predict_proba(images[:2])
+
+
+@pytest.mark.parametrize("name", ["litert", "onnx", "openvino", "keras"])
+def test_pictures_of_another_size_are_not_a_traceback(
+    exported: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = exported / exporters.find(name).file
+    wrong = facts_of(path).model_copy(update={"image_size": 16})
+    monkeypatch.setattr("transfer_cli.engine.exported_files.facts_of", lambda path: wrong)
+    with pytest.raises(ModelError, match=path.name):
+        load(str(path)).predict_proba(images[:2, ::2, ::2])
+
+
+def test_a_run_may_be_called_like_a_format(trained: Path, tmp_path: Path, images: np.ndarray) -> None:
+    run = shutil.copytree(trained, tmp_path / "first.onnx")
+    assert load(str(run)).predict_proba(images[:2]).shape == (2, 3)
+
+
 @pytest.mark.parametrize("name", [exporters.SAVED_MODEL, exporters.OPENVINO])
 def test_what_belongs_together_is_there_together(exported: Path, tmp_path: Path, name: str) -> None:
     copy = tmp_path / "copy"

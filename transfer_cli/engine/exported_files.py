@@ -22,8 +22,8 @@ SAVED_FACTS = Path("assets") / FACTS
 
 
 def is_exported(path: Path) -> bool:
-    """Return whether `path` has the name of an exported file, or is a SavedModel."""
-    return path.suffix.lower() in _FACTS or (path / "saved_model.pb").is_file()
+    """Return whether `path` has the name of an exported file, or is a SavedModel; a run may have any name."""
+    return (path / "saved_model.pb").is_file() if path.is_dir() else path.suffix.lower() in _FACTS
 
 
 def facts_of(path: Path) -> ExportedFacts:
@@ -64,7 +64,7 @@ def open_exported(path: Path, facts: ExportedFacts) -> Run:
             f"{path} is a SavedModel, which may read and write files when it runs, so that predict opens none.",
             hint="Predict by the run, or by another format; docs/export.md shows a client for this one.",
         )
-    return _OPENERS[path.suffix.lower()](path)
+    return _OPENERS[path.suffix.lower()](path, facts.image_size)
 
 
 def _of_onnx(path: Path) -> ExportedFacts:
@@ -114,24 +114,24 @@ def _must_have(format: str) -> None:
     exporters.must_be_here(exporters.find(format))
 
 
-def _open_litert(path: Path) -> Run:
-    return open_graph(runtimes.LITERT, path)
+def _open_litert(path: Path, size: int) -> Run:
+    return open_graph(runtimes.LITERT, path, size=size)
 
 
-def _open_onnx(path: Path) -> Run:
+def _open_onnx(path: Path, size: int) -> Run:
     from transfer_cli.engine.onnx_files import open_onnx
 
     run: Run = open_onnx(path)
     return run
 
 
-def _open_openvino(path: Path) -> Run:
+def _open_openvino(path: Path, size: int) -> Run:
     from transfer_cli.engine.openvino_files import open_openvino
 
     return open_openvino(path)
 
 
-def _open_keras(path: Path) -> Run:
+def _open_keras(path: Path, size: int) -> Run:
     from transfer_cli.engine.startup import start_tensorflow
 
     start_tensorflow()
@@ -148,7 +148,7 @@ _FACTS: dict[str, Callable[[Path], ExportedFacts]] = {
     ".xml": _of_openvino,
     ".keras": facts_in,
 }
-_OPENERS: dict[str, Callable[[Path], Run]] = {
+_OPENERS: dict[str, Callable[[Path, int], Run]] = {
     ".tflite": _open_litert,
     ".onnx": _open_onnx,
     ".xml": _open_openvino,
