@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -57,6 +58,30 @@ def test_what_does_not_fit_is_refused(word: str, value: Any, said: str) -> None:
     with pytest.raises(ModelError) as error:
         ExportedFacts.of_json(json.dumps(json.loads(FACTS.json_text()) | {word: value}), "here")
     assert said in f"{error.value} {error.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace('"image_size"', '"task": "single-label", "image_size"'), "twice"),
+        (lambda text: text.replace('"thresholds": null', '"thresholds": [NaN, NaN, NaN]'), "NaN"),
+        (lambda text: text.replace('"format_version": 1', '"format_version": 0'), "version"),
+        (lambda text: text.replace('"format_version": 1', '"format_version": true'), "version"),
+    ],
+)
+def test_a_statement_is_read_as_strictly_as_a_manifest(change: Callable[[str], str], said: str) -> None:
+    text = FACTS.json_text()
+    assert change(text) != text
+    with pytest.raises(ModelError, match=said):
+        ExportedFacts.of_json(change(text), "here")
+
+
+def test_what_a_file_says_wrongly_is_not_repeated_at_length() -> None:
+    long = json.loads(FACTS.json_text()) | {"task": "x" * 100_000, "image_size": "y" * 100_000}
+    with pytest.raises(ModelError, match="task") as error:
+        ExportedFacts.of_json(json.dumps(long), "here")
+    assert len(str(error.value)) < 1000
+    assert "http" not in str(error.value)
 
 
 def test_several_labels_have_a_threshold_each() -> None:

@@ -33,6 +33,7 @@ COMMANDS = (
     ["data", "split"],
     ["preview"],
     ["report"],
+    ["export"],
     ["bundle"],
     ["bundle", "show"],
     ["bundle", "verify"],

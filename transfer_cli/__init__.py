@@ -27,6 +27,7 @@ _PUBLIC = {
     "evaluate": "transfer_cli.engine.evaluate",
     "EvaluationDirectory": "transfer_cli.evaluation",
     "explain_pictures": "transfer_cli.engine.explain",
+    "export": "transfer_cli.engine.export",
     "report": "transfer_cli.engine.report",
     "leaks": "transfer_cli.engine.leaks",
     "similar": "transfer_cli.engine.similar",

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from transfer_cli.archives import is_plain
 from transfer_cli.catalog.tasks import MULTI_LABEL
 from transfer_cli.errors import ModelError
-from transfer_cli.foreign_json import parsed
+from transfer_cli.foreign_json import faults_in_words, parsed
 from transfer_cli.writing import write_text, written_whole
 
 MANIFEST = "bundle.json"
@@ -114,7 +114,7 @@ class ModelBundle(BaseModel):
         try:
             bundle = cls.model_validate(data)
         except ValidationError as error:
-            raise ModelError(f"{directory / MANIFEST} is not a bundle's manifest: {_in_words(error)}.") from None
+            raise ModelError(f"{directory / MANIFEST} is not a bundle's manifest: {faults_in_words(error)}.") from None
         if bundle.task == MULTI_LABEL and len(bundle.thresholds or ()) != len(bundle.class_names):
             raise ModelError(f"{directory / MANIFEST} does not give one threshold a label.")
         if bundle.log_prior is not None and len(bundle.log_prior) != len(bundle.class_names):
@@ -207,12 +207,6 @@ def _manifest(path: Path) -> dict[str, Any]:
 def written_as(data: Mapping[str, Any]) -> str:
     """Return the one way in which a manifest is written."""
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-
-
-def _in_words(error: ValidationError) -> str:
-    """Return the faults of a manifest, the first few of them, without what it says there: that may be long."""
-    faults = [f"{'.'.join(map(str, fault['loc']))[:80]}: {fault['msg'][:200]}" for fault in error.errors()[:3]]
-    return "; ".join(faults)
 
 
 def _digest(data: Mapping[str, Any]) -> str:

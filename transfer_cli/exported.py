@@ -9,9 +9,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from transfer_cli.bundle import ModelBundle
+from transfer_cli.bundle import MOST_BYTES, ModelBundle
 from transfer_cli.catalog.tasks import MULTI_LABEL
 from transfer_cli.errors import ModelError
+from transfer_cli.foreign_json import faults_in_words, parsed
 from transfer_cli.sealing import SEAL
 
 FORMAT_VERSION = 1
@@ -108,11 +109,12 @@ class ExportedFacts(BaseModel):
             When it is none, or a newer version wrote it.
         """
         try:
-            data = json.loads(text)
+            # A surrogate comes out of a file that is no UTF-8.
+            data = parsed(text.encode("utf-8", "replace") if isinstance(text, str) else text, most_bytes=MOST_BYTES)
             version = data["format_version"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{source} does not say what it is: {error}.") from None
-        if not isinstance(version, int) or version > FORMAT_VERSION:
+        if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
             raise ModelError(
                 f"{source} has format version {version}; this program knows {FORMAT_VERSION} at most.",
                 hint="Install a newer transfer-cli.",
@@ -120,7 +122,7 @@ class ExportedFacts(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise ModelError(f"{source} does not say what it is: {error}.") from None
+            raise ModelError(f"{source} does not say what it is: {faults_in_words(error)}.") from None
 
     def json_text(self, *, seal: str = SEAL) -> str:
         """Return the facts as JSON.

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from pydantic import ValidationError
+
 MOST_DEPTH = 100
 """Far more than a manifest or a network needs; a parser's stack takes about ten times as much."""
 
@@ -53,6 +55,12 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
         level = [each for each in below if isinstance(each, dict | list)]
     if level:
         raise ValueError("it is nested too deeply")
+
+
+def faults_in_words(error: ValidationError) -> str:
+    """Return the first few faults of what a JSON text says, without its words: these may be long."""
+    faults = [f"{'.'.join(map(str, fault['loc']))[:80]}: {fault['msg'][:200]}" for fault in error.errors()[:3]]
+    return "; ".join(faults)
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

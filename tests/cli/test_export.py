@@ -97,6 +97,21 @@ def test_an_unknown_format_names_the_nearest(run: Path) -> None:
     assert "Did you mean onnx?" in done.stderr
 
 
+@pytest.mark.parametrize("given", ["", " , ", "all,onx"])
+def test_no_format_or_a_slip_beside_all_is_said_before_any_work(run: Path, given: str) -> None:
+    done = invoke("export", run, "--format", given)
+    assert done.exit_code == 2, done.stderr
+    assert "There is no format called" in done.stderr
+
+
+def test_all_of_a_bundle_on_its_own_is_all_that_needs_no_run(run: Path, tmp_path: Path) -> None:
+    from transfer_cli.engine.export import formats_for
+
+    bundle = shutil.copytree(run / "model", tmp_path / "bundle")
+    assert {spec.precision for spec in formats_for(str(run), ["all"])} == {"f32", "int8"}
+    assert {spec.precision for spec in formats_for(str(bundle), ["all"])} == {"f32"}
+
+
 def test_the_runtime_of_a_file_is_its_own(run: Path, colours: Path) -> None:
     done = invoke("predict", run / "export" / "model.tflite", colours, "--runtime", "keras")
     assert done.exit_code == 4

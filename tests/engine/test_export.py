@@ -16,13 +16,25 @@ from transfer_cli.bundle import ModelBundle
 from transfer_cli.catalog import exporters
 from transfer_cli.engine import export as exporting
 from transfer_cli.engine import trial, whole
+from transfer_cli.engine.export_folder import TABLE, must_be_free
 from transfer_cli.engine.exported_files import SAVED_FACTS, facts_of
 from transfer_cli.engine.images import batches
 from transfer_cli.engine.model import load
 from transfer_cli.errors import GateError, InputError, ModelError, OutputError
 from transfer_cli.exported import LABELS
+from transfer_cli.progress import Silent
 
 CLASSES = ("blue", "green", "red")
+
+
+class Said(Silent):
+    """Keeps what it was warned of."""
+
+    def __init__(self) -> None:
+        self.warned: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warned.append(message)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +66,7 @@ def images(colours: Path) -> np.ndarray:
 
 
 def test_each_format_is_there_with_its_figures(exported: Path, trained: Path) -> None:
-    said = json.loads((exported / exporting.TABLE).read_text())
+    said = json.loads((exported / TABLE).read_text())
     assert said["bundle"] == ModelBundle.read(trained)[0].digest
     assert [row["format"] for row in said["formats"]] == F32
     for row in said["formats"]:
@@ -112,6 +124,33 @@ def _is_refused(path: Path) -> bool:
     return False
 
 
+@pytest.mark.parametrize("name", ["litert", "onnx", "openvino", "keras"])
+def test_a_file_that_says_of_itself_what_it_is_not_is_refused(
+    exported: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = exported / exporters.find(name).file
+    wrong = facts_of(path).model_copy(update={"class_names": CLASSES[:2]})
+    monkeypatch.setattr("transfer_cli.engine.exported_files.facts_of", lambda path: wrong)
+    with pytest.raises(ModelError, match="does not fit"):
+        load(str(path)).predict_proba(images[:2])
+
+
+@pytest.mark.parametrize("name", ["litert", "onnx", "openvino", "keras"])
+def test_pictures_of_another_size_are_not_a_traceback(
+    exported: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = exported / exporters.find(name).file
+    wrong = facts_of(path).model_copy(update={"image_size": 16})
+    monkeypatch.setattr("transfer_cli.engine.exported_files.facts_of", lambda path: wrong)
+    with pytest.raises(ModelError, match=path.name):
+        load(str(path)).predict_proba(images[:2, ::2, ::2])
+
+
+def test_a_run_may_be_called_like_a_format(trained: Path, tmp_path: Path, images: np.ndarray) -> None:
+    run = shutil.copytree(trained, tmp_path / "first.onnx")
+    assert load(str(run)).predict_proba(images[:2]).shape == (2, 3)
+
+
 @pytest.mark.parametrize("name", [exporters.SAVED_MODEL, exporters.OPENVINO])
 def test_what_belongs_together_is_there_together(exported: Path, tmp_path: Path, name: str) -> None:
     copy = tmp_path / "copy"
@@ -161,7 +200,7 @@ def _must_be_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     made = exporting.export(str(trained), [exporters.find(name)], tmp_path)
     assert made[0].path is None
     assert made[0].refusal
-    assert sorted(path.name for path in tmp_path.iterdir()) == [LABELS, exporting.TABLE]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LABELS, TABLE]
     with pytest.raises(GateError, match=name):
         exporting.judge(made)
 
@@ -197,6 +236,20 @@ def test_a_bundle_alone_needs_pictures(trained: Path, colours: Path, tmp_path: P
         exporting.export(str(bundle), [exporters.find(exporters.LITERT_INT8)], tmp_path / "export", pictures=colours)
 
 
+def test_a_gate_of_a_picture_or_two_is_none(trained: Path, colours: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(trained / "model", tmp_path / "bundle")
+    spec = exporters.find(exporters.LITERT)
+    with pytest.raises(InputError, match="no folder"):
+        exporting.export(str(bundle), [spec], tmp_path / "export", pictures=tmp_path / "nowhere")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    shutil.copy(next(colours.rglob("*.png")), broken)
+    for number in range(20):
+        (broken / f"{number}.png").write_bytes(b"none")
+    with pytest.raises(InputError, match="1 of 21 pictures could be read"):
+        exporting.export(str(bundle), [spec], tmp_path / "export", pictures=broken)
+
+
 def test_pictures_that_are_gone_are_asked_for(copy_of_trained: Path, tmp_path: Path) -> None:
     (copy_of_trained / "folder.txt").write_text(str(tmp_path / "gone"))
     with pytest.raises(InputError, match="0 pictures were found") as error:
@@ -206,23 +259,71 @@ def test_pictures_that_are_gone_are_asked_for(copy_of_trained: Path, tmp_path: P
 
 def test_a_file_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
     specs = [exporters.find(exporters.LITERT), exporters.find(exporters.SAVED_MODEL)]
-    exporting.must_be_free(tmp_path / "nothing", specs)
+    must_be_free(tmp_path / "nothing", specs)
     (tmp_path / "model.tflite").write_bytes(b"a year of work")
     with pytest.raises(OutputError, match=r"model\.tflite"):
-        exporting.must_be_free(tmp_path, specs)
+        must_be_free(tmp_path, specs)
     (tmp_path / "model.tflite").unlink()
     (tmp_path / "saved_model").mkdir()
     (tmp_path / "saved_model" / "saved_model.pb").write_bytes(b"a year of work")
     with pytest.raises(OutputError, match="saved_model"):
-        exporting.must_be_free(tmp_path, specs)
+        must_be_free(tmp_path, specs)
     with pytest.raises(OutputError, match="is a file"):
-        exporting.must_be_free(tmp_path / "saved_model" / "saved_model.pb", specs)
+        must_be_free(tmp_path / "saved_model" / "saved_model.pb", specs)
 
 
 def test_our_own_file_is_replaced(exported: Path, tmp_path: Path) -> None:
     copy = tmp_path / "export"
     shutil.copytree(exported, copy)
-    exporting.must_be_free(copy, [exporters.find(name) for name in F32])
+    must_be_free(copy, [exporters.find(name) for name in F32])
+
+
+@pytest.mark.parametrize("name", F32)
+def test_a_file_may_be_called_otherwise(exported: Path, tmp_path: Path, name: str) -> None:
+    spec = exporters.find(name)
+    for file in (spec.file, *spec.companions):
+        place = tmp_path / f"mine{Path(file).suffix}"
+        shutil.copytree(exported / file, place) if (exported / file).is_dir() else shutil.copy(exported / file, place)
+    assert facts_of(tmp_path / f"mine{Path(spec.file).suffix}").format == name
+
+
+def test_the_weights_that_are_opened_are_those_that_were_looked_at(exported: Path, tmp_path: Path) -> None:
+    shutil.copy(exported / "model.xml", tmp_path / "mine.xml")
+    shutil.copy(exported / "model.bin", tmp_path / "model.bin")
+    weights = bytearray((exported / "model.bin").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (tmp_path / "mine.bin").write_bytes(weights)
+    with pytest.raises(ModelError, match=r"mine\.bin was altered"):
+        facts_of(tmp_path / "mine.xml")
+
+
+@pytest.mark.parametrize("name", [LABELS, TABLE, "model.bin"])
+def test_what_lies_beside_an_exported_file_is_not_lost_either(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("a year of work")
+    with pytest.raises(OutputError, match=name):
+        must_be_free(tmp_path, [exporters.find(exporters.OPENVINO)])
+
+
+def test_a_saved_model_that_somebody_put_a_file_into_is_not_replaced(exported: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(exported, tmp_path / "export"))
+    (copy / "saved_model" / "notes.txt").write_text("a year of work")
+    with pytest.raises(OutputError, match="saved_model"):
+        must_be_free(copy, [exporters.find(exporters.SAVED_MODEL)])
+
+
+def test_the_table_keeps_what_it_says_of_files_that_stay(exported: Path, trained: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(exported, tmp_path / "export"))
+    (copy / "model.onnx").unlink()
+    progress = Said()
+    exporting.export(str(trained), [exporters.find(exporters.LITERT)], copy, progress=progress)
+    rows = json.loads((copy / TABLE).read_text())["formats"]
+    assert sorted(row["format"] for row in rows) == ["keras", "litert", "openvino", "saved-model"]
+    assert not progress.warned
+    table = json.loads((copy / TABLE).read_text())
+    (copy / TABLE).write_text(json.dumps(table | {"bundle": "0" * 64}))
+    exporting.export(str(trained), [exporters.find(exporters.LITERT)], copy, progress=progress)
+    assert [row["format"] for row in json.loads((copy / TABLE).read_text())["formats"]] == ["litert"]
+    assert len([text for text in progress.warned if "of another model" in text]) == 3
 
 
 def test_the_labels_travel_in_the_archives(exported: Path) -> None:

@@ -60,3 +60,12 @@ def test_a_file_that_does_not_run_is_said(tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(ModelError, match=r"model\.tflite"):
         answers_of(path, np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_nothing_is_imported_from_the_folder_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"nothing")
+    (tmp_path / "types.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="does not say what it is"):
+        answers_of(path, np.zeros((1, 8, 8, 3), np.uint8))

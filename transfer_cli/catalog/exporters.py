@@ -14,6 +14,7 @@ LITERT_INT8 = "litert-int8"
 ONNX = "onnx"
 OPENVINO = "openvino"
 OPENVINO_INT8 = "openvino-int8"
+ALL = "all"
 
 
 @dataclass(frozen=True)

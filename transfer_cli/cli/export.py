@@ -16,8 +16,6 @@ from transfer_cli.predictions import counted
 if TYPE_CHECKING:
     from transfer_cli.engine.export import Exported
 
-_ALL = "all"
-
 
 @click.command("export")
 @click.argument("model", metavar="RUN|BUNDLE")
@@ -28,7 +26,7 @@ _ALL = "all"
     metavar="NAME,...",
     default=(exporters.LITERT,),
     show_default=True,
-    help=f"Of {', '.join(exporters.names())}; or {_ALL} that can be had here.",
+    help=f"Of {', '.join(exporters.names())}; or {exporters.ALL} that can be had here.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[RUN/export]")
 @pictures_option
@@ -66,11 +64,12 @@ def command(
     from transfer_cli.evaluation import run_with
 
     console = ctx.ensure_object(Console)
-    wanted = [name.strip() for names in formats for name in names.split(",") if name.strip()]
+    wanted = [name.strip() for names in formats for name in names.split(",") if name.strip()] or list(formats)
     run = run_with(model)
     target = output or (run.path if run else Path()) / "export"
 
-    from transfer_cli.engine.export import export, formats_for, judge, must_be_free
+    from transfer_cli.engine.export import export, formats_for, judge
+    from transfer_cli.engine.export_folder import must_be_free
 
     specs = formats_for(model, wanted, console)
     must_be_free(target, specs)
@@ -95,5 +94,5 @@ def _say(console: Console, made: list[Exported], target: Path) -> None:
             )
         )
     console.table(header, rows, {"output": str(target), "formats": [each.facts() for each in made]})
-    compared = counted(made[0].parity.pictures, "picture") if made else ""
+    compared = counted(max(each.parity.pictures for each in made), "picture")
     console.note(f"{target}: each was asked about {compared}, as the model was, in its own runtime")

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import shutil
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli import sealing
-from transfer_cli.bundle import ModelBundle, digest_of_file
-from transfer_cli.catalog import exporters, runtimes
+from transfer_cli.bundle import ModelBundle
+from transfer_cli.catalog import exporters
 from transfer_cli.catalog.exporters import ExporterSpec
 from transfer_cli.comparison import accuracy_drop
 from transfer_cli.engine import trial
+from transfer_cli.engine.export_folder import write_down
 from transfer_cli.engine.export_pictures import ExportPictures
-from transfer_cli.engine.exported_files import SAVED_FACTS, strangers
-from transfer_cli.engine.model import CLASSIFIER_FILE, AbstractModel, has_gradient, load
-from transfer_cli.engine.prepared import GRAPH_FILE
+from transfer_cli.engine.export_subject import Subject
+from transfer_cli.engine.export_writers import WRITERS
+from transfer_cli.engine.model import has_gradient
 from transfer_cli.engine.startup import start_tensorflow
 from transfer_cli.engine.trial import Parity
-from transfer_cli.errors import GateError, MissingExtraError, ModelError, OutputError
-from transfer_cli.exported import FACTS, LABELS, ExportedFacts
+from transfer_cli.errors import GateError, MissingExtraError, ModelError
+from transfer_cli.evaluation import run_with
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.writing import refused, remove, write_json, write_text
+from transfer_cli.writing import refused, remove
 
-TABLE = "parity.json"
-_LATER = "f" * 64
 MAX_DROP = 1.0
 """How many points of accuracy a file that computes in int8 may lose."""
 
@@ -107,79 +103,6 @@ class Exported:
         return facts | {"drop": vars(self.drop)} if self.drop else facts
 
 
-class Subject:
-    """What is exported.
-
-    Parameters
-    ----------
-    source : str
-        A run or a bundle.
-    progress : Progress
-
-    Attributes
-    ----------
-    bundle : ModelBundle
-    directory : Path
-    reference : AbstractModel
-        The model on Keras, which every file is compared with.
-    """
-
-    def __init__(self, source: str, progress: Progress = SILENT) -> None:
-        self._source = source
-        self._progress = progress
-        self._folder = Path(mkdtemp(prefix="transfer-cli-"))
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        self.bundle, self.directory = ModelBundle.read(Path(source))
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether its classifier can be a layer."""
-        return has_gradient(self.bundle)
-
-    @cached_property
-    def reference(self) -> AbstractModel:
-        """The model on Keras, which every file is compared with."""
-        return load(self._source, runtime=runtimes.KERAS, cache=None, progress=self._progress)
-
-    @cached_property
-    def network(self) -> Any:
-        """All of it as one network."""
-        from transfer_cli.engine.whole import whole_network
-
-        return whole_network(self.bundle, self.directory)
-
-    @cached_property
-    def graph(self) -> Path:
-        """All of it as a LiteRT graph, which other formats begin with."""
-        from transfer_cli.engine.convert import convert
-
-        path = self._folder / GRAPH_FILE
-        convert(self.network, path)
-        return path
-
-    def write_onnx(self, path: Path, facts: ExportedFacts) -> None:
-        """Write it as ONNX, whatever its classifier is."""
-        from transfer_cli.engine import onnx_graph
-
-        words = {FACTS: facts.json_text(), LABELS: facts.labels_text}
-        if self.is_linear:
-            onnx_graph.write_onnx(self.network, path, metadata=words)
-            return
-
-        from transfer_cli.engine import classify
-        from transfer_cli.engine.whole import features_network
-
-        onnx_graph.write_onnx_with_classifier(
-            features_network(self.bundle, self.directory),
-            classify.load(self.directory / CLASSIFIER_FILE),
-            path,
-            classes=len(self.bundle.class_names),
-            log_prior=self.bundle.log_prior,
-            temperature=self.bundle.temperature,
-            metadata=words,
-        )
-
-
 def formats_for(source: str, wanted: Sequence[str], progress: Progress = SILENT) -> list[ExporterSpec]:
     """Return the rows of some formats, or of all that can be had where ``all`` is among them.
 
@@ -192,16 +115,10 @@ def formats_for(source: str, wanted: Sequence[str], progress: Progress = SILENT)
     ModelError
         When a format cannot hold the classifier.
     """
+    specs = [exporters.find(name) for name in dict.fromkeys(wanted) if name != exporters.ALL]
     linear = has_gradient(ModelBundle.read(Path(source))[0])
-    if "all" in wanted:
-        specs = [exporters.find(name) for name in exporters.names()]
-        for spec in specs:
-            if not spec.is_here:
-                progress.note(f"left out: {spec.name} needs pip install 'transfer-cli[{spec.extra}]'")
-            elif not linear and not spec.any_classifier:
-                progress.note(f"left out: {spec.name} cannot hold a classifier that is not linear")
-        return [spec for spec in specs if spec.is_here and (linear or spec.any_classifier)]
-    specs = [exporters.find(name) for name in dict.fromkeys(wanted)]
+    if exporters.ALL in wanted:
+        return _all_for(source, linear, progress)
     able = ", ".join(spec.name for spec in exporters.EXPORTERS.values() if spec.any_classifier)
     for spec in specs:
         if not linear and not spec.any_classifier:
@@ -214,21 +131,21 @@ def formats_for(source: str, wanted: Sequence[str], progress: Progress = SILENT)
     return specs
 
 
-def must_be_free(target: Path, specs: Sequence[ExporterSpec]) -> None:
-    """Raise OutputError if an exported file would replace what this program did not write."""
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"{target} is a file. Expected the name of a folder.")
-    for spec in specs:
-        place = target / spec.file
-        if place.is_dir() and (strange := strangers(place)):
-            raise OutputError(
-                f"{place} holds {min(strange)}, which does not belong to it and would be lost.",
-                hint="Move it elsewhere.",
-            )
-        if place.exists() and not sealing.is_sealed(place / SAVED_FACTS if place.is_dir() else place):
-            raise OutputError(
-                f"{place} was not written by transfer-cli export, and would be lost.", hint="Choose -o DIR."
-            )
+def _all_for(source: str, linear: bool, progress: Progress) -> list[ExporterSpec]:
+    specs = []
+    for spec in exporters.EXPORTERS.values():
+        if not linear and not spec.any_classifier:
+            progress.note(f"left out: {spec.name} cannot hold a classifier that is not linear")
+        elif spec.precision == "int8" and run_with(source) is None:
+            progress.note(f"left out: {spec.name} needs the pictures of a run, and this is a bundle on its own")
+        elif not spec.is_here:
+            progress.note(f"left out: {spec.name} needs pip install 'transfer-cli[{spec.extra}]'")
+        else:
+            specs.append(spec)
+    if not specs:
+        # Only what holds every classifier is no part of each installation.
+        exporters.must_be_here(exporters.find(exporters.ONNX))
+    return specs
 
 
 def export(
@@ -261,8 +178,21 @@ def export(
     OutputError
         When the file system refuses.
     """
-    subject = Subject(source, progress)
-    at_hand = ExportPictures.of(source, subject.bundle, pictures)
+    with TemporaryDirectory(prefix="transfer-cli-") as folder:
+        subject = Subject(source, Path(folder), progress)
+        made = _each(subject, specs, target, ExportPictures.of(source, subject.bundle, pictures), max_drop, progress)
+    write_down(target, subject.bundle, {each.spec.name: each.facts() for each in made}, progress)
+    return made
+
+
+def _each(
+    subject: Subject,
+    specs: Sequence[ExporterSpec],
+    target: Path,
+    at_hand: ExportPictures,
+    max_drop: float,
+    progress: Progress,
+) -> list[Exported]:
     if any(spec.precision == "int8" for spec in specs):
         at_hand.must_have_parts()
     with progress.track("starting TensorFlow", None):
@@ -278,8 +208,6 @@ def export(
     for spec in specs:
         with progress.track(f"writing and trying {spec.name}", None):
             made.append(_exported(subject, spec, target, at_hand, images, expected, max_drop))
-    write_text(target / LABELS, ExportedFacts.of_bundle(subject.bundle, "").labels_text)
-    write_json(target / TABLE, {"bundle": subject.bundle.digest, "formats": [each.facts() for each in made]})
     return made
 
 
@@ -309,13 +237,14 @@ def _exported(
     try:
         path = draft / spec.file
         try:
-            _WRITERS[spec.name](subject, path, at_hand)
+            WRITERS[spec.name](subject, path, at_hand)
             given, milliseconds = trial.answers_of(path, images)
         except MissingExtraError:
             raise
         except ModelError as error:
             # The other formats need not wait for this one.
-            return Exported(spec, None, 0, 0.0, Parity(0, 0.0, 0, str(error)), None, str(error))
+            reason = str(error).replace(str(draft), str(target))
+            return Exported(spec, None, 0, 0.0, Parity(0, np.inf, 0, reason), None, reason)
         parity = trial.compare(expected, given, subject.bundle.thresholds)
         drop = _drop(subject, path, at_hand) if spec.precision == "int8" and parity.fault is None else None
         size = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file())
@@ -359,99 +288,3 @@ def _hand_over(draft: Path, target: Path, spec: ExporterSpec) -> None:
         if place.is_dir():
             shutil.rmtree(place)
         (draft / name).replace(place)
-
-
-def _keras(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
-    from transfer_cli.engine.labelled_archive import add_facts
-
-    subject.network.save(path)
-    add_facts(path, ExportedFacts.of_bundle(subject.bundle, exporters.KERAS))
-    sealing.seal(path)
-
-
-def _saved_model(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
-    from transfer_cli.engine.saved_model import write_saved_model
-
-    facts = ExportedFacts.of_bundle(subject.bundle, exporters.SAVED_MODEL)
-    write_saved_model(
-        subject.network,
-        path,
-        size=subject.bundle.image_size,
-        resize=subject.bundle.resize,
-        assets={FACTS: b"{}", LABELS: facts.labels_text.encode("utf-8", "surrogateescape")},
-    )
-    files = sorted(file for file in path.rglob("*") if file.is_file() and file != path / SAVED_FACTS)
-    digests = {file.relative_to(path).as_posix(): digest_of_file(file).sha256 for file in files}
-    (path / SAVED_FACTS).write_text(facts.model_copy(update={"files": digests}).json_text())
-    sealing.seal(path / SAVED_FACTS)
-
-
-def _litert(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
-    shutil.copyfile(subject.graph, path)
-    _say_what_it_is(subject, path, exporters.LITERT)
-
-
-def _litert_int8(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
-    from transfer_cli.engine.quantize import write_litert_int8
-
-    write_litert_int8(subject.network, at_hand.to_calibrate(), path)
-    _say_what_it_is(subject, path, exporters.LITERT_INT8)
-
-
-def _say_what_it_is(subject: Subject, path: Path, format: str) -> None:
-    from transfer_cli.engine.litert_metadata import with_metadata
-
-    path.write_bytes(with_metadata(path.read_bytes(), ExportedFacts.of_bundle(subject.bundle, format)))
-    sealing.seal(path)
-
-
-def _onnx(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
-    subject.write_onnx(path, ExportedFacts.of_bundle(subject.bundle, exporters.ONNX))
-    sealing.seal(path)
-
-
-def _openvino(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
-    from transfer_cli.engine.openvino_writing import write_openvino
-
-    facts = _facts_with_companions(subject, exporters.find(exporters.OPENVINO))
-    write_openvino(subject.graph, path, _words(facts))
-    _seal_with_companions(path, facts)
-
-
-def _openvino_int8(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
-    from transfer_cli.engine.openvino_writing import write_openvino_int8
-
-    facts = _facts_with_companions(subject, exporters.find(exporters.OPENVINO_INT8))
-    write_openvino_int8(subject.graph, subject.bundle.image_size, at_hand.to_calibrate(), path, _words(facts))
-    _seal_with_companions(path, facts)
-
-
-def _words(facts: ExportedFacts) -> dict[str, str]:
-    # OpenVINO's own tools take labels with spaces between them.
-    labels = " ".join("_".join(name.split()) for name in facts.class_names)
-    return {"model_type": "Classification", "labels": labels, FACTS: facts.json_text()}
-
-
-def _facts_with_companions(subject: Subject, spec: ExporterSpec) -> ExportedFacts:
-    """Return facts that keep the room for the digests of files that are not there yet."""
-    facts = ExportedFacts.of_bundle(subject.bundle, spec.name)
-    return facts.model_copy(update={"files": dict.fromkeys(spec.companions, _LATER)})
-
-
-def _seal_with_companions(path: Path, facts: ExportedFacts) -> None:
-    text = path.read_bytes()
-    for name in facts.files:
-        text = text.replace(_LATER.encode(), digest_of_file(path.parent / name).sha256.encode())
-    path.write_bytes(text)
-    sealing.seal(path)
-
-
-_WRITERS: dict[str, Callable[[Subject, Path, ExportPictures], None]] = {
-    exporters.KERAS: _keras,
-    exporters.SAVED_MODEL: _saved_model,
-    exporters.LITERT: _litert,
-    exporters.LITERT_INT8: _litert_int8,
-    exporters.ONNX: _onnx,
-    exporters.OPENVINO: _openvino,
-    exporters.OPENVINO_INT8: _openvino_int8,
-}

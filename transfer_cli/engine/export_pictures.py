@@ -56,6 +56,8 @@ class ExportPictures:
             there = found._there(found.compared_part)
             where = f"{found.run.root if found.run else ''} (part {found.compared_part} of the run)"
         elif pictures:
+            if not pictures.is_dir():
+                raise InputError(f"There is no folder {pictures}. Expected one of pictures, of any kind.")
             found = cls(bundle, None, tuple(walk_paths([str(pictures)])))
             there, where = found.files, str(pictures)
         else:
@@ -98,9 +100,15 @@ class ExportPictures:
 
     def to_compare(self) -> NDArray[np.uint8]:
         """Return some pictures of val, uint8 of shape (n, size, size, 3)."""
-        if self.run is None:
-            return self._decoded(_spread(self.files, COMPARED))[0]
-        return self._decoded(_spread(self._there(self.compared_part), COMPARED))[0]
+        there = self.files if self.run is None else self._there(self.compared_part)
+        images, _ = self._decoded(_spread(there, COMPARED))
+        if len(images) < FEWEST:
+            raise InputError(
+                f"{len(images)} of {min(len(there), COMPARED)} pictures could be read. "
+                f"Expected {FEWEST} at least, to try an exported file on.",
+                hint="Say where others are: --pictures FOLDER",
+            )
+        return images
 
     def to_calibrate(self) -> NDArray[np.uint8]:
         """Return some pictures of train, uint8 of shape (n, size, size, 3)."""

@@ -19,12 +19,11 @@ from transfer_cli.exported import FACTS, ExportedFacts
 
 SAVED_FACTS = Path("assets") / FACTS
 """Where a SavedModel keeps them: files of its own lie there."""
-_OF_SAVED_MODEL = {"assets", "fingerprint.pb", "saved_model.pb", "variables"}
 
 
 def is_exported(path: Path) -> bool:
-    """Return whether `path` has the name of an exported file, or is a SavedModel."""
-    return path.suffix.lower() in _FACTS or (path / "saved_model.pb").is_file()
+    """Return whether `path` has the name of an exported file, or is a SavedModel; a run may have any name."""
+    return (path / "saved_model.pb").is_file() if path.is_dir() else path.suffix.lower() in _FACTS
 
 
 def facts_of(path: Path) -> ExportedFacts:
@@ -41,10 +40,14 @@ def facts_of(path: Path) -> ExportedFacts:
         return _of_saved_model(path)
     sealing.must_be_whole(path)
     facts = _FACTS[path.suffix.lower()](path)
-    _must_fit(facts.files, path.parent)
-    spec = exporters.find(facts.format)
-    if {Path(name).suffix for name in spec.companions} != {Path(name).suffix for name in facts.files}:
+    spec = exporters.EXPORTERS.get(facts.format)
+    if spec is None or Path(spec.file).suffix != path.suffix.lower():
+        raise ModelError(f"{path} says that it is of the format {facts.format[:80]!r}, which has not this suffix.")
+    if sorted(Path(name).suffix for name in spec.companions) != sorted(Path(name).suffix for name in facts.files):
         raise ModelError(f"{path} does not name the files that belong to it.")
+    # A runtime looks for them by the name of the file, whatever that is now.
+    beside = {path.with_suffix(Path(name).suffix).name: digest for name, digest in facts.files.items()}
+    _must_fit(beside, path.parent)
     return facts
 
 
@@ -61,7 +64,7 @@ def open_exported(path: Path, facts: ExportedFacts) -> Run:
             f"{path} is a SavedModel, which may read and write files when it runs, so that predict opens none.",
             hint="Predict by the run, or by another format; docs/export.md shows a client for this one.",
         )
-    return _OPENERS[path.suffix.lower()](path)
+    return _OPENERS[path.suffix.lower()](path, facts.image_size)
 
 
 def _of_onnx(path: Path) -> ExportedFacts:
@@ -83,19 +86,11 @@ def _of_openvino(path: Path) -> ExportedFacts:
 def _of_saved_model(path: Path) -> ExportedFacts:
     sealing.must_be_whole(path / SAVED_FACTS)
     facts = ExportedFacts.of_json((path / SAVED_FACTS).read_bytes(), path / SAVED_FACTS)
-    if strange := strangers(path) | (_within(path) - facts.files.keys() - {SAVED_FACTS.as_posix()}):
+    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
+    if strange := found - facts.files.keys() - {SAVED_FACTS.as_posix()}:
         raise ModelError(f"{path} holds {min(strange)}, which does not belong to it.")
     _must_fit(facts.files, path)
     return facts
-
-
-def strangers(path: Path) -> set[str]:
-    """Return what lies in the folder of a SavedModel and is none of its files."""
-    return {name for name in _within(path) if name.split("/")[0] not in _OF_SAVED_MODEL}
-
-
-def _within(path: Path) -> set[str]:
-    return {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
 
 
 def _of_metadata(words: Mapping[str, str], path: Path) -> ExportedFacts:
@@ -119,24 +114,24 @@ def _must_have(format: str) -> None:
     exporters.must_be_here(exporters.find(format))
 
 
-def _open_litert(path: Path) -> Run:
-    return open_graph(runtimes.LITERT, path)
+def _open_litert(path: Path, size: int) -> Run:
+    return open_graph(runtimes.LITERT, path, size=size)
 
 
-def _open_onnx(path: Path) -> Run:
+def _open_onnx(path: Path, size: int) -> Run:
     from transfer_cli.engine.onnx_files import open_onnx
 
     run: Run = open_onnx(path)
     return run
 
 
-def _open_openvino(path: Path) -> Run:
+def _open_openvino(path: Path, size: int) -> Run:
     from transfer_cli.engine.openvino_files import open_openvino
 
     return open_openvino(path)
 
 
-def _open_keras(path: Path) -> Run:
+def _open_keras(path: Path, size: int) -> Run:
     from transfer_cli.engine.startup import start_tensorflow
 
     start_tensorflow()
@@ -153,7 +148,7 @@ _FACTS: dict[str, Callable[[Path], ExportedFacts]] = {
     ".xml": _of_openvino,
     ".keras": facts_in,
 }
-_OPENERS: dict[str, Callable[[Path], Run]] = {
+_OPENERS: dict[str, Callable[[Path, int], Run]] = {
     ".tflite": _open_litert,
     ".onnx": _open_onnx,
     ".xml": _open_openvino,

@@ -204,7 +204,9 @@ def _exported(path: Path, runtime: str, progress: Progress) -> NetworkModel:
     if runtime != runtimes.AUTO:
         raise ModelError(f"{path} is made for its own runtime. Received: --runtime {runtime}.", hint="Leave it out.")
     _must_see_alike(facts.decoder, progress)
-    run = exported_files.open_exported(path, facts)
+    # Whatever its runtime raises where the graph does not fit what the file says of itself.
+    opened = exported_files.open_exported(path, facts)
+    run = guarded(opened, path, len(facts.class_names), failures=(Exception,))
     return NetworkModel(run, facts.class_names, facts.image_size, facts.resize, facts.thresholds)
 
 

@@ -105,7 +105,8 @@ def answers_of(path: Path, images: NDArray[np.uint8]) -> tuple[NDArray[np.float3
     with tempfile.TemporaryDirectory(prefix="transfer-cli-") as folder:
         given, result = Path(folder) / "images.npy", Path(folder) / "result.npz"
         np.save(given, images)
-        command = [sys.executable, "-m", "transfer_cli.engine.elsewhere", str(path), str(given), str(result)]
+        # Without -P a types.py in the folder where the command was given would be imported, and run.
+        command = [sys.executable, "-P", "-m", "transfer_cli.engine.elsewhere", str(path), str(given), str(result)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,88 @@
+"""What is exported: a bundle, in the shapes that formats begin with, each made once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transfer_cli.bundle import ModelBundle
+from transfer_cli.catalog import runtimes
+from transfer_cli.engine.model import CLASSIFIER_FILE, AbstractModel, has_gradient, load
+from transfer_cli.engine.prepared import GRAPH_FILE
+from transfer_cli.exported import FACTS, LABELS, ExportedFacts
+from transfer_cli.progress import SILENT, Progress
+
+
+class Subject:
+    """What is exported.
+
+    Parameters
+    ----------
+    source : str
+        A run or a bundle.
+    folder : Path
+        Where to keep what several formats begin with.
+    progress : Progress
+
+    Attributes
+    ----------
+    bundle : ModelBundle
+    directory : Path
+    reference : AbstractModel
+        The model on Keras, which every file is compared with.
+    """
+
+    def __init__(self, source: str, folder: Path, progress: Progress = SILENT) -> None:
+        self._source = source
+        self._progress = progress
+        self._folder = folder
+        self.bundle, self.directory = ModelBundle.read(Path(source))
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether its classifier can be a layer."""
+        return has_gradient(self.bundle)
+
+    @cached_property
+    def reference(self) -> AbstractModel:
+        """The model on Keras, which every file is compared with."""
+        return load(self._source, runtime=runtimes.KERAS, cache=None, progress=self._progress)
+
+    @cached_property
+    def network(self) -> Any:
+        """All of it as one network."""
+        from transfer_cli.engine.whole import whole_network
+
+        return whole_network(self.bundle, self.directory)
+
+    @cached_property
+    def graph(self) -> Path:
+        """All of it as a LiteRT graph, which other formats begin with."""
+        from transfer_cli.engine.convert import convert
+
+        path = self._folder / GRAPH_FILE
+        convert(self.network, path)
+        return path
+
+    def write_onnx(self, path: Path, facts: ExportedFacts) -> None:
+        """Write it as ONNX, whatever its classifier is."""
+        from transfer_cli.engine import onnx_graph
+
+        words = {FACTS: facts.json_text(), LABELS: facts.labels_text}
+        if self.is_linear:
+            onnx_graph.write_onnx(self.network, path, metadata=words)
+            return
+
+        from transfer_cli.engine import classify
+        from transfer_cli.engine.whole import features_network
+
+        onnx_graph.write_onnx_with_classifier(
+            features_network(self.bundle, self.directory),
+            classify.load(self.directory / CLASSIFIER_FILE),
+            path,
+            classes=len(self.bundle.class_names),
+            log_prior=self.bundle.log_prior,
+            temperature=self.bundle.temperature,
+            metadata=words,
+        )
