@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from transfer_cli.engine.labelled_archive import facts_in
 from transfer_cli.errors import ModelError
+from transfer_cli.exported import FACTS as FACTS_NAME
 from transfer_cli.exported import FORMAT_VERSION, ExportedFacts
 from transfer_cli.sealing import SEAL
 
@@ -95,3 +99,15 @@ def test_several_labels_have_a_threshold_each() -> None:
 def test_what_is_no_statement_is_refused(text: str | bytes) -> None:
     with pytest.raises(ModelError, match="does not say what it is"):
         ExportedFacts.of_json(text, "here")
+
+
+def test_an_archive_that_is_damaged_within_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(FACTS_NAME, FACTS.json_text())
+    assert facts_in(path) == FACTS
+    data = bytearray(path.read_bytes())
+    data[30 + len(FACTS_NAME)] = 0xFF
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="does not say what it is"):
+        facts_in(path)

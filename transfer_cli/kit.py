@@ -101,6 +101,15 @@ def write(target: Path, folder: Path, files: Sequence[WeightsFile]) -> Kit:
     return kit
 
 
+def is_kit(path: Path) -> bool:
+    """Return whether a file begins as a kit does, whole or not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MANIFEST) + 1) == MANIFEST.encode() + b"\0"
+    except OSError:
+        return False
+
+
 def unpack(path: Path, folder: Path) -> Kit:
     """Write the files of a kit into an empty folder, and return its manifest; every digest in it was then met.
 

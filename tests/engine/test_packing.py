@@ -136,6 +136,14 @@ def test_a_hostile_file_is_refused_and_nothing_is_left(name: str, packed: Path, 
     assert ".out." not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["byte", "cut", "no manifest"])
+def test_what_was_damaged_on_the_way_is_to_be_copied_again(name: str, packed: Path, tmp_path: Path) -> None:
+    HOSTILE[name][0](packed)
+    with pytest.raises(ModelError) as error:
+        unpack(packed, tmp_path / "out")
+    assert "sha256sum" in str(error.value.hint)
+
+
 def test_what_loading_would_refuse_is_not_unpacked(trained: Path, tmp_path: Path) -> None:
     bundle = copied(trained, tmp_path / "bundle")
     with_json(

@@ -17,7 +17,7 @@ from tests.weights_files import NARROW, RESNET, TINY, in_cache, save_weights, sn
 from transfer_cli import kit
 from transfer_cli.catalog.backbones import find
 from transfer_cli.engine.weights_kit import install, pack
-from transfer_cli.errors import ModelError, WeightsError
+from transfer_cli.errors import ModelError, OutputError, WeightsError
 from transfer_cli.progress import SILENT
 from transfer_cli.weights import cache_folder, files_of
 
@@ -67,6 +67,20 @@ def write_tar(target: Path, members: Iterable[tuple[str | tarfile.TarInfo, bytes
     return target
 
 
+def test_only_a_kit_is_replaced_by_a_kit(tmp_path: Path) -> None:
+    in_cache(TINY, NARROW)
+    target = tmp_path / "notes.txt"
+    target.write_bytes(b"a year of work")
+    with pytest.raises(OutputError, match="no kit"):
+        pack(target, FILES, offline=True, progress=SILENT)
+    assert target.read_bytes() == b"a year of work"
+    target.write_bytes(b"")
+    pack(target, FILES, offline=True, progress=SILENT)
+    first = target.read_bytes()
+    pack(target, FILES, offline=True, progress=SILENT)
+    assert target.read_bytes() == first
+
+
 def test_a_kit_goes_to_another_machine(packed: Path, tmp_path: Path) -> None:
     before = snapshot(tmp_path / "keras" / "models")
     states = [item.state for item in install(packed, progress=SILENT)]
@@ -109,10 +123,10 @@ def test_nothing_damaged_is_packed(tmp_path: Path) -> None:
 
 def test_an_older_kit_stays_where_a_new_one_cannot_be_had(tmp_path: Path) -> None:
     in_cache(TINY)
-    (tmp_path / "weights.tar").write_bytes(b"an older one")
+    (tmp_path / "weights.tar").write_bytes(b"kit.json\0an older one")
     with pytest.raises(WeightsError, match="--offline was given"):
         pack(tmp_path / "weights.tar", FILES, offline=True, progress=SILENT)
-    assert (tmp_path / "weights.tar").read_bytes() == b"an older one"
+    assert (tmp_path / "weights.tar").read_bytes() == b"kit.json\0an older one"
     assert {*snapshot(tmp_path)} == {"weights.tar", "keras/", "keras/models/", f"keras/models/{TINY}"}
 
 

@@ -38,6 +38,8 @@ def facts_in(path: Path) -> ExportedFacts:
             if archive.getinfo(FACTS).file_size > _LARGEST:
                 raise ModelError(f"{path} says more of itself than {_LARGEST >> 20} MiB.")
             text = archive.read(FACTS)
-    except (OSError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # zipfile and zlib raise many kinds at a damaged file
         raise ModelError(f"{path} does not say what it is: {error}.") from None
     return ExportedFacts.of_json(text, path)

@@ -15,6 +15,7 @@ from transfer_cli.writing import must_be_ours, written_whole
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _READABLE = 0o100644 << 16
 _AT_A_TIME = 1 << 20
+_AGAIN = "Copy it again, and compare its sha256sum with what transfer-cli bundle pack said."
 
 
 def pack(path: Path, output: Path | None = None, *, overwrite: bool = False) -> Path:
@@ -81,10 +82,13 @@ def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBund
         must_be_ours(target, lambda path: (target / MANIFEST).is_file(), "not of a bundle")
     elif target.exists() or target.is_symlink():
         raise OutputError(f"{target} is there already.", hint="Add --overwrite, or another name with -o DIR.")
-    entries = members(archive, may_be=is_plain, compressed=True)
+    try:
+        entries = members(archive, may_be=is_plain, compressed=True)
+    except ModelError as error:
+        raise ModelError(str(error), hint=_AGAIN) from error
     names = {entry.filename for entry in entries}
     if MANIFEST not in names:
-        raise ModelError(f"{archive} has no {MANIFEST}: it is not a packed bundle.")
+        raise ModelError(f"{archive} has no {MANIFEST}: it is not a packed bundle.", hint=_AGAIN)
     with written_whole(target) as draft:
         draft.mkdir()
         try:
@@ -111,7 +115,7 @@ def _extract(archive: Path, entries: list[ZipInfo], directory: Path) -> None:
     except OSError:
         raise
     except Exception as error:  # zipfile and zlib raise many kinds at a damaged file
-        raise ModelError(f"{archive} could not be unpacked: {error}.") from error
+        raise ModelError(f"{archive} could not be unpacked: {error}.", hint=_AGAIN) from error
 
 
 def _name(directory: Path) -> str:

@@ -13,7 +13,7 @@ from transfer_cli import kit
 from transfer_cli.bundle import digest_of_file
 from transfer_cli.catalog.backbones import WeightsFile
 from transfer_cli.engine.intact import damage, damaged_here
-from transfer_cli.errors import ModelError
+from transfer_cli.errors import ModelError, OutputError
 from transfer_cli.kit import Kit, KitFile
 from transfer_cli.progress import Progress
 from transfer_cli.weights import cache_folder, is_damaged
@@ -50,6 +50,11 @@ def pack(target: Path, files: Sequence[WeightsFile], *, offline: bool, progress:
     from transfer_cli.engine import download
 
     must_be_writable(target)
+    if target.exists() and target.stat().st_size and not kit.is_kit(target):
+        raise OutputError(
+            f"{target} is there already, is no kit of weights, and would be lost.",
+            hint="Choose another name with -o FILE.tar.",
+        )
     files = list(dict.fromkeys(files))
     # One that is damaged is somebody's business before it travels: here nothing is replaced unasked.
     for file, reason in damaged_here(files).items():
