@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -16,7 +17,7 @@ from transfer_cli.bundle import ModelBundle
 from transfer_cli.catalog import exporters
 from transfer_cli.engine import export as exporting
 from transfer_cli.engine import trial, whole
-from transfer_cli.engine.export_folder import TABLE, must_be_free
+from transfer_cli.engine.export_folder import DRAFT, TABLE, must_be_free, write_down
 from transfer_cli.engine.exported_files import SAVED_FACTS, facts_of
 from transfer_cli.engine.images import batches
 from transfer_cli.engine.model import load
@@ -324,6 +325,16 @@ def test_the_table_keeps_what_it_says_of_files_that_stay(exported: Path, trained
     exporting.export(str(trained), [exporters.find(exporters.LITERT)], copy, progress=progress)
     assert [row["format"] for row in json.loads((copy / TABLE).read_text())["formats"]] == ["litert"]
     assert len([text for text in progress.warned if "of another model" in text]) == 3
+
+
+def test_what_a_process_that_died_has_left_is_removed_a_day_later(trained: Path, tmp_path: Path) -> None:
+    old, new = tmp_path / f"{DRAFT}abcdefgh", tmp_path / f"{DRAFT}ijklmnop"
+    for draft in (old, new):
+        draft.mkdir()
+        (draft / "model.keras").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    write_down(tmp_path, ModelBundle.read(trained)[0], {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted((new.name, LABELS, TABLE))
 
 
 def test_the_labels_travel_in_the_archives(exported: Path) -> None:

@@ -17,7 +17,7 @@ from transfer_cli.catalog import exporters
 from transfer_cli.catalog.exporters import ExporterSpec
 from transfer_cli.comparison import accuracy_drop
 from transfer_cli.engine import trial
-from transfer_cli.engine.export_folder import write_down
+from transfer_cli.engine.export_folder import DRAFT, write_down
 from transfer_cli.engine.export_pictures import ExportPictures
 from transfer_cli.engine.export_subject import Subject
 from transfer_cli.engine.export_writers import WRITERS
@@ -231,7 +231,7 @@ def _exported(
 ) -> Exported:
     try:
         target.mkdir(parents=True, exist_ok=True)
-        draft = Path(mkdtemp(prefix=".draft-", dir=target))
+        draft = Path(mkdtemp(prefix=DRAFT, dir=target))
     except OSError as error:
         raise refused(error, target) from error
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,12 @@ from transfer_cli.engine.exported_files import facts_of
 from transfer_cli.errors import ModelError, OutputError
 from transfer_cli.exported import LABELS, ExportedFacts
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.writing import write_json, write_text
+from transfer_cli.writing import remove, write_json, write_text
 
 TABLE = "parity.json"
+DRAFT = ".draft-"
+"""How the folder begins in which a format is written and tried."""
+_STALE_SECONDS = 24 * 3600
 
 
 def must_be_free(target: Path, specs: Sequence[ExporterSpec]) -> None:
@@ -60,10 +65,19 @@ def write_down(
     progress : Progress
         Is told which files that stay are of another model.
     """
+    _sweep(target)
     kept = _kept(target, bundle, rows, progress)
     # The table first: by it the labels are known as ours.
     write_json(target / TABLE, {"bundle": bundle.digest, "formats": [*kept, *rows.values()]})
     write_text(target / LABELS, ExportedFacts.of_bundle(bundle, "").labels_text)
+
+
+def _sweep(target: Path) -> None:
+    """Remove the drafts of processes that died."""
+    for draft in target.glob(f"{DRAFT}*"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
+                remove(draft)
 
 
 def _kept(
