@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.conftest import TINY_WORDS, run_command
 from tests.engine.exports import FAULTS, spoilt
 from transfer_cli.cli import main
 
@@ -125,10 +126,8 @@ def test_what_the_model_cannot_judge_stays_with_the_run(run: Path, colours: Path
 
 @pytest.mark.parametrize("name", ["random-forest"])
 def test_a_classifier_that_is_no_layer_goes_to_onnx_alone(colours: Path, tmp_path: Path, name: str) -> None:
-    from tests.conftest import TINY_WORDS
-
     run = tmp_path / "forest"
-    assert invoke("extract", colours, *TINY_WORDS, "--classifier", name, "-o", run).exit_code == 0
+    assert run_command("extract", colours, *TINY_WORDS, "--classifier", name, "-o", run).code == 0
     done = invoke("export", run)
     assert done.exit_code == 4
     assert "onnx" in done.stderr

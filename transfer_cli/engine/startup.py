@@ -72,7 +72,7 @@ def import_ahead(*modules: str) -> None:
     def load() -> None:
         for module in modules:
             # Whoever imports it in earnest gets the error, too; a process that ends meanwhile lets no thread begin.
-            with suppress(ImportError, RuntimeError):
+            with suppress(Exception):
                 importlib.import_module(module)
 
     threading.Thread(target=load, name="import-ahead").start()
