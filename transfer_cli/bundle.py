@@ -18,6 +18,7 @@ from transfer_cli.foreign_json import faults_in_words, parsed
 from transfer_cli.writing import write_text, written_whole
 
 MANIFEST = "bundle.json"
+_EXPORTED = (".keras", ".onnx", ".tflite", ".xml")
 FORMAT_VERSION = 4
 MOST_BYTES = 16_000_000
 """Of a manifest; one of a hundred thousand classes is shorter."""
@@ -168,6 +169,11 @@ def _locate(path: Path) -> Path:
         return path
     if not path.exists():
         raise ModelError(f"There is no run and no bundle at {path}.", hint="See what there is: ls runs")
+    if path.suffix.lower() in _EXPORTED or (path / "parity.json").is_file():
+        raise ModelError(
+            f"{path} is what export wrote. Expected a run or a bundle; exported files are for predict.",
+            hint=f"transfer-cli predict {path if path.is_file() else path / 'model.onnx'} PICTURES",
+        )
     if path.is_file() and path.suffix.lower() == ".zip":
         raise ModelError(
             f"{path} is packed. Expected a run or a bundle.",

@@ -16,7 +16,7 @@ from tests.engine.exports import F32, FAULTS, INT8, spoilt
 from transfer_cli.bundle import ModelBundle
 from transfer_cli.catalog import exporters
 from transfer_cli.engine import export as exporting
-from transfer_cli.engine import trial, whole
+from transfer_cli.engine import saved_model, trial, whole
 from transfer_cli.engine.export_folder import DRAFT, TABLE, must_be_free, write_down
 from transfer_cli.engine.exported_files import SAVED_FACTS, facts_of
 from transfer_cli.engine.images import batches
@@ -198,12 +198,24 @@ def test_no_format_hides_a_fault(
 def _must_be_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str) -> None:
     right = whole.whole_network
     monkeypatch.setattr(whole, "whole_network", lambda *bundle: FAULTS[fault](right(*bundle)))
+    (tmp_path / exporters.find(name).file).write_bytes(b"of an earlier export")
     made = exporting.export(str(trained), [exporters.find(name)], tmp_path)
     assert made[0].path is None
     assert made[0].refusal
     assert sorted(path.name for path in tmp_path.iterdir()) == [LABELS, TABLE]
     with pytest.raises(GateError, match=name):
         exporting.judge(made)
+
+
+def test_a_saved_model_that_decodes_otherwise_is_not_handed_over(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = saved_model.decode_graph
+    monkeypatch.setattr(saved_model, "decode_graph", lambda *words: right(*words)[..., ::-1])
+    made = exporting.export(str(trained), [exporters.find(exporters.SAVED_MODEL)], tmp_path)[0]
+    assert made.refusal is not None
+    assert "decodes by itself" in made.refusal
+    assert not (tmp_path / "saved_model").exists()
 
 
 @pytest.mark.parametrize("name", INT8)

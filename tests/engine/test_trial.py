@@ -29,11 +29,16 @@ def test_a_probability_that_is_off_is_seen() -> None:
 
 
 def test_another_class_is_seen_however_little_it_takes() -> None:
-    close = np.array([[0.5, 0.5 - 1e-6]], np.float32)
+    close = np.array([[0.5, 0.5 - 1e-5]], np.float32)
     parity = compare(close, close[:, ::-1])
     assert parity.deviation < MOST_OFF
     assert parity.changed == 1
     assert not parity.is_exact
+
+
+def test_of_equals_either_may_come_first() -> None:
+    votes = np.array([[0.4, 0.4, 0.2]], np.float32)
+    assert compare(votes, votes + np.array([[0, 1e-7, 0]], np.float32)).is_exact
 
 
 def test_of_several_labels_the_set_counts() -> None:

@@ -16,8 +16,10 @@ from transfer_cli.predictions import counted
 if TYPE_CHECKING:
     from transfer_cli.engine.export import Exported
 
+_FORMATS = "\b\nFormats:\n" + "\n".join(f"    {spec.name:<15}{spec.summary}" for spec in exporters.EXPORTERS.values())
 
-@click.command("export")
+
+@click.command("export", epilog=_FORMATS)
 @click.argument("model", metavar="RUN|BUNDLE")
 @click.option(
     "--format",
@@ -28,11 +30,11 @@ if TYPE_CHECKING:
     show_default=True,
     help=f"Of {', '.join(exporters.names())}; or {exporters.ALL} that can be had here.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[RUN/export]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[RUN/export, or export]")
 @pictures_option
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(0, 100),
     default=1.0,
     show_default=True,
     help="How many points of accuracy on test a file in int8 may lose.",
@@ -50,10 +52,10 @@ def command(
     """Write a classifier for phones, browsers, servers and other programs, and prove that it says the same.
 
     Every file takes pictures as uint8 RGB of shape (n, size, size, 3) and gives a probability a class; class names,
-    size and the way to resize are in it. Each is asked about pictures of val in its own runtime before it is handed
-    over: where one gets another class, or a probability is off by more than 0.0001, the file is removed and the exit
-    code is 6. Files in int8 are calibrated on train pictures and may lose --max-drop points of accuracy on test. A
-    bundle without its run needs --pictures: any folder of pictures.
+    size and the way to resize are in it. Each is asked about pictures of val (of test where there is no val) in its own
+    runtime before it is handed over: where one gets another class, or a probability is off by more than 0.0001, there
+    is no file and the exit code is 6. Files in int8 are calibrated on train pictures and may lose --max-drop points of
+    accuracy on test. A bundle without its run needs --pictures: any folder of pictures.
 
     \b
     Example:
@@ -73,6 +75,8 @@ def command(
 
     specs = formats_for(model, wanted, console)
     must_be_free(target, specs)
+    if max_drop != max_drop:
+        raise click.UsageError("--max-drop is no number. Expected points of accuracy, 1 say.", ctx)
     made = export(model, specs, target, pictures=pictures, max_drop=max_drop, progress=console)
     _say(console, made, target)
     judge(made)

@@ -1,12 +1,13 @@
 """An exported file in its own runtime, in a process that has nothing else: what it says of pictures, and how fast.
 
-Run as ``python -m transfer_cli.engine.elsewhere FILE IMAGES.npy RESULT.npz``.
+Run as ``python -m transfer_cli.engine.elsewhere FILE IMAGES.npy RESULT.npz [PICTURE...]``.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,20 @@ from numpy.typing import NDArray
 
 from transfer_cli.engine.runtimes import Run
 from transfer_cli.errors import TransferError
+from transfer_cli.exported import OUTPUT
 
 _TIMED_SECONDS = 2.0
 _BATCH = 32
 
 
-def answers(path: Path, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+def answers(run: Run, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
     """Return the probabilities of some pictures, and milliseconds a picture.
 
     Parameters
     ----------
-    path : Path
-        Of an exported file or a SavedModel.
+    run : callable
     images : ndarray of shape (n, size, size, 3), uint8
     """
-    run = _saved_model(path) if path.is_dir() else _opened(path)
     rows = np.concatenate([run(np.ascontiguousarray(images[at : at + _BATCH])) for at in range(0, len(images), _BATCH)])
     # By now all that is done once is done.
     some = np.ascontiguousarray(images[:_BATCH])
@@ -48,7 +48,8 @@ def _opened(path: Path) -> Run:
     return open_exported(path, facts_of(path))
 
 
-def _saved_model(path: Path) -> Run:
+def _saved_model(path: Path) -> tuple[Run, Callable[[list[bytes]], NDArray[np.float32]]]:
+    """Return what a SavedModel says of pictures, and of the files they are decoded from."""
     # It must not need what wrote it.
     sys.modules["keras"] = None  # type: ignore[assignment]
     from transfer_cli.engine.startup import start_tensorflow
@@ -57,23 +58,39 @@ def _saved_model(path: Path) -> Run:
     import tensorflow as tf
 
     loaded: Any = tf.saved_model.load(path)
-    signature = loaded.signatures["serving_default"]
 
-    def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        # What is loaded must live as long as its signature is used.
-        assert loaded is not None
-        return np.asarray(signature(images=tf.constant(images))["probabilities"], np.float32)
+    # What is loaded must live as long as its signatures are used: they are looked up each time.
+    def of_images(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        given = loaded.signatures["serving_default"](images=tf.constant(images))
+        return np.asarray(given[OUTPUT], np.float32)
 
-    return run
+    def of_bytes(files: list[bytes]) -> NDArray[np.float32]:
+        return np.asarray(loaded.signatures["serving_bytes"](bytes=tf.constant(files))[OUTPUT], np.float32)
+
+    return of_images, of_bytes
 
 
-def main(path: str, images: str, result: str) -> None:
-    """Write what the file at `path` says of the pictures in one file into another."""
+def main(path: str, images: str, result: str, *encoded: str) -> None:
+    """Write what the file at `path` says of the pictures in one file into another.
+
+    Parameters
+    ----------
+    path, images, result : str
+    *encoded : str
+        JPEG and PNG files, for a SavedModel, which decodes by itself.
+    """
+    found: dict[str, Any] = {}
     try:
-        probabilities, milliseconds = answers(Path(path), np.load(images, mmap_mode="r"))
+        if Path(path).is_dir():
+            run, of_bytes = _saved_model(Path(path))
+            if encoded:
+                found["of_files"] = of_bytes([Path(each).read_bytes() for each in encoded])
+        else:
+            run = _opened(Path(path))
+        found["probabilities"], found["milliseconds"] = answers(run, np.load(images, mmap_mode="r"))
     except TransferError as error:
         sys.exit(str(error))
-    np.savez(result, probabilities=probabilities, milliseconds=milliseconds)
+    np.savez(result, **found)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
@@ -26,9 +25,19 @@ from transfer_cli.engine.startup import start_tensorflow
 from transfer_cli.engine.trial import Parity
 from transfer_cli.errors import GateError, MissingExtraError, ModelError
 from transfer_cli.evaluation import run_with
+from transfer_cli.predictions import counted
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.writing import refused, remove
 
+_HINTS = {
+    "f32": "Other formats may do: transfer-cli export RUN --format all",
+    "int8": "The same in float32 loses nothing: --format litert, or openvino. Or allow more: --max-drop POINTS",
+}
+_DECODED = (".jpg", ".jpeg", ".png")
+_ENCODED = 16
+"""So many files a SavedModel is asked to decode."""
+_FEW = 100
+"""Fewer pictures hardly tell a point of accuracy."""
 MAX_DROP = 1.0
 """How many points of accuracy a file that computes in int8 may lose."""
 
@@ -198,16 +207,21 @@ def _each(
     with progress.track("starting TensorFlow", None):
         start_tensorflow()
     with progress.track("asking the model", None):
-        images = at_hand.to_compare()
+        images, files = at_hand.to_compare()
         expected = subject.reference.predict_proba(images)
+    progress.note(f"to compare by: {counted(len(images), 'picture')} of {at_hand.compared_with}")
     if not trial.tells_apart(expected):
         progress.warn(
             "the model says nearly the same of all these pictures: that a file says the same, too, proves little"
         )
-    made = []
+    asked = _Asked(images, files, expected)
+    made: list[Exported] = []
     for spec in specs:
         with progress.track(f"writing and trying {spec.name}", None):
-            made.append(_exported(subject, spec, target, at_hand, images, expected, max_drop))
+            made.append(_exported(subject, spec, target, at_hand, asked, max_drop))
+        drop = made[-1].drop
+        if drop and drop.pictures < _FEW:
+            progress.warn(f"{counted(drop.pictures, 'picture')} of {drop.part} say little about what {spec.name} lost")
     return made
 
 
@@ -216,8 +230,17 @@ def judge(made: Sequence[Exported]) -> None:
     if said := [f"{each.spec.name}: {each.refusal}" for each in made if each.refusal]:
         raise GateError(
             "Not handed over, since it was not shown to give the answers of the model:\n" + "\n".join(said),
-            hint="Other formats may do: transfer-cli export RUN --format all",
+            hint="\n".join(dict.fromkeys(_HINTS[each.spec.precision] for each in made if each.refusal)),
         )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Pictures, the files they were decoded from, and what the model says of them."""
+
+    images: NDArray[np.uint8]
+    files: tuple[Path, ...]
+    expected: NDArray[np.float32]
 
 
 def _exported(
@@ -225,8 +248,7 @@ def _exported(
     spec: ExporterSpec,
     target: Path,
     at_hand: ExportPictures,
-    images: NDArray[np.uint8],
-    expected: NDArray[np.float32],
+    asked: _Asked,
     max_drop: float,
 ) -> Exported:
     try:
@@ -238,17 +260,19 @@ def _exported(
         path = draft / spec.file
         try:
             WRITERS[spec.name](subject, path, at_hand)
-            given, milliseconds = trial.answers_of(path, images)
+            parity, milliseconds = _tried(path, spec, asked, subject.bundle.thresholds)
         except MissingExtraError:
             raise
         except ModelError as error:
             # The other formats need not wait for this one.
             reason = str(error).replace(str(draft), str(target))
+            _take_away(target, spec)
             return Exported(spec, None, 0, 0.0, Parity(0, np.inf, 0, reason), None, reason)
-        parity = trial.compare(expected, given, subject.bundle.thresholds)
         drop = _drop(subject, path, at_hand) if spec.precision == "int8" and parity.fault is None else None
         size = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file())
         refusal = _refusal(parity, drop, max_drop)
+        # What an earlier export left there is not this model's.
+        _take_away(target, spec)
         if refusal is None:
             _hand_over(draft, target, spec)
         place = None if refusal else target / spec.file
@@ -257,6 +281,20 @@ def _exported(
         raise refused(error, target / spec.file) from error
     finally:
         remove(draft)
+
+
+def _tried(path: Path, spec: ExporterSpec, asked: _Asked, thresholds: Sequence[float] | None) -> tuple[Parity, float]:
+    """Return how the answers of a file compare, and milliseconds a picture; a SavedModel is given encoded ones, too."""
+    rows = [row for row, file in enumerate(asked.files) if file.suffix.lower() in _DECODED][:_ENCODED]
+    rows = rows if spec.name == exporters.SAVED_MODEL else []
+    given = trial.answers_of(path, asked.images, [asked.files[row] for row in rows])
+    parity = trial.compare(asked.expected, given.probabilities, thresholds)
+    if given.of_files is None or not parity.is_exact:
+        return parity, given.milliseconds
+    decoded = trial.compare(asked.expected[rows], given.of_files, thresholds)
+    if decoded.is_exact:
+        return replace(parity, deviation=max(parity.deviation, decoded.deviation)), given.milliseconds
+    return replace(decoded, fault=f"of pictures that it decodes by itself {decoded.in_words}"), given.milliseconds
 
 
 def _refusal(parity: Parity, drop: Drop | None, max_drop: float) -> str | None:
@@ -275,7 +313,7 @@ def _refusal(parity: Parity, drop: Drop | None, max_drop: float) -> str | None:
 def _drop(subject: Subject, path: Path, at_hand: ExportPictures) -> Drop:
     images, truth = at_hand.to_score()
     before = subject.reference.predict_proba(images)
-    after, _ = trial.answers_of(path, images)
+    after = trial.answers_of(path, images).probabilities
     bars = None if subject.bundle.thresholds is None else np.array(subject.bundle.thresholds)
     points, low, high = accuracy_drop(truth, before, after, bars)
     return Drop(at_hand.scored_part, len(truth), points, low, high)
@@ -284,7 +322,9 @@ def _drop(subject: Subject, path: Path, at_hand: ExportPictures) -> Drop:
 def _hand_over(draft: Path, target: Path, spec: ExporterSpec) -> None:
     """Put what was tried into its place, what belongs to it first."""
     for name in (*spec.companions, spec.file):
-        place = target / name
-        if place.is_dir():
-            shutil.rmtree(place)
-        (draft / name).replace(place)
+        (draft / name).replace(target / name)
+
+
+def _take_away(target: Path, spec: ExporterSpec) -> None:
+    for name in (spec.file, *spec.companions):
+        remove(target / name)

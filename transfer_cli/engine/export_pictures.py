@@ -73,6 +73,11 @@ class ExportPictures:
         return found
 
     @property
+    def compared_with(self) -> str:
+        """Where the pictures that are compared by come from, for a person."""
+        return "the folder" if self.run is None else self.compared_part
+
+    @property
     def compared_part(self) -> str:
         """The part whose pictures are compared by."""
         assert self.run is not None
@@ -98,17 +103,17 @@ class ExportPictures:
                     hint="Say where they are now: --pictures FOLDER",
                 )
 
-    def to_compare(self) -> NDArray[np.uint8]:
-        """Return some pictures of val, uint8 of shape (n, size, size, 3)."""
+    def to_compare(self) -> tuple[NDArray[np.uint8], tuple[Path, ...]]:
+        """Return some pictures of val, uint8 of shape (n, size, size, 3), and their files."""
         there = self.files if self.run is None else self._there(self.compared_part)
-        images, _ = self._decoded(_spread(there, COMPARED))
+        images, kept = self._decoded(_spread(there, COMPARED))
         if len(images) < FEWEST:
             raise InputError(
                 f"{len(images)} of {min(len(there), COMPARED)} pictures could be read. "
                 f"Expected {FEWEST} at least, to try an exported file on.",
                 hint="Say where others are: --pictures FOLDER",
             )
-        return images
+        return images, tuple(Path(path) if self.run is None else self.run.root / path for path in kept)
 
     def to_calibrate(self) -> NDArray[np.uint8]:
         """Return some pictures of train, uint8 of shape (n, size, size, 3)."""

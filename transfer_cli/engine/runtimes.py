@@ -132,7 +132,10 @@ def _litert(path: Path, precision: str, size: int | None) -> Run:
     takes = [(np.dtype(each["dtype"]).name, [int(side) for side in each["shape_signature"]]) for each in inputs]
     _must_take(size, path, takes)
     given = inputs[0]["index"]
-    result = interpreter.get_output_details()[0]["index"]
+    results = interpreter.get_output_details()
+    if len(results) != 1:
+        raise ModelError(f"{path} gives {len(results)} things. Expected one: a row a picture.")
+    result = results[0]["index"]
     held = 0
 
     def few(images: Images) -> Rows:

@@ -16,6 +16,8 @@ from transfer_cli.errors import ModelError
 
 MOST_OFF = 1e-4
 """How much a probability of a file that computes in float32 may be off."""
+_ROUNDING = 1e-6
+"""Two probabilities that are no further apart are equal, as far as float32 can tell."""
 _TELLS_APART = 0.01
 _SECONDS = 900
 
@@ -72,7 +74,10 @@ def compare(
         return Parity(count, np.inf, count, "its output is not finite")
     deviation = float(np.abs(expected.astype(np.float64) - given).max())
     if thresholds is None:
-        changed = expected.argmax(axis=1) != given.argmax(axis=1)
+        best, other = expected.argmax(axis=1), given.argmax(axis=1)
+        rows = np.arange(count)
+        # Of equals, as votes of neighbours often are, either may come first.
+        changed = expected[rows, best] - expected[rows, other] > _ROUNDING
     else:
         bars = np.array(thresholds)
         changed = ((expected >= bars) != (given >= bars)).any(axis=1)
@@ -87,8 +92,26 @@ def tells_apart(expected: NDArray[np.float32]) -> bool:
     return bool((expected.max(axis=0) - expected.min(axis=0)).max() >= _TELLS_APART)
 
 
-def answers_of(path: Path, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-    """Return what the file at `path` says of some pictures in its own runtime, and milliseconds a picture.
+@dataclass(frozen=True)
+class Answered:
+    """What a file said.
+
+    Attributes
+    ----------
+    probabilities : ndarray of shape (n, k), float32
+    milliseconds : float
+        A picture.
+    of_files : ndarray of shape (m, k), float32, or None
+        Of pictures that it decoded by itself.
+    """
+
+    probabilities: NDArray[np.float32]
+    milliseconds: float
+    of_files: NDArray[np.float32] | None
+
+
+def answers_of(path: Path, images: NDArray[np.uint8], encoded: Sequence[Path] = ()) -> Answered:
+    """Return what the file at `path` says of some pictures in its own runtime.
 
     It is asked in a new process, which has nothing of what wrote it.
 
@@ -96,6 +119,8 @@ def answers_of(path: Path, images: NDArray[np.uint8]) -> tuple[NDArray[np.float3
     ----------
     path : Path
     images : ndarray of shape (n, size, size, 3), uint8
+    encoded : sequence of Path
+        JPEG and PNG files, for a SavedModel.
 
     Raises
     ------
@@ -107,6 +132,7 @@ def answers_of(path: Path, images: NDArray[np.uint8]) -> tuple[NDArray[np.float3
         np.save(given, images)
         # Without -P a types.py in the folder where the command was given would be imported, and run.
         command = [sys.executable, "-P", "-m", "transfer_cli.engine.elsewhere", str(path), str(given), str(result)]
+        command += map(str, encoded)
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
         except subprocess.TimeoutExpired:
@@ -115,4 +141,5 @@ def answers_of(path: Path, images: NDArray[np.uint8]) -> tuple[NDArray[np.float3
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise ModelError(f"{path} does not run: {reason}")
         with np.load(result) as arrays:
-            return arrays["probabilities"], float(arrays["milliseconds"])
+            of_files = arrays.get("of_files")
+            return Answered(arrays["probabilities"], float(arrays["milliseconds"]), of_files)
