@@ -68,9 +68,11 @@ def test_the_wheel_holds_what_a_person_needs(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "transfer_cli/py.typed" in names
     assert "transfer_cli/recipes/snow-leopard.toml" in names
+    assert "transfer_cli/embedded/mobilenet-0.5-formulas.npz" in names
+    assert "transfer_cli/embedded/MODEL_CARD.md" in names
     assert "transfer_cli/templates/page.html" in names
     assert sum(name.startswith("transfer_cli/sample_data/patterns/") for name in names) == 240
-    assert not [name for name in names if name.startswith(("tests/", "docs/", "benchmarks/"))]
+    assert not [name for name in names if name.startswith(("tests/", "docs/", "benchmarks/", "pretraining/"))]
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -66,12 +66,20 @@ class Backbone(Choices):
 
     name: str = "mobilenet_v2"
     """See: transfer-cli backbones list."""
-    weights: str = "imagenet"
-    """imagenet, none (random, of the recipe's seed) or a file."""
+    weights: str = backbones.IMAGENET
+    """imagenet, none (random, of the recipe's seed), embedded (what comes with the program) or a file."""
     pooling: Literal["avg", "max", "flatten"] = "avg"
     """How the last map becomes one row: its mean, its maximum, or all of it."""
     layer: str | None = None
     """The layer whose output is the feature; the last one below the top where it is not given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_of_its_own(cls, said: Any) -> Any:
+        """Take those that come with the program for a network that has no others, unless some were asked for."""
+        if not isinstance(said, dict) or "weights" in said or said.get("name") != backbones.EMBEDDED:
+            return said
+        return {**said, "weights": backbones.EMBEDDED}
 
     @field_validator("name")
     @classmethod

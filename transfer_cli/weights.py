@@ -1,4 +1,4 @@
-"""Where a backbone's ImageNet weights are, and whether they can be had, without importing Keras."""
+"""Where a backbone's weights are, and whether they can be had, without importing Keras."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer_cli.catalog.backbones import CLASS_INDEX, BackboneSpec, WeightsFile, find, names
+from transfer_cli.catalog.backbones import (
+    CLASS_INDEX,
+    EMBEDDED,
+    IMAGENET,
+    RANDOM,
+    BackboneSpec,
+    WeightsFile,
+    find,
+    names,
+)
 from transfer_cli.errors import WeightsError, nearest
 
 PREFLIGHT_SECONDS = 8.0
@@ -77,9 +86,36 @@ def uses() -> Mapping[str, tuple[WeightsFile, Use]]:
     }
 
 
+def embedded_file(spec: BackboneSpec) -> Path:
+    """Return the file of weights that comes with this package.
+
+    Raises
+    ------
+    WeightsError
+        When none comes for this network, or the file is missing.
+    """
+    if not spec.embedded:
+        own = ", ".join(name for name in names() if find(name).embedded)
+        raise WeightsError(
+            f"No weights for {spec.name} come with this program. Expected imagenet, none or the path of a file.",
+            hint=f"The network that has some: --backbone {own}",
+        )
+    path = _own(spec)
+    if not path.is_file():
+        raise WeightsError(f"The program's own file {path} is missing.", hint="Install transfer-cli again.")
+    return path
+
+
 def is_here(file: WeightsFile) -> bool:
     """Return whether a file is in Keras's cache."""
     return (cache_folder() / file.name).is_file()
+
+
+def needs_no_network(spec: BackboneSpec) -> bool:
+    """Return whether the weights that a backbone begins with are on this machine."""
+    if spec.embedded:
+        return _own(spec).is_file()
+    return spec.has_imagenet and is_here(spec.weights_file(top=False, size=spec.size))
 
 
 def must_be_had(files: list[WeightsFile], *, offline: bool) -> list[WeightsFile]:
@@ -151,10 +187,11 @@ def fetch_words(file: WeightsFile) -> str:
 
 
 def must_be_known(weights: str) -> None:
-    """Raise WeightsError unless `weights` is imagenet, none or a file that is there."""
-    if weights in ("imagenet", "none") or Path(weights).is_file():
+    """Raise WeightsError unless `weights` is imagenet, embedded, none or a file that is there."""
+    words = (IMAGENET, EMBEDDED, RANDOM)
+    if weights in words or Path(weights).is_file():
         return
-    near = nearest(weights, ("imagenet", "none"))
+    near = nearest(weights, words)
     guess = f" Did you mean {near}?" if near else ""
     raise WeightsError(f"There is no file of weights {weights}.{guess} Expected imagenet, none or the path of a file.")
 
@@ -169,9 +206,12 @@ def _how_to_bring(*files: WeightsFile) -> str:
     )
 
 
+def _own(spec: BackboneSpec) -> Path:
+    return Path(__file__).parent / "embedded" / spec.embedded
+
+
 def _here() -> str:
-    specs = (spec for spec in map(find, names()) if spec.is_pretrained)
-    here = [spec.name for spec in specs if is_here(spec.weights_file(top=False, size=spec.size))]
+    here = [spec.name for spec in map(find, names()) if needs_no_network(spec)]
     return f" Weights that are here: {', '.join(here)} (--backbone NAME)." if here else ""
 
 

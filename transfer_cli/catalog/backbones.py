@@ -1,4 +1,4 @@
-"""The backbones, one row each: all of keras.applications, and networks of the textbooks to be trained from scratch.
+"""The backbones, one row each: all of keras.applications, one with weights in this package, and textbook networks.
 
 Sizes, parameters and multiply-adds are those of the whole network with its own top at the row's size, counted on the
 Keras graph (the tests count them again). ImageNet top-1 is what the Keras documentation's table of
@@ -18,6 +18,8 @@ from transfer_cli.errors import UnknownNameError, WeightsError
 _ORIGIN = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _LIST = "See all names: transfer-cli backbones list"
 
+IMAGENET, EMBEDDED, RANDOM = "imagenet", "embedded", "none"
+"""The words for weights; anything else is the path of a file."""
 # Tops of more than one dense layer on the feature.
 _TOPS = {"VGG16": 123_642_856, "VGG19": 123_642_856, "MobileNetV3Large": 2_511_080, "MobileNetV3Small": 1_615_848}
 
@@ -98,6 +100,8 @@ class BackboneSpec:
         The width multiplier of this spec.
     classes : int
         Of its own top.
+    embedded : str
+        The file of weights that comes with this package, below its folder `embedded`; empty where there is none.
     """
 
     name: str
@@ -117,11 +121,22 @@ class BackboneSpec:
     rows: tuple[int, ...] = ()
     alpha: float = 1.0
     classes: int = 1000
+    embedded: str = ""
+
+    @property
+    def has_imagenet(self) -> bool:
+        """Whether there are ImageNet weights for it."""
+        return bool(self.files)
 
     @property
     def is_pretrained(self) -> bool:
-        """Whether there are ImageNet weights for it."""
-        return bool(self.files)
+        """Whether there are weights for it that have learnt from something."""
+        return self.has_imagenet or bool(self.embedded)
+
+    @property
+    def weights(self) -> str:
+        """The word for the weights that it begins with unless others are asked for."""
+        return EMBEDDED if self.embedded else IMAGENET
 
     @property
     def megabytes(self) -> float:
@@ -141,7 +156,13 @@ class BackboneSpec:
         WeightsError
             When there is none, since it is a network to be trained from scratch.
         """
-        if not self.is_pretrained:
+        if self.embedded:
+            raise WeightsError(
+                f"{self.name} has no ImageNet weights: those that come with this program have seen no photograph, and "
+                "have no top. Expected the weights embedded, none, or a file.",
+                hint=f"Leave --weights out, or take a network that has them: {_LIST[0].lower()}{_LIST[1:]}",
+            )
+        if not self.has_imagenet:
             raise WeightsError(
                 f"{self.name} has no ImageNet weights: it is a network to be trained from scratch. "
                 "Expected the weights none, or a file.",
@@ -287,6 +308,25 @@ def _textbook(
     )
 
 
+# MobileNet 0.5, learnt from formula-made pictures alone (pretraining/, docs/embedded.md); counted as with a top of 1000.
+_EMBEDDED = BackboneSpec(
+    name=EMBEDDED,
+    factory="MobileNet",
+    scheme="tf",
+    module="mobilenet",
+    size=64,
+    minimum=32,
+    width=512,
+    parameters=1_342_536,
+    multiply_adds=12_674_048,
+    top1=None,
+    licence=_MIT,
+    files=(),
+    folder="",
+    alpha=0.5,
+    embedded="mobilenet-0.5-formulas.npz",
+)
+
 # fmt: off
 BACKBONES: Mapping[str, BackboneSpec] = {
     spec.name: spec
@@ -331,6 +371,7 @@ BACKBONES: Mapping[str, BackboneSpec] = {
         _row("vgg16", "VGG16", "caffe", "vgg16", 224, 32, 512, 138_357_544, 15_470_264_320, 71.3, _CC_BY, "vgg16_weights_tf_dim_ordering_tf_kernels", "vgg16"),
         _row("vgg19", "VGG19", "caffe", "vgg19", 224, 32, 512, 143_667_240, 19_632_062_464, 71.3, _CC_BY, "vgg19_weights_tf_dim_ordering_tf_kernels", "vgg19"),
         _row("xception", "Xception", "tf", "xception", 299, 71, 2048, 22_910_480, 8_357_403_496, 79.0, _MIT, "xception_weights_tf_dim_ordering_tf_kernels", "xception"),
+        _EMBEDDED,
         _textbook("alexnet", "tf", 227, 67, 4096, 62_378_344, 1_135_256_096, 1000),
         _textbook("lenet5", "grey", 32, 32, 84, 61_706, 416_520, 10),
         _textbook("small_cnn", "unit", 32, 32, 512, 1_250_858, 20_741_120, 10),

@@ -19,20 +19,21 @@ def list_(ctx: click.Context) -> None:
 
     Parameters, multiply-adds and top-1 are those of the whole network with its own top (1000 classes; lenet5 and
     small_cnn: ten); width is the length of the feature after pooling; scheme is how 0 to 255 becomes the network's
-    range, which is done inside the model. A name with @ is a narrower or wider network. The networks of the textbooks
-    have no weights: finetune trains them from scratch, with the recipe of their name.
+    range, which is done inside the model. A name with @ is a narrower or wider network. The weights of embedded come
+    with the program and have seen no photograph. The networks of the textbooks have no weights: finetune trains
+    them from scratch, with the recipe of their name.
 
     \b
     Example:
         transfer-cli backbones list
     """
     from transfer_cli.catalog.backbones import find, names
-    from transfer_cli.weights import is_here
+    from transfer_cli.weights import needs_no_network
 
     header = ("name", "size", "parameters", "MB", "multiply-adds", "top-1", "scheme", "width", "licence", "weights")
     rows, facts = [], []
     for spec in map(find, names()):
-        here = spec.is_pretrained and is_here(spec.weights_file(top=False, size=spec.size))
+        here = needs_no_network(spec)
         weights = ("here" if here else "to download") if spec.is_pretrained else "from scratch"
         top1 = f"{spec.top1:.1f}" if spec.top1 else "-"
         rows.append(

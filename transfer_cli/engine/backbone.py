@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import textbook
-from transfer_cli.catalog.backbones import BackboneSpec, WeightsFile
-from transfer_cli.engine import download
+from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec, WeightsFile
+from transfer_cli.engine import download, embedded
 from transfer_cli.engine.intact import damage, must_be_what_keras_knows
 from transfer_cli.errors import InputError, ModelError, UnknownNameError, WeightsError, nearest
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.weights import cache_folder, imagenet_files, is_damaged, must_be_known
+from transfer_cli.weights import cache_folder, embedded_file, imagenet_files, is_damaged, must_be_known
 
 BYTES_PER_NUMBER = 4
 
@@ -45,7 +45,8 @@ def build(
     ----------
     spec : BackboneSpec
     weights : str
-        ``imagenet``, ``none`` (random, of `seed`) or the path of a file of weights without a top.
+        ``imagenet``, ``none`` (random, of `seed`), ``embedded`` (those of this package) or the path of a file of
+        weights without a top.
     size : int, optional
         Side of the input in pixels; the row's own where it is not given.
     layer : str, optional
@@ -254,13 +255,15 @@ def _measured(norm: keras.layers.BatchNormalization) -> Any:
 def _network(
     spec: BackboneSpec, weights: str, size: int, *, top: bool, seed: int, offline: bool, progress: Progress
 ) -> keras.Model:
-    source: Path | None = None
+    source = own = None
     wanted: list[WeightsFile] = []
     if weights == "imagenet":
         wanted = imagenet_files(spec, top=top, size=size)
         download.bring(wanted, offline=offline, progress=progress)
         must_be_what_keras_knows(wanted[0])
         source = cache_folder() / wanted[0].name
+    elif weights == EMBEDDED:
+        own = embedded_file(spec)
     elif weights == "none":
         keras.utils.set_random_seed(seed)
     else:
@@ -268,6 +271,8 @@ def _network(
         source = Path(weights)
     pictures = keras.Input((size, size, 3), dtype="uint8", name="pictures")
     network = _assembled(spec, pictures, top=top)
+    if own:
+        embedded.load(network, own)
     if source:
         _load_weights(network, source, spec, downloaded=wanted[0] if weights == "imagenet" else None)
     # The factories hand out a list of inputs; called with one tensor such a model complains.
@@ -300,7 +305,7 @@ def _factory(spec: BackboneSpec) -> Any:
 
 
 def _width(spec: BackboneSpec) -> dict[str, float]:
-    return {"alpha": spec.alpha} if spec.alphas else {}
+    return {"alpha": spec.alpha} if spec.alphas or spec.embedded else {}
 
 
 def _identifier(name: str) -> str:

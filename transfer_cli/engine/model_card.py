@@ -68,7 +68,7 @@ def write(
     """
     parts = [part for part in PARTS if part in metrics]
     spec = backbones.find(bundle.backbone["name"])
-    pretrained = bundle.backbone["weights"] == "imagenet"
+    pretrained = bundle.backbone["weights"] in (backbones.IMAGENET, backbones.EMBEDDED)
     facts = {
         "bundle": bundle,
         "name": name,
@@ -150,6 +150,11 @@ def _limits(bundle: ModelBundle, split: Split, metrics: Metrics, fitted: Trust) 
         limits.append(f"It finds less than half of {', '.join(weak)}.")
     if bundle.backbone["weights"] == "none" and backbones.find(bundle.backbone["name"]).is_pretrained:
         limits.append("Its network began with random weights: it knows nothing but the pictures above.")
+    if bundle.backbone["weights"] == backbones.EMBEDDED:
+        limits.append(
+            "Its network began with weights that have seen no photograph but the pictures above: from ImageNet's it "
+            "would be more accurate."
+        )
     if bundle.task == SINGLE_LABEL:
         several = ", ".join(bundle.class_names)
         words = "" if fitted.rejection is None else " unless it is asked to say unknown"

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.bundle import digest_of_file
-from transfer_cli.catalog.backbones import BackboneSpec
+from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec
 from transfer_cli.choices import Backbone
 from transfer_cli.engine import download
 from transfer_cli.engine.prepared import Source
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.weights import cache_folder, imagenet_files, must_be_known
+from transfer_cli.weights import cache_folder, embedded_file, imagenet_files, must_be_known
 
 GRAPH_VERSION = 1
 """Changes whenever the same network is built or converted otherwise."""
@@ -118,6 +118,8 @@ def _weights(
     """Return what the weights are: a digest, or a seed."""
     if weights == "none":
         return f"random, seed {seed}"
+    if weights == EMBEDDED:
+        return digest_of_file(embedded_file(spec)).sha256
     if weights != "imagenet":
         must_be_known(weights)
         return digest_of_file(Path(weights)).sha256

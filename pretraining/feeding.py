@@ -1,0 +1,81 @@
+"""Batches made by other processes while the network learns; a batch depends on its number and the seed alone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.pool
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from formulas import Counts, Formulas, formulas
+from numpy.typing import NDArray
+from scenes import scene
+from spoiling import spoilt
+
+AHEAD = 6
+"""Batches in the making for each process."""
+
+
+class Batch(NamedTuple):
+    """Pictures and what is known of them, side by side."""
+
+    pictures: NDArray[np.uint8]
+    shape: NDArray[np.int32]
+    fill: NDArray[np.int32]
+    ground: NDArray[np.int32]
+    colour: NDArray[np.int32]
+    mask: NDArray[np.float32]
+    layout: NDArray[np.float32]
+    edges: NDArray[np.float32]
+    outline: NDArray[np.float32]
+
+
+class Feed(NamedTuple):
+    """What every process needs to make a batch; the first `easy` batches grow from easy to hard."""
+
+    counts: Counts
+    seed: int
+    store: Path
+    size: int
+    batch: int
+    easy: int = 0
+
+
+def batch(drawn: Formulas, feed: Feed, number: int, *, held_out: bool = False) -> Batch:
+    """Return batch `number` of training, or of the renderings that are held out."""
+    scenes = []
+    ease = 0.0 if held_out else max(0.0, 1 - number / max(feed.easy, 1))
+    for row in range(feed.batch):
+        random = np.random.default_rng([feed.seed, 4 + held_out, number, row])
+        made = scene(drawn, int(random.integers(drawn.counts.shapes)), feed.size, random, ease)
+        scenes.append(made._replace(picture=spoilt(made.picture, random)))
+    columns = [np.stack(column) for column in zip(*scenes, strict=True)]
+    return Batch(*(column.astype(np.int32) if column.ndim == 1 else column for column in columns))
+
+
+def batches(feed: Feed, first: int, last: int, processes: int) -> Iterator[Batch]:
+    """Yield batches `first` to `last` - 1 in order."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, _begin, (feed,)) as pool:
+        waiting: deque[multiprocessing.pool.AsyncResult[Batch]] = deque()
+        following = first
+        while following < last or waiting:
+            while following < last and len(waiting) < AHEAD * processes:
+                waiting.append(pool.apply_async(_make, (following,)))
+                following += 1
+            yield waiting.popleft().get()
+
+
+def _begin(feed: Feed) -> None:
+    global _mine
+    cv2.setNumThreads(1)
+    _mine = feed, formulas(feed.counts, feed.seed, feed.store)
+
+
+def _make(number: int) -> Batch:
+    feed, drawn = _mine
+    return batch(drawn, feed, number)

@@ -1,0 +1,113 @@
+"""The formulas that are classes, drawn from a seed, and what is slow to render of them, rendered once.
+
+Contours and limbs are drawn anew for every picture. Fractals (7 ms each) and textures (5 to 80 ms) are taken from a
+store of several instances of each class, which every process opens as the same memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import contours
+import fractals
+import limbs
+import numpy as np
+import textures
+from numpy.typing import NDArray
+
+STENCIL = 112
+FRACTAL_INSTANCES = 6
+TILE_INSTANCES = 3
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many classes there are of each family."""
+
+    fractals: int = 300
+    contours: int = 300
+    limbs: int = 300
+    textures: int = 240
+
+    @property
+    def shapes(self) -> int:
+        """Number of classes of shapes."""
+        return self.fractals + self.contours + self.limbs
+
+
+@dataclass(frozen=True)
+class Formulas:
+    """Every class, and the stores of those that are slow.
+
+    Attributes
+    ----------
+    counts : Counts
+    fractals : ndarray of shape (classes, instances, STENCIL, STENCIL), uint8
+    contours : list of contours.Contour
+    limbs : list of limbs.Plan
+    tiles : ndarray of shape (classes, instances, SIDE, SIDE), uint8
+    """
+
+    counts: Counts
+    fractals: NDArray[np.uint8]
+    contours: list[contours.Contour]
+    limbs: list[limbs.Plan]
+    tiles: NDArray[np.uint8]
+
+    def stencil(self, number: int, random: np.random.Generator) -> NDArray[np.uint8]:
+        """Return one instance of a class of shapes, white on black: fractals first, then contours, then limbs."""
+        if number < self.counts.fractals:
+            return self.fractals[number, random.integers(FRACTAL_INSTANCES)]
+        number -= self.counts.fractals
+        if number < self.counts.contours:
+            return contours.render(self.contours[number], STENCIL, random)
+        return limbs.render(self.limbs[number - self.counts.contours], STENCIL, random)
+
+    def tile(self, number: int, random: np.random.Generator) -> NDArray[np.uint8]:
+        """Return one instance of a class of textures."""
+        return self.tiles[number, random.integers(TILE_INSTANCES)]
+
+
+def formulas(counts: Counts, seed: int, store: Path) -> Formulas:
+    """Return the classes of `seed`; what is slow is rendered into the folder `store` unless it lies there."""
+    drawn = np.random.default_rng([seed, 1])
+    outlines = [contours.contour(drawn) for _ in range(counts.contours)]
+    plans = [limbs.plan(drawn) for _ in range(counts.limbs)]
+    store.mkdir(parents=True, exist_ok=True)
+    return Formulas(
+        counts,
+        _stored(store / f"fractals-{seed}-{counts.fractals}.npy", _fractals, counts.fractals, seed),
+        outlines,
+        plans,
+        _stored(store / f"tiles-{seed}-{counts.textures}.npy", _tiles, counts.textures, seed),
+    )
+
+
+def _stored(path: Path, make: object, count: int, seed: int) -> NDArray[np.uint8]:
+    if not path.is_file():
+        made = make(count, seed)  # type: ignore[operator]
+        beside = path.with_name(f"being-written-{path.name}")
+        np.save(beside, made)
+        beside.replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+def _fractals(count: int, seed: int) -> NDArray[np.uint8]:
+    made = np.empty((count, FRACTAL_INSTANCES, STENCIL, STENCIL), np.uint8)
+    for number in range(count):
+        random = np.random.default_rng([seed, 2, number])
+        maps = fractals.system(random)
+        for instance in range(FRACTAL_INSTANCES):
+            made[number, instance] = fractals.render(fractals.changed(maps, random), STENCIL, random)
+    return made
+
+
+def _tiles(count: int, seed: int) -> NDArray[np.uint8]:
+    made = np.empty((count, TILE_INSTANCES, textures.SIDE, textures.SIDE), np.uint8)
+    for number in range(count):
+        random = np.random.default_rng([seed, 3, number])
+        formula = textures.texture(random)
+        for instance in range(TILE_INSTANCES):
+            made[number, instance] = textures.tile(formula, random)
+    return made
