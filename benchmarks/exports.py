@@ -58,7 +58,7 @@ def main() -> None:
 def pretrained() -> list[str]:
     """Return the names of all backbones of keras.applications, small ones first."""
     named = (backbones.find(name) for name in backbones.names() if "@" not in name)
-    specs = [spec for spec in named if spec.is_pretrained]
+    specs = [spec for spec in named if spec.has_imagenet]
     return [spec.name for spec in sorted(specs, key=lambda spec: spec.parameters)]
 
 

@@ -79,7 +79,7 @@ def uses() -> Mapping[str, tuple[WeightsFile, Use]]:
     return {
         file.name: (file, Use(spec, top, size))
         for spec in map(find, names())
-        if spec.is_pretrained
+        if spec.has_imagenet
         for size in spec.rows or (spec.size,)
         for top in (False, True)
         for file in (spec.weights_file(top=top, size=size),)

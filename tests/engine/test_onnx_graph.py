@@ -25,7 +25,7 @@ Images = NDArray[np.uint8]
 Tensor = keras.KerasTensor
 SIDE, WIDTH = 9, 4
 PRETRAINED = [
-    name for name in backbones.names() if backbones.find(name).is_pretrained and ("@" not in name or "0.25" in name)
+    name for name in backbones.names() if backbones.find(name).has_imagenet and ("@" not in name or "0.25" in name)
 ]
 
 QUICK = ("efficientnet_b0", "mobilenet_v3_small")

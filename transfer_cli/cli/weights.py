@@ -51,7 +51,7 @@ def list_(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
     from transfer_cli.weights import cache_folder, uses
 
     console = ctx.ensure_object(Console)
-    every = [name for name in backbones.names() if backbones.find(name).is_pretrained]
+    every = [name for name in backbones.names() if backbones.find(name).has_imagenet]
     facts = [_facts(file, uses()) for file in _files(names or every, top, size)]
     rows = [
         (
