@@ -214,9 +214,17 @@ def small(body: Callable[[Tensor], Tensor]) -> keras.Model:
     return network
 
 
+def reloaded(network: keras.Model, folder: Path) -> keras.Model:
+    """Return a network as it comes out of a bundle, where tuples are lists."""
+    network.save(folder / "network.keras")
+    return keras.saving.load_model(folder / "network.keras", compile=False)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["as built", "out of a file"])
 @pytest.mark.parametrize("name", SMALL)
-def test_operations(name: str, tmp_path: Path) -> None:
+def test_operations(name: str, again: bool, tmp_path: Path) -> None:
     network = small(SMALL[name])
+    network = reloaded(network, tmp_path) if again else network
     images = np.random.default_rng(2).integers(0, 256, (5, SIDE, SIDE, 3), np.uint8)
     expected = outputs(network, images)
     write_onnx(network, tmp_path / "a.onnx")
@@ -287,5 +295,5 @@ def test_every_backbone(name: str, photographs: Images, tmp_path: Path) -> None:
     images = photographs if backbones.find(name).minimum > 64 else photographs[:, 16:80, 16:80].copy()
     network = alive(backbones.find(name), images)
     assert answers_to_its_input(outputs(network, images))
-    write_onnx(network, tmp_path / "a.onnx")
+    write_onnx(reloaded(network, tmp_path), tmp_path / "a.onnx")
     assert answers_of_keras(network, tmp_path / "a.onnx", images)

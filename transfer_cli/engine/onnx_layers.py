@@ -96,7 +96,8 @@ def _number_by_number(drawing: Drawing, kind: str, inputs: list[Value], argument
 
 
 def _channel(drawing: Drawing, value: Value, which: Any, name: str) -> Value:
-    if not (isinstance(which, tuple) and len(which) == 2 and which[0] is Ellipsis and isinstance(which[1], int)):
+    # Out of a file, a tuple comes as a list.
+    if not (isinstance(which, tuple | list) and len(which) == 2 and which[0] is Ellipsis and isinstance(which[1], int)):
         raise UnknownOperationError(f"{name} takes {which} of a tensor")
     value = drawing.plain(value)
     axis = 1 if value.turned else len(value.shape) - 1
