@@ -85,7 +85,7 @@ def test_another_network_has_none() -> None:
 
 def test_it_has_no_imagenet_weights() -> None:
     with pytest.raises(WeightsError, match="embedded has no ImageNet weights") as caught:
-        find(EMBEDDED).weights_file(top=True, size=64)
+        find(EMBEDDED).weights_file(top=True, size=96)
     assert "transfer-cli backbones list" in str(caught.value.hint)
 
 
