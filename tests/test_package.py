@@ -88,7 +88,7 @@ def test_the_wheel_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
         return Outcome(subprocess.run(command, capture_output=True, cwd=tmp_path, env=clean, timeout=300))
 
     assert call("sample-data", "patterns").code == 0
-    assert call("extract", "patterns", "--recipe", "quick", "--weights", "none", "-o", "run").code == 0
+    assert call("extract", "patterns", "--recipe", "quick", "--backbone", "embedded", "-o", "run").code == 0
     predicted = call("predict", "run", "patterns/dots")
     assert predicted.code == 0
     assert len(predicted.out.splitlines()) == 61

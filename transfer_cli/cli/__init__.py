@@ -122,7 +122,7 @@ def main(ctx: click.Context, quiet: bool, json_: bool, offline: bool) -> None:
     \b
     Example:
         transfer-cli sample-data patterns
-        transfer-cli extract patterns --weights none -o runs/first
+        transfer-cli extract patterns --backbone embedded -o runs/first
         transfer-cli predict runs/first patterns --format table
     """
     console = ctx.ensure_object(Console)

@@ -30,7 +30,7 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, **options: 
 
     \b
     Example:
-        transfer-cli extract sample_data/patterns --weights none -o runs/first
+        transfer-cli extract sample_data/patterns --backbone embedded -o runs/first
         transfer-cli extract photos --backbone resnet50 --classifier linear-svm
     """
     from transfer_cli.folder import ImageFolder

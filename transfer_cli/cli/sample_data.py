@@ -23,5 +23,5 @@ def command(ctx: click.Context, target: Path) -> None:
 
     console = ctx.ensure_object(Console)
     folder = copy_to(target)
-    console.note(f"next: transfer-cli extract {folder} --weights none")
+    console.note(f"next: transfer-cli extract {folder} --backbone embedded")
     console.result(str(folder), {"folder": str(folder)})
