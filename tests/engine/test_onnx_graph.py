@@ -19,6 +19,7 @@ from transfer_cli.engine.onnx_files import metadata_of, open_onnx
 from transfer_cli.engine.onnx_graph import IR_VERSION, OPSET, write_onnx
 from transfer_cli.engine.onnx_layers import KINDS
 from transfer_cli.engine.parity import disagreement
+from transfer_cli.engine.runtimes import LARGEST
 from transfer_cli.errors import MissingExtraError, ModelError
 
 Images = NDArray[np.uint8]
@@ -295,5 +296,7 @@ def test_every_backbone(name: str, photographs: Images, tmp_path: Path) -> None:
     images = photographs if backbones.find(name).minimum > 64 else photographs[:, 16:80, 16:80].copy()
     network = alive(backbones.find(name), images)
     assert answers_to_its_input(outputs(network, images))
-    write_onnx(reloaded(network, tmp_path), tmp_path / "a.onnx")
+    # The largest are held once: two of them and two files are more than a small machine has.
+    small_enough = network.count_params() < LARGEST
+    write_onnx(reloaded(network, tmp_path) if small_enough else network, tmp_path / "a.onnx")
     assert answers_of_keras(network, tmp_path / "a.onnx", images)
