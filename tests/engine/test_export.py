@@ -198,11 +198,13 @@ def test_no_format_hides_a_fault(
 def _must_be_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str) -> None:
     right = whole.whole_network
     monkeypatch.setattr(whole, "whole_network", lambda *bundle: FAULTS[fault](right(*bundle)))
-    (tmp_path / exporters.find(name).file).write_bytes(b"of an earlier export")
-    made = exporting.export(str(trained), [exporters.find(name)], tmp_path)
+    target = tmp_path / "export"
+    target.mkdir()
+    (target / exporters.find(name).file).write_bytes(b"of an earlier export")
+    made = exporting.export(str(trained), [exporters.find(name)], target)
     assert made[0].path is None
     assert made[0].refusal
-    assert sorted(path.name for path in tmp_path.iterdir()) == [LABELS, TABLE]
+    assert sorted(path.name for path in target.iterdir()) == [LABELS, TABLE]
     with pytest.raises(GateError, match=name):
         exporting.judge(made)
 
