@@ -37,7 +37,8 @@ def main() -> None:
     lines = [
         f"`{arguments.output.name}`, {facts.bytes:,} bytes, half precision, SHA-256",
         f"`{facts.sha256}`.",
-        f"{last['pictures']:,} pictures in {done:,} steps, {last['seconds'] / 3600:.1f} hours on two shared cores.",
+        f"Of step {done:,} of its last stage. At step {last['step']:,}, the log's last before it: {last['pictures']:,} "
+        f"pictures in all stages, {last['seconds'] / 3600:.1f} hours on two shared cores.",
         "In the held-out tasks (36 classes each, 16 pictures to learn from; by chance 0.028): "
         + ", ".join(f"{name} {last[f'held out task {name}']:.3f}" for name in ("shapes", "solids", "strokes"))
         + ".",

@@ -83,7 +83,11 @@ def outputs(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32
 
 
 def wake(network: keras.Model, images: NDArray[np.uint8]) -> None:
-    """Give every BatchNorm the statistics of `images`."""
+    """Give every BatchNorm the statistics of `images`, of the whole network: chance must not leave out a block."""
+    drops = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
+    rates = [drop.rate for drop in drops]
+    for drop in drops:
+        drop.rate = 0.0
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     network.trainable = True
     momenta = [norm.momentum for norm in norms]
@@ -92,6 +96,8 @@ def wake(network: keras.Model, images: NDArray[np.uint8]) -> None:
     network(images, training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+    for drop, rate in zip(drops, rates, strict=True):
+        drop.rate = rate
     network.trainable = False
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import TINY, run_command
 from tests.engine.exports import F32, FAULTS, INT8, spoilt
@@ -207,6 +208,18 @@ def _must_be_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sorted(path.name for path in target.iterdir()) == [LABELS, TABLE]
     with pytest.raises(GateError, match=name):
         exporting.judge(made)
+
+
+def test_what_a_saved_model_decodes_is_told_by_its_content_and_comes_from_everywhere(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (4, 4))
+    files = [tmp_path / f"{number:02}.jpg" for number in range(40)]
+    for number, path in enumerate(files):
+        picture.save(path, format=("JPEG", "PNG", "BMP", "GIF")[number % 4])
+    chosen = exporting._encoded(files)
+    assert len(chosen) == len(set(chosen)) == 16
+    assert all(row % 4 in (0, 1) for row in chosen)
+    assert (chosen[0], chosen[-1]) == (0, 37)
+    assert exporting._encoded(files[2:4]) == []
 
 
 def test_a_saved_model_that_decodes_otherwise_is_not_handed_over(

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from transfer_cli.engine.images import batches, decode
+from transfer_cli.engine import images
+from transfer_cli.engine.images import View, batches, decode
 from transfer_cli.engine.resize import resized
 from transfer_cli.errors import ImageError
 
@@ -251,3 +252,32 @@ def test_strict_stops_at_the_first(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"")
     with pytest.raises(ImageError, match=r"x\.jpg could not be read: the file is empty"):
         list(batches([str(tmp_path / "x.jpg")], size=32, resize="squash", batch_size=2, strict=True))
+
+
+def test_several_views_are_what_each_is_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    coarse = Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)).resize((1200, 900))
+    for name in ("a.jpg", "b.png", "c.jpg"):
+        coarse.rotate(len(name)).save(tmp_path / name)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    paths = sorted(map(str, tmp_path.iterdir()))
+    views = (View(96, "crop"), View(100, "squash"), View(400, "pad"), View(96, "crop"))
+    (size, resize), *others = views
+    together = list(batches(paths, size=size, resize=resize, others=others, batch_size=2))
+    assert [len(batch.views) for batch in together] == [4] * len(together)
+    for place, view in enumerate(views):
+        alone = list(batches(paths, size=view.size, resize=view.resize, batch_size=2))
+        expected = np.concatenate([batch.images for batch in alone])
+        np.testing.assert_array_equal(np.concatenate([batch.views[place] for batch in together]), expected)
+        assert expected.shape == (3, view.size, view.size, 3)
+    assert [item.path for batch in together for item in batch.skipped] == [str(tmp_path / "broken.jpg")]
+    assert not np.array_equal(together[0].views[0], together[0].views[1][:, :96, :96])
+
+
+def test_a_picture_is_decoded_once_for_views_of_one_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    upright = images._upright_rgb
+    monkeypatch.setattr(images, "_upright_rgb", lambda image: decoded.append(image.size) or upright(image))
+    data = encoded(Image.new("RGB", (1600, 1200)), "JPEG")
+    images._seen(data, (View(96, "crop"), View(100, "squash"), View(400, "crop"), View(64, "pad")))
+    assert decoded == [(200, 150), (800, 600)]

@@ -33,7 +33,8 @@ _HINTS = {
     "f32": "Other formats may do: transfer-cli export RUN --format all",
     "int8": "The same in float32 loses nothing: --format litert, or openvino. Or allow more: --max-drop POINTS",
 }
-_DECODED = (".jpg", ".jpeg", ".png")
+_DECODED = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+"""What a JPEG and a PNG begin with."""
 _ENCODED = 16
 """So many files a SavedModel is asked to decode."""
 _FEW = 100
@@ -215,10 +216,11 @@ def _each(
             "the model says nearly the same of all these pictures: that a file says the same, too, proves little"
         )
     asked = _Asked(images, files, expected)
+    scored = _scored(subject, at_hand) if any(spec.precision == "int8" for spec in specs) else None
     made: list[Exported] = []
     for spec in specs:
         with progress.track(f"writing and trying {spec.name}", None):
-            made.append(_exported(subject, spec, target, at_hand, asked, max_drop))
+            made.append(_exported(subject, spec, target, at_hand, asked, scored, max_drop))
         drop = made[-1].drop
         if drop and drop.pictures < _FEW:
             progress.warn(f"{counted(drop.pictures, 'picture')} of {drop.part} say little about what {spec.name} lost")
@@ -243,12 +245,23 @@ class _Asked:
     expected: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """Pictures whose classes are known, and what the model says of them."""
+
+    part: str
+    images: NDArray[np.uint8]
+    truth: NDArray[np.int64]
+    before: NDArray[np.float32]
+
+
 def _exported(
     subject: Subject,
     spec: ExporterSpec,
     target: Path,
     at_hand: ExportPictures,
     asked: _Asked,
+    scored: _Scored | None,
     max_drop: float,
 ) -> Exported:
     try:
@@ -268,7 +281,10 @@ def _exported(
             reason = str(error).replace(str(draft), str(target))
             _take_away(target, spec)
             return Exported(spec, None, 0, 0.0, Parity(0, np.inf, 0, reason), None, reason)
-        drop = _drop(subject, path, at_hand) if spec.precision == "int8" and parity.fault is None else None
+        drop = None
+        if spec.precision == "int8" and parity.fault is None:
+            assert scored is not None
+            drop = _drop(subject.bundle, path, scored)
         size = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file())
         refusal = _refusal(parity, drop, max_drop)
         # What an earlier export left there is not this model's.
@@ -285,8 +301,7 @@ def _exported(
 
 def _tried(path: Path, spec: ExporterSpec, asked: _Asked, thresholds: Sequence[float] | None) -> tuple[Parity, float]:
     """Return how the answers of a file compare, and milliseconds a picture; a SavedModel is given encoded ones, too."""
-    rows = [row for row, file in enumerate(asked.files) if file.suffix.lower() in _DECODED][:_ENCODED]
-    rows = rows if spec.name == exporters.SAVED_MODEL else []
+    rows = _encoded(asked.files) if spec.name == exporters.SAVED_MODEL else []
     given = trial.answers_of(path, asked.images, [asked.files[row] for row in rows])
     parity = trial.compare(asked.expected, given.probabilities, thresholds)
     if given.of_files is None or not parity.is_exact:
@@ -295,6 +310,17 @@ def _tried(path: Path, spec: ExporterSpec, asked: _Asked, thresholds: Sequence[f
     if decoded.is_exact:
         return replace(parity, deviation=max(parity.deviation, decoded.deviation)), given.milliseconds
     return replace(decoded, fault=f"of pictures that it decodes by itself {decoded.in_words}"), given.milliseconds
+
+
+def _encoded(files: Sequence[Path]) -> list[int]:
+    """Return which files a SavedModel is asked to decode: JPEG and PNG by their content, from all over the list."""
+    rows = []
+    for row, path in enumerate(files):
+        with path.open("rb") as file:
+            if file.read(len(max(_DECODED, key=len))).startswith(_DECODED):
+                rows.append(row)
+    places = np.linspace(0, len(rows) - 1, min(_ENCODED, len(rows))).round().astype(int)
+    return [rows[place] for place in places]
 
 
 def _refusal(parity: Parity, drop: Drop | None, max_drop: float) -> str | None:
@@ -310,13 +336,16 @@ def _refusal(parity: Parity, drop: Drop | None, max_drop: float) -> str | None:
     )
 
 
-def _drop(subject: Subject, path: Path, at_hand: ExportPictures) -> Drop:
+def _scored(subject: Subject, at_hand: ExportPictures) -> _Scored:
     images, truth = at_hand.to_score()
-    before = subject.reference.predict_proba(images)
-    after = trial.answers_of(path, images).probabilities
-    bars = None if subject.bundle.thresholds is None else np.array(subject.bundle.thresholds)
-    points, low, high = accuracy_drop(truth, before, after, bars)
-    return Drop(at_hand.scored_part, len(truth), points, low, high)
+    return _Scored(at_hand.scored_part, images, truth, subject.reference.predict_proba(images))
+
+
+def _drop(bundle: ModelBundle, path: Path, scored: _Scored) -> Drop:
+    after = trial.answers_of(path, scored.images).probabilities
+    bars = None if bundle.thresholds is None else np.array(bundle.thresholds)
+    points, low, high = accuracy_drop(scored.truth, scored.before, after, bars)
+    return Drop(scored.part, len(scored.truth), points, low, high)
 
 
 def _hand_over(draft: Path, target: Path, spec: ExporterSpec) -> None:

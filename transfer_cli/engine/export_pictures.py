@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -115,8 +116,9 @@ class ExportPictures:
             )
         return images, tuple(Path(path) if self.run is None else self.run.root / path for path in kept)
 
-    def to_calibrate(self) -> NDArray[np.uint8]:
-        """Return some pictures of train, uint8 of shape (n, size, size, 3)."""
+    @cached_property
+    def calibration(self) -> NDArray[np.uint8]:
+        """Some pictures of train, uint8 of shape (n, size, size, 3)."""
         return self._decoded(_spread(self._there("train"), CALIBRATED))[0]
 
     def to_score(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

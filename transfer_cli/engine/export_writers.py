@@ -52,7 +52,7 @@ def _litert(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
 def _litert_int8(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
     from transfer_cli.engine.quantize import write_litert_int8
 
-    write_litert_int8(subject.network, at_hand.to_calibrate(), path)
+    write_litert_int8(subject.network, at_hand.calibration, path)
     _say_what_it_is(subject, path, exporters.LITERT_INT8)
 
 
@@ -80,7 +80,7 @@ def _openvino_int8(subject: Subject, path: Path, at_hand: ExportPictures) -> Non
     from transfer_cli.engine.openvino_writing import write_openvino_int8
 
     facts = _facts_with_companions(subject, exporters.find(exporters.OPENVINO_INT8))
-    write_openvino_int8(subject.graph, subject.bundle.image_size, at_hand.to_calibrate(), path, _words(facts))
+    write_openvino_int8(subject.graph, subject.bundle.image_size, at_hand.calibration, path, _words(facts))
     _seal_with_companions(path, facts)
 
 

@@ -9,11 +9,12 @@ import os
 import stat
 import warnings
 from collections import deque
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,13 @@ _KNOWN_A_BATCH = 1024
 _DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 
 
+class View(NamedTuple):
+    """As what a model sees a picture: the side of the square in pixels, and how the picture becomes one."""
+
+    size: int
+    resize: str
+
+
 @dataclass(frozen=True)
 class ImageBatch:
     """Some images in input order, and what could not be read among them.
@@ -59,6 +67,8 @@ class ImageBatch:
         Which of them were known, and so were not decoded.
     skipped : tuple of Skipped
         Files that lie between these images in the input and could not be read.
+    others : tuple of ndarray
+        The same pictures in each of the other views that were asked for, as `images`.
     """
 
     indices: tuple[int, ...]
@@ -67,6 +77,12 @@ class ImageBatch:
     images: NDArray[np.uint8]
     known: NDArray[np.bool_]
     skipped: tuple[Skipped, ...]
+    others: tuple[NDArray[np.uint8], ...] = ()
+
+    @property
+    def views(self) -> tuple[NDArray[np.uint8], ...]:
+        """The pictures in each view, the one of `images` first."""
+        return (self.images, *self.others)
 
 
 def batches(
@@ -75,6 +91,7 @@ def batches(
     size: int,
     resize: str,
     batch_size: int,
+    others: Sequence[View] = (),
     root: Path | None = None,
     strict: bool = False,
     known: Container[str] = (),
@@ -93,6 +110,8 @@ def batches(
     resize : {"squash", "crop", "pad"}
     batch_size : int
         Decoded images a batch; the last may be smaller, and may hold no image but skipped files.
+    others : sequence of View
+        Further views of each picture.
     root : Path, optional
         What relative paths are relative to.
     strict : bool
@@ -110,7 +129,8 @@ def batches(
     ahead: deque[_Group] = deque()
     numbered = enumerate(paths)
     size_of_group = max(1, min(_LARGEST_GROUP, batch_size // 4))
-    pending = _Pending(size)
+    views = (View(size, resize), *others)
+    pending = _Pending(views)
     keep_freed_memory()
     with ThreadPoolExecutor(threads or min(8, processors()), thread_name_prefix="decode") as pool:
         try:
@@ -121,7 +141,7 @@ def batches(
                         break
                     # Paths of a manifest may be absolute; joining a million Paths takes seconds.
                     whole = [path if root is None else os.path.join(root, path) for _, path in group]  # noqa: PTH118
-                    ahead.append((group, pool.submit(_read_group, whole, size, resize, known)))
+                    ahead.append((group, pool.submit(_read_group, whole, views, known)))
                 if not ahead:
                     break
                 group, future = ahead.popleft()
@@ -158,9 +178,22 @@ def decode(data: bytes, size: int, resize: str) -> NDArray[np.uint8]:
     Exception
         Whatever the codec raises at a broken file.
     """
+    return _seen(data, (View(size, resize),))[0]
+
+
+def _seen(data: bytes, views: Sequence[View]) -> list[NDArray[np.uint8]]:
+    """Return the picture in `data` in each view; a view is the same, whichever others are asked for."""
     from transfer_cli.engine.resize import RESIZE  # OpenCV, which a pass over known pictures does without
 
-    return RESIZE[resize](_pixels(data, size), size)
+    pixels: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    made = []
+    for view in views:
+        image = _opened(data, view.size)
+        # Views that ask for the same scale are made of one decoding.
+        if image.size not in pixels:
+            pixels[image.size] = _upright_rgb(image)
+        made.append(RESIZE[view.resize](pixels[image.size], view.size))
+    return made
 
 
 def fitted(path: Path, side: int) -> NDArray[np.uint8] | str:
@@ -193,8 +226,8 @@ def size_of(path: Path) -> tuple[int, int] | None:
         return None
 
 
-_Decoded = tuple[str, NDArray[np.uint8] | str | None]
-"""The digest of a file, and its image, the reason why there is none, or None where it is known."""
+_Decoded = tuple[str, list[NDArray[np.uint8]] | str | None]
+"""The digest of a file, and its views, the reason why there is none, or None where it is known."""
 _Group = tuple[list[tuple[int, str]], "Future[list[_Decoded]]"]
 """Files that one thread reads at a time, with their places in the input."""
 
@@ -202,19 +235,19 @@ _Group = tuple[list[tuple[int, str]], "Future[list[_Decoded]]"]
 class _Pending:
     """A batch that is not full yet."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, views: Sequence[View]) -> None:
+        self._views = views
         self._empty()
 
     def _empty(self) -> None:
         self.indices: list[int] = []
         self.paths: list[str] = []
         self.digests: list[str] = []
-        self.images: list[NDArray[np.uint8]] = []
+        self.images: list[list[NDArray[np.uint8]]] = []
         self.known: list[bool] = []
         self.skipped: list[Skipped] = []
 
-    def add(self, index: int, path: str, digest: str, image: NDArray[np.uint8] | None) -> None:
+    def add(self, index: int, path: str, digest: str, image: list[NDArray[np.uint8]] | None) -> None:
         self.indices.append(index)
         self.paths.append(path)
         self.digests.append(digest)
@@ -228,8 +261,10 @@ class _Pending:
         return batch_size in (len(self.images), len(self.skipped)) or known == _KNOWN_A_BATCH
 
     def take(self) -> ImageBatch:
-        shape = (0, self._size, self._size, 3)
-        images = np.stack(self.images) if self.images else np.empty(shape, np.uint8)
+        if self.images:
+            images, *others = (np.stack(view) for view in zip(*self.images, strict=True))
+        else:
+            images, *others = (np.empty((0, view.size, view.size, 3), np.uint8) for view in self._views)
         batch = ImageBatch(
             tuple(self.indices),
             tuple(self.paths),
@@ -237,16 +272,17 @@ class _Pending:
             images,
             np.array(self.known, bool),
             tuple(self.skipped),
+            tuple(others),
         )
         self._empty()
         return batch
 
 
-def _read_group(paths: Iterable[str], size: int, resize: str, known: Container[str]) -> list[_Decoded]:
-    return [_read(path, size, resize, known) for path in paths]
+def _read_group(paths: Iterable[str], views: Sequence[View], known: Container[str]) -> list[_Decoded]:
+    return [_read(path, views, known) for path in paths]
 
 
-def _read(path: str, size: int, resize: str, known: Container[str]) -> _Decoded:
+def _read(path: str, views: Sequence[View], known: Container[str]) -> _Decoded:
     data = _bytes(path)
     if isinstance(data, str):
         return "", data
@@ -254,7 +290,7 @@ def _read(path: str, size: int, resize: str, known: Container[str]) -> _Decoded:
     if digest in known:
         return digest, None
     try:
-        return digest, decode(data, size, resize)
+        return digest, _seen(data, views)
     except Exception as error:  # codecs raise anything at foreign bytes, and one file must not end the run
         return "", _reason(error)
 
@@ -277,8 +313,17 @@ def _bytes(path: str) -> bytes | str:
 
 def _pixels(data: bytes, size: int) -> NDArray[np.uint8]:
     """Return the picture in `data`, upright and RGB, of any shape; a JPEG only as large as `size` asks for."""
+    return _upright_rgb(_opened(data, size))
+
+
+def _opened(data: bytes, size: int) -> Image.Image:
+    """Return the picture in `data`, its size known and its pixels not yet decoded."""
     image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
     image.draft(None, (math.ceil(SPARE * size),) * 2)
+    return image
+
+
+def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     image.load()
     return np.asarray(_to_rgb(_upright(image)))
 

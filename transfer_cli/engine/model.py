@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from transfer_cli.choices import Inference
 from transfer_cli.engine import exported_files, sources
 from transfer_cli.engine import runtimes as running
 from transfer_cli.engine.guarded import guarded
-from transfer_cli.engine.images import DECODER
+from transfer_cli.engine.images import DECODER, View
 from transfer_cli.engine.intact import must_be_what_keras_knows
 from transfer_cli.engine.linear import Linear, less_common
 from transfer_cli.engine.prepared import GRAPH_FILE, Prepared
@@ -65,6 +65,16 @@ class AbstractModel(ABC):
     resize: str
     thresholds: tuple[float, ...] | None = None
     rejection_file: Path | None = None
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """As what it sees a picture; an ensemble may see it in several ways."""
+        return (View(self.image_size, self.resize),)
+
+    def predict_views(self, views: Sequence[Images]) -> Probabilities:
+        """Return the probabilities of pictures that are given in each of `views`, float32 of shape (n, k)."""
+        (images,) = views
+        return self.predict_proba(images)
 
     @abstractmethod
     def predict_proba(self, images: Images) -> Probabilities:

@@ -39,13 +39,14 @@ def predict(
         What says of which images the model knows nothing.
     """
     names = model.class_names
-    for batch in batches(paths, size=model.image_size, resize=model.resize, batch_size=batch_size, strict=strict):
+    (size, resize), *others = model.views
+    for batch in batches(paths, size=size, resize=resize, others=others, batch_size=batch_size, strict=strict):
         empty = np.empty((0, len(names)), np.float32)
         unknown = None
         if rejecting is None or not batch.paths:
-            probabilities = model.predict_proba(batch.images) if batch.paths else empty
+            probabilities = model.predict_views(batch.views) if batch.paths else empty
         else:
-            probabilities, unknown = rejecting(batch.images)
+            probabilities, unknown = rejecting(batch.views)
         yield Predictions(
             batch.paths,
             names,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from transfer_cli.engine.model import AbstractModel, FeatureModel, Images, Probabilities
@@ -55,15 +57,21 @@ class Rejecting:
             self.bar = self._rejection.bar(coverage)
         self.rejected = 0
 
-    def __call__(self, images: Images) -> tuple[Probabilities, tuple[str, ...]]:
-        """Return the probabilities of pictures, of shape (n, k), and why each is rejected, empty where it is not."""
-        unsure = far = np.zeros(len(images), bool)
+    def __call__(self, views: Sequence[Images]) -> tuple[Probabilities, tuple[str, ...]]:
+        """Return the probabilities of pictures, of shape (n, k), and why each is rejected, empty where it is not.
+
+        Parameters
+        ----------
+        views : sequence of ndarray
+            The pictures in each of the model's views.
+        """
+        unsure = far = np.zeros(len(views[0]), bool)
         if self._rejection is not None and self.bar is not None and isinstance(self._model, FeatureModel):
-            features = self._model.features(images)
+            features = self._model.features(views[0])
             probabilities = self._model.classify(features)
             unsure, far = (each < self.bar.score for each in self._rejection.shares(probabilities, features))
         else:
-            probabilities = self._model.predict_proba(images)
+            probabilities = self._model.predict_views(views)
         if self._threshold is not None:
             unsure = unsure | (probabilities.max(axis=1) < self._threshold)
         self.rejected += int((unsure | far).sum())
