@@ -159,3 +159,21 @@ def finetuned(colours: Path, two_stages: Path, tmp_path_factory: pytest.TempPath
 def copy_of_trained(trained: Path, tmp_path: Path) -> Path:
     """Return a copy of the finished run that a test may spoil."""
     return Path(shutil.copytree(trained, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def joinable(colours: Path, finetuned: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return finished runs on one split: a fine-tuning, and two of extract that see pictures in other ways."""
+    from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, extract
+
+    root = tmp_path_factory.mktemp("members")
+    runs = {"finetuned": finetuned}
+    for name, words in {
+        "small": {"images.size": TINY_SIZE},
+        "large": {"images.size": 48, "images.resize": "pad", "classifier.name": "nearest-centroid"},
+    }.items():
+        recipe = ExtractRecipe.load(None, [], {"backbone.name": TINY, "backbone.weights": "none"} | words)
+        split = Split.read(finetuned / "split.csv")
+        extract(ImageFolder.scan(colours), recipe, RunDirectory(root / name), split=split)
+        runs[name] = root / name
+    return runs

@@ -135,8 +135,8 @@ def test_a_digest_detects_damage_not_malice(copy_of_trained: Path) -> None:
         ({"resize": "os.system"}, "resize: Input should be 'squash', 'crop' or 'pad'"),
         ({"format_version": True}, "format version True"),
         ({"format_version": 0}, "format version 0"),
-        ({"format_version": "4"}, "format version 4"),
-        ({"format_version": 10**9}, "format version 1000000000; this program knows 4 at most"),
+        ({"format_version": "5"}, "format version 5"),
+        ({"format_version": 10**9}, "format version 1000000000; this program knows 5 at most"),
         ({"files": {"x" * 20 + str(n): {"bytes": 1, "sha256": "0" * 64} for n in range(101)}}, "files: "),
         ({"files": {"bundle.json": {"bytes": 1, "sha256": "0" * 64}}}, "gives no digest"),
         ({"recipe": {"x": "y" * 17_000_000}}, "16,000,000 at most are expected"),
@@ -151,10 +151,10 @@ def test_an_absurd_manifest_is_refused(changes: dict[str, object], reason: str, 
 
 
 def test_a_deep_manifest_is_refused(copy_of_trained: Path) -> None:
-    (copy_of_trained / "model/bundle.json").write_bytes(b'{"format_version": 4, "recipe": ' + b"[" * 1_000_000)
+    (copy_of_trained / "model/bundle.json").write_bytes(b'{"format_version": 5, "recipe": ' + b"[" * 1_000_000)
     with pytest.raises(ModelError, match="nested too deeply"):
         ModelBundle.read(copy_of_trained)
-    (copy_of_trained / "model/bundle.json").write_bytes(b'{"format_version": 4, "format_version": 4}')
+    (copy_of_trained / "model/bundle.json").write_bytes(b'{"format_version": 5, "format_version": 5}')
     with pytest.raises(ModelError, match="it says 'format_version' twice"):
         ModelBundle.read(copy_of_trained)
 
@@ -167,8 +167,8 @@ def test_a_class_of_any_name_is_taken(copy_of_trained: Path) -> None:
 
 
 def test_a_newer_version_is_refused(copy_of_trained: Path) -> None:
-    reseal(copy_of_trained / "model", format_version=5)
-    with pytest.raises(ModelError, match="format version 5; this program knows 4 at most") as caught:
+    reseal(copy_of_trained / "model", format_version=6)
+    with pytest.raises(ModelError, match="format version 6; this program knows 5 at most") as caught:
         load(str(copy_of_trained))
     assert caught.value.hint == "Install a newer transfer-cli."
 

@@ -17,9 +17,12 @@ PACKAGE = Path(transfer_cli.__file__).parent
 HEAVY = ("tensorflow", "keras", "sklearn", "scipy", "skops", "cv2", "matplotlib", "ai_edge_litert", "h5py", "pyarrow")
 COMMANDS = (
     [],
+    ["rank"],
+    ["auto"],
     ["extract"],
     ["finetune"],
     ["lr-find"],
+    ["ensemble"],
     ["predict"],
     ["evaluate"],
     ["compare"],

@@ -16,6 +16,8 @@ from transfer_cli.errors import InputError
 from transfer_cli.evaluation import EvaluationDirectory, learnt_by, run_with
 from transfer_cli.finished import FinishedRun
 from transfer_cli.manifest import SEPARATOR
+from transfer_cli.run import RunDirectory
+from transfer_cli.split import Split
 from transfer_cli.tables import read_table
 
 _PROBABILITY = "p_"
@@ -43,6 +45,8 @@ class Answers:
         The run or the bundle that answered; empty where it is `name`.
     folder : str
         Where the pictures are; empty where that is not known.
+    tta : str
+        The test-time augmentation it was asked with; empty where there was none.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Answers:
     learnt: frozenset[str]
     model: str = ""
     folder: str = ""
+    tta: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Answers:
@@ -75,16 +80,56 @@ class Answers:
             part = str(about.get("part") or "all")
             digest_of = {row["path"]: row["sha256"] for row in rows}
             answers = cls._of_table(path, part, evaluation.predictions, digest_of, learnt)
-            return replace(answers, model=str(about.get("model") or ""), folder=str(about.get("folder") or ""))
+            model, folder, tta = (str(about.get(word) or "") for word in ("model", "folder", "tta"))
+            return replace(answers, model=model, folder=folder, tta=tta)
         run = FinishedRun.read(path)
-        if not run.parts:
-            raise InputError(f"{path} has no predictions of a test or a val part to compare.")
-        part = run.parts[-1]
-        digest_of = {row.path: row.sha256 for row in run.split.rows}
+        return cls.of_run(run.directory, run.split)
+
+    @classmethod
+    def of_run(cls, run: RunDirectory, split: Split) -> Answers:
+        """Return what a run said of its test part, of val where there is no test; it may still be on its way.
+
+        Raises
+        ------
+        InputError
+            When it was scored on neither, or a table cannot be read.
+        """
+        part = next((part for part in ("test", "val") if run.predictions(part).is_file()), None)
+        if part is None:
+            raise InputError(f"{run.path} has no predictions of a test or a val part to compare.")
+        digest_of = {row.path: row.sha256 for row in split.rows}
         # Of val the best epoch or the regularisation was chosen; that is no reason to leave its pictures out.
-        learnt = learnt_by(run.directory) if part == "test" else frozenset()
-        answers = cls._of_table(path, part, run.directory.predictions(part), digest_of, learnt)
-        return replace(answers, folder=run.directory.folder.read_text("utf-8", "surrogateescape").strip())
+        learnt = learnt_by(run) if part == "test" else frozenset()
+        answers = cls._of_table(run.path, part, run.predictions(part), digest_of, learnt)
+        return replace(answers, folder=run.folder.read_text("utf-8", "surrogateescape").strip())
+
+    @classmethod
+    def of_rows(
+        cls,
+        name: str,
+        part: str,
+        class_names: Sequence[str],
+        truth: NDArray[np.int64],
+        probabilities: NDArray[np.float32],
+        thresholds: NDArray[np.float64] | None = None,
+    ) -> Answers:
+        """Return answers about pictures that none has learnt from; which files they are does not matter.
+
+        Parameters
+        ----------
+        name, part : str
+        class_names : sequence of str
+        truth : ndarray of shape (n,) or (n, k), int
+        probabilities : ndarray of shape (n, k), float32
+            In the same order for all that are to be compared.
+        thresholds : ndarray of shape (k,), optional
+            From which probability on a picture has a label, of a multi-label task.
+        """
+        task: Task = SINGLE_LABEL if truth.ndim == 1 else MULTI_LABEL
+        said = probabilities.argmax(axis=1) if thresholds is None else probabilities >= thresholds
+        pictures = tuple((f"{row:09}", f"{row:09}") for row in range(len(truth)))
+        predicted = np.asarray(said, np.int64)
+        return cls(name, part, tuple(class_names), task, pictures, truth, predicted, probabilities, frozenset())
 
     @classmethod
     def _of_table(
@@ -187,6 +232,8 @@ def _to_evaluate(answers: Answers, first: Answers, other: Answers) -> str:
     words = ["transfer-cli", "evaluate", str(run.path if run else model), asked.folder or "FOLDER"]
     if asked.model and asked.part != "all":
         words += ["--part", asked.part]
+    if answers.tta:
+        words += ["--tta", answers.tta]
     if run is None and answers.model:
         words += ["-o", f"{model.name}-{Path(asked.folder).stem}"]
     return shlex.join(words)

@@ -65,7 +65,7 @@ class Case:
 
     Attributes
     ----------
-    method : {"extract", "finetune"}
+    method : {"extract", "finetune", "ensemble"}
     run, folder : str
         As a person would type them.
     class_names : tuple of str
@@ -102,7 +102,9 @@ class Case:
     short_sides : ndarray of int
         The shorter side in pixels of some of the pictures.
     image_size : int
-        The side the network looks at.
+        The side the network looks at; of an ensemble the smallest.
+    networks : tuple of str
+        The backbones of an ensemble's members, each once.
     """
 
     method: str
@@ -129,6 +131,7 @@ class Case:
     gone: int = 0
     short_sides: Counts = field(default_factory=lambda: np.zeros(0, np.int64))
     image_size: int = 224
+    networks: tuple[str, ...] = ()
 
     @property
     def judged(self) -> tuple[str, Scored] | None:

@@ -44,6 +44,27 @@ class Pair:
     p_adjusted: float
     pictures: int
 
+    def difference(self, figure: str, of: str) -> Figure:
+        """Return a figure of one of the two less that of the other, with its interval.
+
+        Parameters
+        ----------
+        figure : str
+            One of `COMPARED`.
+        of : str
+            The name of the one that the other is taken from.
+        """
+        found = self.differences[figure]
+        if of == self.better:
+            return found
+        low, high = found["low"], found["high"]
+        # 0.0 less it, so that no difference is not said to be minus none.
+        return {
+            "value": 0.0 - found["value"],
+            "low": None if high is None else 0.0 - high,
+            "high": None if low is None else 0.0 - low,
+        }
+
     @property
     def is_distinguishable(self) -> bool:
         """Whether the pictures tell that one has more right than the other."""

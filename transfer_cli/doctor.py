@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from transfer_cli import symptoms
+from transfer_cli.bundle import ENSEMBLE
 from transfer_cli.case import Case
 
 Weight = Literal["bad", "warn", "plain"]
@@ -44,7 +45,9 @@ def findings(case: Case) -> list[Finding]:
     words = {
         "folder": shlex.quote(case.folder),
         "run": shlex.quote(case.run),
-        "method": case.method,
+        # An ensemble learns by its members.
+        "method": "extract" if case.method == ENSEMBLE else case.method,
+        "first": "each member by its own command with `--overwrite`, then " if case.method == ENSEMBLE else "",
         "again": _again(case),
     }
     found = [
@@ -90,7 +93,7 @@ CHECKS: tuple[Check, ...] = (
         "bad",
         symptoms.duplicates,
         "They are remembered, not recognised, so the score is better than it will be on new pictures.",
-        "Remove one of each pair (they are listed under Leaks), then train again: `{again}`",
+        "Remove one of each pair (they are listed under Leaks), then train again: {first}`{again}`",
     ),
     Check(
         "near duplicates across parts",

@@ -80,7 +80,7 @@ class EvaluationDirectory:
             raise RunError(f"{self.about} cannot be read: {error}.") from None
         return about
 
-    def must_be_free(self, folder: ImageFolder, part: str | None) -> None:
+    def must_be_free(self, folder: ImageFolder, part: str | None, tta: str | None = None) -> None:
         """Raise RunError where something else is in the way; an evaluation of the same pictures is replaced."""
         place = "Choose another place with -o DIR."
         if self.path.resolve().is_relative_to(folder.source.resolve()):
@@ -89,6 +89,9 @@ class EvaluationDirectory:
             about = self.read_about()
             if (about.get("folder"), about.get("part")) != (str(folder.source.resolve()), part):
                 raise RunError(f"{self.path} holds an evaluation of {about.get('folder')}.", hint=place)
+            if about.get("tta") != tta:
+                was = f"with --tta {about['tta']}" if about.get("tta") else "without --tta"
+                raise RunError(f"{self.path} holds an evaluation {was}.", hint=place)
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunError(f"{self.path} is there already, and is no evaluation.", hint=place)
         names = {path.name for path in self.files()}

@@ -82,8 +82,8 @@ class ExportedFacts(BaseModel):
         return self
 
     @classmethod
-    def of_bundle(cls, bundle: ModelBundle, format: str) -> ExportedFacts:
-        """Return what a file of a bundle says."""
+    def of_bundle(cls, bundle: ModelBundle, format: str, *, backbone: str | None = None) -> ExportedFacts:
+        """Return what a file of a bundle says; of an ensemble `backbone` names those of its members."""
         return cls.model_validate(
             {
                 "format": format,
@@ -93,7 +93,7 @@ class ExportedFacts(BaseModel):
                 "image_size": bundle.image_size,
                 "resize": bundle.resize,
                 "decoder": bundle.decoder,
-                "backbone": str(bundle.backbone.get("name", "")),
+                "backbone": str(bundle.backbone.get("name", "")) if backbone is None else backbone,
                 "bundle": bundle.digest,
                 "version": metadata.version("transfer-cli"),
             }

@@ -101,11 +101,16 @@ class FinishedRun:
         return cls(run, Split.read(run.split), recipe, run.read_metrics(), pictures)
 
     @property
+    def source(self) -> Path:
+        """The folder, or the CSV file, that the run was made from, as it was then."""
+        return Path(self.directory.folder.read_text("utf-8", "surrogateescape").strip())
+
+    @property
     def root(self) -> Path:
         """The folder that the paths of the split are relative to, as it was when the run was made unless it moved."""
         if self.pictures:
             return self.pictures
-        source = Path(self.directory.folder.read_text("utf-8", "surrogateescape").strip())
+        source = self.source
         return source.parent if source.suffix.lower() == ".csv" and not source.is_dir() else source
 
     def must_not_lose(self, made: Path, *, overwrite: bool = False) -> None:

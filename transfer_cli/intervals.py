@@ -129,3 +129,16 @@ def between(
         return value * float(np.exp(-half)), value * float(np.exp(half))
     odds = value / (1 - value)
     return tuple(1 / (1 + float(np.exp(-side * half)) / odds) for side in (-1, 1))  # type: ignore[return-value]
+
+
+def points(figure: Figure) -> str:
+    """Return a difference of shares in points, with its interval where it has one.
+
+    Examples
+    --------
+    >>> points({"value": 0.012, "low": -0.01, "high": 0.034})
+    '+1.2 points (-1.0 to +3.4)'
+    """
+    low, high = figure["low"], figure["high"]
+    interval = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * figure['value']:+.1f} points{interval}"

@@ -141,6 +141,20 @@ def in_words(part: str, figures: Mapping[str, Figure], note: str = "") -> str:
     return f"{part:5} accuracy {accuracy['value']:.3f} ({interval}; {images} pictures{note})"
 
 
+def headline(figures: Mapping[str, Figure]) -> str:
+    """Return the one figure that sums up a part, under its name, for a person; empty where nothing was scored.
+
+    Examples
+    --------
+    >>> headline({"accuracy": {"value": 0.25, "low": None, "high": None}})
+    'accuracy 0.250'
+    """
+    for name in ("mean_average_precision", "accuracy"):
+        if name in figures:
+            return f"{name.replace('_', ' ')} {figures[name]['value']:.3f}"
+    return ""
+
+
 def worst_in_words(part: str, figures: Mapping[str, Figure], count: int = 3) -> str:
     """Return one line about the classes that are found least."""
     found = {name.removeprefix(RECALL): figure["value"] for name, figure in figures.items() if name.startswith(RECALL)}

@@ -47,6 +47,8 @@ class Recipe(Choices):
     """Of all that is drawn by chance but the parts."""
     batch_size: int = Field(default=32, ge=1, le=4096)
     """Pictures at a time, and a step (see hardware.accumulate)."""
+    bag: int | None = Field(default=None, ge=1)
+    """Which bootstrap sample of the train part is learnt from (see --bags); all of it where it is not given."""
     images: Images = Images()
     split: Parts = Parts()
     backbone: Backbone = Backbone()

@@ -1,4 +1,4 @@
-"""The directory of one run: the names in it, and who may write there."""
+"""The directory of one run: who may write there, and what has happened."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from transfer_cli.auto_recipe import AutoRecipe
 from transfer_cli.catalog import runtimes
+from transfer_cli.ensemble_recipe import EnsembleRecipe
 from transfer_cli.environment import environment
 from transfer_cli.errors import RunError
 from transfer_cli.recipe import Recipe
+from transfer_cli.run_files import RunFiles
 from transfer_cli.writing import refused, remove, write_json, write_text
 
 try:
@@ -25,139 +28,26 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+Written = Recipe | EnsembleRecipe | AutoRecipe
+"""What a run says of the choices that it was made with."""
 _HELD: dict[Path, int] = {}
 _DRAFT = re.compile(r"\.((features|scratch)-.*|.+\.[0-9a-f]{8}(\..+)?)")
 
 
 @dataclass(frozen=True)
-class RunDirectory:
-    """A run on disk. Nobody else joins these names."""
+class RunDirectory(RunFiles):
+    """A run on disk: who may write it, and what is in it."""
 
-    path: Path
-
-    @property
-    def recipe(self) -> Path:
-        """The resolved recipe, TOML."""
-        return self.path / "recipe.toml"
-
-    @property
-    def folder(self) -> Path:
-        """Where the pictures were, text."""
-        return self.path / "folder.txt"
-
-    @property
-    def command(self) -> Path:
-        """The command as it was typed."""
-        return self.path / "command.txt"
-
-    @property
-    def environment(self) -> Path:
-        """Versions, device, seed and git commit, JSON."""
-        return self.path / "environment.json"
-
-    @property
-    def split(self) -> Path:
-        """Path, digest, class and part of each image, CSV."""
-        return self.path / "split.csv"
-
-    @property
-    def skipped(self) -> Path:
-        """Path and reason of each file that could not be read, CSV."""
-        return self.path / "skipped.csv"
-
-    @property
-    def history(self) -> Path:
-        """What was tried and its score on val, CSV."""
-        return self.path / "history.csv"
-
-    @property
-    def events(self) -> Path:
-        """What happened, one JSON object a line."""
-        return self.path / "events.jsonl"
-
-    @property
-    def metrics(self) -> Path:
-        """The figures of each part, JSON; the last file of a run, so that its presence means it is complete."""
-        return self.path / "metrics.json"
-
-    @property
-    def plan(self) -> Path:
-        """What was planned into a time budget, JSON."""
-        return self.path / "plan.json"
-
-    @property
-    def unlabelled(self) -> Path:
-        """What a first training said of each unlabelled picture, and whether it was learnt from, CSV."""
-        return self.path / "unlabelled.csv"
-
-    @property
-    def features(self) -> Path:
-        """Path, digest, class, part and feature of each image, Parquet."""
-        return self.path / "features.parquet"
-
-    @property
-    def model(self) -> Path:
-        """The bundle."""
-        return self.path / "model"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The last epoch of a fine-tuning and its best one."""
-        return self.path / "checkpoints"
-
-    @property
-    def plots(self) -> Path:
-        """Pictures for a person."""
-        return self.path / "plots"
-
-    @property
-    def map(self) -> Path:
-        """Where each picture lies on the map of the features, CSV."""
-        return self.path / "map.csv"
-
-    @property
-    def report(self) -> Path:
-        """All about the run on one page, HTML."""
-        return self.path / "report.html"
-
-    @property
-    def leaks(self) -> Path:
-        """Pictures that are in two parts or two classes, CSV."""
-        return self.path / "leaks.csv"
-
-    @property
-    def evaluations(self) -> Path:
-        """What the model came to on other folders, one directory each."""
-        return self.path / "evaluations"
-
-    @property
-    def explanations(self) -> Path:
-        """Why the model said what it said of some pictures."""
-        return self.path / "explanations"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Logs for TensorBoard."""
-        return self.path / "tensorboard"
-
-    def predictions(self, part: str) -> Path:
-        """Return where the predictions of one part are, CSV."""
-        return self.path / f"predictions_{part}.csv"
-
-    def confusion(self, part: str) -> Path:
-        """Return where it is counted which class of one part was taken for which, CSV."""
-        return self.path / f"confusion_{part}.csv"
-
-    def curves(self, part: str) -> Path:
-        """Return where the ROC, precision-recall and reliability curves of one part are, CSV."""
-        return self.path / f"curves_{part}.csv"
+    def bag(self, number: int) -> RunDirectory:
+        """Return the run that learns from one bootstrap sample, from 1 on."""
+        return RunDirectory(self.bags / f"{number:02}")
 
     def is_complete(self, *, with_model: bool, with_features: bool) -> bool:
         """Return whether the run came to its end and still has what it made."""
         made = [self.metrics, self.split, self.skipped, *([self.features] if with_features else [])]
         return all(path.is_file() for path in made) and (self.model.is_dir() or not with_model)
 
-    def must_be_free(self, recipe: Recipe, folder: Path, *, overwrite: bool = False) -> None:
+    def must_be_free(self, recipe: Written, folder: Path, *, overwrite: bool = False) -> None:
         """Raise RunError unless `begin` may write this run; nothing is changed.
 
         Raises
@@ -173,12 +63,12 @@ class RunDirectory:
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file. Expected the directory of a run.")
         if self._is_run():
-            if self._has_results() and not overwrite:
+            if self.has_results(recipe) and not overwrite:
                 self.must_match(recipe, folder)
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and any(path != self._own_bags(recipe) for path in self.path.iterdir()):
             raise RunError(f"{self.path} is not empty and holds no run.", hint="Choose another place with -o RUN.")
 
-    def begin(self, recipe: Recipe, folder: Path, *, command: Sequence[str] = (), overwrite: bool = False) -> None:
+    def begin(self, recipe: Written, folder: Path, *, command: Sequence[str] = (), overwrite: bool = False) -> None:
         """Claim the directory for a recipe and a folder.
 
         An unfinished run of the same recipe keeps its split.csv and goes on from its last checkpoint if it has one.
@@ -193,23 +83,31 @@ class RunDirectory:
             When it cannot be written.
         """
         self.must_be_free(recipe, folder, overwrite=overwrite)
-        self._hold()
-        if self._is_run() and (overwrite or not self._has_results()):
+        self.hold()
+        if self._is_run() and (overwrite or not self.has_results(recipe)):
             if not overwrite and self._differences(recipe, folder):
                 # A run that never came to a result holds nothing: another recipe has its place, and its own parts.
                 remove(self.split)
             self._clear()
+            if self._own_bags(recipe) is None:
+                remove(self.bags)
         self._sweep()
         self._mend_events()
         write_text(self.recipe, recipe.to_toml())
         write_text(self.folder, f"{folder.resolve()}\n")
         write_text(self.command, shlex.join(command) + "\n")
 
+    def _own_bags(self, recipe: Written) -> Path | None:
+        """Return where the bags are, which come before the run that joins them; None for a run that has none."""
+        return self.bags if isinstance(recipe, EnsembleRecipe) else None
+
     def _is_run(self) -> bool:
         return self.recipe.is_file() and self.folder.is_file()
 
-    def _has_results(self) -> bool:
-        return any(path.exists() for path in (self.features, self.checkpoints, self.metrics, self.model))
+    def has_results(self, recipe: Written) -> bool:
+        """Return whether there is anything that hours may have gone into; bags are none to the run that joins them."""
+        made = (self.features, self.checkpoints, self.metrics, self.model, self.steps)
+        return any(path.exists() for path in made) or (self._own_bags(recipe) is None and self.bags.exists())
 
     @contextmanager
     def released(self) -> Iterator[None]:
@@ -220,7 +118,7 @@ class RunDirectory:
             if (handle := _HELD.pop(self.path.resolve(), None)) is not None:
                 os.close(handle)
 
-    def _hold(self) -> None:
+    def hold(self) -> None:
         """Let no other process write this run; the system gives it free when this one dies, however it dies."""
         if fcntl is None or self.path.resolve() in _HELD:
             return
@@ -251,6 +149,10 @@ class RunDirectory:
         """Return the versions in environment.json."""
         versions: dict[str, str | None] = json.loads(self.environment.read_text("utf-8"))["versions"]
         return versions
+
+    def read_recipe(self) -> dict[str, Any]:
+        """Return what recipe.toml says; raise RunError when it cannot be read."""
+        return _recipe_of(self.recipe)
 
     def read_metrics(self) -> dict[str, Any]:
         """Return what metrics.json says; raise RunError when it cannot be read."""
@@ -301,7 +203,18 @@ class RunDirectory:
     def _clear(self) -> None:
         results = (self.metrics, self.model, self.features, self.checkpoints, self.plots)
         pages = (self.report, self.leaks, self.evaluations, self.explanations, self.tensorboard, self.map)
-        for path in (*results, *pages, self.skipped, self.history, self.unlabelled, self.events, self.plan):
+        for path in (
+            *results,
+            *pages,
+            self.skipped,
+            self.history,
+            self.unlabelled,
+            self.events,
+            self.plan,
+            self.members,
+            self.auto,
+            self.steps,
+        ):
             remove(path)
         for name in ("predictions", "confusion", "curves"):
             for path in self.path.glob(f"{name}_*.csv"):
@@ -315,7 +228,7 @@ class RunDirectory:
         found = section.get("runtime") if isinstance(section, dict) else None
         return found if found in runtimes.names() else None
 
-    def must_match(self, recipe: Recipe, folder: Path) -> None:
+    def must_match(self, recipe: Written, folder: Path) -> None:
         """Raise RunError, saying every difference, unless the run is of this recipe and this folder."""
         if other := self._differences(recipe, folder):
             raise RunError(
@@ -323,7 +236,7 @@ class RunDirectory:
                 hint="Choose another place with -o RUN, or --overwrite to replace it.",
             )
 
-    def _differences(self, recipe: Recipe, folder: Path) -> list[str]:
+    def _differences(self, recipe: Written, folder: Path) -> list[str]:
         before, after = _recipe_of(self.recipe), tomllib.loads(recipe.to_toml())
         if before.get("method") != after["method"]:
             return [f"it is a run of {before.get('method')}"]

@@ -24,6 +24,9 @@ from transfer_cli.recipe import Recipe, recipe_names
 from transfer_cli.split import Split
 from transfer_cli.writing import remove
 
+QUICK = ("default", "last-block", "small-cnn")
+"""Shipped recipes that are run each time; the others are in the long sweep."""
+
 
 def test_the_files_of_a_run(finetuned: Path) -> None:
     names = sorted(path.relative_to(finetuned).as_posix() for path in finetuned.rglob("*") if path.is_file())
@@ -321,7 +324,10 @@ def test_weight_decay_spares_biases_and_scales() -> None:
     np.testing.assert_array_equal(norm.gamma, np.ones(3))
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in recipe_names()],
+)
 def test_every_shipped_recipe_runs(name: str, colours: Path, tmp_path: Path) -> None:
     stages = getattr(Recipe.load(name), "stage", ())
     # A recipe that names a layer needs a network that has it.

@@ -101,8 +101,8 @@ def test_test_pictures_are_not_decoded(colours: Path, tmp_path: Path, monkeypatc
     from transfer_cli.engine import images
 
     decoded: list[bytes] = []
-    real = images.decode
-    monkeypatch.setattr(images, "decode", lambda data, *others: decoded.append(data) or real(data, *others))
+    real = images._seen
+    monkeypatch.setattr(images, "_seen", lambda data, *others: decoded.append(data) or real(data, *others))
     with suppress(InputError):  # twelve pictures in ten steps may teach nothing
         sweep_of(mine, tmp_path / "lr.png", steps=10)
     train = {path.read_bytes() for path in (mine / "train").rglob("*.png")}

@@ -227,6 +227,10 @@ def test_an_evaluation_and_a_comparison_of_labels(extracted: Path, trained: Path
     for name, figure in own.items():
         assert found.metrics["test"][name]["value"] == pytest.approx(figure["value"], abs=1e-4), name
     assert not (tmp_path / "evaluation/confusion.csv").exists()
+    flipped = evaluate(str(extracted), folder, EvaluationDirectory(tmp_path / "flipped"), part="test", tta="flip")
+    assert flipped.gain is not None
+    assert flipped.gain.figures["accuracy"]["value"] == flipped.metrics["test"]["exact_matches"]["value"]
+    assert flipped.gain.figures_without["accuracy"]["value"] == found.metrics["test"]["exact_matches"]["value"]
     both = compare([Answers.read(tmp_path / "evaluation"), Answers.read(trained)])
     assert both.figures[str(tmp_path / "evaluation")]["accuracy"]["value"] == pytest.approx(
         own["exact_matches"]["value"]

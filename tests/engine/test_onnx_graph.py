@@ -120,6 +120,10 @@ def _with_activation(name: str) -> Callable[[Tensor], Tensor]:
     return lambda maps: layers.Conv2D(WIDTH, 1, activation=name)(maps * 0.05 - 3.0)
 
 
+def _below_highest(rows: Tensor) -> Tensor:
+    return rows - keras.ops.max(rows, axis=-1, keepdims=True)
+
+
 def _features(maps: Tensor) -> Tensor:
     return layers.Conv2D(WIDTH, 3, name="features")(maps)
 
@@ -180,6 +184,9 @@ SMALL: dict[str, Callable[[Tensor], Tensor]] = {
     "a network within": _nested,
     "leaky": lambda maps: layers.ReLU(negative_slope=0.1)(maps - 90.0),
     "relu 6": lambda maps: layers.ReLU(max_value=6.0)(maps - 90.0),
+    "logarithms": lambda maps: keras.ops.log(keras.ops.maximum(maps, 3.0)),
+    "bounded": lambda maps: keras.ops.minimum(keras.ops.minimum(maps, 90.0), 120.0 - maps),
+    "below the highest": lambda maps: _below_highest(layers.GlobalMaxPooling2D()(maps * -1.0)),
     "softmax of maps": lambda maps: layers.Activation("softmax")(_features(maps * 0.01)),
     **{
         name: _with_activation(name)

@@ -13,7 +13,8 @@ from tests.engine.clothes import SIDE, Clothes, clothes
 from tests.engine.exports import blind
 from transfer_cli.comparison import accuracy_drop
 from transfer_cli.engine import runtimes as running
-from transfer_cli.engine.quantize import count_early, write_litert_int8
+from transfer_cli.engine.branches import count_early
+from transfer_cli.engine.quantize import write_litert_int8
 from transfer_cli.errors import InputError, ModelError
 
 Images = NDArray[np.uint8]
@@ -77,7 +78,7 @@ def test_the_first_convolutions_are_those_with_few_weights() -> None:
 def test_the_first_convolutions_stay_float32(
     graph: Path, given: Clothes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transfer_cli.engine.quantize.EARLY", 0)
+    monkeypatch.setattr("transfer_cli.engine.branches.EARLY", 0)
     write_litert_int8(given.network, given.train[::4], tmp_path / "all.tflite")
     assert off(graph, given.test, given.expected) < 0.8 * off(tmp_path / "all.tflite", given.test, given.expected)
     assert graph.stat().st_size < 1.1 * (tmp_path / "all.tflite").stat().st_size

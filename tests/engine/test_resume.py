@@ -35,7 +35,7 @@ def unbroken(colours: Path, two_stages: Path, tmp_path_factory: pytest.TempPathF
     return run
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_a_stopped_run_ends_as_an_unbroken_one(
     number: signal.Signals, unbroken: Path, colours: Path, two_stages: Path, tmp_path: Path
 ) -> None:
@@ -144,7 +144,10 @@ def same_end(one: Path, other: Path) -> bool:
     return all(np.array_equal(last[0][name], last[1][name]) for name in names)
 
 
-@pytest.mark.parametrize("lost", ["optimizer", "dropout", "order", "views", "average"])
+@pytest.mark.parametrize(
+    "lost",
+    ["optimizer", *(pytest.param(each, marks=pytest.mark.slow) for each in ("dropout", "order", "views", "average"))],
+)
 def test_a_resume_that_loses_something_is_found_out(
     lost: str, colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,9 +16,12 @@ from transfer_cli.cli._console import Console
 from transfer_cli.errors import InputError, TransferError, nearest
 
 _COMMANDS = {
+    "auto": "auto",
+    "rank": "rank",
     "extract": "extract",
     "finetune": "finetune",
     "lr-find": "lr_find",
+    "ensemble": "ensemble",
     "predict": "predict",
     "evaluate": "evaluate",
     "compare": "compare",
@@ -106,9 +109,13 @@ def _exit_code(error: BaseException, ctx: click.Context) -> int | None:
 
 def _what_is_left(ctx: click.Context) -> tuple[str, str | None]:
     """Return what a person who stopped a command should know, and what to do next."""
+    if ctx.invoked_subcommand == "auto":
+        return "Stopped. Every step that was finished is kept.", "To go on, give the same command again."
+    without = " without --overwrite, which would begin anew" if "--overwrite" in sys.argv else ""
+    if ctx.invoked_subcommand == "extract" and any(word.startswith("--bags") for word in sys.argv):
+        return "Stopped. Every bag that was finished is kept.", f"To go on, give the same command again{without}."
     if ctx.invoked_subcommand != "finetune":
         return "Stopped. Nothing half-written was left; give the same command again.", None
-    without = " without --overwrite, which would begin anew" if "--overwrite" in sys.argv else ""
     return "Stopped. Every epoch that was finished is kept.", f"To go on, give the same command again{without}."
 
 

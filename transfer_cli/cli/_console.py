@@ -54,17 +54,21 @@ class Console:
         click.echo(text.encode("utf-8", "surrogateescape") + b"\n", nl=False)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], facts: Any) -> None:
-        """Print a table in columns, words to the left and numbers to the right."""
+        """Print a table in columns."""
+        self.result("\n".join(self.columns(header, rows)), facts)
+
+    @staticmethod
+    def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+        """Return the lines of a table, words to the left and numbers to the right."""
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         numeric = [all(_is_number(cell) for cell in column) for column in zip(*rows, strict=True)]
-        lines = [
+        return [
             "  ".join(
                 cell.rjust(width) if right else cell.ljust(width)
                 for cell, width, right in zip(row, widths, numeric, strict=True)
             ).rstrip()
             for row in [header, *rows]
         ]
-        self.result("\n".join(lines), facts)
 
     def note(self, message: str) -> None:
         """Say one line to a person who waits."""

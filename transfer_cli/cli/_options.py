@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from transfer_cli.cache import LIMIT, Cache, parse_size
-from transfer_cli.catalog import backbones, runtimes
+from transfer_cli.catalog import backbones, combiners, runtimes, tta
 from transfer_cli.cli._console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -55,6 +55,25 @@ class Duration(click.ParamType[float]):
         return float(total)
 
 
+class Words(click.ParamType[tuple[str, ...]]):
+    """Several words, parted by commas."""
+
+    name = "words"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Return the words."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(word.strip() for word in str(value).split(",") if word.strip())
+
+
+def seed_option(
+    text: str = "Of all that is drawn by chance.  [0]", default: int | None = None
+) -> Callable[[Command], Command]:
+    """Return what adds ``--seed``, which NumPy takes from 0 to 2^32 - 1."""
+    return click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=default, metavar="N", help=text)
+
+
 def recipe_options(command: Command) -> Command:
     """Add the choice of a recipe and of what is overridden in it."""
     options = [
@@ -65,7 +84,7 @@ def recipe_options(command: Command) -> Command:
             help="Start from a shipped recipe (transfer-cli recipes list) or a TOML file.",
         ),
         click.option("--set", "overrides", multiple=True, metavar="WORD=VALUE", help="Override a word of the recipe."),
-        click.option("--seed", type=int, help="Of all that is drawn by chance.  [0]"),
+        seed_option(),
     ]
     return _added(options, command)
 
@@ -83,6 +102,16 @@ def training_options(command: Command) -> Command:
         click.option("--overwrite", is_flag=True, help="Replace an earlier run; its test pictures stay the same."),
     ]
     return _added(options, command)
+
+
+def bags_option(command: Command) -> Command:
+    """Add ``--bags``."""
+    return click.option(
+        "--bags",
+        type=click.IntRange(combiners.FEWEST_BAGS, combiners.MOST_BAGS),
+        metavar="N",
+        help="Train N members on bootstrap samples of train, in RUN/bags, and join them.",
+    )(command)
 
 
 def backbone_options(command: Command) -> Command:
@@ -104,6 +133,16 @@ def backbone_options(command: Command) -> Command:
 def runtime_option(command: Command) -> Command:
     """Add the choice of what runs a network."""
     return click.option("--runtime", type=click.Choice([runtimes.AUTO, *runtimes.names()]), help="[auto]")(command)
+
+
+def tta_option(command: Command) -> Command:
+    """Add the choice of what is averaged over several variants of each picture."""
+    return click.option(
+        "--tta",
+        metavar="|".join([*tta.names(), "N"]),
+        shell_complete=complete_tta,
+        help="Ask about variants of each picture, N of them by chance, and average.  [none]",
+    )(command)
 
 
 def group_option(command: Command) -> Command:
@@ -168,6 +207,11 @@ def training_request(console: Console, options: Mapping[str, Any]) -> dict[str, 
 def complete_backbones(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of backbones that begin with what was typed."""
     return [CompletionItem(name) for name in backbones.names() if name.startswith(incomplete)]
+
+
+def complete_tta(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of test-time augmentations that begin with what was typed."""
+    return [CompletionItem(name) for name in tta.names() if name.startswith(incomplete)]
 
 
 def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from transfer_cli.engine.estimate import Plan, StagePlan
 
 
-def say_plan(console: Console, plan: Plan) -> None:
-    """Print a plan as the product."""
+def say_plan(console: Console, plan: Plan, bags: int = 1) -> None:
+    """Print a plan as the product; that of a bag, where there are several."""
     from transfer_cli.engine.estimate import seconds_in_words
 
     lines = [_of_part(part, plan.pictures[part], counts) for part, counts in plan.parts.items()]
@@ -38,6 +38,9 @@ def say_plan(console: Console, plan: Plan) -> None:
         lines.append(f"weights: {file.name}, {file.megabytes:.1f} MB, {'here' if file.here else 'to be downloaded'}")
     lines += [] if plan.weights else ["weights: none to be downloaded"]
     facts = {**asdict(plan), "few": plan.few, "total_seconds": plan.total_seconds}
+    if bags > 1:
+        lines.append(f"this is one of {bags} bags: all take about {seconds_in_words(bags * plan.total_seconds)}")
+        facts |= {"bags": bags, "seconds_of_all_bags": bags * plan.total_seconds}
     console.result("\n".join(lines), facts)
     console.note("nothing was written")
 

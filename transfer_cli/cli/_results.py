@@ -45,6 +45,26 @@ def end_of_training(console: Console, result: TrainingResult) -> int:
     return DONE_WITH_SKIPPED if result.skipped else DONE
 
 
+def end_of_ensemble(console: Console, result: TrainingResult) -> int:
+    """Say how the ensemble does beside its members, and then what is said of every run; return the exit code."""
+    if result.run.members.is_file():
+        from transfer_cli.engine.company import Company
+
+        for line in Company.read(result.run.members).in_words():
+            console.note(line)
+    return end_of_training(console, result)
+
+
+def end_of_bagging(console: Console, result: TrainingResult) -> int:
+    """Say how the bags do together beside each alone, and then what is said of every run; return the exit code."""
+    if result.run.members.is_file():
+        from transfer_cli.engine.company import Company
+
+        for line in Company.read(result.run.members).in_short():
+            console.note(line)
+    return end_of_training(console, result)
+
+
 def _confused(run: RunDirectory, parts: Sequence[str]) -> list[str]:
     """Return the lines about the most confused pairs of some parts; several labels a picture have none."""
     tables = [(part, run.confusion(part)) for part in parts]
@@ -58,6 +78,8 @@ def end_of_evaluation(console: Console, found: Evaluation) -> int:
         console.warn(f"skipped {item.path}: {item.reason}")
     for part, figures in found.metrics.items():
         console.note(in_words(part, figures))
+    for said in found.gain.in_words() if found.gain else ():
+        console.note(said)
     for warning in (*_flattered(found), *_silent(found)):
         console.warn(warning)
     if figures := found.metrics.get(judged, {}):
@@ -70,6 +92,7 @@ def end_of_evaluation(console: Console, found: Evaluation) -> int:
         "learnt": found.learnt,
         "chosen": found.chosen,
         "learnt_is_known": found.is_known,
+        **({"gain": found.gain.facts()} if found.gain else {}),
         "classes_without_pictures": list(found.classes_without(next(iter(found.metrics)))),
         "skipped": [{"path": item.path, "reason": item.reason} for item in found.skipped],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,9 @@ def show(ctx: click.Context, /, bundle: Path) -> None:
     from transfer_cli.bundle import ModelBundle
 
     console = ctx.ensure_object(Console)
-    found, directory = ModelBundle.read(bundle)
-    rows = _rows(found.facts())
+    opened = ModelBundle.open(bundle)
+    found, directory = opened.bundle, opened.directory
+    rows = _rows(found.facts(), [member.bundle.facts() for member in opened.members])
     width = max(len(name) for name, _ in rows)
     text = "\n".join(printable(f"{name:{width}}  {value}") for name, value in rows)
     console.result(text, {"bundle": str(directory), **found.facts()})
@@ -66,11 +67,11 @@ def verify_(ctx: click.Context, /, bundle: Path) -> None:
         "bundle": str(found.directory),
         "ok": True,
         "digest": found.bundle.digest,
-        "files": sorted(found.bundle.files),
+        "files": sorted(found.files),
         "others": list(found.others),
         "grey": {"label": found.label, "confidence": found.confidence, "by": list(found.ways)},
     }
-    console.result(f"ok: {found.directory}, {len(found.bundle.files)} files, sha256 {found.bundle.digest}", facts)
+    console.result(f"ok: {found.directory}, {len(found.files)} files, sha256 {found.bundle.digest}", facts)
 
 
 @command.command("pack")
@@ -111,26 +112,33 @@ def unpack_(ctx: click.Context, /, file: Path, output: Path, overwrite: bool) ->
     Example:
         transfer-cli bundle unpack first.zip -o first
     """
+    from transfer_cli.bundle import ModelBundle
     from transfer_cli.engine.packing import unpack
+    from transfer_cli.engine.verify import models_files
 
     console = ctx.ensure_object(Console)
     bundle = unpack(file, output, overwrite=overwrite)
-    console.note(f"{len(bundle.files)} files, sha256 {bundle.digest}")
+    files = models_files(ModelBundle.open(output)) if bundle.members else sorted(bundle.files)
+    console.note(f"{len(files)} files, sha256 {bundle.digest}")
     console.note(f"next: transfer-cli predict {output} YOUR_PICTURES --format table")
-    console.result(str(output), {"output": str(output), "digest": bundle.digest, "files": sorted(bundle.files)})
+    console.result(str(output), {"output": str(output), "digest": bundle.digest, "files": files})
 
 
-def _rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _rows(facts: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()) -> list[tuple[str, str]]:
     """Return what a person is told of a bundle, each with its name."""
     temperature = facts["temperature"]
     rows = [
         ("kind", f"{facts['kind']}, {facts['task']}, format {facts['format_version']}"),
         ("classes", f"{len(facts['class_names'])}: {', '.join(facts['class_names'])}"),
         ("pictures", f"{facts['image_size']} x {facts['image_size']}, {facts['resize']}, {facts['decoder']}"),
-        ("backbone", _in_words(facts["backbone"])),
+        *([("backbone", _in_words(facts["backbone"]))] if facts["backbone"] else []),
         *((word, _in_words(value)) for word, value in facts["recipe"].items()),
         ("temperature", "none: probabilities are left as they are" if temperature is None else f"{temperature:.4g}"),
     ]
+    for number, (member, own) in enumerate(zip(facts["members"], members, strict=True), start=1):
+        name = own["backbone"].get("name", f"{len(own['members'])} models")
+        said = f"{member['name']}: {own['kind']}, {name}, {own['image_size']} x {own['image_size']}, {own['resize']}"
+        rows.append((f"member {number:02}", f"{said}, weight {member['weight']:.3g}, sha256 {member['digest']}"))
     if facts["thresholds"]:
         rows.append(("thresholds", ", ".join(f"{value:.3g}" for value in facts["thresholds"])))
     rows.append(("versions", _in_words(facts["versions"])))

@@ -15,6 +15,7 @@ from transfer_cli.cli._options import (
     cache_option,
     group_option,
     runtime_option,
+    seed_option,
 )
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 
@@ -29,7 +30,7 @@ def command() -> None:
 @backbone_options
 @runtime_option
 @click.option("--no-probe", is_flag=True, help="Without a network: no suspects, and cropped copies are not found.")
-@click.option("--seed", type=int, help="Of the folds of the probe.  [0]")
+@seed_option("Of the folds of the probe.  [0]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[checks/NAME]")
 @cache_option
 @click.pass_context
@@ -78,7 +79,7 @@ def check_(ctx: click.Context, /, folder: Path, no_probe: bool, output: Path | N
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR|FILE.csv", required=True)
 @click.option("--test", type=float, help="Share of the pictures for the test.  [0.2]")
 @click.option("--val", type=float, help="Share that is held out to compare by.  [0]")
-@click.option("--seed", type=click.IntRange(0), help="Another number parts the pictures otherwise.  [0]")
+@seed_option("Another number parts the pictures otherwise.  [0]")
 @group_option
 @click.option("--link", is_flag=True, help="Hard links instead of copies.")
 @backbone_options

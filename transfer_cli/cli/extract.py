@@ -9,8 +9,15 @@ import click
 
 from transfer_cli.catalog import classifiers
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import backbone_options, backbone_words, cache_option, training_options, training_request
-from transfer_cli.cli._results import end_of_training
+from transfer_cli.cli._options import (
+    backbone_options,
+    backbone_words,
+    bags_option,
+    cache_option,
+    training_options,
+    training_request,
+)
+from transfer_cli.cli._results import end_of_bagging, end_of_training
 
 
 @click.command("extract")
@@ -18,10 +25,11 @@ from transfer_cli.cli._results import end_of_training
 @backbone_options
 @click.option("--classifier", type=click.Choice(classifiers.names()), help="What learns.  [logistic]")
 @click.option("--tune/--no-tune", default=None, help="Choose its regularisation by cross-validation.  [if quick]")
+@bags_option
 @training_options
 @cache_option
 @click.pass_context
-def command(ctx: click.Context, /, folder: Path, output: str | None, **options: Any) -> None:
+def command(ctx: click.Context, /, folder: Path, output: str | None, bags: int | None, **options: Any) -> None:
     """Make a classifier from the features of a frozen backbone.
 
     FOLDER holds one sub-folder a class, or train and test (and val) with one sub-folder a class each; or it is a
@@ -32,6 +40,7 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, **options: 
     Example:
         transfer-cli extract sample_data/patterns --backbone embedded -o runs/first
         transfer-cli extract photos --backbone resnet50 --classifier linear-svm
+        transfer-cli extract photos --bags 10
     """
     from transfer_cli.folder import ImageFolder
     from transfer_cli.recipe import ExtractRecipe
@@ -45,9 +54,15 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, **options: 
         "split.group_by": options["group_by"],
     }
     recipe = ExtractRecipe.load(options["recipe"], options["overrides"], words)
+    if bags and recipe.classifier.name == classifiers.NONE:
+        raise click.UsageError("--bags is for a classifier. Received: --classifier none, which makes none.", ctx)
     images = ImageFolder.scan(folder)
     run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name))
     asked = training_request(console, options)
+    if bags:
+        from transfer_cli.engine.bagging import bagged
+
+        ctx.exit(end_of_bagging(console, bagged(images, recipe, run, bags, **asked)))
 
     from transfer_cli.engine.extract import extract
 

@@ -9,15 +9,23 @@ from typing import Any
 import click
 
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import Duration, backbone_options, backbone_words, training_options, training_request
+from transfer_cli.cli._options import (
+    Duration,
+    backbone_options,
+    backbone_words,
+    bags_option,
+    training_options,
+    training_request,
+)
 from transfer_cli.cli._plan import say_plan
-from transfer_cli.cli._results import end_of_training
+from transfer_cli.cli._results import end_of_bagging, end_of_training
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 
 
 @click.command("finetune")
 @click.argument("folder", type=click.Path(path_type=Path))
 @backbone_options
+@bags_option
 @training_options
 @click.option("--unlabelled", type=click.Path(), metavar="DIR", help="Learn from pictures without a class, too.")
 @click.option("--plan", "plans", is_flag=True, help="Say what would be done and what it would take; write nothing.")
@@ -31,7 +39,9 @@ from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 )
 @click.option("--tensorboard", is_flag=True, help="Write the epochs for TensorBoard, too: tensorboard --logdir RUN")
 @click.pass_context
-def command(ctx: click.Context, /, folder: Path, output: str | None, plans: bool, **options: Any) -> None:
+def command(
+    ctx: click.Context, /, folder: Path, output: str | None, bags: int | None, plans: bool, **options: Any
+) -> None:
     """Train a new head on a backbone, then the layers below it.
 
     FOLDER holds one sub-folder a class, or train and test (and val) with one sub-folder a class each; or it is a
@@ -64,9 +74,16 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, plans: bool
     if plans:
         from transfer_cli.engine.plan import plan
 
-        found = plan(images, recipe, run, **asked)
-        say_plan(console, found)
+        if bags and asked["time_budget"]:
+            raise click.UsageError("--plan with --bags says what one bag takes. Leave out --time-budget.", ctx)
+        found = plan(images, recipe, run.bag(1) if bags else run, **asked)
+        say_plan(console, found, bags or 1)
         ctx.exit(DONE_WITH_SKIPPED if found.skipped else DONE)
+
+    if bags:
+        from transfer_cli.engine.bagging import bagged
+
+        ctx.exit(end_of_bagging(console, bagged(images, recipe, run, bags, **asked)))
 
     from transfer_cli.engine.finetune import finetune
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from transfer_cli.catalog import tta
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import cache_of, cache_option, runtime_option
+from transfer_cli.cli._options import cache_of, cache_option, runtime_option, tta_option
 from transfer_cli.cli._results import end_of_prediction
 from transfer_cli.predictions import FORMATS
 from transfer_cli.progress import SILENT
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--threshold", type=click.FloatRange(0, 1), help="Say unknown where the class is less probable than this."
 )
+@tta_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [stdout]")
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
 @runtime_option
@@ -69,12 +71,15 @@ def command(
         transfer-cli predict runs/first sample_data/patterns -o predictions.csv
         transfer-cli predict runs/first trap/ --unknown --format table
         transfer-cli predict imagenet:mobilenet_v2 holiday.jpg --format table
+        transfer-cli predict runs/first holiday.jpg --tta ten-crop --format table
         find photos -name '*.jpg' | transfer-cli predict runs/first -
     """
     from transfer_cli.walking import at_least_one, walk_paths
     from transfer_cli.writing import must_be_writable
 
     console = ctx.ensure_object(Console)
+    # A name that was mistyped is said before anything is loaded.
+    method = None if options["tta"] is None else tta.find(options["tta"])
     format_ = format_ or _format_of(output, console)
     if output:
         must_be_writable(output)
@@ -85,6 +90,7 @@ def command(
     from transfer_cli.engine.model import load
     from transfer_cli.engine.predict import predict, write_predictions
     from transfer_cli.engine.runtimes import WORTH_CONVERTING
+    from transfer_cli.engine.tta import Augmented
 
     ahead, files = _ahead(files, WORTH_CONVERTING if "-" not in paths else 0)
     with console.track("loading the model", None):
@@ -96,8 +102,10 @@ def command(
             cache=cache_of(options),
             progress=console,
         )
-    rejecting = _rejecting(loaded, console, options)
-    batches = predict(loaded, files, batch_size=batch_size, strict=strict, rejecting=rejecting)
+    asked = loaded if method is None else Augmented(loaded, method.name)
+    rejecting = _rejecting(asked, console, options)
+    asked = rejecting.model if rejecting else asked
+    batches = predict(asked, files, batch_size=batch_size, strict=strict, rejecting=rejecting)
     rows, skipped = write_predictions(
         batches,
         output or console.rows,
@@ -106,6 +114,8 @@ def command(
         top_k=top_k,
         progress=console if output else SILENT,
     )
+    if isinstance(asked, Augmented):
+        console.note(f"{asked.spec.name}: {asked.cost.in_words()}")
     ctx.exit(end_of_prediction(console, rows, skipped, output, rejecting.rejected if rejecting else None))
 
 

@@ -111,6 +111,11 @@ def write_plan(run: RunDirectory, asked: FinetuneRecipe, planned: FinetuneRecipe
     write_json(run.plan, facts)
 
 
+def planned_for(run: RunDirectory) -> float | None:
+    """Return the budget, in seconds, that a run was planned for; None where it was not, or is begun anew."""
+    return float(_read(run)["time_budget"]) if run.plan.is_file() else None
+
+
 def going_on(asked: Request, recipe: FinetuneRecipe) -> FinetuneRecipe | None:
     """Return the recipe that an earlier command planned for this run, or None where it has to be planned.
 

@@ -283,6 +283,8 @@ def _unfinished_said_once(progress: Progress) -> Iterator[None]:
         warnings.simplefilter("always", ConvergenceWarning)
         # The covariance of one picture is zero, which is what the discriminants then take it for.
         warnings.filterwarnings("ignore", message="Only one sample available")
+        # A feature that is the same for all, as of a network without weights, tells the nearest centroid nothing.
+        warnings.filterwarnings("ignore", message="self.within_class_std_dev_ has at least 1 zero")
         # A label that all pictures of a fold have, or none: its classifier says so of every picture.
         warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
         yield

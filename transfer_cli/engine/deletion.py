@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from transfer_cli.catalog.explainers import Maps
 from transfer_cli.engine.occlusion import blurred
 from transfer_cli.engine.overlays import upsampled
+from transfer_cli.engine.seen import Seen
 
 STEPS = 20
 RANDOM_MAPS = 5
@@ -104,8 +105,8 @@ class Belief:
 
 
 def beliefs(
-    predict_proba: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    image: NDArray[np.uint8],
+    predict_proba: Callable[..., NDArray[np.float32]],
+    image: NDArray[np.uint8] | Seen,
     maps: Maps,
     columns: NDArray[np.int64],
     *,
@@ -117,9 +118,10 @@ def beliefs(
     Parameters
     ----------
     predict_proba : callable
-        Pictures to probabilities.
-    image : ndarray of shape (size, size, 3), uint8
+        Pictures to probabilities; of a model that sees them in several ways one argument a view.
+    image : ndarray of shape (size, size, 3), uint8, or Seen
     maps : ndarray of shape (m, h, w), float32
+        Over the first view.
     columns : ndarray of shape (m,), int
         The class of each map.
     chance : sequence of float
@@ -129,11 +131,12 @@ def beliefs(
         picture far more than places do.
     """
     draw = np.random.default_rng(seed)
-    size = image.shape[0]
+    seen = image if isinstance(image, Seen) else Seen.once(image)
+    size = seen.views[0].size
     drawn = draw.random((RANDOM_MAPS + 1, *maps.shape[1:])).astype(np.float32)
     # Where a map says the same of many pixels, such as nothing, chance decides, again in places.
     orders = [_order(map_, drawn[-1], size) for map_ in [*maps, *drawn[:-1]]]
-    curves = _curves(predict_proba, image, orders)
+    curves = _curves(predict_proba, seen, orders)
     areas = np.asarray(np.trapezoid(curves, dx=1 / STEPS, axis=2))
     found = []
     for number, column in enumerate(columns):
@@ -163,17 +166,16 @@ def _order(map_: NDArray[np.float32], chance: NDArray[np.float32], size: int) ->
 
 
 def _curves(
-    predict_proba: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    image: NDArray[np.uint8],
-    orders: list[NDArray[np.int64]],
+    predict_proba: Callable[..., NDArray[np.float32]], seen: Seen, orders: list[NDArray[np.int64]]
 ) -> NDArray[np.float64]:
     """Return the probabilities of shape (orders, deletion and insertion, steps + 1, classes)."""
-    cover = blurred(image)
-    whole, blank = predict_proba(np.stack([image, cover])).astype(np.float64)
+    covers = [blurred(image) for image in seen.images]
+    both = (np.stack(pair) for pair in zip(seen.images, covers, strict=True))
+    whole, blank = predict_proba(*both).astype(np.float64)
     curves = np.empty((len(orders), 2, STEPS + 1, len(whole)))
     curves[:, 0, 0], curves[:, 0, -1], curves[:, 1, 0], curves[:, 1, -1] = whole, blank, blank, whole
     for number, order in enumerate(orders):
-        changed = order < (np.arange(1, STEPS) * order.size // STEPS)[:, None, None]
-        for way, (before, after) in enumerate(((image, cover), (cover, image))):
-            curves[number, way, 1:-1] = predict_proba(np.where(changed[..., None], after, before))
+        places = order < (np.arange(1, STEPS) * order.size // STEPS)[:, None, None]
+        for way, inside_out in enumerate((False, True)):
+            curves[number, way, 1:-1] = predict_proba(*seen.changed(covers, places, inside_out=inside_out))
     return curves

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 
 from transfer_cli import curves
 from transfer_cli.cache import Cache
+from transfer_cli.catalog import tta as methods
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL
 from transfer_cli.confusion import Confusion
 from transfer_cli.engine.model import IMAGENET, AbstractModel, load
 from transfer_cli.engine.predict import predict
+from transfer_cli.engine.tta import Compared
 from transfer_cli.errors import InputError, nearest
 from transfer_cli.evaluation import ALL, UNSEEN, EvaluationDirectory, say_in
 from transfer_cli.figures import score
 from transfer_cli.folder import PARTS, ImageFile, ImageFolder, describe_left_out
+from transfer_cli.gain import Gain
 from transfer_cli.intervals import Figure
 from transfer_cli.learnt import Learnt, Say
 from transfer_cli.manifest import SEPARATOR
@@ -50,6 +53,8 @@ class Evaluation:
     is_known : bool
         Whether it is known what the model has learnt from; an older bundle without its run does not say.
     skipped : tuple of Skipped
+    gain : Gain or None
+        What test-time augmentation brought on `judged`, where it was asked for: `metrics` are those with it.
     """
 
     directory: EvaluationDirectory
@@ -59,6 +64,7 @@ class Evaluation:
     chosen: int
     is_known: bool
     skipped: tuple[Skipped, ...]
+    gain: Gain | None = None
 
     @property
     def judged(self) -> str:
@@ -79,6 +85,7 @@ def evaluate(
     output: EvaluationDirectory,
     *,
     part: str | None = None,
+    tta: str | None = None,
     runtime: str = AUTO,
     strict: bool = False,
     offline: bool = False,
@@ -97,6 +104,9 @@ def evaluate(
         Written whole or not at all.
     part : str, optional
         Only the pictures of this part of a folder that is laid out in parts.
+    tta : str, optional
+        A test-time augmentation of the catalog, or a number of crops. The model is asked without it, too, about the
+        same decoded pictures, so that its gain can be said.
     runtime, strict, offline, cache, progress
         As for loading a model and for predicting.
 
@@ -109,7 +119,9 @@ def evaluate(
     ModelError
         When the bundle is missing or damaged.
     """
-    output.must_be_free(folder, part)
+    if tta is not None:
+        tta = methods.find(tta).name
+    output.must_be_free(folder, part, tta)
     files = _chosen(folder, part)
     if left_out := describe_left_out(folder.left_out):
         progress.note(left_out)
@@ -119,7 +131,8 @@ def evaluate(
         loaded = load(model, runtime=runtime, pictures=len(files), offline=offline, cache=cache, progress=progress)
     _must_fit(loaded, folder, files)
     learnt = None if model.startswith(IMAGENET) else say_in(model)
-    found = _predicted(loaded, folder, files, strict, progress)
+    compared = None if tta is None else Compared(loaded, tta)
+    found = _predicted(compared or loaded, folder, files, strict, progress)
     digests = found.predictions.digests
     scored = _Scored(loaded, found, (learnt or Learnt.of(())).say(digests))
     with progress.track("scoring", None):
@@ -134,12 +147,17 @@ def evaluate(
         learnt is not None,
         found.predictions.skipped,
     )
-    about = {
+    if compared:
+        with progress.track("comparing with one pass", None):
+            evaluation = replace(evaluation, gain=scored.gain(compared, evaluation.judged, part))
+    about: dict[str, Any] = {
         "model": str(Path(model).resolve()),
         "folder": str(folder.source.resolve()),
         "part": part,
         "learnt_is_known": evaluation.is_known,
     }
+    if evaluation.gain:
+        about |= {"tta": tta, "gain": evaluation.gain.facts()}
     with written_whole(output.path) as draft:
         draft.mkdir()
         _write(EvaluationDirectory(draft), evaluation, scored, about)
@@ -224,6 +242,21 @@ class _Scored:
 
     def of_all(self, part: str | None) -> tuple[Metrics, dict[str, Confusion]]:
         """Return the figures and the confusions of all pictures, of the parts there are, and of those without a say."""
+        chosen = self._chosen(part)
+        metrics = {name: self._figures(mask) for name, mask in chosen.items()}
+        several = self._thresholds is not None
+        return metrics, {} if several else {name: self._confusion(mask) for name, mask in chosen.items()}
+
+    def gain(self, compared: Compared, judged: str, part: str | None) -> Gain:
+        """Return what the augmentation brought on the pictures that are judged, or on all where none of these is."""
+        chosen = self._chosen(part)
+        name = judged if judged in chosen else next(iter(chosen))
+        mask = chosen[name]
+        both = self.found.predictions.probabilities[mask], compared.without[mask]
+        method, truth = compared.spec.name, self.truth[mask]
+        return Gain.of(method, name, self._names, truth, *both, compared.cost, self._thresholds)
+
+    def _chosen(self, part: str | None) -> dict[str, NDArray[np.bool_]]:
         files = self.found.files
         chosen = {part or ALL: np.ones(len(files), bool)}
         of_part = {name: np.array([file.part == name for file in files], bool) for name in PARTS}
@@ -232,9 +265,7 @@ class _Scored:
         unseen = np.array([say == "no" for say in self.say], bool)
         if unseen.any() and not unseen.all():
             chosen[UNSEEN] = unseen
-        metrics = {name: self._figures(mask) for name, mask in chosen.items()}
-        several = self._thresholds is not None
-        return metrics, {} if several else {name: self._confusion(mask) for name, mask in chosen.items()}
+        return chosen
 
     def _figures(self, mask: NDArray[np.bool_]) -> dict[str, Figure]:
         probabilities = self.found.predictions.probabilities[mask]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from transfer_cli.bundle import ModelBundle
 from transfer_cli.case import Case, scored
 from transfer_cli.catalog import backbones
 from transfer_cli.engine.course import Course
@@ -26,6 +27,7 @@ def case_of(
     *,
     shared: Leaks | None = None,
     gone: int = 0,
+    members: Sequence[ModelBundle] = (),
 ) -> Case:
     """Return what is known of a run.
 
@@ -40,6 +42,8 @@ def case_of(
         What pictures of several parts or classes have in common, where that was looked for.
     gone : int
         Pictures that were looked for and could not be read.
+    members : sequence of ModelBundle
+        Of an ensemble; its own recipe says nothing of their networks.
     """
     names = run.split.class_names
     best, last = course.best, max((row.epoch for row in course.epochs if not row.refit), default=None)
@@ -56,7 +60,7 @@ def case_of(
         recipe=run.recipe,
         command=_command(run),
         from_scratch=not _is_pretrained(run),
-        out_of_fold="val" in parts and run.recipe.get("method") == "extract" and not run.split.mask("val").any(),
+        out_of_fold="val" in parts and not run.split.mask("val").any(),
         refit=any(row.refit for row in course.epochs),
         best=best.epoch if best else None,
         last=last,
@@ -70,7 +74,8 @@ def case_of(
         skipped=len(skipped(run)),
         gone=gone,
         short_sides=_short_sides(run),
-        image_size=run.recipe.get("images", {}).get("size") or 224,
+        image_size=run.recipe.get("images", {}).get("size") or min((each.image_size for each in members), default=224),
+        networks=tuple(dict.fromkeys(str(each.backbone["name"]) for each in members)),
     )
 
 
@@ -105,7 +110,13 @@ def _command(run: FinishedRun) -> str:
 
 
 def _is_pretrained(run: FinishedRun) -> bool:
-    return backbones.find(str(run.recipe["backbone"]["name"])).is_pretrained
+    if "backbone" in run.recipe:
+        names = [str(run.recipe["backbone"]["name"])]
+    elif run.directory.model.is_dir():
+        names = [leaf.backbone["name"] for leaf in ModelBundle.open(run.directory.path).leaves()]
+    else:
+        names = []
+    return all(backbones.find(name).is_pretrained for name in names)
 
 
 def _short_sides(run: FinishedRun) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli import writing
-from transfer_cli.bundle import ModelBundle
+from transfer_cli.bundle import ModelBundle, OpenedBundle
 from transfer_cli.cache import Cache
 from transfer_cli.catalog import explainers, runtimes
 from transfer_cli.catalog.explainers import Maps
 from transfer_cli.engine import deletion, model, overlays
-from transfer_cli.engine.images import batches
+from transfer_cli.engine.images import batches, ratio_of
 from transfer_cli.engine.model import AbstractModel
 from transfer_cli.engine.overlays import overlay
+from transfer_cli.engine.seen import Seen, highest_is_one
 from transfer_cli.engine.signed import EXPLAIN, made_by
 from transfer_cli.errors import InputError, UnknownNameError
 from transfer_cli.predictions import Skipped
@@ -29,9 +30,12 @@ from transfer_cli.writing import written_whole
 
 if TYPE_CHECKING:
     from transfer_cli.engine.grad_cam import Gradients
+    from transfer_cli.engine.member_maps import MemberMaps
 
 __all__ = ["Explainable", "Explained", "Explanations", "explain", "explain_pictures", "overlay"]
 
+Views = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+"""Pictures, of shape (n, size, size, 3); or the same pictures in each of several views."""
 TABLE = "explanations.csv"
 _LONGEST_NAME = 150
 _PICTURES_AT_A_TIME = 16
@@ -47,7 +51,9 @@ class Explainable:
     model : AbstractModel
     method : ExplainerSpec
     gradients : Gradients or None
-        Of a method that needs a gradient.
+        Of a method that needs a gradient, and a model that is no ensemble.
+    members : list of MemberMaps
+        Of a method that needs a gradient, and an ensemble.
 
     Parameters
     ----------
@@ -80,52 +86,98 @@ class Explainable:
         cache: Cache | None = None,
         progress: Progress = SILENT,
     ) -> None:
-        bundle, directory = ModelBundle.read(Path(source))
-        self.method = explainers.find(method) if method else _method_of(bundle, layer, progress)
+        opened = ModelBundle.open(Path(source))
+        self.method = explainers.find(method) if method else _method_of(opened, layer, progress)
         self.gradients: Gradients | None = None
+        self.members: list[MemberMaps] = []
+        if layer and opened.members and self.method.needs_gradient:
+            raise InputError(
+                f"--layer names a layer of one network; this is an ensemble of {len(opened.members)} models.",
+                hint=f"Explain a member: transfer-cli explain {opened.members[0].directory} PICTURES --layer {layer}",
+            )
         if self.method.needs_gradient:
             # Before the model is loaded: what cannot be explained is said at once.
             from transfer_cli.engine.startup import start_tensorflow
 
             start_tensorflow()
-            from transfer_cli.engine.grad_cam import Gradients
-
-            self.gradients = Gradients.of_bundle(bundle, directory, layer)
-            wanted = "the last" if layer is None else "the chosen"
-            height, width = self.gradients.shape[:2]
-            progress.note(f"{wanted} map, {self.gradients.layer}, has {height} x {width} places")
+            self._differentiate(opened, layer, progress)
         elif layer:
             raise InputError(f"{self.method.name} looks at the picture, not at a layer. Received: --layer {layer}.")
         self.model: AbstractModel = model.load(
             source, runtime=runtime, pictures=_FOR_ONE_PICTURE, cache=cache, progress=progress
         )
 
-    def maps(self, images: NDArray[np.uint8], columns: NDArray[np.int64]) -> Maps:
+    def _differentiate(self, opened: OpenedBundle, layer: str | None, progress: Progress) -> None:
+        """Open what gives the maps of a model, or those of each member of an ensemble."""
+        from transfer_cli.engine.grad_cam import Gradients
+        from transfer_cli.engine.member_maps import counted_as, members_of
+
+        if opened.members:
+            self.members = members_of(opened)
+            progress.note(f"the mean of the maps of {len(self.members)} models, {counted_as(opened.bundle)}")
+            return
+        self.gradients = Gradients.of_bundle(opened.bundle, opened.directory, layer)
+        wanted = "the last" if layer is None else "the chosen"
+        height, width = self.gradients.shape[:2]
+        progress.note(f"{wanted} map, {self.gradients.layer}, has {height} x {width} places")
+
+    def seen(self, images: Views, ratios: Sequence[float] | None = None) -> list[Seen]:
+        """Return pictures as the model sees them; the arguments are those of `maps`."""
+        given = (images,) if isinstance(images, np.ndarray) else tuple(images)
+        views = self.model.views
+        if [each.shape[1] for each in given] != [view.size for view in views]:
+            expected = ", ".join(f"{view.size} ({view.resize})" for view in views)
+            raise ValueError(f"Expected pictures of {expected}. Received: {[each.shape for each in given]}.")
+        if ratios is None:
+            if len({view.resize for view in views}) > 1:
+                raise ValueError("Where a place lies in views that crop and others is told by the ratios of pictures.")
+            ratios = [1.0] * len(given[0])
+        return [Seen(each, views, ratio) for *each, ratio in zip(*given, ratios, strict=True)]  # type: ignore[arg-type]
+
+    def maps(self, images: Views, columns: NDArray[np.int64], ratios: Sequence[float] | None = None) -> Maps:
         """Return where each picture speaks for some classes.
 
         Parameters
         ----------
-        images : ndarray of shape (n, size, size, 3), uint8
+        images : ndarray of shape (n, size, size, 3), uint8, or a sequence of them
+            Of an ensemble whose members see pictures in several ways, those in each view of its model.
         columns : ndarray of shape (n, m), int
             The classes of each picture.
+        ratios : sequence of n float, optional
+            Width by height of each whole picture: only where one member crops and another does not.
 
         Returns
         -------
         ndarray of shape (n, m, h, w), float32
-            The highest place of each map is 1; a map in which nothing speaks for the class is 0 everywhere.
+            The highest place of each map is 1; a map in which nothing speaks for the class is 0 everywhere. Of an
+            ensemble it lies over the first view.
         """
+        pictures = self.seen(images, ratios)
         if self.gradients is not None:
-            found = self.gradients.maps(images, columns, self.method)
-        else:
-            from transfer_cli.engine.occlusion import occlusion_maps
+            found = self.gradients.maps(np.stack([seen.images[0] for seen in pictures]), columns, self.method)
+        elif self.members:
+            from transfer_cli.engine.member_maps import mean_maps
 
-            found = occlusion_maps(self.model.predict_proba, images, columns)
-        highest = found.max(axis=(2, 3), keepdims=True)
-        return np.asarray(np.divide(found, highest, out=np.zeros_like(found), where=highest > 0), np.float32)
+            found = mean_maps(self.members, pictures, columns, self.method)
+        else:
+            from transfer_cli.engine.occlusion import occlusion_map
+
+            pairs = zip(pictures, columns, strict=True)
+            found = np.stack([occlusion_map(self.predict, seen, of_picture) for seen, of_picture in pairs])
+        return highest_is_one(found)
+
+    def predict(self, *views: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the model's probabilities of pictures, one argument a view."""
+        return self.model.predict_views(views)
 
 
 def explain_pictures(
-    source: str | Explainable, images: NDArray[np.uint8], columns: NDArray[np.int64], *, method: str | None = None
+    source: str | Explainable,
+    images: Views,
+    columns: NDArray[np.int64],
+    *,
+    method: str | None = None,
+    ratios: Sequence[float] | None = None,
 ) -> Maps:
     """Return where each picture speaks for a class; nothing is written.
 
@@ -133,12 +185,14 @@ def explain_pictures(
     ----------
     source : str or Explainable
         A run or a bundle, or one that was opened before.
-    images : ndarray of shape (n, size, size, 3), uint8
-        As `engine.images.batches` gives them.
+    images : ndarray of shape (n, size, size, 3), uint8, or a sequence of them
+        As `engine.images.batches` gives them; of an ensemble whose members see pictures in several ways, its `views`.
     columns : ndarray of shape (n,), int
         The class of each.
     method : str, optional
         Of a run or a bundle: a row of catalog.explainers.
+    ratios : sequence of n float, optional
+        See `Explainable.maps`.
 
     Returns
     -------
@@ -146,7 +200,7 @@ def explain_pictures(
         From 0 to 1; `overlay` takes them as they are.
     """
     opened = source if isinstance(source, Explainable) else Explainable(source, method=method)
-    return opened.maps(images, np.asarray(columns, np.int64)[:, None])[:, 0]
+    return opened.maps(images, np.asarray(columns, np.int64)[:, None], ratios)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -241,13 +295,15 @@ def explain(
     rows: list[Explained] = []
     skipped: list[Skipped] = []
     names: set[str] = set()
-    size, resize = opened.model.image_size, opened.model.resize
+    (size, resize), *others = views = opened.model.views
+    crops = len({view.resize for view in views}) > 1
     with written_whole(target) as draft, progress.track("explaining", None) as advance:
         draft.mkdir()
-        for batch in batches(paths, size=size, resize=resize, batch_size=_PICTURES_AT_A_TIME):
+        for batch in batches(paths, size=size, resize=resize, others=others, batch_size=_PICTURES_AT_A_TIME):
             skipped += batch.skipped
-            for path, image in zip(batch.paths, batch.images, strict=True):
-                rows += _explained(opened, path, image, wanted, draft, names)
+            for path, *images in zip(batch.paths, *batch.views, strict=True):
+                seen = Seen(tuple(images), views, ratio_of(Path(path)) if crops else 1.0)
+                rows += _explained(opened, path, seen, wanted, draft, names)
                 advance(1)
         if not rows:
             raise InputError(
@@ -272,23 +328,24 @@ def must_be_ours(target: Path) -> None:
     writing.must_be_ours(target, lambda path: path.name == TABLE or made_by(path) == EXPLAIN, "no explanation")
 
 
-def _method_of(bundle: ModelBundle, layer: str | None, progress: Progress) -> explainers.ExplainerSpec:
-    """Return the first explainer that a bundle can take."""
-    if model.has_gradient(bundle) or layer:
+def _method_of(opened: OpenedBundle, layer: str | None, progress: Progress) -> explainers.ExplainerSpec:
+    """Return the first explainer that a bundle, and each member of an ensemble, can take."""
+    if all(model.has_gradient(bundle) for bundle in opened.leaves()) or layer:
         return explainers.find(explainers.GRAD_CAM)
-    progress.note("the classifier has no gradient, which grad-cam needs: explained by occlusion")
+    whose = "the classifier of a member" if opened.members else "the classifier"
+    progress.note(f"{whose} has no gradient, which grad-cam needs: explained by occlusion")
     return explainers.find(explainers.OCCLUSION)
 
 
 def _explained(
-    opened: Explainable, path: str, image: NDArray[np.uint8], wanted: list[int], target: Path, names: set[str]
+    opened: Explainable, path: str, seen: Seen, wanted: list[int], target: Path, names: set[str]
 ) -> Iterator[Explained]:
-    predict_proba = opened.model.predict_proba
-    probabilities = predict_proba(image[None])[0]
+    views = [image[None] for image in seen.images]
+    probabilities = opened.predict(*views)[0]
     columns = np.array(wanted or _said(probabilities, opened.model.thresholds), np.int64)
-    maps = opened.maps(image[None], columns[None])[0]
+    maps = opened.maps(views, columns[None], [seen.ratio])[0]
     chance = [_chance(opened.model)[column] for column in columns]
-    found = deletion.beliefs(predict_proba, image, maps, columns, chance=chance)
+    found = deletion.beliefs(opened.predict, seen, maps, columns, chance=chance)
     for column, map_, belief in zip(columns, maps, found, strict=True):
         class_name = opened.model.class_names[column]
         row = Explained(
@@ -301,7 +358,7 @@ def _explained(
             _free_name(Path(path).stem, class_name, names),
         )
         shown = f"{class_name}  {100 * row.probability:.1f} %  ({opened.method.name})  {Path(path).name}"
-        overlays.save_overlay(image, map_, [shown, *belief.in_words(class_name)], target / row.file)
+        overlays.save_overlay(seen.images[0], map_, [shown, *belief.in_words(class_name)], target / row.file)
         yield row
 
 

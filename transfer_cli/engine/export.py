@@ -20,7 +20,7 @@ from transfer_cli.engine.export_folder import DRAFT, write_down
 from transfer_cli.engine.export_pictures import ExportPictures
 from transfer_cli.engine.export_subject import Subject
 from transfer_cli.engine.export_writers import WRITERS
-from transfer_cli.engine.model import has_gradient
+from transfer_cli.engine.one_graph import is_linear, must_fit_one_graph
 from transfer_cli.engine.startup import start_tensorflow
 from transfer_cli.engine.trial import Parity
 from transfer_cli.errors import GateError, MissingExtraError, ModelError
@@ -126,7 +126,9 @@ def formats_for(source: str, wanted: Sequence[str], progress: Progress = SILENT)
         When a format cannot hold the classifier.
     """
     specs = [exporters.find(name) for name in dict.fromkeys(wanted) if name != exporters.ALL]
-    linear = has_gradient(ModelBundle.read(Path(source))[0])
+    opened = ModelBundle.open(Path(source))
+    must_fit_one_graph(opened, source)
+    linear = is_linear(opened)
     if exporters.ALL in wanted:
         return _all_for(source, linear, progress)
     able = ", ".join(spec.name for spec in exporters.EXPORTERS.values() if spec.any_classifier)

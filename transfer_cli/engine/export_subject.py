@@ -8,7 +8,8 @@ from typing import Any
 
 from transfer_cli.bundle import ModelBundle
 from transfer_cli.catalog import runtimes
-from transfer_cli.engine.model import CLASSIFIER_FILE, AbstractModel, has_gradient, load
+from transfer_cli.engine.model import CLASSIFIER_FILE, AbstractModel, load
+from transfer_cli.engine.one_graph import is_linear
 from transfer_cli.engine.prepared import GRAPH_FILE
 from transfer_cli.exported import FACTS, LABELS, ExportedFacts
 from transfer_cli.progress import SILENT, Progress
@@ -27,6 +28,7 @@ class Subject:
 
     Attributes
     ----------
+    opened : OpenedBundle
     bundle : ModelBundle
     directory : Path
     reference : AbstractModel
@@ -37,12 +39,13 @@ class Subject:
         self._source = source
         self._progress = progress
         self._folder = folder
-        self.bundle, self.directory = ModelBundle.read(Path(source))
+        self.opened = ModelBundle.open(Path(source))
+        self.bundle, self.directory = self.opened.bundle, self.opened.directory
 
     @property
     def is_linear(self) -> bool:
         """Whether its classifier can be a layer."""
-        return has_gradient(self.bundle)
+        return is_linear(self.opened)
 
     @cached_property
     def reference(self) -> AbstractModel:
@@ -52,6 +55,10 @@ class Subject:
     @cached_property
     def network(self) -> Any:
         """All of it as one network."""
+        if self.opened.members:
+            from transfer_cli.engine.whole_ensemble import whole_ensemble
+
+            return whole_ensemble(self.opened)
         from transfer_cli.engine.whole import whole_network
 
         return whole_network(self.bundle, self.directory)
@@ -64,6 +71,11 @@ class Subject:
         path = self._folder / GRAPH_FILE
         convert(self.network, path)
         return path
+
+    def facts(self, format: str) -> ExportedFacts:
+        """Return what a file of it in some format says of itself."""
+        names = dict.fromkeys(str(leaf.backbone.get("name", "")) for leaf in self.opened.leaves())
+        return ExportedFacts.of_bundle(self.bundle, format, backbone=", ".join(names))
 
     def write_onnx(self, path: Path, facts: ExportedFacts) -> None:
         """Write it as ONNX, whatever its classifier is."""

@@ -23,14 +23,14 @@ def _keras(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
     from transfer_cli.engine.labelled_archive import add_facts
 
     subject.network.save(path)
-    add_facts(path, ExportedFacts.of_bundle(subject.bundle, exporters.KERAS))
+    add_facts(path, subject.facts(exporters.KERAS))
     sealing.seal(path)
 
 
 def _saved_model(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
     from transfer_cli.engine.saved_model import write_saved_model
 
-    facts = ExportedFacts.of_bundle(subject.bundle, exporters.SAVED_MODEL)
+    facts = subject.facts(exporters.SAVED_MODEL)
     write_saved_model(
         subject.network,
         path,
@@ -59,12 +59,12 @@ def _litert_int8(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
 def _say_what_it_is(subject: Subject, path: Path, format: str) -> None:
     from transfer_cli.engine.litert_metadata import with_metadata
 
-    path.write_bytes(with_metadata(path.read_bytes(), ExportedFacts.of_bundle(subject.bundle, format)))
+    path.write_bytes(with_metadata(path.read_bytes(), subject.facts(format)))
     sealing.seal(path)
 
 
 def _onnx(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
-    subject.write_onnx(path, ExportedFacts.of_bundle(subject.bundle, exporters.ONNX))
+    subject.write_onnx(path, subject.facts(exporters.ONNX))
     sealing.seal(path)
 
 
@@ -92,7 +92,7 @@ def _words(facts: ExportedFacts) -> dict[str, str]:
 
 def _facts_with_companions(subject: Subject, spec: ExporterSpec) -> ExportedFacts:
     """Return facts that keep the room for the digests of files that are not there yet."""
-    facts = ExportedFacts.of_bundle(subject.bundle, spec.name)
+    facts = subject.facts(spec.name)
     return facts.model_copy(update={"files": dict.fromkeys(spec.companions, _LATER)})
 
 

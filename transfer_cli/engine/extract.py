@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Unpack
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli import bags
 from transfer_cli.catalog import balances, classifiers
 from transfer_cli.engine import training, trust
 from transfer_cli.engine.linear import Linear, less_common
+from transfer_cli.engine.one_pass import OnePass, Seen, link
 from transfer_cli.engine.prepared import GRAPH_FILE, Prepared
 from transfer_cli.engine.relatives import groups_of, prepared
 from transfer_cli.engine.scores import score_parts, thresholds_note
@@ -22,7 +25,6 @@ from transfer_cli.folder import PARTS, ImageFolder
 from transfer_cli.groups import kin
 from transfer_cli.learnt import LEARNT_FILE, Learnt
 from transfer_cli.metrics import Metrics
-from transfer_cli.predictions import Skipped
 from transfer_cli.recipe import ExtractRecipe
 from transfer_cli.run import RunDirectory
 from transfer_cli.split import Split
@@ -32,6 +34,9 @@ from transfer_cli.writing import write_json, written_whole
 
 if TYPE_CHECKING:
     from transfer_cli.engine.classify import Fitted
+
+_NEEDED = ("transfer_cli.engine.classify", "skops.io", "scipy.stats")
+"""What takes seconds to import, and is needed only when there are features."""
 
 
 def extract(
@@ -67,43 +72,56 @@ def extract(
     InputError
         When it shall be written for TensorBoard: there are no epochs.
     """
-    asked = Request(folder, run, **options)
+    return learn(Request(folder, run, **options), recipe, OnePass())
+
+
+def learn(asked: Request, recipe: ExtractRecipe, shared: OnePass) -> TrainingResult:
+    """Do what `extract` does, with what runs of the same features share."""
+    run = asked.run
     if asked.tensorboard:
         raise InputError("extract has no epochs to write for TensorBoard.", hint="Its figures are in metrics.json.")
     with_model = recipe.classifier.name != classifiers.NONE
     recipe = training.resolved(asked, recipe, keeps_model=with_model)
     must_be_known(recipe.backbone.weights)
     if run.is_complete(with_model=with_model, with_features=True) and not asked.overwrite:
-        run.must_match(recipe, folder.source)
-        return training.complete(asked, _val_note)
+        run.must_match(recipe, asked.folder.source)
+        return training.complete(asked, partial(_val_note, recipe))
     with run.released():
-        return _train(asked, recipe)
+        return _train(asked, recipe, shared)
 
 
-def _train(asked: Request, recipe: ExtractRecipe) -> TrainingResult:
+def _train(asked: Request, recipe: ExtractRecipe, shared: OnePass) -> TrainingResult:
     run, with_model = asked.run, recipe.classifier.name != classifiers.NONE
-    network = training.begin(asked, recipe, lambda: prepared(asked, recipe))
+    network = training.begin(asked, recipe, lambda: shared.network or prepared(asked, recipe))
+    shared.network = network
     run.write_environment(recipe.seed, network.device)
-    if with_model:
-        import_ahead("transfer_cli.engine.classify", "skops.io", "scipy.stats")
-    split, skipped, relatives = _features(asked, recipe, network)
-    run.log("features", width=network.width, runtime=network.words, skipped=len(skipped), parts=split.counts())
+    if shared.seen is None:
+        with import_ahead(*(_NEEDED if with_model else ())):
+            shared.seen = _features(asked, recipe, network)
+        if shared.earlier is not None:
+            shared.go_on_from(shared.earlier)
+    else:
+        with written_whole(run.features) as target:
+            link(shared.seen.features, target)
+    seen, split = shared.seen, shared.seen.split
+    training.write_split(asked, split, seen.skipped)
+    run.log("features", width=network.width, runtime=network.words, skipped=len(seen.skipped), parts=split.counts())
     metrics: Metrics = {}
     if with_model:
-        metrics = _classify(asked, recipe, network, split, relatives)
+        metrics = _classify(asked, recipe, shared, seen)
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
-    return TrainingResult(run, metrics, skipped, _val_note(split), is_uneven=training.is_uneven(split))
+    note, uneven = _val_note(recipe, split), training.is_uneven(split)
+    return TrainingResult(run, metrics, seen.skipped, note, is_uneven=uneven)
 
 
-def _val_note(split: Split) -> str:
-    return ", ".join(filter(None, ["" if "val" in split.counts() else "out-of-fold", thresholds_note(split)]))
+def _val_note(recipe: ExtractRecipe, split: Split) -> str:
+    held_out = "out-of-fold" if recipe.bag is None else "out-of-bag"
+    return ", ".join(filter(None, ["" if "val" in split.counts() else held_out, thresholds_note(split)]))
 
 
-def _features(
-    asked: Request, recipe: ExtractRecipe, network: Prepared
-) -> tuple[Split, tuple[Skipped, ...], NDArray[np.int64]]:
-    """Write features.parquet, split.csv and skipped.csv; return the relatives of each picture, too (see groups.kin)."""
+def _features(asked: Request, recipe: ExtractRecipe, network: Prepared) -> Seen:
+    """Run the network on the pictures, and write features.parquet."""
     from transfer_cli.engine import features
     from transfer_cli.engine.known import KnownFeatures
 
@@ -123,15 +141,14 @@ def _features(
         groups = groups_of(asked, recipe, found.indices, found.digests, lambda: (found.indices, features.read(draft)))
         split = training.make_split(asked, recipe, found.indices, found.digests, found.skipped, groups)
         features.add_parts(draft, target, split, width)
-    training.write_split(asked, split, found.skipped)
-    return split, found.skipped, kin(found.digests, groups)
+    return Seen(split, found.skipped, kin(found.digests, groups), run.features)
 
 
-def _classify(
-    asked: Request, recipe: ExtractRecipe, network: Prepared, split: Split, relatives: NDArray[np.int64]
-) -> Metrics:
+def _classify(asked: Request, recipe: ExtractRecipe, shared: OnePass, seen: Seen) -> Metrics:
     """Fit, score and save the classifier; return the figures of each part."""
-    run, progress = asked.run, asked.progress
+    run, progress, split, relatives = asked.run, asked.progress, seen.split, seen.relatives
+    network = shared.network
+    assert network is not None
     with progress.track("starting scikit-learn", None):
         from transfer_cli.engine import classify, features, model
 
@@ -139,19 +156,24 @@ def _classify(
     names = split.class_names
     truth = split.truth()
     train, val, test = (split.mask(part) for part in PARTS)
+    # The rows that are learnt from: all of train, or a bag of them, in which a picture may be several times.
+    rows = np.flatnonzero(train)
+    if recipe.bag is not None:
+        rows = rows[bags.drawn(recipe.bag, recipe.seed, truth[train], relatives[train])]
+    learnt = np.unique(rows)
     spec = classifiers.find(recipe.classifier.name)
-    weights, offsets = _balance(recipe, truth[train], len(names))
+    weights, offsets = _balance(recipe, truth[rows], len(names))
     fitted = classify.fit(
         spec,
-        matrix[train],
-        truth[train],
+        matrix[rows],
+        truth[rows],
         classes=len(names),
         tune=bool(recipe.classifier.tune),
         seconds=recipe.classifier.tune_seconds,
-        out_of_fold=not val.any(),
+        out_of_fold=recipe.bag is None and not val.any(),
         seed=recipe.seed,
         weights=weights,
-        groups=relatives[train],
+        groups=relatives[rows],
         progress=progress,
     )
 
@@ -162,20 +184,24 @@ def _classify(
     scored = {}
     if fitted.out_of_fold is not None:
         known = ~np.isnan(fitted.out_of_fold[:, 0])
-        scored["val"] = np.flatnonzero(train)[known], less_common(fitted.out_of_fold[known], offsets)
+        scored["val"] = rows[known], less_common(fitted.out_of_fold[known], offsets)
+    out_of_bag = np.setdiff1d(np.flatnonzero(train), learnt)
+    if len(out_of_bag) and not val.any():
+        scored["val"] = out_of_bag, less_common(given(matrix[out_of_bag]), offsets)
     for part, mask in (("val", val), ("test", test)):
         if mask.any():
             scored[part] = np.flatnonzero(mask), less_common(given(matrix[mask]), offsets)
-    fitted_on_val = trust.fit(recipe, split, matrix, np.flatnonzero(train), scored, groups=relatives)
+    fitted_on_val = trust.fit(recipe, split, matrix, learnt, scored, groups=relatives)
     metrics = score_parts(run, split, fitted_on_val.calibrated(scored), fitted_on_val.thresholds)
-    training.must_be_good_enough(asked, metrics, _val_note(split))
+    training.must_be_good_enough(asked, metrics, _val_note(recipe, split))
 
     def save(directory: Path) -> None:
-        network.save(directory / model.BACKBONE_FILE, directory / GRAPH_FILE)
+        shared.save_network(network, directory / model.BACKBONE_FILE, directory / GRAPH_FILE)
         classify.save(fitted.pipeline, directory / model.CLASSIFIER_FILE)
         fitted_on_val.save(directory)
-        learnt, chosen_by = ([row.sha256 for row in split.rows if row.part == part] for part in ("train", "val"))
-        Learnt.of(learnt, chosen_by).save(directory / LEARNT_FILE)
+        # Of a bag, what is not in it had a say in how sure the model is.
+        held_out = (row.sha256 for row in split.rows if row.part != "test")
+        Learnt.of((split.rows[row].sha256 for row in learnt), held_out).save(directory / LEARNT_FILE)
         if not spec.linear:
             return
         folded = Linear.fold(fitted.pipeline, len(names))
@@ -189,9 +215,10 @@ def _classify(
 
     def save_all(directory: Path) -> None:
         save(directory)
-        training.write_card(asked, directory, bundle, split, metrics, fitted_on_val, _val_note(split))
+        training.write_card(asked, directory, bundle, split, metrics, fitted_on_val, _val_note(recipe, split))
 
     bundle.write(run.model, save_all)
+    shared.model = run.model
     return metrics
 
 

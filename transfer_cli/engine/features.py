@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from transfer_cli.bundle import ENSEMBLE
 from transfer_cli.engine.images import ImageBatch
 from transfer_cli.errors import RunError
 from transfer_cli.finished import FinishedRun
@@ -140,6 +141,13 @@ def of_run(run: FinishedRun) -> NDArray[np.float32]:
     """
     path = run.directory.features
     again = f"The command in {run.directory.command} makes it with --overwrite; the parts stay the same."
+    if not path.is_file() and run.recipe.get("method") == ENSEMBLE:
+        members = ", ".join(str(member["run"]) for member in run.recipe.get("member", ()))
+        raise RunError(
+            f"{run.directory.path} is an ensemble, which has no features of its own; those of its members are in "
+            f"their runs: {members}.",
+            hint="Give one of these: all of them are of the same pictures.",
+        )
     if not path.is_file():
         raise RunError(
             f"The run {run.directory.path} has no {path.name}: it is older than that, or the file was removed.",

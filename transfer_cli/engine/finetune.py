@@ -63,7 +63,11 @@ def finetune(
     MissingExtraError
         When it shall be written for TensorBoard, and that is not installed.
     """
-    asked = Request(folder, run, **options)
+    return learn(Request(folder, run, **options), recipe)
+
+
+def learn(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
+    """Do what `finetune` does."""
     if asked.tensorboard:
         tensorboard.must_be_here()
     recipe = training.resolved(asked, recipe, keeps_model=True)
@@ -95,13 +99,13 @@ def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingRe
     features, device = training.begin(asked, recipe, lambda: build_network(asked, recipe), chosen if plans else None)
     recipe = chosen.take()
     run.write_environment(recipe.seed, device)
-    import_ahead("transfer_cli.engine.classify", "scipy.stats", "matplotlib.figure")
     with Scratch(run.path) as scratch:
-        decoded = decode_all(asked, recipe, scratch)
-        groups = groups_of(asked, recipe, decoded.indices, decoded.digests)
-        split = training.make_split(asked, recipe, decoded.indices, decoded.digests, decoded.skipped, groups)
-        relatives = kin(decoded.digests, groups)
-        fitting = Fitting(asked, recipe, features, decoded, split, scratch, _guard(asked), relatives)
+        with import_ahead("transfer_cli.engine.classify", "scipy.stats", "matplotlib.figure"):
+            decoded = decode_all(asked, recipe, scratch)
+            groups = groups_of(asked, recipe, decoded.indices, decoded.digests)
+            split = training.make_split(asked, recipe, decoded.indices, decoded.digests, decoded.skipped, groups)
+            relatives = kin(decoded.digests, groups)
+            fitting = Fitting(asked, recipe, features, decoded, split, scratch, _guard(asked), relatives)
         training.write_split(asked, split, decoded.skipped)
         for line in _what_to_expect(split):
             asked.progress.warn(line)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.engine import features, model, training, trust
-from transfer_cli.engine.network import Network
+from transfer_cli.engine.network import Network, Whole
 from transfer_cli.engine.prepared import CHECKED, GRAPH_FILE, Prepared, Source
 from transfer_cli.engine.scores import score_parts
 from transfer_cli.engine.training import Request
@@ -35,11 +36,14 @@ class Before:
         Their features.
     train : ndarray of shape (t, width), float32
         The features of the pictures of train, to which the distances of val belong.
+    rows : ndarray of shape (t,), int
+        Which pictures these are.
     """
 
     probabilities: NDArray[np.float32]
     val: NDArray[np.float32]
     train: NDArray[np.float32]
+    rows: NDArray[np.int64]
 
 
 class Finishing:
@@ -62,6 +66,10 @@ class Finishing:
     before : Before or None
         What was said of val before it was learnt from; None where it was not.
     portions : Portions
+    known : Trust, optional
+        How sure the network should be, where val cannot say it, since it was learnt from; val is then not scored.
+    made_by : mapping, optional
+        What the bundle says of the choices it was made with, where that is not the recipe.
     """
 
     def __init__(
@@ -69,20 +77,24 @@ class Finishing:
         asked: Request,
         recipe: FinetuneRecipe,
         split: Split,
-        network: Network,
+        network: Network | Whole,
         images: NDArray[np.uint8],
         learnt: NDArray[np.int64],
         before: Before | None,
         portions: Portions,
+        *,
+        known: trust.Trust | None = None,
+        made_by: Mapping[str, Any] | None = None,
     ) -> None:
         self._asked, self._recipe, self._split = asked, recipe, split
         self._network, self._images, self._before, self._portions = network, images, before, portions
-        self._learnt = learnt
+        self._learnt = np.unique(learnt)
+        self._known, self._made_by = known, made_by
         self._read_out = network.read_out
         source = Source({}, lambda: network.below_logits, read_out=self._read_out.probabilities)
         self._prepared = Prepared(source, recipe.inference, None, asked.progress)
         if not self._prepared.is_checked:
-            self._prepared.check(images[learnt[: portions.at_most(CHECKED)]])
+            self._prepared.check(images[self._learnt[: portions.at_most(CHECKED)]])
         self._fitted = trust.Trust()
         self._metrics: Metrics = {}
 
@@ -94,12 +106,12 @@ class Finishing:
         scored = {}
         for part in ("val", "test"):
             rows = np.flatnonzero(split.mask(part))
-            if len(rows):
+            if len(rows) and (part == "test" or self._known is None):
                 known = self._before.probabilities if part == "val" and self._before else None
                 scored[part] = rows, self._read_out.probabilities(matrix[rows]) if known is None else known
-        train = np.flatnonzero(split.mask("train"))
+        train = self._compared_with()
         earlier = (self._before.train, self._before.val) if self._before else None
-        self._fitted = trust.fit(self._recipe, split, matrix, train, scored, earlier=earlier)
+        self._fitted = self._known or trust.fit(self._recipe, split, matrix, train, scored, earlier=earlier)
         self._metrics = score_parts(run, split, self._fitted.calibrated(scored), self._fitted.thresholds)
         return self._metrics
 
@@ -112,8 +124,9 @@ class Finishing:
             What the figures of val are.
         """
         asked, split, fitted = self._asked, self._split, self._fitted
-        width = self._network.features.output_shape[-1]
-        bundle = training.new_bundle("network", self._recipe, split, width, asked.run, fitted)
+        bundle = training.new_bundle("network", self._recipe, split, self._network.width, asked.run, fitted)
+        if self._made_by is not None:
+            bundle = bundle.model_copy(update={"recipe": self._made_by})
 
         def save(folder: Path) -> None:
             self._network.whole.save(folder / model.NETWORK_FILE)
@@ -125,6 +138,12 @@ class Finishing:
             training.write_card(asked, folder, bundle, split, self._metrics, fitted, val_note)
 
         bundle.write(asked.run.model, save)
+
+    def _compared_with(self) -> NDArray[np.int64]:
+        """Return the rows of train that were learnt from, with which new pictures are compared."""
+        if self._before is not None:
+            return self._before.rows
+        return np.intersect1d(self._learnt, np.flatnonzero(self._split.mask("train")))
 
     def _features(self) -> NDArray[np.float32]:
         """Return what the last layer reads of every picture, float32 of shape (n, width)."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli import bags
 from transfer_cli.catalog import heads, tasks
 from transfer_cli.engine import fitting_words, stopping
 from transfer_cli.engine.checkpoints import Checkpoints, Epoch, State, history_table
@@ -68,7 +69,7 @@ class Fitting:
         classes = len(split.class_names)
         self._network: Network = network.Network(features, recipe.head, classes, recipe.seed, self._task.activation)
         self._decoded = decoded
-        self._show(np.flatnonzero(split.mask("train")), np.flatnonzero(split.mask("val")))
+        self._show(self._rows_of_train(), np.flatnonzero(split.mask("val")))
         self._learning = {
             layer.name for stage in recipe.stage for layer in freezing.thaw(features, stage.unfreeze).layers
         }
@@ -145,6 +146,14 @@ class Fitting:
         self._run.log("resume", epoch=state.epoch, stage=state.stage + 1)
         return optimizer
 
+    def _rows_of_train(self) -> NDArray[np.int64]:
+        """Return the rows of train, or of a bag of it, in which a picture may be several times."""
+        rows, bag = np.flatnonzero(self._split.mask("train")), self._recipe.bag
+        if bag is None:
+            return rows
+        relatives = np.arange(len(self._split.rows)) if self._groups is None else self._groups
+        return rows[bags.drawn(bag, self._recipe.seed, self._split.truth()[rows], relatives[rows])]
+
     def _show(self, train: NDArray[np.int64], val: NDArray[np.int64]) -> None:
         """Let some pictures be learnt from and others be compared on."""
         from transfer_cli.engine.shown import Shown
@@ -157,7 +166,7 @@ class Fitting:
 
     def _learn_from_val(self) -> None:
         """Let the pictures of val be learnt from, too; nothing is compared any more."""
-        both = np.flatnonzero(self._split.mask("train") | self._split.mask("val"))
+        both = np.sort(np.concatenate([self._rows_of_train(), np.flatnonzero(self._split.mask("val"))]))
         self._show(both, np.empty(0, np.int64))
         self._progress.note(f"again, with the pictures of val learnt from as well: {len(both)}")
 
@@ -178,8 +187,8 @@ class Fitting:
             parts = [run(self._pictures.images[rows[at : at + size]]) for at in range(0, len(rows), size)]
             return np.concatenate(parts)
 
-        of_val = features(self._pictures.val)
-        return Before(self._network.read_out.probabilities(of_val), of_val, features(self._pictures.train))
+        of_val, rows = features(self._pictures.val), np.unique(self._pictures.train)
+        return Before(self._network.read_out.probabilities(of_val), of_val, features(rows), rows)
 
     def _train_stages(self, count: int, optimizer: Any) -> None:
         """Train the first `count` stages, from where the state is."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from transfer_cli.engine.machine import keep_freed_memory, processors
 from transfer_cli.errors import ImageError
@@ -224,6 +224,24 @@ def size_of(path: Path) -> tuple[int, int] | None:
             return image.size
     except Exception:  # as in `_read`
         return None
+
+
+def ratio_of(path: Path) -> float:
+    """Return the width of a picture by its height, as it stands upright.
+
+    Raises
+    ------
+    ImageError
+        When it cannot be read.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            width, height = image.size
+            # From 5 on a picture lies on its side.
+            lies = image.getexif().get(ExifTags.Base.Orientation, 1) in range(5, 9)
+    except Exception as error:  # as in `_read`
+        raise ImageError(f"{path} could not be read: {_reason(error)}.") from None
+    return height / width if lies else width / height
 
 
 _Decoded = tuple[str, list[NDArray[np.uint8]] | str | None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def draw_filters(source: str, target: Path) -> int:
     target : Path
         A PNG file.
     """
-    bundle, directory = ModelBundle.read(Path(source))
+    bundle, directory = _of_one_network(source)
     kernels = first_filters(network_of(bundle, directory))
     if _is_bgr(bundle):
         kernels = kernels[:, :, ::-1]
@@ -78,7 +79,7 @@ def draw_activations(source: str, layer: str, picture: str, target: Path) -> int
     ImageError
         When the picture cannot be read.
     """
-    bundle, directory = ModelBundle.read(Path(source))
+    bundle, directory = _of_one_network(source)
     network = network_of(bundle, directory)
     operation = layer_with_map(network, layer)
     batch = next(batches([picture], size=bundle.image_size, resize=bundle.resize, batch_size=1))
@@ -107,6 +108,17 @@ def grid(cells: NDArray[np.uint8], numbers: Sequence[int]) -> Image.Image:
         pixels = np.broadcast_to(cell, (*cell.shape[:2], 3)).repeat(scale, axis=0).repeat(scale, axis=1)
         sheet.paste(Image.fromarray(np.ascontiguousarray(pixels)), (left, top + TEXT))
     return sheet
+
+
+def _of_one_network(source: str) -> tuple[ModelBundle, Path]:
+    """Return a bundle and its directory; raise ModelError where it is an ensemble, which has several networks."""
+    opened = ModelBundle.open(Path(source))
+    if opened.members:
+        raise ModelError(
+            f"{source} is an ensemble of {len(opened.members)} models; what is inside is drawn of one network.",
+            hint=f"Look into a member: {shlex.quote(str(opened.members[0].directory))}, say.",
+        )
+    return opened.bundle, opened.directory
 
 
 def _is_bgr(bundle: ModelBundle) -> bool:

@@ -57,9 +57,9 @@ LAYERS = frozenset(
 OPERATIONS = {
     "core": ("Cast",),
     "image": ("RGBToGrayscale",),
-    "numpy": ("Add", "GetItem", "Multiply", "Stack", "Subtract", "TrueDivide"),
+    "numpy": ("Add", "GetItem", "Log", "Max", "Maximum", "Minimum", "Multiply", "Stack", "Subtract", "TrueDivide"),
 }
-"""Of keras.ops, by module: those of the preprocessing and of MobileNetV3."""
+"""Of keras.ops, by module: those of the preprocessing, of MobileNetV3 and of ensembles."""
 INITIALIZERS = ("GlorotUniform", "HeNormal", "Ones", "VarianceScaling", "Zeros")
 _CLASSES = {
     *(("keras.layers", name) for name in LAYERS),

@@ -83,6 +83,11 @@ class Linear:
         if self.kernel.shape[1] != classes:
             raise ModelError(f"{path} is made for {self.kernel.shape[1]} classes; the bundle has {classes}.")
 
+    def must_read(self, width: int, path: Path) -> None:
+        """Raise ModelError where the matrix, out of `path`, is not one for so many numbers."""
+        if len(self.kernel) != width:
+            raise ModelError(f"{path} reads {len(self.kernel)} numbers; the bundle has {width}.")
+
     def is_like(self, given: Callable[[NDArray[np.float32]], NDArray[np.float32]], rows: NDArray[np.float32]) -> bool:
         """Return whether its probabilities are those that `given` has for some features, within `ALIKE`."""
         parts = (rows[start : start + _ROWS_AT_A_TIME] for start in range(0, len(rows), _ROWS_AT_A_TIME))

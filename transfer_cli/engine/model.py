@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from transfer_cli.bundle import ModelBundle
+from transfer_cli.bundle import ModelBundle, OpenedBundle
 from transfer_cli.cache import Cache
 from transfer_cli.calibration import tempered
-from transfer_cli.catalog import backbones, runtimes
+from transfer_cli.catalog import backbones, combiners, runtimes
 from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.choices import Inference
 from transfer_cli.engine import exported_files, sources
@@ -76,6 +76,10 @@ class AbstractModel(ABC):
         (images,) = views
         return self.predict_proba(images)
 
+    def judged(self, views: Sequence[Images]) -> tuple[Probabilities, Features | None]:
+        """Return the probabilities of pictures, and the features that its rejection goes by, where it has one."""
+        return self.predict_views(views), None
+
     @abstractmethod
     def predict_proba(self, images: Images) -> Probabilities:
         """Return the probabilities of each class.
@@ -92,7 +96,13 @@ class AbstractModel(ABC):
 
 
 class FeatureModel(AbstractModel):
-    """A network that gives features, and what makes probabilities of them."""
+    """A network that gives features, and what makes probabilities of them.
+
+    Attributes
+    ----------
+    network : object
+        What the features come from; members of an ensemble that have the same give the same features.
+    """
 
     def __init__(
         self,
@@ -100,12 +110,14 @@ class FeatureModel(AbstractModel):
         features: Callable[[Images], Any],
         classifier: Callable[[Any], Probabilities],
         rejection_file: Path | None = None,
+        network: object = None,
     ) -> None:
         self.class_names = bundle.class_names
         self.image_size = bundle.image_size
         self.resize = bundle.resize
         self.thresholds = bundle.thresholds
         self.rejection_file = rejection_file
+        self.network = features if network is None else network
         self._features = features
         self._log_prior = bundle.log_prior
         self._temperature = bundle.temperature
@@ -118,6 +130,12 @@ class FeatureModel(AbstractModel):
     def classify(self, features: Features) -> Probabilities:
         """Return the calibrated probabilities of some features, float32 of shape (n, k)."""
         return tempered(less_common(self._classifier(features), self._log_prior), self._temperature)
+
+    def judged(self, views: Sequence[Images]) -> tuple[Probabilities, Features | None]:
+        """Return the classifier's probabilities, and the features that it made them of."""
+        (images,) = views
+        features = self.features(images)
+        return self.classify(features), features
 
     def predict_proba(self, images: Images) -> Probabilities:
         """Return the classifier's probabilities on the network's features."""
@@ -185,15 +203,87 @@ def load(
         spec = backbones.find(source.removeprefix(IMAGENET))
         name = running.resolve(runtime, pictures=pictures, keeps_model=False, parameters=spec.parameters)
         return _imagenet(spec, Inference(runtime=name), offline, cache, progress)
-    bundle, directory = ModelBundle.read(Path(source))
-    _must_see_alike(bundle.decoder, progress)
-    run = _run_of(bundle, directory, _inference(bundle, runtime, pictures, progress), cache, progress)
+    return _Loading(runtime, pictures, cache, progress).model(ModelBundle.open(Path(source)))
+
+
+def load_members(
+    opened: Sequence[OpenedBundle], *, cache: Cache | None = None, progress: Progress = SILENT
+) -> list[AbstractModel]:
+    """Return the models of some bundles as those of one ensemble: a network that several have is loaded once."""
+    loading = _Loading(runtimes.AUTO, 0, cache or Cache.of_user(), progress)
+    return [loading.model(each) for each in opened]
+
+
+class _Loading:
+    """How bundles are loaded; the networks that several members of an ensemble have are loaded once.
+
+    Parameters
+    ----------
+    runtime, pictures, cache, progress
+        As for `load`.
+    """
+
+    def __init__(self, runtime: str, pictures: int, cache: Cache, progress: Progress) -> None:
+        self._runtime, self._pictures, self._cache, self._progress = runtime, pictures, cache, progress
+        self._networks: dict[str, Callable[[Images], Any]] = {}
+
+    def model(self, opened: OpenedBundle) -> AbstractModel:
+        """Return the model of a bundle whose digests were compared."""
+        bundle, directory = opened.bundle, opened.directory
+        if opened.members:
+            return self._ensemble(opened)
+        _must_see_alike(bundle.decoder, self._progress)
+        inference = _inference(bundle, self._runtime, self._pictures, self._progress)
+        key = _network_key(bundle, inference)
+        if key not in self._networks:
+            self._networks[key] = _run_of(bundle, directory, inference, self._cache, self._progress)
+        return _read_out(bundle, directory, self._networks[key])
+
+    def _ensemble(self, opened: OpenedBundle) -> AbstractModel:
+        from transfer_cli.engine.ensemble_model import EnsembleModel
+
+        bundle, directory = opened.bundle, opened.directory
+        linear = None
+        if bundle.combination == combiners.STACK:
+            if LINEAR_FILE not in bundle.files:
+                raise ModelError(f"{directory} gives no digest of {LINEAR_FILE}, which joins the members' answers.")
+            linear = Linear.load(directory / LINEAR_FILE)
+            linear.must_give(len(bundle.class_names), directory / LINEAR_FILE)
+            linear.must_read(len(bundle.members) * len(bundle.class_names), directory / LINEAR_FILE)
+        rejection = directory / REJECTION_FILE if REJECTION_FILE in bundle.files else None
+        judge = judge_of([member.bundle for member in opened.members])
+        if rejection is not None and judge is None:
+            raise ModelError(f"{directory} holds {REJECTION_FILE}, but no member whose features it could go by.")
+        return EnsembleModel(bundle, [self.model(member) for member in opened.members], linear, judge, rejection)
+
+
+def judge_of(members: Sequence[ModelBundle]) -> int | None:
+    """Return which member of an ensemble tells by its features whether a picture is one to judge; None: none can.
+
+    The first whose backbone is as it was: what was trained on the pictures forgets what is unlike them all.
+    """
+    return next((place for place, bundle in enumerate(members) if bundle.kind == "features"), None)
+
+
+def _network_key(bundle: ModelBundle, inference: Inference) -> str:
+    """Return what tells the network of a bundle, and what runs it, from others."""
+    files = {
+        name: bundle.files[name].sha256 for name in (GRAPH_FILE, BACKBONE_FILE, NETWORK_FILE) if name in bundle.files
+    }
+    below = bundle.kind == "network" and LINEAR_FILE in bundle.files
+    made_for = bundle.recipe.get("inference", {})
+    return json.dumps([bundle.kind, below, files, made_for, inference.model_dump(mode="json"), bundle.image_size])
+
+
+def _read_out(bundle: ModelBundle, directory: Path, run: Callable[[Images], Any]) -> AbstractModel:
+    """Return the model whose network is `run`."""
     rejection = directory / REJECTION_FILE if REJECTION_FILE in bundle.files else None
     classes = len(bundle.class_names)
     if LINEAR_FILE in bundle.files:
         linear = Linear.load(directory / LINEAR_FILE)
         linear.must_give(classes, directory / LINEAR_FILE)
-        return FeatureModel(bundle, guarded(run, directory, len(linear.kernel)), linear.probabilities, rejection)
+        features = guarded(run, directory, len(linear.kernel))
+        return FeatureModel(bundle, features, linear.probabilities, rejection, run)
     if bundle.kind == "network":
         given = guarded(run, directory, classes)
         return NetworkModel(given, bundle.class_names, bundle.image_size, bundle.resize, bundle.thresholds)
@@ -206,7 +296,7 @@ def load(
     # Of classes that are known, but with contents that do not fit, scikit-learn raises whatever it meets first.
     plain = partial(classify.probabilities, pipeline, classes=classes)
     answers = guarded(plain, file, classes, failures=(Exception,))
-    return FeatureModel(bundle, guarded(run, directory, width_of(pipeline, file)), answers, rejection)
+    return FeatureModel(bundle, guarded(run, directory, width_of(pipeline, file)), answers, rejection, run)
 
 
 def _exported(path: Path, runtime: str, progress: Progress) -> NetworkModel:
@@ -227,7 +317,7 @@ def _must_see_alike(decoder: str, progress: Progress) -> None:
 
 def has_gradient(bundle: ModelBundle) -> bool:
     """Return whether what a bundle says is a function that can be differentiated: a network, or one with a matrix."""
-    return bundle.kind == "network" or LINEAR_FILE in bundle.files
+    return bundle.kind == "network" or (bundle.kind == "features" and LINEAR_FILE in bundle.files)
 
 
 def _inference(bundle: ModelBundle, runtime: str, pictures: int, progress: Progress) -> Inference:

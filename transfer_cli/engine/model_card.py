@@ -47,6 +47,7 @@ def write(
     name: str,
     skipped: int,
     val_note: str,
+    members: Sequence[ModelBundle] = (),
 ) -> None:
     """Write the card of a bundle whose other files are in `directory`.
 
@@ -65,17 +66,21 @@ def write(
         How many files could not be read.
     val_note : str
         What the figures of val are, where they are not plain predictions of a part that was held out.
+    members : sequence of ModelBundle
+        Of an ensemble, each network that it has.
     """
+    networks = members or (bundle,)
     parts = [part for part in PARTS if part in metrics]
-    spec = backbones.find(bundle.backbone["name"])
-    pretrained = bundle.backbone["weights"] in (backbones.IMAGENET, backbones.EMBEDDED)
     facts = {
         "bundle": bundle,
         "name": name,
         "single": bundle.task == SINGLE_LABEL,
         "classes": bundle.class_names,
-        "backbone": bundle.backbone,
-        "licence": spec.licence if pretrained else "",
+        "made_with": _made_with(bundle),
+        "origins": [*dict.fromkeys(map(_origin, networks))],
+        "seen_as": [
+            *dict.fromkeys(f"{each.image_size} x {each.image_size} pixels ({each.resize})" for each in networks)
+        ],
         "parts": parts,
         "val_note": val_note,
         "figures": _figures(metrics, parts),
@@ -87,7 +92,7 @@ def write(
             "folders": "as the folder is laid out",
         }.get(split.made_by, "as in an existing split.csv"),
         "skipped": skipped,
-        "limits": _limits(bundle, split, metrics, fitted),
+        "limits": _limits(bundle, split, metrics, fitted, networks),
         "versions": ", ".join(
             f"{package} {version}" for package, version in sorted(bundle.versions.items()) if version
         ),
@@ -133,11 +138,40 @@ def _counts(split: Split) -> str:
 
 
 def _files(directory: Path) -> str:
-    found = [(path.name, digest_of_file(path)) for path in sorted(directory.iterdir())]
+    paths = sorted(path for path in directory.rglob("*") if path.is_file())
+    found = [(path.relative_to(directory).as_posix(), digest_of_file(path)) for path in paths]
     return _table(["file", "bytes", "SHA-256"], [[name, facts.bytes, f"`{facts.sha256}`"] for name, facts in found])
 
 
-def _limits(bundle: ModelBundle, split: Split, metrics: Metrics, fitted: Trust) -> list[str]:
+def _made_with(bundle: ModelBundle) -> str:
+    """Return what a bundle is made of, after "made with"."""
+    if bundle.members:
+        counted = f"{len(bundle.members)} models" if len(bundle.members) > 1 else "one model"
+        rows = ", ".join(f"{_text(member.name)} ({member.weight:.2f})" for member in bundle.members)
+        return f"{counted} whose answers are joined by {bundle.combination}: {rows}."
+    name = bundle.backbone["name"]
+    if bundle.kind == "network" and "ensemble" in bundle.recipe:
+        return (
+            f"the network {name}, whose weights are the mean of several that were trained further on the pictures "
+            "below."
+        )
+    if bundle.kind == "network":
+        return f"the network {name} was trained further on the pictures below."
+    classifier = bundle.recipe["classifier"]["name"]
+    return f"the network {name} as it is, and a classifier ({classifier}) on what it makes of the pictures below."
+
+
+def _origin(network: ModelBundle) -> str:
+    """Return which backbone a network began as, its weights and their licence."""
+    name, weights = network.backbone["name"], network.backbone["weights"]
+    pretrained = weights in (backbones.IMAGENET, backbones.EMBEDDED)
+    licence = f" (licence of the published weights: {backbones.find(name).licence})" if pretrained else ""
+    return f"Backbone: {name}, weights {_text(weights)}{licence}."
+
+
+def _limits(
+    bundle: ModelBundle, split: Split, metrics: Metrics, fitted: Trust, networks: Sequence[ModelBundle]
+) -> list[str]:
     """Return in what cases a person should not rely on the model, the general ones last."""
     limits = []
     test = metrics.get("test")
@@ -148,9 +182,10 @@ def _limits(bundle: ModelBundle, split: Split, metrics: Metrics, fitted: Trust) 
     recalls = {key.removeprefix(RECALL): figure for key, figure in (test or {}).items() if key.startswith(RECALL)}
     if weak := [name for name, figure in recalls.items() if figure["value"] < _WEAK]:
         limits.append(f"It finds less than half of {', '.join(weak)}.")
-    if bundle.backbone["weights"] == "none" and backbones.find(bundle.backbone["name"]).is_pretrained:
+    weights = {each.backbone["name"]: each.backbone["weights"] for each in networks}
+    if any(of == "none" and backbones.find(name).is_pretrained for name, of in weights.items()):
         limits.append("Its network began with random weights: it knows nothing but the pictures above.")
-    if bundle.backbone["weights"] == backbones.EMBEDDED:
+    if backbones.EMBEDDED in weights.values():
         limits.append(
             "Its network began with weights that have seen no photograph but the pictures above: from ImageNet's it "
             "would be more accurate."

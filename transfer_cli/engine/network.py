@@ -16,6 +16,8 @@ from transfer_cli.errors import ModelError, RunError
 
 LOGITS = "logits"
 """The last dense layer of every head."""
+PROBABILITIES = "probabilities"
+"""The last layer of all."""
 _SURE = 30.0
 """Logits beyond this are certain in float32."""
 
@@ -55,8 +57,13 @@ class Network:
             tensor = layer(tensor)
         self.below_logits = keras.Model(features.inputs[0], below, name=f"{features.name}_{head.kind}_features")
         self.activation = keras.activations.get(activation)
-        probabilities = keras.layers.Activation(activation, name="probabilities", dtype="float32")(tensor)
+        probabilities = keras.layers.Activation(activation, name=PROBABILITIES, dtype="float32")(tensor)
         self.whole = keras.Model(features.inputs[0], probabilities, name=f"{features.name}_{head.kind}")
+
+    @property
+    def width(self) -> int:
+        """Numbers a feature of the backbone."""
+        return int(self.features.output_shape[-1])
 
     @property
     def read_out(self) -> Linear:
@@ -115,6 +122,34 @@ class Network:
             for place, layer in chosen
             for number, variable in enumerate(layer.weights)
         ]
+
+
+class Whole:
+    """A network out of a file, as far as it is needed when all is learnt.
+
+    Parameters
+    ----------
+    whole : keras.Model
+        One that `Network` made.
+    width : int
+        Numbers a feature of its backbone.
+
+    Attributes
+    ----------
+    whole, width
+    below_logits : keras.Model
+        As of `Network`.
+    """
+
+    def __init__(self, whole: keras.Model, width: int) -> None:
+        self.whole, self.width = whole, width
+        self.below_logits = below_logits_of(whole)
+
+    @property
+    def read_out(self) -> Linear:
+        """The last dense layer, from the features it reads to probabilities."""
+        kernel, bias = (np.asarray(array, np.float64) for array in self.whole.get_layer(LOGITS).get_weights())
+        return Linear(kernel, bias, self.whole.get_layer(PROBABILITIES).activation.__name__)
 
 
 def below_logits_of(whole: keras.Model) -> keras.Model:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog.explainers import Maps
+from transfer_cli.engine.seen import Seen
 
 GRID = 8
 """Cells a side."""
@@ -41,22 +42,45 @@ def occlusion_maps(
     ndarray of shape (n, m, g, g), float32
         `g` is `GRID`, or less where the picture has not so many pixels; 0 where covering does not lower it.
     """
-    size = images.shape[1]
+    maps = [
+        occlusion_map(predict_proba, Seen.once(image), of_picture)
+        for image, of_picture in zip(images, columns, strict=True)
+    ]
+    grid = min(GRID, images.shape[1])
+    return np.stack(maps) if maps else np.zeros((*columns.shape, grid, grid), np.float32)
+
+
+def occlusion_map(
+    predict: Callable[..., NDArray[np.float32]], seen: Seen, columns: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return where a patch over a picture lowers the log-probability of some classes; it covers all views at one place.
+
+    Parameters
+    ----------
+    predict : callable
+        Takes pictures in each view, one argument a view.
+    seen : Seen
+    columns : ndarray of shape (m,), int
+
+    Returns
+    -------
+    ndarray of shape (m, g, g), float32
+        Over the first view.
+    """
+    size = seen.views[0].size
     grid = min(GRID, size)
     patches = [(row, column) for row in range(1 - PATCH, grid) for column in range(1 - PATCH, grid)]
     edges = np.rint(np.linspace(0, size, grid + 1)).astype(int)
-    found = np.zeros((len(images), columns.shape[1], grid, grid), np.float32)
-    for number, image in enumerate(images):
-        covered = np.repeat(image[None], len(patches) + 1, axis=0)
-        cover = blurred(image)
-        for picture, (row, column) in zip(covered, patches, strict=False):
-            place = _place(edges, row), _place(edges, column)
-            picture[place] = cover[place]
-        # The last is the picture as it is.
-        logarithms = np.log(predict_proba(covered)[:, columns[number]].astype(np.float64) + _SMALLEST)
-        for drop, (row, column) in zip(logarithms[-1] - logarithms[:-1], patches, strict=True):
-            cells = slice(max(row, 0), row + PATCH), slice(max(column, 0), column + PATCH)
-            found[(number, slice(None), *cells)] += drop[:, None, None] / PATCH**2
+    # The last is the picture as it is.
+    places = np.zeros((len(patches) + 1, size, size), bool)
+    for covered, (row, column) in zip(places, patches, strict=False):
+        covered[_place(edges, row), _place(edges, column)] = True
+    given = predict(*seen.changed([blurred(image) for image in seen.images], places))
+    logarithms = np.log(given[:, columns].astype(np.float64) + _SMALLEST)
+    found = np.zeros((len(columns), grid, grid), np.float32)
+    for drop, (row, column) in zip(logarithms[-1] - logarithms[:-1], patches, strict=True):
+        cells = slice(max(row, 0), row + PATCH), slice(max(column, 0), column + PATCH)
+        found[(slice(None), *cells)] += drop[:, None, None] / PATCH**2
     return np.maximum(found, 0)
 
 

@@ -176,6 +176,18 @@ def _added_in_part(drawing: Drawing, layer: Any, inputs: list[Value]) -> Value:
     return _number_by_number(drawing, "Add", [inputs[0], with_constant(drawing, "Mul", inputs[1], layer.scale)], ())
 
 
+def _logarithm(drawing: Drawing, operation: Any, inputs: list[Value]) -> Value:
+    value = drawing.plain(inputs[0])
+    return like(value, drawing.node("Log", value.name))
+
+
+def _highest(drawing: Drawing, operation: Any, inputs: list[Value]) -> Value:
+    value = inputs[0]
+    if len(value.shape) != 2 or np.ravel(operation.axis).tolist() not in ([-1], [1]) or not operation.keepdims:
+        raise UnknownOperationError(f"{operation.name} takes the highest along axis {operation.axis}")
+    return Value(drawing.node("ReduceMax", value.name, axes=[1], keepdims=1), ())
+
+
 def _flattened(drawing: Drawing, layer: Any, inputs: list[Value]) -> Value:
     return Value(drawing.node("Flatten", drawing.straight(inputs[0]).name), ())
 
@@ -194,6 +206,8 @@ def _reshaped(drawing: Drawing, layer: Any, inputs: list[Value]) -> Value:
 _NUMBER_BY_NUMBER = {
     "Add": "Add",
     "Divide": "Div",
+    "Maximum": "Max",
+    "Minimum": "Min",
     "Multiply": "Mul",
     "Subtract": "Sub",
     "TrueDivide": "Div",
@@ -215,6 +229,8 @@ _LAYERS: dict[str, Callable[[Drawing, Any, list[Value]], Value]] = {
     "GlobalMaxPooling2D": pooled_whole("GlobalMaxPool"),
     "LayerNormalization": _layer_normalised,
     "LayerScale": _scaled,
+    "Log": _logarithm,
+    "Max": _highest,
     "MaxPooling2D": pooled("MaxPool"),
     "Normalization": _normalised,
     "RGBToGrayscale": grey,

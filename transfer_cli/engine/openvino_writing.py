@@ -13,14 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.engine import branches
+from transfer_cli.engine.branches import Kind, Step
 from transfer_cli.engine.convert import _silence
 from transfer_cli.engine.openvino_files import ABOUT
-from transfer_cli.engine.quantize import count_early, gathered
+from transfer_cli.engine.quantize import gathered
 from transfer_cli.engine.startup import start_openvino
 from transfer_cli.errors import MissingExtraError, ModelError
 from transfer_cli.exported import INPUT, OUTPUT
 
 Images = NDArray[np.uint8]
+_HELD = ("Constant", "Parameter", "Result")
+_KINDS: dict[str, Kind] = {
+    "Convolution": "convolution",
+    "GroupConvolution": "convolution",
+    "MatMul": "dense",
+    "Softmax": "probabilities",
+    "SoftMax": "probabilities",
+    "Sigmoid": "probabilities",
+}
 
 
 def write_openvino(graph: Path, path: Path, about: Mapping[str, str]) -> None:
@@ -132,12 +143,22 @@ def _read(openvino: Any, graph: Path) -> Any:
 
 
 def _accurate(model: Any) -> list[str]:
-    """Return the names of what is left in float32: the first convolutions, and the last dense layer."""
-    operations = model.get_ordered_ops()
-    convolutions = [each for each in operations if each.get_type_name() in ("Convolution", "GroupConvolution")]
-    sizes = [int(np.prod(each.input(1).get_shape())) for each in convolutions]
-    dense = [each for each in operations if each.get_type_name() == "MatMul"]
-    return [each.get_friendly_name() for each in (*convolutions[: count_early(sizes)], *dense[-1:])]
+    """Return the names of what is left in float32: the first convolutions and the last dense layer.
+
+    Of an ensemble these are the last dense layer of each member, and all that joins their answers.
+    """
+    computed = [each for each in model.get_ordered_ops() if each.get_type_name() not in _HELD]
+    place = {each.get_friendly_name(): at for at, each in enumerate(computed)}
+    steps = []
+    for each in computed:
+        names = (given.get_node().get_friendly_name() for given in each.input_values())
+        kind: Kind = _KINDS.get(each.get_type_name(), "other")
+        weights = int(np.prod(each.input(1).get_shape())) if kind == "convolution" else 0
+        steps.append(Step(kind, tuple(place[name] for name in names if name in place), weights))
+    early = [at for at in branches.early(steps) if steps[at].kind == "convolution"]
+    last = branches.read_outs(steps)
+    joined = branches.tail(steps) if len(last) > 1 else last
+    return [computed[at].get_friendly_name() for at in (*early, *joined)]
 
 
 def _save(openvino: Any, model: Any, path: Path, about: Mapping[str, str]) -> None:

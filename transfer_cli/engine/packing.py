@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from transfer_cli.archives import is_plain, members
-from transfer_cli.bundle import MANIFEST, ModelBundle
+from transfer_cli.archives import members
+from transfer_cli.bundle import DEEPEST, MANIFEST, ModelBundle
 from transfer_cli.engine.verify import look_at
 from transfer_cli.errors import ModelError, OutputError
 from transfer_cli.writing import must_be_ours, written_whole
@@ -22,8 +23,8 @@ def pack(path: Path, output: Path | None = None, *, overwrite: bool = False) -> 
     """Write the bundle at `path` (a bundle, or a run that holds one) into one zip file; return where that is.
 
     The same bundle gives the same bytes, on any machine: the manifest first, then its files in the order of their
-    names, not compressed (weights hardly become shorter), with no time and no owner. What lies beside them in the
-    folder stays there.
+    names, then those of each member of an ensemble, not compressed (weights hardly become shorter), with no time and no
+    owner. What lies beside them in the folder stays there.
 
     Parameters
     ----------
@@ -40,14 +41,15 @@ def pack(path: Path, output: Path | None = None, *, overwrite: bool = False) -> 
     OutputError
         When the file is there already, or cannot be written.
     """
-    bundle, directory = ModelBundle.read(path)
+    opened = ModelBundle.open(path)
+    directory = opened.directory
     target = output or Path(f"{_name(directory)}.zip")
     if target.is_dir():
         raise OutputError(f"{target} is a folder. Expected the name of a file.")
     if target.exists() and not overwrite:
         raise OutputError(f"{target} is there already.", hint="Add --overwrite, or another name with -o FILE.zip.")
     with written_whole(target) as draft, ZipFile(draft, "w", ZIP_STORED) as archive:
-        for name in [MANIFEST, *sorted(bundle.files)]:
+        for name in opened.files():
             entry = ZipInfo(name, _EPOCH)
             entry.create_system, entry.external_attr = 3, _READABLE
             entry.file_size = (directory / name).stat().st_size
@@ -83,7 +85,7 @@ def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBund
     elif target.exists() or target.is_symlink():
         raise OutputError(f"{target} is there already.", hint="Add --overwrite, or another name with -o DIR.")
     try:
-        entries = members(archive, may_be=is_plain, compressed=True)
+        entries = members(archive, may_be=_may_be, compressed=True)
     except ModelError as error:
         raise ModelError(str(error), hint=_AGAIN) from error
     names = {entry.filename for entry in entries}
@@ -93,23 +95,30 @@ def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBund
         draft.mkdir()
         try:
             _extract(archive, entries, draft)
-            bundle, _ = ModelBundle.read(draft)
-            if others := names - bundle.files.keys() - {MANIFEST}:
+            opened = ModelBundle.open(draft)
+            if others := names - {*opened.files()}:
                 raise ModelError(f"{draft}/{min(others)} is not named by {MANIFEST}.")
-            look_at(bundle, draft)
+            look_at(opened)
         except ModelError as error:
             # The draft is gone by the time that a person reads this.
             message = str(error).replace(f"{draft}/", f"{archive}: ").replace(str(draft), str(archive))
             message = message.replace(draft.name, target.name)
             raise ModelError(message, hint=error.hint) from error
-    return bundle
+    return opened.bundle
+
+
+def _may_be(name: str) -> bool:
+    *folders, _ = name.split("/")
+    return len(folders) < DEEPEST and all(re.fullmatch(r"member-\d\d+", folder) for folder in folders)
 
 
 def _extract(archive: Path, entries: list[ZipInfo], directory: Path) -> None:
     try:
         with ZipFile(archive) as opened:
             for entry in entries:
-                with opened.open(entry) as source, (directory / entry.filename).open("xb") as file:
+                place = directory / entry.filename
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with opened.open(entry) as source, place.open("xb") as file:
                     # A member gives no more than it says, whatever is stored of it.
                     shutil.copyfileobj(source, file, _AT_A_TIME)
     except OSError:

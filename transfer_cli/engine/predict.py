@@ -39,7 +39,7 @@ def predict(
         What says of which images the model knows nothing.
     """
     names = model.class_names
-    (size, resize), *others = model.views
+    (size, resize), *others = (rejecting.model if rejecting else model).views
     for batch in batches(paths, size=size, resize=resize, others=others, batch_size=batch_size, strict=strict):
         empty = np.empty((0, len(names)), np.float32)
         unknown = None

@@ -14,16 +14,23 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.tools.flatbuffer_utils import convert_bytearray_to_object, convert_object_to_bytearray
 
+from transfer_cli.engine import branches
 from transfer_cli.engine.bias_correction import corrected, operations
+from transfer_cli.engine.branches import Kind, Step
 from transfer_cli.engine.convert import _silence
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.exported import INPUT, OUTPUT
 
-EARLY = 0.02
-"""The first convolutions stay float32 up to this share of all weights: there rounding costs most, and they are few."""
 CORRECTED_ON = 48
 """Pictures of those for calibration on which biases are corrected; more change nothing, see docs/export.md."""
 _CONVOLUTIONS = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
+_KINDS: dict[int, Kind] = {
+    schema.BuiltinOperator.CONV_2D: "convolution",
+    schema.BuiltinOperator.DEPTHWISE_CONV_2D: "convolution",
+    schema.BuiltinOperator.FULLY_CONNECTED: "dense",
+    schema.BuiltinOperator.SOFTMAX: "probabilities",
+    schema.BuiltinOperator.LOGISTIC: "probabilities",
+}
 
 Images = NDArray[np.uint8]
 
@@ -119,18 +126,20 @@ def _accurate(model: Any) -> list[str]:
     """
     tensors = model.subgraphs[0].tensors
     order = operations(model)
-    dense = [at for at, (kind, _) in enumerate(order) if kind == schema.BuiltinOperator.FULLY_CONNECTED]
-    convolutions = [at for at, (kind, _) in enumerate(order) if kind in _CONVOLUTIONS]
-    sizes = [int(np.prod(tensors[order[at][1].inputs[1]].shape)) for at in convolutions]
-    early = count_early(sizes)
-    first = convolutions[early - 1] + 1 if early else 0
-    kept = [*order[:first], *order[dense[-1] if dense else -1 :]]
-    return [tensors[operation.outputs[0]].name.decode() for _, operation in kept]
+    steps = _steps(order, tensors)
+    kept = [*branches.early(steps), *(branches.tail(steps) or [len(order) - 1])]
+    return [tensors[order[at][1].outputs[0]].name.decode() for at in kept]
 
 
-def count_early(sizes: Sequence[int]) -> int:
-    """Return how many of the convolutions, of `sizes` weights in their order, have `EARLY` of all these weights."""
-    return int(np.searchsorted(np.cumsum(sizes), EARLY * sum(sizes), side="right"))
+def _steps(order: Sequence[tuple[int, Any]], tensors: Sequence[Any]) -> list[Step]:
+    """Return the operations of a graph, each with those it takes something from."""
+    made = {int(tensor): at for at, (_, operation) in enumerate(order) for tensor in operation.outputs}
+    steps = []
+    for kind, operation in order:
+        parents = tuple(made[int(tensor)] for tensor in operation.inputs if int(tensor) in made)
+        weights = int(np.prod(tensors[operation.inputs[1]].shape)) if kind in _CONVOLUTIONS else 0
+        steps.append(Step(_KINDS.get(kind, "other"), parents, weights))
+    return steps
 
 
 def _named(data: bytes) -> bytes:

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transfer_cli.engine.model import AbstractModel, FeatureModel, Images, Probabilities
+from transfer_cli.engine.ensemble_model import EnsembleModel
+from transfer_cli.engine.model import AbstractModel, Images, Probabilities
+from transfer_cli.engine.tta import Augmented
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.rejection import IMPROBABLE, UNKNOWN, UNLIKE, Bar, Rejection
+
+_BY_PROBABILITY = "A bar on the probability alone: --threshold 0.5"
 
 
 class Rejecting:
@@ -19,14 +23,16 @@ class Rejecting:
     model : AbstractModel
     coverage : float, optional
         Reject so that this share of the pictures of val is kept: by probability and by distance to the training
-        pictures (see rejection.Rejection).
+        pictures (see rejection.Rejection). Of an augmented model the picture itself is judged, as those of val were.
     threshold : float, optional
-        Reject where the named class is less probable than this.
+        Reject where the named class is less probable than this, by the mean of an augmented model.
 
     Attributes
     ----------
     bar : Bar or None
         What `coverage` came to on val.
+    model : AbstractModel
+        The same, seeing the pictures without augmentation, too, where that is what is judged.
     rejected : int
         How many pictures were rejected so far.
 
@@ -50,7 +56,9 @@ class Rejecting:
                 f"A class is called {UNKNOWN}, so that a rejected picture could not be told from one of it.",
                 hint="Rename its folder, and train again.",
             )
-        self._model, self._threshold = model, threshold
+        if coverage is not None and isinstance(model, Augmented):
+            model = model.with_plain()
+        self.model, self._threshold = model, threshold
         self._rejection = None if coverage is None else _of(model)
         self.bar: Bar | None = None
         if self._rejection is not None and coverage is not None:
@@ -63,15 +71,19 @@ class Rejecting:
         Parameters
         ----------
         views : sequence of ndarray
-            The pictures in each of the model's views.
+            The pictures in each of the views of `model`.
         """
         unsure = far = np.zeros(len(views[0]), bool)
-        if self._rejection is not None and self.bar is not None and isinstance(self._model, FeatureModel):
-            features = self._model.features(views[0])
-            probabilities = self._model.classify(features)
+        augmented = self.model if isinstance(self.model, Augmented) else None
+        plain = augmented.inner if augmented else self.model
+        if self._rejection is not None and self.bar is not None:
+            probabilities, features = plain.judged(augmented.plain(views) if augmented else views)
+            assert features is not None  # a model with a rejection has them
             unsure, far = (each < self.bar.score for each in self._rejection.shares(probabilities, features))
+            if augmented:
+                probabilities = augmented.predict_views(views)
         else:
-            probabilities = self._model.predict_views(views)
+            probabilities = self.model.predict_views(views)
         if self._threshold is not None:
             unsure = unsure | (probabilities.max(axis=1) < self._threshold)
         self.rejected += int((unsure | far).sum())
@@ -80,10 +92,17 @@ class Rejecting:
 
 
 def _of(model: AbstractModel) -> Rejection:
+    plain = model.inner if isinstance(model, Augmented) else model
+    if isinstance(plain, EnsembleModel) and not plain.has_judge:
+        raise ModelError(
+            "This ensemble holds nothing that tells which pictures it knows: no member of it keeps its backbone as it "
+            "was, and what was trained on the pictures forgets what is unlike them all. Expected a member of extract.",
+            hint=_BY_PROBABILITY,
+        )
     if model.rejection_file is None:
         raise ModelError(
             "This model holds nothing that tells which pictures it knows: it was made by an older version, without "
             "pictures to compare by, or it is a backbone with its own classes.",
-            hint="A bar on the probability alone: --threshold 0.5",
+            hint=_BY_PROBABILITY,
         )
     return Rejection.load(model.rejection_file)

@@ -60,11 +60,22 @@ def _copies(asked: Request, paths: Sequence[str], digests: Sequence[str], featur
     return groups.by_members(paths, digests, twice.groups)
 
 
-def folder_features(asked: Request, recipe: Recipe) -> tuple[list[int], NDArray[np.float32]]:
-    """Return the features of the pictures of a folder that can be read, by the backbone as it is, through the cache."""
+def folder_features(
+    asked: Request, recipe: Recipe, network: Prepared | None = None
+) -> tuple[list[int], NDArray[np.float32]]:
+    """Return the features of the pictures of a folder that can be read, by the backbone as it is, through the cache.
+
+    Parameters
+    ----------
+    asked : Request
+    recipe : Recipe
+        Resolved.
+    network : Prepared, optional
+        The backbone of the recipe, where it is ready already.
+    """
     from transfer_cli.engine.known import KnownFeatures
 
-    network = prepared(asked, recipe)
+    network = network or prepared(asked, recipe)
     known = KnownFeatures(asked, recipe, network)
     matrix = np.empty((len(asked.folder.files), network.width), np.float32)
     places: list[int] = []

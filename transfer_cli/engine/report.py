@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 import numpy as np
 from markupsafe import Markup
 
-from transfer_cli.bundle import ModelBundle
+from transfer_cli.bundle import ENSEMBLE, ModelBundle
 from transfer_cli.case import Case
 from transfer_cli.catalog.tasks import MULTI_LABEL
 from transfer_cli.doctor import CHECKS, Finding, findings
 from transfer_cli.engine import cells, pages, summary
 from transfer_cli.engine.behind import Behind, Table, in_order_of_weight, map_of, said_of
 from transfer_cli.engine.certainty import OfBundle, charts_of, of_bundle
+from transfer_cli.engine.company import Company
 from transfer_cli.engine.course import Course
 from transfer_cli.engine.examined import case_of, duplicates, skipped
 from transfer_cli.engine.leaks import found_or_read
@@ -118,7 +119,13 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
     first = next(iter(parts))
     tables = {part: _table(answered, names, thresholds) for part, answered in parts.items()}
     worst = {part: cells.worst(answered, WORST) for part, answered in parts.items()}
-    around = left.unless("the map and what is most alike", lambda: Surroundings.read(run), None)
+    joined = run.recipe.get("method") == ENSEMBLE or run.directory.members.is_file()
+    none: Surroundings | None = None
+    # Most ensembles have no features; the page says where their members' are.
+    featureless = joined and not run.directory.features.is_file()
+    around = (
+        none if featureless else left.unless("the map and what is most alike", lambda: Surroundings.read(run), none)
+    )
     alike: dict[str, list[list[Neighbour]]] = {
         part: around.like([int(parts[part].rows[row]) for row in rows], ALIKE) if around else [[] for _ in rows]
         for part, rows in worst.items()
@@ -143,7 +150,8 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
     why = left.unless("what spoke for the surest mistakes", lambda: overlays(run, asked, said, progress), no_maps)
     course = left.unless("the training", lambda: Course.read(run), Course((), None, (), ()))
     bundle = left.unless("what the bundle does about its certainty", lambda: of_bundle(run), OfBundle((), False))
-    case = case_of(run, parts, course, thresholds, shared=shared, gone=len(shelf.gone))
+    company, members = _company(run, left) if joined else (None, ())
+    case = case_of(run, parts, course, thresholds, shared=shared, gone=len(shelf.gone), members=members)
     found = findings(case)
     behind = Behind(run, parts, shelf)
     data = {"cells": behind.cells(tables), "pictures": behind.pictures}
@@ -156,8 +164,9 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
         "findings": found,
         "checks": len(CHECKS),
         "course": course,
-        "contents": _contents(course, map_ is not None),
-        "summary": summary.sentences(case, first, case.scored[first]),
+        "contents": _contents(course, map_ is not None, company is not None),
+        "company": company,
+        "summary": [*summary.sentences(case, first, case.scored[first]), *summary.together(company)],
         "ruler": summary.ruler(case, first, case.scored[first]),
         "stats": summary.stats(case, first, case.scored[first], run.metrics[first], tables[first]),
         "parts_of_run": [
@@ -181,6 +190,9 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
         "duplicates": duplicates(run),
         "leaks": shared,
         "leaks_shown": LEAKS,
+        "featureless": featureless,
+        # Near duplicates are looked for by features, which an ensemble's members have.
+        "leaks_of": company.rows[0].run if company and featureless else str(run.directory.path),
         "skipped": skipped(run),
         "environment": _environment(run),
         "command": _text(run.directory.command),
@@ -235,13 +247,24 @@ def _worst(
     return {**said_of(answered, row, names), "uri": shelf[path], "alike": alike, "why": why.get(path)}
 
 
-def _contents(course: Course, mapped: bool) -> list[tuple[str, str]]:
+def _contents(course: Course, mapped: bool, joined: bool) -> list[tuple[str, str]]:
     """Return the sections of the page: each is a file of templates/report/."""
-    sections = [("next-steps", "What to do next"), ("mistakes", "Mistakes"), ("worst", "Surest mistakes")]
+    sections = [("next-steps", "What to do next"), *([("members", "The members")] if joined else [])]
+    sections += [("mistakes", "Mistakes"), ("worst", "Surest mistakes")]
     sections += [("classes", "Classes"), ("certainty", "Certainty")]
     sections += [("course", "Training")] if course.epochs or course.tried else []
     sections += [("map", "Map")] if mapped else []
     return [*sections, ("leaks", "Leaks"), ("run", "The run")]
+
+
+def _company(run: FinishedRun, left: _LeftOut) -> tuple[Company | None, tuple[ModelBundle, ...]]:
+    """Return the members of an ensemble beside it, and their bundles."""
+    company = left.unless("its members", lambda: Company.read(run.directory.members), None)
+    none: tuple[ModelBundle, ...] = ()
+    members = left.unless(
+        "the networks of its members", lambda: tuple(ModelBundle.open(run.directory.path).leaves()), none
+    )
+    return company, members
 
 
 def _can_be_compared(run: FinishedRun) -> bool:

@@ -66,8 +66,14 @@ def _kept_out(package: str) -> Iterator[None]:
         sys.modules.pop(package, None)
 
 
-def import_ahead(*modules: str) -> None:
-    """Import modules in the background while the network works; whoever needs one waits for it as usual."""
+@contextmanager
+def import_ahead(*modules: str) -> Iterator[None]:
+    """Import modules in the background while the block runs, which must need none of them itself.
+
+    When the block ends they are there. Two threads that import modules which import one another would wait for each
+    other for ever; Python sees that, and hands one of them a module that is half imported: scikit-learn's have such
+    circles, and the import then fails where all is well.
+    """
 
     def load() -> None:
         for module in modules:
@@ -75,7 +81,12 @@ def import_ahead(*modules: str) -> None:
             with suppress(Exception):
                 importlib.import_module(module)
 
-    threading.Thread(target=load, name="import-ahead").start()
+    thread = threading.Thread(target=load, name="import-ahead")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 @contextmanager

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from transfer_cli.bundle import ENSEMBLE
 from transfer_cli.case import Case, Scored
+from transfer_cli.catalog import combiners
 from transfer_cli.engine.cells import Cell
+from transfer_cli.engine.company import Company
 from transfer_cli.engine.pages import percent
 from transfer_cli.metrics import Figure
-from transfer_cli.predictions import counted
+from transfer_cli.predictions import counted, printable
 
 Table = list[list[Cell | None]]
 
@@ -20,7 +23,9 @@ def sentences(case: Case, part: str, scored: Scored) -> list[str]:
     """Return what was learnt from what, and how good that is."""
     learnt = int(case.pictures["train"].sum()) + (int(case.pictures["val"].sum()) if case.refit else 0)
     network = case.word("backbone.name", "the network")
-    if case.method == "extract":
+    if case.method == ENSEMBLE:
+        how = _of_members(case)
+    elif case.method == "extract":
         how = f"{network}, unchanged, described each picture, and a classifier learnt from the descriptions"
     elif case.from_scratch:
         how = f"{network} was trained from scratch"
@@ -45,6 +50,37 @@ def sentences(case: Case, part: str, scored: Scored) -> list[str]:
     return [first, second]
 
 
+def _of_members(case: Case) -> str:
+    """Return what an ensemble is made of, and how its members answer as one."""
+    members = case.word("member", ())
+    networks = f" ({', '.join(case.networks)})" if case.networks else ""
+    how = combiners.find(case.word("ensemble.method", combiners.AVERAGE)).summary.rstrip(".")
+    return f"{counted(len(members), 'model')}{networks} answer as one ({how[0].lower()}{how[1:]}), all of them trained"
+
+
+def together(company: Company | None) -> list[str]:
+    """Return in a sentence whether an ensemble is better than its best member; nothing of another run."""
+    if company is None or not company.part:
+        return []
+    best = max(company.rows, key=lambda row: row.accuracy["value"])
+    gain = best.gain
+    low, high = gain["low"], gain["high"]
+    told = _points(gain["value"])
+    if low is not None and high is not None:
+        told += f" (95 % interval {_points(low)} to {_points(high)})"
+        told += ", which may be chance" if low <= 0 <= high else ""
+    return [
+        f"Alone, the best of its members on these pictures, {printable(best.name)}, has "
+        f"{percent(best.accuracy['value'])}: the ensemble is {told}. It takes {company.cost.milliseconds:.1f} ms a "
+        f"picture, that member {best.cost.milliseconds:.1f}."
+    ]
+
+
+def _points(gain: float) -> str:
+    """Return a gain, which may be a loss, in words."""
+    return f"{100 * abs(gain):.1f} points {'better' if gain >= 0 else 'worse'}"
+
+
 def _of_what(case: Case, part: str) -> str:
     """Return which pictures a figure of a part is of."""
     pictures = counted(case.scored[part].images, "picture")
@@ -60,6 +96,11 @@ def _judged(case: Case, part: str, scored: Scored) -> str:
         return (
             f"There is no test part, so it is judged by out-of-fold answers: each of {by} of train was judged by a "
             "classifier that had learnt from the others only."
+        )
+    if case.method == ENSEMBLE:
+        return (
+            f"It is judged here by {by} of val, by which the settings of its members were chosen, which flatters a "
+            "little. What was fitted to join them was fitted on other pictures than those it is judged by, in folds."
         )
     chosen = f"It is judged here by {by} of val, by which its settings were chosen, which flatters a little."
     if case.refit:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypedDict, TypeVar
+from typing import Literal, Protocol, TypedDict, TypeVar
 
 from transfer_cli import groups as grouping
 from transfer_cli.bundle import FORMAT_VERSION, ModelBundle
@@ -255,8 +255,7 @@ def complete(asked: Request, val_note: Callable[[Split], str]) -> TrainingResult
     split = Split.read(run.split)
     _must_be_followed(asked, split)
     metrics = run.read_metrics()
-    if asked.min_accuracy is not None:
-        _judge(asked, metrics, f"The model of an earlier command is still in {run.model}.", val_note(split))
+    must_still_be_good_enough(asked, metrics, val_note(split))
     known = {row.path for row in split.rows} | {item.path for item in skipped}
     new = [file.path for file in folder.files if file.path not in known]
     gone = known - {file.path for file in folder.files}
@@ -268,7 +267,23 @@ def complete(asked: Request, val_note: Callable[[Split], str]) -> TrainingResult
     return TrainingResult(run, metrics, skipped, val_note(split), was_complete=True, is_uneven=is_uneven(split))
 
 
-def must_be_good_enough(asked: Request, metrics: Metrics, val_note: str) -> None:
+class Judged(Protocol):
+    """What has a run, and maybe an accuracy that it has to reach."""
+
+    @property
+    def run(self) -> RunDirectory:
+        """Where everything is written."""
+
+    @property
+    def min_accuracy(self) -> float | None:
+        """On test, on val where there is no test."""
+
+    @property
+    def progress(self) -> Progress:
+        """Who is told the figures of a run that was not good enough."""
+
+
+def must_be_good_enough(asked: Judged, metrics: Metrics, val_note: str) -> None:
     """Raise GateError where an accuracy was asked for that was not reached; the figures are written and said before.
 
     To be called before the model is written. The same run can be completed without the bar.
@@ -284,7 +299,13 @@ def must_be_good_enough(asked: Request, metrics: Metrics, val_note: str) -> None
         raise
 
 
-def _judge(asked: Request, metrics: Metrics, left: str, val_note: str) -> None:
+def must_still_be_good_enough(asked: Judged, metrics: Metrics, val_note: str) -> None:
+    """Raise GateError where a complete run has not the accuracy that is asked for now."""
+    if asked.min_accuracy is not None:
+        _judge(asked, metrics, f"The model of an earlier command is still in {asked.run.model}.", val_note)
+
+
+def _judge(asked: Judged, metrics: Metrics, left: str, val_note: str) -> None:
     hint = (
         f"To take it as it is, give the same command without {FLAG}. For a better one: more pictures, a larger "
         "--backbone, or transfer-cli finetune where extract was used."

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.bundle import MANIFEST, ModelBundle
+from transfer_cli.bundle import MANIFEST, ModelBundle, OpenedBundle
 from transfer_cli.catalog import runtimes
 from transfer_cli.engine import keras_config, skops_files
 from transfer_cli.engine import runtimes as running
@@ -21,6 +21,7 @@ from transfer_cli.engine.model import (
     LINEAR_FILE,
     NETWORK_FILE,
     FeatureModel,
+    load,
 )
 from transfer_cli.engine.prepared import GRAPH_FILE
 from transfer_cli.engine.startup import start_tensorflow
@@ -52,6 +53,8 @@ class Verified:
     ----------
     bundle : ModelBundle
     directory : Path
+    files : tuple of str
+        See `models_files`.
     others : tuple of str
         What lies beside its files without belonging to it; nothing reads that.
     label : str
@@ -64,22 +67,31 @@ class Verified:
 
     bundle: ModelBundle
     directory: Path
+    files: tuple[str, ...]
     others: tuple[str, ...]
     label: str
     confidence: float
     ways: tuple[str, ...]
 
 
-def look_at(bundle: ModelBundle, directory: Path) -> None:
+def look_at(opened: OpenedBundle) -> None:
     """Raise ModelError where a file of a bundle has anything that it should not have; no file of it is run."""
-    for name in bundle.files:
+    for name in opened.bundle.files:
         if name in _GUARDS:
-            _GUARDS[name](directory / name)
+            _GUARDS[name](opened.directory / name)
+    for member in opened.members:
+        look_at(member)
 
 
-def strangers_in(bundle: ModelBundle, directory: Path) -> tuple[str, ...]:
-    """Return the names of what lies in a bundle's folder and is not named by its manifest, sorted."""
-    return tuple(sorted({path.name for path in directory.iterdir()} - {MANIFEST, *bundle.files}))
+def models_files(opened: OpenedBundle) -> tuple[str, ...]:
+    """Return the paths of the files of a bundle, and of an ensemble those of its members, without the manifests."""
+    return tuple(sorted(name for name in opened.files() if not name.endswith(MANIFEST)))
+
+
+def strangers_in(opened: OpenedBundle) -> tuple[str, ...]:
+    """Return the paths of what lies in a bundle's folder and is not named by its manifest, sorted."""
+    there = {path.relative_to(opened.directory) for path in opened.directory.rglob("*") if not path.is_dir()}
+    return tuple(sorted({path.as_posix() for path in there} - {*opened.files()}))
 
 
 def verify(path: Path, progress: Progress = SILENT) -> Verified:
@@ -93,30 +105,30 @@ def verify(path: Path, progress: Progress = SILENT) -> Verified:
     ModelError
         When anything is wrong with it.
     """
-    bundle, directory = ModelBundle.read(path)
-    look_at(bundle, directory)
-    images = np.full((1, bundle.image_size, bundle.image_size, 3), GREY, np.uint8)
+    opened = ModelBundle.open(path)
+    bundle, directory = opened.bundle, opened.directory
+    look_at(opened)
     with progress.track("loading all of it", None):
-        answers = _answers(bundle, directory, images)
-    (first, given), *others = answers.items()
-    for name, other in others:
-        if not np.abs(other - given).max() <= ALIKE:
-            raise ModelError(f"{directory}: by {name} a grey picture is something else than by {first}.")
-    if not np.isfinite(given).all():
-        raise ModelError(f"{directory}: what it says of a grey picture is no number.")
+        answers = _answers(opened)
+    given = _must_agree(answers, directory)
     column = int(given[0].argmax())
     return Verified(
         bundle,
         directory,
-        strangers_in(bundle, directory),
+        models_files(opened),
+        strangers_in(opened),
         bundle.class_names[column],
         float(given[0, column]),
         tuple(answers),
     )
 
 
-def _answers(bundle: ModelBundle, directory: Path, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-    """Return the probabilities of pictures by each way through a bundle, by the files that were asked."""
+def _answers(opened: OpenedBundle) -> dict[str, NDArray[np.float32]]:
+    """Return the probabilities of a grey picture by each way through a bundle, by the files that were asked."""
+    bundle, directory = opened.bundle, opened.directory
+    if opened.members:
+        return _of_ensemble(opened)
+    images = _grey(bundle.image_size)
     networks = {}
     linear = Linear.load(directory / LINEAR_FILE) if LINEAR_FILE in bundle.files else None
     if GRAPH_FILE in bundle.files:
@@ -141,6 +153,29 @@ def _answers(bundle: ModelBundle, directory: Path, images: NDArray[np.uint8]) ->
         for name, row in rows.items()
         for reader, (_, probabilities) in readers.items()
     }
+
+
+def _of_ensemble(opened: OpenedBundle) -> dict[str, NDArray[np.float32]]:
+    """Return what an ensemble says of a grey picture, each of whose members is of one mind about it."""
+    for member in opened.members:
+        _must_agree(_answers(member), member.directory)
+    model = load(str(opened.directory))
+    return {f"{len(opened.members)} members": model.predict_views([_grey(view.size) for view in model.views])}
+
+
+def _grey(size: int) -> NDArray[np.uint8]:
+    return np.full((1, size, size, 3), GREY, np.uint8)
+
+
+def _must_agree(answers: dict[str, NDArray[np.float32]], directory: Path) -> NDArray[np.float32]:
+    """Return what all ways through a bundle say; raise ModelError where they do not say the same."""
+    (first, given), *others = answers.items()
+    for name, other in others:
+        if not np.abs(other - given).max() <= ALIKE:
+            raise ModelError(f"{directory}: by {name} a grey picture is something else than by {first}.")
+    if not np.isfinite(given).all():
+        raise ModelError(f"{directory}: what it says of a grey picture is no number.")
+    return given
 
 
 def _must_be_one(rows: dict[str, NDArray[np.float32]], directory: Path) -> None:

@@ -58,9 +58,19 @@ def whole_network(bundle: ModelBundle, directory: Path) -> Any:
     linear = Linear.load(directory / LINEAR_FILE).calibrated(bundle.log_prior, bundle.temperature)
     if linear.kernel.shape != (network.output_shape[-1], len(bundle.class_names)):
         raise ModelError(f"{LINEAR_FILE} has {linear.kernel.shape}, which does not fit the network's features.")
-    dense = keras.layers.Dense(len(linear.bias), name=LOGITS)
+    dense = dense_of(linear)
     probabilities = keras.layers.Activation(linear.activation, name=OUTPUT, dtype="float32")
     model = keras.Model(network.inputs[0], probabilities(dense(network.output)), name=network.name)
-    dense.set_weights([linear.kernel.astype(np.float32), np.clip(linear.bias, _NEVER, _ALWAYS).astype(np.float32)])
+    put(linear, dense)
     model.trainable = False
     return model
+
+
+def dense_of(linear: Linear, name: str = LOGITS) -> Any:
+    """Return a layer for a matrix; it has its numbers after `put`."""
+    return keras.layers.Dense(len(linear.bias), name=name)
+
+
+def put(linear: Linear, dense: Any) -> None:
+    """Give a layer that is built the numbers of a matrix."""
+    dense.set_weights([linear.kernel.astype(np.float32), np.clip(linear.bias, _NEVER, _ALWAYS).astype(np.float32)])

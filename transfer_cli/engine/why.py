@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle import ModelBundle
-from transfer_cli.engine.images import batches
+from transfer_cli.engine.images import batches, ratio_of
 from transfer_cli.engine.pages import data_uri
+from transfer_cli.engine.seen import views_of
 from transfer_cli.finished import FinishedRun
 from transfer_cli.progress import SILENT, Progress
 
@@ -34,18 +35,24 @@ def overlays(
     """
     if not run.directory.model.is_dir() or not len(paths):
         return {}
-    bundle, _ = ModelBundle.read(run.directory.path)
-    read = batches(paths, root=run.root, size=bundle.image_size, resize=bundle.resize, batch_size=len(paths))
+    (size, resize), *others = views = views_of(ModelBundle.open(run.directory.path))
+    read = batches(paths, root=run.root, size=size, resize=resize, others=others, batch_size=len(paths))
     batch = next(iter(read))
     if not batch.paths:
         return {}
+    crops = len({view.resize for view in views}) > 1
     # TensorFlow, at the first gradient.
     from transfer_cli.engine.explain import Explainable, explain_pictures, overlay
 
     opened = Explainable(str(run.directory.path), progress=progress)
     count = len(batch.paths) if opened.method.needs_gradient else _WITHOUT_A_GRADIENT
     with progress.track(f"explaining mistakes by {opened.method.name}", len(batch.paths[:count])) as advance:
-        maps = explain_pictures(opened, batch.images[:count], columns[list(batch.indices[:count])])
+        maps = explain_pictures(
+            opened,
+            [images[:count] for images in batch.views],
+            columns[list(batch.indices[:count])],
+            ratios=[ratio_of(run.root / path) for path in batch.paths[:count]] if crops else None,
+        )
         advance(len(maps))
     seen = zip(batch.paths, batch.images, maps, strict=False)
     return {path: data_uri(overlay(image, map_)) for path, image, map_ in seen}
