@@ -70,8 +70,8 @@ def test_the_summary_says_whether_it_was_worth_it(run: Path) -> None:
     worse = replace(best, name="worse", accuracy={"value": 0.8, "low": 0.7, "high": 0.9})
     (said,) = together(replace(company, rows=(worse, best)))
     assert said.startswith(
-        "Alone, the best of its members on these pictures, best, has 90.0 %: the ensemble is 2.0 points better "
-        "(95 % interval 1.0 points worse to 5.0 points better), which may be chance."
+        f"On the {company.pictures} pictures of test the best of its members, best, has 90.0 % by itself, and the "
+        "ensemble is 2.0 points better (95 % interval 1.0 points worse to 5.0 points better), which may be chance."
     )
     sure = replace(best, gain={"value": -0.03, "low": -0.05, "high": -0.01})
     assert (

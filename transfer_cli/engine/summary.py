@@ -70,9 +70,9 @@ def together(company: Company | None) -> list[str]:
         told += f" (95 % interval {_points(low)} to {_points(high)})"
         told += ", which may be chance" if low <= 0 <= high else ""
     return [
-        f"Alone, the best of its members on these pictures, {printable(best.name)}, has "
-        f"{percent(best.accuracy['value'])}: the ensemble is {told}. It takes {company.cost.milliseconds:.1f} ms a "
-        f"picture, that member {best.cost.milliseconds:.1f}."
+        f"On the {company.pictures} pictures of {company.part} the best of its members, {printable(best.name)}, has "
+        f"{percent(best.accuracy['value'])} by itself, and the ensemble is {told}. It takes "
+        f"{company.cost.milliseconds:.1f} ms a picture, that member {best.cost.milliseconds:.1f}."
     ]
 
 
