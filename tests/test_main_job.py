@@ -16,7 +16,7 @@ def home(shared: Path) -> dict[str, str]:
     return {"KERAS_HOME": str(shared / "keras_home"), "TRANSFER_CLI_OFFLINE": "1"}
 
 
-@pytest.fixture(scope="module", params=["auto", "keras"])
+@pytest.fixture(scope="module", params=["auto", pytest.param("keras", marks=pytest.mark.slow)])
 def clothing(
     request: pytest.FixtureRequest, shared: Path, home: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

@@ -69,7 +69,14 @@ def test_new_pictures_alone_are_run(place: Path, colours: Path, tmp_path: Path) 
     assert np.array_equal(*(features.read(place / run / "features.parquet") for run in ("more", "fresh")))
 
 
-@pytest.mark.parametrize("words", [["--set", "images.resize=pad"], ["--runtime", "keras"], ["--pooling", "max"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--set", "images.resize=pad"],
+        pytest.param(["--runtime", "keras"], marks=pytest.mark.slow),
+        pytest.param(["--pooling", "max"], marks=pytest.mark.slow),
+    ],
+)
 def test_another_feature_is_computed(place: Path, colours: Path, words: list[str]) -> None:
     done = extract(place, colours, "other", *words)
     assert done.code == 0, done.err

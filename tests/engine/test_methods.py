@@ -208,6 +208,7 @@ def test_a_refit_of_the_probe_is_extract(
         np.testing.assert_allclose(*([float(row[f"p_{name}"]) for row in rows] for rows in (one, other)), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_stopped_refit_ends_as_an_unbroken_one(uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.engine.test_resume import same_end, stop_before_each_epoch
 

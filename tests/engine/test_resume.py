@@ -234,6 +234,7 @@ def test_a_damaged_checkpoint(colours: Path, two_stages: Path, finetuned: Path, 
         run_on(colours, run, *AS_MADE, source=str(two_stages))
 
 
+@pytest.mark.slow
 def test_layers_that_keras_numbers(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one process such layers get other names each time the network is built."""
     words = ("backbone.name=inception_v3", "images.size=75", "stage.1.unfreeze=last:5%", "stage.1.epochs=1")
