@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from tests.conftest import Outcome
@@ -19,6 +20,7 @@ def call(*words: object) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_one_command_from_a_messy_folder_to_a_report(
     colours: Path, transfer_cli: Callable[..., Outcome], tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_stale_shard_is_not_trusted(place: Path, colours: Path) -> None:
     assert same(place, "again")
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(colours: Path, tmp_path: Path) -> None:
     import os
 

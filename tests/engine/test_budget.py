@@ -149,6 +149,7 @@ def few_epochs(fitted: object) -> object:
     return slower
 
 
+@pytest.mark.slow
 def test_the_guard_ends_a_stage_where_the_plan_was_wrong(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -343,6 +343,7 @@ def test_every_shipped_recipe_runs(name: str, colours: Path, tmp_path: Path) -> 
     np.testing.assert_allclose(batch.probabilities.sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_views_that_do_not_fit_are_drawn_afresh_aloud(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ def test_the_layers_of_the_last_stage_are_trainable_after_a_resume(unbroken: Pat
         assert not network.get_layer("conv_pw_12_bn").trainable
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_the_middle_of_any_stage(
     colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ def test_where_val_was_learnt_from_nothing_is_compared_on_it(
     np.testing.assert_allclose(said.max(axis=1), [float(row["confidence"]) for row in rows], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_earlier_run_keeps_its_test_pictures_and_is_not_taken_for_the_new_one(
     colours: Path, unlabelled: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
