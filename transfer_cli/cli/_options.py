@@ -130,6 +130,21 @@ def backbone_options(command: Command) -> Command:
     return _added(options, command)
 
 
+def candidate_options(command: Command) -> Command:
+    """Add the choice of the backbones that are compared, and whether weights are brought for that."""
+    options = [
+        click.option(
+            "--among",
+            type=Words(),
+            metavar="NAMES",
+            shell_complete=complete_backbones,
+            help="Backbones or patterns: mobilenet*,resnet50.  [all whose weights are here]",
+        ),
+        click.option("--download", is_flag=True, help="Bring the weights that are not here."),
+    ]
+    return _added(options, command)
+
+
 def runtime_option(command: Command) -> Command:
     """Add the choice of what runs a network."""
     return click.option("--runtime", type=click.Choice([runtimes.AUTO, *runtimes.names()]), help="[auto]")(command)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import BAR, Duration, Words, cache_of, cache_option, complete_backbones, seed_option
+from transfer_cli.cli._options import BAR, Duration, cache_of, cache_option, candidate_options, seed_option
 from transfer_cli.cli._results import end_of_training
 
 _USUAL = 600.0
@@ -24,14 +24,7 @@ _USUAL = 600.0
 @click.option(
     "--time-budget", type=Duration(), default=_USUAL, metavar="TIME", help="Into which training is planned.  [10m]"
 )
-@click.option(
-    "--among",
-    type=Words(),
-    metavar="NAMES",
-    shell_complete=complete_backbones,
-    help="Backbones or patterns: mobilenet*,resnet50.  [all whose weights are here]",
-)
-@click.option("--download", is_flag=True, help="Bring the weights that are not here.")
+@candidate_options
 @click.option("--group-by", metavar="REGEX", help="Keep pictures together whose paths agree in this.")
 @click.option("--split", type=click.Path(), metavar="FILE", help="Follow the parts in a split.csv.")
 @seed_option(default=0)

@@ -14,7 +14,7 @@ from transfer_cli.cli._options import (
     Words,
     cache_of,
     cache_option,
-    complete_backbones,
+    candidate_options,
     runtime_option,
     seed_option,
 )
@@ -30,15 +30,8 @@ _METHODS = ("extract", "finetune")
 @click.command("rank")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[runs/rank-FOLDER]")
-@click.option(
-    "--among",
-    type=Words(),
-    metavar="NAMES",
-    shell_complete=complete_backbones,
-    help="Backbones or patterns: mobilenet*,resnet50.  [all whose weights are here]",
-)
+@candidate_options
 @click.option("--weights", type=Words(), metavar="WORDS", help="imagenet,embedded,none.  [what each begins with]")
-@click.option("--download", is_flag=True, help="Bring the weights that are not here.")
 @click.option("--pictures", type=click.IntRange(min=4), metavar="N", help="Compare by so many at most.  [2000]")
 @click.option("--score", "by", type=click.Choice(["probe", "logme"]), help="logme fits no classifier.  [probe]")
 @click.option("--max-ms", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="The longest for a picture.")
