@@ -37,7 +37,7 @@ def auto(folder: ImageFolder, recipe: AutoRecipe, run: RunDirectory, **options: 
     The parts are decided first, and the pictures of test are put aside: no step before the last is given them. The
     others are checked, the backbones whose weights are here are ranked, the best ones extracted and fine-tuned, and
     all of that is joined. Of these models that with the lowest log loss on val is taken; an ensemble in its place
-    only where val says, with its interval, that it is better. Then test is read, once, and the report is written.
+    only where val says that it is better (see choosing.Choice). Then test is read, once, and the report is written.
 
     Parameters
     ----------

@@ -67,8 +67,9 @@ class Finale:
         def save(directory: Path) -> None:
             for name in opened.bundle.files.keys() - {model_card.FILE}:
                 shutil.copyfile(opened.directory / name, directory / name)
+            known: dict[str, Path] = {}
             for number, member in enumerate(opened.members, start=1):
-                member.copy_to(directory / folder_of(number))
+                member.copy_to(directory / folder_of(number), known)
             model_card.write(
                 directory,
                 opened.bundle,
