@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from transfer_cli.engine.startup import start_tensorflow
+from transfer_cli.quiet_imports import start_tensorflow
 
 start_tensorflow()
 
 import tensorflow as tf  # noqa: E402
 
-from transfer_cli.augmentation_choices import Augmentation  # noqa: E402
-from transfer_cli.engine.augment import Generator  # noqa: E402
-from transfer_cli.recipe import FinetuneRecipe  # noqa: E402
+from transfer_cli.recipe.augmentation import Augmentation  # noqa: E402
+from transfer_cli.recipe.recipes import FinetuneRecipe  # noqa: E402
+from transfer_cli.training.augmentation.image_data_generator import Generator  # noqa: E402
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 

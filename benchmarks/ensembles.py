@@ -16,12 +16,12 @@ from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 
-from transfer_cli.answers import Answers
-from transfer_cli.catalog import combiners
-from transfer_cli.comparison import accuracy_drop
-from transfer_cli.finished import FinishedRun
+from transfer_cli.catalog import ensemble_methods
+from transfer_cli.evaluation.comparison import accuracy_drop
+from transfer_cli.evaluation.paired_predictions import Answers
+from transfer_cli.runs.completed_run import FinishedRun
 
-METHODS = [name for name in combiners.names() if not combiners.find(name).one_network]
+METHODS = [name for name in ensemble_methods.names() if not ensemble_methods.find(name).one_network]
 BACKBONES = ("mobilenet@0.25", "mobilenet_v2@0.35")
 
 

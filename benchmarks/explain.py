@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import explainers
-from transfer_cli.engine.explain import Explainable
-from transfer_cli.engine.images import batches
-from transfer_cli.engine.overlays import upsampled
-from transfer_cli.engine.startup import start_tensorflow
+from transfer_cli.data.decoding import batches
+from transfer_cli.explain.explain import Explainable
+from transfer_cli.explain.overlay import upsampled
+from transfer_cli.quiet_imports import start_tensorflow
 
 GREY = 128
 TOP = 3

@@ -21,9 +21,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from transfer_cli.catalog import backbones, exporters
+from transfer_cli.catalog import backbones, export_formats
 
-FORMATS = [spec.name for spec in exporters.EXPORTERS.values() if spec.precision == "f32"]
+FORMATS = [spec.name for spec in export_formats.EXPORTERS.values() if spec.precision == "f32"]
 SIDE = 64
 COUNT = 32
 
@@ -69,11 +69,11 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def exported(name: str, photographs: Path, formats: list[str]) -> list[dict[str, Any]]:
     """Return a row a format of one backbone."""
-    from transfer_cli.engine.startup import start_tensorflow
+    from transfer_cli.quiet_imports import start_tensorflow
 
     start_tensorflow()
-    from tests.engine.alive import alive, answers_to_its_input, bundle_of, outputs, pictures
-    from transfer_cli.engine.export import export
+    from tests.live_networks import alive, answers_to_its_input, bundle_of, outputs, pictures
+    from transfer_cli.export.export import export
 
     spec = backbones.find(name)
     size = max(SIDE, spec.minimum)
@@ -87,7 +87,7 @@ def exported(name: str, photographs: Path, formats: list[str]) -> list[dict[str,
         paths = sorted(photographs.rglob("*.jpg"))
         for number, path in enumerate(paths[:: len(paths) // COUNT][:COUNT]):
             (some / f"{number}.jpg").symlink_to(path.resolve())
-        made = export(str(bundle), list(map(exporters.find, formats)), Path(folder) / "export", pictures=some)
+        made = export(str(bundle), list(map(export_formats.find, formats)), Path(folder) / "export", pictures=some)
         return [{"backbone": name, "side": size} | each.facts() for each in made]
 
 

@@ -22,24 +22,24 @@ from typing import Any
 import measuring
 import numpy as np
 
-from transfer_cli.engine.startup import start_tensorflow
+from transfer_cli.quiet_imports import start_tensorflow
 
 start_tensorflow()
 
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from transfer_cli.cache import Cache  # noqa: E402
 from transfer_cli.catalog.backbones import find  # noqa: E402
-from transfer_cli.choices import Inference  # noqa: E402
-from transfer_cli.engine import backbone  # noqa: E402
-from transfer_cli.engine.extract import extract  # noqa: E402
-from transfer_cli.engine.images import batches  # noqa: E402
-from transfer_cli.engine.prepared import Prepared  # noqa: E402
-from transfer_cli.engine.sources import backbone_source  # noqa: E402
-from transfer_cli.folder import ImageFolder  # noqa: E402
-from transfer_cli.recipe import ExtractRecipe  # noqa: E402
-from transfer_cli.run import RunDirectory  # noqa: E402
+from transfer_cli.data.decoding import batches  # noqa: E402
+from transfer_cli.data.image_folder import ImageFolder  # noqa: E402
+from transfer_cli.inference.compiled_network import Prepared  # noqa: E402
+from transfer_cli.inference.network_sources import backbone_source  # noqa: E402
+from transfer_cli.io.cache import Cache  # noqa: E402
+from transfer_cli.models import backbone  # noqa: E402
+from transfer_cli.recipe.recipes import ExtractRecipe  # noqa: E402
+from transfer_cli.recipe.sections import Inference  # noqa: E402
+from transfer_cli.runs.run_directory import RunDirectory  # noqa: E402
+from transfer_cli.training.extract import extract  # noqa: E402
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 NETWORKS = [

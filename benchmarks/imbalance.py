@@ -19,7 +19,7 @@ from pathlib import Path
 
 from measuring import thinned, trained
 
-from transfer_cli.catalog.balances import BALANCES
+from transfer_cli.catalog.class_balancing import BALANCES
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import Image
 
-from transfer_cli.environment import environment
+from transfer_cli.runs.environment import environment
 
 
 def arguments(description: str | None, **defaults: Any) -> argparse.Namespace:

@@ -19,16 +19,17 @@ from typing import Any
 import measuring
 import numpy as np
 
-from transfer_cli.engine.startup import native_stderr_kept, start_tensorflow
+from transfer_cli.quiet_imports import native_stderr_kept, start_tensorflow
 
 start_tensorflow()
 
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
 from transfer_cli.catalog.backbones import find  # noqa: E402
-from transfer_cli.engine import backbone, runtimes  # noqa: E402
-from transfer_cli.engine.convert import convert  # noqa: E402
-from transfer_cli.engine.images import batches  # noqa: E402
+from transfer_cli.data.decoding import batches  # noqa: E402
+from transfer_cli.inference import runtimes  # noqa: E402
+from transfer_cli.inference.litert_conversion import convert  # noqa: E402
+from transfer_cli.models import backbone  # noqa: E402
 
 Run = Callable[[Any], Any]
 NETWORKS = ["mobilenet@0.25", "mobilenet_v2", "efficientnet_b0", "resnet50"]

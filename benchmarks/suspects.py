@@ -17,10 +17,10 @@ import numpy as np
 from measuring import report
 from planting import plant_wrong_labels
 
-from transfer_cli.engine import features
-from transfer_cli.engine.suspects import RANKINGS, confidently_other, out_of_fold
-from transfer_cli.groups import kin
-from transfer_cli.split import Split
+from transfer_cli.audit.label_issues import RANKINGS, confidently_other, out_of_fold
+from transfer_cli.data.groups import kin
+from transfer_cli.data.split import Split
+from transfer_cli.features import table as features
 
 WRONG, LOOKED_AT = 20, 40
 

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from transfer_cli.calibration import fit_temperature, tempered
+from transfer_cli.calibration.temperature import fit_temperature, tempered
 from transfer_cli.catalog import classifiers
-from transfer_cli.engine import classify, features
-from transfer_cli.finished import FinishedRun
-from transfer_cli.metrics import calibration_error, log_loss
+from transfer_cli.classifiers import fit
+from transfer_cli.features import table
+from transfer_cli.metrics.scores import calibration_error, log_loss
+from transfer_cli.runs.completed_run import FinishedRun
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run = FinishedRun.read(arguments.run)
     train = run.split.mask("train")
-    matrix, truth = features.read(run.directory.features)[train], run.split.truth()[train]
+    matrix, truth = table.read(run.directory.features)[train], run.split.truth()[train]
     scored = len(truth) - max(arguments.pictures)
     print("| pictures | rule | temperature, mean | log loss, change | the worst change | calibration error |")
     print("|---|---|---|---|---|---|")
@@ -45,8 +46,8 @@ def main() -> None:
             learnt, other = order[:count], order[-scored:]
             names = len(run.split.class_names)
             spec = classifiers.find("logistic")
-            fitted = classify.fit(spec, matrix[learnt], truth[learnt], classes=names, tune=True)
-            given = classify.probabilities(fitted.pipeline, matrix[other], names)
+            fitted = fit.fit(spec, matrix[learnt], truth[learnt], classes=names, tune=True)
+            given = fit.probabilities(fitted.pipeline, matrix[other], names)
             assert fitted.out_of_fold is not None
             for rule, choose in (("the best", best), ("the mildest", fit_temperature)):
                 temperature = choose(truth[learnt], fitted.out_of_fold) or 1.0

@@ -22,14 +22,14 @@ from pathlib import Path
 import numpy as np
 from measuring import trained
 
-from transfer_cli.bundle import ModelBundle
-from transfer_cli.calibration import tempered
-from transfer_cli.engine.images import batches
-from transfer_cli.engine.model import FeatureModel, load
-from transfer_cli.figures import score
-from transfer_cli.finished import FinishedRun
-from transfer_cli.rejection import Rejection
-from transfer_cli.walking import walk_paths
+from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.calibration.rejection import Rejection
+from transfer_cli.calibration.temperature import tempered
+from transfer_cli.data.decoding import batches
+from transfer_cli.inference.models import FeatureModel, load
+from transfer_cli.io.discovery import walk_paths
+from transfer_cli.metrics.metrics_table import score
+from transfer_cli.runs.completed_run import FinishedRun
 
 Figures = dict[str, float]
 

@@ -21,11 +21,11 @@ import numpy as np
 
 from benchmarks.measuring import alternate, median, report
 from transfer_cli.catalog import tta
-from transfer_cli.engine.model import AbstractModel, load
-from transfer_cli.engine.predict import predict
-from transfer_cli.engine.tta import Augmented
-from transfer_cli.finished import FinishedRun
-from transfer_cli.metrics import log_losses
+from transfer_cli.inference.models import AbstractModel, load
+from transfer_cli.inference.predict import predict
+from transfer_cli.inference.tta import Augmented
+from transfer_cli.metrics.scores import log_losses
+from transfer_cli.runs.completed_run import FinishedRun
 
 NONE = "none"
 

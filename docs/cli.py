@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from transfer_cli.cli import main
+from transfer_cli.cli.main import main
 
 TARGET = Path(__file__).parent / "cli.md"
 

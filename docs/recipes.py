@@ -10,8 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from transfer_cli.recipe import ExtractRecipe, FinetuneRecipe, Recipe, recipe_names, shipped
-from transfer_cli.recipe_text import head_of, meanings
+from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe, Recipe, recipe_names, shipped
+from transfer_cli.recipe.toml_source import head_of, meanings
 
 TARGET = Path(__file__).parent / "recipes.md"
 HEAD = """# Recipes

@@ -9,10 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
+
+if TYPE_CHECKING:
+    from tests.planted_leaks import Planted
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -177,3 +181,67 @@ def joinable(colours: Path, finetuned: Path, tmp_path_factory: pytest.TempPathFa
         extract(ImageFolder.scan(colours), recipe, RunDirectory(root / name), split=split)
         runs[name] = root / name
     return runs
+
+
+@pytest.fixture(scope="session")
+def weights(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of weights of the tiny network, its BatchNorm statistics those of pictures."""
+    from tests.live_networks import wake
+    from transfer_cli.catalog import backbones
+    from transfer_cli.data.decoding import batches
+    from transfer_cli.models.backbone import build
+
+    network = build(backbones.find(TINY), weights="none", size=TINY_SIZE, seed=4)
+    paths = sorted(map(str, colours.rglob("*.png")))
+    wake(network, next(batches(paths, size=TINY_SIZE, resize="squash", batch_size=len(paths))).images)
+    path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
+    network.save_weights(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def planted(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    """Return a run on photographs with copies of train pictures among its test pictures."""
+    from tests.planted_leaks import plant
+
+    return plant(shared, tmp_path_factory.mktemp("planted"))
+
+
+MEMBERS = {
+    "plain": (),
+    "linear": ("classifier.tune=false",),
+    "large": ("images.size=48", "images.resize=crop"),
+    "neighbours": ("classifier.name=knn",),
+}
+
+
+@pytest.fixture(scope="session")
+def members(colours: Path, weights: Path, finetuned: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return runs on one split of the colours, by name: all of extract but ``finetuned``."""
+    from tests.finetuning import WORDS
+    from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, extract
+
+    root = tmp_path_factory.mktemp("members")
+    words = {**WORDS, "backbone.weights": str(weights), "split.val": 0.2}
+    for name, overrides in MEMBERS.items():
+        extract(ImageFolder.scan(colours), ExtractRecipe.load(None, overrides, words), RunDirectory(root / name))
+    return {**{name: root / name for name in MEMBERS}, "finetuned": finetuned}
+
+
+@pytest.fixture(scope="session")
+def join(members: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return what makes an ensemble of some members, by their names and the method; each is made once."""
+    from transfer_cli import RunDirectory, ensemble
+    from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
+
+    made: dict[tuple[str, ...], Path] = {}
+
+    def joined(method: str, *names: str) -> Path:
+        if (method, *names) not in made:
+            run = tmp_path_factory.mktemp("joined") / method
+            recipe = EnsembleRecipe(ensemble=Joining(method=method))
+            ensemble([members[name] for name in names], recipe, RunDirectory(run))
+            made[method, *names] = run
+        return made[method, *names]
+
+    return joined

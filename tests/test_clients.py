@@ -20,9 +20,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser import chromium
 from tests.conftest import REPOSITORY
-from transfer_cli.catalog import exporters
-from transfer_cli.engine.export import export
-from transfer_cli.engine.model import load
+from transfer_cli.catalog import export_formats
+from transfer_cli.export.export import export
+from transfer_cli.inference.models import load
 
 CLIENTS = REPOSITORY / "docs" / "clients"
 ONNX_WEB = Path("node_modules") / "onnxruntime-web" / "dist"
@@ -32,7 +32,7 @@ ONNX_WEB = Path("node_modules") / "onnxruntime-web" / "dist"
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder with the run on the colours in all formats that a client is for."""
     target = tmp_path_factory.mktemp("exported") / "export"
-    specs = [spec for spec in exporters.EXPORTERS.values() if spec.precision == "f32"]
+    specs = [spec for spec in export_formats.EXPORTERS.values() if spec.precision == "f32"]
     assert not any(each.refusal for each in export(str(trained), specs, target))
     return target
 

@@ -11,13 +11,13 @@ import pytest
 from pydantic import BaseModel
 
 from tests.conftest import REPOSITORY
-from transfer_cli import recipe
 from transfer_cli.catalog import classifiers
-from transfer_cli.choices import Choices
-from transfer_cli.cli import _COMMANDS
-from transfer_cli.recipe_text import meanings
+from transfer_cli.cli.main import _COMMANDS
+from transfer_cli.recipe import recipes
+from transfer_cli.recipe.sections import Choices
+from transfer_cli.recipe.toml_source import meanings
 
-SECTIONS = [model for model in vars(recipe).values() if isinstance(model, type) and issubclass(model, Choices)]
+SECTIONS = [model for model in vars(recipes).values() if isinstance(model, type) and issubclass(model, Choices)]
 README = (REPOSITORY / "README.md").read_text()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import transfer_cli
 from tests.conftest import run_command
-from transfer_cli.cli import _COMMANDS
+from transfer_cli.cli.main import _COMMANDS
 
 PACKAGE = Path(transfer_cli.__file__).parent
 HEAVY = ("tensorflow", "keras", "sklearn", "scipy", "skops", "cv2", "matplotlib", "ai_edge_litert", "h5py", "pyarrow")
@@ -128,7 +128,11 @@ def test_imports_go_one_way(path: Path) -> None:
 
 
 def test_an_import_against_the_grain_is_found_out() -> None:
-    assert layer("transfer_cli.engine.images") > layer("transfer_cli.folder") > layer("transfer_cli.catalog.heads")
+    assert (
+        layer("transfer_cli.data.decoding")
+        > layer("transfer_cli.data.image_folder")
+        > layer("transfer_cli.catalog.heads")
+    )
     assert layer("transfer_cli.catalog.heads") > layer("transfer_cli.errors") == layer("transfer_cli.progress")
 
 

@@ -86,7 +86,7 @@ def test_imagenet_classes_without_any_training(shared: Path, home: dict[str, str
 
 
 def test_imagenet_has_a_thousand_different_names(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transfer_cli.engine.model import imagenet_names
+    from transfer_cli.inference.models import imagenet_names
 
     monkeypatch.setenv("KERAS_HOME", str(shared / "keras_home"))
     names = imagenet_names()
@@ -156,10 +156,10 @@ def test_hands_are_unknown_to_a_network_that_was_fine_tuned(
 
 
 def test_clothes_are_calibrated(clothing: Path) -> None:
-    from transfer_cli.bundle import ModelBundle
-    from transfer_cli.calibration import tempered
-    from transfer_cli.figures import score
-    from transfer_cli.finished import FinishedRun
+    from transfer_cli.bundle.bundle import ModelBundle
+    from transfer_cli.calibration.temperature import tempered
+    from transfer_cli.metrics.metrics_table import score
+    from transfer_cli.runs.completed_run import FinishedRun
 
     test, (bundle, _) = FinishedRun.read(clothing).answered("test"), ModelBundle.read(clothing)
     assert bundle.temperature is not None

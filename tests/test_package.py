@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import REPOSITORY, Outcome, run_command
-from transfer_cli.folder import ImageFolder
-from transfer_cli.samples import sample_folder
+from transfer_cli.data.image_folder import ImageFolder
+from transfer_cli.data.sample_data import sample_folder
 
 
 def python(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -67,12 +67,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_what_a_person_needs(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "transfer_cli/py.typed" in names
-    assert "transfer_cli/recipes/snow-leopard.toml" in names
-    assert "transfer_cli/embedded/mobilenet-0.5-formulas.npz" in names
-    assert "transfer_cli/embedded/MODEL_CARD.md" in names
+    assert "transfer_cli/recipe/builtin/snow-leopard.toml" in names
+    assert "transfer_cli/models/weights/embedded_data/mobilenet-0.5-formulas.npz" in names
+    assert "transfer_cli/models/weights/embedded_data/MODEL_CARD.md" in names
     assert "transfer_cli/templates/page.html" in names
     assert sum(name.startswith("transfer_cli/sample_data/patterns/") for name in names) == 240
-    assert not [name for name in names if name.startswith(("tests/", "docs/", "benchmarks/", "pretraining/"))]
+    assert not [name for name in names if name.startswith(("tests/", "docs/", "benchmarks/", "embedded_weights/"))]
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_the_wheel_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
 def test_no_pinned_index_in_the_configuration() -> None:
     text = (REPOSITORY / "pyproject.toml").read_text()
     assert "://" not in text
-    assert tomllib.loads(text)["project"]["scripts"] == {"transfer-cli": "transfer_cli.cli:main"}
+    assert tomllib.loads(text)["project"]["scripts"] == {"transfer-cli": "transfer_cli.cli.main:main"}
 
 
 def test_shell_completion() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from transfer_cli.weights import cache_folder, uses
+from transfer_cli.models.weights.registry import cache_folder, uses
 
 TINY = "mobilenet_2_5_224_tf_no_top.h5"
 NARROW = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"

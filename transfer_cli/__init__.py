@@ -9,37 +9,75 @@ What a command does is one function call with the nouns:
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import os
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+# TensorFlow's C++ side reads these once, at its first import: without them it writes a dozen lines to stderr.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+if TYPE_CHECKING:
+    from transfer_cli.audit.leakage import leaks as leaks
+    from transfer_cli.auto.auto import auto as auto
+    from transfer_cli.bundle.bundle import ModelBundle as ModelBundle
+    from transfer_cli.data.image_folder import ImageFolder as ImageFolder
+    from transfer_cli.data.predictions import Predictions as Predictions
+    from transfer_cli.data.split import Split as Split
+    from transfer_cli.ensembling.bagging import bagged as bagged
+    from transfer_cli.ensembling.ensemble import ensemble as ensemble
+    from transfer_cli.evaluation.evaluate import evaluate as evaluate
+    from transfer_cli.explain.explain import explain_pictures as explain_pictures
+    from transfer_cli.export.export import export as export
+    from transfer_cli.features.nearest import Gallery as Gallery
+    from transfer_cli.features.similar import similar as similar
+    from transfer_cli.inference.models import load as load
+    from transfer_cli.inference.predict import predict as predict
+    from transfer_cli.inference.tta import Augmented as Augmented
+    from transfer_cli.ranking.rank import rank as rank
+    from transfer_cli.ranking.results import Ranking as Ranking
+    from transfer_cli.ranking.results import RankingDirectory as RankingDirectory
+    from transfer_cli.recipe.recipes import ExtractRecipe as ExtractRecipe
+    from transfer_cli.recipe.recipes import FinetuneRecipe as FinetuneRecipe
+    from transfer_cli.recipe.recipes import Recipe as Recipe
+    from transfer_cli.report.report import report as report
+    from transfer_cli.runs.completed_run import FinishedRun as FinishedRun
+    from transfer_cli.runs.evaluation_directory import EvaluationDirectory as EvaluationDirectory
+    from transfer_cli.runs.run_directory import RunDirectory as RunDirectory
+    from transfer_cli.training.extract import extract as extract
+    from transfer_cli.training.finetune import finetune as finetune
 
 _PUBLIC = {
-    "ImageFolder": "transfer_cli.folder",
-    "Split": "transfer_cli.split",
-    "Recipe": "transfer_cli.recipe",
-    "ExtractRecipe": "transfer_cli.recipe",
-    "FinetuneRecipe": "transfer_cli.recipe",
-    "RunDirectory": "transfer_cli.run",
-    "ModelBundle": "transfer_cli.bundle",
-    "Predictions": "transfer_cli.predictions",
-    "auto": "transfer_cli.engine.auto",
-    "extract": "transfer_cli.engine.extract",
-    "finetune": "transfer_cli.engine.finetune",
-    "bagged": "transfer_cli.engine.bagging",
-    "load": "transfer_cli.engine.model",
-    "predict": "transfer_cli.engine.predict",
-    "Augmented": "transfer_cli.engine.tta",
-    "evaluate": "transfer_cli.engine.evaluate",
-    "ensemble": "transfer_cli.engine.ensemble",
-    "EvaluationDirectory": "transfer_cli.evaluation",
-    "explain_pictures": "transfer_cli.engine.explain",
-    "export": "transfer_cli.engine.export",
-    "report": "transfer_cli.engine.report",
-    "leaks": "transfer_cli.engine.leaks",
-    "rank": "transfer_cli.engine.rank",
-    "Ranking": "transfer_cli.ranking",
-    "RankingDirectory": "transfer_cli.ranking",
-    "similar": "transfer_cli.engine.similar",
-    "Gallery": "transfer_cli.engine.similar",
-    "FinishedRun": "transfer_cli.finished",
+    "ImageFolder": "transfer_cli.data.image_folder",
+    "Split": "transfer_cli.data.split",
+    "Recipe": "transfer_cli.recipe.recipes",
+    "ExtractRecipe": "transfer_cli.recipe.recipes",
+    "FinetuneRecipe": "transfer_cli.recipe.recipes",
+    "RunDirectory": "transfer_cli.runs.run_directory",
+    "ModelBundle": "transfer_cli.bundle.bundle",
+    "Predictions": "transfer_cli.data.predictions",
+    "auto": "transfer_cli.auto.auto",
+    "extract": "transfer_cli.training.extract",
+    "finetune": "transfer_cli.training.finetune",
+    "bagged": "transfer_cli.ensembling.bagging",
+    "load": "transfer_cli.inference.models",
+    "predict": "transfer_cli.inference.predict",
+    "Augmented": "transfer_cli.inference.tta",
+    "evaluate": "transfer_cli.evaluation.evaluate",
+    "ensemble": "transfer_cli.ensembling.ensemble",
+    "EvaluationDirectory": "transfer_cli.runs.evaluation_directory",
+    "explain_pictures": "transfer_cli.explain.explain",
+    "export": "transfer_cli.export.export",
+    "report": "transfer_cli.report.report",
+    "leaks": "transfer_cli.audit.leakage",
+    "rank": "transfer_cli.ranking.rank",
+    "Ranking": "transfer_cli.ranking.results",
+    "RankingDirectory": "transfer_cli.ranking.results",
+    "similar": "transfer_cli.features.similar",
+    "Gallery": "transfer_cli.features.nearest",
+    "FinishedRun": "transfer_cli.runs.completed_run",
 }
 __all__ = list(_PUBLIC)
 
@@ -49,3 +87,21 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])
+
+
+class _Package(ModuleType):
+    """Keep functions such as `auto` and `export` public although subpackages have their names.
+
+    Importing a subpackage sets it as an attribute of its parent, which would hide the function.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _PUBLIC and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import Outcome
-from transfer_cli.cli import main
+from transfer_cli.cli.main import main
 
 
 def call(*words: object) -> tuple[int, str, str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.hostile import reseal
-from transfer_cli.bundle import ModelBundle
-from transfer_cli.cli import main
+from tests.hostile_files import reseal
+from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.cli.main import main
 
 
 def invoke(*words: str | Path) -> Result:

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import COLOURS, TINY_WORDS, Outcome, run_command, save_picture
-from transfer_cli.cli import main
-from transfer_cli.engine import features
+from transfer_cli.cli.main import main
+from transfer_cli.features import table as features
 
 
 @pytest.fixture(scope="module")

@@ -15,15 +15,15 @@ from PIL import Image, ImageFilter
 from tests.browser import chromium, show
 from tests.conftest import COLOURS, TINY, TINY_SIZE, TINY_WORDS, Outcome, save_picture
 from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory
-from transfer_cli.engine import check as checking
-from transfer_cli.engine import training
-from transfer_cli.engine.check_page import write_page
-from transfer_cli.engine.duplicates import Duplicates
-from transfer_cli.engine.images import size_of
-from transfer_cli.engine.lay_out import must_be_new
-from transfer_cli.engine.looks import look
-from transfer_cli.engine.quality import Doubtful, doubtful
-from transfer_cli.engine.suspects import Suspect
+from transfer_cli.audit import check as checking
+from transfer_cli.audit.duplicates import Duplicates
+from transfer_cli.audit.image_quality import Doubtful, doubtful
+from transfer_cli.audit.image_stats import look
+from transfer_cli.audit.label_issues import Suspect
+from transfer_cli.audit.page import write_page
+from transfer_cli.data.decoding import size_of
+from transfer_cli.data.export_split import must_be_new
+from transfer_cli.training.setup import lifecycle
 
 NETWORK = TINY_WORDS[:4]
 
@@ -137,8 +137,8 @@ def test_a_picture_that_is_gone_by_the_second_pass(colours: Path, tmp_path: Path
     looks = look([file.path for file in images.files], folder)
     (folder / "green" / "green 03.png").unlink()
     recipe = ExtractRecipe.load(None, [], {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE})
-    asked = training.Request(images, RunDirectory(tmp_path / "check"))
-    seen, matrix = checking._features(asked, training.resolved(asked, recipe, keeps_model=True), looks)
+    asked = lifecycle.Request(images, RunDirectory(tmp_path / "check"))
+    seen, matrix = checking._features(asked, lifecycle.resolved(asked, recipe, keeps_model=True), looks)
     assert len(matrix) == len(seen.paths) == len(seen.grey) == 35
     assert "green/green 03.png" not in seen.paths
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import Outcome
-from transfer_cli.cli import main
-from transfer_cli.engine.company import Company
+from transfer_cli.cli.main import main
+from transfer_cli.ensembling.member_comparison import Company
 
 
 def call(*words: object) -> tuple[int, str, str]:

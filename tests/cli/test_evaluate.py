@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import TINY_WORDS, save_picture
-from tests.hostile import reseal
-from transfer_cli.cli import main
-from transfer_cli.learnt import LEARNT_FILE
+from tests.hostile_files import reseal
+from transfer_cli.bundle.training_images import LEARNT_FILE
+from transfer_cli.cli.main import main
 
 
 def call(*words: object) -> tuple[int, str, str]:

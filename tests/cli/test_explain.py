@@ -14,8 +14,8 @@ from PIL import Image
 
 from tests.conftest import TINY_WORDS
 from transfer_cli import load, predict
-from transfer_cli.cli import main
-from transfer_cli.engine.deletion import RANDOM_MAPS
+from transfer_cli.cli.main import main
+from transfer_cli.explain.faithfulness import RANDOM_MAPS
 
 COLUMNS = [
     "path",

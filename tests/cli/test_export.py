@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.conftest import TINY_WORDS, run_command
-from tests.engine.exports import FAULTS, spoilt
-from transfer_cli.cli import main
+from tests.exported_files import FAULTS, spoilt
+from transfer_cli.cli.main import main
 
 
 def invoke(*words: str | Path) -> Result:
@@ -79,10 +79,10 @@ def test_a_file_of_another_program_is_refused(colours: Path, tmp_path: Path) -> 
 
 
 def test_a_gate_that_is_not_passed_ends_with_6(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transfer_cli.engine import whole
+    from transfer_cli.export import merged_network
 
-    right = whole.whole_network
-    monkeypatch.setattr(whole, "whole_network", lambda *bundle: FAULTS["channels swapped"](right(*bundle)))
+    right = merged_network.whole_network
+    monkeypatch.setattr(merged_network, "whole_network", lambda *bundle: FAULTS["channels swapped"](right(*bundle)))
     done = invoke("export", run, "-o", tmp_path / "out")
     assert done.exit_code == 6
     assert "refused" in done.stdout
@@ -106,7 +106,7 @@ def test_no_format_or_a_slip_beside_all_is_said_before_any_work(run: Path, given
 
 
 def test_all_of_a_bundle_on_its_own_is_all_that_needs_no_run(run: Path, tmp_path: Path) -> None:
-    from transfer_cli.engine.export import formats_for
+    from transfer_cli.export.export import formats_for
 
     bundle = shutil.copytree(run / "model", tmp_path / "bundle")
     assert {spec.precision for spec in formats_for(str(run), ["all"])} == {"f32", "int8"}

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import TINY_WORDS, Outcome
-from transfer_cli.cli import main
+from transfer_cli.cli.main import main
 
 
 def test_what_a_person_sees(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from tests.conftest import FINETUNE_WORDS, TINY_WORDS
-from transfer_cli.cli import main
-from transfer_cli.recipe import FinetuneRecipe, Recipe, recipe_names, recipes_folder
+from transfer_cli.cli.main import main
+from transfer_cli.recipe.recipes import FinetuneRecipe, Recipe, recipe_names, recipes_folder
 
 
 def call(*words: object) -> tuple[int, str, str]:
@@ -176,8 +176,8 @@ def test_preview_shows_what_a_training_is_given(
     grid = np.asarray(Image.open("plots/colours-preview.png"))
     assert grid.shape == (3 * 52, 8 * 36 - 4, 3)
 
-    from transfer_cli.engine.augment import Augmenter
-    from transfer_cli.engine.images import decode
+    from transfer_cli.data.decoding import decode
+    from transfer_cli.training.augmentation.image_data_generator import Augmenter
 
     recipe = FinetuneRecipe.load(str(two_stages))
     files = sorted(path.relative_to(colours).as_posix() for path in colours.rglob("*.png"))

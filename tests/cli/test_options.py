@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from transfer_cli.cli import main
+from transfer_cli.cli.main import main
 
 
 def with_seed(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:

@@ -20,9 +20,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from tests.conftest import Outcome
-from tests.engine.test_images import broken_files
+from tests.data.test_decoding import broken_files
 from transfer_cli import load, predict
-from transfer_cli.cli import main
+from transfer_cli.cli.main import main
 
 
 def invoke(*words: str | Path, **options: object) -> Result:

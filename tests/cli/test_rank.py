@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from tests.cli.test_predict import rows_of
-from transfer_cli.cli import main
-from transfer_cli.run import RunDirectory
-from transfer_cli.split import Split
+from transfer_cli.cli.main import main
+from transfer_cli.data.split import Split
+from transfer_cli.runs.run_directory import RunDirectory
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Outcome, run_command
-from tests.planted import planted
-from transfer_cli.bundle import ModelBundle
+from tests.untrained_runs import planted
+from transfer_cli.bundle.bundle import ModelBundle
 
 
 def test_the_report_of_a_run_that_was_trained(copy_of_trained: Path) -> None:

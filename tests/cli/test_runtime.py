@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from tests.conftest import TINY_WORDS
-from transfer_cli.cli import main
-from transfer_cli.engine import features
+from transfer_cli.cli.main import main
+from transfer_cli.features import table
 
 
 def probabilities(run: Path, pictures: Path, *words: str) -> NDArray[np.float64]:
@@ -88,8 +88,8 @@ def test_half_the_digits(colours: Path, trained: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert "run by Keras" not in done.stderr
     assert (run / "model/graph.tflite").is_file()
-    exact = features.read(trained / "features.parquet")
-    off = np.abs(features.read(run / "features.parquet") - exact).max() / np.abs(exact).max()
+    exact = table.read(trained / "features.parquet")
+    off = np.abs(table.read(run / "features.parquet") - exact).max() / np.abs(exact).max()
     assert 1e-4 < off < 0.1
 
 

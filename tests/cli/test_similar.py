@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from tests.cli.test_predict import rows_of
-from transfer_cli.cli import main
-from transfer_cli.engine import features, nearest
-from transfer_cli.engine.nearest import unit_rows
-from transfer_cli.engine.similar import Pictures
-from transfer_cli.finished import FinishedRun
+from transfer_cli.cli.main import main
+from transfer_cli.features import nearest, table
+from transfer_cli.features.nearest import unit_rows
+from transfer_cli.features.similar import Pictures
+from transfer_cli.runs.completed_run import FinishedRun
 
 
 def invoke(*words: str | Path, group: tuple[str, ...] = ()) -> Result:
@@ -41,7 +41,7 @@ def test_rows_are_the_nearest_train_pictures(trained: Path, colours: Path, tmp_p
         (str(path), str(rank)) for path in (new, colours / "blue/blue 05.png") for rank in (1, 2, 3)
     ]
     parts = parts_of(trained)
-    matrix = features.read(trained / "features.parquet").astype(np.float64)
+    matrix = table.read(trained / "features.parquet").astype(np.float64)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
     place = {path: number for number, path in enumerate(parts)}
     for row, query in zip(rows, [place["red/red 03.png"]] * 3 + [place["blue/blue 05.png"]] * 3, strict=True):
@@ -142,7 +142,7 @@ def test_lengths_are_taken_out_once(trained: Path, colours: Path, monkeypatch: p
     monkeypatch.setattr(nearest, "unit_rows", counted)
     pictures = Pictures(FinishedRun.read(trained), "all")
     assert asked == [len(pictures.rows)]
-    matrix = features.read(trained / "features.parquet")
+    matrix = table.read(trained / "features.parquet")
     for row in range(6):
         assert len(pictures.alike(matrix[[row]], ["elsewhere.png"], 2)[0]) == 2
     # What may be among the nearest is looked at in double precision, and no more.

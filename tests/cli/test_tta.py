@@ -15,8 +15,8 @@ from click.testing import CliRunner
 
 from tests.conftest import save_picture
 from transfer_cli import Augmented, load, predict
-from transfer_cli.cli import main
-from transfer_cli.engine import tta
+from transfer_cli.cli.main import main
+from transfer_cli.inference import tta
 
 EXPECTED = "Expected one of flip, five-crop, ten-crop, or a number of crops from 2 to 100."
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from tests.conftest import run_command
 from tests.weights_files import NARROW, RESNET, TINY, in_cache, save_weights, snapshot
-from transfer_cli.cli import main
-from transfer_cli.weights import cache_folder
+from transfer_cli.cli.main import main
+from transfer_cli.models.weights.registry import cache_folder
 
 
 def weights(*words: str | Path, flags: tuple[str, ...] = ("--offline",)) -> Result:

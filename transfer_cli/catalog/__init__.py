@@ -1,1 +1,1 @@
-"""Tables: a row is an ability. No row imports anything heavy until it is used."""
+"""Registries: one row is one ability."""

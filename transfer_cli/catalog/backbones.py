@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from transfer_cli.catalog.weights_digests import DIGESTS
+from transfer_cli.catalog.weight_digests import DIGESTS
 from transfer_cli.errors import UnknownNameError, WeightsError
 
 _ORIGIN = "https://storage.googleapis.com/tensorflow/keras-applications/"
@@ -308,7 +308,7 @@ def _textbook(
     )
 
 
-# MobileNet 0.5, learnt from formula-made pictures alone (pretraining/, docs/embedded.md); counted as with a top of 1000.
+# MobileNet 0.5, learnt from formula-made pictures alone (embedded_weights/, docs/embedded.md); counted as with a top of 1000.
 _EMBEDDED = BackboneSpec(
     name=EMBEDDED,
     factory="MobileNet",

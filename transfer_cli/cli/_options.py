@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from transfer_cli.cache import LIMIT, Cache, parse_size
-from transfer_cli.catalog import backbones, combiners, runtimes, tta
+from transfer_cli.catalog import backbones, ensemble_methods, runtimes, tta
 from transfer_cli.cli._console import Console
+from transfer_cli.io.cache import LIMIT, Cache, parse_size
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -108,7 +108,7 @@ def bags_option(command: Command) -> Command:
     """Add ``--bags``."""
     return click.option(
         "--bags",
-        type=click.IntRange(combiners.FEWEST_BAGS, combiners.MOST_BAGS),
+        type=click.IntRange(ensemble_methods.FEWEST_BAGS, ensemble_methods.MOST_BAGS),
         metavar="N",
         help="Train N members on bootstrap samples of train, in RUN/bags, and join them.",
     )(command)
@@ -205,7 +205,7 @@ def backbone_words(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def training_request(console: Console, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a function that trains takes beside the folder, the recipe and the run."""
-    from transfer_cli.split import Split
+    from transfer_cli.data.split import Split
 
     return {
         "split": Split.read(Path(options["split"])) if options["split"] else None,
@@ -231,7 +231,7 @@ def complete_tta(ctx: click.Context, parameter: click.Parameter, incomplete: str
 
 def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of recipes that begin with what was typed."""
-    from transfer_cli.recipe import recipe_names
+    from transfer_cli.recipe.recipes import recipe_names
 
     return [CompletionItem(name) for name in recipe_names() if name.startswith(incomplete)]
 

@@ -11,7 +11,7 @@ import click
 
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import BAR, Duration, cache_of, cache_option, candidate_options, seed_option
-from transfer_cli.cli._results import end_of_training
+from transfer_cli.cli._summaries import end_of_training
 
 _USUAL = 600.0
 
@@ -47,10 +47,10 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     """
     begun = time.monotonic()
 
-    from transfer_cli.auto_recipe import AutoRecipe
-    from transfer_cli.folder import ImageFolder
-    from transfer_cli.run import RunDirectory, default_path
-    from transfer_cli.split import Split
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.data.split import Split
+    from transfer_cli.recipe.auto import AutoRecipe
+    from transfer_cli.runs.run_directory import RunDirectory, default_path
 
     console = ctx.ensure_object(Console)
     images = ImageFolder.scan(folder)
@@ -63,7 +63,7 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
         group_by=options["group_by"],
     )
 
-    from transfer_cli.engine.auto import auto
+    from transfer_cli.auto.auto import auto
 
     result = auto(
         images,

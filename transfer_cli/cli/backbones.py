@@ -28,7 +28,7 @@ def list_(ctx: click.Context) -> None:
         transfer-cli backbones list
     """
     from transfer_cli.catalog.backbones import find, names
-    from transfer_cli.weights import needs_no_network
+    from transfer_cli.models.weights.registry import needs_no_network
 
     header = ("name", "size", "parameters", "MB", "multiply-adds", "top-1", "scheme", "width", "licence", "weights")
     rows, facts = [], []
@@ -86,10 +86,10 @@ def show(ctx: click.Context, name: str) -> None:
     console = ctx.ensure_object(Console)
     spec = backbones.find(name)
     with console.track(f"building {spec.name}", None):
-        from transfer_cli.engine.startup import start_tensorflow
+        from transfer_cli.quiet_imports import start_tensorflow
 
         start_tensorflow()
-        from transfer_cli.engine import backbone
+        from transfer_cli.models import backbone
 
         table = backbone.layer_table(backbone.plain(spec))
     memory = backbone.memory(table)

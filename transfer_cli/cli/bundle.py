@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from transfer_cli.cli._console import Console
-from transfer_cli.predictions import printable
+from transfer_cli.data.predictions import printable
 
 _PATH = click.Path(path_type=Path)
 
@@ -31,7 +31,7 @@ def show(ctx: click.Context, /, bundle: Path) -> None:
     Example:
         transfer-cli bundle show runs/first
     """
-    from transfer_cli.bundle import ModelBundle
+    from transfer_cli.bundle.bundle import ModelBundle
 
     console = ctx.ensure_object(Console)
     opened = ModelBundle.open(bundle)
@@ -56,7 +56,7 @@ def verify_(ctx: click.Context, /, bundle: Path) -> None:
     Example:
         transfer-cli bundle verify runs/first
     """
-    from transfer_cli.engine.verify import verify
+    from transfer_cli.inference.verify_bundle import verify
 
     console = ctx.ensure_object(Console)
     found = verify(bundle, console)
@@ -86,8 +86,8 @@ def pack_(ctx: click.Context, /, bundle: Path, output: Path | None, overwrite: b
     Example:
         transfer-cli bundle pack runs/first -o first.zip
     """
-    from transfer_cli.bundle import digest_of_file
-    from transfer_cli.engine.packing import pack
+    from transfer_cli.bundle.bundle import digest_of_file
+    from transfer_cli.inference.bundle_archive import pack
 
     console = ctx.ensure_object(Console)
     target = pack(bundle, output, overwrite=overwrite)
@@ -112,9 +112,9 @@ def unpack_(ctx: click.Context, /, file: Path, output: Path, overwrite: bool) ->
     Example:
         transfer-cli bundle unpack first.zip -o first
     """
-    from transfer_cli.bundle import ModelBundle
-    from transfer_cli.engine.packing import unpack
-    from transfer_cli.engine.verify import models_files
+    from transfer_cli.bundle.bundle import ModelBundle
+    from transfer_cli.inference.bundle_archive import unpack
+    from transfer_cli.inference.verify_bundle import models_files
 
     console = ctx.ensure_object(Console)
     bundle = unpack(file, output, overwrite=overwrite)

@@ -21,8 +21,8 @@ def info(ctx: click.Context) -> None:
     Example:
         transfer-cli cache info
     """
-    from transfer_cli.cache import Cache
-    from transfer_cli.cli._results import megabytes
+    from transfer_cli.cli._summaries import megabytes
+    from transfer_cli.io.cache import Cache
 
     console, cache = ctx.ensure_object(Console), Cache.of_user()
     kept = cache.kept()
@@ -54,8 +54,8 @@ def clear(ctx: click.Context, kind: str | None) -> None:
         transfer-cli cache clear
         transfer-cli cache clear features
     """
-    from transfer_cli.cache import Cache
-    from transfer_cli.cli._results import megabytes
+    from transfer_cli.cli._summaries import megabytes
+    from transfer_cli.io.cache import Cache
 
     console, cache = ctx.ensure_object(Console), Cache.of_user()
     freed = cache.clear(kind)

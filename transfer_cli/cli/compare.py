@@ -11,8 +11,8 @@ from transfer_cli.cli._console import Console
 from transfer_cli.errors import DONE
 
 if TYPE_CHECKING:
-    from transfer_cli.comparison import Comparison
-    from transfer_cli.intervals import Figure
+    from transfer_cli.evaluation.comparison import Comparison
+    from transfer_cli.metrics.intervals import Figure
 
 
 @click.command("compare")
@@ -30,8 +30,8 @@ def command(ctx: click.Context, /, runs: tuple[Path, ...]) -> None:
         transfer-cli compare runs/photos-mobilenet_v2 runs/photos-mobilenet_v2-finetune
         transfer-cli --json compare runs/one/evaluations/new runs/two/evaluations/new
     """
-    from transfer_cli.answers import Answers
-    from transfer_cli.comparison import compare
+    from transfer_cli.evaluation.comparison import compare
+    from transfer_cli.evaluation.paired_predictions import Answers
 
     console = ctx.ensure_object(Console)
     if len(runs) < 2:

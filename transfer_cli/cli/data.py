@@ -46,10 +46,10 @@ def check_(ctx: click.Context, /, folder: Path, no_probe: bool, output: Path | N
         transfer-cli data check photos
         transfer-cli data check photos --no-probe -o checks/quick
     """
-    from transfer_cli.folder import ImageFolder
-    from transfer_cli.recipe import ExtractRecipe
-    from transfer_cli.run import RunDirectory
-    from transfer_cli.weights import must_be_known
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.models.weights.registry import must_be_known
+    from transfer_cli.recipe.recipes import ExtractRecipe
+    from transfer_cli.runs.run_directory import RunDirectory
 
     console = ctx.ensure_object(Console)
     recipe = ExtractRecipe.load(None, [], backbone_words(options))
@@ -57,16 +57,17 @@ def check_(ctx: click.Context, /, folder: Path, no_probe: bool, output: Path | N
     images = ImageFolder.scan(folder, learns=False)
     target = output or Path("checks") / images.name
 
-    from transfer_cli.engine import check, training
-    from transfer_cli.engine.check_page import write_check
+    from transfer_cli.audit import check
+    from transfer_cli.audit.page import write_check
+    from transfer_cli.training.setup import lifecycle
 
     check.must_be_free(target, images)
     console.note(images.in_words())
-    asked = training.Request(
+    asked = lifecycle.Request(
         images, RunDirectory(target), offline=console.offline, cache=cache_of(options), progress=console
     )
     # As extract resolves it: what one of them has converted or computed, the other has in the cache.
-    findings = check.check(asked, training.resolved(asked, recipe, keeps_model=True), probe=not no_probe)
+    findings = check.check(asked, lifecycle.resolved(asked, recipe, keeps_model=True), probe=not no_probe)
     write_check(findings, target)
     for line in check.in_words(findings):
         console.note(line)
@@ -97,9 +98,9 @@ def split_(ctx: click.Context, /, folder: Path, output: Path, link: bool, **opti
         transfer-cli data split photos -o photos-parted --test 0.2 --val 0.1
         transfer-cli data split photos -o photos.csv --group-by 'patient(\\d+)'
     """
-    from transfer_cli.folder import ImageFolder
-    from transfer_cli.recipe import ExtractRecipe
-    from transfer_cli.run import RunDirectory
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.recipe.recipes import ExtractRecipe
+    from transfer_cli.runs.run_directory import RunDirectory
 
     console = ctx.ensure_object(Console)
     words = {
@@ -109,16 +110,17 @@ def split_(ctx: click.Context, /, folder: Path, output: Path, link: bool, **opti
     recipe = ExtractRecipe.load(None, [], words)
     images = ImageFolder.scan(folder)
 
-    from transfer_cli.engine import lay_out, training
-    from transfer_cli.engine.survey import survey
+    from transfer_cli.data import export_split
+    from transfer_cli.training.setup import lifecycle
+    from transfer_cli.training.setup.preflight import survey
 
-    lay_out.must_be_new(output, images)
+    export_split.must_be_new(output, images)
     console.note(images.in_words())
-    asked = training.Request(
+    asked = lifecycle.Request(
         images, RunDirectory(output), offline=console.offline, cache=cache_of(options), progress=console
     )
-    found = survey(asked, training.resolved(asked, recipe, keeps_model=True), decodes=True)
-    lay_out.lay_out(found.split, images, output, link=link)
+    found = survey(asked, lifecycle.resolved(asked, recipe, keeps_model=True), decodes=True)
+    export_split.lay_out(found.split, images, output, link=link)
     console.note(found.split.in_words())
     for line in found.split.warnings():
         console.warn(line)

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from transfer_cli.catalog import combiners
+from transfer_cli.catalog import ensemble_methods
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import cache_of, cache_option, pictures_option, seed_option
-from transfer_cli.cli._results import end_of_ensemble
+from transfer_cli.cli._summaries import end_of_ensemble
 
 
 @click.command("ensemble")
@@ -19,7 +19,7 @@ from transfer_cli.cli._results import end_of_ensemble
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="RUN", required=True, help="The run to write.")
 @click.option(
     "--method",
-    type=click.Choice(combiners.names()),
+    type=click.Choice(ensemble_methods.names()),
     help="How the answers become one.  [weighted; average where nothing was held out]",
 )
 @click.option("--max-models", type=click.IntRange(min=1), help="Of greedy: so many different members at most.")
@@ -62,17 +62,18 @@ def command(
         transfer-cli ensemble runs/a runs/b -o runs/both
         transfer-cli ensemble runs/a runs/b runs/c -o runs/quick --method greedy --max-ms 20
     """
-    from transfer_cli.ensemble_recipe import EnsembleRecipe, Joining
-    from transfer_cli.run import RunDirectory
+    from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
+    from transfer_cli.runs.run_directory import RunDirectory
 
     console = ctx.ensure_object(Console)
-    if method != combiners.GREEDY and (max_models or max_ms):
+    if method != ensemble_methods.GREEDY and (max_models or max_ms):
         raise click.UsageError(
-            f"--max-models and --max-ms are for --method {combiners.GREEDY}. Received: {method or 'no method'}.", ctx
+            f"--max-models and --max-ms are for --method {ensemble_methods.GREEDY}. Received: {method or 'no method'}.",
+            ctx,
         )
     recipe = EnsembleRecipe(seed=seed, ensemble=Joining(method=method, max_models=max_models, max_ms=max_ms))
 
-    from transfer_cli.engine.ensemble import ensemble
+    from transfer_cli.ensembling.ensemble import ensemble
 
     result = ensemble(
         runs,

@@ -12,7 +12,7 @@ from transfer_cli.catalog import tta
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import BAR, cache_of, cache_option, runtime_option, tta_option
-from transfer_cli.cli._results import end_of_evaluation
+from transfer_cli.cli._summaries import end_of_evaluation
 
 
 @click.command("evaluate")
@@ -50,9 +50,9 @@ def command(
         transfer-cli evaluate runs/first new_photos --min-accuracy 0.8 -o checked
         transfer-cli evaluate runs/first new_photos --tta flip
     """
-    from transfer_cli.evaluation import EvaluationDirectory, is_model, run_with
-    from transfer_cli.folder import ImageFolder
-    from transfer_cli.gate import Gate
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.runs.accuracy_gate import Gate
+    from transfer_cli.runs.evaluation_directory import EvaluationDirectory, is_model, run_with
 
     console = ctx.ensure_object(Console)
     method = None if options["tta"] is None else tta.find(options["tta"]).name
@@ -69,7 +69,7 @@ def command(
     if gate:
         gate.must_fit(images.task)
 
-    from transfer_cli.engine.evaluate import evaluate
+    from transfer_cli.evaluation.evaluate import evaluate
 
     found = evaluate(
         model,

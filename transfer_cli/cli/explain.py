@@ -11,7 +11,7 @@ from transfer_cli.catalog.explainers import names
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import cache_of, cache_option, runtime_option
-from transfer_cli.cli._results import end_of_explanation
+from transfer_cli.cli._summaries import end_of_explanation
 
 _KINDS = "[grad-cam, or occlusion for a classifier that has no gradient]"
 
@@ -78,14 +78,14 @@ def _explain(
     classes: tuple[str, ...],
     options: dict[str, Any],
 ) -> int:
-    from transfer_cli.evaluation import run_with
-    from transfer_cli.walking import at_least_one, walk_paths
+    from transfer_cli.io.discovery import at_least_one, walk_paths
+    from transfer_cli.runs.evaluation_directory import run_with
 
     run = run_with(model)
     target = output or (run.explanations if run else Path("explanations"))
     files = at_least_one(walk_paths(pictures))
 
-    from transfer_cli.engine.explain import Explainable, explain, must_be_ours
+    from transfer_cli.explain.explain import Explainable, explain, must_be_ours
 
     must_be_ours(target)
     with console.track("loading the model", None):
@@ -103,22 +103,22 @@ def _explain(
 def _draw(
     console: Console, model: str, activations: str | None, pictures: tuple[str, ...], output: Path | None
 ) -> None:
-    from transfer_cli.evaluation import run_with
+    from transfer_cli.runs.evaluation_directory import run_with
 
     run = run_with(model)
     plots = run.plots if run else Path("plots")
     name = "filters" if activations is None else f"activations-{activations}-{Path(pictures[0]).stem}"
     target = output or plots / f"{name}.png"
 
-    from transfer_cli.engine.signed import EXPLAIN, must_be_replaceable
+    from transfer_cli.rendering.png_provenance import EXPLAIN, must_be_replaceable
 
     must_be_replaceable(target, EXPLAIN)
 
-    from transfer_cli.engine.startup import start_tensorflow
+    from transfer_cli.quiet_imports import start_tensorflow
 
     with console.track("starting TensorFlow", None):
         start_tensorflow()
-    from transfer_cli.engine.inside import draw_activations, draw_filters
+    from transfer_cli.explain.network_visualization import draw_activations, draw_filters
 
     if activations is None:
         count = draw_filters(model, target)

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from transfer_cli.catalog import exporters
+from transfer_cli.catalog import export_formats
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import pictures_option
-from transfer_cli.cli._results import megabytes
-from transfer_cli.predictions import counted
+from transfer_cli.cli._summaries import megabytes
+from transfer_cli.data.predictions import counted
 
 if TYPE_CHECKING:
-    from transfer_cli.engine.export import Exported
+    from transfer_cli.export.export import Exported
 
-_FORMATS = "\b\nFormats:\n" + "\n".join(f"    {spec.name:<15}{spec.summary}" for spec in exporters.EXPORTERS.values())
+_FORMATS = "\b\nFormats:\n" + "\n".join(
+    f"    {spec.name:<15}{spec.summary}" for spec in export_formats.EXPORTERS.values()
+)
 
 
 @click.command("export", epilog=_FORMATS)
@@ -26,9 +28,9 @@ _FORMATS = "\b\nFormats:\n" + "\n".join(f"    {spec.name:<15}{spec.summary}" for
     "formats",
     multiple=True,
     metavar="NAME,...",
-    default=(exporters.LITERT,),
+    default=(export_formats.LITERT,),
     show_default=True,
-    help=f"Of {', '.join(exporters.names())}; or {exporters.ALL} that can be had here.",
+    help=f"Of {', '.join(export_formats.names())}; or {export_formats.ALL} that can be had here.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[RUN/export, or export]")
 @pictures_option
@@ -63,15 +65,15 @@ def command(
         transfer-cli export runs/first --format onnx,openvino,litert-int8 -o deployed
         transfer-cli predict runs/first/export/model.tflite photos/
     """
-    from transfer_cli.evaluation import run_with
+    from transfer_cli.runs.evaluation_directory import run_with
 
     console = ctx.ensure_object(Console)
     wanted = [name.strip() for names in formats for name in names.split(",") if name.strip()] or list(formats)
     run = run_with(model)
     target = output or (run.path if run else Path()) / "export"
 
-    from transfer_cli.engine.export import export, formats_for, judge
-    from transfer_cli.engine.export_folder import must_be_free
+    from transfer_cli.export.export import export, formats_for, judge
+    from transfer_cli.export.output_folder import must_be_free
 
     specs = formats_for(model, wanted, console)
     must_be_free(target, specs)

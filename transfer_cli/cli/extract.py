@@ -17,7 +17,7 @@ from transfer_cli.cli._options import (
     training_options,
     training_request,
 )
-from transfer_cli.cli._results import end_of_bagging, end_of_training
+from transfer_cli.cli._summaries import end_of_bagging, end_of_training
 
 
 @click.command("extract")
@@ -42,9 +42,9 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, bags: int |
         transfer-cli extract photos --backbone resnet50 --classifier linear-svm
         transfer-cli extract photos --bags 10
     """
-    from transfer_cli.folder import ImageFolder
-    from transfer_cli.recipe import ExtractRecipe
-    from transfer_cli.run import RunDirectory, default_path
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.recipe.recipes import ExtractRecipe
+    from transfer_cli.runs.run_directory import RunDirectory, default_path
 
     console = ctx.ensure_object(Console)
     words = {
@@ -60,10 +60,10 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, bags: int |
     run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name))
     asked = training_request(console, options)
     if bags:
-        from transfer_cli.engine.bagging import bagged
+        from transfer_cli.ensembling.bagging import bagged
 
         ctx.exit(end_of_bagging(console, bagged(images, recipe, run, bags, **asked)))
 
-    from transfer_cli.engine.extract import extract
+    from transfer_cli.training.extract import extract
 
     ctx.exit(end_of_training(console, extract(images, recipe, run, **asked)))

@@ -17,8 +17,8 @@ from transfer_cli.cli._options import (
     training_options,
     training_request,
 )
-from transfer_cli.cli._plan import say_plan
-from transfer_cli.cli._results import end_of_bagging, end_of_training
+from transfer_cli.cli._plan_output import say_plan
+from transfer_cli.cli._summaries import end_of_bagging, end_of_training
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 
 
@@ -56,10 +56,10 @@ def command(
         transfer-cli finetune photos --time-budget 10m
         transfer-cli finetune photos --recipe last-block --set stage.1.epochs=3
     """
-    from transfer_cli.engine.machine import seconds_running
-    from transfer_cli.folder import ImageFolder
-    from transfer_cli.recipe import FinetuneRecipe
-    from transfer_cli.run import RunDirectory, default_path
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.recipe.recipes import FinetuneRecipe
+    from transfer_cli.runs.run_directory import RunDirectory, default_path
+    from transfer_cli.system import seconds_running
 
     console = ctx.ensure_object(Console)
     words = {**backbone_words(options), "hardware.precision": options["precision"]}
@@ -72,7 +72,7 @@ def command(
     asked = training_request(console, options) | {word: options[word] for word in ("time_budget", "tensorboard")}
     asked["begun"] = begun
     if plans:
-        from transfer_cli.engine.plan import plan
+        from transfer_cli.training.planning.plan import plan
 
         if bags and asked["time_budget"]:
             raise click.UsageError("--plan with --bags says what one bag takes. Leave out --time-budget.", ctx)
@@ -81,10 +81,10 @@ def command(
         ctx.exit(DONE_WITH_SKIPPED if found.skipped else DONE)
 
     if bags:
-        from transfer_cli.engine.bagging import bagged
+        from transfer_cli.ensembling.bagging import bagged
 
         ctx.exit(end_of_bagging(console, bagged(images, recipe, run, bags, **asked)))
 
-    from transfer_cli.engine.finetune import finetune
+    from transfer_cli.training.finetune import finetune
 
     ctx.exit(end_of_training(console, finetune(images, recipe, run, **asked)))

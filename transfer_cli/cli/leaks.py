@@ -27,12 +27,12 @@ def command(ctx: click.Context, /, run: Path, output: Path | None) -> None:
         transfer-cli leaks runs/first
         transfer-cli leaks runs/first -o leaks.csv
     """
-    from transfer_cli.finished import FinishedRun
+    from transfer_cli.runs.completed_run import FinishedRun
 
     console = ctx.ensure_object(Console)
     finished = FinishedRun.read(run)
 
-    from transfer_cli.engine.leaks import in_words, leaks, must_be_replaceable
+    from transfer_cli.audit.leakage import in_words, leaks, must_be_replaceable
 
     target = output or finished.directory.leaks
     if target.suffix.lower() != ".csv":

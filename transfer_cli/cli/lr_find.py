@@ -39,11 +39,11 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
         transfer-cli lr-find photos
         transfer-cli lr-find photos --recipe gentle-two-stage --stage 2
     """
-    from transfer_cli.engine.plots import is_sweep
-    from transfer_cli.folder import ImageFolder
-    from transfer_cli.recipe import FinetuneRecipe
-    from transfer_cli.split import Split
-    from transfer_cli.writing import must_be_writable
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.data.split import Split
+    from transfer_cli.io.atomic import must_be_writable
+    from transfer_cli.recipe.recipes import FinetuneRecipe
+    from transfer_cli.training.loop.plots import is_sweep
 
     console = ctx.ensure_object(Console)
     recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], backbone_words(options))
@@ -55,7 +55,7 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     if not is_sweep(target):
         must_be_writable(target)
 
-    from transfer_cli.engine.lr_find import lr_find
+    from transfer_cli.training.lr_find import lr_find
 
     number = options["stage"]
     sweep = lr_find(

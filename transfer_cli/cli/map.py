@@ -28,8 +28,8 @@ def command(ctx: click.Context, /, run: Path, output: Path | None, pictures: Pat
         transfer-cli map runs/first
         transfer-cli map runs/first -o map.png
     """
-    from transfer_cli.engine.signed import MAP, must_be_replaceable
-    from transfer_cli.finished import FinishedRun
+    from transfer_cli.rendering.png_provenance import MAP, must_be_replaceable
+    from transfer_cli.runs.completed_run import FinishedRun
 
     console = ctx.ensure_object(Console)
     finished = FinishedRun.read(run, pictures)
@@ -39,7 +39,7 @@ def command(ctx: click.Context, /, run: Path, output: Path | None, pictures: Pat
     must_be_replaceable(target, MAP)
     finished.must_not_lose(target, overwrite=overwrite)
 
-    from transfer_cli.engine.run_map import map_run, must_be_a_map
+    from transfer_cli.features.feature_map import map_run, must_be_a_map
 
     table = output.with_suffix(".csv") if output else finished.directory.map
     must_be_a_map(table)

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from transfer_cli.calibration.rejection import COVERAGE
 from transfer_cli.catalog import tta
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import cache_of, cache_option, runtime_option, tta_option
-from transfer_cli.cli._results import end_of_prediction
-from transfer_cli.predictions import FORMATS
+from transfer_cli.cli._summaries import end_of_prediction
+from transfer_cli.data.predictions import FORMATS
 from transfer_cli.progress import SILENT
-from transfer_cli.rejection import COVERAGE
 
 if TYPE_CHECKING:
-    from transfer_cli.engine.model import AbstractModel
-    from transfer_cli.engine.rejecting import Rejecting
+    from transfer_cli.inference.models import AbstractModel
+    from transfer_cli.inference.reject import Rejecting
 
 
 @click.command("predict")
@@ -74,8 +74,8 @@ def command(
         transfer-cli predict runs/first holiday.jpg --tta ten-crop --format table
         find photos -name '*.jpg' | transfer-cli predict runs/first -
     """
-    from transfer_cli.walking import at_least_one, walk_paths
-    from transfer_cli.writing import must_be_writable
+    from transfer_cli.io.atomic import must_be_writable
+    from transfer_cli.io.discovery import at_least_one, walk_paths
 
     console = ctx.ensure_object(Console)
     # A name that was mistyped is said before anything is loaded.
@@ -87,10 +87,10 @@ def command(
         raise click.UsageError("Parquet is no text for a terminal: give -o FILE.", ctx)
     files = at_least_one(walk_paths(_typed(paths)))
 
-    from transfer_cli.engine.model import load
-    from transfer_cli.engine.predict import predict, write_predictions
-    from transfer_cli.engine.runtimes import WORTH_CONVERTING
-    from transfer_cli.engine.tta import Augmented
+    from transfer_cli.inference.models import load
+    from transfer_cli.inference.predict import predict, write_predictions
+    from transfer_cli.inference.runtimes import WORTH_CONVERTING
+    from transfer_cli.inference.tta import Augmented
 
     ahead, files = _ahead(files, WORTH_CONVERTING if "-" not in paths else 0)
     with console.track("loading the model", None):
@@ -124,7 +124,7 @@ def _rejecting(model: AbstractModel, console: Console, options: Mapping[str, Any
     if coverage is None and options["threshold"] is None:
         return None
 
-    from transfer_cli.engine.rejecting import Rejecting
+    from transfer_cli.inference.reject import Rejecting
 
     rejecting = Rejecting(model, coverage=coverage, threshold=options["threshold"])
     if rejecting.bar is not None:

@@ -26,10 +26,10 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
         transfer-cli preview photos --recipe classic-augmentation
         transfer-cli preview photos --set augmentation.rotation_range=90
     """
-    from transfer_cli.engine.plots import is_preview
-    from transfer_cli.folder import ImageFolder
-    from transfer_cli.recipe import FinetuneRecipe
-    from transfer_cli.writing import must_be_writable
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.io.atomic import must_be_writable
+    from transfer_cli.recipe.recipes import FinetuneRecipe
+    from transfer_cli.training.loop.plots import is_preview
 
     console = ctx.ensure_object(Console)
     recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], {"seed": options["seed"]})
@@ -41,7 +41,7 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     if not is_preview(target):
         must_be_writable(target)
 
-    from transfer_cli.engine.preview import preview
+    from transfer_cli.training.preview import preview
 
     rows = preview(images, recipe, target)
     of = f" of the first {rows} of {len(images.class_names)} classes" if rows < len(images.class_names) else ""

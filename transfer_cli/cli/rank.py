@@ -21,8 +21,8 @@ from transfer_cli.cli._options import (
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED, InputError
 
 if TYPE_CHECKING:
-    from transfer_cli.folder import ImageFolder
-    from transfer_cli.ranking import Ranking, RankingDirectory, Rated
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.ranking.results import Ranking, RankingDirectory, Rated
 
 _METHODS = ("extract", "finetune")
 
@@ -58,9 +58,9 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
         transfer-cli rank photos --among 'mobilenet*,resnet50' --download --max-ms 20
         transfer-cli rank photos --weights imagenet,none --pick extract
     """
-    from transfer_cli.folder import ImageFolder
-    from transfer_cli.ranking import RankingDirectory
-    from transfer_cli.split import Split
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.data.split import Split
+    from transfer_cli.ranking.results import RankingDirectory
 
     console = ctx.ensure_object(Console)
     images = ImageFolder.scan(folder)
@@ -80,7 +80,7 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
         "progress": console,
     }
 
-    from transfer_cli.engine.rank import rank
+    from transfer_cli.ranking.rank import rank
 
     ranking = rank(
         images,
@@ -177,9 +177,9 @@ def _train(
     shared: dict[str, Any],
 ) -> int:
     """Train the winner; return the exit code."""
-    from transfer_cli.cli._results import end_of_training
-    from transfer_cli.recipe import METHODS
-    from transfer_cli.run import RunDirectory, default_path
+    from transfer_cli.cli._summaries import end_of_training
+    from transfer_cli.recipe.recipes import METHODS
+    from transfer_cli.runs.run_directory import RunDirectory, default_path
 
     best, method = ranking.best, options["pick"]
     if best is None:
@@ -190,7 +190,7 @@ def _train(
     ends = () if method == "extract" else (method,)
     run = RunDirectory(default_path(images.name, best.candidate.backbone, *ends))
     if method == "extract":
-        from transfer_cli.engine.extract import extract as train
+        from transfer_cli.training.extract import extract as train
     else:
-        from transfer_cli.engine.finetune import finetune as train  # type: ignore[assignment]
+        from transfer_cli.training.finetune import finetune as train  # type: ignore[assignment]
     return end_of_training(console, train(images, recipe, run, command=shlex.split(typed), **shared))  # type: ignore[arg-type]

@@ -24,8 +24,8 @@ def list_(ctx: click.Context) -> None:
     Example:
         transfer-cli recipes list
     """
-    from transfer_cli.recipe import Recipe, recipe_names, shipped
-    from transfer_cli.recipe_text import head_of
+    from transfer_cli.recipe.recipes import Recipe, recipe_names, shipped
+    from transfer_cli.recipe.toml_source import head_of
 
     console = ctx.ensure_object(Console)
     blocks, facts = [], []
@@ -49,7 +49,7 @@ def show(ctx: click.Context, name: str) -> None:
     Example:
         transfer-cli recipes show default
     """
-    from transfer_cli.recipe import Recipe, shipped
+    from transfer_cli.recipe.recipes import Recipe, shipped
 
     text = shipped(name).read_text("utf-8")
     ctx.ensure_object(Console).result(text.rstrip("\n"), Recipe.load(name).model_dump(mode="json"))
@@ -68,7 +68,7 @@ def copy(ctx: click.Context, name: str, target: Path) -> None:
         transfer-cli recipes check mine.toml
         transfer-cli finetune photos --recipe mine.toml
     """
-    from transfer_cli.recipe import Recipe, copy_shipped
+    from transfer_cli.recipe.recipes import Recipe, copy_shipped
 
     console = ctx.ensure_object(Console)
     written = copy_shipped(name, target)
@@ -92,7 +92,7 @@ def check(ctx: click.Context, source: str, overrides: tuple[str, ...]) -> None:
     """
     from transfer_cli.catalog.tasks import MULTI_LABEL
     from transfer_cli.errors import RecipeError
-    from transfer_cli.recipe import Recipe
+    from transfer_cli.recipe.recipes import Recipe
 
     console = ctx.ensure_object(Console)
     recipe = Recipe.load(source, overrides)

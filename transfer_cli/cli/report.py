@@ -9,7 +9,7 @@ import click
 
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import pictures_option
-from transfer_cli.predictions import counted
+from transfer_cli.data.predictions import counted
 
 
 @click.command("report")
@@ -32,8 +32,8 @@ def command(
         transfer-cli report runs/first
         transfer-cli report runs/first -o first.html --open
     """
-    from transfer_cli.finished import FinishedRun
-    from transfer_cli.writing import must_be_writable
+    from transfer_cli.io.atomic import must_be_writable
+    from transfer_cli.runs.completed_run import FinishedRun
 
     console = ctx.ensure_object(Console)
     finished = FinishedRun.read(run, pictures)
@@ -43,8 +43,8 @@ def command(
     must_be_writable(target)
     finished.must_not_lose(target, overwrite=overwrite)
 
-    from transfer_cli.cli._results import megabytes
-    from transfer_cli.engine.report import report
+    from transfer_cli.cli._summaries import megabytes
+    from transfer_cli.report.report import report
 
     made = report(finished, target, progress=console)
     for finding in made.findings:

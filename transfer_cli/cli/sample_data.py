@@ -19,7 +19,7 @@ def command(ctx: click.Context, target: Path) -> None:
     Example:
         transfer-cli sample-data patterns
     """
-    from transfer_cli.samples import copy_to
+    from transfer_cli.data.sample_data import copy_to
 
     console = ctx.ensure_object(Console)
     folder = copy_to(target)

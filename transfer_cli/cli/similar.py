@@ -13,13 +13,13 @@ import click
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import cache_of, cache_option, runtime_option
+from transfer_cli.data.predictions import Skipped, counted, printable
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED, InputError
-from transfer_cli.predictions import Skipped, counted, printable
-from transfer_cli.tables import csv_bytes
+from transfer_cli.io.csv_tables import csv_bytes
 
 if TYPE_CHECKING:
-    from transfer_cli.engine.nearest import Neighbour
-    from transfer_cli.engine.similar import Alike
+    from transfer_cli.features.nearest import Neighbour
+    from transfer_cli.features.similar import Alike
 
 _HEADER = ("path", "rank", "neighbour", "class", "cosine", "part")
 _FORMATS = ("csv", "jsonl", "table")
@@ -67,11 +67,11 @@ def command(
         transfer-cli similar runs/first new.jpg
         transfer-cli similar runs/first new_photos -k 8 --sheet similar.png -o similar.csv
     """
-    from transfer_cli.engine.signed import SIMILAR, must_be_replaceable
-    from transfer_cli.engine.similar import Pictures, similar
-    from transfer_cli.finished import FinishedRun
-    from transfer_cli.walking import at_least_one, walk_paths
-    from transfer_cli.writing import must_be_writable, written_whole
+    from transfer_cli.features.similar import Pictures, similar
+    from transfer_cli.io.atomic import must_be_writable, written_whole
+    from transfer_cli.io.discovery import at_least_one, walk_paths
+    from transfer_cli.rendering.png_provenance import SIMILAR, must_be_replaceable
+    from transfer_cli.runs.completed_run import FinishedRun
 
     console = ctx.ensure_object(Console)
     format_ = _format_of(output, console)
@@ -85,7 +85,7 @@ def command(
         must_be_replaceable(sheet, SIMILAR)
     files = at_least_one(walk_paths(paths))
 
-    from transfer_cli.engine.model import load
+    from transfer_cli.inference.models import load
 
     with console.track("loading the model", None):
         model = load(
@@ -104,7 +104,7 @@ def command(
     else:
         rows = _write(found, console.rows, format_)
     if sheet:
-        from transfer_cli.engine.sheet import ROWS, contact_sheet
+        from transfer_cli.features.contact_sheet import ROWS, contact_sheet
 
         if missing := contact_sheet(drawn, finished.root, finished.split.class_names, sheet):
             console.warn(

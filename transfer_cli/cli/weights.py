@@ -48,7 +48,7 @@ def list_(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
         transfer-cli weights list resnet50 --top
     """
     from transfer_cli.catalog import backbones
-    from transfer_cli.weights import cache_folder, uses
+    from transfer_cli.models.weights.registry import cache_folder, uses
 
     console = ctx.ensure_object(Console)
     every = [name for name in backbones.names() if backbones.find(name).has_imagenet]
@@ -84,8 +84,8 @@ def fetch(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
         transfer-cli weights fetch resnet50 mobilenet@0.25
         transfer-cli weights fetch resnet50 --top
     """
-    from transfer_cli.engine import download
-    from transfer_cli.weights import cache_folder
+    from transfer_cli.models.weights import download
+    from transfer_cli.models.weights.registry import cache_folder
 
     console = ctx.ensure_object(Console)
     files = _files(names, top, size)
@@ -112,8 +112,8 @@ def pack(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | None
     Example:
         transfer-cli weights pack resnet50 mobilenet_v2 -o weights.tar
     """
-    from transfer_cli.cli._results import megabytes
-    from transfer_cli.engine import weights_kit
+    from transfer_cli.cli._summaries import megabytes
+    from transfer_cli.models.weights import kit as weights_kit
 
     console = ctx.ensure_object(Console)
     kit = weights_kit.pack(output, _files(names, top, size), offline=console.offline, progress=console)
@@ -136,8 +136,8 @@ def install(ctx: click.Context, kit: Path, overwrite: bool) -> None:
     Example:
         transfer-cli weights install weights.tar
     """
-    from transfer_cli.engine import weights_kit
-    from transfer_cli.weights import cache_folder
+    from transfer_cli.models.weights import kit as weights_kit
+    from transfer_cli.models.weights.registry import cache_folder
 
     console = ctx.ensure_object(Console)
     done = weights_kit.install(kit, overwrite=overwrite, progress=console)
@@ -161,24 +161,24 @@ def verify(ctx: click.Context, names: tuple[str, ...]) -> None:
         transfer-cli weights verify
         transfer-cli weights verify resnet50
     """
-    from transfer_cli.engine import intact
-    from transfer_cli.weights import cache_folder
+    from transfer_cli.models.weights import integrity
+    from transfer_cli.models.weights.registry import cache_folder
 
     console = ctx.ensure_object(Console)
     with console.track(f"reading {cache_folder()}", None):
-        found = intact.verify(names)
+        found = integrity.verify(names)
     rows = [(item.file.name, item.state, item.reason) for item in found]
     facts = [{"file": item.file.name, "state": item.state, "reason": item.reason} for item in found]
     if rows or console.json:
         console.table(("file", "state", "why"), rows, facts)
     else:
         console.note(f"there are no ImageNet weights in {cache_folder()}")
-    intact.must_be_good(found)
+    integrity.must_be_good(found)
 
 
 def _files(names: Sequence[str], top: bool, size: int | None) -> list[WeightsFile]:
     from transfer_cli.catalog.backbones import find
-    from transfer_cli.weights import files_of
+    from transfer_cli.models.weights.registry import files_of
 
     files = [file for name in names for file in files_of(find(name), top=top, size=size)]
     return list(dict.fromkeys(files))
@@ -191,7 +191,7 @@ def _megabytes(fact: dict[str, Any]) -> str:
 
 
 def _facts(file: WeightsFile, uses: Any) -> dict[str, Any]:
-    from transfer_cli.weights import cache_folder, is_here
+    from transfer_cli.models.weights.registry import cache_folder, is_here
 
     use = uses[file.name][1] if file.name in uses else None
     here, path = is_here(file), cache_folder() / file.name

@@ -1,0 +1,146 @@
+"""The network with a head for each kind of label, one step of training, and what has to be kept to go on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import colours
+import describing
+import keras
+import numpy as np
+import tensorflow as tf
+from feeding import Batch
+from formulas import Counts
+from numpy.typing import NDArray
+
+from transfer_cli.catalog.backbones import find
+from transfer_cli.models import backbone
+
+DENSE = "conv_pw_11_relu"
+"""The last map of a stride of 16, from which is said what is where."""
+
+
+class Learner:
+    """A backbone that learns.
+
+    Parameters
+    ----------
+    name : str
+        Of the row of the catalog.
+    size : int
+    counts : Counts
+    weights : dict of str to float
+        What each head's loss counts.
+    rate, decay : float
+        The highest learning rate of AdamW, and its weight decay.
+    steps, warmup : int
+        Of the whole training, and those in which the rate rises; after that it falls along a cosine.
+    average : float
+        Decay of the moving average of the weights, which is what is shipped.
+    """
+
+    def __init__(
+        self, name: str, size: int, counts: Counts, weights: dict[str, float], *, rate: float, decay: float,
+        steps: int, warmup: int = 500, average: float = 0.999, seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.network = backbone.build(find(name), weights="none", size=size, seed=seed)
+        self.network.trainable = True
+        outputs = {
+            "shape": counts.shapes,
+            "fill": counts.textures + 1,
+            "ground": counts.textures + 1,
+            "colour": colours.NAMES,
+        }
+        said = {
+            head: keras.layers.Dense(count, name=head)(self.network.output)
+            for head, count in outputs.items()
+            if weights[head]
+        }
+        places = self.network.get_layer(DENSE).output
+        for head, count in {**describing.PLACES, "texture": counts.textures + 1}.items():
+            if weights[head]:
+                said[head] = keras.layers.Conv2D(count, 1, name=head)(places)
+        self.model = keras.Model(self.network.inputs[0], said)
+        self.optimizer = keras.optimizers.AdamW(rate, weight_decay=decay, clipnorm=5.0)
+        self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        self.optimizer.build(self.model.trainable_variables)
+        self.averages = [tf.Variable(variable.value) for variable in self.network.weights]
+        self.weights, self.rate, self.steps, self.warmup, self.average = weights, rate, steps, warmup, average
+        self.done = 0
+        self._compiled = tf.function(self._step)
+        self._answering = tf.function(lambda pictures: self.model(pictures, training=False))
+        self._seeing = tf.function(lambda pictures: self.network(pictures, training=False))
+
+    def step(self, batch: Batch) -> dict[str, Any]:
+        """Learn from one batch; return the losses as tensors."""
+        rise = min(1.0, (self.done + 1) / self.warmup)
+        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, self.done / self.steps)))
+        self.optimizer.learning_rate.assign(self.rate * rise * fall)
+        keep = min(self.average, (1 + self.done) / (10 + self.done))
+        self.done += 1
+        return self._compiled(batch.pictures, batch._asdict(), tf.constant(keep, tf.float32))
+
+    def _step(self, pictures: Any, known: dict[str, Any], keep: Any) -> dict[str, Any]:
+        with tf.GradientTape() as tape:
+            said = self.model(pictures, training=True)
+            losses = {head: _loss(head, known, output) for head, output in said.items()}
+            total = tf.add_n([self.weights[head] * loss for head, loss in losses.items()])
+        variables = self.model.trainable_variables
+        self.optimizer.apply(tape.gradient(total, variables), variables)
+        for mean, variable in zip(self.averages, self.network.weights, strict=True):
+            mean.assign(keep * mean + (1 - keep) * variable.value)
+        return losses
+
+    def answer(self, pictures: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Return what every head says of pictures."""
+        return {head: said.numpy() for head, said in self._answering(pictures).items()}
+
+    def features(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what the backbone makes of pictures."""
+        return self._seeing(pictures).numpy()
+
+    def averaged(self) -> list[NDArray[np.float32]]:
+        """Return the moving averages of the backbone's weights, in the order of the network."""
+        return [mean.numpy() for mean in self.averages]
+
+    def state(self) -> list[Any]:
+        """Return every variable that training goes on from."""
+        return [*self.model.variables, *self.optimizer.variables, *self.averages]
+
+    def begin(self, arrays: list[NDArray[np.float32]]) -> None:
+        """Take weights for the backbone; the heads stay as they were drawn."""
+        for variable, mean, array in zip(self.network.weights, self.averages, arrays, strict=True):
+            variable.assign(array)
+            mean.assign(array)
+
+    def save(self, path: Path, elapsed: float) -> None:
+        """Write all that is needed to go on, whole or not at all."""
+        beside = path.with_name(f"being-written-{path.name}")
+        arrays = {f"v{number}": variable.numpy() for number, variable in enumerate(self.state())}
+        np.savez(beside, done=self.done, elapsed=elapsed, **arrays)
+        beside.replace(path)
+
+    def restore(self, path: Path) -> float:
+        """Go on from what `save` wrote; return the seconds that were spent."""
+        with np.load(path) as stored:
+            for number, variable in enumerate(self.state()):
+                variable.assign(stored[f"v{number}"])
+            self.done = int(stored["done"])
+            return float(stored["elapsed"])
+
+
+def _loss(head: str, known: dict[str, Any], said: Any) -> Any:
+    if head == "texture":
+        # Of places that lie within the shape, or outside it.
+        covered = tf.reduce_mean(known["mask"], axis=-1)
+        inside = covered > 0.9
+        one = tf.cast(inside | (covered < 0.1), tf.float32)
+        truth = tf.where(inside, known["fill"][:, None, None], known["ground"][:, None, None])
+        return tf.reduce_sum(one * tf.nn.sparse_softmax_cross_entropy_with_logits(truth, said)) / tf.reduce_sum(one)
+    if head == "mask":
+        return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(known[head], said))
+    if head in describing.PLACES:
+        return tf.reduce_mean((known[head] - said) ** 2)
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(known[head], said))

@@ -1,0 +1,174 @@
+"""A CSV file that lists pictures: what it may say, and what is said where it is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL
+from transfer_cli.data.image_folder import ImageFolder
+from transfer_cli.data.split import Split
+from transfer_cli.errors import FolderError
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Return a folder with eight pictures and no sub-folder but one."""
+    for number in range(8):
+        path = tmp_path / "pictures" / ("deep" if number > 5 else "") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (number * 30, 0, 0)).save(path)
+    return tmp_path / "pictures"
+
+
+def listed(folder: Path, text: str, name: str = "labels.csv") -> Path:
+    (folder / name).write_text(text, "utf-8")
+    return folder / name
+
+
+def test_one_label_a_picture(pictures: Path) -> None:
+    table = listed(pictures, "path,label,part\n1.png,dog,Training\n./0.png, cat ,\ndeep/7.png,dog,test\n2.png,,\n")
+    for source in (table, pictures):
+        folder = ImageFolder.scan(source)
+        assert folder.task == SINGLE_LABEL
+        assert [(file.path, file.labels, file.part) for file in folder.files] == [
+            ("0.png", ("cat",), None),
+            ("1.png", ("dog",), "train"),
+            ("deep/7.png", ("dog",), "test"),
+        ]
+        assert folder.root == pictures
+    assert folder.left_out == {"pictures that are not in labels.csv": 5, "without a label": 1}
+    assert folder.name == "pictures"
+    assert ImageFolder.scan(table).name == "labels"
+    assert ImageFolder.scan(table).left_out == {"without a label": 1}
+
+
+def test_any_number_of_labels_a_picture(pictures: Path) -> None:
+    listed(pictures, "path,labels\n0.png,b; a;b\n1.png,\n2.png,10\ndeep\\6.png,2;a\n")
+    folder = ImageFolder.scan(pictures)
+    assert folder.task == MULTI_LABEL
+    assert folder.class_names == ("2", "10", "a", "b")
+    assert [file.labels for file in folder.files] == [("b", "a"), (), ("10",), ("2", "a")]
+    assert folder.files[3].path == "deep/6.png"
+    assert folder.in_words() == "4 pictures of 4 labels, any number a picture: 2 1, 10 1, a 2, b 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path,label,labels\n0.png,a,b\n", "expected the columns path,label .or path,labels .* Received: path, label,"),
+        ("file,label\n0.png,a\n", "Received: file, label"),
+        ("path;label\n0.png;a\n", "parted by commas"),
+        ("", "Received: an empty file"),
+        ("path,label\n", "lists 0 pictures"),
+        ("path,label,label\n0.png,a,b\n", "each once. Received: path, label, label"),
+        ("path,label\ndeep/6.png,a\ndeep//6.png,b\n", "line 3: deep/6.png is listed already"),
+        ("path,label\ndeep/6.png,a\nother/../deep/6.png,b\n", "line 3: deep/6.png is listed already"),
+        ("path,label\n0.png,a\n0.png,b\n", "line 3: 0.png is listed already, in line 2"),
+        (
+            "path,label,part\n0.png,a,exam\n",
+            "line 2: expected the part train, val or test, .* 'exam'",
+        ),
+        ("path,label\n ,a\n", "line 2: expected the path of a picture"),
+        (
+            "path,label\nno/0.png,a\nno/1.png,b\n",
+            "none of them is there. Expected .* Received: no/0.png",
+        ),
+        ("path,label\n0.png,a\n1.png,a\n", "names 1 classes; a classifier needs two or more"),
+        ("path,label,part\n0.png,a,train\n1.png,b,test\n", "classes without training pictures: b"),
+    ],
+)
+def test_what_is_wrong_is_said(pictures: Path, text: str, said: str) -> None:
+    with pytest.raises(FolderError, match=said):
+        ImageFolder.scan(listed(pictures, text))
+
+
+def test_a_file_that_is_no_table_of_pictures_is_named(pictures: Path) -> None:
+    with pytest.raises(FolderError, match=r"is a file\. .* Or a CSV file with the columns path,label"):
+        ImageFolder.scan(pictures / "0.png")
+
+
+def test_the_split_of_several_labels_comes_back(tmp_path: Path, pictures: Path) -> None:
+    rows = "".join(f"{'deep/' if n > 5 else ''}{n}.png,{'a;' * (n % 2)}{'b' if n % 3 else ''}\n" for n in range(8))
+    listed(pictures, f"path,labels\n{rows}")
+    folder = ImageFolder.scan(pictures)
+    digests = [f"{number:064x}" for number in range(8)]
+    split = Split.make(folder.files, digests, test=0.3, val=0.0, task=folder.task)
+    split.write(tmp_path / "split.csv")
+    assert (tmp_path / "split.csv").read_text().startswith("path,sha256,labels,part\n0.png,")
+    again = Split.read(tmp_path / "split.csv")
+    assert (again.rows, again.task) == (split.rows, MULTI_LABEL)
+    assert again.truth().tolist() == [[n % 2, int(n % 3 > 0)] for n in range(8)]
+    assert split.learnt() == {
+        name: sum(name in row.labels for row in split.rows if row.part == "train") for name in ("a", "b")
+    }
+
+
+def test_each_label_gets_every_part_and_no_part_loses_one() -> None:
+    from transfer_cli.data.image_folder import ImageFile
+
+    # The rare label is on two pictures only, one of which carries the common one, too.
+    labels = [("common",)] * 18 + [("common", "rare"), ("rare",)]
+    files = [ImageFile(f"{number}.png", each) for number, each in enumerate(labels)]
+    digests = [f"{number:064x}" for number in range(20)]
+    for seed in range(20):
+        split = Split.make(files, digests, test=0.2, val=0.0, seed=seed, task=MULTI_LABEL)
+        for part in ("train", "test"):
+            held = {label for row in split.rows if row.part == part for label in row.labels}
+            assert held == {"common", "rare"}, (seed, part)
+
+
+def test_absolute_paths_are_read(pictures: Path, tmp_path: Path) -> None:
+    from transfer_cli.data.decoding import batches
+
+    table = listed(tmp_path, f"path,label\n{pictures / '0.png'},a\npictures/1.png,b\n", "elsewhere.csv")
+    folder = ImageFolder.scan(table)
+    paths = [file.path for file in folder.files]
+    read = next(batches(paths, size=32, resize="squash", batch_size=4, root=folder.root))
+    assert read.paths == tuple(paths)
+    assert not read.skipped
+
+
+def test_absolute_paths_into_the_folder_are_relative_ones(pictures: Path) -> None:
+    listed(pictures, f"path,label\n{pictures / 'deep/6.png'},a\n0.png,b\n")
+    assert [file.path for file in ImageFolder.scan(pictures).files] == ["0.png", "deep/6.png"]
+
+
+def test_another_programs_table_is_no_manifest(colours: Path, tmp_path: Path) -> None:
+    import shutil
+
+    mine = tmp_path / "mine"
+    shutil.copytree(colours, mine)
+    (mine / "labels.csv").write_text("id,breed\n1,dog\n")
+    folder = ImageFolder.scan(mine)
+    assert folder.class_names == ("blue", "green", "red")
+    (reason,) = [reason for reason in folder.left_out if reason.startswith("labels.csv")]
+    assert "has other columns than path,label" in reason
+
+
+def test_what_is_said_to_be_train_is_where_others_are_left_open() -> None:
+    from transfer_cli.data.image_folder import ImageFile
+
+    files = [ImageFile(f"{n}.png", ("ab"[n % 2],), "train" if n < 50 else None) for n in range(100)]
+    digests = [f"{n:064x}" for n in range(100)]
+    for parts in (files, [*files[:-2], ImageFile("98.png", ("a",), "test"), ImageFile("99.png", ("b",), "test")]):
+        split = Split.make(parts, digests, test=0.3, val=0.2)
+        assert {row.part for row in split.rows[:50]} == {"train"}
+        assert {row.part for row in split.rows[50:]} == {"train", "val", "test"}
+
+
+def test_a_label_that_needs_train_takes_no_other_label_its_test() -> None:
+    from transfer_cli.data.image_folder import ImageFile
+
+    # One picture with both labels, drawn to test, five with the first alone, drawn to train.
+    from transfer_cli.data.split import part_of
+
+    digests = [f"{n:064x}" for n in range(200)]
+    tested = next(each for each in digests if part_of(each, test=0.3, val=0) == "test")
+    learnt = [each for each in digests if part_of(each, test=0.3, val=0) == "train"][:5]
+    files = [ImageFile("both.png", ("a", "b")), *(ImageFile(f"{n}.png", ("a",)) for n in range(5))]
+    split = Split.make(files, [tested, *learnt], test=0.3, val=0.0, task=MULTI_LABEL)
+    assert split.counts() == {"train": 5, "test": 1}
+    assert split.learnt() == {"a": 5, "b": 1}

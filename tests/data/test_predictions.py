@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from transfer_cli.data.predictions import FORMATS, Predictions, Skipped, read_skipped, write_skipped, writer
+
+CLASSES = ("cat", "label", "ox, musk")
+ODD = b"odd \xff name.jpg".decode("utf-8", "surrogateescape")
+FIRST = Predictions(("a.jpg", "b,\n.jpg"), CLASSES, np.array([[0.1, 0.7, 0.2], [0.4, 0.2, 0.4]], np.float32))
+SECOND = Predictions((ODD,), CLASSES, np.array([[0.0, 1 / 3, 2 / 3]], np.float32))
+
+
+def written(format: str, top_k: int | None = None, truth: bool = False) -> bytes:
+    target = io.BytesIO()
+    table = writer(format, target, CLASSES, top_k, truth=truth)
+    table.append(FIRST, ["cat", "label"] if truth else None)
+    table.append(SECOND, ["cat"] if truth else None)
+    table.close()
+    return target.getvalue()
+
+
+def test_csv() -> None:
+    assert written("csv") == (
+        b'path,label,confidence,p_cat,p_label,"p_ox, musk"\n'
+        b"a.jpg,label,0.7,0.1,0.7,0.2\n"
+        b'"b,\n.jpg",cat,0.4,0.4,0.2,0.4\n'
+        b'odd \xff name.jpg,"ox, musk",0.6666667,0.0,0.33333334,0.6666667\n'
+    )
+
+
+def test_csv_brings_float32_back_exactly() -> None:
+    rows = list(csv.reader(io.StringIO(written("csv").decode("utf-8", "surrogateescape"), newline="")))[1:]
+    values = np.array([[float(cell) for cell in row[3:]] for row in rows], np.float32)
+    assert np.array_equal(values, np.concatenate([FIRST.probabilities, SECOND.probabilities]))
+
+
+def test_csv_of_the_best_with_truth() -> None:
+    assert written("csv", top_k=2, truth=True).splitlines()[:2] == [
+        b"path,class,label,confidence,label_2,confidence_2",
+        b'a.jpg,cat,label,0.7,"ox, musk",0.2',
+    ]
+
+
+def test_jsonl() -> None:
+    rows = [json.loads(line) for line in written("jsonl").decode("utf-8", "surrogateescape").splitlines()]
+    assert rows[0] == {
+        "path": "a.jpg",
+        "label": "label",
+        "confidence": 0.7,
+        "probabilities": {"cat": 0.1, "label": 0.7, "ox, musk": 0.2},
+    }
+    assert rows[2]["path"] == ODD
+    best = json.loads(written("jsonl", top_k=1).splitlines()[0])
+    assert best["probabilities"] == {"label": 0.7}
+
+
+def test_parquet() -> None:
+    table = pq.read_table(io.BytesIO(written("parquet", truth=True))).to_pydict()
+    assert list(table) == ["path", "class", "label", "confidence", "p_cat", "p_label", "p_ox, musk"]
+    assert table["path"] == ["a.jpg", "b,\n.jpg", "odd \\xff name.jpg"]
+    assert table["label"] == ["label", "cat", "ox, musk"]
+    assert table["p_label"] == [np.float32(0.7), np.float32(0.2), np.float32(1 / 3)]
+    assert list(pq.read_table(io.BytesIO(written("parquet", top_k=2))).to_pydict()) == [
+        "path",
+        "label",
+        "confidence",
+        "label_2",
+        "confidence_2",
+    ]
+
+
+def test_table() -> None:
+    assert written("table", top_k=2).decode("utf-8", "surrogateescape").splitlines()[0] == (
+        "a.jpg     label     70.0%  ox, musk  20.0%"
+    )
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_more_classes_asked_for_than_there_are(format: str) -> None:
+    assert written(format, top_k=99) == written(format, top_k=3)
+
+
+def test_skipped(tmp_path: Path) -> None:
+    skipped = (Skipped("a,b.jpg", "the file is empty"), Skipped(ODD, "odd"))
+    write_skipped(tmp_path / "skipped.csv", skipped)
+    expected = b'path,reason\n"a,b.jpg",the file is empty\nodd \xff name.jpg,odd\n'
+    assert (tmp_path / "skipped.csv").read_bytes() == expected
+    assert read_skipped(tmp_path / "skipped.csv") == skipped

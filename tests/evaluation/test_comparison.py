@@ -1,0 +1,186 @@
+"""Paired differences hold what they say, and only what was asked about the same pictures is compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from transfer_cli.errors import InputError
+from transfer_cli.evaluation import comparison
+from transfer_cli.evaluation.comparison import COMPARED, accuracy_drop, compare, holm, mcnemar
+from transfer_cli.evaluation.paired_predictions import Answers
+from transfer_cli.metrics.intervals import Resamples
+from transfer_cli.metrics.metrics_table import replicates_of
+
+CLASSES = 3
+
+
+def draw(random: np.random.Generator, count: int, gain: float = 0.3) -> tuple[Answers, Answers]:
+    """Return the answers of two models that find the same pictures hard, the second a little better."""
+    truth = random.integers(0, CLASSES, count)
+    hard = random.normal(size=(count, CLASSES))
+    pictures = tuple((f"{number:06}.png", f"sha{number}") for number in range(count))
+    models = []
+    for name, strength in (("one", 1.5), ("two", 1.5 + gain)):
+        logits = hard + 0.5 * random.normal(size=(count, CLASSES)) + strength * np.eye(CLASSES)[truth]
+        probabilities = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+        predicted = probabilities.argmax(axis=1)
+        names = ("a", "b", "c")
+        models.append(
+            Answers(name, "test", names, "single-label", pictures, truth, predicted, probabilities, frozenset())
+        )
+    return models[0], models[1]
+
+
+def coverage(times: int, pictures: int = 150) -> dict[str, float]:
+    """Return how often the interval of each difference holds the difference on endless pictures."""
+    random = np.random.default_rng(1)
+    values = [comparison._values(each) for each in draw(random, 300_000)]
+    true = {name: values[1][name] - values[0][name] for name in COMPARED}
+    held = dict.fromkeys(COMPARED, 0)
+    for seed in range(times):
+        (pair,) = compare(draw(random, pictures), seed).pairs
+        sign = 1 if pair.better == "two" else -1
+        for name in COMPARED:
+            low, high = pair.differences[name]["low"], pair.differences[name]["high"]
+            assert low is not None
+            assert high is not None
+            held[name] += low <= sign * true[name] <= high
+    return {name: count / times for name, count in held.items()}
+
+
+def test_paired_intervals_hold_what_they_say() -> None:
+    shares = coverage(300)
+    assert all(0.93 <= share <= 0.97 for share in shares.values()), shares
+
+
+def test_a_bootstrap_that_forgets_to_pair_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter(range(10**9))
+
+    def unpaired(truth: object, probabilities: object, predicted: object, resamples: Resamples) -> object:
+        other = replace(resamples, seed=next(drawn))
+        return replicates_of(truth, probabilities, predicted, other)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(comparison, "replicates_of", unpaired)
+    shares = coverage(100)
+    assert all(share > 0.97 for share in shares.values()), shares
+
+
+def test_equal_models_are_seldom_told_apart_and_better_ones_often() -> None:
+    random = np.random.default_rng(0)
+    told = [sum(compare(draw(random, 200, gain)).pairs[0].is_distinguishable for _ in range(30)) for gain in (0.0, 1.0)]
+    assert told[0] <= 3
+    assert told[1] >= 27
+
+
+def test_p_values() -> None:
+    # 8 against 1 discordant pictures: 2 (1 + 9) / 2^9, by hand.
+    one = np.array([True] * 8 + [False] + [True] * 20)
+    two = np.array([False] * 8 + [True] + [True] * 20)
+    assert mcnemar(one, two) == pytest.approx(2 * 10 / 512)
+    assert mcnemar(one, one) == 1.0
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_three_models_are_judged_by_holm() -> None:
+    one, two = draw(np.random.default_rng(2), 400, 0.8)
+    third = replace(one, name="three")
+    found = compare([one, two, third])
+    assert (found.best, found.pictures, len(found.pairs)) == ("two", 400, 3)
+    pair = found.against_best("one")
+    assert pair.p_adjusted == pytest.approx(3 * pair.p)
+    difference = pair.differences["accuracy"]
+    assert difference["value"] == pytest.approx(two.right.mean() - one.right.mean())
+    assert pair.verdict().startswith(f"two is better by {100 * difference['value']:.1f} points (")
+    assert next(pair for pair in found.pairs if "two" not in (pair.better, pair.other)).verdict() == (
+        "not distinguishable at n = 400"
+    )
+
+
+def test_pictures_that_one_has_learnt_from_are_left_out_for_all() -> None:
+    one, two = draw(np.random.default_rng(2), 50)
+    learnt = replace(two, learnt=frozenset({"sha3", "sha7", "of another folder"}))
+    found = compare([one, learnt])
+    assert (found.pictures, found.left_out) == (48, ("000003.png", "000007.png"))
+    assert found.figures["one"]["accuracy"]["value"] == np.delete(one.right, [3, 7]).mean()
+    everything = replace(two, learnt=frozenset(digest for _, digest in two.pictures))
+    with pytest.raises(InputError, match="All of the 50 pictures had a say in two"):
+        compare([one, everything])
+
+
+def test_pictures_are_the_same_wherever_they_lie() -> None:
+    one, two = draw(np.random.default_rng(2), 50)
+    # Equal files, in one class and in two.
+    one, two = (
+        replace(each, pictures=tuple((path, f"sha{number // 2}") for number, (path, _) in enumerate(each.pictures)))
+        for each in (one, two)
+    )
+    rows = np.random.default_rng(0).permutation(50)
+    moved = two.only(rows)
+    moved = replace(moved, pictures=tuple((f"{path[-5]}/{path}", digest) for path, digest in moved.pictures))
+    moved = moved.only(np.argsort([path for path, _ in moved.pictures]))
+    found, before = compare([one, moved]), compare([one, two])
+    assert (found.elsewhere, before.elsewhere) == (50, 0)
+    for name in COMPARED:
+        assert found.figures["two"][name]["value"] == pytest.approx(before.figures["two"][name]["value"])
+    # The pairs are those of before but for files that are equal in bytes and in truth.
+    assert found.pairs[0].differences["accuracy"]["value"] == pytest.approx(
+        before.pairs[0].differences["accuracy"]["value"]
+    )
+    with pytest.raises(InputError, match="under other classes"):
+        compare([one, replace(moved, truth=np.roll(moved.truth, 1))])
+
+
+def test_the_order_of_what_lies_elsewhere_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The twin: taken in the order of the paths, other pictures are compared with each other.
+    one, two = draw(np.random.default_rng(2), 50)
+    names = tuple((f"{49 - number:02}.png", digest) for number, (_, digest) in enumerate(two.pictures))
+    moved = replace(two, pictures=names).only(np.arange(50)[::-1])
+    assert compare([one, moved]).pairs == compare([one, two]).pairs
+    monkeypatch.setattr(Answers, "_by_content", lambda self: np.arange(len(self.pictures)))
+    with pytest.raises(InputError, match="under other classes"):
+        compare([one, moved])
+
+
+def test_a_tie_has_no_best() -> None:
+    one, two = draw(np.random.default_rng(2), 50, 0.8)
+    assert compare([one, two]).leading == ("two",)
+    assert compare([replace(two, name="three"), one, two]).leading == ("three", "two")
+
+
+def test_what_is_not_about_the_same_pictures() -> None:
+    one, two = draw(np.random.default_rng(2), 50)
+    fewer = two.only(np.arange(50) < 40)
+    with pytest.raises(InputError, match="50 and 40, of which 40 are the same by content") as raised:
+        compare([one, fewer])
+    assert raised.value.hint is not None
+    assert "transfer-cli evaluate two FOLDER" in raised.value.hint
+    changed = replace(two, pictures=(("000000.png", "another"), *two.pictures[1:]))
+    with pytest.raises(InputError, match=r"1 have the same path and other bytes: 000000\.png"):
+        compare([one, changed])
+    with pytest.raises(InputError, match="under other classes"):
+        compare([one, replace(two, truth=np.roll(two.truth, 1))])
+    with pytest.raises(InputError, match="have other classes"):
+        compare([one, replace(two, class_names=("a", "b", "d"))])
+    with pytest.raises(InputError, match="two runs or more, each once"):
+        compare([one, one])
+
+
+def test_the_drop_of_a_known_case() -> None:
+    truth = np.repeat([0, 1], 50)
+    before = np.eye(2, dtype=np.float32)[truth]
+    after = before.copy()
+    after[:10] = after[:10, ::-1]
+    drop, low, high = accuracy_drop(truth, before, after)
+    assert drop == pytest.approx(10)
+    # Of the binomial: 10 points, 3 of standard deviation.
+    assert low == pytest.approx(10 - 1.96 * 3, abs=1.2)
+    assert high == pytest.approx(10 + 1.96 * 3, abs=1.2)
+    assert accuracy_drop(truth, after, before)[0] == pytest.approx(-10)
+    assert accuracy_drop(truth, before, before) == (0.0, None, None)
+    labels = np.eye(2, dtype=np.int64)[truth]
+    assert accuracy_drop(labels, before, after)[0] == pytest.approx(10)
+    assert accuracy_drop(labels, before, after, np.array([0.0, 0.0]))[0] == pytest.approx(0)

@@ -1,0 +1,186 @@
+"""Every classifier of the catalog in an ONNX file: what it says of features, it says there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from transfer_cli.calibration.temperature import tempered
+from transfer_cli.catalog.classifiers import CLASSIFIERS
+from transfer_cli.classifiers import fit
+from transfer_cli.classifiers.linear import less_common
+from transfer_cli.errors import ModelError
+from transfer_cli.export.onnx import trees
+from transfer_cli.export.onnx.writer import write_onnx_with_classifier
+from transfer_cli.inference.formats.onnx import open_onnx
+
+Features = NDArray[np.float32]
+SIDE = 4
+CASES = ("two classes", "classes that were not learnt", "labels")
+SMALLER: dict[str, dict[str, Any]] = {
+    "adaboost": {"n_estimators": 10},
+    "bagging": {"n_estimators": 8, "n_jobs": 1},
+    "extra-trees": {"n_estimators": 10, "n_jobs": 1},
+    "gradient-boosting": {"max_iter": 6},
+    "mlp": {"hidden_layer_sizes": (8,), "max_iter": 20},
+    "random-forest": {"n_estimators": 10, "n_jobs": 1},
+}
+"""What a row builds, in a size that is fitted in no time."""
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    """Return a network whose features are the pixels of a picture, as they are."""
+    pictures = keras.Input((SIDE, SIDE, 3), dtype="uint8")
+    return keras.Model(pictures, keras.layers.Flatten()(keras.ops.cast(pictures, "float32")), name="pixels")
+
+
+def drawn(classes: int, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return pictures of some classes that lie close to each other, and their classes."""
+    middles = np.random.default_rng(0).uniform(90, 166, (classes, SIDE, SIDE, 3))
+    random = np.random.default_rng(seed)
+    truth = np.concatenate([np.arange(classes), random.integers(0, classes, count - classes)])
+    return np.clip(random.normal(middles[truth], 45), 0, 255).astype(np.uint8), truth
+
+
+def fitted(name: str, case: str) -> tuple[Any, int, NDArray[np.uint8], dict[str, Any]]:
+    """Return a classifier, the number of its classes, pictures that it has not seen, and what follows in a bundle."""
+    kinds = {"two classes": 2, "classes that were not learnt": 4, "labels": 3}[case]
+    images, truth = drawn(kinds, 90, 1)
+    classes, after = kinds, {}
+    if case == "classes that were not learnt":
+        truth, classes = np.array([0, 2, 3, 5])[truth], 7
+        after = {"log_prior": np.log(np.arange(1, 8) / 28).tolist(), "temperature": 1.7}
+    if case == "labels":
+        # Each picture has its own label and some others; all have the second, whose classifier is of one mind.
+        truth = np.eye(3, dtype=np.int64)[truth] | (np.random.default_rng(3).random((len(truth), 3)) < 0.2)
+        truth[:, 1] = 1
+    features = images.reshape(len(images), -1).astype(np.float32)
+    row = CLASSIFIERS[name]
+    row = replace(row, build=lambda *words: CLASSIFIERS[name].build(*words).set_params(**SMALLER.get(name, {})))
+    pipeline = fit.fit(row, features, truth, classes=classes, tune=False, out_of_fold=False).pipeline
+    return pipeline, classes, drawn(kinds, 60, 2)[0], after
+
+
+def said(pipeline: Any, features: Features, classes: int, after: dict[str, Any]) -> NDArray[np.float32]:
+    given = fit.probabilities(pipeline, features, classes)
+    return tempered(less_common(given, after.get("log_prior")), after.get("temperature"))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_answers_are_those_of_the_bundle(name: str, case: str, network: keras.Model, tmp_path: Path) -> None:
+    pipeline, classes, images, after = fitted(name, case)
+    expected = said(pipeline, images.reshape(len(images), -1).astype(np.float32), classes, after)
+    assert expected.std(axis=0).max() > 0.005
+    write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=classes, **after)
+    given = open_onnx(tmp_path / "a.onnx")(images)
+    np.testing.assert_allclose(given, expected, atol=1e-6)
+    # Between equals either may win.
+    lead = expected.max(axis=1) - expected[np.arange(len(expected)), given.argmax(axis=1)]
+    assert lead.max() <= 1e-6
+    never = (expected == 0).all(axis=0)
+    assert never.sum() == (3 if case == CASES[1] else 0)
+    assert not given[:, never].any()
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(open_onnx(tmp_path / "a.onnx")(images[..., ::-1].copy()), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("forgotten", ["log_prior", "temperature"])
+def test_what_follows_the_classifier_matters(forgotten: str, network: keras.Model, tmp_path: Path) -> None:
+    pipeline, classes, images, after = fitted("lda", CASES[1])
+    expected = said(pipeline, images.reshape(len(images), -1).astype(np.float32), classes, after)
+    write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=classes, **{**after, forgotten: None})
+    assert np.abs(open_onnx(tmp_path / "a.onnx")(images) - expected).max() > 0.01
+
+
+def test_a_feature_on_a_threshold(network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A threshold between two neighbouring float32 is nearer to the upper one, which lies above it."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+
+    features = np.repeat(np.array([[0.0], [255.0]], np.float32), 10, axis=0) * np.ones(SIDE * SIDE * 3, np.float32)
+    pipeline = make_pipeline(RandomForestClassifier(5, random_state=0)).fit(features, np.repeat([0, 1], 10))
+    for tree in pipeline[-1].estimators_:
+        inner = tree.tree_.children_left >= 0
+        tree.tree_.threshold[inner] = 7.0 - 1e-9
+    images = np.full((1, SIDE, SIDE, 3), 7, np.uint8)
+    expected = pipeline.predict_proba(images.reshape(1, -1).astype(np.float32))
+    assert expected[0, 1] > 0.9
+    write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=2)
+    np.testing.assert_allclose(open_onnx(tmp_path / "a.onnx")(images), expected, atol=1e-6)
+    monkeypatch.setattr(trees, "_rounded_down", lambda thresholds: thresholds.astype(np.float32))
+    write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=2)
+    assert open_onnx(tmp_path / "a.onnx")(images)[0, 1] < 0.1
+
+
+def test_only_trees_need_the_operations_of_machine_learning(network: keras.Model, tmp_path: Path) -> None:
+    for name, domains in (("adaboost", ["", "ai.onnx.ml"]), ("knn", [""])):
+        pipeline, classes, _, _ = fitted(name, CASES[0])
+        write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=classes, metadata={"a": "b"})
+        model = onnx.load(tmp_path / "a.onnx")
+        assert sorted(opset.domain for opset in model.opset_import) == domains
+        assert [(entry.key, entry.value) for entry in model.metadata_props] == [("a", "b")]
+
+
+def _scaled_otherwise() -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import MinMaxScaler
+
+    return MinMaxScaler(), LogisticRegression()
+
+
+def _naive_bayes() -> Any:
+    from sklearn.naive_bayes import GaussianNB
+
+    return (GaussianNB(),)
+
+
+def _polynomial() -> Any:
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.svm import SVC
+
+    return (CalibratedClassifierCV(SVC(kernel="poly"), ensemble=False, cv=2),)
+
+
+def _votes() -> Any:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return (KNeighborsClassifier(3),)
+
+
+def _several_calibrations() -> Any:
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.svm import LinearSVC
+
+    return (CalibratedClassifierCV(LinearSVC(), cv=2),)
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (_scaled_otherwise, "the classifier begins with a MinMaxScaler"),
+        (_naive_bayes, "the classifier is a GaussianNB"),
+        (_polynomial, "the classifier has the kernel poly"),
+        (_votes, "weighs neighbours in another way"),
+        (_several_calibrations, "the mean of several calibrations"),
+    ],
+)
+def test_a_classifier_that_cannot_be_held(
+    steps: Callable[[], Any], words: str, network: keras.Model, tmp_path: Path
+) -> None:
+    from sklearn.pipeline import make_pipeline
+
+    images, truth = drawn(2, 40, 1)
+    pipeline = make_pipeline(*steps()).fit(images.reshape(40, -1) / np.float32(255), truth)
+    with pytest.raises(ModelError, match=f"^pixels cannot be written as ONNX: .*{words}"):
+        write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=2)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,46 @@
+"""A backbone of each family in every format: what `benchmarks/exports.py` does of all forty."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.exported_files import F32
+from tests.live_networks import alive, answers_to_its_input, bundle_of, outputs, pictures
+from transfer_cli.catalog import backbones, export_formats
+from transfer_cli.export.export import export
+
+SIDE = 64
+ONE_OF_EACH = (
+    "alexnet",
+    "convnext_tiny",
+    "densenet121",
+    "efficientnet_b0",
+    "efficientnet_v2_b0",
+    "inception_resnet_v2",
+    "inception_v3",
+    "lenet5",
+    "mobilenet@0.25",
+    "mobilenet_v2@0.35",
+    "mobilenet_v3_small",
+    "nasnet_mobile",
+    "resnet50",
+    "resnet50_v2",
+    "small_cnn",
+    "vgg16",
+    "xception",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_a_backbone_of_each_family_says_the_same_in_every_format(shared: Path, tmp_path: Path, name: str) -> None:
+    spec, photographs = backbones.find(name), shared / "data" / "clothing" / "test"
+    seen = pictures(photographs, max(SIDE, spec.minimum))
+    model = alive(spec, seen)
+    assert answers_to_its_input(outputs(model, seen))
+    bundle_of(model, spec, tmp_path / "bundle")
+    formats = [export_formats.find(format) for format in F32]
+    made = export(str(tmp_path / "bundle"), formats, tmp_path / "export", pictures=photographs / "hat")
+    assert {each.spec.name: each.refusal for each in made} == dict.fromkeys(F32)

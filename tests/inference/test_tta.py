@@ -1,0 +1,323 @@
+"""Test-time augmentation: the mean of what a real network says of variants that are cut by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import TINY
+from tests.live_networks import CLASSES, alive, answers_to_its_input
+from transfer_cli.catalog import tta as catalog
+from transfer_cli.catalog.backbones import find
+from transfer_cli.catalog.tta import Variant
+from transfer_cli.data.decoding import View, batches
+from transfer_cli.errors import UnknownNameError
+from transfer_cli.inference import tta
+from transfer_cli.inference.models import AbstractModel, FeatureModel, Images, NetworkModel, Probabilities, load
+from transfer_cli.inference.predict import predict
+from transfer_cli.inference.reject import Rejecting
+from transfer_cli.inference.tta import Augmented, Compared
+from transfer_cli.models import backbone
+
+NAMES = tuple(f"class {number}" for number in range(CLASSES))
+SMALL, LARGE = 32, 48
+ROWS = (*catalog.names(), "2", "7")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return pictures of coarse tiles, of no symmetry."""
+    place = tmp_path_factory.mktemp("tiles")
+    random = np.random.default_rng(5)
+    for number in range(16):
+        tiles = random.integers(0, 256, (6, 5, 3))
+        Image.fromarray(np.kron(tiles, np.ones((13, 17, 1))).astype(np.uint8)).save(place / f"{number:02}.png")
+    return place
+
+
+def seen(folder: Path, *views: View) -> tuple[Images, ...]:
+    (size, resize), *others = views
+    paths = sorted(map(str, folder.iterdir()))
+    return next(batches(paths, size=size, resize=resize, others=others, batch_size=len(paths))).views
+
+
+def model_of(network: keras.Model, resize: str = "squash") -> NetworkModel:
+    return NetworkModel(backbone.run(network), NAMES, network.input_shape[1], resize)
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> NetworkModel:
+    (images,) = seen(folder, View(SMALL, "squash"))
+    made = model_of(alive(find(TINY), images))
+    assert answers_to_its_input(made.predict_proba(images))
+    return made
+
+
+class Both(AbstractModel):
+    """Two networks that see a picture in their own way; both have to agree: it matters what they see together."""
+
+    def __init__(self, one: AbstractModel, two: AbstractModel) -> None:
+        self.class_names, self.members = one.class_names, (one, two)
+        self.image_size, self.resize = one.image_size, one.resize
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        return tuple(view for member in self.members for view in member.views)
+
+    def predict_views(self, views: Sequence[Images]) -> Probabilities:
+        one, two = (member.predict_proba(view) for member, view in zip(self.members, views, strict=True))
+        return one * two / (one * two).sum(axis=1, keepdims=True)
+
+    def predict_proba(self, images: Images) -> Probabilities:
+        raise AssertionError("it has two views")
+
+
+@pytest.fixture(scope="module")
+def both(folder: Path, model: NetworkModel) -> Both:
+    (images,) = seen(folder, View(LARGE, "crop"))
+    return Both(model, model_of(alive(find(TINY), images), "crop"))
+
+
+def by_hand(method: str, larger: Images, size: int) -> list[Images]:
+    """Return the variants of pictures, cut with numbers of their own."""
+    spare = larger.shape[1] - size
+    assert spare in {SMALL: (0, 4), LARGE: (0, 6)}[size]
+    half = spare // 2
+    five = [(half, half), (0, 0), (0, spare), (spare, 0), (spare, spare)]
+    if method.isdecimal():
+        drawn = catalog.find(method).variants
+        places = [(round(each.down * spare), round(each.across * spare), each.mirrored) for each in drawn]
+    else:
+        chosen = {"flip": [(0, 0)], "five-crop": five, "ten-crop": five}[method]
+        mirrored = (False,) if method == "five-crop" else (False, True)
+        places = [(*place, side) for side in mirrored for place in chosen]
+    crops = []
+    for down, across, mirror in places:
+        crop = np.empty((len(larger), size, size, 3), np.uint8)
+        for column in range(size):
+            crop[:, :, size - 1 - column if mirror else column] = larger[:, down : down + size, across + column]
+        crops.append(crop)
+    return crops
+
+
+def larger_than(view: View) -> View:
+    return View({SMALL: 36, LARGE: 54}[view.size], view.resize)
+
+
+def must_be_the_mean(model: AbstractModel, method: str, folder: Path) -> None:
+    """Hold an augmented model to the plain one on what was cut by hand."""
+    sources = model.views if method == "flip" else tuple(map(larger_than, model.views))
+    shown = seen(folder, *sources)
+    variants = [by_hand(method, larger, view.size) for larger, view in zip(shown, model.views, strict=True)]
+    expected = np.mean([model.predict_views(each) for each in zip(*variants, strict=True)], axis=0, dtype=np.float64)
+    paths = sorted(map(str, folder.iterdir()))
+    given = np.concatenate([batch.probabilities for batch in predict(Augmented(model, method), paths, batch_size=7)])
+    assert given.dtype == np.float32
+    assert np.abs(given - expected).max() <= 1e-6
+    assert np.allclose(given.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ROWS)
+def test_it_is_the_mean_of_what_was_cut_by_hand(model: NetworkModel, folder: Path, method: str) -> None:
+    must_be_the_mean(model, method, folder)
+
+
+@pytest.mark.parametrize("method", ["flip", "ten-crop", "3"])
+def test_each_view_of_a_model_gets_the_same_place(both: Both, folder: Path, method: str) -> None:
+    must_be_the_mean(both, method, folder)
+
+
+def _in_the_middle(pictures: Images, variant: Variant, size: int) -> Images:
+    return CUT(pictures, variant._replace(down=0.5, across=0.5), size)
+
+
+def _upside_down(pictures: Images, variant: Variant, size: int) -> Images:
+    crop = CUT(pictures, variant._replace(mirrored=False), size)
+    return crop[:, ::-1] if variant.mirrored else crop
+
+
+def _halves_swapped(pictures: Images, variant: Variant, size: int) -> Images:
+    crop = CUT(pictures, variant._replace(mirrored=False), size)
+    return np.roll(crop, size // 2, axis=2) if variant.mirrored else crop
+
+
+def _transposed(pictures: Images, variant: Variant, size: int) -> Images:
+    # The same five places, but not the same of both views.
+    return CUT(pictures, Variant(variant.across, variant.down, variant.mirrored) if size == LARGE else variant, size)
+
+
+def _not_mirrored(pictures: Images, variant: Variant, size: int) -> Images:
+    return CUT(pictures, variant._replace(mirrored=False), size)
+
+
+CUT = tta.cut
+FAULTS = [
+    ("flip", _upside_down),
+    ("flip", _halves_swapped),
+    ("flip", _not_mirrored),
+    ("five-crop", _in_the_middle),
+    ("ten-crop", _in_the_middle),
+    ("ten-crop", _upside_down),
+    ("7", _in_the_middle),
+    ("7", _not_mirrored),
+]
+
+
+@pytest.mark.parametrize(("method", "fault"), FAULTS)
+def test_a_planted_fault_is_found_out(
+    model: NetworkModel, folder: Path, method: str, fault: Callable[..., Images], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tta, "cut", fault)
+    with pytest.raises(AssertionError):
+        must_be_the_mean(model, method, folder)
+
+
+@pytest.mark.parametrize("fault", [_transposed, _in_the_middle])
+def test_another_place_in_another_view_is_found_out(
+    both: Both, folder: Path, fault: Callable[..., Images], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tta, "cut", fault)
+    with pytest.raises(AssertionError):
+        must_be_the_mean(both, "ten-crop", folder)
+
+
+def test_flip_is_the_mean_to_the_bit(model: NetworkModel, folder: Path) -> None:
+    (images,) = seen(folder, *model.views)
+    one, mirrored = (model.predict_proba(each).astype(np.float64) for each in (images, images[:, :, ::-1]))
+    given = Augmented(model, "flip").predict_proba(images)
+    assert given.tobytes() == ((one + mirrored) / 2).astype(np.float32).tobytes()
+    # The network is no mirror of itself: the mean is not what it says anyhow.
+    assert np.abs(given - one).max() > 0.01
+
+
+def test_ten_crops_are_five_of_the_picture_and_five_of_its_mirror(model: NetworkModel, folder: Path) -> None:
+    five, ten = Augmented(model, "five-crop"), Augmented(model, "ten-crop")
+    (larger,) = seen(folder, *ten.views)
+    assert five.views == ten.views == (View(36, "squash"),)
+    mirror = larger[:, :, ::-1]
+    halves = five.predict_proba(larger), five.predict_proba(mirror)
+    assert np.abs(ten.predict_proba(larger) - np.mean(halves, axis=0)).max() <= 1e-6
+    assert np.abs(ten.predict_proba(larger) - ten.predict_proba(mirror)).max() <= 1e-6
+    assert np.abs(halves[0] - halves[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("method", [*ROWS, "100"])
+def test_every_row_of_the_catalog(method: str, folder: Path) -> None:
+    spec = catalog.find(method)
+    assert spec.name == method
+    assert spec.summary
+    assert spec.source
+    assert 2 <= spec.passes == len(spec.variants)
+    assert spec.variants[0] == Variant(0.5, 0.5, False)
+    assert all(0 <= share <= 1 for variant in spec.variants for share in variant[:2])
+    assert spec == catalog.find(method)
+    (larger,) = seen(folder, View(256 if spec.crops else 224, "squash"))
+    cuts = [tta.cut(larger[:2], variant, 224) for variant in spec.variants]
+    assert {cut.shape for cut in cuts} == {(2, 224, 224, 3)}
+    assert len(set(spec.variants)) == spec.passes
+    # Of a hundred two may begin at the same pixel.
+    assert all((one != two).any() for one, two in combinations(cuts[:10], 2))
+
+
+def test_alexnet_cut_224_of_256() -> None:
+    def sides(size: int) -> int:
+        plain = NetworkModel(lambda images: images, NAMES, size, "pad")
+        ((side, resize),) = Augmented(plain, "ten-crop").views
+        assert resize == "pad"
+        return side
+
+    assert [sides(224), sides(299), sides(2)] == [256, 341, 4]
+
+
+def test_a_smaller_number_begins_a_larger_one() -> None:
+    assert catalog.find("100").variants[:7] == catalog.find("7").variants
+    assert {variant.mirrored for variant in catalog.find("100").variants} == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("flp", "There is no test-time augmentation called 'flp'. Did you mean flip?"),
+        ("tencrop", "There is no test-time augmentation called 'tencrop'. Did you mean ten-crop?"),
+        ("1", "Of one crop there is nothing to average."),
+        ("101", "101 crops are not to be had."),
+        ("0", "0 crops are not to be had."),
+        ("-3", "There is no test-time augmentation called '-3'."),
+        ("2.5", "There is no test-time augmentation called '2.5'."),
+        ("", "There is no test-time augmentation called ''."),
+    ],
+)
+def test_what_was_mistyped(typed: str, said: str) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        catalog.find(typed)
+    assert str(caught.value) == said
+    expected = "Expected one of flip, five-crop, ten-crop, or a number of crops from 2 to 100."
+    assert caught.value.hint == expected
+
+
+@pytest.mark.parametrize("method", ["flip", "five-crop"])
+def test_both_are_asked_about_what_was_decoded_once(model: NetworkModel, folder: Path, method: str) -> None:
+    compared = Compared(model, method)
+    paths = sorted(map(str, folder.iterdir()))
+    both = [np.concatenate([b.probabilities for b in predict(m, paths, batch_size=3)]) for m in (compared, model)]
+    assert (compared.without == both[1]).all()
+    alone = np.concatenate([b.probabilities for b in predict(Augmented(model, method), paths)])
+    assert np.abs(both[0] - alone).max() <= 1e-6
+    assert np.abs(both[0] - both[1]).max() > 0.01
+    assert compared.views == ((View(SMALL, "squash"),) if method == "flip" else (View(36, "squash"), *model.views))
+    cost = compared.cost
+    assert cost.passes == catalog.find(method).passes
+    assert cost.milliseconds > 0 < cost.milliseconds_without
+
+
+def test_several_labels_are_given_by_the_mean(model: NetworkModel, folder: Path) -> None:
+    several = model_of(alive(find(TINY), seen(folder, *model.views)[0]))
+    several.thresholds = (0.1, 0.2, 0.3, 0.2, 0.1)
+    augmented = Augmented(several, "ten-crop")
+    (batch,) = predict(augmented, sorted(map(str, folder.iterdir())))
+    mean = augmented.predict_views(seen(folder, *augmented.views))
+    expected = [
+        [name for name, p, least in zip(NAMES, row, several.thresholds, strict=True) if p >= least] for row in mean
+    ]
+    assert batch.labels() == expected
+    assert len({len(labels) for labels in expected}) > 1
+
+
+@pytest.fixture(scope="module")
+def strange(colours: Path, folder: Path) -> list[str]:
+    """Return pictures that a classifier of colours can judge, and others."""
+    return [*sorted(map(str, colours.rglob("*.png")))[::3], *sorted(map(str, folder.iterdir()))]
+
+
+@pytest.mark.parametrize("method", ["flip", "ten-crop"])
+def test_what_is_unknown_is_judged_by_the_picture_itself(trained: Path, strange: list[str], method: str) -> None:
+    model = load(str(trained))
+    augmented = Augmented(model, method)
+
+    def answers(asked: AbstractModel, **bar: float) -> tuple[Probabilities, tuple[str, ...]]:
+        rejecting = Rejecting(asked, **bar)
+        (found,) = predict(asked, strange, batch_size=100, rejecting=rejecting)
+        assert found.unknown is not None
+        assert rejecting.rejected == sum(map(bool, found.unknown))
+        return found.probabilities, found.unknown
+
+    assert isinstance(model, FeatureModel)
+    (mean,) = predict(augmented, strange, batch_size=100)
+    probabilities, unknown = answers(augmented, coverage=0.9)
+    assert (probabilities == mean.probabilities).all()
+    plain, expected = answers(model, coverage=0.9)
+    assert unknown == expected
+    assert 0 < sum(map(bool, expected)) < len(strange)
+    assert np.abs(plain - probabilities).max() > 1e-3
+    # A threshold is on the probability that is written beside it.
+    least = float(np.median(mean.probabilities.max(axis=1)))
+    _, unknown = answers(augmented, threshold=least)
+    assert [bool(why) for why in unknown] == (mean.probabilities.max(axis=1) < np.float32(least)).tolist()
+    cost = Rejecting(augmented, coverage=0.9).model.cost  # type: ignore[attr-defined]
+    assert cost.passes == augmented.spec.passes + 1

@@ -1,0 +1,107 @@
+"""Where a backbone can be cut, and that the two sides of a cut are the whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.live_networks import outputs, pictures, wake
+from transfer_cli.catalog import backbones
+from transfer_cli.errors import UnknownNameError
+from transfer_cli.models import freezing
+from transfer_cli.models.backbone import build
+
+SAMPLES = REPOSITORY / "sample_data/patterns"
+FAMILIES = [
+    "mobilenet@0.25",
+    "mobilenet_v2@0.35",
+    "lenet5",
+    "small_cnn",
+    pytest.param("alexnet", marks=pytest.mark.slow),
+    pytest.param("vgg16", marks=pytest.mark.slow),
+    pytest.param("resnet50", marks=pytest.mark.slow),
+    pytest.param("resnet50_v2", marks=pytest.mark.slow),
+    pytest.param("inception_v3", marks=pytest.mark.slow),
+    pytest.param("inception_resnet_v2", marks=pytest.mark.slow),
+    pytest.param("xception", marks=pytest.mark.slow),
+    pytest.param("mobilenet_v3_small", marks=pytest.mark.slow),
+    pytest.param("densenet121", marks=pytest.mark.slow),
+    pytest.param("nasnet_mobile", marks=pytest.mark.slow),
+    pytest.param("efficientnet_b0", marks=pytest.mark.slow),
+    pytest.param("efficientnet_v2_b0", marks=pytest.mark.slow),
+    pytest.param("convnext_tiny", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_two_sides_of_a_cut_are_the_whole(name: str) -> None:
+    spec = backbones.find(name)
+    size = max(64, spec.minimum)
+    images = pictures(Path(SAMPLES), size, 8)
+    network = build(spec, weights="none", size=size, seed=1)
+    wake(network, images)
+    expected = outputs(network, images)
+    assert np.ptp(expected, axis=0).max() > 0.01
+    few = f"last:{min(20, len(freezing.backbone_layers(network)) // 2)}"  # VGG16 has 18 layers in all
+    for unfreeze in ("last:50%", few, "last:10%"):
+        thawed = freezing.thaw(network, unfreeze)
+        assert any(layer.weights for layer in thawed.layers)
+        assert thawed.trunk is not None
+        assert thawed.upper is not None
+        between = np.asarray(thawed.trunk(images, training=False))
+        np.testing.assert_allclose(np.asarray(thawed.upper(between, training=False)), expected, atol=1e-4, rtol=1e-4)
+        above = {id(layer) for layer in thawed.upper.layers}
+        assert all(id(layer) in above for layer in thawed.layers if layer.weights)
+        # The twin: another picture's trunk gives another picture's features.
+        moved = np.asarray(thawed.upper(np.roll(between, 1, axis=0), training=False))
+        assert not np.allclose(moved, expected, atol=1e-3)
+
+
+def test_single_threads_of_a_network_with_branches() -> None:
+    network = build(backbones.find("mobilenet_v2@0.35"), weights="none", size=64)
+    names = [operation.name for operation in freezing.single_threads(network)]
+    assert {"block_2_add", "block_3_expand", "out_relu"} <= set(names)
+    # Beside these, block_2's branch runs the input of the block itself.
+    assert not {"block_2_expand", "block_2_depthwise", "block_2_project_BN"} & set(names)
+
+
+def test_what_is_unfrozen() -> None:
+    network = build(backbones.find("mobilenet@0.25"), weights="none", size=32)
+    layers = [layer.name for layer in freezing.backbone_layers(network)]
+    assert layers[0] == "conv1"
+    assert layers[-1] == "conv_pw_13_relu"
+
+    def names(unfreeze: str) -> list[str]:
+        return [layer.name for layer in freezing.thaw(network, unfreeze).layers]
+
+    assert names("head") == []
+    assert names("all") == layers
+    assert names("last:5") == layers[-5:]
+    assert names("last:1000") == layers
+    assert names("from:conv_dw_13") == layers[layers.index("conv_dw_13") :]
+    assert names("last:100%") == layers
+    assert freezing.thaw(network, "all").trunk is None
+    with pytest.raises(UnknownNameError, match=r"no layer 'conv_dw_14' to unfreeze from\. Did you mean conv_dw_4"):
+        names("from:conv_dw_14")
+
+
+def test_a_share_of_the_layers_parts_no_block() -> None:
+    network = build(backbones.find("mobilenet_v2@0.35"), weights="none", size=64)
+    for share in range(5, 100, 5):
+        first = freezing.thaw(network, f"last:{share}%").layers[0].name
+        layers = [layer.name for layer in freezing.backbone_layers(network)]
+        before = layers[layers.index(first) - 1]
+        assert before in {operation.name for operation in freezing.single_threads(network)}, (share, first)
+
+
+def test_a_block_that_would_be_parted_is_named() -> None:
+    network = build(backbones.find("mobilenet_v2@0.35"), weights="none", size=64)
+    layers = [layer.name for layer in freezing.backbone_layers(network)]
+    last = len(layers) - layers.index("block_15_project")
+    for unfreeze in ("from:block_15_depthwise", "from:block_15_add", f"last:{last}"):
+        assert freezing.thaw(network, unfreeze).whole_block == "block_15_expand"
+    for unfreeze in ("from:block_15_expand", "from:block_16_project", "last:40%", "all", "head"):
+        assert freezing.thaw(network, unfreeze).whole_block is None

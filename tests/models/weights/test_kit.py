@@ -1,0 +1,313 @@
+"""Kits of weights: packed, carried, put in place; and those that must not be."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from tests.weights_files import NARROW, RESNET, TINY, in_cache, save_weights, snapshot
+from transfer_cli.catalog.backbones import find
+from transfer_cli.errors import ModelError, OutputError, WeightsError
+from transfer_cli.models.weights import kit_file
+from transfer_cli.models.weights.kit import install, pack
+from transfer_cli.models.weights.registry import cache_folder, files_of
+from transfer_cli.progress import SILENT
+
+FILES = [files_of(find(name), top=False)[0] for name in ("mobilenet@0.25", "mobilenet_v2@0.35")]
+
+
+class Said:
+    """What was warned of."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.track = SILENT.track
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def note(self, message: str) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a kit of two files; Keras's cache is then that of another machine, and not there yet."""
+    in_cache(TINY, NARROW)
+    target = tmp_path / "weights.tar"
+    pack(target, FILES, offline=True, progress=SILENT)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "other" / "keras"))
+    return target
+
+
+def entry(name: str, content: bytes, **changes: Any) -> dict[str, Any]:
+    sha256 = hashlib.sha256(content).hexdigest()
+    facts = {"name": name, "backbone": None, "bytes": len(content), "sha256": sha256, "url": "https://a/b"}
+    return {**facts, **changes}
+
+
+def manifest(entries: Iterable[dict[str, Any]], **changes: Any) -> bytes:
+    return json.dumps({"kit_version": 1, "files": [*entries], **changes}).encode()
+
+
+def write_tar(target: Path, members: Iterable[tuple[str | tarfile.TarInfo, bytes]], mode: str = "w") -> Path:
+    with tarfile.open(target, mode, format=tarfile.USTAR_FORMAT) as tar:  # type: ignore[call-overload]
+        for named, content in members:
+            member = tarfile.TarInfo(named) if isinstance(named, str) else named
+            member.size = member.size or len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return target
+
+
+def test_only_a_kit_is_replaced_by_a_kit(tmp_path: Path) -> None:
+    in_cache(TINY, NARROW)
+    target = tmp_path / "notes.txt"
+    target.write_bytes(b"a year of work")
+    with pytest.raises(OutputError, match="no kit"):
+        pack(target, FILES, offline=True, progress=SILENT)
+    assert target.read_bytes() == b"a year of work"
+    target.write_bytes(b"")
+    pack(target, FILES, offline=True, progress=SILENT)
+    first = target.read_bytes()
+    pack(target, FILES, offline=True, progress=SILENT)
+    assert target.read_bytes() == first
+
+
+def test_a_kit_goes_to_another_machine(packed: Path, tmp_path: Path) -> None:
+    before = snapshot(tmp_path / "keras" / "models")
+    states = [item.state for item in install(packed, progress=SILENT)]
+    assert states == ["installed", "installed"]
+    assert snapshot(cache_folder()) == before
+    assert {*before} == {TINY, NARROW}
+
+
+def test_the_same_files_make_the_same_kit_and_tar_reads_it(packed: Path, tmp_path: Path) -> None:
+    install(packed, progress=SILENT)
+    again = tmp_path / "again.tar"
+    pack(again, [*FILES, FILES[0]], offline=True, progress=SILENT)
+    assert again.read_bytes() == packed.read_bytes()
+    with tarfile.open(again) as tar:
+        assert tar.getnames() == ["kit.json", TINY, NARROW]
+
+
+def test_what_is_here_is_left_or_kept_or_replaced(packed: Path) -> None:
+    install(packed, progress=SILENT)
+    good = snapshot(cache_folder())
+    assert [item.state for item in install(packed, progress=SILENT)] == ["here already"] * 2
+    own = save_weights(cache_folder() / TINY, value=2.0).read_bytes()
+    (cache_folder() / NARROW).write_bytes(b"cut")
+    said = Said()
+    assert [item.state for item in install(packed, progress=said)] == ["kept", "kept"]
+    assert snapshot(cache_folder()) == {TINY: own, NARROW: b"cut"}
+    assert f"{TINY} is here and differs from the kit's: it is kept; --overwrite" in said.warnings[0]
+    assert f"{NARROW} is here and is damaged (it cannot be read as HDF5" in said.warnings[1]
+    assert [item.state for item in install(packed, overwrite=True, progress=SILENT)] == ["replaced", "replaced"]
+    assert snapshot(cache_folder()) == good
+
+
+def test_nothing_damaged_is_packed(tmp_path: Path) -> None:
+    in_cache(TINY, NARROW)
+    (cache_folder() / NARROW).write_bytes((cache_folder() / NARROW).read_bytes()[:-9])
+    with pytest.raises(WeightsError, match="are damaged: it cannot be read as HDF5"):
+        pack(tmp_path / "weights.tar", FILES, offline=True, progress=SILENT)
+    assert not (tmp_path / "weights.tar").exists()
+
+
+def test_an_older_kit_stays_where_a_new_one_cannot_be_had(tmp_path: Path) -> None:
+    in_cache(TINY)
+    (tmp_path / "weights.tar").write_bytes(b"kit.json\0an older one")
+    with pytest.raises(WeightsError, match="--offline was given"):
+        pack(tmp_path / "weights.tar", FILES, offline=True, progress=SILENT)
+    assert (tmp_path / "weights.tar").read_bytes() == b"kit.json\0an older one"
+    assert {*snapshot(tmp_path)} == {"weights.tar", "keras/", "keras/models/", f"keras/models/{TINY}"}
+
+
+GOOD = b"any content"
+
+
+def write_bytes(target: Path, content: bytes) -> Path:
+    target.write_bytes(content)
+    return target
+
+
+def special(kind: bytes, name: str = TINY) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, "/etc/passwd"
+    return member
+
+
+def long_name(target: Path) -> Path:
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo("kit.json" + "x" * 300))
+    return target
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "a name that leaves the folder": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry("../evil.h5", GOOD)])), ("../evil.h5", GOOD)]),
+        "a file outside the folder of weights: '../evil.h5'",
+    ),
+    "an absolute name": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry("/tmp/evil.h5", GOOD)])), ("/tmp/evil.h5", GOOD)]),
+        "outside the folder",
+    ),
+    "a hidden name": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(".evil.h5", GOOD)]))]),
+        "outside the folder",
+    ),
+    "a name that Keras never looks for": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry("keras.json", GOOD)])), ("keras.json", GOOD)]),
+        "no file of weights that this program knows",
+    ),
+    "a name with another in it": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(f"{TINY}\n", GOOD)]))]),
+        "outside the folder",
+    ),
+    "a member that the manifest does not name": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)])), ("../evil.h5", GOOD), (TINY, GOOD)]),
+        "holds '../evil.h5', which its manifest does not name",
+    ),
+    "a member twice": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)])), (TINY, GOOD), (TINY, GOOD)]),
+        "or not twice",
+    ),
+    "a name twice": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)] * 2)), (TINY, GOOD)]),
+        "names a file twice",
+    ),
+    "too many files": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)] * 1001))]),
+        "at most 1000",
+    ),
+    "a manifest that is too long": (
+        lambda at: write_tar(at, [("kit.json", b" " * (10**6 + 1))]),
+        "does not begin with a manifest",
+    ),
+    "a symbolic link": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, b"")])), (special(tarfile.SYMTYPE), b"")]),
+        "no plain file",
+    ),
+    "a hard link": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, b"")])), (special(tarfile.LNKTYPE), b"")]),
+        "no plain file",
+    ),
+    "a device": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, b"")])), (special(tarfile.CHRTYPE), b"")]),
+        "no plain file",
+    ),
+    "a sparse file": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, b"")])), (special(tarfile.GNUTYPE_SPARSE), b"")]),
+        "no plain file",
+    ),
+    "a folder": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, b"")])), (special(tarfile.DIRTYPE), b"")]),
+        "no plain file",
+    ),
+    "an extension of the format": (long_name, "no plain file"),
+    "a compressed bomb": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, bytes(10**7))])), (TINY, bytes(10**7))], "w:gz"),
+        "no plain tar",
+    ),
+    "another content than the manifest says": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)])), (TINY, GOOD[::-1])]),
+        f"the SHA-256 of {TINY} is ",
+    ),
+    "another length than the manifest says": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD, bytes=10**15)])), (TINY, GOOD)]),
+        f"{TINY} has 11 bytes, and its manifest says 1,000,000,000,000,000",
+    ),
+    "no weights, but digests that fit": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)])), (TINY, GOOD)]),
+        "not the file that Keras wants: it cannot be read as HDF5",
+    ),
+    "digests that fit each other and not Keras's": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(RESNET, GOOD)])), (RESNET, GOOD)]),
+        "and Keras's is 4d473c1dd8becc155b73f8504c6f6626",
+    ),
+    "a newer version": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD, more=1)], kit_version=2)), (TINY, GOOD)]),
+        "a kit of version 2; this program knows 1 at most",
+    ),
+    "no version": (lambda at: write_tar(at, [("kit.json", b"{}")]), "its manifest cannot be read"),
+    "a manifest that is no JSON": (lambda at: write_tar(at, [("kit.json", b"[" * 10**5)]), "manifest cannot be read"),
+    "no files": (lambda at: write_tar(at, [("kit.json", manifest([]))]), "manifest is not one: files"),
+    "no manifest": (lambda at: write_tar(at, [(TINY, GOOD)]), "does not begin with a manifest"),
+    "a file of the manifest left out": (
+        lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)]))]),
+        "is in its manifest and not in it",
+    ),
+    "no tar": (lambda at: write_bytes(at, b"no tar at all" * 99), "no plain tar"),
+    "nothing": (lambda at: write_bytes(at, b""), "ends too early"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_is_no_kit_is_refused(kind: str, tmp_path: Path) -> None:
+    make, reason = HOSTILE[kind]
+    path = make(tmp_path / "hostile.tar")
+    before = snapshot(tmp_path)
+    with pytest.raises(ModelError) as caught:
+        install(path, progress=SILENT)
+    assert caught.value.exit_code == 4
+    assert reason in str(caught.value)
+    assert caught.value.hint
+    assert snapshot(tmp_path) == before
+
+
+def test_weights_that_say_they_are_larger_than_any_memory(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / TINY, "w") as file:
+        file.create_dataset("kernel", (10**15,), "f4", chunks=(1024,), compression="gzip")
+    content = (tmp_path / TINY).read_bytes()
+    assert len(content) < 10_000
+    path = write_tar(tmp_path / "bomb.tar", [("kit.json", manifest([entry(TINY, content)])), (TINY, content)])
+    with pytest.raises(ModelError, match="it holds 1,000,000,000,000,000 numbers, and the network has 218,544"):
+        install(path, progress=SILENT)
+    assert not cache_folder().exists()
+
+
+@pytest.mark.parametrize("cut", [0.1, 0.3, 0.5, 0.9])
+def test_a_kit_that_was_cut_is_refused(packed: Path, cut: float, tmp_path: Path) -> None:
+    content = packed.read_bytes()
+    packed.write_bytes(content[: int(len(content) * cut)])
+    before = snapshot(tmp_path)
+    with pytest.raises(ModelError, match="it ends too early"):
+        install(packed, progress=SILENT)
+    assert snapshot(tmp_path) == before
+
+
+def test_every_damaged_byte_that_counts_is_found(packed: Path, tmp_path: Path) -> None:
+    """One byte after another is spoilt: in headers, in the manifest and in the files."""
+    content = packed.read_bytes()
+    entries = kit_file.unpack(packed, _new(tmp_path / "unpacked")).files
+    first = 512 + -(-len(kit_manifest(packed)) // 512) * 512
+    places = [3, 130, 150, 530, first + 5, first + 512 + 4000, first + 512 + entries[0].bytes - 1]
+    before = {name for name in snapshot(tmp_path) if not name.startswith("unpacked")}
+    for place in places:
+        spoilt = bytearray(content)
+        spoilt[place] ^= 0x11
+        packed.write_bytes(spoilt)
+        with pytest.raises(ModelError):
+            install(packed, progress=SILENT)
+    assert {name for name in snapshot(tmp_path) if not name.startswith("unpacked")} == before
+    packed.write_bytes(content)
+    assert len(install(packed, progress=SILENT)) == 2
+
+
+def kit_manifest(path: Path) -> bytes:
+    with tarfile.open(path) as tar:
+        member = tar.extractfile("kit.json")
+        assert member
+        return member.read()
+
+
+def _new(path: Path) -> Path:
+    path.mkdir()
+    return path

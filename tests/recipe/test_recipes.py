@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from transfer_cli.errors import RecipeError
+from transfer_cli.recipe.recipes import FinetuneRecipe, Recipe, recipe_names
+from transfer_cli.recipe.stages import Stage
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_are_valid_and_survive_being_written(name: str, tmp_path: Path) -> None:
+    recipe = Recipe.load(name).resolved()
+    (tmp_path / "recipe.toml").write_text(recipe.to_toml())
+    assert Recipe.load(str(tmp_path / "recipe.toml")) == recipe
+
+
+def test_all_faults_are_said_at_once_with_their_places(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('seed = -1\n\n[backbone]\nname = "resnet5"\npoling = "avg"\n\n[images]\nresize = "crap"\n')
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(str(path), ["split.test=1.5", "classifier.name=logstic"])
+    assert sorted(str(caught.value).splitlines()) == [
+        f"  {path}:1: seed: Input should be greater than or equal to 0. Received: -1.",
+        f"  {path}:4: backbone.name: There is no backbone called 'resnet5'. Did you mean resnet50?",
+        f"  {path}:5: backbone.poling: there is no such word. Did you mean pooling?",
+        f"  {path}:8: images.resize: expected squash, crop, pad. Received: 'crap'. Did you mean crop?",
+        "  classifier.name: There is no classifier called 'logstic'. Did you mean logistic?",
+        "  split.test: Input should be less than 1. Received: 1.5.",
+        "The recipe has 6 faults:",
+    ]
+
+
+def test_overrides() -> None:
+    recipe = Recipe.load("quick", ["images.size=96", "backbone.weights=none"], {"seed": 3, "backbone.layer": None})
+    assert (recipe.images.size, recipe.backbone.weights, recipe.seed) == (96, "none", 3)
+    assert recipe.backbone.layer is None
+
+
+@pytest.mark.parametrize(
+    ("source", "overrides", "message"),
+    [
+        (None, ["split.test=0.9", "split.val=0.5"], "split: test and val are 0.9 and 0.5, which leaves nothing"),
+        (None, ["backbone=3"], "backbone: expected a section of words. Received: 3."),
+        (None, ["images.size=abc"], "images.size: expected a whole number. Received: 'abc'."),
+        ("quik", [], "There is no recipe and no file called 'quik'. Did you mean quick?"),
+        (None, ["seed"], "Expected --set SECTION.WORD=VALUE. Received: 'seed'."),
+        (None, ["seed=1", "seed.x=1"], "seed.x: seed is a value"),
+    ],
+)
+def test_faults_beyond_the_words(source: str | None, overrides: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message.replace("?", r"\?")):
+        Recipe.load(source, overrides)
+
+
+def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("seed == 1")
+    with pytest.raises(RecipeError, match="not a TOML file that can be read"):
+        Recipe.load(str(tmp_path / "x.toml"))
+
+
+def test_resolved_leaves_nothing_to_the_backbone() -> None:
+    recipe = Recipe.load(None, ["backbone.name=xception", "classifier.name=random-forest"]).resolved()
+    assert recipe.images.size == 299
+    assert recipe.classifier.tune is False
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("method = 3", "1: method: expected extract or finetune. Received: 3."),
+        ('method = "fine"', "1: method: expected extract or finetune. Received: 'fine'."),
+        ("stage = 3", "1: stage: expected one [[stage]] or more. Received: 3."),
+        ('method = "finetune"', " stage: expected one [[stage]] or more."),
+        ('[stage]\nunfreeze = "head"', "1: stage: expected one [[stage]] or more. Received: {'unfreeze': 'head'}."),
+        ("stage = []", "1: stage: expected one [[stage]] or more"),
+        ("stage = [3]", "1: stage.1: expected a section of words. Received: 3."),
+        ('head = "mlp"\n[[stage]]', "1: head: expected a section of words. Received: 'mlp'."),
+        ("[images]\nsize = 1e3", "2: images.size: expected a whole number. Received: 1000.0."),
+        ("[classifier]\ntune = 1", "2: classifier.tune: expected true or false. Received: 1."),
+        ("seed = nan", "1: seed: expected a whole number. Received: nan."),
+        ('"méthode" = "x"', " méthode: there is no such word. Did you mean method?"),
+        ("[augmentation]\nzoom_range = [nan, 1]", "2: augmentation.zoom_range: expected a number from 0 to 1, or two"),
+        ("[augmentation]\nbrightness_range = [true, 2]", "2: augmentation.brightness_range: expected two numbers"),
+        ("[augmentation]\nrotation_range = nan", "2: augmentation.rotation_range: Input should be a finite number"),
+        ('[head]\nkind = "mlp"\nstart = "probe"', "1: head: a head of kind mlp cannot start from a probe; only linear"),
+        ("[balance]\ntau = 2.0", "1: balance: method none has no tau; logit-adjustment has"),
+        ('[balance]\nmethod = "focus"', "2: balance.method: There is no balance called 'focus'. Did you mean focal?"),
+        ("[head]\nunits = 3", "1: head: a head of kind linear has no hidden layer, so no units"),
+    ],
+)
+def test_odd_files(text: str, fault: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(text, "utf-8")
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(str(tmp_path / "x.toml"))
+    assert f"{tmp_path / 'x.toml'}:{fault}" in str(caught.value)
+
+
+STAGE = '[[stage]]\nunfreeze = "head"\nepochs = 4\nlearning_rate = 1e-3\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ('optimizer = "adam"\nmomentum = 0.9', "adam takes no momentum; sgd, rmsprop can"),
+        ('optimizer = "sgd"\nweight_decay = 0.1', "sgd takes no weight_decay; adamw can"),
+        ("plateau_factor = 0.5", "schedule constant has no plateau_factor; plateau has"),
+        (
+            '[head]\nkind = "flatten-mlp"\n[backbone]\npooling = "max"',
+            "takes backbone.pooling flatten",
+        ),
+    ],
+)
+def test_words_that_do_not_fit_each_other(more: str, fault: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(STAGE + more)
+    with pytest.raises(RecipeError, match=fault):
+        Recipe.load(str(tmp_path / "x.toml"))
+
+
+def test_a_byte_order_mark_and_no_method(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("\ufeff" + STAGE, "utf-8")
+    recipe = Recipe.load(str(tmp_path / "x.toml"))
+    assert isinstance(recipe, FinetuneRecipe)
+    assert recipe.resolved().head.start == "probe"
+
+
+@pytest.mark.parametrize(
+    ("override", "fault"),
+    [
+        ("stage.0.epochs=1", "stage.0.epochs: there is no stage 0. The recipe has one, counted from 1."),
+        ("stage.x.epochs=1", "stage.x.epochs: there is no stage x."),
+        ("stage.2.epochs=1", "stage.2.epochs: there is no stage 2."),
+        ("stage.epochs=1", "stage.epochs: expected stage.N.WORD with N from 1 to 1."),
+        ("stage.1=3", "stage.1: expected stage.N.WORD with N from 1 to 1."),
+        ("stage.1.epochs=1.5", "stage.1.epochs: expected a whole number. Received: 1.5."),
+    ],
+)
+def test_overrides_of_stages(override: str, fault: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        FinetuneRecipe.load(None, [override])
+    assert fault in str(caught.value)
+    assert FinetuneRecipe.load(None, ["stage.1.epochs=3"]).stage[0].epochs == 3
+
+
+def test_learning_rates() -> None:
+    stage = Stage(unfreeze="head", epochs=10, learning_rate=0.4, schedule="cosine", warmup=0.2)
+    rates = [stage.learning_rate_at(done) for done in (0, 1, 2, 6, 10)]
+    assert rates == pytest.approx([0, 0.2, 0.4, 0.2, 0])
+    flat = stage.model_copy(update={"schedule": "constant"})
+    assert [flat.learning_rate_at(done) for done in (1, 2, 9)] == pytest.approx([0.2, 0.4, 0.4])

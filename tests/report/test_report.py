@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser import chromium, faults, show
+from tests.conftest import COLOURS
+from tests.finetuning import WORDS
+from tests.untrained_runs import planted
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, extract
+from transfer_cli.errors import RunError
+from transfer_cli.report import report as report_module
+from transfer_cli.report.report import report
+from transfer_cli.runs.completed_run import FinishedRun
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = planted(tmp_path_factory.mktemp("planted"))
+    return report(FinishedRun.read(run.path)).path
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    with chromium(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def pairs_run(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run on pictures of two halves of a colour each, whose labels are both colours."""
+    folder = tmp_path_factory.mktemp("labels")
+    random = np.random.default_rng(0)
+    lines = ["path,labels,part"]
+    for number in range(60):
+        names = random.choice(list(COLOURS), 2)
+        image = np.repeat(np.array([COLOURS[name] for name in names], np.uint8), 16, axis=0)[None].repeat(32, axis=0)
+        Image.fromarray(image).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,{';'.join(sorted(set(names)))},{('train', 'val', 'test')[number % 3]}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    run = RunDirectory(tmp_path_factory.mktemp("several") / "run")
+    extract(ImageFolder.scan(folder), ExtractRecipe.load(words={**WORDS, "backbone.weights": str(weights)}), run)
+    return run.path
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page.read_text("utf-8"), re.S)
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def test_the_page_has_no_fault(page: Path, browser: webdriver.Chrome) -> None:
+    assert faults(browser, page) == []
+
+
+FAULTS = {
+    "a script that fails": ("</main>", "<script>nothing.at.all()</script></main>", "Content Security Policy"),
+    "a script that was changed": ('"use strict";', '"use strict"; nothing();', "Content Security Policy"),
+    "no panel": ('id="panel"', 'id="elsewhere"', "there is no #panel"),
+    "no title of the panel": ('id="panel-title"', "", "Cannot set properties of null"),
+    "a picture from elsewhere": ("</main>", '<img src="http://127.0.0.1:9/a.png" alt="a"></main>', "127.0.0.1:9"),
+    "a picture without a text": ('alt="green, said', 'title="green, said', "without a text"),
+    "a wide row": ("</main>", '<p style="width:2000px">wide</p></main>', "the body is"),
+    "pale words": ("</main>", '<p style="color:#888;background:#999">pale</p></main>', "has a contrast of"),
+    "a name twice": ("</main>", '<p id="leaks">again</p></main>', "#leaks is there twice"),
+    "a link to nowhere": ('id="leaks"', "", "#leaks is not there"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_found(name: str, page: Path, browser: webdriver.Chrome, tmp_path: Path) -> None:
+    before, after, said = FAULTS[name]
+    text = page.read_text("utf-8")
+    assert before in text
+    twin = tmp_path / "twin.html"
+    twin.write_text(text.replace(before, after), "utf-8")
+    assert any(said in fault for fault in faults(browser, twin))
+
+
+def shown(browser: webdriver.Chrome) -> tuple[str, list[str]]:
+    title = browser.find_element(By.ID, "panel-title").text
+    return title, [path.text for path in browser.find_elements(By.CSS_SELECTOR, "#panel-pictures .path")]
+
+
+def test_a_cell_shows_its_pictures_by_mouse_and_by_keyboard(page: Path, browser: webdriver.Chrome) -> None:
+    show(browser, page)
+    # It begins with the most frequent mistake.
+    assert shown(browser)[0].startswith("green taken for blue: 2 of 6")
+    cell = browser.find_element(By.CSS_SELECTOR, '[aria-label="blue taken for green: 1 of 6"]')
+    cell.click()
+    assert shown(browser) == ("blue taken for green: 1 of 6 (17 %)", ["test/blue/blue 5.png"])
+    assert cell.get_attribute("aria-pressed") == "true"
+    picture = browser.find_element(By.CSS_SELECTOR, "#panel-pictures img")
+    assert picture.get_attribute("alt") == "is blue, said to be green: test/blue/blue 5.png"
+    # From the diagonal two to the left, over the empty places, and down; by Enter.
+    ActionChains(browser).send_keys(Keys.ARROW_DOWN).send_keys(Keys.ENTER).perform()
+    assert shown(browser)[0].startswith("green rightly named: 4 of 6")
+    ActionChains(browser).send_keys(Keys.ARROW_LEFT).send_keys(Keys.SPACE).perform()
+    title, paths = shown(browser)
+    assert title.startswith("green taken for blue")
+    assert sorted(paths) == ["test/green/green 0.png", "test/green/green 1.png"]
+
+
+def test_every_cell_is_reached_by_the_tab_key(page: Path, browser: webdriver.Chrome) -> None:
+    show(browser, page)
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    assert browser.switch_to.active_element.text == "Skip to the content"
+    wanted = {cell.get_attribute("data-cell") for cell in browser.find_elements(By.CSS_SELECTOR, "[data-cell]")}
+    visible = {name for name in wanted if name and name.startswith("test:")}
+    assert len(visible) == 5
+    reached = set()
+    for _ in range(40):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        reached.add(browser.switch_to.active_element.get_attribute("data-cell"))
+    assert visible <= reached
+
+
+def test_the_other_part_is_shown_on_demand(page: Path, browser: webdriver.Chrome) -> None:
+    show(browser, page, 390)
+    browser.find_element(By.CSS_SELECTOR, '[data-show-part="val"]').click()
+    assert shown(browser)[0].startswith("blue rightly named: 4 of 4")
+    assert not browser.find_elements(By.CSS_SELECTOR, '[data-part="test"]')[0].is_displayed()
+    assert all(view.is_displayed() for view in browser.find_elements(By.CSS_SELECTOR, '[data-part="val"]'))
+
+
+def test_the_map_shows_the_picture_that_is_pointed_at_or_gone_to(page: Path, browser: webdriver.Chrome) -> None:
+    show(browser, page)
+    panel = browser.find_element(By.ID, "map-panel")
+    assert not panel.find_elements(By.TAG_NAME, "img")
+    points = browser.find_elements(By.CSS_SELECTOR, "#map-board .point")
+    assert len(points) == 24 + 12 + 18
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#map-board .point.wrong")) == 3
+    browser.execute_script("document.getElementById('map-board').focus()")
+    data = data_of(page)
+    seen = set()
+    for key in (Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_LEFT, Keys.ARROW_UP) * 3:
+        ActionChains(browser).send_keys(key).perform()
+        seen.add(panel.find_element(By.TAG_NAME, "img").get_attribute("alt"))
+    assert len(seen) > 3
+    wrong = browser.find_element(By.CSS_SELECTOR, "#map-board .point.wrong")
+    browser.execute_script("arguments[0].dispatchEvent(new PointerEvent('pointerover', {bubbles: true}))", wrong)
+    picture = data["pictures"][data["points"][int(wrong.get_attribute("data-point") or "")]]
+    assert picture["path"] in panel.text
+    assert picture["truth"] != picture["top"][0][0]
+    browser.find_element(By.CSS_SELECTOR, '[data-chip="1"]').click()
+    shown_points = browser.find_elements(By.CSS_SELECTOR, "#map-board.some .point.of")
+    assert len(shown_points) == 8 + 4 + 6
+
+
+def test_the_surest_mistakes_stand_beside_what_is_most_like_them(page: Path, browser: webdriver.Chrome) -> None:
+    show(browser, page)
+    cards = browser.find_elements(By.CSS_SELECTOR, '#worst [data-part="test"] .card')
+    assert len(cards) == 3
+    for card in cards:
+        truth = card.find_element(By.CSS_SELECTOR, ".verdict b").text
+        alike = [item.text for item in card.find_elements(By.CSS_SELECTOR, ".alike li")]
+        assert alike == [truth] * 3  # the features of a colour lie together, whatever was said
+
+
+def test_what_the_page_says_is_what_the_run_says(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert "15 of 18 test pictures are named rightly" in text
+    cells = data_of(page)["cells"]["test"]
+    assert {key: cell["count"] for key, cell in cells.items()} == {"0-0": 5, "0-1": 1, "1-0": 2, "1-1": 4, "2-2": 6}
+    assert "few test pictures" in text
+
+
+def test_pictures_that_are_gone_are_said_and_the_page_goes_on(tmp_path: Path, browser: webdriver.Chrome) -> None:
+    run = planted(tmp_path, missing=["test/blue/blue 5.png"])
+    made = report(FinishedRun.read(run.path), tmp_path / "page.html")
+    assert made.gone == 1
+    assert "pictures that are gone" in [finding.name for finding in made.findings]
+    assert faults(browser, made.path) == []
+    browser.find_element(By.CSS_SELECTOR, '[aria-label="blue taken for green: 1 of 6"]').click()
+    (gone,) = browser.find_elements(By.CSS_SELECTOR, "#panel-pictures .gone")
+    assert "blue 5.png" in (gone.get_attribute("aria-label") or "")
+
+
+def test_the_page_holds_no_more_pictures_than_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FinishedRun.read(planted(tmp_path).path)
+    whole = report(run)
+    monkeypatch.setattr(report_module.Shelf.__init__, "__defaults__", (0, 128))
+    empty = report(run)
+    assert empty.pictures == 0 < whole.pictures
+    assert empty.size < whole.size
+    assert empty.gone == 0
+
+
+def test_many_classes_are_a_list_of_mistakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: webdriver.Chrome
+) -> None:
+    monkeypatch.setattr(report_module, "CLASSES_IN_A_MATRIX", 2)
+    made = report(FinishedRun.read(planted(tmp_path).path))
+    assert faults(browser, made.path) == []
+    (first, second) = browser.find_elements(By.CSS_SELECTOR, '[data-part="test"] .pairs button')
+    assert first.text == "green taken for blue: 2 of 6"
+    second.click()
+    assert shown(browser) == ("blue taken for green: 1 of 6 (17 %)", ["test/blue/blue 5.png"])
+
+
+def test_a_run_without_predictions_has_no_report(tmp_path: Path) -> None:
+    run = planted(tmp_path)
+    run.predictions("val").unlink()
+    run.predictions("test").unlink()
+    with pytest.raises(RunError, match="no predictions"):
+        report(FinishedRun.read(run.path))
+
+
+def test_several_labels_a_picture(pairs_run: Path, browser: webdriver.Chrome) -> None:
+    made = report(FinishedRun.read(pairs_run))
+    assert faults(browser, made.path) == []
+    text = made.path.read_text("utf-8")
+    assert "mean average precision" in text
+    cells = data_of(made.path)["cells"]["test"]
+    assert {key.split("-")[1] for key in cells} >= {"found"}
+    table = browser.find_elements(By.CSS_SELECTOR, '[data-part="test"] .answers tbody tr')
+    assert [row.find_element(By.TAG_NAME, "th").text for row in table] == ["blue", "green", "red"]
+    key, cell = next(iter(cells.items()))
+    browser.find_element(By.CSS_SELECTOR, f'[data-cell="test:{key}"]').click()
+    title, paths = shown(browser)
+    assert title.startswith(f"{cell['words']}: {cell['count']} of {cell['of']}")
+    assert len(paths) == len(cell["pictures"])
+
+
+def test_options_do_not_break_at_their_hyphens(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    """Every word of a command is on one line, at the width of a telephone, too; the twin lets a browser break them."""
+    lines = (
+        "return [...document.querySelectorAll('.findings code span')].map(word => {"
+        "const range = document.createRange(); range.selectNodeContents(word);"
+        "return [word.textContent, new Set([...range.getClientRects()].map(line => line.top)).size]})"
+    )
+    run = planted(tmp_path)
+    run.predictions("test").unlink()
+    page, twin = report(FinishedRun.read(run.path)).path, tmp_path / "twin.html"
+    longer = "<span>--group-by</span> <span>near-duplicates</span> <span>--min-accuracy</span>"
+    page.write_text(page.read_text("utf-8").replace("<span>--set</span>", longer), "utf-8")
+    twin.write_text(page.read_text("utf-8").replace("code span { display: inline-block;", "code span {"), "utf-8")
+    found = {}
+    for each in (page, twin):
+        broken = []
+        for width in range(330, 400, 5):
+            show(browser, each, width)
+            words = browser.execute_script(lines)
+            assert "--group-by" in [word for word, _ in words]
+            broken += [word for word, count in words if word in longer and "-" in word and count > 1]
+        found[each] = broken
+    assert not found[page]
+    assert found[twin]

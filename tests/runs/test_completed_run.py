@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transfer_cli.errors import InputError, RunError
+from transfer_cli.io.csv_tables import read_table
+from transfer_cli.runs.completed_run import FinishedRun
+
+
+def test_a_run_is_read_as_it_was_written(trained: Path, colours: Path) -> None:
+    run = FinishedRun.read(trained)
+    assert run.root == colours.resolve()
+    assert run.parts == ("val", "test")
+    assert run.metrics == json.loads((trained / "metrics.json").read_text())
+    test = run.answered("test")
+    table = read_table(trained / "predictions_test.csv", ("path", "class", "label"))
+    assert [run.split.class_names[column] for column in test.truth] == [row["class"] for row in table]
+    assert [run.split.class_names[column] for column in test.predicted] == [row["label"] for row in table]
+    assert [run.split.rows[row].path for row in test.rows] == list(test.predictions.paths)
+    assert np.mean(test.predicted == test.truth) == pytest.approx(run.metrics["test"]["accuracy"]["value"])
+
+
+def test_what_is_no_finished_run(copy_of_trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="There is no run at"):
+        FinishedRun.read(tmp_path / "nothing")
+    with pytest.raises(RunError, match="is no run"):
+        FinishedRun.read(tmp_path)
+    (copy_of_trained / "metrics.json").unlink()
+    with pytest.raises(RunError, match="was not finished"):
+        FinishedRun.read(copy_of_trained)
+
+
+def test_a_table_of_another_split_is_refused(copy_of_trained: Path) -> None:
+    path = copy_of_trained / "predictions_test.csv"
+    path.write_text(path.read_text().replace("blue 0", "azure 0"))
+    with pytest.raises(InputError, match="does not have"):
+        FinishedRun.read(copy_of_trained).answered("test")
+
+
+def test_a_class_that_is_no_utf_8(copy_of_trained: Path) -> None:
+    path = copy_of_trained / "metrics.json"
+    path.write_bytes(path.read_bytes().replace(b'"recall/red"', b'"recall/r\xe9d"'))
+    figures = FinishedRun.read(copy_of_trained).metrics["test"]
+    assert "recall/r\udce9d" in figures

@@ -1,0 +1,141 @@
+"""The augmentation draws what ImageDataGenerator draws, and makes of it the pictures ImageDataGenerator makes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from transfer_cli.recipe.augmentation import Augmentation
+from transfer_cli.training.augmentation import image_data_generator
+from transfer_cli.training.augmentation.image_data_generator import Augmenter, Generator
+
+KerasGenerator = tf.keras.preprocessing.image.ImageDataGenerator
+FILL_MODES = ("nearest", "constant", "reflect", "wrap")
+RANGES: dict[str, dict[str, Any]] = {
+    "rotation": {"rotation_range": 40},
+    "width shift": {"width_shift_range": 0.2},
+    "height shift": {"height_shift_range": 0.2},
+    "shift in pixels": {"width_shift_range": 9, "height_shift_range": 7.5},
+    "shifts to choose from": {"width_shift_range": [3, 7.5], "height_shift_range": [0.1, 0.25]},
+    "shear": {"shear_range": 20},
+    "zoom": {"zoom_range": 0.3},
+    "zoom of its own": {"zoom_range": [0.5, 0.8]},
+    "channel shift": {"channel_shift_range": 9},
+    "brightness": {"brightness_range": [0.5, 1.4]},
+    "flips": {"horizontal_flip": True, "vertical_flip": True},
+    "all": {
+        "rotation_range": 40,
+        "width_shift_range": 0.2,
+        "height_shift_range": 0.2,
+        "shear_range": 0.2,
+        "zoom_range": 0.2,
+        "channel_shift_range": 9,
+        "brightness_range": [0.8, 1.2],
+        "horizontal_flip": True,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def picture() -> NDArray[np.uint8]:
+    """Return something with edges, gradients and a little noise."""
+    random = np.random.default_rng(5)
+    y, x = np.mgrid[0:96, 0:96]
+    layers = [127 + 100 * np.sin(x / 7), 255 * y / 95, 200.0 * ((x // 12 + y // 12) % 2)]
+    return np.clip(np.stack(layers, -1) + random.normal(0, 6, (96, 96, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("ranges", RANGES.values(), ids=RANGES)
+def test_it_draws_what_the_generator_draws(ranges: dict[str, Any]) -> None:
+    ours, theirs = (kind(**ranges) for kind in (Generator, KerasGenerator))
+    for seed in range(20):
+        assert ours.get_random_transform((96, 64, 3), seed) == theirs.get_random_transform((96, 64, 3), seed)
+
+
+def test_drawing_leaves_the_random_state_of_numpy_alone() -> None:
+    before = np.random.get_state()[1].tolist()  # type: ignore[union-attr]
+    Generator(rotation_range=3).get_random_transform((9, 9, 3), 1)
+    assert np.random.get_state()[1].tolist() == before  # type: ignore[union-attr]
+
+
+def largest_difference(picture: NDArray[np.uint8], fill_mode: str, ranges: dict[str, Any]) -> float:
+    """Return the largest mean difference between our pictures and ImageDataGenerator's, of 255, over some draws."""
+    words = Augmentation(fill_mode=fill_mode, cval=90.0, **ranges).words()
+    ours, theirs = (kind(**words, dtype="float32") for kind in (Generator, KerasGenerator))
+    differences = []
+    for seed in range(6):
+        parameters = theirs.get_random_transform(picture.shape, seed)
+        expected = theirs.apply_transform(picture.astype(np.float32), parameters)
+        given = ours.apply_transform(picture, parameters)
+        assert given.dtype == np.float32
+        differences.append(np.abs(given - expected).mean())
+    return float(max(differences))
+
+
+@pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
+@pytest.mark.parametrize("fill_mode", FILL_MODES)
+@pytest.mark.parametrize("ranges", RANGES.values(), ids=RANGES)
+def test_its_pictures_are_those_of_the_generator(
+    picture: NDArray[np.uint8], fill_mode: str, ranges: dict[str, Any]
+) -> None:
+    assert largest_difference(picture, fill_mode, ranges) < 0.01
+
+
+@pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("fill_mode", "border"),
+    [("constant", cv2.BORDER_CONSTANT), ("wrap", cv2.BORDER_WRAP), ("reflect", cv2.BORDER_REFLECT_101)],
+)
+def test_another_border_is_found_out(
+    picture: NDArray[np.uint8], fill_mode: str, border: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warp(image: Any, matrix: Any, fill_mode: str, cval: float) -> Any:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(
+            image, matrix[:2], image.shape[1::-1], flags=flags, borderMode=border, borderValue=(cval,) * 3
+        )
+
+    monkeypatch.setattr(image_data_generator, "_warp", warp)
+    assert largest_difference(picture, fill_mode, RANGES["all"]) > 0.1
+
+
+@pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
+def test_swapped_axes_are_found_out(picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    straight = image_data_generator._matrix
+
+    def swapped(*words: Any) -> Any:
+        matrix = straight(*words)
+        return None if matrix is None else matrix[[1, 0, 2]][:, [1, 0, 2]]
+
+    monkeypatch.setattr(image_data_generator, "_matrix", swapped)
+    assert largest_difference(picture, "nearest", RANGES["width shift"]) > 1
+
+
+def test_what_happens_depends_on_seed_epoch_and_index_alone(picture: NDArray[np.uint8]) -> None:
+    words = Augmentation(**RANGES["all"])
+    places = [(epoch, index) for epoch in range(1, 4) for index in range(20)]
+    one = Augmenter(words, 3)
+    alone = [one(picture, epoch, index) for epoch, index in places]
+    with ThreadPoolExecutor(8) as pool:
+        other = Augmenter(words, 3)
+        together = list(pool.map(lambda place: other(picture, *place), reversed(places)))[::-1]
+    np.testing.assert_array_equal(alone, together)
+    assert len({image.tobytes() for image in alone}) == len(places)
+    assert not np.array_equal(Augmenter(words, 4)(picture, 1, 0), alone[0])
+
+
+def test_nothing_to_do_leaves_a_picture_as_it_is(picture: NDArray[np.uint8]) -> None:
+    assert Augmentation(fill_mode="wrap").is_off
+    assert Augmenter(Augmentation(), 1)(picture, 1, 1) is picture
+
+
+def test_the_network_is_given_whole_grey_levels(picture: NDArray[np.uint8]) -> None:
+    given = Augmenter(Augmentation(**RANGES["all"]), 0)(picture, 1, 1)
+    assert given.dtype == np.uint8
+    assert given.shape == picture.shape

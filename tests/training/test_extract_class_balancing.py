@@ -1,0 +1,110 @@
+"""Classes of unequal sizes for `extract`: what a method does to its probabilities, in the run and in the bundle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import run_command
+from tests.finetuning import WORDS, rows_of
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, extract
+from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.catalog import classifiers
+from transfer_cli.classifiers import fit
+from transfer_cli.classifiers.linear import less_common
+from transfer_cli.data.decoding import batches
+from transfer_cli.errors import RecipeError
+from transfer_cli.features.table import read
+from transfer_cli.inference import models
+
+
+@pytest.fixture(scope="session")
+def uneven(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the colours with three pictures of one."""
+    folder = tmp_path_factory.mktemp("uneven") / "uneven"
+    shutil.copytree(colours, folder)
+    for path in sorted((folder / "red").iterdir())[3:]:
+        path.unlink()
+    return folder
+
+
+def run_on(folder: Path, run: Path, weights: Path, *overrides: str, **words: str) -> RunDirectory:
+    recipe = ExtractRecipe.load(None, overrides, {**WORDS, "backbone.weights": str(weights), **words})
+    extract(ImageFolder.scan(folder), recipe, RunDirectory(run))
+    return RunDirectory(run)
+
+
+def given(run: RunDirectory, part: str = "test") -> np.ndarray:
+    rows = rows_of(run.predictions(part))
+    return np.array([[float(row[f"p_{name}"]) for name in ("blue", "green", "red")] for row in rows])
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "knn"])
+def test_the_prior_is_taken_out_of_any_classifier(classifier: str, uneven: Path, weights: Path, tmp_path: Path) -> None:
+    words = {"classifier.name": classifier}
+    plain = run_on(uneven, tmp_path / "plain", weights, **words)
+    balanced = run_on(uneven, tmp_path / "balanced", weights, "balance.method=logit-adjustment", **words)
+    learnt = np.array([*Split.read(plain.split).learnt().values()])
+    adjusted = given(plain) / (learnt / learnt.sum())
+    expected = adjusted / adjusted.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(given(balanced), expected, atol=1e-5)
+    assert given(balanced)[:, 2].mean() > given(plain)[:, 2].mean()
+    # The bundle says the same of the same pictures, once.
+    bundle, _ = ModelBundle.read(balanced.path)
+    np.testing.assert_allclose(np.exp(bundle.log_prior or ()), learnt / learnt.sum())
+    paths = [str(uneven / row["path"]) for row in rows_of(balanced.predictions("test"))]
+    images = next(batches(paths, size=32, resize="squash", batch_size=len(paths))).images
+    np.testing.assert_allclose(models.load(str(balanced.path)).predict_proba(images), given(balanced), atol=1e-5)
+    assert ModelBundle.read(plain.path)[0].log_prior is None
+
+
+def test_pictures_of_rare_classes_count_for_more(uneven: Path, weights: Path, tmp_path: Path) -> None:
+    run = run_on(uneven, tmp_path / "run", weights, "balance.method=class-weights", "classifier.tune=false")
+    split = Split.read(run.split)
+    train, truth = split.mask("train"), split.truth()
+    counts = np.bincount(truth[train])
+    matrix = read(run.features)
+    fitted = fit.fit(
+        classifiers.find("logistic"),
+        matrix[train],
+        truth[train],
+        classes=3,
+        tune=False,
+        out_of_fold=False,
+        weights=train.sum() / (3 * counts),
+    )
+    expected = fit.probabilities(fitted.pipeline, matrix[split.mask("test")], 3)
+    np.testing.assert_allclose(given(run), expected, atol=1e-4)
+
+
+def test_what_cannot_be_is_said(uneven: Path, weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="knn cannot count pictures of one class more") as caught:
+        run_on(uneven, tmp_path / "run", weights, "balance.method=class-weights", **{"classifier.name": "knn"})
+    assert "logit-adjustment" in str(caught.value.hint)
+    words = {"classifier.name": "nearest-centroid"}
+    with pytest.raises(RecipeError, match="nearest-centroid cannot count pictures of one class more"):
+        run_on(uneven, tmp_path / "other", weights, "balance.method=oversampling", **words)
+    with pytest.raises(RecipeError, match="focal is a loss, which finetune can; extract cannot"):
+        ExtractRecipe.load(None, ("balance.method=focal",))
+
+
+def test_nothing_is_taken_out_where_classes_are_as_common() -> None:
+    rows = np.array([[0.2, 0.8], [0.6, 0.4]], np.float32)
+    np.testing.assert_allclose(less_common(rows, [np.log(0.5)] * 2), rows, rtol=1e-6)
+    assert less_common(rows, None) is rows
+
+
+def test_what_was_found_of_each_class_is_said_where_they_are_unequal(
+    uneven: Path, colours: Path, weights: Path, tmp_path: Path
+) -> None:
+    words = [f"--set={word}={value}" for word, value in {**WORDS, "backbone.weights": weights}.items()]
+    done = run_command("extract", uneven, *words, "-o", tmp_path / "uneven")
+    figures = json.loads((tmp_path / "uneven/metrics.json").read_text())["test"]
+    worst = min(("blue", "green", "red"), key=lambda name: figures[f"recall/{name}"]["value"])
+    (line,) = [line for line in done.err.splitlines() if "found of each class" in line]
+    assert line.startswith(f"test  found of each class: {worst} {figures[f'recall/{worst}']['value']:.2f}, ")
+    assert "found of each class" not in run_command("extract", colours, *words, "-o", tmp_path / "even").err

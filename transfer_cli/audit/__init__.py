@@ -1,0 +1,1 @@
+"""`data check`, `leaks`, `--group-by`: duplicates, image quality, label issues, leakage."""

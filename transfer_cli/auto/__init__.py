@@ -1,0 +1,1 @@
+"""`auto`: rank, train, ensemble, select on val, test once."""

@@ -1,0 +1,43 @@
+"""What the parts of ``auto`` share: how far it is, how long it took, and who is told."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from transfer_cli.auto.state import AutoState
+from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.training.setup.lifecycle import Request
+
+
+class Standing:
+    """How far a run of ``auto`` has come.
+
+    Attributes
+    ----------
+    state : AutoState
+        As it was kept last.
+    before : float
+        Seconds that earlier commands took.
+    """
+
+    def __init__(self, asked: Request, state: AutoState) -> None:
+        self._asked, self.state, self.before = asked, state, state.seconds
+
+    def spent(self) -> float:
+        """Return the seconds that all commands have taken."""
+        return self.before + time.monotonic() - self._asked.begun
+
+    def keep(self, **decided: Any) -> None:
+        """Write the seconds, and what is decided now."""
+        self.state = replace(self.state, seconds=self.spent(), **decided)
+        self.state.write(self._asked.run)
+
+    def step_run(self, name: str) -> RunDirectory:
+        """Return where a step is."""
+        return RunDirectory(self._asked.run.steps / name)
+
+    def note(self, step: int, words: str) -> None:
+        """Say what a step came to."""
+        self._asked.progress.note(f"{step}/7 {words}")

@@ -1,0 +1,1 @@
+"""The model on disk: manifest with digests, training-image digests, model card."""

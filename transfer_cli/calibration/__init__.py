@@ -1,0 +1,1 @@
+"""What is fitted on val: temperature, thresholds, reject option."""

@@ -1,0 +1,1 @@
+"""Image folders: scan, CSV, split, groups, decoding; tables of predictions."""

@@ -1,0 +1,1 @@
+"""`ensemble`, `--bags`: several finished runs as one model."""

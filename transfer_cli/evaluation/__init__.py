@@ -1,0 +1,1 @@
+"""`evaluate`, `compare`: a model on labelled images; significance tests."""

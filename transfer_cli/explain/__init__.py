@@ -1,0 +1,1 @@
+"""`explain`: saliency maps and whether they are faithful."""

@@ -1,0 +1,1 @@
+"""`export`: the model as a file for another runtime, checked for parity."""

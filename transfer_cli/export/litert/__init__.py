@@ -1,0 +1,1 @@
+"""LiteRT files: int8 quantization, bias correction, metadata."""

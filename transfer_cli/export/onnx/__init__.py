@@ -1,0 +1,1 @@
+"""ONNX files, written from the Keras graph and from scikit-learn classifiers."""

@@ -1,0 +1,1 @@
+"""Reading exported files: metadata, digest, ONNX, OpenVINO."""

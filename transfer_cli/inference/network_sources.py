@@ -1,0 +1,128 @@
+"""What a network is made of, said before it is built: what was made of the same is in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from transfer_cli.bundle.bundle import digest_of_file
+from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec
+from transfer_cli.inference.compiled_network import Source
+from transfer_cli.models.weights import download
+from transfer_cli.models.weights.registry import cache_folder, embedded_file, imagenet_files, must_be_known
+from transfer_cli.progress import SILENT, Progress
+from transfer_cli.recipe.sections import Backbone
+
+GRAPH_VERSION = 1
+"""Changes whenever the same network is built or converted otherwise."""
+
+
+def backbone_source(
+    spec: BackboneSpec,
+    choice: Backbone,
+    size: int,
+    *,
+    seed: int = 0,
+    offline: bool = False,
+    progress: Progress = SILENT,
+) -> Source:
+    """Return the network from pictures to features.
+
+    Parameters
+    ----------
+    spec : BackboneSpec
+    choice : Backbone
+        Its weights, layer and pooling.
+    size : int
+        Side of the input in pixels.
+    seed : int
+        Of random weights.
+    offline : bool
+    progress : Progress
+
+    Raises
+    ------
+    WeightsError
+        When the weights cannot be had.
+    """
+    weights = _weights(spec, choice.weights, size, seed, top=False, offline=offline, progress=progress)
+
+    def build() -> Any:
+        from transfer_cli.models import backbone
+
+        return backbone.build(
+            spec,
+            weights=choice.weights,
+            size=size,
+            layer=choice.layer,
+            pooling=choice.pooling,
+            seed=seed,
+            offline=offline,
+            progress=progress,
+        )
+
+    return _source(
+        build, backbone=spec.name, weights=weights, size=size, layer=choice.layer, pooling=choice.pooling, top=False
+    )
+
+
+def imagenet_source(spec: BackboneSpec, *, offline: bool = False, progress: Progress = SILENT) -> Source:
+    """Return the network from pictures to the probabilities of its 1000 ImageNet classes."""
+    weights = _weights(spec, "imagenet", spec.size, 0, top=True, offline=offline, progress=progress)
+
+    def build() -> Any:
+        from transfer_cli.models import backbone
+
+        return backbone.build_with_top(spec, offline=offline, progress=progress)
+
+    return _source(build, classes=True, backbone=spec.name, weights=weights, size=spec.size, top=True)
+
+
+def file_source(path: Path, *, classes: bool = False, below_logits: bool = False) -> Source:
+    """Return the network in a ``.keras`` file.
+
+    Parameters
+    ----------
+    path : Path
+    classes : bool
+        Whether its rows are probabilities.
+    below_logits : bool
+        Cut off the last dense layer and what follows it: the rows are the features that it reads.
+    """
+
+    def build() -> Any:
+        from transfer_cli.models.keras_file import load_keras
+
+        network = load_keras(path)
+        if not below_logits:
+            return network
+
+        from transfer_cli.models.classifier_network import below_logits_of
+
+        return below_logits_of(network)
+
+    facts = {"cut": "below the logits"} if below_logits else {}
+    return _source(build, classes=classes, file=digest_of_file(path).sha256, **facts)
+
+
+def _source(build: Callable[[], Any], classes: bool = False, **facts: Any) -> Source:
+    versions = {package: metadata.version(package) for package in ("keras", "tensorflow")}
+    return Source({**facts, **versions, "graph": GRAPH_VERSION}, build, classes)
+
+
+def _weights(
+    spec: BackboneSpec, weights: str, size: int, seed: int, *, top: bool, offline: bool, progress: Progress
+) -> str:
+    """Return what the weights are: a digest, or a seed."""
+    if weights == "none":
+        return f"random, seed {seed}"
+    if weights == EMBEDDED:
+        return digest_of_file(embedded_file(spec)).sha256
+    if weights != "imagenet":
+        must_be_known(weights)
+        return digest_of_file(Path(weights)).sha256
+    files = imagenet_files(spec, top=top, size=size)
+    download.bring(files, offline=offline, progress=progress)
+    return digest_of_file(cache_folder() / files[0].name).sha256

@@ -1,0 +1,1 @@
+"""Atomic files, CSV, cache, memory-mapped arrays, file discovery, digests."""

@@ -1,0 +1,1 @@
+"""Validators that look at a file before a library opens it."""

@@ -1,0 +1,124 @@
+"""Curves of predictions with truth, as points that can be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.io.csv_tables import write_table
+from transfer_cli.metrics.scores import BINS, Probabilities, Truth, bins_of
+
+_MOST_POINTS = 500
+"""A curve in a table has no more points than these, its ends among them."""
+Points = NDArray[np.float64]
+
+
+def roc(there: NDArray[np.bool_], scores: NDArray[np.float32]) -> Points:
+    """Return the ROC curve of one class against the rest.
+
+    Parameters
+    ----------
+    there : ndarray of shape (n,), bool
+        Which pictures have the class; there must be some that have it, and some that have not.
+    scores : ndarray of shape (n,), float
+        Its probability.
+
+    Returns
+    -------
+    ndarray of shape (m, 2)
+        False positive rate and true positive rate, from (0, 0) to (1, 1); points on a straight line are left out.
+    """
+    from sklearn.metrics import roc_curve
+
+    wrong, right, _ = roc_curve(there, scores, drop_intermediate=True)
+    return np.column_stack([wrong, right])
+
+
+def precision_recall(there: NDArray[np.bool_], scores: NDArray[np.float32]) -> Points:
+    """Return the precision-recall curve of one class against the rest.
+
+    Parameters
+    ----------
+    there : ndarray of shape (n,), bool
+        Which pictures have the class; there must be some.
+    scores : ndarray of shape (n,), float
+
+    Returns
+    -------
+    ndarray of shape (m, 2)
+        Recall and precision, from the recall of 0; a step curve, whose area is the average precision.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(there, scores, drop_intermediate=True)
+    return np.column_stack([recall[::-1], precision[::-1]])
+
+
+def write(path: Path, truth: Truth, probabilities: Probabilities, class_names: Sequence[str]) -> None:
+    """Write the curves of a part as one table, CSV.
+
+    Its columns are ``curve`` (``roc``, ``precision-recall`` or ``reliability``), ``class`` (empty for the last), ``x``
+    and ``y`` (false positive rate and true positive rate; recall and precision; mean probability and share that is
+    right) and ``pictures`` (of a bin of the reliability). A class that no picture has, or every one, has no curve.
+
+    Parameters
+    ----------
+    path : Path
+    truth : ndarray of shape (n,) or (n, k), int
+    probabilities : ndarray of shape (n, k), float32
+    class_names : sequence of str
+    """
+    write_table(path, ("curve", "class", "x", "y", "pictures"), _rows(truth, probabilities, class_names))
+
+
+def _rows(truth: Truth, probabilities: Probabilities, class_names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for column, name in enumerate(class_names):
+        there = truth[:, column] > 0 if truth.ndim == 2 else truth == column
+        if there.any() and not there.all():
+            for curve, points in (("roc", roc), ("precision-recall", precision_recall)):
+                for x, y in _thinned(points(there, probabilities[:, column])):
+                    yield curve, name, f"{x:.6g}", f"{y:.6g}", ""
+    if truth.ndim == 1 and len(truth):
+        found = reliability(truth, probabilities)
+        for x, y, pictures in zip(found.confidence, found.accuracy, found.pictures, strict=True):
+            yield "reliability", "", f"{x:.6g}", f"{y:.6g}", str(pictures)
+
+
+def _thinned(points: Points) -> Points:
+    if len(points) <= _MOST_POINTS:
+        return points
+    return np.asarray(points[np.linspace(0, len(points) - 1, _MOST_POINTS).round().astype(int)])
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often a classifier is right when it is so sure.
+
+    Attributes
+    ----------
+    confidence : ndarray of shape (m,)
+        Mean probability of the class that was given, of each of the 15 bins that has pictures.
+    accuracy : ndarray of shape (m,)
+        Share of them that is right.
+    pictures : ndarray of shape (m,), int
+    """
+
+    confidence: Points
+    accuracy: Points
+    pictures: NDArray[np.int64]
+
+
+def reliability(truth: Truth, probabilities: Probabilities) -> Reliability:
+    """Return the points of a reliability diagram (Guo et al. 2017): the bins of metrics.calibration_error."""
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    bins = bins_of(confidence)
+    pictures = np.bincount(bins, minlength=BINS)
+    held = pictures > 0
+    sums = [
+        np.bincount(bins, each, minlength=BINS)[held] for each in (confidence, probabilities.argmax(axis=1) == truth)
+    ]
+    return Reliability(sums[0] / pictures[held], sums[1] / pictures[held], pictures[held])

@@ -1,0 +1,1 @@
+"""`rank`: which backbone to start from, by cross-validated score and cost."""

@@ -1,0 +1,1 @@
+"""Shared drawing: HTML page, thumbnails, SVG charts, palette, PNG."""

@@ -1,0 +1,1 @@
+"""The directory of a run: files, lock, events, completed runs, evaluations."""

@@ -1,0 +1,1 @@
+"""`extract`, `finetune`, `lr-find`, `preview`: from a data set to a run."""

@@ -1,0 +1,1 @@
+"""What the network is shown in each epoch: ImageDataGenerator, RandAugment, MixUp."""

@@ -1,0 +1,210 @@
+"""Fine-tuning: a frozen backbone, a new head, stages that unfreeze, an honest score."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Unpack
+
+from transfer_cli.audit.grouping import groups_of
+from transfer_cli.catalog import backbones
+from transfer_cli.data.groups import kin
+from transfer_cli.data.image_folder import ImageFolder
+from transfer_cli.data.split import Split
+from transfer_cli.errors import UnknownNameError
+from transfer_cli.io.array_store import Scratch
+from transfer_cli.io.atomic import write_json
+from transfer_cli.models.weights.registry import must_be_known
+from transfer_cli.quiet_imports import import_ahead, start_tensorflow
+from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.runs.scoring import thresholds_note
+from transfer_cli.training.loop import tensorboard
+from transfer_cli.training.loop.checkpoints import Checkpoints
+from transfer_cli.training.loop.trainer import Fitting, refits
+from transfer_cli.training.planning import time_budget
+from transfer_cli.training.planning.estimate import FEW, Plan
+from transfer_cli.training.setup import lifecycle
+from transfer_cli.training.setup.image_store import decode_all
+from transfer_cli.training.setup.lifecycle import Options, Request, TrainingResult
+
+
+def finetune(
+    folder: ImageFolder, recipe: FinetuneRecipe, run: RunDirectory, **options: Unpack[Options]
+) -> TrainingResult:
+    """Fine-tune a backbone on a folder of pictures and score it.
+
+    The head learns first, then what each stage of the recipe unfreezes. After every epoch the network is compared
+    on val; the best epoch is what predicts. Without a val part it is the last. The test part is read once, at the end.
+
+    Parameters
+    ----------
+    folder : ImageFolder
+    recipe : FinetuneRecipe
+    run : RunDirectory
+        Where everything is written. A complete run of the same recipe is returned as it is; an unfinished one goes on
+        after its last epoch and ends with the weights it would have had.
+    **options
+        See training.Options.
+
+    Raises
+    ------
+    WeightsError
+        When the backbone's weights cannot be had. Nothing is written.
+    UnknownNameError
+        When a stage unfreezes from a layer that is not there.
+    RunError
+        When the run directory holds another run, or its pictures or their parts have changed since its last epoch.
+    FolderError
+        When too few pictures can be read to learn from.
+    RecipeError
+        When the weights run away, or a stage unfreezes nothing that learns.
+    OutputError
+        When the run cannot be written.
+    GateError
+        When the accuracy is below the one that was asked for. The run keeps all but the model.
+    MissingExtraError
+        When it shall be written for TensorBoard, and that is not installed.
+    """
+    return learn(Request(folder, run, **options), recipe)
+
+
+def learn(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
+    """Do what `finetune` does."""
+    if asked.tensorboard:
+        tensorboard.must_be_here()
+    recipe = lifecycle.resolved(asked, recipe, keeps_model=True)
+    must_be_known(recipe.backbone.weights)
+    if recipe.unlabelled.folder is None:
+        return _supervised(asked, recipe)
+
+    from transfer_cli.training import pseudo_labels
+
+    return pseudo_labels.train(asked, recipe, _supervised)
+
+
+def _supervised(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
+    """Train on what a request holds, or return what a complete run came to."""
+    run = asked.run
+    planned = time_budget.going_on(asked, recipe)
+    recipe = planned or recipe
+    if run.is_complete(with_model=True, with_features=False) and not asked.overwrite:
+        run.must_match(recipe, asked.folder.source)
+        if asked.tensorboard and (last := Checkpoints(run).read_last()):
+            tensorboard.write_all(run, last[0].history)
+        return lifecycle.complete(asked, partial(_val_note, recipe))
+    with run.released():
+        return _train(asked, recipe, plans=asked.time_budget is not None and planned is None)
+
+
+def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingResult:
+    run, chosen = asked.run, _Chosen(asked, recipe)
+    features, device = lifecycle.begin(asked, recipe, lambda: build_network(asked, recipe), chosen if plans else None)
+    recipe = chosen.take()
+    run.write_environment(recipe.seed, device)
+    with Scratch(run.path) as scratch:
+        with import_ahead("transfer_cli.classifiers.fit", "scipy.stats", "matplotlib.figure"):
+            decoded = decode_all(asked, recipe, scratch)
+            groups = groups_of(asked, recipe, decoded.indices, decoded.digests)
+            split = lifecycle.make_split(asked, recipe, decoded.indices, decoded.digests, decoded.skipped, groups)
+            relatives = kin(decoded.digests, groups)
+            fitting = Fitting(asked, recipe, features, decoded, split, scratch, _guard(asked), relatives)
+        lifecycle.write_split(asked, split, decoded.skipped)
+        for line in _what_to_expect(split):
+            asked.progress.warn(line)
+        fitting.run()
+        finishing = fitting.finishing()
+        metrics = finishing.score()
+        lifecycle.must_be_good_enough(asked, metrics, _val_note(recipe, split))
+        finishing.save(_val_note(recipe, split))
+    write_json(run.metrics, metrics)
+    run.log("end", metrics=metrics)
+    note, uneven = _val_note(recipe, split), lifecycle.is_uneven(split)
+    return TrainingResult(run, metrics, decoded.skipped, note, is_uneven=uneven)
+
+
+def _val_note(recipe: FinetuneRecipe, split: Split) -> str:
+    later = ", and it was learnt from later" if refits(recipe, split) else ""
+    several = f", {thresholds_note(split)}" if thresholds_note(split) else ""
+    return f"the best epoch was chosen on it{later}{several}" if "val" in split.counts() else ""
+
+
+class _Chosen:
+    """The recipe that is run: the one that was asked for, or as much of it as a time budget allows."""
+
+    def __init__(self, asked: Request, recipe: FinetuneRecipe) -> None:
+        self._asked, self._wanted, self._recipe = asked, recipe, recipe
+        self._plan: Plan | None = None
+
+    def __call__(self, network: tuple[Any, str]) -> FinetuneRecipe:
+        from transfer_cli.training.planning.plan import into_budget
+
+        self._recipe, self._plan = into_budget(self._asked, self._wanted, network[0])
+        return self._recipe
+
+    def take(self) -> FinetuneRecipe:
+        """Return the recipe; write what was planned into the run that has been begun."""
+        if self._plan is not None and self._asked.time_budget is not None:
+            time_budget.write_plan(self._asked.run, self._wanted, self._recipe, self._plan, self._asked.time_budget)
+        return self._recipe
+
+
+def _guard(asked: Request) -> time_budget.Guard | None:
+    return None if asked.time_budget is None else time_budget.Guard(asked.run, asked.begun)
+
+
+def build_network(asked: Request, recipe: FinetuneRecipe) -> tuple[Any, str]:
+    """Return the backbone, and the devices that TensorFlow found."""
+    with asked.progress.track("starting TensorFlow", None):
+        device = start_tensorflow()
+
+        from transfer_cli.models import backbone
+        from transfer_cli.training.loop import multi_gpu
+
+        multi_gpu.cards(recipe.hardware.gpus)
+        choice = recipe.backbone
+        network = backbone.build(
+            backbones.find(choice.name),
+            weights=choice.weights,
+            size=lifecycle.size_of(recipe),
+            layer=choice.layer,
+            pooling=choice.pooling,
+            seed=recipe.seed,
+            offline=asked.offline,
+            progress=asked.progress,
+        )
+    _check_stages(asked, network, recipe)
+    return network, device
+
+
+def _check_stages(asked: Request, features: Any, recipe: FinetuneRecipe) -> None:
+    from transfer_cli.models import freezing
+
+    for number, stage in enumerate(recipe.stage, start=1):
+        try:
+            thawed = freezing.thaw(features, stage.unfreeze)
+        except UnknownNameError as error:
+            name = recipe.backbone.name
+            raise UnknownNameError(
+                f"Stage {number} of the recipe does not fit {name}: {error}",
+                hint=f"Take a layer out of: transfer-cli backbones show {name}\n"
+                f"with: --set stage.{number}.unfreeze=from:LAYER",
+            ) from None
+        if thawed.whole_block:
+            asked.progress.warn(
+                f"stage {number} unfreezes {stage.unfreeze}, which begins within a block whose other layers stay "
+                f"frozen; for the whole block: --set stage.{number}.unfreeze=from:{thawed.whole_block}"
+            )
+
+
+def _what_to_expect(split: Split) -> list[str]:
+    label, fewest = min(split.learnt().items(), key=lambda item: item[1])
+    said = []
+    if fewest < FEW:
+        tested = split.counts().get("test", 0)
+        said.append(
+            f"few pictures: {label} has {fewest} to learn from. Expect a rough classifier and a rough score: it rests "
+            f"on {tested} test pictures, see its interval. More pictures help more than anything else"
+        )
+    if "val" not in split.counts():
+        said.append("there is no val part: every epoch is run, and the last one is what predicts")
+    return said

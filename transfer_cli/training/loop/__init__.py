@@ -1,0 +1,1 @@
+"""The fine-tuning loop: stages, steps, checkpoints, early stopping, frozen activations."""

@@ -1,0 +1,49 @@
+"""The head's beginning: the best regularised logistic regression on the features of the frozen backbone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from transfer_cli.catalog import classifiers
+from transfer_cli.classifiers import fit
+from transfer_cli.models import backbone
+from transfer_cli.progress import Progress
+from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.training.loop.class_balancing import Balancing
+
+if TYPE_CHECKING:
+    from transfer_cli.models.classifier_network import Network
+    from transfer_cli.training.loop.micro_batches import Portions
+    from transfer_cli.training.loop.stage_trainer import Pictures
+
+
+def start_from_probe(
+    network: Network, recipe: FinetuneRecipe, pictures: Pictures, portions: Portions, progress: Progress
+) -> float:
+    """Let the head of a network begin as a logistic regression on train pictures; return its regularisation, C."""
+    train, size = pictures.train, recipe.batch_size
+    run = portions.sparing(backbone.run(network.features))
+    matrix = np.empty((len(train), network.features.output_shape[-1]), np.float32)
+    with progress.track(f"features by {recipe.backbone.name}", len(train)) as advance:
+        for start in range(0, len(train), size):
+            rows = train[start : start + size]
+            matrix[start : start + size] = run(pictures.images[rows])
+            advance(len(rows))
+    truth, classes = pictures.truth[train], network.head.output_shape[-1]
+    balancing = Balancing.of(recipe.balance, truth, classes)
+    fitted = fit.fit(
+        classifiers.find("logistic"),
+        matrix,
+        truth,
+        classes=classes,
+        weights=balancing.fitted_weights,
+        groups=None if pictures.groups is None else pictures.groups[train],
+        tune=True,
+        out_of_fold=False,
+        seed=recipe.seed,
+        progress=progress,
+    )
+    network.start_from_probe(fitted.pipeline, balancing.offsets)
+    return fitted.value

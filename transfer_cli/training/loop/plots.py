@@ -1,0 +1,189 @@
+"""Pictures for a person: the curves of a training, and what the network sees of its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
+
+from transfer_cli.data.predictions import printable
+from transfer_cli.io.atomic import written_whole
+from transfer_cli.ranking.results import COSTS, LOGME, Ranking
+from transfer_cli.rendering.png_provenance import made_by
+from transfer_cli.training.loop.checkpoints import Epoch
+
+if TYPE_CHECKING:
+    from transfer_cli.training.augmentation.augmented_images import Shown
+
+PREVIEW_ROWS = 8
+_EPOCHS = 7
+_SIGNATURE = "transfer-cli preview"
+_SWEEP_SIGNATURE = "transfer-cli lr-find"
+PREVIEW_GAP = 4
+PREVIEW_TEXT = 20
+
+
+def curves(history: Sequence[Epoch], best: int | None, target: Path) -> None:
+    """Draw loss and accuracy over the epochs, the stages parted and the best epoch marked."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel, title, train, val in zip(
+        panels, ("loss", "accuracy"), ("loss", "accuracy"), ("val_loss", "val_accuracy"), strict=True
+    ):
+        for label, column in (("train, as augmented", train), ("val", val)):
+            points = [(row.epoch, getattr(row, column)) for row in history if getattr(row, column) is not None]
+            if points:
+                panel.plot(*zip(*points, strict=True), label=label, marker="o", markersize=3)
+        for before, after in pairwise(history):
+            if before.stage != after.stage:
+                panel.axvline(before.epoch + 0.5, color="grey", linewidth=0.8)
+        if best is not None:
+            panel.axvline(best, color="green", linestyle=":", label=f"best on val: epoch {best}")
+        panel.set_xlabel("epoch")
+        panel.set_title(title)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.legend()
+    with written_whole(target) as draft:
+        figure.savefig(draft, dpi=110, metadata={"Software": None})
+
+
+def sweep(
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    marked: tuple[float | None, float | None],
+    target: Path,
+) -> None:
+    """Draw the loss over the learning rate, and mark where it falls fastest and which rate is suggested."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    panel = figure.subplots()
+    panel.plot(rates, losses, label="loss of each step", color="lightgrey")
+    panel.plot(rates, smoothed, label="smoothed")
+    for rate, label, style in zip(marked, ("falls fastest", "suggested"), (":", "-"), strict=True):
+        if rate is not None:
+            panel.axvline(rate, color="green", linestyle=style, label=f"{label}: {rate:.2g}")
+    if smoothed:
+        # The end, which grows without bound, must not flatten the rest.
+        low, start = min(smoothed), max(smoothed[: max(len(smoothed) // 3, 1)])
+        panel.set_ylim(low - 0.3 * (start - low) - 1e-3, start + (start - low) + 1e-3)
+    panel.set_xscale("log")
+    panel.set_xlabel("learning rate")
+    panel.set_ylabel("loss")
+    panel.legend()
+    with written_whole(target) as draft:
+        figure.savefig(draft, dpi=110, metadata={"Software": _SWEEP_SIGNATURE})
+
+
+def is_sweep(path: Path) -> bool:
+    """Return whether a file is one that `sweep` drew, and not a person's picture."""
+    return made_by(path) == _SWEEP_SIGNATURE
+
+
+def pareto(ranking: Ranking, target: Path) -> None:
+    """Draw what candidates are worth over what they cost, in time and in size, and join those that none dominates."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    scored = [row for row in ranking.rows if row.score(ranking.by) is not None]
+    for panel, cost, label in zip(panels, COSTS, ("milliseconds a picture", "MB of weights"), strict=True):
+        front = ranking.front(cost)
+        costs = [value for row in scored if (value := getattr(row, cost)) is not None]
+        middle = np.sqrt(min(costs) * max(costs)) if costs else 0.0
+        for row in scored:
+            at, worth = getattr(row, cost), row.score(ranking.by)
+            if at is None or worth is None:
+                continue
+            alike = row.candidate in ranking.within_noise
+            colour = "lightgrey" if row.left_out else "tab:green" if alike else "tab:blue"
+            panel.plot([at], [worth], "o", color=colour, zorder=3)
+            # Towards the middle, where there is room.
+            side, aligned = (-4, "right") if at > middle else (4, "left")
+            panel.annotate(
+                printable(row.name), (at, worth), (side, 5), textcoords="offset points", fontsize=8, ha=aligned
+            )
+        joined = sorted((getattr(row, cost), row.score(ranking.by)) for row in scored if row.candidate in front)
+        if joined:
+            panel.step(*zip(*joined, strict=True), where="post", color="grey", linewidth=0.8, label="Pareto front")
+        panel.set_xscale("log")
+        for axis in (panel.xaxis.set_major_formatter, panel.xaxis.set_minor_formatter):
+            axis(lambda value, place: f"{value:.2g}")
+        panel.margins(x=0.1, y=0.12)
+        panel.set_xlabel(label)
+    panels[0].set_ylabel("LogME" if ranking.by == LOGME else "log loss, lower is better")
+    if ranking.by != LOGME:
+        # The better ones are above, and the figures are those of the table.
+        panels[0].yaxis.set_major_formatter(lambda value, place: f"{abs(value):.3g}")
+    if ranking.within_noise:
+        panels[1].plot([], [], "o", color="tab:green", label="as many right as the best")
+    if panels[1].get_legend_handles_labels()[1]:
+        panels[1].legend(fontsize=8, loc="center right")
+    with written_whole(target) as draft:
+        figure.savefig(draft, dpi=110, metadata={"Software": None})
+
+
+def one_of_each(truth: NDArray[np.int64]) -> list[int]:
+    """Return the positions of the first picture of each class, or of each mixture of labels, eight at most.
+
+    Parameters
+    ----------
+    truth : ndarray of shape (n,) or (n, k), int
+    """
+    _, first = np.unique(truth, return_index=True, axis=0)
+    return [int(position) for position in first[:PREVIEW_ROWS]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture to draw: its row among the pictures, and what it is called."""
+
+    row: int
+    name: str
+
+
+def preview(pictures: Sequence[Seen], images: NDArray[np.uint8], shown: Shown, target: Path) -> None:
+    """Draw a grid of what the network sees: a picture a row, as it is and then in each of the first epochs.
+
+    Parameters
+    ----------
+    pictures : sequence of Seen
+        One or more.
+    images : ndarray of shape (n, size, size, 3), uint8
+    shown : Shown
+    target : Path
+        A PNG file. Cells lie `PREVIEW_GAP` apart, each row below a line of text of `PREVIEW_TEXT` pixels.
+    """
+    side = images.shape[1]
+    across, down = side + PREVIEW_GAP, side + PREVIEW_TEXT
+    grid = Image.new("RGB", ((_EPOCHS + 1) * across - PREVIEW_GAP, len(pictures) * down), "white")
+    draw = ImageDraw.Draw(grid)
+    for row, seen in enumerate(pictures):
+        for epoch in range(_EPOCHS + 1):
+            cell = shown(seen.row, epoch) if epoch else images[seen.row]
+            text = f"epoch {epoch}" if epoch else f"{printable(seen.name)}, as it is"
+            draw.text((epoch * across + 2, row * down + 2), text, fill="black", font_size=PREVIEW_TEXT - 6)
+            grid.paste(Image.fromarray(cell), (epoch * across, row * down + PREVIEW_TEXT))
+    with written_whole(target) as draft:
+        grid.save(draft, pnginfo=_signed())
+
+
+def is_preview(path: Path) -> bool:
+    """Return whether a file is one that `preview` drew, and not a person's picture."""
+    return made_by(path) == _SIGNATURE
+
+
+def _signed() -> PngInfo:
+    info = PngInfo()
+    info.add_text("Software", _SIGNATURE)
+    return info

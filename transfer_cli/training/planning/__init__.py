@@ -1,0 +1,1 @@
+"""`--plan` and `--time-budget`: profile, estimate, fit epochs into a budget."""

@@ -1,0 +1,1 @@
+"""What every training does before the first step: claim the run, split, decode."""

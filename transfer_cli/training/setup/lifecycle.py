@@ -1,0 +1,425 @@
+"""What extract and finetune have in common: how a run begins, which pictures it may learn from, what it comes to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol, TypedDict, TypeVar
+
+from transfer_cli.bundle.bundle import FORMAT_VERSION, ModelBundle
+from transfer_cli.calibration.fit import Trust
+from transfer_cli.catalog import backbones, runtimes
+from transfer_cli.data import groups as grouping
+from transfer_cli.data.decoding import DECODER
+from transfer_cli.data.image_folder import ImageFolder, describe_left_out
+from transfer_cli.data.predictions import Skipped, read_skipped, write_skipped
+from transfer_cli.data.split import Split
+from transfer_cli.errors import FolderError, GateError, ImageError, InputError, RunError
+from transfer_cli.inference import runtimes as running
+from transfer_cli.io.atomic import write_json
+from transfer_cli.io.cache import Cache
+from transfer_cli.metrics.scores import UNEVEN, Metrics, in_words
+from transfer_cli.models.weights.registry import imagenet_files, must_be_had
+from transfer_cli.progress import SILENT, Progress
+from transfer_cli.recipe.recipes import Recipe
+from transfer_cli.runs.accuracy_gate import FLAG, Gate
+from transfer_cli.runs.run_directory import RunDirectory
+
+Made = TypeVar("Made")
+Chosen = TypeVar("Chosen", bound=Recipe)
+
+
+class Options(TypedDict, total=False):
+    """What extract and finetune take beside the folder, the recipe and the run.
+
+    Attributes
+    ----------
+    split : Split, optional
+        Followed for the pictures it knows; else the run's own, else split.csv in the folder.
+    offline : bool
+        Never open a socket.
+    strict : bool
+        Raise ImageError at the first picture that cannot be read.
+    overwrite : bool
+        Replace an earlier run, keeping its split.
+    command : sequence of str
+        Written to command.txt.
+    cache : Cache
+        Where features and converted networks are kept; the person's own where it is not given.
+    progress : Progress
+    min_accuracy : float, optional
+        Raise GateError, and write no model, where the accuracy on test (on val where there is no test) is lower.
+    time_budget : float, optional
+        finetune: seconds of the whole command, into which its epochs are planned.
+    begun : float
+        When the command began, by time.monotonic.
+    tensorboard : bool
+        finetune: write its epochs for TensorBoard, too.
+    """
+
+    split: Split | None
+    offline: bool
+    strict: bool
+    overwrite: bool
+    command: Sequence[str]
+    cache: Cache
+    progress: Progress
+    min_accuracy: float | None
+    time_budget: float | None
+    begun: float
+    tensorboard: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """The folder to learn from, the run to write, and the options."""
+
+    folder: ImageFolder
+    run: RunDirectory
+    split: Split | None = None
+    offline: bool = False
+    strict: bool = False
+    overwrite: bool = False
+    command: Sequence[str] = ()
+    cache: Cache = field(default_factory=Cache.of_user)
+    progress: Progress = SILENT
+    min_accuracy: float | None = None
+    time_budget: float | None = None
+    begun: float = field(default_factory=time.monotonic)
+    tensorboard: bool = False
+
+    def silent(self) -> Request:
+        """Return the same, nothing of which is said."""
+        return replace(self, progress=SILENT)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run came to.
+
+    Attributes
+    ----------
+    run : RunDirectory
+    metrics : mapping
+        As in metrics.json; empty where nothing was learnt.
+    skipped : tuple of Skipped
+    val_note : str
+        What the val figures are, where they are not plain predictions of a part that was held out.
+    was_complete : bool
+        Whether the run was there already, so that nothing was done.
+    is_uneven : bool
+        Whether classes have so unequal numbers of pictures to learn from that one figure does not say how each fares.
+    """
+
+    run: RunDirectory
+    metrics: Metrics
+    skipped: tuple[Skipped, ...]
+    val_note: str
+    was_complete: bool = False
+    is_uneven: bool = False
+
+
+def resolved(asked: Request, recipe: Chosen, *, keeps_model: bool) -> Chosen:
+    """Return the recipe with nothing left open; a run that was begun goes on with the runtime it has.
+
+    Parameters
+    ----------
+    asked : Request
+    recipe : Recipe
+    keeps_model : bool
+        Whether the run will hold a model.
+
+    Raises
+    ------
+    InputError
+        When an accuracy is asked for and there will be none.
+    RecipeError
+        When it groups pictures by something that names no group.
+    """
+    if recipe.split.group_by is not None:
+        grouping.must_part([file.path for file in asked.folder.files], recipe.split.group_by)
+    if asked.min_accuracy is not None:
+        Gate(asked.min_accuracy).must_fit(asked.folder.task)
+        if not keeps_model:
+            raise InputError(f"{FLAG} is for a classifier, and this run makes none. Leave it out, or choose one.")
+    runtime = recipe.inference.runtime
+    if runtime == runtimes.AUTO and not asked.overwrite:
+        runtime = asked.run.runtime() or runtime
+    runtime = running.resolve(
+        runtime,
+        pictures=len(asked.folder.files),
+        keeps_model=keeps_model,
+        parameters=backbones.find(recipe.backbone.name).parameters,
+    )
+    return recipe.resolved(asked.folder.task).on_runtime(runtime)
+
+
+def begin(
+    asked: Request, recipe: Chosen, make: Callable[[], Made], plan: Callable[[Made], Chosen] | None = None
+) -> Made:
+    """Claim the run and return its network.
+
+    Parameters
+    ----------
+    asked : Request
+    recipe : Recipe
+        Resolved.
+    make : callable
+        Returns the network, or raises where the recipe does not fit it.
+    plan : callable, optional
+        Takes what `make` returned, and returns the recipe that is run instead.
+    """
+    folder, run, progress = asked.folder, asked.run, asked.progress
+    spec = backbones.find(recipe.backbone.name)
+    if recipe.backbone.weights == "imagenet":
+        # Before TensorFlow is loaded, so that a missing file is said at once.
+        must_be_had(imagenet_files(spec, top=False, size=size_of(recipe)), offline=asked.offline)
+    run.must_be_free(recipe, folder.source, overwrite=asked.overwrite)
+    for line in filter(None, [folder.in_words(), describe_left_out(folder.left_out)]):
+        progress.note(line)
+    for line in folder.warnings():
+        progress.warn(line)
+    if recipe.backbone.weights == "none" and (spec.is_pretrained or not recipe.trains_all):
+        progress.warn("the network has random weights: it knows nothing of pictures, and the score will show it")
+    # Nothing is written, and nothing of an earlier run given up, before it is known that the new one can begin.
+    network = make()
+    if plan is not None:
+        recipe = plan(network)
+    run.begin(recipe, folder.source, command=asked.command, overwrite=asked.overwrite)
+    run.log("begin", folder=str(folder.source.resolve()), pictures=len(folder.files), backbone=spec.name)
+    return network
+
+
+def make_split(
+    asked: Request,
+    recipe: Recipe,
+    indices: Sequence[int],
+    digests: Sequence[str],
+    skipped: Sequence[Skipped],
+    groups: Sequence[str | None] | None = None,
+) -> Split:
+    """Return the split of the pictures that could be read.
+
+    Parameters
+    ----------
+    asked : Request
+    recipe : Recipe
+    indices : sequence of int
+        Their positions in the folder.
+    digests : sequence of str
+    skipped : sequence of Skipped
+    groups : sequence of str or None, optional
+        What the relatives of each picture are called (see relatives.groups_of).
+
+    Raises
+    ------
+    FolderError
+        When too few pictures can be read to learn from.
+    """
+    folder = asked.folder
+    split = Split.make(
+        [folder.files[index] for index in indices],
+        digests,
+        test=recipe.split.test,
+        val=recipe.split.val,
+        seed=recipe.split.seed,
+        existing=_existing(asked),
+        task=folder.task,
+        groups=groups,
+    )
+    if groups is not None:
+        shares = grouping.shares(groups, split, test=recipe.split.test, val=recipe.split.val)
+        for line in [*grouping.warnings(groups, split), *shares]:
+            asked.progress.warn(line)
+    _must_be_learnable(folder, split, skipped, asked.progress)
+    return split
+
+
+def write_split(asked: Request, split: Split, skipped: Sequence[Skipped]) -> None:
+    """Write split.csv and skipped.csv, and say what a person should know of the parts."""
+    split.write(asked.run.split)
+    write_skipped(asked.run.skipped, skipped)
+    asked.progress.note(split.in_words())
+    for line in split.warnings():
+        asked.progress.warn(line)
+
+
+def complete(asked: Request, val_note: Callable[[Split], str]) -> TrainingResult:
+    """Return what a complete run came to; say where the folder has changed since."""
+    run, folder = asked.run, asked.folder
+    skipped = read_skipped(run.skipped)
+    if asked.strict and skipped:
+        raise ImageError(f"{skipped[0].path} could not be read: {skipped[0].reason}.")
+    split = Split.read(run.split)
+    _must_be_followed(asked, split)
+    metrics = run.read_metrics()
+    must_still_be_good_enough(asked, metrics, val_note(split))
+    known = {row.path for row in split.rows} | {item.path for item in skipped}
+    new = [file.path for file in folder.files if file.path not in known]
+    gone = known - {file.path for file in folder.files}
+    if new or gone:
+        asked.progress.warn(
+            f"the folder has changed since this run: {len(new)} new pictures, {len(gone)} gone. "
+            "To learn from it as it is now, add --overwrite; the test pictures stay the same"
+        )
+    return TrainingResult(run, metrics, skipped, val_note(split), was_complete=True, is_uneven=is_uneven(split))
+
+
+class Judged(Protocol):
+    """What has a run, and maybe an accuracy that it has to reach."""
+
+    @property
+    def run(self) -> RunDirectory:
+        """Where everything is written."""
+
+    @property
+    def min_accuracy(self) -> float | None:
+        """On test, on val where there is no test."""
+
+    @property
+    def progress(self) -> Progress:
+        """Who is told the figures of a run that was not good enough."""
+
+
+def must_be_good_enough(asked: Judged, metrics: Metrics, val_note: str) -> None:
+    """Raise GateError where an accuracy was asked for that was not reached; the figures are written and said before.
+
+    To be called before the model is written. The same run can be completed without the bar.
+    """
+    if asked.min_accuracy is None:
+        return
+    run = asked.run
+    try:
+        _judge(asked, metrics, f"No model was written; {run.path} keeps the figures and predictions.", val_note)
+    except GateError:
+        write_json(run.metrics, metrics)
+        run.log("gate", least=asked.min_accuracy, metrics=metrics)
+        raise
+
+
+def must_still_be_good_enough(asked: Judged, metrics: Metrics, val_note: str) -> None:
+    """Raise GateError where a complete run has not the accuracy that is asked for now."""
+    if asked.min_accuracy is not None:
+        _judge(asked, metrics, f"The model of an earlier command is still in {asked.run.model}.", val_note)
+
+
+def _judge(asked: Judged, metrics: Metrics, left: str, val_note: str) -> None:
+    hint = (
+        f"To take it as it is, give the same command without {FLAG}. For a better one: more pictures, a larger "
+        "--backbone, or transfer-cli finetune where extract was used."
+    )
+    try:
+        Gate(asked.min_accuracy or 0.0).judge(metrics, ("test", "val"), left=left, hint=hint)
+    except GateError:
+        for part, figures in metrics.items():
+            asked.progress.note(in_words(part, figures, f", {val_note}" if part == "val" and val_note else ""))
+        raise
+
+
+def is_uneven(split: Split) -> bool:
+    """Return whether the classes have very unequal numbers of pictures to learn from."""
+    counts = [*split.learnt().values()]
+    return max(counts) >= UNEVEN * min(counts)
+
+
+def _must_be_followed(asked: Request, split: Split) -> None:
+    """Raise RunError where a split was asked for that the run did not follow."""
+    wanted = {row.path: row.part for row in asked.split.rows} if asked.split else {}
+    for row in split.rows:
+        if (part := wanted.get(row.path, row.part)) != row.part:
+            raise RunError(
+                f"{asked.run.path} is complete with other parts: {row.path} is in {row.part} there, and in {part} by "
+                "the split that was asked for.",
+                hint="Choose another place with -o RUN, or --overwrite to replace it.",
+            )
+
+
+def new_bundle(
+    kind: Literal["features", "network"],
+    recipe: Recipe,
+    split: Split,
+    width: int,
+    run: RunDirectory,
+    fitted: Trust,
+) -> ModelBundle:
+    """Return the manifest of what was trained, its files still to come.
+
+    Parameters
+    ----------
+    kind : {"features", "network"}
+    recipe : Recipe
+    split : Split
+        What was learnt from.
+    width : int
+        Numbers a feature.
+    run : RunDirectory
+    fitted : Trust
+        What was fitted on val.
+    """
+    return ModelBundle(
+        format_version=FORMAT_VERSION,
+        kind=kind,
+        task=split.task,
+        class_names=split.class_names,
+        thresholds=None if fitted.thresholds is None else tuple(fitted.thresholds.tolist()),
+        temperature=fitted.temperature,
+        image_size=size_of(recipe),
+        resize=recipe.images.resize,
+        decoder=DECODER,
+        backbone={**recipe.backbone.model_dump(exclude_none=True), "width": width},
+        versions=run.versions(),
+        recipe=recipe.model_dump(mode="json", exclude_none=True),
+    )
+
+
+def write_card(
+    asked: Request,
+    directory: Path,
+    bundle: ModelBundle,
+    split: Split,
+    metrics: Metrics,
+    fitted: Trust,
+    val_note: str,
+) -> None:
+    """Write MODEL_CARD.md beside the other files of a bundle."""
+    from transfer_cli.bundle import model_card
+
+    skipped = len(read_skipped(asked.run.skipped))
+    model_card.write(
+        directory, bundle, split, metrics, fitted, name=asked.folder.name, skipped=skipped, val_note=val_note
+    )
+
+
+def size_of(recipe: Recipe) -> int:
+    """Return the side of the input of a resolved recipe, in pixels."""
+    assert recipe.images.size is not None
+    return recipe.images.size
+
+
+def _existing(asked: Request) -> Split | None:
+    if asked.split is not None:
+        return asked.split
+    for path in (asked.run.split, asked.folder.root / asked.run.split.name):
+        if path.is_file():
+            return Split.read(path)
+    return None
+
+
+def _must_be_learnable(folder: ImageFolder, split: Split, skipped: Sequence[Skipped], progress: Progress) -> None:
+    readable = set(split.class_names)
+    learnt = {name for name, count in split.learnt().items() if count}
+    if missing := [name for name in folder.class_names if name in readable - learnt]:
+        raise FolderError(
+            f"{', '.join(missing)}: no picture of the train part could be read. Expected one or more of each class."
+        )
+    if len(learnt) < 2:
+        unread = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:5])
+        raise FolderError(
+            f"A classifier needs two classes or more. Received: pictures of {len(learnt)}; {len(split.rows)} pictures "
+            f"of {folder.source} could be read, {len(skipped)} could not.{unread}"
+        )
+    for name in folder.class_names:
+        if name not in readable:
+            progress.warn(f"class {name} is left out: none of its pictures could be read")
