@@ -30,6 +30,7 @@ from transfer_cli.data.decoding import batches  # noqa: E402
 from transfer_cli.inference import runtimes  # noqa: E402
 from transfer_cli.inference.litert_conversion import convert  # noqa: E402
 from transfer_cli.models import backbone  # noqa: E402
+from transfer_cli.models.compile import inference_function  # noqa: E402
 
 Run = Callable[[Any], Any]
 NETWORKS = ["mobilenet@0.25", "mobilenet_v2", "efficientnet_b0", "resnet50"]
@@ -60,7 +61,7 @@ def main() -> None:
                 row: dict[str, Any] = {"network": name, "interpreters": f"{count} of {threads} threads"}
                 ways = {f"{size} at a time": litert(path, count, threads, size) for size in BATCHES}
                 settings.append(row | rates(ways, images, options.rounds))
-            keras = backbone.run(network)
+            keras = inference_function(network)
             ways = {
                 "Keras": lambda some, keras=keras: [keras(some[at : at + 32]) for at in range(0, len(some), 32)],
                 "LiteRT": runtimes.open_graph("litert", path),

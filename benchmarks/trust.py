@@ -26,7 +26,8 @@ from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.calibration.rejection import Rejection
 from transfer_cli.calibration.temperature import tempered
 from transfer_cli.data.decoding import batches
-from transfer_cli.inference.models import FeatureModel, load
+from transfer_cli.inference.load import load
+from transfer_cli.inference.models import FeatureModel
 from transfer_cli.io.discovery import walk_paths
 from transfer_cli.metrics.metrics_table import score
 from transfer_cli.runs.completed_run import FinishedRun

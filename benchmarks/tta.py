@@ -21,7 +21,8 @@ import numpy as np
 
 from benchmarks.measuring import alternate, median, report
 from transfer_cli.catalog import tta
-from transfer_cli.inference.models import AbstractModel, load
+from transfer_cli.inference.load import load
+from transfer_cli.inference.models import AbstractModel
 from transfer_cli.inference.predict import predict
 from transfer_cli.inference.tta import Augmented
 from transfer_cli.metrics.scores import log_losses

@@ -18,6 +18,7 @@ def main() -> None:
     """Print one line for each size and layer."""
     from transfer_cli.catalog.backbones import find
     from transfer_cli.models import backbone
+    from transfer_cli.models.compile import inference_function
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
@@ -33,7 +34,7 @@ def main() -> None:
             whole.set_weights(averaged(arguments.checkpoint, len(whole.weights)))
             network = backbone.build(find(arguments.backbone), weights="none", size=size, layer=layer or None)
             network.set_weights(whole.get_weights()[: len(network.weights)])
-            found = held_out.accuracies(backbone.run(network), tasks, size)
+            found = held_out.accuracies(inference_function(network), tasks, size)
             print(size, layer, {name: round(share, 3) for name, share in found.items()}, flush=True)
 
 

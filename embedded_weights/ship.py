@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 def main() -> None:
     """Write the file."""
-    from transfer_cli.bundle.bundle import digest_of_file
     from transfer_cli.catalog.backbones import EMBEDDED, find
+    from transfer_cli.io.digests import digest_of_file
     from transfer_cli.models import backbone
     from transfer_cli.models.weights import embedded
     from transfer_cli.models.weights import embedded_data as package

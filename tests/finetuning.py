@@ -11,7 +11,7 @@ import numpy as np
 
 from tests.conftest import TINY, TINY_SIZE
 from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory, finetune
-from transfer_cli.training.setup.lifecycle import TrainingResult
+from transfer_cli.runs.request import TrainingResult
 
 WORDS: dict[str, Any] = {
     "backbone.name": TINY,

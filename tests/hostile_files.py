@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from transfer_cli.bundle.bundle import MANIFEST, _digest, digest_of_file, written_as
+from transfer_cli.bundle.bundle import MANIFEST, _digest, written_as
+from transfer_cli.io.digests import digest_of_file
 
 
 class Payload:

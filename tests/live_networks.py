@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import FORMAT_VERSION, ModelBundle
+from transfer_cli.bundle.files import LINEAR_FILE, NETWORK_FILE
 from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.data.decoding import DECODER, batches
-from transfer_cli.inference.models import LINEAR_FILE, NETWORK_FILE
 from transfer_cli.models.backbone import build
 from transfer_cli.models.classifier_network import LOGITS
 

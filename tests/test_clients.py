@@ -22,7 +22,7 @@ from tests.browser import chromium
 from tests.conftest import REPOSITORY
 from transfer_cli.catalog import export_formats
 from transfer_cli.export.export import export
-from transfer_cli.inference.models import load
+from transfer_cli.inference.load import load
 
 CLIENTS = REPOSITORY / "docs" / "clients"
 ONNX_WEB = Path("node_modules") / "onnxruntime-web" / "dist"

@@ -86,7 +86,7 @@ def test_imagenet_classes_without_any_training(shared: Path, home: dict[str, str
 
 
 def test_imagenet_has_a_thousand_different_names(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transfer_cli.inference.models import imagenet_names
+    from transfer_cli.inference.load import imagenet_names
 
     monkeypatch.setenv("KERAS_HOME", str(shared / "keras_home"))
     names = imagenet_names()

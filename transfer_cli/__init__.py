@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transfer_cli.export.export import export as export
     from transfer_cli.features.nearest import Gallery as Gallery
     from transfer_cli.features.similar import similar as similar
-    from transfer_cli.inference.models import load as load
+    from transfer_cli.inference.load import load as load
     from transfer_cli.inference.predict import predict as predict
     from transfer_cli.inference.tta import Augmented as Augmented
     from transfer_cli.ranking.rank import rank as rank

@@ -18,9 +18,9 @@ from transfer_cli.data.split import Split
 from transfer_cli.errors import RecipeError
 from transfer_cli.models.backbone import build
 from transfer_cli.progress import SILENT
+from transfer_cli.training.loop.images import Pictures
 from transfer_cli.training.loop.linear_probe import start_from_probe
 from transfer_cli.training.loop.micro_batches import portions_of
-from transfer_cli.training.loop.stage_trainer import Pictures
 
 COPIES = "near-duplicates"
 

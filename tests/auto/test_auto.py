@@ -19,7 +19,7 @@ from transfer_cli.auto.final_test import Finale
 from transfer_cli.auto.progress import Standing
 from transfer_cli.auto.state import AutoState
 from transfer_cli.data import decoding
-from transfer_cli.data.predictions import Skipped, read_skipped
+from transfer_cli.data.skipped import Skipped, read_skipped
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.errors import GateError, RunError
 from transfer_cli.inference.predict import predict
@@ -31,7 +31,7 @@ from transfer_cli.ranking.results import Rated
 from transfer_cli.recipe.auto import AutoRecipe
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.evaluation_directory import say_in
-from transfer_cli.training.setup.lifecycle import Request, TrainingResult
+from transfer_cli.runs.request import Request, TrainingResult
 from transfer_cli.training.setup.preflight import Survey
 
 Seen = list[tuple[str, bool]]

@@ -10,7 +10,7 @@ from tests.hostile_files import copied, reseal
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.data.decoding import DECODER
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.models import load
+from transfer_cli.inference.load import load
 
 
 def test_what_a_bundle_says(trained: Path) -> None:

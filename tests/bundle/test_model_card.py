@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from transfer_cli.bundle import model_card
-from transfer_cli.bundle.bundle import ModelBundle, digest_of_file
+from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.bundle.model_card import FILE
 from transfer_cli.calibration.fit import Trust
 from transfer_cli.data.split import Split, SplitRow
+from transfer_cli.io.digests import digest_of_file
 from transfer_cli.metrics.metrics_table import score
 
 

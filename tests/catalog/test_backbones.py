@@ -80,7 +80,8 @@ def test_the_class_index_is_the_one_that_keras_asks_for(monkeypatch: pytest.Monk
 def test_the_figures_of_a_row(spec: BackboneSpec) -> None:
     import keras
 
-    from transfer_cli.models.backbone import layer_table, plain
+    from transfer_cli.models.backbone import plain
+    from transfer_cli.models.layer_summary import layer_table
 
     table = layer_table(plain(spec))
     assert sum(row.parameters for row in table) == spec.parameters

@@ -23,6 +23,7 @@ from transfer_cli.audit.label_issues import Suspect
 from transfer_cli.audit.page import write_page
 from transfer_cli.data.decoding import size_of
 from transfer_cli.data.export_split import must_be_new
+from transfer_cli.runs.request import Request
 from transfer_cli.training.setup import lifecycle
 
 NETWORK = TINY_WORDS[:4]
@@ -137,7 +138,7 @@ def test_a_picture_that_is_gone_by_the_second_pass(colours: Path, tmp_path: Path
     looks = look([file.path for file in images.files], folder)
     (folder / "green" / "green 03.png").unlink()
     recipe = ExtractRecipe.load(None, [], {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE})
-    asked = lifecycle.Request(images, RunDirectory(tmp_path / "check"))
+    asked = Request(images, RunDirectory(tmp_path / "check"))
     seen, matrix = checking._features(asked, lifecycle.resolved(asked, recipe, keeps_model=True), looks)
     assert len(matrix) == len(seen.paths) == len(seen.grey) == 35
     assert "green/green 03.png" not in seen.paths

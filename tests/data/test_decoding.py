@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from transfer_cli.data import decoding
-from transfer_cli.data.decoding import View, batches, decode
+from transfer_cli.data.decoding import batches, decode
 from transfer_cli.data.resizing import resized
+from transfer_cli.data.views import View
 from transfer_cli.errors import ImageError
 
 SIDE = 64

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from transfer_cli.data.predictions import FORMATS, Predictions, Skipped, read_skipped, write_skipped, writer
+from transfer_cli.data.predictions import FORMATS, Predictions, writer
+from transfer_cli.data.skipped import Skipped, read_skipped, write_skipped
 
 CLASSES = ("cat", "label", "ox, musk")
 ODD = b"odd \xff name.jpg".decode("utf-8", "surrogateescape")

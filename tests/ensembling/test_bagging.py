@@ -33,7 +33,7 @@ from transfer_cli.io.cache import Cache
 from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.evaluation_directory import say_in
-from transfer_cli.training.setup.lifecycle import Request, TrainingResult
+from transfer_cli.runs.request import Request, TrainingResult
 
 BAGS = 3
 

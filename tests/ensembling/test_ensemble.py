@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import TINY, TINY_SIZE
 from transfer_cli import ExtractRecipe, ImageFolder, ModelBundle, RunDirectory, Split, ensemble, extract, load
 from transfer_cli.catalog import ensemble_methods
-from transfer_cli.data.decoding import View
+from transfer_cli.data.views import View
 from transfer_cli.ensembling import ensemble as making
 from transfer_cli.ensembling.member_comparison import Company
 from transfer_cli.ensembling.members import Members
@@ -21,6 +21,7 @@ from transfer_cli.errors import InputError, ModelError, RunError
 from transfer_cli.inference import models as loading
 from transfer_cli.inference.combine import majority, weighted_mean
 from transfer_cli.inference.ensemble_model import EnsembleModel
+from transfer_cli.inference.load import _run_of
 from transfer_cli.inference.predict import predict
 from transfer_cli.inference.reject import Rejecting
 from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
@@ -99,7 +100,7 @@ def test_a_network_that_members_share_runs_once(
     runs = [train(colours, tmp_path / name, split, **{"classifier.name": name}) for name in ("logistic", "knn", "lda")]
     run = join([*runs, finetuned], tmp_path / "run")
     passes = []
-    run_of = loading._run_of
+    run_of = _run_of
 
     def counted(*words: Any) -> Any:
         network = run_of(*words)

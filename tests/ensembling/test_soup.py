@@ -31,7 +31,7 @@ from transfer_cli.ensembling.ensemble import ensemble
 from transfer_cli.errors import GateError, InputError, TransferError
 from transfer_cli.models.weight_averaging import greedy, mean_of, mean_temperature
 from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
-from transfer_cli.training.setup.lifecycle import TrainingResult
+from transfer_cli.runs.request import TrainingResult
 
 ONE_STAGE = """
 method = "finetune"

@@ -15,8 +15,9 @@ from PIL import Image
 from transfer_cli import explain_pictures
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import explainers
-from transfer_cli.data.decoding import View, batches, ratio_of
+from transfer_cli.data.decoding import batches, ratio_of
 from transfer_cli.data.resizing import RESIZE
+from transfer_cli.data.views import View
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.explain.ensemble_maps import shares_of
 from transfer_cli.explain.explain import Explainable, explain

@@ -23,8 +23,8 @@ from transfer_cli.export import merged_network, parity
 from transfer_cli.export.output_folder import DRAFT, TABLE, must_be_free, write_down
 from transfer_cli.export.saved_model import writer
 from transfer_cli.inference.exported_model import SAVED_FACTS, facts_of
-from transfer_cli.inference.formats.metadata import LABELS
-from transfer_cli.inference.models import load
+from transfer_cli.inference.load import load
+from transfer_cli.io.untrusted.names import LABELS
 from transfer_cli.progress import Silent
 
 CLASSES = ("blue", "green", "red")

@@ -28,7 +28,7 @@ from transfer_cli.export.output_folder import TABLE
 from transfer_cli.export.parity import compare
 from transfer_cli.inference.combine import majority
 from transfer_cli.inference.exported_model import facts_of
-from transfer_cli.inference.models import load
+from transfer_cli.inference.load import load
 
 Join = Callable[..., Path]
 GATES = [

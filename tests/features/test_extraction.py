@@ -16,7 +16,7 @@ from transfer_cli.errors import FolderError, ImageError
 from transfer_cli.features import extraction, table
 from transfer_cli.inference import compiled_network
 from transfer_cli.io.cache import Cache
-from transfer_cli.training.setup.lifecycle import TrainingResult
+from transfer_cli.runs.request import TrainingResult
 
 WORDS: dict[str, Any] = {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE}
 

@@ -21,7 +21,6 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.hostile_files import Payload, copied, members_of, reseal, with_json, with_member, zip_of
 from transfer_cli import load
-from transfer_cli.bundle.bundle import digest_of_file
 from transfer_cli.bundle.training_images import Learnt
 from transfer_cli.calibration.rejection import Rejection
 from transfer_cli.classifiers import fit
@@ -29,6 +28,7 @@ from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import ModelError
 from transfer_cli.inference.reject import Rejecting
 from transfer_cli.inference.verify_bundle import verify
+from transfer_cli.io.digests import digest_of_file
 from transfer_cli.io.untrusted.keras_config import INITIALIZERS, LAYERS
 from transfer_cli.models.keras_file import load_keras
 

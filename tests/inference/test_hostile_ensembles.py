@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.hostile_files import copied, members_of, reseal, zip_of
-from transfer_cli.bundle.bundle import DEEPEST, ENSEMBLE, MANIFEST, Member, ModelBundle, digest_of_file
+from transfer_cli.bundle.bundle import DEEPEST, ENSEMBLE, MANIFEST, Member, ModelBundle
 from transfer_cli.calibration.rejection import REJECTION_FILE
 from transfer_cli.errors import ModelError
 from transfer_cli.inference.bundle_archive import pack, unpack
-from transfer_cli.inference.models import load
+from transfer_cli.inference.load import load
 from transfer_cli.inference.reject import Rejecting
 from transfer_cli.inference.verify_bundle import verify
+from transfer_cli.io.digests import digest_of_file
 
 Join = Callable[..., Path]
 ONE, TWO = "member-01", "member-02"

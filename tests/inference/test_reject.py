@@ -17,7 +17,8 @@ from transfer_cli.calibration.temperature import tempered
 from transfer_cli.data.decoding import batches
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.features import table
-from transfer_cli.inference.models import AbstractModel, FeatureModel, NetworkModel, load
+from transfer_cli.inference.load import load
+from transfer_cli.inference.models import AbstractModel, FeatureModel, NetworkModel
 from transfer_cli.inference.reject import Rejecting
 from transfer_cli.runs.completed_run import FinishedRun
 

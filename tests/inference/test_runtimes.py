@@ -18,7 +18,7 @@ from transfer_cli.inference import runtimes as running
 from transfer_cli.inference.compiled_network import ENOUGH_TO_KEEP, Prepared, Source
 from transfer_cli.inference.litert_conversion import convert
 from transfer_cli.io.cache import Cache
-from transfer_cli.models import backbone
+from transfer_cli.models.compile import inference_function
 from transfer_cli.models.keras_file import load_keras
 from transfer_cli.recipe.sections import Inference
 
@@ -48,7 +48,7 @@ def graph(file: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(file: Path, photographs: Images) -> NDArray[np.float32]:
-    rows: NDArray[np.float32] = backbone.run(load_keras(file))(photographs)
+    rows: NDArray[np.float32] = inference_function(load_keras(file))(photographs)
     assert answers_to_its_input(rows)
     return rows
 

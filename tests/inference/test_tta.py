@@ -16,14 +16,16 @@ from tests.live_networks import CLASSES, alive, answers_to_its_input
 from transfer_cli.catalog import tta as catalog
 from transfer_cli.catalog.backbones import find
 from transfer_cli.catalog.tta import Variant
-from transfer_cli.data.decoding import View, batches
+from transfer_cli.data.decoding import batches
+from transfer_cli.data.views import View
 from transfer_cli.errors import UnknownNameError
 from transfer_cli.inference import tta
-from transfer_cli.inference.models import AbstractModel, FeatureModel, Images, NetworkModel, Probabilities, load
+from transfer_cli.inference.load import load
+from transfer_cli.inference.models import AbstractModel, FeatureModel, Images, NetworkModel, Probabilities
 from transfer_cli.inference.predict import predict
 from transfer_cli.inference.reject import Rejecting
 from transfer_cli.inference.tta import Augmented, Compared
-from transfer_cli.models import backbone
+from transfer_cli.models.compile import inference_function
 
 NAMES = tuple(f"class {number}" for number in range(CLASSES))
 SMALL, LARGE = 32, 48
@@ -48,7 +50,7 @@ def seen(folder: Path, *views: View) -> tuple[Images, ...]:
 
 
 def model_of(network: keras.Model, resize: str = "squash") -> NetworkModel:
-    return NetworkModel(backbone.run(network), NAMES, network.input_shape[1], resize)
+    return NetworkModel(inference_function(network), NAMES, network.input_shape[1], resize)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import pytest
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
+from transfer_cli.calibration.thresholds import fit_thresholds
 from transfer_cli.metrics.intervals import Figure, proportion
 from transfer_cli.metrics.metrics_table import score
-from transfer_cli.metrics.scores import calibration_error, fit_thresholds, in_words, log_loss, recalls_in_words
+from transfer_cli.metrics.scores import calibration_error, in_words, log_loss, recalls_in_words
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ from transfer_cli.errors import InputError, ModelError, UnknownNameError
 from transfer_cli.inference.litert_conversion import convert
 from transfer_cli.inference.runtime_parity import disagreement
 from transfer_cli.inference.runtimes import LARGEST, open_graph
-from transfer_cli.models.backbone import _pooled, build, build_with_top, layer_table, memory, plain, run
+from transfer_cli.models.backbone import _pooled, build, build_with_top, plain
+from transfer_cli.models.compile import inference_function
 from transfer_cli.models.keras_file import load_keras
+from transfer_cli.models.layer_summary import layer_table, memory
 
 SIDE = 96
 QUICK = [
@@ -72,14 +74,14 @@ def test_a_network_that_ignores_its_input_is_found_out(photographs: NDArray[np.u
     """The twin of the test above: plain random weights, and an input that is thrown away."""
     network = build(find("mobilenet@0.25"), weights="none", size=SIDE)
     plain_random = keras.Model(network.inputs[0], keras.layers.Dense(5, activation="softmax")(network.output))
-    assert not answers_to_its_input(run(plain_random)(photographs))
+    assert not answers_to_its_input(inference_function(plain_random)(photographs))
     model = alive(find("mobilenet@0.25"), photographs)
-    assert not answers_to_its_input(run(model)(np.zeros_like(photographs)))
+    assert not answers_to_its_input(inference_function(model)(np.zeros_like(photographs)))
 
 
 def test_swapped_channels_are_found_out(photographs: NDArray[np.uint8]) -> None:
     """The twin of the comparison above: the same network on BGR."""
-    model = run(alive(find("mobilenet@0.25"), photographs))
+    model = inference_function(alive(find("mobilenet@0.25"), photographs))
     assert np.abs(model(photographs[..., ::-1].copy()) - model(photographs)).max() > 0.01
 
 
@@ -87,7 +89,7 @@ def test_swapped_channels_are_found_out(photographs: NDArray[np.uint8]) -> None:
 def test_preprocessing_is_that_of_keras(name: str, photographs: NDArray[np.uint8]) -> None:
     """One backbone of each scheme: the model on uint8 equals Keras's own way on floats."""
     spec = find(name)
-    ours = run(build(spec, weights="none", size=SIDE, seed=5))(photographs)
+    ours = inference_function(build(spec, weights="none", size=SIDE, seed=5))(photographs)
     keras.utils.set_random_seed(5)
     width = {"alpha": spec.alpha} if spec.alphas else {}
     theirs = getattr(keras.applications, spec.factory)(
@@ -125,9 +127,9 @@ def test_faults() -> None:
 
 def test_random_weights_are_those_of_the_seed(photographs: NDArray[np.uint8]) -> None:
     def features(seed: int) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = run(build(find("mobilenet@0.25"), weights="none", size=SIDE, seed=seed))(
-            photographs[:2]
-        )
+        result: NDArray[np.float32] = inference_function(
+            build(find("mobilenet@0.25"), weights="none", size=SIDE, seed=seed)
+        )(photographs[:2])
         return result
 
     assert np.array_equal(features(1), features(1))
@@ -141,7 +143,7 @@ def test_weights_from_a_file(tmp_path: Path, photographs: NDArray[np.uint8]) -> 
     ours = build(spec, weights=str(tmp_path / "mine.weights.h5"), size=SIDE)
     scaled = keras.applications.mobilenet.preprocess_input(photographs.astype(np.float32))
     expected = theirs.predict(scaled, verbose=0).mean(axis=(1, 2))
-    np.testing.assert_allclose(run(ours)(photographs), expected, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(inference_function(ours)(photographs), expected, rtol=1e-4, atol=1e-9)
 
 
 def test_what_vgg16_needs() -> None:

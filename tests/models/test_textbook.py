@@ -19,7 +19,9 @@ from transfer_cli.catalog.backbones import find
 from transfer_cli.cli.main import main
 from transfer_cli.errors import WeightsError
 from transfer_cli.models import backbone, freezing
+from transfer_cli.models.backbone import plain
 from transfer_cli.models.classifier_network import Network
+from transfer_cli.models.layer_summary import layer_table
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.recipe.sections import Head
 from transfer_cli.training.loop import stage_trainer
@@ -40,7 +42,7 @@ def noise(size: int, count: int = 4) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes_and_where_the_top_is_cut(name: str) -> None:
     spec = find(name)
-    table = {row.name: row for row in backbone.layer_table(backbone.plain(spec))}
+    table = {row.name: row for row in layer_table(plain(spec))}
     assert {layer: table[layer].output_shape for layer in SHAPES[name]} == SHAPES[name]
     assert table["predictions"].output_shape == (spec.classes,)
     # The count that the books give, with their own number of classes.

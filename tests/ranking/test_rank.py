@@ -18,12 +18,12 @@ from transfer_cli.audit import grouping
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.errors import FolderError, ImageError, InputError, WeightsError
 from transfer_cli.inference import compiled_network, latency
-from transfer_cli.inference.models import load_members
+from transfer_cli.inference.load import load_members
 from transfer_cli.io.cache import Cache
 from transfer_cli.ranking import candidate_score, sample
 from transfer_cli.ranking.results import LOGME
+from transfer_cli.runs.request import Request
 from transfer_cli.training.setup import lifecycle
-from transfer_cli.training.setup.lifecycle import Request
 
 FOUR: dict[str, Any] = {"among": ["mobilenet@0.25", "mobilenet_v2@0.35"], "weights": ["imagenet", "none"]}
 OWN: dict[str, Any] = {"among": ["embedded"]}

@@ -15,7 +15,7 @@ from tests.conftest import TINY, TINY_SIZE, save_picture
 from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, extract, load, predict
 from transfer_cli.errors import FolderError, ImageError, RunError, UnknownNameError
 from transfer_cli.progress import SILENT
-from transfer_cli.training.setup.lifecycle import TrainingResult
+from transfer_cli.runs.request import TrainingResult
 
 WORDS = {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE}
 

@@ -19,7 +19,7 @@ from transfer_cli.classifiers.linear import less_common
 from transfer_cli.data.decoding import batches
 from transfer_cli.errors import RecipeError
 from transfer_cli.features.table import read
-from transfer_cli.inference import models
+from transfer_cli.inference.load import load
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +58,7 @@ def test_the_prior_is_taken_out_of_any_classifier(classifier: str, uneven: Path,
     np.testing.assert_allclose(np.exp(bundle.log_prior or ()), learnt / learnt.sum())
     paths = [str(uneven / row["path"]) for row in rows_of(balanced.predictions("test"))]
     images = next(batches(paths, size=32, resize="squash", batch_size=len(paths))).images
-    np.testing.assert_allclose(models.load(str(balanced.path)).predict_proba(images), given(balanced), atol=1e-5)
+    np.testing.assert_allclose(load(str(balanced.path)).predict_proba(images), given(balanced), atol=1e-5)
     assert ModelBundle.read(plain.path)[0].log_prior is None
 
 

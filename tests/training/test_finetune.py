@@ -231,8 +231,9 @@ class Listener:
 
 def test_under_a_cosine_the_last_third_decides() -> None:
     from transfer_cli.recipe.stages import EarlyStopping, Stage
+    from transfer_cli.runs.history import Epoch
     from transfer_cli.training.loop import early_stopping
-    from transfer_cli.training.loop.checkpoints import Epoch, State
+    from transfer_cli.training.loop.checkpoints import State
 
     stage = Stage(unfreeze="head", epochs=12, learning_rate=0.1, schedule="cosine")
     history = tuple(Epoch(epoch, 1, 0.1, 1, 1, 1, 1, 1, 1) for epoch in range(13))

@@ -24,7 +24,7 @@ from transfer_cli.errors import RecipeError
 from transfer_cli.evaluation.comparison import compare
 from transfer_cli.evaluation.evaluate import evaluate
 from transfer_cli.evaluation.paired_predictions import Answers
-from transfer_cli.inference import models
+from transfer_cli.inference.load import load
 from transfer_cli.recipe.sections import Balance
 from transfer_cli.runs.evaluation_directory import EvaluationDirectory
 from transfer_cli.training.loop.class_balancing import Balancing
@@ -86,7 +86,7 @@ def test_a_run(name: str, pairs: Path, request: pytest.FixtureRequest) -> None:
     assert {"recall/blue", "recall/green", "recall/red"} < metrics["test"].keys()
     # Probabilities of labels need not sum to one.
     assert np.ptp(given.sum(axis=1)) > 0.5
-    loaded = models.load(str(run))
+    loaded = load(str(run))
     assert loaded.thresholds == bundle.thresholds
     from transfer_cli.data.decoding import batches
 

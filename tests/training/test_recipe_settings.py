@@ -19,8 +19,9 @@ from transfer_cli.models import freezing
 from transfer_cli.models.backbone import build
 from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.recipe.stages import Stage
+from transfer_cli.runs.history import Epoch
 from transfer_cli.training.loop import early_stopping, trainer
-from transfer_cli.training.loop.checkpoints import Epoch, State
+from transfer_cli.training.loop.checkpoints import State
 
 PLAIN = ("stage.1.epochs=2", "stage.1.unfreeze=last:6", "batch_size=4", "split.val=0", "trunk.views=2")
 METHODS = {

@@ -22,15 +22,14 @@ from transfer_cli.data.csv_manifest import SEPARATOR
 from transfer_cli.data.decoding import size_of
 from transfer_cli.data.groups import by_members, kin
 from transfer_cli.data.image_folder import ImageFolder, describe_left_out
-from transfer_cli.data.predictions import Skipped
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import OutputError, WeightsError
 from transfer_cli.io.atomic import must_be_ours, must_be_writable, write_json
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.metrics.scores import UNEVEN
 from transfer_cli.models.weights.registry import imagenet_files, must_be_had
 from transfer_cli.recipe.recipes import ExtractRecipe
-from transfer_cli.training.setup import lifecycle
-from transfer_cli.training.setup.lifecycle import Request
+from transfer_cli.runs.request import Request
 
 FEW = 20
 """Pictures of a class: with fewer a score is rough, since a fifth of them is kept for the test."""
@@ -236,7 +235,7 @@ def _is_empty(target: Path) -> bool:
 def _must_have_weights(asked: Request, recipe: ExtractRecipe) -> None:
     if recipe.backbone.weights != "imagenet":
         return
-    files = imagenet_files(backbones.find(recipe.backbone.name), top=False, size=lifecycle.size_of(recipe))
+    files = imagenet_files(backbones.find(recipe.backbone.name), top=False, size=recipe.image_size)
     try:
         must_be_had(files, offline=asked.offline)
     except WeightsError as error:

@@ -12,7 +12,7 @@ from transfer_cli.data import groups
 from transfer_cli.inference import network_sources
 from transfer_cli.inference.compiled_network import Prepared
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.training.setup.lifecycle import Request, size_of
+from transfer_cli.runs.request import Request
 
 Features = Callable[[], tuple[Sequence[int], NDArray[np.float32]]]
 """Positions in the folder of the pictures whose features there are, and these, of shape (n, width)."""
@@ -96,7 +96,7 @@ def prepared(asked: Request, recipe: Recipe) -> Prepared:
     source = network_sources.backbone_source(
         backbones.find(recipe.backbone.name),
         recipe.backbone,
-        size_of(recipe),
+        recipe.image_size,
         seed=recipe.seed,
         offline=asked.offline,
         progress=asked.progress,

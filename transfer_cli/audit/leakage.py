@@ -14,7 +14,7 @@ from transfer_cli.audit import duplicates
 from transfer_cli.audit.duplicates import Duplicates
 from transfer_cli.audit.image_stats import look
 from transfer_cli.catalog.tasks import SINGLE_LABEL
-from transfer_cli.data.predictions import Skipped
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.errors import OutputError, RunError
 from transfer_cli.features import table

@@ -12,7 +12,6 @@ from transfer_cli.auto.search import Contest, words_of
 from transfer_cli.auto.state import AutoState
 from transfer_cli.data.groups import NEAR_DUPLICATES, must_part
 from transfer_cli.data.image_folder import ImageFolder
-from transfer_cli.data.predictions import counted
 from transfer_cli.data.split import Split
 from transfer_cli.errors import InputError
 from transfer_cli.io.atomic import write_text
@@ -21,9 +20,10 @@ from transfer_cli.recipe.auto import AutoRecipe
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.report.report import report
 from transfer_cli.runs.completed_run import FinishedRun
+from transfer_cli.runs.request import Options, Request, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.text import counted
 from transfer_cli.training.setup import lifecycle
-from transfer_cli.training.setup.lifecycle import Options, Request, TrainingResult
 from transfer_cli.training.setup.preflight import Survey, survey
 from transfer_cli.training.setup.val_split import with_val
 

@@ -13,17 +13,18 @@ from transfer_cli.bundle.bundle import ModelBundle, folder_of
 from transfer_cli.calibration.fit import Trust
 from transfer_cli.calibration.rejection import REJECTION_FILE, Rejection
 from transfer_cli.data.decoding import batches
-from transfer_cli.data.predictions import Skipped, read_skipped, write_skipped
+from transfer_cli.data.skipped import Skipped, read_skipped, write_skipped
 from transfer_cli.data.split import Split
 from transfer_cli.features import table
-from transfer_cli.inference.models import AbstractModel, FeatureModel, load
+from transfer_cli.inference.load import load
+from transfer_cli.inference.models import AbstractModel, FeatureModel
 from transfer_cli.io.atomic import write_json, write_text
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.runs.completed_run import FinishedRun
+from transfer_cli.runs.request import Request, TrainingResult, is_uneven
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import score_parts
 from transfer_cli.training.setup import lifecycle
-from transfer_cli.training.setup.lifecycle import Request, TrainingResult
 from transfer_cli.training.setup.preflight import Survey
 
 _BATCH = 32
@@ -88,7 +89,7 @@ class Finale:
         write_json(run.metrics, metrics)
         run.log("end", metrics=metrics)
         take_recipe(run, winner.run)
-        uneven = lifecycle.is_uneven(split)
+        uneven = is_uneven(split)
         return TrainingResult(run, metrics, tuple(self._skipped), winner.val_note, is_uneven=uneven)
 
     def _copy(self) -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from transfer_cli.auto.state import AutoState
+from transfer_cli.runs.request import Request
 from transfer_cli.runs.run_directory import RunDirectory
-from transfer_cli.training.setup.lifecycle import Request
 
 
 class Standing:

@@ -14,7 +14,6 @@ from transfer_cli.auto.selection import best_single, or_ensemble
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.catalog.backbones import IMAGENET
 from transfer_cli.data.image_folder import ImageFolder
-from transfer_cli.data.predictions import counted
 from transfer_cli.data.split import Split
 from transfer_cli.ensembling.ensemble import ensemble
 from transfer_cli.errors import RecipeError, WeightsError
@@ -27,11 +26,12 @@ from transfer_cli.recipe.auto import AutoRecipe
 from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
 from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe
 from transfer_cli.recipe.sections import Backbone
+from transfer_cli.runs.request import Options, Request, TrainingResult
+from transfer_cli.text import counted
 from transfer_cli.training.extract import extract
 from transfer_cli.training.finetune import finetune
 from transfer_cli.training.planning import time_budget
 from transfer_cli.training.setup import lifecycle
-from transfer_cli.training.setup.lifecycle import Options, Request, TrainingResult
 from transfer_cli.training.setup.preflight import Survey
 
 TRIED = 2

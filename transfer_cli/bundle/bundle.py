@@ -18,6 +18,7 @@ from transfer_cli.catalog import ensemble_methods
 from transfer_cli.catalog.tasks import MULTI_LABEL
 from transfer_cli.errors import ModelError
 from transfer_cli.io.atomic import write_text, written_whole
+from transfer_cli.io.digests import FileDigest, digest_of_file
 from transfer_cli.io.untrusted.json_text import faults_in_words, parsed
 from transfer_cli.io.untrusted.zip_file import is_plain
 
@@ -32,15 +33,6 @@ DEEPEST = 3
 """An ensemble may be a member of another; so many folders lie in one another at most."""
 ENSEMBLE: Final = "ensemble"
 _FILES = {"features": {"backbone.keras", "classifier.skops"}, "network": {"network.keras"}, ENSEMBLE: frozenset[str]()}
-
-
-class FileDigest(BaseModel):
-    """Length in bytes and SHA-256 of one file of a bundle."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    bytes: int = Field(ge=0)
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Member(BaseModel):
@@ -347,12 +339,6 @@ def written_as(data: Mapping[str, Any]) -> str:
 def _digest(data: Mapping[str, Any]) -> str:
     rest = {word: value for word, value in data.items() if word != "digest"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
-
-
-def digest_of_file(path: Path) -> FileDigest:
-    """Return the length and the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return FileDigest(bytes=path.stat().st_size, sha256=hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _verify(directory: Path, name: str, expected: FileDigest) -> None:

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from transfer_cli.bundle.bundle import ModelBundle, digest_of_file
+from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.calibration.fit import Trust
 from transfer_cli.catalog import backbones
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.groups import NEAR_DUPLICATES
 from transfer_cli.data.image_folder import PARTS
-from transfer_cli.data.predictions import printable
 from transfer_cli.data.split import Split
+from transfer_cli.io.digests import digest_of_file
 from transfer_cli.metrics.scores import RECALL, Figure, Metrics
+from transfer_cli.text import printable
 
 FILE = "MODEL_CARD.md"
 _FIGURES = {

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from transfer_cli.calibration.rejection import REJECTION_FILE, Rejection
 from transfer_cli.calibration.temperature import fit_temperature, of_equal_classes, tempered
+from transfer_cli.calibration.thresholds import fit_thresholds
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.split import Split
-from transfer_cli.metrics.scores import fit_thresholds
 from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe
 
 Scored = tuple[NDArray[np.int64], NDArray[np.float32]]

@@ -13,8 +13,6 @@ from transfer_cli.io.untrusted.npz_file import must_be_numbers, read_arrays
 
 REJECTION_FILE = "rejection.npz"
 """In a bundle."""
-UNKNOWN = "unknown"
-"""The label of a picture that is rejected."""
 COVERAGE = 0.92
 """The share of the pictures of val that are kept unless a person says otherwise, see docs/benchmarks.md."""
 NEIGHBOURS = 5

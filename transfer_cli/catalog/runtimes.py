@@ -81,3 +81,7 @@ def missing(spec: RuntimeSpec) -> MissingExtraError:
         f"The runtime {spec.name} needs the package {spec.package}, which is not installed.",
         hint=f"Install it: pip install {wanted}, or take --runtime keras.",
     )
+
+
+FEW = 4
+"""Pictures that a runtime is given at a time: their numbers stay in the processor's cache, see docs/benchmarks.md."""

@@ -15,7 +15,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-from transfer_cli.data.predictions import printable
+from transfer_cli.text import printable
 
 _LINE_SECONDS = 10.0
 

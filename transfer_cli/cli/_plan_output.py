@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def say_plan(console: Console, plan: Plan, bags: int = 1) -> None:
     """Print a plan as the product; that of a bag, where there are several."""
-    from transfer_cli.training.planning.estimate import seconds_in_words
+    from transfer_cli.text import seconds_in_words
 
     lines = [_of_part(part, plan.pictures[part], counts) for part, counts in plan.parts.items()]
     if plan.few:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer_cli.cli._console import Console
-from transfer_cli.data.predictions import Skipped
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 from transfer_cli.metrics.confusion import Confusion
 from transfer_cli.metrics.scores import in_words, recalls_in_words, worst_in_words
@@ -16,8 +16,8 @@ from transfer_cli.metrics.scores import in_words, recalls_in_words, worst_in_wor
 if TYPE_CHECKING:
     from transfer_cli.evaluation.evaluate import Evaluation
     from transfer_cli.explain.explain import Explanations
+    from transfer_cli.runs.request import TrainingResult
     from transfer_cli.runs.run_directory import RunDirectory
-    from transfer_cli.training.setup.lifecycle import TrainingResult
 
 _SAID_ONE_BY_ONE = 10
 

@@ -89,10 +89,11 @@ def show(ctx: click.Context, name: str) -> None:
         from transfer_cli.quiet_imports import start_tensorflow
 
         start_tensorflow()
-        from transfer_cli.models import backbone
+        from transfer_cli.models.backbone import plain
+        from transfer_cli.models.layer_summary import layer_table, memory
 
-        table = backbone.layer_table(backbone.plain(spec))
-    memory = backbone.memory(table)
+        table = layer_table(plain(spec))
+    needed = memory(table)
     rows = [
         (
             row.name,
@@ -104,8 +105,8 @@ def show(ctx: click.Context, name: str) -> None:
         )
         for row in table
     ]
-    facts = {"name": spec.name, "size": spec.size, "licence": spec.licence, "memory": memory.facts()}
+    facts = {"name": spec.name, "size": spec.size, "licence": spec.licence, "memory": needed.facts()}
     facts["layers"] = [vars(row) for row in table]
     console.table(("layer", "kind", "output", "activations", "parameters", "multiply-adds"), rows, facts)
-    for line in memory.in_words():
+    for line in needed.in_words():
         console.note(line)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from transfer_cli.cli._console import Console
-from transfer_cli.data.predictions import printable
+from transfer_cli.text import printable
 
 _PATH = click.Path(path_type=Path)
 
@@ -86,8 +86,8 @@ def pack_(ctx: click.Context, /, bundle: Path, output: Path | None, overwrite: b
     Example:
         transfer-cli bundle pack runs/first -o first.zip
     """
-    from transfer_cli.bundle.bundle import digest_of_file
     from transfer_cli.inference.bundle_archive import pack
+    from transfer_cli.io.digests import digest_of_file
 
     console = ctx.ensure_object(Console)
     target = pack(bundle, output, overwrite=overwrite)

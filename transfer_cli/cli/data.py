@@ -59,13 +59,12 @@ def check_(ctx: click.Context, /, folder: Path, no_probe: bool, output: Path | N
 
     from transfer_cli.audit import check
     from transfer_cli.audit.page import write_check
+    from transfer_cli.runs.request import Request
     from transfer_cli.training.setup import lifecycle
 
     check.must_be_free(target, images)
     console.note(images.in_words())
-    asked = lifecycle.Request(
-        images, RunDirectory(target), offline=console.offline, cache=cache_of(options), progress=console
-    )
+    asked = Request(images, RunDirectory(target), offline=console.offline, cache=cache_of(options), progress=console)
     # As extract resolves it: what one of them has converted or computed, the other has in the cache.
     findings = check.check(asked, lifecycle.resolved(asked, recipe, keeps_model=True), probe=not no_probe)
     write_check(findings, target)
@@ -111,14 +110,13 @@ def split_(ctx: click.Context, /, folder: Path, output: Path, link: bool, **opti
     images = ImageFolder.scan(folder)
 
     from transfer_cli.data import export_split
+    from transfer_cli.runs.request import Request
     from transfer_cli.training.setup import lifecycle
     from transfer_cli.training.setup.preflight import survey
 
     export_split.must_be_new(output, images)
     console.note(images.in_words())
-    asked = lifecycle.Request(
-        images, RunDirectory(output), offline=console.offline, cache=cache_of(options), progress=console
-    )
+    asked = Request(images, RunDirectory(output), offline=console.offline, cache=cache_of(options), progress=console)
     found = survey(asked, lifecycle.resolved(asked, recipe, keeps_model=True), decodes=True)
     export_split.lay_out(found.split, images, output, link=link)
     console.note(found.split.in_words())

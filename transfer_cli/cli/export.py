@@ -11,7 +11,7 @@ from transfer_cli.catalog import export_formats
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import pictures_option
 from transfer_cli.cli._summaries import megabytes
-from transfer_cli.data.predictions import counted
+from transfer_cli.text import counted
 
 if TYPE_CHECKING:
     from transfer_cli.export.export import Exported

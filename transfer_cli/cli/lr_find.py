@@ -43,7 +43,7 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     from transfer_cli.data.split import Split
     from transfer_cli.io.atomic import must_be_writable
     from transfer_cli.recipe.recipes import FinetuneRecipe
-    from transfer_cli.training.loop.plots import is_sweep
+    from transfer_cli.training.plots import is_sweep
 
     console = ctx.ensure_object(Console)
     recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], backbone_words(options))

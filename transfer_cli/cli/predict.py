@@ -87,7 +87,7 @@ def command(
         raise click.UsageError("Parquet is no text for a terminal: give -o FILE.", ctx)
     files = at_least_one(walk_paths(_typed(paths)))
 
-    from transfer_cli.inference.models import load
+    from transfer_cli.inference.load import load
     from transfer_cli.inference.predict import predict, write_predictions
     from transfer_cli.inference.runtimes import WORTH_CONVERTING
     from transfer_cli.inference.tta import Augmented

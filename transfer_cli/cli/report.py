@@ -9,7 +9,7 @@ import click
 
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import pictures_option
-from transfer_cli.data.predictions import counted
+from transfer_cli.text import counted
 
 
 @click.command("report")

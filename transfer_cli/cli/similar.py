@@ -13,9 +13,10 @@ import click
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import cache_of, cache_option, runtime_option
-from transfer_cli.data.predictions import Skipped, counted, printable
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED, InputError
 from transfer_cli.io.csv_tables import csv_bytes
+from transfer_cli.text import counted, printable
 
 if TYPE_CHECKING:
     from transfer_cli.features.nearest import Neighbour
@@ -85,7 +86,7 @@ def command(
         must_be_replaceable(sheet, SIMILAR)
     files = at_least_one(walk_paths(paths))
 
-    from transfer_cli.inference.models import load
+    from transfer_cli.inference.load import load
 
     with console.track("loading the model", None):
         model = load(

@@ -14,13 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from transfer_cli.data.predictions import Skipped
+from transfer_cli.data.skipped import Skipped
+from transfer_cli.data.views import View
 from transfer_cli.errors import ImageError
 from transfer_cli.system import keep_freed_memory, processors
 
@@ -41,13 +41,6 @@ SPARE = 1.5
 _LARGEST_GROUP = 16
 _KNOWN_A_BATCH = 1024
 _DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
-
-
-class View(NamedTuple):
-    """As what a model sees a picture: the side of the square in pixels, and how the picture becomes one."""
-
-    size: int
-    resize: str
 
 
 @dataclass(frozen=True)
@@ -317,7 +310,7 @@ def _bytes(path: str) -> bytes | str:
     """Return what is in a file, or the reason why it cannot be read."""
     try:
         # A pipe or a device would hold the whole run until somebody writes to it.
-        status = os.stat(path)  # noqa: PTH116 -- a Path a file is a third of the time of a known one
+        status = os.stat(path)  # noqa: PTH116
         if not stat.S_ISREG(status.st_mode):
             return "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         if status.st_size > MAXIMUM_BYTES:

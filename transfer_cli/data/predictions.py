@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.calibration.rejection import UNKNOWN
 from transfer_cli.data.csv_manifest import SEPARATOR
-from transfer_cli.io.csv_tables import csv_bytes, read_table, write_table
+from transfer_cli.data.skipped import Skipped
+from transfer_cli.io.csv_tables import csv_bytes
+from transfer_cli.text import printable, utf8
 
 FORMATS = ("csv", "jsonl", "parquet", "table")
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file that could not be read, and why."""
-
-    path: str
-    reason: str
+UNKNOWN = "unknown"
+"""The label of a picture that is rejected."""
 
 
 @dataclass(frozen=True)
@@ -163,36 +157,6 @@ def writer(
     return _WRITERS[format](target, Columns(tuple(class_names), top_k, truth, several, rejects))
 
 
-def write_skipped(path: Path, skipped: Iterable[Skipped]) -> None:
-    """Write skipped.csv: the path and the reason of each."""
-    write_table(path, ("path", "reason"), ((item.path, item.reason) for item in skipped))
-
-
-def read_skipped(path: Path) -> tuple[Skipped, ...]:
-    """Read what `write_skipped` wrote."""
-    return tuple(Skipped(row["path"], row["reason"]) for row in read_table(path, ("path", "reason")))
-
-
-def printable(text: str) -> str:
-    """Return `text` as a terminal can show it.
-
-    File names may hold bytes that are no UTF-8, and control characters that would move a cursor.
-    """
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number of things as a person says it.
-
-    Examples
-    --------
-    >>> counted(1, "picture"), counted(1200, "picture")
-    ('1 picture', '1,200 pictures')
-    """
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def _shown(probability: float) -> str:
     # Nine digits bring a float32 back exactly; a shorter spelling is used where it does too.
     return str(np.float32(probability))
@@ -325,8 +289,3 @@ _WRITERS: dict[str, Callable[[IO[bytes], Columns], Writer]] = {
     "parquet": _Parquet,
     "table": _Table,
 }
-
-
-def utf8(path: str) -> str:
-    r"""Parquet holds UTF-8 only; a name that is none keeps its odd bytes as \\xNN."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

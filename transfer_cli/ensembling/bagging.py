@@ -21,11 +21,11 @@ from transfer_cli.progress import SILENT
 from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
 from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe
 from transfer_cli.runs.accuracy_gate import Gate
+from transfer_cli.runs.request import Options, Request, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory, Written
+from transfer_cli.text import seconds_in_words
 from transfer_cli.training import extract, finetune
-from transfer_cli.training.planning.estimate import seconds_in_words
 from transfer_cli.training.planning.time_budget import in_words
-from transfer_cli.training.setup.lifecycle import Options, Request, TrainingResult
 
 SHARE = 0.95
 """So much of a time budget is dealt out to the bags; the rest is for joining them."""

@@ -3,80 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle import model_card
 from transfer_cli.bundle.bundle import ENSEMBLE, FORMAT_VERSION, Member, ModelBundle, folder_of
-from transfer_cli.bundle.training_images import LEARNT_FILE, Learnt
+from transfer_cli.bundle.files import LINEAR_FILE
+from transfer_cli.bundle.training_images import LEARNT_FILE
 from transfer_cli.calibration.fit import Scored, Trust
 from transfer_cli.calibration.rejection import Rejection
 from transfer_cli.calibration.temperature import fit_temperature, tempered
+from transfer_cli.calibration.thresholds import fit_thresholds
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.decoding import DECODER
-from transfer_cli.data.predictions import read_skipped, write_skipped
+from transfer_cli.data.skipped import read_skipped, write_skipped
 from transfer_cli.ensembling import fit_combination
 from transfer_cli.ensembling.fit_combination import Joined, Limits
 from transfer_cli.ensembling.member_comparison import Company, Joint
 from transfer_cli.ensembling.members import Members, Part
+from transfer_cli.ensembling.request import Asked, Options, learnt_of
 from transfer_cli.errors import InputError
 from transfer_cli.features import table
 from transfer_cli.inference.latency import Costs
-from transfer_cli.inference.models import LINEAR_FILE, judge_of, load_members
+from transfer_cli.inference.load import judge_of, load_members
 from transfer_cli.io.atomic import write_json
-from transfer_cli.io.cache import Cache
-from transfer_cli.metrics.scores import Metrics, fit_thresholds
-from transfer_cli.progress import SILENT, Progress
+from transfer_cli.metrics.scores import Metrics
 from transfer_cli.recipe.ensemble import EnsembleRecipe, MemberRun
-from transfer_cli.runs.evaluation_directory import say_in
+from transfer_cli.runs.request import TrainingResult, is_uneven
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import score_parts, thresholds_note
 from transfer_cli.training.setup import lifecycle
-from transfer_cli.training.setup.lifecycle import TrainingResult, is_uneven
-
-
-class Options(TypedDict, total=False):
-    """What an ensemble takes beside its members and the recipe.
-
-    Attributes
-    ----------
-    overwrite : bool
-        Replace an earlier run.
-    min_accuracy : float, optional
-        Raise GateError, and write no model, where the accuracy on test (on val where there is no test) is lower.
-    pictures : Path, optional
-        Of a soup: where the pictures are, if not where they were when its members were made.
-    command : sequence of str
-        Written to command.txt.
-    cache : Cache
-        Where converted networks are kept; the person's own where it is not given.
-    progress : Progress
-    """
-
-    overwrite: bool
-    min_accuracy: float | None
-    pictures: Path | None
-    command: Sequence[str]
-    cache: Cache
-    progress: Progress
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The run to write, and the options."""
-
-    run: RunDirectory
-    overwrite: bool = False
-    min_accuracy: float | None = None
-    pictures: Path | None = None
-    command: Sequence[str] = ()
-    cache: Cache = field(default_factory=Cache.of_user)
-    progress: Progress = SILENT
 
 
 def ensemble(
@@ -330,19 +290,3 @@ class _Making:
             )
 
         bundle.write(run.model, save)
-
-
-def learnt_of(members: Members) -> Learnt:
-    """Return the pictures that had a say in any member, or by which they were joined."""
-    learnt, chosen = [np.empty(0, np.uint64)], [Learnt.of(_digests(members, "val")).train]
-    for run in members.runs:
-        said = say_in(str(run.directory.path))
-        assert said is not None  # a run knows its split
-        learnt.append(said.train)
-        chosen.append(said.val)
-    train: NDArray[np.uint64] = np.unique(np.concatenate(learnt))
-    return Learnt(train, np.setdiff1d(np.concatenate(chosen), train))
-
-
-def _digests(members: Members, part: str) -> list[str]:
-    return [row.sha256 for row in members.split.rows if row.part == part]

@@ -19,19 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.bundle.files import NETWORK_FILE
 from transfer_cli.calibration.fit import Trust
 from transfer_cli.catalog import ensemble_methods, tasks
 from transfer_cli.data.image_folder import ImageFile, ImageFolder
-from transfer_cli.data.predictions import read_skipped
+from transfer_cli.data.skipped import read_skipped
 from transfer_cli.data.split import Split
-from transfer_cli.ensembling.ensemble import Asked, learnt_of
 from transfer_cli.ensembling.fit_combination import Joined
 from transfer_cli.ensembling.member_comparison import Company, Joint
 from transfer_cli.ensembling.members import Members
+from transfer_cli.ensembling.request import Asked, learnt_of
 from transfer_cli.ensembling.soup_compatibility import must_be_built_alike, must_fit
 from transfer_cli.errors import InputError
 from transfer_cli.inference.latency import Cost, Costs, megabytes_of, milliseconds_of
-from transfer_cli.inference.models import NETWORK_FILE, load, load_members
+from transfer_cli.inference.load import load, load_members
 from transfer_cli.io.array_store import Scratch
 from transfer_cli.io.atomic import write_json
 from transfer_cli.metrics.scores import of_epoch
@@ -41,11 +42,11 @@ from transfer_cli.recipe.ensemble import EnsembleRecipe
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.evaluation_directory import say_in
+from transfer_cli.runs.request import Request, TrainingResult, is_uneven
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import thresholds_note
 from transfer_cli.training.setup import lifecycle
 from transfer_cli.training.setup.image_store import Decoded, decode_all
-from transfer_cli.training.setup.lifecycle import Request, TrainingResult
 
 _SHARED = ("seed", "images", "split", "backbone", "inference", "head")
 """What a soup has of its first member's recipe: of the rest it has something of each."""
@@ -142,7 +143,7 @@ class _Cooking:
         write_json(run.members, company.facts())
         write_json(run.metrics, metrics)
         run.log("end", metrics=metrics)
-        return TrainingResult(run, metrics, skipped, note, is_uneven=lifecycle.is_uneven(split))
+        return TrainingResult(run, metrics, skipped, note, is_uneven=is_uneven(split))
 
     def _joint(self) -> Joint | None:
         """Return what the soup says of test, of val where there is no test."""
@@ -181,7 +182,7 @@ class _Cooking:
 
     def _chosen(self, whole: Any, weights: NDArray[np.float32], images: NDArray[np.uint8]) -> tuple[int, ...]:
         """Return the members whose mean is taken."""
-        from transfer_cli.models import backbone
+        from transfer_cli.models.compile import inference_function
 
         every = tuple(range(len(weights)))
         rows = np.flatnonzero(self._members.split.mask("val"))
@@ -195,7 +196,7 @@ class _Cooking:
         if not len(rows):
             self._progress.note(f"the soup of all {len(every)}: there is no val part to choose another by")
             return every
-        truth, size, run = self._members.split.truth()[rows], self._first.batch_size, backbone.run(whole)
+        truth, size, run = self._members.split.truth()[rows], self._first.batch_size, inference_function(whole)
 
         def score(members: Sequence[int]) -> float:
             _set(whole, mean_of(weights, members))

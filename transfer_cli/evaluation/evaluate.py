@@ -16,10 +16,12 @@ from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL
 from transfer_cli.data.csv_manifest import SEPARATOR
 from transfer_cli.data.image_folder import PARTS, ImageFile, ImageFolder, describe_left_out
-from transfer_cli.data.predictions import Predictions, Skipped, write_skipped, writer
+from transfer_cli.data.predictions import Predictions, writer
+from transfer_cli.data.skipped import Skipped, write_skipped
 from transfer_cli.errors import InputError, nearest
 from transfer_cli.evaluation.tta_gain import Gain
-from transfer_cli.inference.models import IMAGENET, AbstractModel, load
+from transfer_cli.inference.load import load
+from transfer_cli.inference.models import IMAGENET, AbstractModel
 from transfer_cli.inference.predict import predict
 from transfer_cli.inference.tta import Compared
 from transfer_cli.io.atomic import write_json, written_whole

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.catalog.explainers import ExplainerSpec, Maps
-from transfer_cli.data.decoding import View
+from transfer_cli.data.views import View
 from transfer_cli.explain.grad_cam import Gradients
 from transfer_cli.explain.multi_view import Seen, highest_is_one, moved
 

@@ -15,13 +15,13 @@ from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
 from transfer_cli.catalog import explainers, runtimes
 from transfer_cli.catalog.explainers import Maps
 from transfer_cli.data.decoding import batches, ratio_of
-from transfer_cli.data.predictions import Skipped
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import InputError, UnknownNameError
 from transfer_cli.explain import faithfulness
 from transfer_cli.explain import overlay as overlays
 from transfer_cli.explain.multi_view import Seen, highest_is_one
 from transfer_cli.explain.overlay import overlay
-from transfer_cli.inference import models
+from transfer_cli.inference.load import has_gradient, load
 from transfer_cli.inference.models import AbstractModel
 from transfer_cli.io import atomic
 from transfer_cli.io.atomic import written_whole
@@ -105,7 +105,7 @@ class Explainable:
             self._differentiate(opened, layer, progress)
         elif layer:
             raise InputError(f"{self.method.name} looks at the picture, not at a layer. Received: --layer {layer}.")
-        self.model: AbstractModel = models.load(
+        self.model: AbstractModel = load(
             source, runtime=runtime, pictures=_FOR_ONE_PICTURE, cache=cache, progress=progress
         )
 
@@ -332,7 +332,7 @@ def must_be_ours(target: Path) -> None:
 
 def _method_of(opened: OpenedBundle, layer: str | None, progress: Progress) -> explainers.ExplainerSpec:
     """Return the first explainer that a bundle, and each member of an ensemble, can take."""
-    if all(models.has_gradient(bundle) for bundle in opened.leaves()) or layer:
+    if all(has_gradient(bundle) for bundle in opened.leaves()) or layer:
         return explainers.find(explainers.GRAD_CAM)
     whose = "the classifier of a member" if opened.members else "the classifier"
     progress.note(f"{whose} has no gradient, which grad-cam needs: explained by occlusion")

@@ -12,10 +12,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.bundle.files import BACKBONE_FILE, LINEAR_FILE, NETWORK_FILE
 from transfer_cli.catalog.explainers import ExplainerSpec, Maps
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import ModelError, UnknownNameError
-from transfer_cli.inference.models import BACKBONE_FILE, LINEAR_FILE, NETWORK_FILE, has_gradient
+from transfer_cli.inference.load import has_gradient
 from transfer_cli.models.classifier_network import LOGITS
 from transfer_cli.models.freezing import single_threads
 from transfer_cli.models.keras_file import load_keras

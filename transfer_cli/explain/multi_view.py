@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import OpenedBundle
 from transfer_cli.catalog.explainers import Maps
-from transfer_cli.data.decoding import View
+from transfer_cli.data.views import View
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from transfer_cli.catalog import backbones
 from transfer_cli.data.decoding import batches
 from transfer_cli.errors import ImageError, ModelError
 from transfer_cli.explain.grad_cam import layer_with_map, network_of
-from transfer_cli.models.backbone import leaves
+from transfer_cli.models.layer_summary import leaves
 from transfer_cli.rendering.png_provenance import EXPLAIN, save_signed
 
 CHANNELS = 64

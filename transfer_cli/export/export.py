@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import export_formats
 from transfer_cli.catalog.export_formats import ExporterSpec
-from transfer_cli.data.predictions import counted
 from transfer_cli.errors import GateError, MissingExtraError, ModelError
 from transfer_cli.evaluation.comparison import accuracy_drop
 from transfer_cli.export import parity as trial
@@ -28,6 +27,7 @@ from transfer_cli.io.atomic import refused, remove
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.quiet_imports import start_tensorflow
 from transfer_cli.runs.evaluation_directory import run_with
+from transfer_cli.text import counted
 
 _HINTS = {
     "f32": "Other formats may do: transfer-cli export RUN --format all",

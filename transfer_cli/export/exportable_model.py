@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.bundle.files import CLASSIFIER_FILE, GRAPH_FILE
 from transfer_cli.catalog import runtimes
 from transfer_cli.export.merge_support import is_linear
-from transfer_cli.inference.compiled_network import GRAPH_FILE
-from transfer_cli.inference.formats.metadata import FACTS, LABELS, ExportedFacts
-from transfer_cli.inference.models import CLASSIFIER_FILE, AbstractModel, load
+from transfer_cli.inference.formats.metadata import ExportedFacts
+from transfer_cli.inference.load import load
+from transfer_cli.inference.models import AbstractModel
+from transfer_cli.io.untrusted.names import FACTS, LABELS
 from transfer_cli.progress import SILENT, Progress
 
 

@@ -7,7 +7,7 @@ import shlex
 from transfer_cli.bundle.bundle import OpenedBundle, folder_of
 from transfer_cli.errors import ModelError
 from transfer_cli.explain.multi_view import views_of
-from transfer_cli.inference.models import has_gradient
+from transfer_cli.inference.load import has_gradient
 
 
 def is_linear(opened: OpenedBundle) -> bool:

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 
 from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
+from transfer_cli.bundle.files import BACKBONE_FILE, LINEAR_FILE, NETWORK_FILE
 from transfer_cli.calibration.temperature import LEAST as LEAST_TEMPERED
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.export.merged_network import dense_of, features_network, put, whole_network
 from transfer_cli.inference.combine import LEAST
-from transfer_cli.inference.formats.metadata import INPUT, OUTPUT
-from transfer_cli.inference.models import BACKBONE_FILE, LINEAR_FILE, NETWORK_FILE
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT
 from transfer_cli.models.classifier_network import LOGITS
 
 _FAR = 1e4

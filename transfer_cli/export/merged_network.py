@@ -9,10 +9,11 @@ import keras
 import numpy as np
 
 from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.bundle.files import BACKBONE_FILE, LINEAR_FILE, NETWORK_FILE
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats.metadata import OUTPUT
-from transfer_cli.inference.models import BACKBONE_FILE, LINEAR_FILE, NETWORK_FILE, has_gradient
+from transfer_cli.inference.formats.signature import OUTPUT
+from transfer_cli.inference.load import has_gradient
 from transfer_cli.models.classifier_network import LOGITS, below_logits_of
 from transfer_cli.models.keras_file import load_keras
 

@@ -17,8 +17,8 @@ from transfer_cli.errors import MissingExtraError, ModelError
 from transfer_cli.export.litert import float_layers
 from transfer_cli.export.litert.float_layers import Kind, Step
 from transfer_cli.export.litert.int8 import gathered
-from transfer_cli.inference.formats.metadata import INPUT, OUTPUT
 from transfer_cli.inference.formats.openvino import ABOUT
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT
 from transfer_cli.inference.litert_conversion import _silence
 from transfer_cli.quiet_imports import start_openvino
 

@@ -14,8 +14,9 @@ from transfer_cli.catalog.export_formats import ExporterSpec
 from transfer_cli.errors import ModelError, OutputError
 from transfer_cli.inference.exported_model import facts_of
 from transfer_cli.inference.formats import embedded_digest
-from transfer_cli.inference.formats.metadata import LABELS, ExportedFacts
+from transfer_cli.inference.formats.metadata import ExportedFacts
 from transfer_cli.io.atomic import remove, write_json, write_text
+from transfer_cli.io.untrusted.names import LABELS
 from transfer_cli.progress import SILENT, Progress
 
 TABLE = "parity.json"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import TransferError
-from transfer_cli.inference.formats.metadata import OUTPUT
+from transfer_cli.inference.formats.signature import OUTPUT
 from transfer_cli.inference.runtimes import Run
 
 _TIMED_SECONDS = 2.0

@@ -6,14 +6,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from transfer_cli.bundle.bundle import digest_of_file
 from transfer_cli.catalog import export_formats
 from transfer_cli.catalog.export_formats import ExporterSpec
 from transfer_cli.export.calibration_images import ExportPictures
 from transfer_cli.export.exportable_model import Subject
 from transfer_cli.inference.exported_model import SAVED_FACTS
 from transfer_cli.inference.formats import embedded_digest
-from transfer_cli.inference.formats.metadata import FACTS, LABELS, ExportedFacts
+from transfer_cli.inference.formats.metadata import ExportedFacts
+from transfer_cli.io.digests import digest_of_file
+from transfer_cli.io.untrusted.names import FACTS, LABELS
 
 _LATER = "f" * 64
 """What stands for a digest that is not known before the file is written."""

@@ -14,7 +14,7 @@ from transfer_cli.errors import ImageError
 from transfer_cli.features.cache import FeatureCache
 from transfer_cli.inference.compiled_network import CHECKED, ENOUGH_TO_KEEP, Prepared
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.training.setup.lifecycle import Request, size_of
+from transfer_cli.runs.request import Request
 
 
 class KnownFeatures:
@@ -30,7 +30,7 @@ class KnownFeatures:
 
     def __init__(self, asked: Request, recipe: Recipe, network: Prepared) -> None:
         self._asked, self._network = asked, network
-        self._size, self._resize, self._batch_size = size_of(recipe), recipe.images.resize, recipe.batch_size
+        self._size, self._resize, self._batch_size = recipe.image_size, recipe.images.resize, recipe.batch_size
         self._runtime = network.runtime
         pixels = {"size": self._size, "resize": self._resize, "decoder": DECODER}
         pixels |= {package: metadata.version(package) for package in ("pillow", "opencv-python-headless")}

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from transfer_cli.data.csv_manifest import SEPARATOR
 from transfer_cli.data.decoding import batches
-from transfer_cli.data.predictions import counted
 from transfer_cli.errors import OutputError
 from transfer_cli.features import table as features
 from transfer_cli.features.feature_map_drawing import Tile, draw_map, side_of
@@ -22,6 +21,7 @@ from transfer_cli.io.csv_tables import csv_bytes, read_table, write_table
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.rendering.png_provenance import MAP, save_signed
 from transfer_cli.runs.completed_run import FinishedRun
+from transfer_cli.text import counted
 
 HEADER = ("path", "x", "y", "class", "part", "label")
 _UNREAD = 214

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.data.predictions import Skipped
+from transfer_cli.bundle.files import GRAPH_FILE
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split
-from transfer_cli.inference.compiled_network import GRAPH_FILE, Prepared
+from transfer_cli.inference.compiled_network import Prepared
 from transfer_cli.runs.run_directory import RunDirectory
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.data.decoding import batches
-from transfer_cli.data.predictions import Skipped
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.features import table
 from transfer_cli.features.nearest import Gallery, Neighbour

@@ -17,11 +17,12 @@ from transfer_cli.bundle.bundle import ENSEMBLE
 from transfer_cli.data.csv_manifest import SEPARATOR
 from transfer_cli.data.decoding import ImageBatch
 from transfer_cli.data.image_folder import ImageFolder
-from transfer_cli.data.predictions import Skipped, utf8
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split
 from transfer_cli.errors import RunError
 from transfer_cli.io.atomic import written_whole
 from transfer_cli.runs.completed_run import FinishedRun
+from transfer_cli.text import utf8
 
 _ROWS_A_GROUP = 1024
 

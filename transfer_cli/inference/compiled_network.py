@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.bundle.bundle import digest_of_file
+from transfer_cli.bundle.files import GRAPH_FILE
 from transfer_cli.catalog import runtimes
 from transfer_cli.errors import MissingExtraError, ModelError, OutputError
 from transfer_cli.inference import runtimes as running
 from transfer_cli.inference.runtime_parity import disagreement
 from transfer_cli.io.atomic import remove, write_json
 from transfer_cli.io.cache import FACTS, Cache, touch
+from transfer_cli.io.digests import digest_of_file
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.quiet_imports import start_tensorflow
 from transfer_cli.recipe.sections import Inference
 
 KERAS_FILE = "network.keras"
-GRAPH_FILE = "graph.tflite"
 INFO_FILE = "info.json"
 CHECKED = 32
 """On so many pictures a graph is compared with Keras where those at hand are fewer, or none."""
@@ -203,9 +203,9 @@ class Prepared:
 
     def _by_keras(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         if self._keras is None:
-            from transfer_cli.models import backbone
+            from transfer_cli.models.compile import inference_function
 
-            self._keras = backbone.run(self.network)
+            self._keras = inference_function(self.network)
         return self._keras(images)
 
     def _take_kept(self) -> bool:

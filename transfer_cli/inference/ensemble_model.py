@@ -12,7 +12,7 @@ from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.calibration.temperature import tempered
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.classifiers.linear import Linear
-from transfer_cli.data.decoding import View
+from transfer_cli.data.views import View
 from transfer_cli.inference.combine import Given, log_probabilities, majority, weighted_mean
 from transfer_cli.inference.models import AbstractModel, FeatureModel, Features, Images, Probabilities
 

@@ -9,13 +9,14 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from transfer_cli.bundle.bundle import digest_of_file
 from transfer_cli.catalog import export_formats, runtimes
 from transfer_cli.errors import ModelError
 from transfer_cli.inference.formats import embedded_digest
-from transfer_cli.inference.formats.metadata import FACTS, ExportedFacts
+from transfer_cli.inference.formats.metadata import ExportedFacts
 from transfer_cli.inference.formats.zip_metadata import facts_in
 from transfer_cli.inference.runtimes import Run, open_graph
+from transfer_cli.io.digests import digest_of_file
+from transfer_cli.io.untrusted.names import FACTS
 
 SAVED_FACTS = Path("assets") / FACTS
 """Where a SavedModel keeps them: files of its own lie there."""
@@ -135,10 +136,10 @@ def _open_keras(path: Path, size: int) -> Run:
     from transfer_cli.quiet_imports import start_tensorflow
 
     start_tensorflow()
-    from transfer_cli.models import backbone
+    from transfer_cli.models.compile import inference_function
     from transfer_cli.models.keras_file import load_keras
 
-    given: Run = backbone.run(load_keras(path))
+    given: Run = inference_function(load_keras(path))
     return given
 
 

@@ -7,9 +7,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from transfer_cli.bundle.bundle import digest_of_file
 from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec
 from transfer_cli.inference.compiled_network import Source
+from transfer_cli.io.digests import digest_of_file
 from transfer_cli.models.weights import download
 from transfer_cli.models.weights.registry import cache_folder, embedded_file, imagenet_files, must_be_known
 from transfer_cli.progress import SILENT, Progress

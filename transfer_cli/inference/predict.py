@@ -9,7 +9,8 @@ from typing import IO
 import numpy as np
 
 from transfer_cli.data.decoding import batches
-from transfer_cli.data.predictions import Predictions, Skipped, writer
+from transfer_cli.data.predictions import Predictions, writer
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import InputError
 from transfer_cli.inference.models import AbstractModel
 from transfer_cli.inference.reject import Rejecting

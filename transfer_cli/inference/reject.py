@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transfer_cli.calibration.rejection import IMPROBABLE, UNKNOWN, UNLIKE, Bar, Rejection
+from transfer_cli.calibration.rejection import IMPROBABLE, UNLIKE, Bar, Rejection
+from transfer_cli.data.predictions import UNKNOWN
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.inference.ensemble_model import EnsembleModel
 from transfer_cli.inference.models import AbstractModel, Images, Probabilities

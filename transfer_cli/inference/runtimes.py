@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import runtimes
+from transfer_cli.catalog.runtimes import FEW
 from transfer_cli.errors import ModelError
 from transfer_cli.quiet_imports import native_stderr_kept, start_openvino
 from transfer_cli.system import processors
@@ -25,8 +26,6 @@ Images = NDArray[np.uint8]
 Rows = NDArray[np.float32]
 Run = Callable[[Images], Rows]
 
-FEW = 4
-"""Pictures that a runtime is given at a time: their numbers stay in the processor's cache, see docs/benchmarks.md."""
 LARGEST = 150_000_000
 """Networks of more parameters are left to Keras: the converter takes memory many times their size."""
 WORTH_CONVERTING = 500

@@ -10,7 +10,7 @@ import numpy as np
 
 from transfer_cli.catalog import tta
 from transfer_cli.catalog.tta import Variant
-from transfer_cli.data.decoding import View
+from transfer_cli.data.views import View
 from transfer_cli.inference.models import AbstractModel, Images, Probabilities
 from transfer_cli.inference.tta_cost import TtaCost
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import MANIFEST, ModelBundle, OpenedBundle
+from transfer_cli.bundle.files import BACKBONE_FILE, CLASSIFIER_FILE, GRAPH_FILE, LINEAR_FILE, NETWORK_FILE
 from transfer_cli.bundle.training_images import LEARNT_FILE, Learnt
 from transfer_cli.calibration.rejection import REJECTION_FILE, Rejection
 from transfer_cli.catalog import runtimes
@@ -17,15 +18,8 @@ from transfer_cli.classifiers import skops_file
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import ModelError
 from transfer_cli.inference import runtimes as running
-from transfer_cli.inference.compiled_network import GRAPH_FILE
-from transfer_cli.inference.models import (
-    BACKBONE_FILE,
-    CLASSIFIER_FILE,
-    LINEAR_FILE,
-    NETWORK_FILE,
-    FeatureModel,
-    load,
-)
+from transfer_cli.inference.load import load
+from transfer_cli.inference.models import FeatureModel
 from transfer_cli.io.untrusted import keras_config
 from transfer_cli.io.untrusted.checked_output import guarded
 from transfer_cli.progress import SILENT, Progress
@@ -189,12 +183,12 @@ def _must_be_one(rows: dict[str, NDArray[np.float32]], directory: Path) -> None:
 
 def _keras(file: Path, *, below_logits: bool) -> Any:
     start_tensorflow()
-    from transfer_cli.models import backbone
     from transfer_cli.models.classifier_network import below_logits_of
+    from transfer_cli.models.compile import inference_function
     from transfer_cli.models.keras_file import load_keras
 
     network = load_keras(file)
-    return backbone.run(below_logits_of(network) if below_logits else network)
+    return inference_function(below_logits_of(network) if below_logits else network)
 
 
 def _classifier(file: Path, classes: int) -> tuple[int, Any]:

@@ -22,7 +22,7 @@ def walk_paths(paths: Iterable[str]) -> Iterator[str]:
     read. Nothing is held in memory beyond one folder's names.
     """
     for path in paths:
-        if os.path.isdir(path):  # noqa: PTH112 - it raises at no name, however odd
+        if os.path.isdir(path):  # noqa: PTH112
             yield from sorted(os.path.join(path, image) for image in walk(Path(path), Counter()))  # noqa: PTH118
         else:
             yield path

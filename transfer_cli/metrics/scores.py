@@ -104,29 +104,6 @@ def mean_average_precision(truth: Truth, probabilities: Probabilities) -> float:
     return float(average_precision_score(truth[:, present], probabilities[:, present], average="macro"))
 
 
-def fit_thresholds(truth: Truth, probabilities: Probabilities) -> NDArray[np.float64]:
-    """Return for each label the threshold with the best F1 score.
-
-    It lies halfway between two probabilities that occur, or between one and zero. A label that no picture has, or all
-    have, keeps one half: there is nothing to choose it by.
-
-    Parameters
-    ----------
-    truth : ndarray of shape (n, k), int
-    probabilities : ndarray of shape (n, k), float
-    """
-    from sklearn.metrics import precision_recall_curve
-
-    found = np.full(truth.shape[1], 0.5)
-    for column in np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0)):
-        precision, recall, bars = precision_recall_curve(truth[:, column], probabilities[:, column])
-        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-        best = int(f1[:-1].argmax())
-        below = bars[best - 1] if best else 0.0
-        found[column] = (float(below) + float(bars[best])) / 2
-    return found
-
-
 def in_words(part: str, figures: Mapping[str, Figure], note: str = "") -> str:
     """Return one line about a part, for a person."""
     if "mean_average_precision" in figures:

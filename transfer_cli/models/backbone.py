@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +17,6 @@ from transfer_cli.models.weights import download, embedded
 from transfer_cli.models.weights.integrity import damage, must_be_what_keras_knows
 from transfer_cli.models.weights.registry import cache_folder, embedded_file, imagenet_files, is_damaged, must_be_known
 from transfer_cli.progress import SILENT, Progress
-
-BYTES_PER_NUMBER = 4
 
 # Keras prints to stdout, which is the product's; its progress bars and messages go to the log instead.
 keras.utils.disable_interactive_logging()
@@ -96,129 +90,12 @@ def build_with_top(
     return _network(spec, weights, spec.size, top=True, seed=seed, offline=offline, progress=progress)
 
 
-@dataclass(frozen=True)
-class LayerRow:
-    """One line of a layer table; numbers are counts for one picture."""
-
-    name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    activations: int
-    parameters: int
-    multiply_adds: int
-
-
-def layer_table(model: keras.Model) -> list[LayerRow]:
-    """Return the layers of a model in the order of the graph, those of nested models one by one."""
-    return [
-        LayerRow(
-            layer.name,
-            type(layer).__name__,
-            tuple(layer.output.shape[1:]),
-            math.prod(layer.output.shape[1:]),
-            layer.count_params(),
-            multiply_adds(layer),
-        )
-        for layer in leaves(model)
-    ]
-
-
-def leaves(model: keras.Model) -> Iterator[keras.Layer]:
-    """Yield the layers of a model in the order of the graph, those of nested models one by one."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from leaves(layer)
-        else:
-            yield layer
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a network needs, counted in float32 numbers.
-
-    Attributes
-    ----------
-    parameters : int
-    activations : int
-        Outputs of all layers for one picture: what training keeps for the way back.
-    largest : int
-        The largest output of a layer and the one before it, for one picture: what predicting holds at a time.
-    """
-
-    parameters: int
-    activations: int
-    largest: int
-
-    def facts(self) -> dict[str, int]:
-        """Return counts, and bytes for a batch of one picture."""
-        return {
-            "parameters": self.parameters,
-            "activations": self.activations,
-            "parameter_bytes": self.parameters * BYTES_PER_NUMBER,
-            "activation_bytes": self.activations * BYTES_PER_NUMBER,
-            "inference_bytes": (self.parameters + self.largest) * BYTES_PER_NUMBER,
-            "sgd_bytes": (2 * self.parameters + self.activations) * BYTES_PER_NUMBER,
-            "adam_bytes": (4 * self.parameters + self.activations) * BYTES_PER_NUMBER,
-        }
-
-    def in_words(self) -> list[str]:
-        """Return the same for a person, in MB of 10^6 bytes."""
-        mb = {word: f"{value / 1e6:,.0f} MB" for word, value in self.facts().items()}
-        return [
-            f"{self.parameters:,} parameters, {mb['parameter_bytes']}; "
-            f"{self.activations / 1e6:.1f} M activations, {mb['activation_bytes']} a picture",
-            f"predicting one picture: {mb['inference_bytes']} (weights and the two largest neighbouring outputs)",
-            f"plain SGD: {mb['sgd_bytes']} (weights and gradients, activations of one picture)",
-            f"Adam: {mb['adam_bytes']} (weights, gradients and two moments, activations of one picture)",
-        ]
-
-
-def memory(table: Sequence[LayerRow]) -> Memory:
-    """Return what the network of a layer table needs."""
-    outputs = [row.activations for row in table]
-    return Memory(
-        sum(row.parameters for row in table),
-        sum(outputs),
-        max(map(sum, pairwise(outputs))),
-    )
-
-
-def multiply_adds(layer: keras.Layer) -> int:
-    """Return how often a layer multiplies and adds for one picture: convolutions and dense layers; others 0."""
-    shape = layer.output.shape
-    if isinstance(layer, keras.layers.SeparableConv2D):
-        kernels = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
-        return int(shape[1] * shape[2] * sum(math.prod(kernel) for kernel in kernels))
-    if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-        return int(shape[1] * shape[2] * math.prod(layer.kernel.shape))
-    if isinstance(layer, keras.layers.Dense):
-        return int(math.prod(layer.kernel.shape) * math.prod(shape[1:-1]))
-    return 0
-
-
 def plain(spec: BackboneSpec) -> keras.Model:
     """Return the network by itself, with its top and random weights, for its layer table."""
     shape = (spec.size, spec.size, 3)
     if not spec.is_pretrained:
         return _assembled(spec, keras.Input(shape), top=True)
     return _factory(spec)(weights=None, include_top=True, input_shape=shape, **_width(spec))
-
-
-def run(model: keras.Model) -> Any:
-    """Return a function from uint8 (n, size, size, 3) to float32 (n, width): the model compiled once."""
-    import tensorflow as tf
-
-    size = model.input_shape[1]
-    graph = tf.function(
-        lambda images: model(images, training=False),
-        input_signature=[tf.TensorSpec([None, size, size, 3], tf.uint8)],
-        autograph=False,
-    )
-
-    def call(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(graph(images), dtype=np.float32)
-
-    return call
 
 
 def settle(network: keras.Model, images: NDArray[np.uint8]) -> None:

@@ -29,9 +29,9 @@ from transfer_cli.ranking.candidates import Candidate
 from transfer_cli.ranking.results import LOGME, By, RankingDirectory, Rated
 from transfer_cli.ranking.sample import RankPictures
 from transfer_cli.recipe.recipes import ExtractRecipe
+from transfer_cli.runs.request import Request
 from transfer_cli.system import processor, processors
 from transfer_cli.training.setup import lifecycle
-from transfer_cli.training.setup.lifecycle import Request
 
 VERSION = 2
 """Changes whenever the same pictures would be scored or timed otherwise."""
@@ -122,7 +122,7 @@ class Rating:
         source = network_sources.backbone_source(
             self._candidate.spec,
             recipe.backbone,
-            lifecycle.size_of(recipe),
+            recipe.image_size,
             seed=recipe.seed,
             offline=asked.offline,
             progress=asked.progress,
@@ -145,7 +145,7 @@ class Rating:
         """Return how many milliseconds a picture takes, decoding apart."""
         recipe, folder = self._recipe, self._asked.folder
         paths = [file.path for file in folder.files[: recipe.batch_size]]
-        size = lifecycle.size_of(recipe)
+        size = recipe.image_size
         read = decoding.batches(
             paths, size=size, resize=recipe.images.resize, batch_size=recipe.batch_size, root=folder.root
         )

@@ -14,13 +14,13 @@ from transfer_cli.io.cache import Cache
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.ranking.candidate_score import Rating
 from transfer_cli.ranking.candidates import Candidates
+from transfer_cli.ranking.plot import pareto
 from transfer_cli.ranking.results import PROBE, By, Ranking, RankingDirectory, Rated
 from transfer_cli.ranking.sample import rank_pictures
 from transfer_cli.recipe.recipes import ExtractRecipe
+from transfer_cli.runs.request import Request
 from transfer_cli.runs.run_directory import RunDirectory
-from transfer_cli.training.loop import plots
 from transfer_cli.training.setup import lifecycle
-from transfer_cli.training.setup.lifecycle import Request
 
 PICTURES = 2000
 """On so many, two backbones that disagree on a tenth of the pictures are told apart by two points of accuracy."""
@@ -147,7 +147,7 @@ def rank(
     facts = {"source": folder.source, "pictures": len(few.folder.files), "classes": few.classes, "seed": seed}
     ranking = Ranking.of(rows, by, **facts, skipped=few.skipped)
     place.write(ranking)
-    plots.pareto(ranking, place.plot)
+    pareto(ranking, place.plot)
     if chosen.absent:
         progress.note(f"{len(chosen.absent)} more were not ranked, whose weights are not here: --download brings them")
     return ranking

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.data.predictions import Skipped
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import OutputError
 from transfer_cli.evaluation.comparison import SIGNIFICANT, holm, mcnemar
 from transfer_cli.io.atomic import write_json

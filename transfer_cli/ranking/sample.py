@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from transfer_cli.classifiers.folds import dealt_by, single_rows
 from transfer_cli.data.groups import NEAR_DUPLICATES, by_pattern, kin
 from transfer_cli.data.image_folder import ImageFolder
-from transfer_cli.data.predictions import Skipped
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import FolderError, InputError
 from transfer_cli.recipe.recipes import ExtractRecipe
-from transfer_cli.training.setup.lifecycle import Request
+from transfer_cli.runs.request import Request
 from transfer_cli.training.setup.preflight import survey
 
 _READ_AT = 32

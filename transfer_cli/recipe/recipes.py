@@ -54,6 +54,12 @@ class Recipe(Choices):
     backbone: Backbone = Backbone()
     inference: Inference = Inference()
 
+    @property
+    def image_size(self) -> int:
+        """Return the side of the network's input in pixels, of a resolved recipe."""
+        assert self.images.size is not None
+        return self.images.size
+
     @classmethod
     def load(
         cls,

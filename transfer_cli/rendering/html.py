@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from transfer_cli.data.decoding import fitted
-from transfer_cli.data.predictions import counted, printable
 from transfer_cli.io.atomic import written_whole
 from transfer_cli.system import processors
+from transfer_cli.text import counted, printable
 
 SIDE = 128
 """The longer side of a thumbnail in pixels."""

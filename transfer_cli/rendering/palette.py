@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import ImageFont
 from PIL.ImageFont import FreeTypeFont
 
-from transfer_cli.data.predictions import printable
+from transfer_cli.text import printable
 
 Colour = tuple[int, int, int]
 # Chosen for equal weight and for eyes that tell few colours apart: M. A. Petroff, "Accessible Color Sequences for Data

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from transfer_cli.data.predictions import counted
 from transfer_cli.metrics.scores import UNEVEN
 from transfer_cli.report.run_facts import Case
+from transfer_cli.text import counted
 
 
 def _of(share: float) -> str:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-from transfer_cli.data.predictions import counted
 from transfer_cli.io.csv_tables import read_table
 from transfer_cli.recipe.stages import EarlyStopping
 from transfer_cli.rendering.svg_charts import Chart, Line, Mark
 from transfer_cli.runs.completed_run import FinishedRun
+from transfer_cli.runs.history import Epoch
+from transfer_cli.text import counted
 from transfer_cli.training.loop import early_stopping
-from transfer_cli.training.loop.checkpoints import Epoch
 
 
 @dataclass(frozen=True)

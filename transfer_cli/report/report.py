@@ -14,7 +14,6 @@ from markupsafe import Markup
 from transfer_cli.audit.leakage import found_or_read
 from transfer_cli.bundle.bundle import ENSEMBLE, ModelBundle
 from transfer_cli.catalog.tasks import MULTI_LABEL
-from transfer_cli.data.predictions import printable
 from transfer_cli.ensembling.member_comparison import Company
 from transfer_cli.errors import RunError, TransferError
 from transfer_cli.features.nearest import Neighbour
@@ -33,6 +32,7 @@ from transfer_cli.report.run_facts_reader import case_of, duplicates, skipped
 from transfer_cli.report.saliency import overlays
 from transfer_cli.report.script_data import Behind, Table, in_order_of_weight, map_of, said_of
 from transfer_cli.runs.completed_run import Answered, FinishedRun
+from transfer_cli.text import printable
 
 CLASSES_IN_A_MATRIX = 30
 """With more classes the most frequent mistakes are listed instead."""

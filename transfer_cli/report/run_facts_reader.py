@@ -11,7 +11,7 @@ from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import backbones
 from transfer_cli.data.decoding import size_of
 from transfer_cli.data.image_folder import PARTS
-from transfer_cli.data.predictions import Skipped, read_skipped
+from transfer_cli.data.skipped import Skipped, read_skipped
 from transfer_cli.report.history import Course
 from transfer_cli.report.run_facts import Case, scored
 from transfer_cli.runs.completed_run import Answered, FinishedRun

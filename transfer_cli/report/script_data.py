@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.data.predictions import printable
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.rendering.thumbnails import Shelf
 from transfer_cli.report.confusion_cells import Cell
 from transfer_cli.report.neighbourhood import AROUND, Surroundings
 from transfer_cli.runs.completed_run import Answered, FinishedRun
+from transfer_cli.text import printable
 
 Table = list[list[Cell | None]]
 Tables = Mapping[str, Table]

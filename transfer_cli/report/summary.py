@@ -9,12 +9,12 @@ import numpy as np
 
 from transfer_cli.bundle.bundle import ENSEMBLE
 from transfer_cli.catalog import ensemble_methods
-from transfer_cli.data.predictions import counted, printable
 from transfer_cli.ensembling.member_comparison import Company
 from transfer_cli.metrics.scores import Figure
 from transfer_cli.rendering.html import percent
 from transfer_cli.report.confusion_cells import Cell
 from transfer_cli.report.run_facts import Case, Scored
+from transfer_cli.text import counted, printable
 
 Table = list[list[Cell | None]]
 

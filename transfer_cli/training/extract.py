@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.audit.grouping import groups_of, prepared
+from transfer_cli.bundle.files import GRAPH_FILE
 from transfer_cli.bundle.training_images import LEARNT_FILE, Learnt
 from transfer_cli.calibration import fit as fit_on_val
 from transfer_cli.catalog import class_balancing, classifiers
@@ -21,17 +22,17 @@ from transfer_cli.data.image_folder import PARTS, ImageFolder
 from transfer_cli.data.split import Split
 from transfer_cli.errors import InputError
 from transfer_cli.features.shared_extraction import OnePass, Seen, link
-from transfer_cli.inference.compiled_network import GRAPH_FILE, Prepared
+from transfer_cli.inference.compiled_network import Prepared
 from transfer_cli.io.atomic import write_json, written_whole
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.models.weights.registry import must_be_known
 from transfer_cli.quiet_imports import import_ahead
 from transfer_cli.recipe.recipes import ExtractRecipe
+from transfer_cli.runs.request import Options, Request, TrainingResult, is_uneven
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import score_parts, thresholds_note
 from transfer_cli.training.setup import lifecycle
-from transfer_cli.training.setup.lifecycle import Options, Request, TrainingResult
 
 if TYPE_CHECKING:
     from transfer_cli.classifiers.fit import Fitted
@@ -112,7 +113,7 @@ def _train(asked: Request, recipe: ExtractRecipe, shared: OnePass) -> TrainingRe
         metrics = _classify(asked, recipe, shared, seen)
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
-    note, uneven = _val_note(recipe, split), lifecycle.is_uneven(split)
+    note, uneven = _val_note(recipe, split), is_uneven(split)
     return TrainingResult(run, metrics, seen.skipped, note, is_uneven=uneven)
 
 
@@ -151,9 +152,9 @@ def _classify(asked: Request, recipe: ExtractRecipe, shared: OnePass, seen: Seen
     network = shared.network
     assert network is not None
     with progress.track("starting scikit-learn", None):
+        from transfer_cli.bundle.files import BACKBONE_FILE, CLASSIFIER_FILE, LINEAR_FILE
         from transfer_cli.classifiers import fit
         from transfer_cli.features import table
-        from transfer_cli.inference import models
 
     matrix = table.read(run.features)
     names = split.class_names
@@ -199,8 +200,8 @@ def _classify(asked: Request, recipe: ExtractRecipe, shared: OnePass, seen: Seen
     lifecycle.must_be_good_enough(asked, metrics, _val_note(recipe, split))
 
     def save(directory: Path) -> None:
-        shared.save_network(network, directory / models.BACKBONE_FILE, directory / GRAPH_FILE)
-        fit.save(fitted.pipeline, directory / models.CLASSIFIER_FILE)
+        shared.save_network(network, directory / BACKBONE_FILE, directory / GRAPH_FILE)
+        fit.save(fitted.pipeline, directory / CLASSIFIER_FILE)
         fitted_on_val.save(directory)
         # Of a bag, what is not in it had a say in how sure the model is.
         held_out = (row.sha256 for row in split.rows if row.part != "test")
@@ -209,7 +210,7 @@ def _classify(asked: Request, recipe: ExtractRecipe, shared: OnePass, seen: Seen
             return
         folded = Linear.fold(fitted.pipeline, len(names))
         if folded.is_like(given, matrix):
-            folded.save(directory / models.LINEAR_FILE)
+            folded.save(directory / LINEAR_FILE)
         else:
             progress.warn("predicting will start more slowly: as one matrix the classifier gives other probabilities")
 

@@ -6,26 +6,25 @@ from functools import partial
 from typing import Any, Unpack
 
 from transfer_cli.audit.grouping import groups_of
-from transfer_cli.catalog import backbones
 from transfer_cli.data.groups import kin
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.split import Split
-from transfer_cli.errors import UnknownNameError
 from transfer_cli.io.array_store import Scratch
 from transfer_cli.io.atomic import write_json
 from transfer_cli.models.weights.registry import must_be_known
-from transfer_cli.quiet_imports import import_ahead, start_tensorflow
+from transfer_cli.quiet_imports import import_ahead
 from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.runs.request import Options, Request, TrainingResult, is_uneven
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import thresholds_note
 from transfer_cli.training.loop import tensorboard
 from transfer_cli.training.loop.checkpoints import Checkpoints
+from transfer_cli.training.loop.network_setup import build_network
 from transfer_cli.training.loop.trainer import Fitting, refits
 from transfer_cli.training.planning import time_budget
 from transfer_cli.training.planning.estimate import FEW, Plan
 from transfer_cli.training.setup import lifecycle
 from transfer_cli.training.setup.image_store import decode_all
-from transfer_cli.training.setup.lifecycle import Options, Request, TrainingResult
 
 
 def finetune(
@@ -118,7 +117,7 @@ def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingRe
         finishing.save(_val_note(recipe, split))
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
-    note, uneven = _val_note(recipe, split), lifecycle.is_uneven(split)
+    note, uneven = _val_note(recipe, split), is_uneven(split)
     return TrainingResult(run, metrics, decoded.skipped, note, is_uneven=uneven)
 
 
@@ -150,50 +149,6 @@ class _Chosen:
 
 def _guard(asked: Request) -> time_budget.Guard | None:
     return None if asked.time_budget is None else time_budget.Guard(asked.run, asked.begun)
-
-
-def build_network(asked: Request, recipe: FinetuneRecipe) -> tuple[Any, str]:
-    """Return the backbone, and the devices that TensorFlow found."""
-    with asked.progress.track("starting TensorFlow", None):
-        device = start_tensorflow()
-
-        from transfer_cli.models import backbone
-        from transfer_cli.training.loop import multi_gpu
-
-        multi_gpu.cards(recipe.hardware.gpus)
-        choice = recipe.backbone
-        network = backbone.build(
-            backbones.find(choice.name),
-            weights=choice.weights,
-            size=lifecycle.size_of(recipe),
-            layer=choice.layer,
-            pooling=choice.pooling,
-            seed=recipe.seed,
-            offline=asked.offline,
-            progress=asked.progress,
-        )
-    _check_stages(asked, network, recipe)
-    return network, device
-
-
-def _check_stages(asked: Request, features: Any, recipe: FinetuneRecipe) -> None:
-    from transfer_cli.models import freezing
-
-    for number, stage in enumerate(recipe.stage, start=1):
-        try:
-            thawed = freezing.thaw(features, stage.unfreeze)
-        except UnknownNameError as error:
-            name = recipe.backbone.name
-            raise UnknownNameError(
-                f"Stage {number} of the recipe does not fit {name}: {error}",
-                hint=f"Take a layer out of: transfer-cli backbones show {name}\n"
-                f"with: --set stage.{number}.unfreeze=from:LAYER",
-            ) from None
-        if thawed.whole_block:
-            asked.progress.warn(
-                f"stage {number} unfreezes {stage.unfreeze}, which begins within a block whose other layers stay "
-                f"frozen; for the whole block: --set stage.{number}.unfreeze=from:{thawed.whole_block}"
-            )
 
 
 def _what_to_expect(split: Split) -> list[str]:

@@ -19,17 +19,17 @@ from transfer_cli.io.array_store import Scratch
 from transfer_cli.models.weights.registry import imagenet_files, must_be_had, must_be_known
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
+from transfer_cli.runs.request import Options, Request
 from transfer_cli.runs.run_directory import RunDirectory
-from transfer_cli.training.finetune import build_network
-from transfer_cli.training.loop import plots
+from transfer_cli.training.loop.network_setup import build_network
 from transfer_cli.training.loop.trainer import SETTLING
+from transfer_cli.training.plots import sweep
 from transfer_cli.training.setup import lifecycle
-from transfer_cli.training.setup.lifecycle import Options, Request
 from transfer_cli.training.setup.preflight import decode_rows, survey
 
 if TYPE_CHECKING:
     from transfer_cli.models.classifier_network import Network
-    from transfer_cli.training.loop.stage_trainer import Pictures
+    from transfer_cli.training.loop.images import Pictures
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTHING, DIVERGED = 0.8, 4.0
@@ -186,7 +186,7 @@ def lr_find(
     must_be_known(recipe.backbone.weights)
     if recipe.backbone.weights == "imagenet":
         spec = backbones.find(recipe.backbone.name)
-        must_be_had(imagenet_files(spec, top=False, size=lifecycle.size_of(recipe)), offline=asked.offline)
+        must_be_had(imagenet_files(spec, top=False, size=recipe.image_size), offline=asked.offline)
     features, _ = build_network(asked, recipe)
     network, pictures = _begin(asked, recipe, features, steps)
     rates = [lowest * (highest / lowest) ** (step / max(steps - 1, 1)) for step in range(steps)]
@@ -194,7 +194,7 @@ def lr_find(
 
     with memory_explained():
         found = _sweep(asked, recipe, stage, network, pictures, rates)
-    plots.sweep(found.rates, found.losses, found.smoothed, (found.steepest, found.suggestion), target)
+    sweep(found.rates, found.losses, found.smoothed, (found.steepest, found.suggestion), target)
     if found.suggestion is None:
         raise InputError(
             f"Nothing was learnt at any rate from {lowest:g} to {found.rates[-1] if found.rates else lowest:g}: the "
@@ -222,7 +222,7 @@ def _begin(asked: Request, recipe: FinetuneRecipe, features: Any, steps: int) ->
 
     from transfer_cli.models import backbone
     from transfer_cli.models.classifier_network import Network
-    from transfer_cli.training.loop.stage_trainer import Pictures
+    from transfer_cli.training.loop.images import Pictures
 
     if recipe.backbone.weights == "none":
         backbone.settle(features, decoded.images[:SETTLING])

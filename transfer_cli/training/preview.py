@@ -12,7 +12,6 @@ from transfer_cli.errors import FolderError
 from transfer_cli.quiet_imports import start_tensorflow
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.training.loop import plots
-from transfer_cli.training.setup import lifecycle
 
 
 def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
@@ -38,7 +37,7 @@ def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
         members = [index for index, file in enumerate(folder.files) if name in file.labels]
         found = batches(
             (folder.files[index].path for index in members),
-            size=lifecycle.size_of(recipe),
+            size=recipe.image_size,
             resize=recipe.images.resize,
             batch_size=1,
             root=folder.root,

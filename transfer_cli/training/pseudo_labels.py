@@ -14,17 +14,17 @@ from pathlib import Path
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data import decoding
 from transfer_cli.data.image_folder import ImageFile, ImageFolder
-from transfer_cli.data.predictions import Skipped
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.errors import FolderError, InputError, RecipeError, RunError
-from transfer_cli.inference import models
+from transfer_cli.inference.load import load
 from transfer_cli.io.csv_tables import read_table, write_table
 from transfer_cli.io.discovery import walk_paths
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.sections import Unlabelled
+from transfer_cli.runs.request import Request, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.training.loop.trainer import refits
-from transfer_cli.training.setup.lifecycle import Request, TrainingResult, size_of
 
 HEADER = ("path", "sha256", "class", "confidence", "learnt", "reason")
 KNOWN = "the same bytes have been seen before"
@@ -168,12 +168,12 @@ def _labels_of(asked: Request, recipe: FinetuneRecipe, place: Path, first: RunDi
 
 def _labels(asked: Request, recipe: FinetuneRecipe, paths: Sequence[str], first: RunDirectory) -> list[PseudoLabel]:
     """Return what the first network says of each picture that is not among the labelled ones."""
-    trained = models.load(str(first.path), offline=asked.offline, cache=asked.cache, progress=asked.progress)
+    trained = load(str(first.path), offline=asked.offline, cache=asked.cache, progress=asked.progress)
     names, known = trained.class_names, {row.sha256 for row in Split.read(first.split).rows}
     found: list[PseudoLabel] = []
     read = decoding.batches(
         paths,
-        size=size_of(recipe),
+        size=recipe.image_size,
         resize=recipe.images.resize,
         batch_size=recipe.batch_size,
         strict=asked.strict,

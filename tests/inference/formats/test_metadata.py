@@ -10,9 +10,9 @@ import pytest
 
 from transfer_cli.errors import ModelError
 from transfer_cli.inference.formats.embedded_digest import SEAL
-from transfer_cli.inference.formats.metadata import FACTS as FACTS_NAME
 from transfer_cli.inference.formats.metadata import FORMAT_VERSION, ExportedFacts
 from transfer_cli.inference.formats.zip_metadata import facts_in
+from transfer_cli.io.untrusted.names import FACTS as FACTS_NAME
 
 FACTS = ExportedFacts(
     format="onnx",

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import Outcome
-from transfer_cli.bundle.bundle import digest_of_file
 from transfer_cli.catalog.backbones import EMBEDDED, find
 from transfer_cli.data.sample_data import sample_folder
 from transfer_cli.errors import WeightsError
+from transfer_cli.io.digests import digest_of_file
 from transfer_cli.models import backbone
+from transfer_cli.models.compile import inference_function
 from transfer_cli.models.weights import embedded
 from transfer_cli.models.weights.registry import embedded_file
 from transfer_cli.recipe.sections import Backbone
@@ -109,7 +110,7 @@ def test_features_tell_the_samples_apart_better_than_random_ones() -> None:
     even = np.arange(len(paths)) % 2 == 0
 
     def accuracy(weights: str) -> float:
-        features = backbone.run(backbone.build(spec, weights=weights, size=64))(images)
+        features = inference_function(backbone.build(spec, weights=weights, size=64))(images)
         scaled = StandardScaler().fit(features[even]).transform(features)
         classifier = LogisticRegression(C=0.1, max_iter=1000).fit(scaled[even], labels[even])
         return float(classifier.score(scaled[~even], labels[~even]))

@@ -14,6 +14,7 @@ from transfer_cli.catalog.backbones import find
 from transfer_cli.data.decoding import batches
 from transfer_cli.io.array_store import Scratch
 from transfer_cli.models import backbone, freezing
+from transfer_cli.models.compile import inference_function
 from transfer_cli.recipe.augmentation import Augmentation
 from transfer_cli.recipe.stages import Stage, Trunk
 from transfer_cli.training.augmentation.augmented_images import Shown
@@ -78,7 +79,7 @@ def several(below: Any, images: NDArray[np.uint8], scratch: Scratch, run: Any = 
     augmentation, truth = Augmentation(rotation_range=20, horizontal_flip=True), np.zeros(len(images), np.int64)
     shown = Shown(augmentation, 3, images, indices, truth, rows, classes=1)
     shape = below.output.shape[1:]
-    run = run or backbone.run(below)
+    run = run or inference_function(below)
     told: list[int] = []
     kept = frozen_activations.several(run, shown, rows, 3, shape, scratch, 4, told.append)
     assert sum(told) == 15
@@ -88,7 +89,7 @@ def several(below: Any, images: NDArray[np.uint8], scratch: Scratch, run: Any = 
 def expected(below: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     augment = Augmenter(Augmentation(rotation_range=20, horizontal_flip=True), seed=3)
     seen = [augment(images[row], view, 100 + row) for view in (1, 2, 3) for row in (5, 0, 30, 7, 20)]
-    outputs: NDArray[np.float32] = backbone.run(below)(np.stack(seen))
+    outputs: NDArray[np.float32] = inference_function(below)(np.stack(seen))
     return outputs.reshape(3, 5, *outputs.shape[1:])
 
 
@@ -116,7 +117,7 @@ def test_views_on_the_disk(below: Any, images: NDArray[np.uint8], tmp_path: Path
 
 
 def test_outputs_too_large_for_half_the_digits(below: Any, images: NDArray[np.uint8], tmp_path: Path) -> None:
-    run = backbone.run(below)
+    run = inference_function(below)
     with Scratch(tmp_path) as scratch:
         calls = iter([1.0, 1.0, 1e6, 1e6])
         kept = several(below, images, scratch, lambda batch: run(batch) * next(calls))

@@ -23,14 +23,15 @@ from transfer_cli.data.decoding import batches
 from transfer_cli.errors import InputError, RecipeError
 from transfer_cli.io.array_store import Scratch
 from transfer_cli.models.backbone import build
-from transfer_cli.models.backbone import run as run_network
 from transfer_cli.models.classifier_network import Network
+from transfer_cli.models.compile import inference_function as run_network
 from transfer_cli.progress import Silent
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.training.augmentation.augmented_images import Shown
 from transfer_cli.training.loop import mixed_precision, stage_trainer
 from transfer_cli.training.loop.checkpoints import State
 from transfer_cli.training.loop.gradient_accumulation import Gathering
+from transfer_cli.training.loop.images import Pictures
 from transfer_cli.training.loop.messages import what_computes
 from transfer_cli.training.loop.micro_batches import Portions
 from transfer_cli.training.loop.mixed_precision import computing_in
@@ -62,7 +63,7 @@ def stage_of(weights: Path, *words: str) -> stage_trainer.StageTraining:
     plain = np.array([*COLOURS.values()])[rows % CLASSES, None, None]
     noise = np.random.default_rng(3).normal(0, 8, (len(rows), TINY_SIZE, TINY_SIZE, 3))
     images = np.clip(plain + noise, 0, 255).astype(np.uint8)
-    pictures = stage_trainer.Pictures(images, rows, rows % CLASSES, rows[:COUNT], rows[COUNT:])
+    pictures = Pictures(images, rows, rows % CLASSES, rows[:COUNT], rows[COUNT:])
     shown = Shown(recipe.augmentation, recipe.seed, images, rows, pictures.truth, pictures.train, CLASSES)
     network = Network(build(find(TINY), weights=str(weights), size=TINY_SIZE), recipe.head, CLASSES, recipe.seed)
     portions = Portions(recipe.batch_size, recipe.hardware.accumulate)

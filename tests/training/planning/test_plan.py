@@ -14,8 +14,8 @@ from tests.finetuning import AS_MADE, WORDS, rows_of, run_on
 from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory
 from transfer_cli.errors import WeightsError
 from transfer_cli.progress import Silent
+from transfer_cli.runs.request import Request
 from transfer_cli.training.planning.plan import plan, weights_needed
-from transfer_cli.training.setup.lifecycle import Request
 from transfer_cli.training.setup.preflight import Survey, survey
 
 SHORT = ("split.val=0.2", "stage.1.epochs=2", "batch_size=8")

@@ -17,7 +17,8 @@ from tests.training.test_resume import same_end, stop_before_each_epoch
 from transfer_cli import FinetuneRecipe
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.errors import RecipeError, RunError
-from transfer_cli.training.loop.checkpoints import Epoch, State
+from transfer_cli.runs.history import Epoch
+from transfer_cli.training.loop.checkpoints import State
 from transfer_cli.training.planning import time_budget
 from transfer_cli.training.planning.estimate import Basis
 from transfer_cli.training.planning.estimate import plan_of as reckoned

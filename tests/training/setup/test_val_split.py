@@ -13,7 +13,7 @@ from transfer_cli.auto import auto as making
 from transfer_cli.data.groups import by_pattern
 from transfer_cli.data.image_folder import ImageFile
 from transfer_cli.data.split import Split
-from transfer_cli.training.setup.lifecycle import Request
+from transfer_cli.runs.request import Request
 from transfer_cli.training.setup.preflight import Survey, survey
 from transfer_cli.training.setup.val_split import with_val
 

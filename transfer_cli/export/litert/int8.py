@@ -18,7 +18,7 @@ from transfer_cli.errors import InputError, ModelError
 from transfer_cli.export.litert import float_layers
 from transfer_cli.export.litert.bias_correction import corrected, operations
 from transfer_cli.export.litert.float_layers import Kind, Step
-from transfer_cli.inference.formats.metadata import INPUT, OUTPUT
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT
 from transfer_cli.inference.litert_conversion import _silence
 
 CORRECTED_ON = 48

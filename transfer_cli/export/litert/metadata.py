@@ -12,8 +12,10 @@ from typing import Any
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-from transfer_cli.inference.formats.metadata import INPUT, LABELS, OUTPUT, ExportedFacts
+from transfer_cli.inference.formats.metadata import ExportedFacts
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT
 from transfer_cli.inference.formats.zip_metadata import add_facts
+from transfer_cli.io.untrusted.names import LABELS
 
 _FORMAT = "TFLITE_METADATA"
 _VERSION_OF_METADATA = b"M001"

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats.metadata import INPUT, OUTPUT
 from transfer_cli.inference.formats.onnx import LARGEST, missing
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT
 
 if TYPE_CHECKING:
     from transfer_cli.export.onnx.graph_builder import Drawing

@@ -16,10 +16,6 @@ from transfer_cli.inference.formats.embedded_digest import SEAL
 from transfer_cli.io.untrusted.json_text import faults_in_words, parsed
 
 FORMAT_VERSION = 1
-FACTS = "transfer_cli.json"
-"""What the facts are called within a file that has names for its parts."""
-LABELS = "labels.txt"
-INPUT, OUTPUT = "images", "probabilities"
 _LARGEST_SIDE = 16_384
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import MissingExtraError, ModelError
-from transfer_cli.inference.formats.metadata import INPUT, OUTPUT
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT
 from transfer_cli.quiet_imports import native_stderr_kept
 from transfer_cli.system import processors
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import runtimes
+from transfer_cli.catalog.runtimes import FEW
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats.metadata import INPUT, OUTPUT
-from transfer_cli.inference.runtimes import FEW
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT
 from transfer_cli.quiet_imports import start_openvino
 
 ABOUT = "model_info"

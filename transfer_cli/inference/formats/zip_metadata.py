@@ -8,7 +8,8 @@ from typing import IO
 
 from transfer_cli.errors import ModelError
 from transfer_cli.inference.formats.embedded_digest import SEAL
-from transfer_cli.inference.formats.metadata import FACTS, LABELS, ExportedFacts
+from transfer_cli.inference.formats.metadata import ExportedFacts
+from transfer_cli.io.untrusted.names import FACTS, LABELS
 
 # The archive must not say when it was made: the same model gives the same bytes.
 _NO_DATE = (1980, 1, 1, 0, 0, 0)

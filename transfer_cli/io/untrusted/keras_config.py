@@ -13,9 +13,9 @@ from typing import Any
 from zipfile import ZipFile
 
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats.metadata import FACTS, LABELS
 from transfer_cli.io.untrusted.hdf5_file import must_hold_arrays
 from transfer_cli.io.untrusted.json_text import objects, parsed
+from transfer_cli.io.untrusted.names import FACTS, LABELS
 from transfer_cli.io.untrusted.zip_file import members
 
 MOST_BYTES = 64_000_000

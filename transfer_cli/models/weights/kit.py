@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer_cli.bundle.bundle import digest_of_file
 from transfer_cli.catalog.backbones import WeightsFile
 from transfer_cli.errors import ModelError, OutputError
 from transfer_cli.io.atomic import must_be_writable, refused, remove
+from transfer_cli.io.digests import digest_of_file
 from transfer_cli.models.weights import kit_file
 from transfer_cli.models.weights.integrity import damage, damaged_here
 from transfer_cli.models.weights.kit_file import Kit, KitFile

@@ -14,10 +14,10 @@ from typing import IO, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from transfer_cli.bundle.bundle import digest_of_file
 from transfer_cli.catalog.backbones import CLASS_INDEX, WeightsFile
 from transfer_cli.errors import ModelError
 from transfer_cli.io.atomic import written_whole
+from transfer_cli.io.digests import digest_of_file
 from transfer_cli.models.weights.registry import uses
 
 MANIFEST = "kit.json"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from transfer_cli.recipe.stages import EarlyStopping, Stage
-from transfer_cli.training.loop.checkpoints import Epoch, State
+from transfer_cli.runs.history import Epoch
+from transfer_cli.training.loop.checkpoints import State
 
 
 def key(epoch: Epoch, early: EarlyStopping) -> tuple[float, float]:

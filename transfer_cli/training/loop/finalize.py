@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.bundle.files import GRAPH_FILE, LINEAR_FILE, NETWORK_FILE
 from transfer_cli.bundle.training_images import LEARNT_FILE, Learnt
 from transfer_cli.calibration import fit
 from transfer_cli.data.split import Split
 from transfer_cli.features import table
-from transfer_cli.inference import models
-from transfer_cli.inference.compiled_network import CHECKED, GRAPH_FILE, Prepared, Source
+from transfer_cli.inference.compiled_network import CHECKED, Prepared, Source
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.models.classifier_network import Network, Whole
 from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.runs.request import Request
 from transfer_cli.runs.scoring import score_parts
 from transfer_cli.training.setup import lifecycle
-from transfer_cli.training.setup.lifecycle import Request
 
 if TYPE_CHECKING:
     from transfer_cli.training.loop.micro_batches import Portions
@@ -132,9 +132,9 @@ class Finishing:
             bundle = bundle.model_copy(update={"recipe": self._made_by})
 
         def save(folder: Path) -> None:
-            self._network.whole.save(folder / models.NETWORK_FILE)
+            self._network.whole.save(folder / NETWORK_FILE)
             self._prepared.save_graph(folder / GRAPH_FILE)
-            self._read_out.save(folder / models.LINEAR_FILE)
+            self._read_out.save(folder / LINEAR_FILE)
             fitted.save(folder)
             learnt = [split.rows[row].sha256 for row in self._learnt]
             Learnt.of(learnt, (row.sha256 for row in split.rows if row.part == "val")).save(folder / LEARNT_FILE)

@@ -8,15 +8,15 @@ import numpy as np
 
 from transfer_cli.catalog import classifiers
 from transfer_cli.classifiers import fit
-from transfer_cli.models import backbone
+from transfer_cli.models.compile import inference_function
 from transfer_cli.progress import Progress
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.training.loop.class_balancing import Balancing
 
 if TYPE_CHECKING:
     from transfer_cli.models.classifier_network import Network
+    from transfer_cli.training.loop.images import Pictures
     from transfer_cli.training.loop.micro_batches import Portions
-    from transfer_cli.training.loop.stage_trainer import Pictures
 
 
 def start_from_probe(
@@ -24,7 +24,7 @@ def start_from_probe(
 ) -> float:
     """Let the head of a network begin as a logistic regression on train pictures; return its regularisation, C."""
     train, size = pictures.train, recipe.batch_size
-    run = portions.sparing(backbone.run(network.features))
+    run = portions.sparing(inference_function(network.features))
     matrix = np.empty((len(train), network.features.output_shape[-1]), np.float32)
     with progress.track(f"features by {recipe.backbone.name}", len(train)) as advance:
         for start in range(0, len(train), size):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from transfer_cli.data.split import Split
 from transfer_cli.errors import RunError
 from transfer_cli.recipe.stages import EarlyStopping
-from transfer_cli.training.loop.checkpoints import Epoch, State
-from transfer_cli.training.setup.lifecycle import Request
+from transfer_cli.runs.history import Epoch
+from transfer_cli.runs.request import Request
+from transfer_cli.training.loop.checkpoints import State
 
 _FEW_STEPS = 100
 """So few steps seldom bring a network anywhere: the default trains for 300 or more."""

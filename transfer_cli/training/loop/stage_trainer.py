@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,9 @@ from transfer_cli.errors import OutputError
 from transfer_cli.inference.compiled_network import Prepared, Source
 from transfer_cli.io.array_store import Scratch
 from transfer_cli.metrics.scores import of_epoch
-from transfer_cli.models import backbone, freezing
+from transfer_cli.models import freezing
 from transfer_cli.models.classifier_network import Network
+from transfer_cli.models.compile import inference_function
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
@@ -29,35 +29,11 @@ from transfer_cli.training.loop.checkpoints import State
 from transfer_cli.training.loop.class_balancing import Balancing
 from transfer_cli.training.loop.frozen_activations import Rows, Views
 from transfer_cli.training.loop.gradient_accumulation import Gathering
+from transfer_cli.training.loop.images import Pictures
 from transfer_cli.training.loop.micro_batches import Portions
 from transfer_cli.training.loop.mixed_precision import computing_in, scaled
 
 Batches = Iterator[tuple[NDArray[Any], NDArray[np.float32]]]
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """What a fine-tuning learns from and is compared on.
-
-    Attributes
-    ----------
-    images : ndarray of shape (n, size, size, 3), uint8
-    indices : ndarray of shape (n,), int
-        Position of each picture in its folder.
-    truth : ndarray of shape (n,) or (n, k), int
-        Column of its class, or the indicator matrix of its labels.
-    train, val : ndarray of int
-        Row numbers.
-    groups : ndarray of shape (n,), int, or None
-        The same number for relatives.
-    """
-
-    images: NDArray[np.uint8]
-    indices: Rows
-    truth: Rows
-    train: Rows
-    val: Rows
-    groups: Rows | None = None
 
 
 class StageTraining:
@@ -239,7 +215,7 @@ class StageTraining:
         if below is None:
             return None, None
         shape = below.output.shape[1:]
-        exact = self._portions.sparing(backbone.run(below))
+        exact = self._portions.sparing(inference_function(below))
         still = self._recipe.augmentation.is_off
         val = frozen_activations.plain(exact, pictures.images, pictures.val, shape, self._scratch, size)
         if still:

@@ -19,8 +19,8 @@ from PIL import Image
 
 from transfer_cli.errors import MissingExtraError
 from transfer_cli.io.atomic import refused
+from transfer_cli.runs.history import Epoch
 from transfer_cli.runs.run_directory import RunDirectory
-from transfer_cli.training.loop.checkpoints import Epoch
 
 TRAIN = ("loss", "accuracy", "learning_rate", "stage", "seconds", "refit")
 VAL = ("val_loss", "val_accuracy", "val_balanced_accuracy", "val_mean_average_precision")

@@ -18,11 +18,12 @@ from transfer_cli.errors import RecipeError
 from transfer_cli.io.array_store import Scratch
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.runs.history import Epoch
+from transfer_cli.runs.request import Request
 from transfer_cli.training.loop import early_stopping, messages
-from transfer_cli.training.loop.checkpoints import Checkpoints, Epoch, State, history_table
+from transfer_cli.training.loop.checkpoints import Checkpoints, State, history_table
 from transfer_cli.training.loop.tensorboard import TensorBoard
 from transfer_cli.training.setup.image_store import Decoded
-from transfer_cli.training.setup.lifecycle import Request
 
 if TYPE_CHECKING:
     from transfer_cli.models.classifier_network import Network
@@ -160,7 +161,7 @@ class Fitting:
     def _show(self, train: NDArray[np.int64], val: NDArray[np.int64]) -> None:
         """Let some pictures be learnt from and others be compared on."""
         from transfer_cli.training.augmentation.augmented_images import Shown
-        from transfer_cli.training.loop.stage_trainer import Pictures
+        from transfer_cli.training.loop.images import Pictures
 
         images, indices, truth = self._decoded.images, np.array(self._decoded.indices, np.int64), self._split.truth()
         self._pictures = Pictures(images, indices, truth, train, val, self._groups)
@@ -181,10 +182,10 @@ class Fitting:
 
     def _as_it_is(self) -> Before:
         """Return what the network as it is now, which has not learnt from val, makes of val and train."""
-        from transfer_cli.models import backbone
+        from transfer_cli.models.compile import inference_function
         from transfer_cli.training.loop.finalize import Before
 
-        run, size = self._portions.sparing(backbone.run(self._network.below_logits)), self._recipe.batch_size
+        run, size = self._portions.sparing(inference_function(self._network.below_logits)), self._recipe.batch_size
 
         def features(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             parts = [run(self._pictures.images[rows[at : at + size]]) for at in range(0, len(rows), size)]

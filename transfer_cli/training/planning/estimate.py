@@ -13,7 +13,6 @@ from transfer_cli.data.split import Split
 from transfer_cli.io.array_store import MEMORY_BYTES
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
-from transfer_cli.training.setup.lifecycle import size_of
 
 if TYPE_CHECKING:
     from transfer_cli.training.planning.profiling import StageTiming, Timing
@@ -180,7 +179,7 @@ def plan_of(recipe: FinetuneRecipe, basis: Basis) -> Plan:
             _kept_bytes(stage, each, recipe, train + val, 0) for stage, (_, each) in zip(refit, timed, strict=True)
         ]
         most = max(most, *again)
-    arrays = len(basis.split.rows) * size_of(recipe) ** 2 * 3 + most
+    arrays = len(basis.split.rows) * recipe.image_size**2 * 3 + most
     rows: dict[str, Counter[str]] = {}
     for row in basis.split.rows:
         rows.setdefault(row.part, Counter()).update(row.labels)
@@ -240,17 +239,4 @@ def _kept_bytes(stage: StagePlan, timed: StageTiming, recipe: FinetuneRecipe, tr
 
 def _preview_bytes(recipe: FinetuneRecipe, classes: int) -> int:
     # Photographs as PNG take about half of their bytes.
-    return min(classes, 8) * 8 * size_of(recipe) ** 2 * 3 // 2
-
-
-def seconds_in_words(seconds: float) -> str:
-    """Return seconds for a person.
-
-    Examples
-    --------
-    >>> seconds_in_words(48.4), seconds_in_words(90), seconds_in_words(5400)
-    ('48 seconds', '1.5 minutes', '1.5 hours')
-    """
-    if seconds < 59.5:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.3g} minutes" if seconds < 5400 else f"{seconds / 3600:.3g} hours"
+    return min(classes, 8) * 8 * recipe.image_size**2 * 3 // 2

@@ -16,13 +16,13 @@ from transfer_cli.data.image_folder import ImageFolder, describe_left_out
 from transfer_cli.errors import FolderError, RecipeError
 from transfer_cli.models.weights.registry import cache_folder, imagenet_files, is_here, must_be_known
 from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.runs.request import Options, Request
 from transfer_cli.runs.run_directory import RunDirectory
-from transfer_cli.training.finetune import build_network
+from transfer_cli.training.loop.network_setup import build_network
 from transfer_cli.training.loop.trainer import refits
 from transfer_cli.training.planning import time_budget
 from transfer_cli.training.planning.estimate import Basis, Plan, WeightsNeeded, plan_of
 from transfer_cli.training.setup import lifecycle
-from transfer_cli.training.setup.lifecycle import Options, Request
 from transfer_cli.training.setup.preflight import Survey, decode_rows, survey
 
 
@@ -136,7 +136,7 @@ def weights_needed(recipe: FinetuneRecipe) -> tuple[WeightsNeeded, ...]:
         return ()
     spec = backbones.find(recipe.backbone.name)
     found = []
-    for file in imagenet_files(spec, top=False, size=lifecycle.size_of(recipe)):
+    for file in imagenet_files(spec, top=False, size=recipe.image_size):
         here = is_here(file)
         size = (cache_folder() / file.name).stat().st_size / 1e6 if here else spec.parameters_below_top * 4 / 1e6
         found.append(WeightsNeeded(file.name, round(size, 1), here))

@@ -20,6 +20,8 @@ from transfer_cli.inference.compiled_network import Prepared, Source
 from transfer_cli.io.array_store import Scratch
 from transfer_cli.models import backbone, freezing
 from transfer_cli.models.classifier_network import Network
+from transfer_cli.models.compile import inference_function
+from transfer_cli.models.layer_summary import multiply_adds
 from transfer_cli.progress import Progress
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
@@ -28,8 +30,9 @@ from transfer_cli.system import peak_memory
 from transfer_cli.training.augmentation.augmented_images import Shown
 from transfer_cli.training.loop import frozen_activations
 from transfer_cli.training.loop.checkpoints import Checkpoints, State
+from transfer_cli.training.loop.images import Pictures
 from transfer_cli.training.loop.micro_batches import portions_of
-from transfer_cli.training.loop.stage_trainer import Pictures, StageTraining
+from transfer_cli.training.loop.stage_trainer import StageTraining
 
 BATCHES = 6
 """So many batches of train pictures are a handful."""
@@ -197,7 +200,7 @@ def _measure(
     features: keras.Model, recipe: FinetuneRecipe, stages: Sequence[Stage], few: Handful, progress: Progress
 ) -> Timing:
     network = Network(features, recipe.head, few.classes, recipe.seed)
-    run, size = backbone.run(features), recipe.batch_size
+    run, size = inference_function(features), recipe.batch_size
     answering = _seconds(lambda: run(few.images[:size]))
     begun = time.monotonic()
     matrix = np.concatenate([run(few.images[at : at + size]) for at in range(0, len(few.images), size)])
@@ -303,7 +306,7 @@ def _fitting(recipe: FinetuneRecipe, matrix: NDArray[np.float32], few: Handful, 
 
 
 def _work(model: Any) -> int:
-    return sum(backbone.multiply_adds(layer) for layer in model.layers)
+    return sum(multiply_adds(layer) for layer in model.layers)
 
 
 def _seconds(work: Callable[[], Any]) -> float:

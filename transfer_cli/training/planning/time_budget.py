@@ -11,10 +11,11 @@ from typing import Any
 from transfer_cli.errors import RecipeError, RunError
 from transfer_cli.io.atomic import write_json
 from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.runs.request import Request
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.text import seconds_in_words
 from transfer_cli.training.loop.checkpoints import State
-from transfer_cli.training.planning.estimate import Basis, Plan, StagePlan, plan_of, seconds_in_words
-from transfer_cli.training.setup.lifecycle import Request
+from transfer_cli.training.planning.estimate import Basis, Plan, StagePlan, plan_of
 
 SHARE = 0.9
 """So much of what is left of a budget is planned to be used: machines are not equally quick all the time."""

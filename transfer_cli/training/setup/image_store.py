@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.data.decoding import batches
-from transfer_cli.data.predictions import Skipped
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.io.array_store import Scratch
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.training.setup.lifecycle import Request, size_of
+from transfer_cli.runs.request import Request
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Decoded:
 
 def decode_all(asked: Request, recipe: Recipe, scratch: Scratch) -> Decoded:
     """Return every picture of the folder that can be read, in order."""
-    files, size = asked.folder.files, size_of(recipe)
+    files, size = asked.folder.files, recipe.image_size
     images = scratch.array((len(files), size, size, 3), np.uint8)
     indices: list[int] = []
     digests: list[str] = []

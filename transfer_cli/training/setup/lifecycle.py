@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol, TypedDict, TypeVar
+from typing import Literal, TypeVar
 
 from transfer_cli.bundle.bundle import FORMAT_VERSION, ModelBundle
 from transfer_cli.calibration.fit import Trust
@@ -14,111 +12,21 @@ from transfer_cli.catalog import backbones, runtimes
 from transfer_cli.data import groups as grouping
 from transfer_cli.data.decoding import DECODER
 from transfer_cli.data.image_folder import ImageFolder, describe_left_out
-from transfer_cli.data.predictions import Skipped, read_skipped, write_skipped
+from transfer_cli.data.skipped import Skipped, read_skipped, write_skipped
 from transfer_cli.data.split import Split
 from transfer_cli.errors import FolderError, GateError, ImageError, InputError, RunError
 from transfer_cli.inference import runtimes as running
 from transfer_cli.io.atomic import write_json
-from transfer_cli.io.cache import Cache
-from transfer_cli.metrics.scores import UNEVEN, Metrics, in_words
+from transfer_cli.metrics.scores import Metrics, in_words
 from transfer_cli.models.weights.registry import imagenet_files, must_be_had
-from transfer_cli.progress import SILENT, Progress
+from transfer_cli.progress import Progress
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.accuracy_gate import FLAG, Gate
+from transfer_cli.runs.request import Judged, Request, TrainingResult, is_uneven
 from transfer_cli.runs.run_directory import RunDirectory
 
 Made = TypeVar("Made")
 Chosen = TypeVar("Chosen", bound=Recipe)
-
-
-class Options(TypedDict, total=False):
-    """What extract and finetune take beside the folder, the recipe and the run.
-
-    Attributes
-    ----------
-    split : Split, optional
-        Followed for the pictures it knows; else the run's own, else split.csv in the folder.
-    offline : bool
-        Never open a socket.
-    strict : bool
-        Raise ImageError at the first picture that cannot be read.
-    overwrite : bool
-        Replace an earlier run, keeping its split.
-    command : sequence of str
-        Written to command.txt.
-    cache : Cache
-        Where features and converted networks are kept; the person's own where it is not given.
-    progress : Progress
-    min_accuracy : float, optional
-        Raise GateError, and write no model, where the accuracy on test (on val where there is no test) is lower.
-    time_budget : float, optional
-        finetune: seconds of the whole command, into which its epochs are planned.
-    begun : float
-        When the command began, by time.monotonic.
-    tensorboard : bool
-        finetune: write its epochs for TensorBoard, too.
-    """
-
-    split: Split | None
-    offline: bool
-    strict: bool
-    overwrite: bool
-    command: Sequence[str]
-    cache: Cache
-    progress: Progress
-    min_accuracy: float | None
-    time_budget: float | None
-    begun: float
-    tensorboard: bool
-
-
-@dataclass(frozen=True)
-class Request:
-    """The folder to learn from, the run to write, and the options."""
-
-    folder: ImageFolder
-    run: RunDirectory
-    split: Split | None = None
-    offline: bool = False
-    strict: bool = False
-    overwrite: bool = False
-    command: Sequence[str] = ()
-    cache: Cache = field(default_factory=Cache.of_user)
-    progress: Progress = SILENT
-    min_accuracy: float | None = None
-    time_budget: float | None = None
-    begun: float = field(default_factory=time.monotonic)
-    tensorboard: bool = False
-
-    def silent(self) -> Request:
-        """Return the same, nothing of which is said."""
-        return replace(self, progress=SILENT)
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a run came to.
-
-    Attributes
-    ----------
-    run : RunDirectory
-    metrics : mapping
-        As in metrics.json; empty where nothing was learnt.
-    skipped : tuple of Skipped
-    val_note : str
-        What the val figures are, where they are not plain predictions of a part that was held out.
-    was_complete : bool
-        Whether the run was there already, so that nothing was done.
-    is_uneven : bool
-        Whether classes have so unequal numbers of pictures to learn from that one figure does not say how each fares.
-    """
-
-    run: RunDirectory
-    metrics: Metrics
-    skipped: tuple[Skipped, ...]
-    val_note: str
-    was_complete: bool = False
-    is_uneven: bool = False
 
 
 def resolved(asked: Request, recipe: Chosen, *, keeps_model: bool) -> Chosen:
@@ -175,7 +83,7 @@ def begin(
     spec = backbones.find(recipe.backbone.name)
     if recipe.backbone.weights == "imagenet":
         # Before TensorFlow is loaded, so that a missing file is said at once.
-        must_be_had(imagenet_files(spec, top=False, size=size_of(recipe)), offline=asked.offline)
+        must_be_had(imagenet_files(spec, top=False, size=recipe.image_size), offline=asked.offline)
     run.must_be_free(recipe, folder.source, overwrite=asked.overwrite)
     for line in filter(None, [folder.in_words(), describe_left_out(folder.left_out)]):
         progress.note(line)
@@ -267,22 +175,6 @@ def complete(asked: Request, val_note: Callable[[Split], str]) -> TrainingResult
     return TrainingResult(run, metrics, skipped, val_note(split), was_complete=True, is_uneven=is_uneven(split))
 
 
-class Judged(Protocol):
-    """What has a run, and maybe an accuracy that it has to reach."""
-
-    @property
-    def run(self) -> RunDirectory:
-        """Where everything is written."""
-
-    @property
-    def min_accuracy(self) -> float | None:
-        """On test, on val where there is no test."""
-
-    @property
-    def progress(self) -> Progress:
-        """Who is told the figures of a run that was not good enough."""
-
-
 def must_be_good_enough(asked: Judged, metrics: Metrics, val_note: str) -> None:
     """Raise GateError where an accuracy was asked for that was not reached; the figures are written and said before.
 
@@ -316,12 +208,6 @@ def _judge(asked: Judged, metrics: Metrics, left: str, val_note: str) -> None:
         for part, figures in metrics.items():
             asked.progress.note(in_words(part, figures, f", {val_note}" if part == "val" and val_note else ""))
         raise
-
-
-def is_uneven(split: Split) -> bool:
-    """Return whether the classes have very unequal numbers of pictures to learn from."""
-    counts = [*split.learnt().values()]
-    return max(counts) >= UNEVEN * min(counts)
 
 
 def _must_be_followed(asked: Request, split: Split) -> None:
@@ -365,7 +251,7 @@ def new_bundle(
         class_names=split.class_names,
         thresholds=None if fitted.thresholds is None else tuple(fitted.thresholds.tolist()),
         temperature=fitted.temperature,
-        image_size=size_of(recipe),
+        image_size=recipe.image_size,
         resize=recipe.images.resize,
         decoder=DECODER,
         backbone={**recipe.backbone.model_dump(exclude_none=True), "width": width},
@@ -390,12 +276,6 @@ def write_card(
     model_card.write(
         directory, bundle, split, metrics, fitted, name=asked.folder.name, skipped=skipped, val_note=val_note
     )
-
-
-def size_of(recipe: Recipe) -> int:
-    """Return the side of the input of a resolved recipe, in pixels."""
-    assert recipe.images.size is not None
-    return recipe.images.size
 
 
 def _existing(asked: Request) -> Split | None:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from transfer_cli.audit.grouping import groups_of
 from transfer_cli.data.decoding import batches
-from transfer_cli.data.predictions import Skipped
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split
 from transfer_cli.recipe.recipes import Recipe
+from transfer_cli.runs.request import Request
 from transfer_cli.training.setup.image_store import Decoded
-from transfer_cli.training.setup.lifecycle import Request, make_split, size_of
+from transfer_cli.training.setup.lifecycle import make_split
 
 
 class _All:
@@ -60,7 +61,7 @@ def survey(asked: Request, recipe: Recipe, *, decodes: bool) -> Survey:
     skipped: list[Skipped] = []
     read = batches(
         (file.path for file in files),
-        size=size_of(recipe),
+        size=recipe.image_size,
         resize=recipe.images.resize,
         batch_size=recipe.batch_size,
         root=asked.folder.root,
@@ -82,7 +83,7 @@ def decode_rows(asked: Request, recipe: Recipe, found: Survey, rows: Sequence[in
     files = asked.folder.files
     read = batches(
         (files[found.indices[row]].path for row in rows),
-        size=size_of(recipe),
+        size=recipe.image_size,
         resize=recipe.images.resize,
         batch_size=recipe.batch_size,
         root=asked.folder.root,
@@ -97,5 +98,5 @@ def decode_rows(asked: Request, recipe: Recipe, found: Survey, rows: Sequence[in
         kept += [rows[index] for index in batch.indices]
         digests += batch.digests
         skipped += batch.skipped
-    whole = np.concatenate(images) if images else np.empty((0, size_of(recipe), size_of(recipe), 3), np.uint8)
+    whole = np.concatenate(images) if images else np.empty((0, recipe.image_size, recipe.image_size, 3), np.uint8)
     return Decoded(whole, tuple(found.indices[row] for row in kept), tuple(digests), tuple(skipped)), kept

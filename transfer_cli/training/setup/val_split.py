@@ -8,7 +8,7 @@ from dataclasses import replace
 from transfer_cli.audit.grouping import groups_of
 from transfer_cli.data.split import Split
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.training.setup.lifecycle import Request
+from transfer_cli.runs.request import Request
 from transfer_cli.training.setup.preflight import Survey
 
 

@@ -1,0 +1,17 @@
+"""Names of the files of a bundle."""
+
+from __future__ import annotations
+
+BACKBONE_FILE = "backbone.keras"
+
+
+CLASSIFIER_FILE = "classifier.skops"
+
+
+LINEAR_FILE = "linear.npz"
+
+
+NETWORK_FILE = "network.keras"
+
+
+GRAPH_FILE = "graph.tflite"

@@ -1,0 +1,55 @@
+"""The network of a fine-tuning: backbone built, stages checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transfer_cli.catalog import backbones
+from transfer_cli.errors import UnknownNameError
+from transfer_cli.quiet_imports import start_tensorflow
+from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.runs.request import Request
+
+
+def build_network(asked: Request, recipe: FinetuneRecipe) -> tuple[Any, str]:
+    """Return the backbone, and the devices that TensorFlow found."""
+    with asked.progress.track("starting TensorFlow", None):
+        device = start_tensorflow()
+
+        from transfer_cli.models import backbone
+        from transfer_cli.training.loop import multi_gpu
+
+        multi_gpu.cards(recipe.hardware.gpus)
+        choice = recipe.backbone
+        network = backbone.build(
+            backbones.find(choice.name),
+            weights=choice.weights,
+            size=recipe.image_size,
+            layer=choice.layer,
+            pooling=choice.pooling,
+            seed=recipe.seed,
+            offline=asked.offline,
+            progress=asked.progress,
+        )
+    _check_stages(asked, network, recipe)
+    return network, device
+
+
+def _check_stages(asked: Request, features: Any, recipe: FinetuneRecipe) -> None:
+    from transfer_cli.models import freezing
+
+    for number, stage in enumerate(recipe.stage, start=1):
+        try:
+            thawed = freezing.thaw(features, stage.unfreeze)
+        except UnknownNameError as error:
+            name = recipe.backbone.name
+            raise UnknownNameError(
+                f"Stage {number} of the recipe does not fit {name}: {error}",
+                hint=f"Take a layer out of: transfer-cli backbones show {name}\n"
+                f"with: --set stage.{number}.unfreeze=from:LAYER",
+            ) from None
+        if thawed.whole_block:
+            asked.progress.warn(
+                f"stage {number} unfreezes {stage.unfreeze}, which begins within a block whose other layers stay "
+                f"frozen; for the whole block: --set stage.{number}.unfreeze=from:{thawed.whole_block}"
+            )
