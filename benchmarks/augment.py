@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--pictures", type=int, default=50)
     arguments = parser.parse_args()
-    shape = (arguments.pictures, arguments.size, arguments.size, 3)
+    shape = (arguments.images, arguments.size, arguments.size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
     print("| augmentation | fill mode | ImageDataGenerator, ms | ours, ms | ratio |")
     print("|---|---|---|---|---|")

@@ -24,7 +24,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        folder = measuring.make_pictures(options.photographs, place / "pictures", options.count, 500, 375)
+        folder = measuring.make_pictures(options.photographs, place / "images", options.count, 500, 375)
         new = measuring.make_pictures(options.photographs, place / "new", options.count // 100, 480, 360)
         more = place / "more"
         shutil.copytree(folder, more)
@@ -59,7 +59,7 @@ def main() -> None:
                     {
                         "backbone": backbone,
                         "classifier": classifier,
-                        "pictures": options.count,
+                        "images": options.count,
                         **{f"{way}, s": value for way, value in seconds.items()},
                         "cleared to warm": seconds["cleared"] / seconds["warm"],
                     }

@@ -34,7 +34,7 @@ def main() -> None:
     rows = []
     for name, (width, height, count) in SIZES.items():
         with tempfile.TemporaryDirectory() as place:
-            folder = measuring.make_pictures(options.photographs, Path(place) / "pictures", count, width, height)
+            folder = measuring.make_pictures(options.photographs, Path(place) / "images", count, width, height)
             ways = {
                 "ImageDataGenerator": partial(generator, folder),
                 "image_dataset_from_directory": partial(dataset, folder),

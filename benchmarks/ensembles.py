@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.evaluation.comparison import accuracy_drop
-from transfer_cli.evaluation.paired_predictions import Answers
+from transfer_cli.evaluation.paired_predictions import ModelPredictions
 from transfer_cli.runs.completed_run import FinishedRun
 
 METHODS = [name for name in ensemble_methods.names() if not ensemble_methods.find(name).one_network]
@@ -60,9 +60,9 @@ def members(folder: Path, place: Path, seed: int) -> list[Path]:
 def row_of(method: str, runs: list[Path], place: Path) -> Row:
     """Make an ensemble of some runs and compare it with the best of them on test."""
     call("ensemble", *runs, "--method", method, "-o", place, "--overwrite")
-    answers = [Answers.read(run) for run in runs]
+    answers = [ModelPredictions.read(run) for run in runs]
     best = max(answers, key=lambda each: each.right.mean())
-    own = Answers.of_run(FinishedRun.read(place).directory, FinishedRun.read(place).split)
+    own = ModelPredictions.of_run(FinishedRun.read(place).directory, FinishedRun.read(place).split)
     drop, low, high = accuracy_drop(best.truth, best.probabilities, own.probabilities)
     gained = (-drop, 0.0 if high is None else -high, 0.0 if low is None else -low)
     return Row(method, float(best.right.mean()), float(own.right.mean()), *gained)
@@ -74,13 +74,13 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+", help="with train and test")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, help="keep the runs there, and take those that are")
-    asked = parser.parse_args()
+    request = parser.parse_args()
     with TemporaryDirectory() as temporary:
-        for folder in asked.folders:
-            place = (asked.runs or Path(temporary)) / folder.name
+        for folder in request.folders:
+            place = (request.runs or Path(temporary)) / folder.name
             place.mkdir(parents=True, exist_ok=True)
             rows = []
-            for seed in asked.seeds:
+            for seed in request.seeds:
                 runs = members(folder, place, seed)
                 rows += [row_of(method, runs, place / f"{method}-{seed}") for method in METHODS]
             print(f"\n{folder.name}, best member {_shown([row.best for row in rows if row.method == METHODS[0]])}\n")

@@ -31,7 +31,7 @@ def main() -> None:
     """Print one line of a Markdown table for each method and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
-    parser.add_argument("pictures", type=Path, help="a folder with one sub-folder a class")
+    parser.add_argument("images", type=Path, help="a folder with one sub-folder a class")
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=200, help="of which both classes are among the first three")
     parser.add_argument("--layer", help="whose maps grad-cam looks at")
@@ -44,7 +44,7 @@ def main() -> None:
         layer = arguments.layer if explainers.find(method).needs_gradient else None
         opened = Explainable(arguments.run, method=method, layer=layer)
         for draw in range(arguments.draws):
-            images, columns, corners = pairs(opened, arguments.pictures, arguments.pairs, draw)
+            images, columns, corners = pairs(opened, arguments.images, arguments.pairs, draw)
             begun = time.perf_counter()
             maps = opened.maps(images, columns)
             took = 1000 * (time.perf_counter() - begun) / columns.size

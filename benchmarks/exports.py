@@ -72,23 +72,23 @@ def exported(name: str, photographs: Path, formats: list[str]) -> list[dict[str,
     from transfer_cli.quiet_imports import start_tensorflow
 
     start_tensorflow()
-    from tests.live_networks import alive, answers_to_its_input, bundle_of, outputs, pictures
+    from tests.live_networks import alive, answers_to_its_input, bundle_of, outputs, sample_images
     from transfer_cli.export.export import export
 
     spec = backbones.find(name)
     size = max(SIDE, spec.minimum)
-    images = pictures(photographs, size, COUNT)
+    images = sample_images(photographs, size, COUNT)
     model = alive(spec, images)
     assert answers_to_its_input(outputs(model, images)), f"{name} says the same of all pictures"
     with tempfile.TemporaryDirectory() as folder:
-        bundle, some = Path(folder) / "bundle", Path(folder) / "pictures"
+        bundle, some = Path(folder) / "bundle", Path(folder) / "images"
         bundle_of(model, spec, bundle)
         some.mkdir()
         paths = sorted(photographs.rglob("*.jpg"))
         for number, path in enumerate(paths[:: len(paths) // COUNT][:COUNT]):
             (some / f"{number}.jpg").symlink_to(path.resolve())
-        made = export(str(bundle), list(map(export_formats.find, formats)), Path(folder) / "export", pictures=some)
-        return [{"backbone": name, "side": size} | each.facts() for each in made]
+        made = export(str(bundle), list(map(export_formats.find, formats)), Path(folder) / "export", images=some)
+        return [{"backbone": name, "side": size} | each.to_dict() for each in made]
 
 
 def table(rows: list[dict[str, Any]], formats: list[str]) -> str:

@@ -32,7 +32,7 @@ import tensorflow as tf  # noqa: E402
 from transfer_cli.catalog.backbones import find  # noqa: E402
 from transfer_cli.data.decoding import batches  # noqa: E402
 from transfer_cli.data.image_folder import ImageFolder  # noqa: E402
-from transfer_cli.inference.compiled_network import Prepared  # noqa: E402
+from transfer_cli.inference.compiled_network import CompiledNetwork  # noqa: E402
 from transfer_cli.inference.network_sources import backbone_source  # noqa: E402
 from transfer_cli.io.cache import Cache  # noqa: E402
 from transfer_cli.models import backbone  # noqa: E402
@@ -62,7 +62,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as place:
         folder = measuring.make_pictures(
-            options.photographs, Path(place) / "pictures", options.count, options.width, options.height
+            options.photographs, Path(place) / "images", options.count, options.width, options.height
         )
         for words in options.networks:
             name, _, runtime = words.partition(":")
@@ -94,7 +94,7 @@ def measure(place: Path, folder: Path, name: str, words: str, rounds: int, large
     recipe = ExtractRecipe.load(None, overrides)
     cache, run = Cache(place / "cache"), place / "run"
     source = backbone_source(spec, recipe.backbone, spec.size)
-    prepared = Prepared(source, Inference(runtime=runtime, precision=precision), cache)
+    prepared = CompiledNetwork(source, Inference(runtime=runtime, precision=precision), cache)
     prepared(decoded[:32])
     assert prepared.runtime == runtime, "the graph does not give what Keras gives"
     peer = plain(spec, network)
@@ -125,7 +125,7 @@ def measure(place: Path, folder: Path, name: str, words: str, rounds: int, large
     return {
         "network": name,
         "runtime": f"{runtime} {precision}",
-        "pictures": count,
+        "images": count,
         "plain Keras": count / seconds["plain Keras"],
         "ours": count / seconds["ours"],
         "decoder alone": count / seconds["decoder"],
@@ -144,7 +144,7 @@ def read(paths: list[str], size: int) -> Any:
 def scaled(spec: Any, images: Any, place: Path) -> tuple[Any, Path]:
     """Return a network of random weights of usual size, and the file they are in."""
     network = backbone.build(spec, weights="none")
-    backbone.settle(network, images)
+    backbone.rescale_random_batchnorms(network, images)
     peer = plain(spec, network)
     path = place / f"{spec.name}.weights.h5"
     keras.Model(peer.inputs, peer.layers[-2].output).save_weights(path)
@@ -160,18 +160,18 @@ def plain(spec: Any, network: Any) -> Any:
     return peer
 
 
-def preprocessed(spec: Any, pictures: Any) -> Any:
+def preprocessed(spec: Any, images: Any) -> Any:
     """Return pictures as the network of keras.applications wants them."""
-    return importlib.import_module(f"keras.applications.{spec.module}").preprocess_input(pictures)
+    return importlib.import_module(f"keras.applications.{spec.module}").preprocess_input(images)
 
 
 def by_dataset(spec: Any, peer: Any, folder: Path) -> None:
     """Compute features with image_dataset_from_directory and model.predict."""
-    pictures = keras.utils.image_dataset_from_directory(
+    images = keras.utils.image_dataset_from_directory(
         folder, labels=None, image_size=(spec.size, spec.size), batch_size=32, shuffle=False, verbose=False
     )
     preprocess = importlib.import_module(f"keras.applications.{spec.module}").preprocess_input
-    peer.predict(pictures.map(lambda x: preprocess(x)).prefetch(tf.data.AUTOTUNE), verbose=0)
+    peer.predict(images.map(lambda x: preprocess(x)).prefetch(tf.data.AUTOTUNE), verbose=0)
 
 
 def by_generator(spec: Any, peer: Any, folder: Path) -> None:

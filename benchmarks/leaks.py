@@ -44,10 +44,10 @@ def main() -> None:
 def measured(source: Path, place: Path, backbone: str, draw: int) -> dict[str, Any]:
     """Return what was found in one draw."""
     folder, run = place / "folder", place / "run"
-    for picture in source.rglob("*.*"):
-        link = folder / picture.relative_to(source)
+    for image in source.rglob("*.*"):
+        link = folder / image.relative_to(source)
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(picture.resolve())
+        link.symlink_to(image.resolve())
     learnt = list((folder / "train").rglob("*.*"))
     single = plant_copies(learnt, folder / "test", 2 * draw, SINGLE, 6)
     several = plant_copies(learnt, folder / "test", 2 * draw + 1, tuple(KINDS)[5:], 4)
@@ -69,7 +69,7 @@ def measured(source: Path, place: Path, backbone: str, draw: int) -> dict[str, A
         print(" = ".join(pair))
     return {
         "draw": draw,
-        "pictures": len(paths),
+        "images": len(paths),
         "found of 30": len(wanted(single) & across),
         "of 12 with several": len(wanted(several) & across),
         "others": len(others),

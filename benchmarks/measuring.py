@@ -70,13 +70,13 @@ def thinned(source: Path, target: Path, counts: Mapping[str, int], draw: int, *,
         Test on what is left of train, rather than on test, so that something can be chosen by it.
     """
     for name, count in counts.items():
-        pictures = sorted((source / "train" / name).iterdir())
-        random.Random(f"{draw} {name}").shuffle(pictures)
-        tested = pictures[count:] if left_over else sorted((source / "test" / name).iterdir())
-        for part, members in (("train", pictures[:count]), ("test", tested)):
+        images = sorted((source / "train" / name).iterdir())
+        random.Random(f"{draw} {name}").shuffle(images)
+        tested = images[count:] if left_over else sorted((source / "test" / name).iterdir())
+        for part, members in (("train", images[:count]), ("test", tested)):
             (target / part / name).mkdir(parents=True)
-            for picture in members:
-                (target / part / name / picture.name).symlink_to(picture.resolve())
+            for image in members:
+                (target / part / name / image.name).symlink_to(image.resolve())
     return target
 
 

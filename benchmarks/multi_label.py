@@ -38,9 +38,9 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {"extract": [], "finetune": []}
     for draw in range(arguments.draws):
         with tempfile.TemporaryDirectory() as place:
-            pictures = joined(arguments.folder, Path(place) / "pairs", arguments.pairs, draw)
+            images = joined(arguments.folder, Path(place) / "pairs", arguments.pairs, draw)
             for method, figures in found.items():
-                figures.append(trained(method, pictures, Path(place) / method, arguments.backbone, draw, ""))
+                figures.append(trained(method, images, Path(place) / method, arguments.backbone, draw, ""))
     print(f"| method | {' | '.join(FIGURES)} |")
     print(f"|---|{'---|' * len(FIGURES)}")
     for method, figures in found.items():
@@ -50,10 +50,10 @@ def main() -> None:
 def joined(source: Path, target: Path, counts: list[int], draw: int) -> Path:
     """Make a folder of pairs of pictures with labels.csv; return it."""
     random_ = random.Random(draw)
-    pictures = {part: sorted((source / part).rglob("*.jpg")) for part in ("train", "test")}
-    shuffled = random_.sample(pictures["train"], len(pictures["train"]))
+    images = {part: sorted((source / part).rglob("*.jpg")) for part in ("train", "test")}
+    shuffled = random_.sample(images["train"], len(images["train"]))
     cut = len(shuffled) * 15 // 100
-    parts = {"train": shuffled[cut:], "val": shuffled[:cut], "test": pictures["test"]}
+    parts = {"train": shuffled[cut:], "val": shuffled[:cut], "test": images["test"]}
     target.mkdir(parents=True)
     with (target / "labels.csv").open("w", newline="") as file:
         table = csv.writer(file)
@@ -63,8 +63,8 @@ def joined(source: Path, target: Path, counts: list[int], draw: int) -> Path:
                 pair = random_.sample(members, 2)
                 canvas = Image.new("RGB", (2 * SIDE, SIDE))
                 for place, path in enumerate(pair):
-                    with Image.open(path) as picture:
-                        canvas.paste(picture.convert("RGB").resize((SIDE, SIDE)), (place * SIDE, 0))
+                    with Image.open(path) as image:
+                        canvas.paste(image.convert("RGB").resize((SIDE, SIDE)), (place * SIDE, 0))
                 name = f"{part}-{number:04}.jpg"
                 canvas.save(target / name, quality=90)
                 table.writerow([name, ";".join(sorted({path.parent.name for path in pair})), part])

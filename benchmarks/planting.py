@@ -43,11 +43,11 @@ SINGLE = tuple(KINDS)[:5]
 
 
 def plant_copies(
-    pictures: Sequence[Path], target: Path, seed: int, kinds: Sequence[str], each: int
+    images: Sequence[Path], target: Path, seed: int, kinds: Sequence[str], each: int
 ) -> dict[Path, tuple[Path, str]]:
     """Write changed copies of photographs into TARGET/CLASS; return the source and the kind of each copy."""
     draw = random.Random(seed)
-    chosen = draw.sample(sorted(pictures), each * len(kinds))
+    chosen = draw.sample(sorted(images), each * len(kinds))
     planted = {}
     for number, source in enumerate(chosen):
         kind = kinds[number % len(kinds)]

@@ -40,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         environment = {**os.environ, "TRANSFER_CLI_CACHE": str(place / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        folder = measuring.make_pictures(options.photographs, place / "pictures", options.count, 500, 375)
+        folder = measuring.make_pictures(options.photographs, place / "images", options.count, 500, 375)
         (place / "script.py").write_text(SCRIPT)
 
         def call(*words: object) -> None:
@@ -55,11 +55,11 @@ def main() -> None:
         call(*words, "extract", options.photographs, "--backbone", options.backbone, "-o", place / "extracted")
         model = place / "finetuned/model/network.keras"
         one = sorted(folder.rglob("*.jpg"))[0]
-        for what, pictures in (("1 picture", one), (f"{options.count} pictures", folder)):
+        for what, images in (("1 picture", one), (f"{options.count} pictures", folder)):
             ways = {
-                "Keras script": lambda pictures=pictures: call(place / "script.py", model, pictures),
-                "predict, finetuned": lambda pictures=pictures: call(*words, "predict", place / "finetuned", pictures),
-                "predict, extracted": lambda pictures=pictures: call(*words, "predict", place / "extracted", pictures),
+                "Keras script": lambda images=images: call(place / "script.py", model, images),
+                "predict, finetuned": lambda images=images: call(*words, "predict", place / "finetuned", images),
+                "predict, extracted": lambda images=images: call(*words, "predict", place / "extracted", images),
             }
             seconds = {way: measuring.median(s) for way, s in measuring.alternate(ways, options.rounds).items()}
             ratios = {f"ratio, {way[9:]}": seconds["Keras script"] / seconds[way] for way in list(seconds)[1:]}

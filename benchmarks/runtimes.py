@@ -47,7 +47,7 @@ def main() -> None:
         read = batches(paths, size=spec.size, resize="squash", batch_size=32)
         images = np.concatenate([batch.images for batch in read if len(batch.images) == 32])
         network = backbone.build(spec, weights="none")
-        backbone.settle(network, images[:32])
+        backbone.rescale_random_batchnorms(network, images[:32])
         with tempfile.TemporaryDirectory() as place:
             path = Path(place) / "graph.tflite"
             began = time.perf_counter()

@@ -18,7 +18,7 @@ from measuring import report
 from planting import plant_wrong_labels
 
 from transfer_cli.audit.label_issues import RANKINGS, confidently_other, out_of_fold
-from transfer_cli.data.groups import kin
+from transfer_cli.data.groups import assign_group_ids
 from transfer_cli.data.split import Split
 from transfer_cli.features import table as features
 
@@ -35,16 +35,16 @@ def main() -> None:
     options = parser.parse_args()
     split = Split.read(options.run / "split.csv")
     truth, matrix = split.truth(), features.read(options.run / "features.parquet")
-    relatives = kin([row.sha256 for row in split.rows])
+    group_ids = assign_group_ids([row.sha256 for row in split.rows])
     train, classes = np.flatnonzero(split.mask("train")), len(split.class_names)
-    each = options.pictures // classes
+    each = options.images // classes
     rows = np.concatenate([train[truth[train] == column][:each] for column in range(classes)])
     found: dict[str, list[int]] = {name: [] for name in [*RANKINGS, "random"]}
     sure: list[tuple[int, int, int]] = []
     for draw in range(options.draws):
         labels, wrong = plant_wrong_labels(truth[rows].tolist(), classes, WRONG, draw)
         given = np.array(labels, np.int64)
-        probabilities = out_of_fold(matrix[rows], given, classes, groups=relatives[rows], seed=0)
+        probabilities = out_of_fold(matrix[rows], given, classes, groups=group_ids[rows], seed=0)
         scores = {name: ranking(given, probabilities) for name, ranking in RANKINGS.items()}
         confident = set(np.flatnonzero(confidently_other(given, probabilities)).tolist())
         sure.append((len(confident), len(wrong & confident), int((probabilities.argmax(axis=1) != given).sum())))

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from transfer_cli.calibration.temperature import fit_temperature, tempered
+from transfer_cli.calibration.temperature import apply_temperature, fit_temperature
 from transfer_cli.catalog import classifiers
 from transfer_cli.classifiers import fit
 from transfer_cli.features import table
@@ -36,10 +36,10 @@ def main() -> None:
     run = FinishedRun.read(arguments.run)
     train = run.split.mask("train")
     matrix, truth = table.read(run.directory.features)[train], run.split.truth()[train]
-    scored = len(truth) - max(arguments.pictures)
+    scored = len(truth) - max(arguments.images)
     print("| pictures | rule | temperature, mean | log loss, change | the worst change | calibration error |")
     print("|---|---|---|---|---|---|")
-    for count in arguments.pictures:
+    for count in arguments.images:
         found: dict[str, list[tuple[float, float, float]]] = {"the best": [], "the mildest": []}
         for draw in range(arguments.draws):
             order = np.random.default_rng(draw).permutation(len(truth))
@@ -51,7 +51,7 @@ def main() -> None:
             assert fitted.out_of_fold is not None
             for rule, choose in (("the best", best), ("the mildest", fit_temperature)):
                 temperature = choose(truth[learnt], fitted.out_of_fold) or 1.0
-                after = tempered(given, temperature)
+                after = apply_temperature(given, temperature)
                 change = log_loss(truth[other], after) - log_loss(truth[other], given)
                 found[rule].append((temperature, change, calibration_error(truth[other], after)))
         for rule, rows in found.items():
@@ -63,7 +63,9 @@ def main() -> None:
 def best(truth: np.ndarray, probabilities: np.ndarray) -> float:
     """Return the temperature with the least log loss."""
     found = minimize_scalar(
-        lambda log: log_loss(truth, tempered(probabilities, float(np.exp(log)))), bounds=(-3, 3), method="bounded"
+        lambda log: log_loss(truth, apply_temperature(probabilities, float(np.exp(log)))),
+        bounds=(-3, 3),
+        method="bounded",
     )
     return float(np.exp(found.x))
 

@@ -24,7 +24,7 @@ from measuring import trained
 
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.calibration.rejection import Rejection
-from transfer_cli.calibration.temperature import tempered
+from transfer_cli.calibration.temperature import apply_temperature
 from transfer_cli.data.decoding import batches
 from transfer_cli.inference.load import load
 from transfer_cli.inference.models import FeatureModel
@@ -48,7 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as place:
-        folder = together(arguments.folder, Path(place) / "pictures", ["train"] if arguments.only_train else None)
+        folder = together(arguments.folder, Path(place) / "images", ["train"] if arguments.only_train else None)
         for seed in range(arguments.splits):
             run = Path(place) / f"run-{seed}"
             trained(arguments.method, folder, run, arguments.backbone, 0, f"split.seed={seed}")
@@ -65,8 +65,8 @@ def together(folder: Path, target: Path, parts: list[str] | None) -> Path:
     for part in parts or ["train", "test"]:
         for group in sorted((folder / part).iterdir()):
             (target / group.name).mkdir(parents=True, exist_ok=True)
-            for picture in group.iterdir():
-                (target / group.name / f"{part}-{picture.name}").symlink_to(picture.resolve())
+            for image in group.iterdir():
+                (target / group.name / f"{part}-{image.name}").symlink_to(image.resolve())
     return target
 
 
@@ -76,7 +76,7 @@ def calibrated(run: Path) -> Figures:
     bundle, _ = ModelBundle.read(run)
     test = finished.answered("test")
     after = test.predictions.probabilities
-    before = tempered(after, None if bundle.temperature is None else 1 / bundle.temperature)
+    before = apply_temperature(after, None if bundle.temperature is None else 1 / bundle.temperature)
     of_before, of_after = (score(test.truth, each) for each in (before, after))
     figures = {"temperature": bundle.temperature or 1.0}
     for name in ("log_loss", "expected_calibration_error"):

@@ -38,9 +38,9 @@ def measured(run: Path, part: str, methods: list[str], rounds: int) -> dict[str,
     truth = np.array([finished.split.class_names.index(row.truth) for row in rows])
     paths = [str(finished.root / row.path) for row in rows]
     model = load(str(run))
-    asked = {method: model if method == NONE else Augmented(model, method) for method in methods}
-    answers = {method: answered(each, paths) for method, each in asked.items()}
-    ways = {method: partial(answered, each, paths) for method, each in asked.items()}
+    request = {method: model if method == NONE else Augmented(model, method) for method in methods}
+    answers = {method: answered(each, paths) for method, each in request.items()}
+    ways = {method: partial(answered, each, paths) for method, each in request.items()}
     seconds = alternate(ways, rounds)
     found = {}
     for method, probabilities in answers.items():
@@ -90,7 +90,7 @@ def row_of(method: str, found: list[dict[str, dict[str, float]]], part: str) -> 
     def of(word: str, of_method: str = method) -> list[float]:
         return [each[of_method][word] for each in found]
 
-    def in_words(values: list[float], form: str) -> str:
+    def summary(values: list[float], form: str) -> str:
         return f"{mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
     gains = [100 * (one - other) for one, other in zip(of("accuracy"), of("accuracy", NONE), strict=True)]
@@ -98,8 +98,8 @@ def row_of(method: str, found: list[dict[str, dict[str, float]]], part: str) -> 
         "--tta": method,
         "passes": 1 if method == NONE else tta.find(method).passes,
         "ms a picture": f"{median(of('milliseconds')):.1f}",
-        f"{part} accuracy, mean and range": in_words(of("accuracy"), ".3f"),
-        "gain, points": "" if method == NONE else in_words(gains, "+.1f"),
+        f"{part} accuracy, mean and range": summary(of("accuracy"), ".3f"),
+        "gain, points": "" if method == NONE else summary(gains, "+.1f"),
         "log loss, mean": f"{mean(of('log_loss')):.3f}",
     }
 

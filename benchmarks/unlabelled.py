@@ -44,9 +44,9 @@ def measure(arguments: argparse.Namespace, thin: Path, place: Path, draw: int, t
     """Return the test accuracy without and with the pictures of train that `thin` has not."""
     rest = place / "rest"
     rest.mkdir()
-    for picture in sorted((arguments.folder / "train").rglob("*.jpg")):
-        if not (thin / "train" / picture.parent.name / picture.name).exists():
-            (rest / f"{picture.parent.name}-{picture.name}").symlink_to(picture.resolve())
+    for image in sorted((arguments.folder / "train").rglob("*.jpg")):
+        if not (thin / "train" / image.parent.name / image.name).exists():
+            (rest / f"{image.parent.name}-{image.name}").symlink_to(image.resolve())
     words = f"unlabelled.folder={rest} {trial}"
     after = trained("finetune", thin, place / "run", arguments.backbone, draw, words)["accuracy"]
     before = json.loads((place / "run-supervised/metrics.json").read_text())["test"]["accuracy"]["value"]

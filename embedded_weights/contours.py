@@ -69,14 +69,14 @@ def outline(formula: Contour, random: np.random.Generator) -> NDArray[np.float64
 def render(formula: Contour, size: int, random: np.random.Generator) -> NDArray[np.uint8]:
     """Return one picture of a class, white on black: filled, or as nested lines."""
     points = outline(formula, random)
-    picture = np.zeros((size, size), np.uint8)
+    image = np.zeros((size, size), np.uint8)
     if random.random() < 0.7:
-        cv2.fillPoly(picture, [fixed(points, size)], 255, cv2.LINE_AA, 4)
-        return picture
+        cv2.fillPoly(image, [fixed(points, size)], 255, cv2.LINE_AA, 4)
+        return image
     thickness = int(random.integers(1, 5))
     for ring in range(int(random.integers(1, 5))):
-        cv2.polylines(picture, [fixed(points * (1 - 0.18 * ring), size)], True, 255, thickness, cv2.LINE_AA, 4)
-    return picture
+        cv2.polylines(image, [fixed(points * (1 - 0.18 * ring), size)], True, 255, thickness, cv2.LINE_AA, 4)
+    return image
 
 
 def fixed(points: NDArray[np.float64], size: int) -> NDArray[np.int32]:

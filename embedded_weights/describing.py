@@ -30,10 +30,10 @@ def mask(where: NDArray[np.uint8]) -> NDArray[np.float32]:
     return fine.reshape(count, FINE, count, FINE).transpose(0, 2, 1, 3).reshape(count, count, FINE**2)
 
 
-def layout(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+def layout(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the mean colour of each place, -1 to 1."""
-    count = len(picture) // STRIDE
-    return cv2.resize(picture, (count, count), interpolation=cv2.INTER_AREA) * np.float32(1 / 127.5) - 1
+    count = len(image) // STRIDE
+    return cv2.resize(image, (count, count), interpolation=cv2.INTER_AREA) * np.float32(1 / 127.5) - 1
 
 
 def edges(grey: NDArray[np.uint8]) -> NDArray[np.float32]:

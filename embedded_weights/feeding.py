@@ -23,7 +23,7 @@ AHEAD = 6
 class Batch(NamedTuple):
     """Pictures and what is known of them, side by side."""
 
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     shape: NDArray[np.int32]
     fill: NDArray[np.int32]
     ground: NDArray[np.int32]
@@ -52,7 +52,7 @@ def batch(drawn: Formulas, feed: Feed, number: int, *, held_out: bool = False) -
     for row in range(feed.batch):
         random = np.random.default_rng([feed.seed, 4 + held_out, number, row])
         made = scene(drawn, int(random.integers(drawn.counts.shapes)), feed.size, random, ease)
-        scenes.append(made._replace(picture=spoilt(made.picture, random)))
+        scenes.append(made._replace(image=spoilt(made.image, random)))
     columns = [np.stack(column) for column in zip(*scenes, strict=True)]
     return Batch(*(column.astype(np.int32) if column.ndim == 1 else column for column in columns))
 

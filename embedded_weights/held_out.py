@@ -50,19 +50,19 @@ def accuracies(
     tasks : dict of str to ndarray
     size : int
     """
-    found = {name: _probed(features, pictures, size) for name, pictures in tasks.items()}
+    found = {name: _probed(features, images, size) for name, images in tasks.items()}
     return {**found, "mean": float(np.mean(list(found.values())))}
 
 
 def _probed(
-    features: Callable[[NDArray[np.uint8]], NDArray[np.float32]], pictures: NDArray[np.uint8], size: int
+    features: Callable[[NDArray[np.uint8]], NDArray[np.float32]], images: NDArray[np.uint8], size: int
 ) -> float:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
     rows = []
-    for group in pictures:
-        resized = np.stack([cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA) for picture in group])
+    for group in images:
+        resized = np.stack([cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in group])
         rows.append(features(resized))
     matrix = np.stack(rows)
     learnt, tested = matrix[:, :LEARNT_FROM], matrix[:, LEARNT_FROM:]
@@ -81,11 +81,11 @@ def _task(name: str, drawn: Formulas) -> NDArray[np.uint8]:
         profile, habit = solids.profile(random), strokes.habit(random)
         for instance in range(LEARNT_FROM + TESTED_ON):
             if name == "shapes":
-                picture = scene(drawn, number, SIDE, random).picture
+                image = scene(drawn, number, SIDE, random).image
             elif name == "solids":
                 background, _ = painted(drawn, SIDE, random, plain=0.4)
-                picture = solids.solid(profile, background, SIDE, random)
+                image = solids.solid(profile, background, SIDE, random)
             else:
-                picture = strokes.drawing(habit, SIDE, random)
-            made[number, instance] = spoilt(picture, random)
+                image = strokes.drawing(habit, SIDE, random)
+            made[number, instance] = spoilt(image, random)
     return made

@@ -70,8 +70,8 @@ class Learner:
         self.weights, self.rate, self.steps, self.warmup, self.average = weights, rate, steps, warmup, average
         self.done = 0
         self._compiled = tf.function(self._step)
-        self._answering = tf.function(lambda pictures: self.model(pictures, training=False))
-        self._seeing = tf.function(lambda pictures: self.network(pictures, training=False))
+        self._answering = tf.function(lambda images: self.model(images, training=False))
+        self._seeing = tf.function(lambda images: self.network(images, training=False))
 
     def step(self, batch: Batch) -> dict[str, Any]:
         """Learn from one batch; return the losses as tensors."""
@@ -80,11 +80,11 @@ class Learner:
         self.optimizer.learning_rate.assign(self.rate * rise * fall)
         keep = min(self.average, (1 + self.done) / (10 + self.done))
         self.done += 1
-        return self._compiled(batch.pictures, batch._asdict(), tf.constant(keep, tf.float32))
+        return self._compiled(batch.images, batch._asdict(), tf.constant(keep, tf.float32))
 
-    def _step(self, pictures: Any, known: dict[str, Any], keep: Any) -> dict[str, Any]:
+    def _step(self, images: Any, known: dict[str, Any], keep: Any) -> dict[str, Any]:
         with tf.GradientTape() as tape:
-            said = self.model(pictures, training=True)
+            said = self.model(images, training=True)
             losses = {head: _loss(head, known, output) for head, output in said.items()}
             total = tf.add_n([self.weights[head] * loss for head, loss in losses.items()])
         variables = self.model.trainable_variables
@@ -93,13 +93,13 @@ class Learner:
             mean.assign(keep * mean + (1 - keep) * variable.value)
         return losses
 
-    def answer(self, pictures: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    def answer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Return what every head says of pictures."""
-        return {head: said.numpy() for head, said in self._answering(pictures).items()}
+        return {head: said.numpy() for head, said in self._answering(images).items()}
 
-    def features(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return what the backbone makes of pictures."""
-        return self._seeing(pictures).numpy()
+        return self._seeing(images).numpy()
 
     def averaged(self) -> list[NDArray[np.float32]]:
         """Return the moving averages of the backbone's weights, in the order of the network."""

@@ -90,13 +90,13 @@ def render(formula: Plan, size: int, random: np.random.Generator) -> NDArray[np.
     low, high = every.min(0), every.max(0)
     scale = 2 / float((high - low).max())
     centre = (low + high) / 2
-    picture = np.zeros((size, size), np.uint8)
+    image = np.zeros((size, size), np.uint8)
     for piece in pieces:
-        cv2.fillPoly(picture, [fixed((piece - centre) * scale, size)], 255, cv2.LINE_AA, 4)
+        cv2.fillPoly(image, [fixed((piece - centre) * scale, size)], 255, cv2.LINE_AA, 4)
     for joint, radius in rounds:
         middle_point = fixed((joint - centre)[None] * scale, size)[0]
         cv2.circle(
-            picture,
+            image,
             (int(middle_point[0]), int(middle_point[1])),
             round(radius * scale * 0.46 * size * 16),
             255,
@@ -104,4 +104,4 @@ def render(formula: Plan, size: int, random: np.random.Generator) -> NDArray[np.
             cv2.LINE_AA,
             4,
         )
-    return picture
+    return image

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 class Scene(NamedTuple):
     """One picture and its labels; `fill` and `ground` are the number of textures where there is none."""
 
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     shape: int
     fill: int
     ground: int

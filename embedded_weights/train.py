@@ -91,12 +91,12 @@ def scores(learner: Learner, kept: list[Batch], tasks: held_out.Tasks) -> dict[s
     learning = [variable.numpy() for variable in learner.network.weights]
     for variable, mean in zip(learner.network.weights, learner.averaged(), strict=True):
         variable.assign(mean)
-    said = [learner.answer(part.pictures) for part in kept]
+    said = [learner.answer(part.images) for part in kept]
     pairs = list(zip(said, kept, strict=True))
     found = {}
     for head in [head for head in CLASSES if head in said[0]]:
         found[head] = float(np.mean([np.argmax(out[head], 1) == getattr(part, head) for out, part in pairs]))
-    probed = held_out.accuracies(learner.features, tasks, kept[0].pictures.shape[1])
+    probed = held_out.accuracies(learner.features, tasks, kept[0].images.shape[1])
     found |= {f"task {name}": share for name, share in probed.items()}
     for variable, value in zip(learner.network.weights, learning, strict=True):
         variable.assign(value)

@@ -34,7 +34,7 @@ def clothes(shared: Path, train: int = 400, test: int = 186) -> Clothes:
     file = shared / "keras_home/models/mobilenet_2_5_224_tf_no_top.h5"
     backbone = build(find("mobilenet@0.25"), weights=str(file), size=SIDE)
     learnt, classes = _read(shared / "data/clothing/train", train)
-    asked, truth = _read(shared / "data/clothing/test", test)
+    request, truth = _read(shared / "data/clothing/test", test)
     features = outputs(backbone, learnt).astype(np.float64)
     mean = features.mean(axis=0)
     wanted = np.eye(classes.max() + 1)[classes]
@@ -44,7 +44,7 @@ def clothes(shared: Path, train: int = 400, test: int = 186) -> Clothes:
     head = keras.layers.Dense(kernel.shape[1], activation="softmax", name="probabilities")
     network = keras.Model(backbone.inputs[0], head(backbone.output), name="clothes")
     head.set_weights([kernel, -mean @ kernel])
-    return Clothes(network, learnt, asked, truth, outputs(network, asked))
+    return Clothes(network, learnt, request, truth, outputs(network, request))
 
 
 def _read(folder: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

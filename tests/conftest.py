@@ -232,14 +232,14 @@ def members(colours: Path, weights: Path, finetuned: Path, tmp_path_factory: pyt
 def join(members: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return what makes an ensemble of some members, by their names and the method; each is made once."""
     from transfer_cli import RunDirectory, ensemble
-    from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
+    from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 
     made: dict[tuple[str, ...], Path] = {}
 
     def joined(method: str, *names: str) -> Path:
         if (method, *names) not in made:
             run = tmp_path_factory.mktemp("joined") / method
-            recipe = EnsembleRecipe(ensemble=Joining(method=method))
+            recipe = EnsembleRecipe(ensemble=EnsembleOptions(method=method))
             ensemble([members[name] for name in names], recipe, RunDirectory(run))
             made[method, *names] = run
         return made[method, *names]

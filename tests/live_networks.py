@@ -26,7 +26,7 @@ CLASSES = 5
 DIRECTIONS = 4
 
 
-def pictures(folder: Path, size: int, count: int = 32) -> NDArray[np.uint8]:
+def sample_images(folder: Path, size: int, count: int = 32) -> NDArray[np.uint8]:
     """Return some pictures of a folder, the same each time, of all its classes."""
     paths = sorted(map(str, folder.rglob("*.jpg")))
     chosen = paths[:: len(paths) // count][:count]

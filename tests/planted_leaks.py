@@ -25,8 +25,8 @@ def plant(shared: Path, place: Path) -> Planted:
     for part, count in (("train", A_CLASS), ("test", 5)):
         for directory in sorted((clothing / part).iterdir()):
             (folder / part / directory.name).mkdir(parents=True)
-            for picture in sorted(directory.iterdir())[:count]:
-                (folder / part / directory.name / picture.name).symlink_to(picture.resolve())
+            for image in sorted(directory.iterdir())[:count]:
+                (folder / part / directory.name / image.name).symlink_to(image.resolve())
     photographs = list((folder / "train").rglob("*.jpg"))
     planted = plant_copies(photographs, folder / "test", 11, SINGLE, 5)
     planted |= plant_copies(photographs, folder / "test", 12, tuple(KINDS)[5:], 2)

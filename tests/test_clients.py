@@ -38,9 +38,9 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Return pictures of the model's own size, so that no client has to resize them."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     random = np.random.default_rng(3)
     for name, colour in {"one": (30, 40, 200), "two": (30, 190, 40), "three": (210, 30, 30)}.items():
         noise = random.normal(0, 8, (32, 32, 3)) + colour
@@ -49,10 +49,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def expected(trained: Path, pictures: list[Path]) -> list[tuple[str, float]]:
+def expected(trained: Path, images: list[Path]) -> list[tuple[str, float]]:
     """Return what the run says of the pictures: a class and its probability."""
     model = load(str(trained))
-    rows = model.predict_proba(np.stack([np.asarray(Image.open(path)) for path in pictures]))
+    rows = model.predict_proba(np.stack([np.asarray(Image.open(path)) for path in images]))
     return [(model.class_names[row.argmax()], float(row.max())) for row in rows]
 
 
@@ -67,18 +67,18 @@ def expected(trained: Path, pictures: list[Path]) -> list[tuple[str, float]]:
     ],
 )
 def test_a_client_says_what_the_run_says(
-    exported: Path, pictures: list[Path], expected: list[tuple[str, float]], client: str, file: str
+    exported: Path, images: list[Path], expected: list[tuple[str, float]], client: str, file: str
 ) -> None:
     source = (CLIENTS / client).read_text()
     assert "transfer_cli " not in source
     assert "import transfer_cli" not in source
     assert len(source.splitlines()) < 30
     # -I: nothing but what is installed; the client must not find this program beside it either.
-    command = [sys.executable, "-I", str(CLIENTS / client), str(exported / file), *map(str, pictures)]
+    command = [sys.executable, "-I", str(CLIENTS / client), str(exported / file), *map(str, images)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     lines = [line.split("\t") for line in done.stdout.splitlines()]
-    assert [line[0] for line in lines] == [str(path) for path in pictures]
+    assert [line[0] for line in lines] == [str(path) for path in images]
     for (_, label, probability), (right, surely) in zip(lines, expected, strict=True):
         assert label == right
         assert float(probability) == pytest.approx(surely, abs=1e-3)
@@ -111,13 +111,13 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def test_the_page_says_what_the_run_says(
-    site: str, pictures: list[Path], expected: list[tuple[str, float]], tmp_path: Path
+    site: str, images: list[Path], expected: list[tuple[str, float]], tmp_path: Path
 ) -> None:
     with chromium(tmp_path / "profile") as browser:
         browser.get(site)
         said = browser.find_element(By.TAG_NAME, "output")
         WebDriverWait(browser, 60).until(lambda _: said.text == "ready")
-        for path, (label, surely) in zip(pictures, expected, strict=True):
+        for path, (label, surely) in zip(images, expected, strict=True):
             before = said.text
             browser.find_element(By.TAG_NAME, "input").send_keys(str(path))
             WebDriverWait(browser, 60).until(lambda _, before=before: said.text != before)

@@ -64,7 +64,7 @@ COMMANDS = (
 
 
 def test_every_public_name_is_there() -> None:
-    assert {"evaluate", "report", "leaks", "similar", "explain_pictures"} <= set(transfer_cli.__all__)
+    assert {"evaluate", "report", "leaks", "similar", "explain_images"} <= set(transfer_cli.__all__)
     assert all(callable(getattr(transfer_cli, name)) for name in transfer_cli.__all__)
 
 

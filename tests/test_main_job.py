@@ -75,11 +75,11 @@ def test_rows_that_moved_by_one_are_found_out(clothing: Path) -> None:
 
 
 def test_imagenet_classes_without_any_training(shared: Path, home: dict[str, str]) -> None:
-    pictures = sorted((shared / "data/clothing/test").glob("*/*.jpg"))[::20]
-    done = run_command("predict", "imagenet:mobilenet@0.25", *pictures, "--top-k", "3", "--format", "jsonl", env=home)
+    images = sorted((shared / "data/clothing/test").glob("*/*.jpg"))[::20]
+    done = run_command("predict", "imagenet:mobilenet@0.25", *images, "--top-k", "3", "--format", "jsonl", env=home)
     assert done.code == 0, done.err
     rows = [json.loads(line) for line in done.out.splitlines()]
-    assert [row["path"] for row in rows] == list(map(str, pictures))
+    assert [row["path"] for row in rows] == list(map(str, images))
     clothes = {"jean", "jersey", "sweatshirt", "cardigan", "trench_coat", "suit", "miniskirt", "sandal", "running_shoe"}
     seen = {name for row in rows for name in row["probabilities"]}
     assert len(seen & clothes) >= 5
@@ -127,8 +127,8 @@ def test_predicting_with_a_finetuned_run(
 
 
 def hands_are_unknown(run: Path, shared: Path, home: dict[str, str], target: Path) -> None:
-    def unknown(pictures: Path, *words: str) -> float:
-        done = run_command("predict", run, pictures, *words, "-o", target, env=home)
+    def unknown(images: Path, *words: str) -> float:
+        done = run_command("predict", run, images, *words, "-o", target, env=home)
         assert done.code == 0, done.err
         with target.open(newline="") as file:
             labels = [row["label"] for row in csv.DictReader(file)]
@@ -157,17 +157,17 @@ def test_hands_are_unknown_to_a_network_that_was_fine_tuned(
 
 def test_clothes_are_calibrated(clothing: Path) -> None:
     from transfer_cli.bundle.bundle import ModelBundle
-    from transfer_cli.calibration.temperature import tempered
+    from transfer_cli.calibration.temperature import apply_temperature
     from transfer_cli.metrics.metrics_table import score
     from transfer_cli.runs.completed_run import FinishedRun
 
     test, (bundle, _) = FinishedRun.read(clothing).answered("test"), ModelBundle.read(clothing)
     assert bundle.temperature is not None
-    before = tempered(test.predictions.probabilities, 1 / bundle.temperature)
+    before = apply_temperature(test.predictions.probabilities, 1 / bundle.temperature)
     figures = [score(test.truth, each) for each in (before, test.predictions.probabilities)]
     losses = [each["log_loss"]["value"] for each in figures]
     assert losses[1] <= losses[0] + 0.01
     assert figures[1]["expected_calibration_error"]["value"] <= 0.08
     # The twin: four times as sure, it is neither.
-    sure = score(test.truth, tempered(test.predictions.probabilities, 0.25))
+    sure = score(test.truth, apply_temperature(test.predictions.probabilities, 0.25))
     assert sure["expected_calibration_error"]["value"] > 0.08

@@ -30,7 +30,7 @@ def planted(
     Its val predictions are all right, those of test are as `confusion` says, each said with 70 % or more.
     """
     random = np.random.default_rng(3)
-    folder, rows = target / "pictures", []
+    folder, rows = target / "images", []
     counts = {"train": (learnt,) * 3, "val": (4,) * 3, "test": tuple(map(sum, confusion))}
     for part, of in counts.items():
         for name, count in zip(NAMES, of, strict=True):

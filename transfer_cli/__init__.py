@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from transfer_cli.ensembling.bagging import bagged as bagged
     from transfer_cli.ensembling.ensemble import ensemble as ensemble
     from transfer_cli.evaluation.evaluate import evaluate as evaluate
-    from transfer_cli.explain.explain import explain_pictures as explain_pictures
+    from transfer_cli.explain.explain import explain_images as explain_images
     from transfer_cli.export.export import export as export
     from transfer_cli.features.nearest import Gallery as Gallery
     from transfer_cli.features.similar import similar as similar
@@ -62,13 +62,13 @@ _PUBLIC = {
     "extract": "transfer_cli.training.extract",
     "finetune": "transfer_cli.training.finetune",
     "bagged": "transfer_cli.ensembling.bagging",
-    "load": "transfer_cli.inference.models",
+    "load": "transfer_cli.inference.load",
     "predict": "transfer_cli.inference.predict",
     "Augmented": "transfer_cli.inference.tta",
     "evaluate": "transfer_cli.evaluation.evaluate",
     "ensemble": "transfer_cli.ensembling.ensemble",
     "EvaluationDirectory": "transfer_cli.runs.evaluation_directory",
-    "explain_pictures": "transfer_cli.explain.explain",
+    "explain_images": "transfer_cli.explain.explain",
     "export": "transfer_cli.export.export",
     "report": "transfer_cli.report.report",
     "leaks": "transfer_cli.audit.leakage",

@@ -10,14 +10,14 @@ from PIL import Image, ImageOps
 
 FIT = {"squash": Image.Image.resize, "crop": ImageOps.fit, "pad": ImageOps.pad}
 
-model, *pictures = sys.argv[1:]
+model, *images = sys.argv[1:]
 labels = zipfile.ZipFile(model).read("labels.txt").decode().splitlines()
 facts = json.loads(zipfile.ZipFile(model).read("transfer_cli.json"))
 run = Interpreter(model).get_signature_runner()
 fit, size = FIT[facts["resize"]], (facts["image_size"],) * 2
-for path in pictures:
-    picture = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    images = np.asarray(fit(picture, size))[np.newaxis]
+for path in images:
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    images = np.asarray(fit(image, size))[np.newaxis]
     probabilities = run(images=images)["probabilities"][0]
     best = probabilities.argmax()
     print(f"{path}\t{labels[best]}\t{probabilities[best]:.3f}")

@@ -9,13 +9,13 @@ from PIL import Image, ImageOps
 
 FIT = {"squash": Image.Image.resize, "crop": ImageOps.fit, "pad": ImageOps.pad}
 
-model, *pictures = sys.argv[1:]
+model, *images = sys.argv[1:]
 session = onnxruntime.InferenceSession(model)
 facts = json.loads(session.get_modelmeta().custom_metadata_map["transfer_cli.json"])
 fit, size = FIT[facts["resize"]], (facts["image_size"],) * 2
-for path in pictures:
-    picture = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    images = np.asarray(fit(picture, size))[np.newaxis]
+for path in images:
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    images = np.asarray(fit(image, size))[np.newaxis]
     probabilities = session.run(["probabilities"], {"images": images})[0][0]
     best = probabilities.argmax()
     print(f"{path}\t{facts['class_names'][best]}\t{probabilities[best]:.3f}")

@@ -46,7 +46,7 @@ def test_without_a_look_at_the_pixels_garments_of_a_kind_would_be_copies(planted
     assert others > 50
 
 
-def picture(number: int) -> Image.Image:
+def image(number: int) -> Image.Image:
     """Return a picture of rough spots, another for each number."""
     rough = np.random.default_rng(number).integers(0, 200, (12, 12, 3), np.uint8)
     return Image.fromarray(rough).resize((160, 120), Image.Resampling.BICUBIC)
@@ -55,10 +55,10 @@ def picture(number: int) -> Image.Image:
 @pytest.fixture
 def doubled(tmp_path: Path) -> Path:
     for number in range(6):
-        picture(number).save(tmp_path / f"{number}.png")
+        image(number).save(tmp_path / f"{number}.png")
     (tmp_path / "same.png").write_bytes((tmp_path / "1.png").read_bytes())
-    picture(2).save(tmp_path / "encoded.jpg", quality=40)
-    ImageOps.mirror(picture(3)).save(tmp_path / "mirrored.png")
+    image(2).save(tmp_path / "encoded.jpg", quality=40)
+    ImageOps.mirror(image(3)).save(tmp_path / "mirrored.png")
     return tmp_path
 
 
@@ -106,11 +106,11 @@ def grey(image: Image.Image) -> np.ndarray:
 
 
 def test_neither_light_nor_a_shift_matters_but_another_picture_does() -> None:
-    whole = picture(1)
+    whole = image(1)
     brighter = Image.eval(whole, lambda value: int(value * 1.2))
     assert compare(grey(whole), grey(brighter)).score > 0.95
     assert compare(grey(whole), grey(whole.crop((10, 6, 154, 114)))).score > 0.9
-    assert compare(grey(whole), grey(picture(2))).score < SAME
+    assert compare(grey(whole), grey(image(2))).score < SAME
     written = io.BytesIO()
     whole.resize((80, 60)).save(written, "JPEG", quality=60)
     assert compare(grey(Image.open(written)), grey(whole)).score > 0.9

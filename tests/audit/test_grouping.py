@@ -33,10 +33,10 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / "ab"[label]).mkdir(parents=True)
         for number in range(8):
             rough = np.random.default_rng(10 * label + number).integers(0, 200, (10, 10, 3), np.uint8)
-            picture = Image.fromarray(rough + np.uint8(50 * label)).resize((90, 90), Image.Resampling.BICUBIC)
-            picture.save(root / "ab"[label] / f"p{number} whole.png")
-            picture.save(root / "ab"[label] / f"p{number} encoded.jpg", quality=85)
-            picture.resize((60, 60)).save(root / "ab"[label] / f"p{number} little.png")
+            image = Image.fromarray(rough + np.uint8(50 * label)).resize((90, 90), Image.Resampling.BICUBIC)
+            image.save(root / "ab"[label] / f"p{number} whole.png")
+            image.save(root / "ab"[label] / f"p{number} encoded.jpg", quality=85)
+            image.resize((60, 60)).save(root / "ab"[label] / f"p{number} little.png")
     return root
 
 
@@ -137,7 +137,7 @@ def test_the_probe_of_a_fine_tuning_is_tuned_without_relatives(patients: Path, w
     train = np.arange(len(paths))
 
     def value(groups: np.ndarray | None) -> float:
-        pictures = Pictures(images, train, truth, train, train[:0], groups)
-        return start_from_probe(network, recipe, pictures, portions_of(recipe), SILENT)
+        data = Pictures(images, train, truth, train, train[:0], groups)
+        return start_from_probe(network, recipe, data, portions_of(recipe), SILENT)
 
     assert value(who) < value(None)

@@ -14,7 +14,7 @@ from tests.conftest import run_command
 from tests.planted_leaks import Planted
 from tests.untrained_runs import planted as plant_run
 from transfer_cli.audit.duplicates import Duplicates, Pair
-from transfer_cli.audit.leakage import Leaks, across, found_or_read, in_words, leaked_pictures, leaks, read
+from transfer_cli.audit.leakage import Leaks, across, found_or_read, leaked_pictures, leaks, read, summary
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.errors import RunError
 from transfer_cli.runs.completed_run import FinishedRun
@@ -55,7 +55,7 @@ def test_leaked_are_those_whose_group_reaches_into_train() -> None:
 
 def test_nothing_found_is_said() -> None:
     none = Leaks((), (), "accuracy", None, None, ())
-    assert in_words(none) == ["no picture is in two parts or in two classes"]
+    assert summary(none) == ["no picture is in two parts or in two classes"]
 
 
 def test_a_run_with_leaks(planted: Planted, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_features_of_another_split_are_refused(copy_of_trained: Path) -> None:
 @pytest.fixture
 def with_copies(tmp_path: Path) -> Path:
     """Return a finished run: one picture of test is in train, too, and one of val is of another class in train."""
-    run, folder = plant_run(tmp_path), tmp_path / "pictures"
+    run, folder = plant_run(tmp_path), tmp_path / "images"
     split = Split.read(run.split)
     rows = list(split.rows)
     for path, source in (("test/red/red 0.png", "train/red/red 0.png"), ("val/blue/blue 0.png", "train/red/red 1.png")):
@@ -120,17 +120,17 @@ def with_copies(tmp_path: Path) -> Path:
 
 
 def test_changed_pictures_are_left_out_and_said(with_copies: Path) -> None:
-    pictures = with_copies.parent / "pictures"
+    images = with_copies.parent / "images"
     exact = [leak for leak in leaks(FinishedRun.read(with_copies)).found if leak.kind == "exact"]
     assert {leak.a.path for leak in exact} | {leak.b.path for leak in exact} >= {"test/red/red 0.png"}
     # A picture laid there since is not what was tested.
-    shutil.copy(pictures / "train/blue/blue 3.png", pictures / "test/blue/blue 0.png")
-    shutil.copy(pictures / "train/blue/blue 4.png", pictures / "test/red/red 0.png")
+    shutil.copy(images / "train/blue/blue 3.png", images / "test/blue/blue 0.png")
+    shutil.copy(images / "train/blue/blue 4.png", images / "test/red/red 0.png")
     found = leaks(FinishedRun.read(with_copies))
     assert found.changed == ("test/blue/blue 0.png", "test/red/red 0.png")
     listed = {row.path for leak in found.found for row in (leak.a, leak.b)}
     assert not listed & set(found.changed)
-    for path in pictures.rglob("*.png"):
+    for path in images.rglob("*.png"):
         path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(RunError, match="All 54 pictures"):
         leaks(FinishedRun.read(with_copies))
@@ -141,7 +141,7 @@ def test_what_was_found_is_read_again_once_the_pictures_are_gone(with_copies: Pa
     assert read(run) is None
     found = leaks(run)
     found.write(run.directory.leaks)
-    shutil.rmtree(with_copies.parent / "pictures")
+    shutil.rmtree(with_copies.parent / "images")
     assert found_or_read(run, compares=False) == found
     assert found_or_read(run, compares=True) == found
     assert found.leaked

@@ -15,8 +15,8 @@ import pytest
 from transfer_cli import ImageFolder, ModelBundle, RunDirectory, auto, load
 from transfer_cli.auto import auto as making
 from transfer_cli.auto import search
-from transfer_cli.auto.final_test import Finale
-from transfer_cli.auto.progress import Standing
+from transfer_cli.auto.final_test import FinalTest
+from transfer_cli.auto.progress import AutoProgress
 from transfer_cli.auto.state import AutoState
 from transfer_cli.data import decoding
 from transfer_cli.data.skipped import Skipped, read_skipped
@@ -27,11 +27,11 @@ from transfer_cli.metrics.intervals import plain
 from transfer_cli.metrics.scores import headline
 from transfer_cli.progress import SILENT
 from transfer_cli.ranking.candidates import Candidate
-from transfer_cli.ranking.results import Rated
+from transfer_cli.ranking.results import CandidateScore
 from transfer_cli.recipe.auto import AutoRecipe
 from transfer_cli.runs.completed_run import FinishedRun
-from transfer_cli.runs.evaluation_directory import say_in
-from transfer_cli.runs.request import Request, TrainingResult
+from transfer_cli.runs.evaluation_directory import training_images_of
+from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.training.setup.preflight import Survey
 
 Seen = list[tuple[str, bool]]
@@ -99,7 +99,7 @@ def test_what_it_leaves_is_a_run_like_any_other(made: tuple[RunDirectory, Seen, 
     assert "There was no test part" not in (directory / "MODEL_CARD.md").read_text()
     assert finished.recipe["method"] in ("extract", "finetune", "ensemble")
     assert bundle.recipe["method"] == finished.recipe["method"]
-    learnt = say_in(str(run.path))
+    learnt = training_images_of(str(run.path))
     assert learnt is not None
     assert {*learnt.say([row.sha256 for row in finished.split.rows if row.part == "test"])} == {"no"}
     page = run.report.read_text("utf-8")
@@ -216,7 +216,7 @@ def test_killed_before_its_report_it_only_writes_that(
     stopped.report.unlink()
     if not recipe_is_there:
         stopped.recipe.write_text(AutoRecipe().to_toml())
-    monkeypatch.delattr(making, "Finale")
+    monkeypatch.delattr(making, "FinalTest")
     written: list[Path] = []
     monkeypatch.setattr(making, "report", lambda run, **_: written.append(run.directory.report))
     again = auto(ImageFolder.scan(colours), AutoRecipe(), stopped, offline=True)
@@ -306,7 +306,7 @@ def test_what_was_not_learnt_is_no_question_of_test(
     name = json.loads(run.auto.read_text())["winner"]
     step = RunDirectory(run.steps / name)
     winner = TrainingResult(step, step.read_metrics(), (), "")
-    again = Finale(Request(folder, place, progress=told), found, winner).write()
+    again = FinalTest(TrainingRequest(folder, place, progress=told), found, winner).write()
     assert again.metrics == result.metrics
     assert place.predictions("test").read_bytes() == run.predictions("test").read_bytes()
     left_out = {item.path: item.reason for item in read_skipped(place.skipped)}
@@ -325,15 +325,15 @@ def test_without_val_the_best_of_the_ranking_is_taken(
     split = Split.read(run.split)
     none = replace(split, rows=tuple(row if row.part == "test" else replace(row, part="train") for row in split.rows))
     folder = ImageFolder.scan(Path(run.folder.read_text().strip()))
-    asked = Request(folder, run, progress=told)
+    request = TrainingRequest(folder, run, progress=told)
     names = ["extract-embedded", "extract-mobilenet", "finetune-embedded", "finetune-mobilenet"]
     for found, why in (
         (none, "none of train can be spared"),
         (split, "no picture of val to compare by that can be read"),
     ):
         survey = Survey(found, tuple(range(len(found.rows))), ())
-        standing = Standing(asked, AutoState.begin(AutoRecipe()))
-        decides = search.Contest(asked, AutoRecipe(), survey, standing)
+        standing = AutoProgress(request, AutoState.begin(AutoRecipe()))
+        decides = search.ModelSearch(request, AutoRecipe(), survey, standing)
         for name in names:
             step = RunDirectory(tmp_path / name)
             step.path.mkdir(exist_ok=True)
@@ -346,7 +346,7 @@ def test_without_val_the_best_of_the_ranking_is_taken(
 
 
 def test_a_ranking_says_which_figure_it_shows() -> None:
-    row = Rated(Candidate("embedded", "embedded"), accuracy=plain(0.25))
+    row = CandidateScore(Candidate("embedded", "embedded"), accuracy=plain(0.25))
     assert search._in_words(row) == "embedded accuracy 0.250"
     assert search._in_words(replace(row, mean_average_precision=0.75)) == "embedded mean average precision 0.750"
     assert headline({"accuracy": plain(0.25), "mean_average_precision": plain(0.75)}) == "mean average precision 0.750"
@@ -364,10 +364,10 @@ def test_a_split_without_val_gets_one_and_a_small_one_is_warned_of(
     ]
     rows[::4] = [replace(row, part="test") for row in rows[::4]]
     run = RunDirectory(tmp_path / "run")
-    asked = Request(folder, run, split=Split(tuple(rows), 0, "split.csv"), progress=told)
+    request = TrainingRequest(folder, run, split=Split(tuple(rows), 0, "split.csv"), progress=told)
     run.path.mkdir()
     monkeypatch.setattr(making, "_FEW", few)
-    making._Auto(asked, AutoRecipe(), AutoState.begin(AutoRecipe()))._parted()
+    making._Auto(request, AutoRecipe(), AutoState.begin(AutoRecipe()))._parted()
     counts = Split.read(run.split).counts()
     assert counts["test"] == 9
     assert 3 <= counts["val"] < 30

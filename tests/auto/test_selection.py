@@ -66,8 +66,8 @@ def test_the_lowest_log_loss_is_taken_whatever_its_place(runs: dict[str, RunDire
         choice = best_single({name: runs[name] for name in order})
         assert choice.single == "good"
         assert not choice.takes_ensemble
-        assert choice.pictures == COUNT
-        assert f"60 pictures of val: good has the lowest log loss, {choice.losses['good']:.3f}: it" in choice.in_words()
+        assert choice.images == COUNT
+        assert f"60 pictures of val: good has the lowest log loss, {choice.losses['good']:.3f}: it" in choice.summary()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_an_ensemble_is_taken_only_where_val_says_that_it_is_better(
     assert choice.gain["low"] is not None
     assert choice.gain["high"] is not None
     assert choice.takes_ensemble == is_taken
-    assert choice.in_words().endswith("the ensemble is taken" if is_taken else "good is taken")
+    assert choice.summary().endswith("the ensemble is taken" if is_taken else "good is taken")
     standard_error = (choice.gain["high"] - choice.gain["low"]) / 3.92
     if ensemble == "alike":
         # Beyond one standard error is enough where the 95 % interval is not beyond 0.
@@ -97,9 +97,9 @@ def test_an_ensemble_is_taken_only_where_val_says_that_it_is_better(
 def test_a_gain_is_what_one_has_less_than_the_other(runs: dict[str, RunDirectory]) -> None:
     losses = best_single(runs).losses
     for one, other in (("weak", "good"), ("sure", "good"), ("worse", "weak")):
-        there, pictures = gain_of(runs[one], runs[other], seed=0)
+        there, images = gain_of(runs[one], runs[other], seed=0)
         back, _ = gain_of(runs[other], runs[one], seed=0)
-        assert pictures == COUNT
+        assert images == COUNT
         assert there["value"] == pytest.approx(losses[one] - losses[other], abs=1e-5)
         assert back["value"] == pytest.approx(-there["value"])
         assert there["low"] is not None

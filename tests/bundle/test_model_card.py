@@ -10,7 +10,7 @@ import pytest
 from transfer_cli.bundle import model_card
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.bundle.model_card import FILE
-from transfer_cli.calibration.fit import Trust
+from transfer_cli.calibration.fit import ValFit
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.io.digests import digest_of_file
 from transfer_cli.metrics.metrics_table import score
@@ -64,7 +64,7 @@ def test_names_cannot_break_the_page(trained: Path, tmp_path: Path) -> None:
         bundle.model_copy(update={"class_names": split.class_names}),
         split,
         metrics,
-        Trust(),
+        ValFit(),
         name="[x](http://evil)",
         skipped=3,
         val_note="",
@@ -84,7 +84,7 @@ def test_without_a_test_part_the_card_says_so(trained: Path, tmp_path: Path) -> 
     split = Split(
         tuple(SplitRow(f"{n}.png", f"{n:064}", ("a" if n % 2 else "b",), "train") for n in range(4)), 0, "digest"
     )
-    model_card.write(tmp_path, bundle, split, {}, Trust(), name="x", skipped=0, val_note="")
+    model_card.write(tmp_path, bundle, split, {}, ValFit(), name="x", skipped=0, val_note="")
     card = (tmp_path / FILE).read_text()
     assert "Not measured: there is neither a val nor a test part." in card
     assert "There was no test part" in card
@@ -103,7 +103,7 @@ def test_a_grouped_run_is_not_said_to_be_drawn_picture_by_picture(
 
     def card(bundle: ModelBundle, made_by: str) -> str:
         drawn = Split(split.rows, 0, made_by)
-        model_card.write(tmp_path, bundle, drawn, {}, Trust(), name="x", skipped=0, val_note="")
+        model_card.write(tmp_path, bundle, drawn, {}, ValFit(), name="x", skipped=0, val_note="")
         return (tmp_path / FILE).read_text()
 
     grouped = card(bundle.model_copy(update={"recipe": recipe}), "digest")

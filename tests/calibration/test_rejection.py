@@ -104,8 +104,8 @@ def test_few_pictures_are_said() -> None:
     val = np.arange(COUNT, COUNT + 18)
     few = Rejection.fit(features, np.arange(COUNT), val, said[val], truth[val])
     assert few is not None
-    assert few.bar().in_words().startswith("on val (18 pictures, which are few to fit a bar on) this keeps")
-    assert fitted().bar().in_words().startswith(f"on val ({COUNT} pictures) this keeps 92% of the pictures, of which")
+    assert few.bar().summary().startswith("on val (18 pictures, which are few to fit a bar on) this keeps")
+    assert fitted().bar().summary().startswith(f"on val ({COUNT} pictures) this keeps 92% of the pictures, of which")
 
 
 def test_very_many_pictures_are_a_sample() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer_cli.calibration.temperature import fit_temperature, of_equal_classes, tempered
+from transfer_cli.calibration.temperature import apply_temperature, fit_temperature, of_equal_classes
 from transfer_cli.metrics.scores import log_loss
 
 
@@ -24,7 +24,7 @@ def test_the_temperature_takes_out_what_made_probabilities_too_sure(sharpness: f
     truth, said = drawn(20_000, sharpness)
     temperature = fit_temperature(truth, said)
     assert temperature == pytest.approx(sharpness, rel=0.05)
-    assert log_loss(truth, tempered(said, temperature)) <= log_loss(truth, said) + 1e-6
+    assert log_loss(truth, apply_temperature(said, temperature)) <= log_loss(truth, said) + 1e-6
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 2.0])
@@ -33,7 +33,7 @@ def test_it_is_the_mildest_that_pictures_cannot_tell_from_the_best(sharpness: fl
     chosen = fit_temperature(truth, said)
     assert chosen is not None
     grid = np.exp(np.linspace(np.log(0.2), np.log(5), 801))
-    losses = np.array([-np.log(tempered(said, each)[np.arange(300), truth].astype(float)) for each in grid])
+    losses = np.array([-np.log(apply_temperature(said, each)[np.arange(300), truth].astype(float)) for each in grid])
     best = losses.mean(axis=1).argmin()
     assert min(1, grid[best]) - 0.01 <= chosen <= max(1, grid[best]) + 0.01
 
@@ -52,7 +52,7 @@ def test_chance_is_no_reason_to_change_anything() -> None:
     harm = []
     for seed, temperature in enumerate(found):
         truth, said = drawn(2000, 1.0, 1000 + seed)
-        harm.append(log_loss(truth, tempered(said, temperature)) - log_loss(truth, said))
+        harm.append(log_loss(truth, apply_temperature(said, temperature)) - log_loss(truth, said))
     assert max(harm) < 0.02
 
 
@@ -79,24 +79,24 @@ def test_answers_without_a_mistake_are_no_reason_to_be_certain(count: int) -> No
     assert 0.7 <= temperature <= 1.5
     # One new picture that is wrong must not cost more than it would have.
     wrong = said[:1][:, ::-1].copy()
-    assert log_loss(truth[:1], tempered(wrong, temperature)) < 1.5 * log_loss(truth[:1], wrong) + 0.5
+    assert log_loss(truth[:1], apply_temperature(wrong, temperature)) < 1.5 * log_loss(truth[:1], wrong) + 0.5
 
 
 def test_too_few_pictures_say_nothing() -> None:
     truth, said = drawn(29, 2.0)
     assert fit_temperature(truth, said) is None
-    assert tempered(said, None) is said
+    assert apply_temperature(said, None) is said
 
 
 @given(st.integers(0, 100), st.floats(0.05, 20))
 def test_classes_keep_their_order_and_the_way_back_is_open(seed: int, temperature: float) -> None:
     _, said = drawn(20, 1.0, seed)
-    changed = tempered(said, temperature)
+    changed = apply_temperature(said, temperature)
     assert changed.dtype == np.float32
     assert changed.sum(axis=1) == pytest.approx(1, abs=1e-5)
     assert (changed.argmax(axis=1) == said.argmax(axis=1)).all()
     if temperature >= 1:
-        assert tempered(changed, 1 / temperature) == pytest.approx(said, abs=1e-3)
+        assert apply_temperature(changed, 1 / temperature) == pytest.approx(said, abs=1e-3)
 
 
 def test_certain_answers_do_not_break_it() -> None:
@@ -106,6 +106,6 @@ def test_certain_answers_do_not_break_it() -> None:
     temperature = fit_temperature(truth, said)
     assert temperature is not None
     assert temperature > 1
-    changed = tempered(said, temperature)
+    changed = apply_temperature(said, temperature)
     assert np.isfinite(changed).all()
     assert (changed[:, 2] == 0).all(), "a class with no probability at all was never learnt"

@@ -52,10 +52,10 @@ def check_weights_files(spec: BackboneSpec, top: bool, monkeypatch: pytest.Monke
     import keras
     from keras.src.utils import file_utils
 
-    asked: list[tuple[str, str, str | None]] = []
+    request: list[tuple[str, str, str | None]] = []
 
     def get_file(fname: str, origin: str, **options: Any) -> str:
-        asked.append((fname, origin, options.get("file_hash")))
+        request.append((fname, origin, options.get("file_hash")))
         raise AskedError
 
     monkeypatch.setattr(file_utils, "get_file", get_file)
@@ -66,7 +66,7 @@ def check_weights_files(spec: BackboneSpec, top: bool, monkeypatch: pytest.Monke
         )
     keras.backend.clear_session()
     file = spec.weights_file(top=top, size=spec.size)
-    assert asked == [(file.name, file.url, file.digest)]
+    assert request == [(file.name, file.url, file.digest)]
 
 
 def test_the_class_index_is_the_one_that_keras_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:

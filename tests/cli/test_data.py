@@ -23,7 +23,7 @@ from transfer_cli.audit.label_issues import Suspect
 from transfer_cli.audit.page import write_page
 from transfer_cli.data.decoding import size_of
 from transfer_cli.data.export_split import must_be_new
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.setup import lifecycle
 
 NETWORK = TINY_WORDS[:4]
@@ -138,8 +138,8 @@ def test_a_picture_that_is_gone_by_the_second_pass(colours: Path, tmp_path: Path
     looks = look([file.path for file in images.files], folder)
     (folder / "green" / "green 03.png").unlink()
     recipe = ExtractRecipe.load(None, [], {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE})
-    asked = Request(images, RunDirectory(tmp_path / "check"))
-    seen, matrix = checking._features(asked, lifecycle.resolved(asked, recipe, keeps_model=True), looks)
+    request = TrainingRequest(images, RunDirectory(tmp_path / "check"))
+    seen, matrix = checking._features(request, lifecycle.resolved(request, recipe, keeps_model=True), looks)
     assert len(matrix) == len(seen.paths) == len(seen.grey) == 35
     assert "green/green 03.png" not in seen.paths
 
@@ -148,8 +148,8 @@ def test_the_page_is_a_grid_over_its_whole_width(colours: Path, tmp_path: Path) 
     images = ImageFolder.scan(colours)
     suspects = tuple(Suspect(file.path, file.labels, ("red",), 0.1, file.path[0] != "g") for file in images.files)
     findings = checking.Findings(images, (), (), Duplicates((), ()), suspects, "")
-    assert findings.facts()["suspects"] == 36
-    assert findings.facts()["confident_suspects"] == 24
+    assert findings.to_dict()["suspects"] == 36
+    assert findings.to_dict()["confident_suspects"] == 24
     page = tmp_path / "check.html"
     write_page(findings, page)
     with chromium(tmp_path / "profile") as browser:
@@ -169,7 +169,7 @@ def test_the_page_is_a_grid_over_its_whole_width(colours: Path, tmp_path: Path) 
 def test_faults_of_pictures(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     rough = [Image.fromarray(random.integers(40, 200, (8, 8, 3), np.uint8)) for _ in range(30)]
-    sharp = [picture.resize((200, 200), Image.Resampling.NEAREST) for picture in rough]
+    sharp = [image.resize((200, 200), Image.Resampling.NEAREST) for image in rough]
     planted = {
         "tiny.png": sharp[0].resize((30, 30)),
         "dark.png": Image.eval(sharp[0], lambda value: value // 8),
@@ -178,8 +178,8 @@ def test_faults_of_pictures(tmp_path: Path) -> None:
         "wide.png": sharp[0].resize((500, 100)),
         "flat.png": Image.new("RGB", (100, 100), (90, 90, 90)),
     }
-    for name, picture in [*planted.items(), *((f"x{n}.png", picture) for n, picture in enumerate(sharp))]:
-        picture.save(tmp_path / name)
+    for name, image in [*planted.items(), *((f"x{n}.png", image) for n, image in enumerate(sharp))]:
+        image.save(tmp_path / name)
     paths = sorted(path.name for path in tmp_path.iterdir())
     found = {(item.path, item.fault) for item in faults_of(paths, tmp_path)}
     wanted = {("tiny.png", "tiny"), ("dark.png", "dark"), ("bright.png", "over-bright"), ("blurred.png", "blurred")}

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tests.conftest import Outcome
 from transfer_cli.cli.main import main
-from transfer_cli.ensembling.member_comparison import Company
+from transfer_cli.ensembling.member_comparison import MemberComparison
 
 
 def call(*words: object) -> tuple[int, str, str]:
@@ -27,7 +27,7 @@ def test_a_person_sees_what_it_is_worth(
     done = transfer_cli("ensemble", *joinable.values(), "-o", "both", "--method", "average")
     assert done.code == 0, done.err
     assert done.out == "both\n"
-    company = Company.read(tmp_path / "both/members.json")
+    company = MemberComparison.read(tmp_path / "both/members.json")
     assert [row.name for row in company.rows] == ["colours", "small", "large"]
     for row in company.rows:
         assert row.accuracy["low"] is not None
@@ -73,7 +73,7 @@ def test_limits_are_for_a_greedy_selection(joinable: dict[str, Path], tmp_path: 
     code, _, said = call(*words)
     assert code == 0, said
     assert "left out, since val is better without" in said
-    company = Company.read(tmp_path / "run/members.json")
+    company = MemberComparison.read(tmp_path / "run/members.json")
     assert sum(row.weight > 0 for row in company.rows) == 1
     code, _, said = call(*words[:-2], "--max-ms", "1e-9", "--overwrite")
     assert code == 3

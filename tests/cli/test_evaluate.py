@@ -87,9 +87,9 @@ def test_what_a_person_sees(copy_of_trained: Path, colours: Path) -> None:
     for path, row in own.items():
         assert (table[path]["class"], table[path]["label"]) == (row["class"], row["label"])
         assert float(table[path]["p_red"]) == pytest.approx(float(row["p_red"]), abs=2e-5)
-    pictures = rows_of(place / "pictures.csv")
-    assert {row["path"] for row in pictures if row["learnt"] == "yes"} == learnt
-    first = pictures[0]
+    images = rows_of(place / "pictures.csv")
+    assert {row["path"] for row in images if row["learnt"] == "yes"} == learnt
+    first = images[0]
     assert first["sha256"] == hashlib.sha256((colours / first["path"]).read_bytes()).hexdigest()
     counts = [[int(cell) for cell in list(row.values())[1:]] for row in rows_of(place / "confusion.csv")]
     assert np.trace(counts) / np.sum(counts) == pytest.approx(metrics["all"]["accuracy"]["value"])
@@ -262,7 +262,7 @@ def test_compare(trained: Path, finetuned: Path, colours: Path, tmp_path: Path) 
     images = int(metrics[0]["images"]["value"])
     assert f"{images} pictures (test), the same for all" in err.splitlines()
     facts = json.loads(call("--json", "compare", trained, other)[1])
-    assert (facts["pictures"], facts["part"], facts["left_out"]) == (images, "test", [])
+    assert (facts["images"], facts["part"], facts["left_out"]) == (images, "test", [])
     leading = facts["leading"]
     assert facts["best"] == (leading[0] if len(leading) == 1 else None)
     said = "the best" if len(leading) == 1 else f"as many right as {leading[-1]}"
@@ -282,7 +282,7 @@ def test_compare(trained: Path, finetuned: Path, colours: Path, tmp_path: Path) 
         assert call("--quiet", "evaluate", run, colours, "-o", tmp_path / name)[0] == 0
     code, out, err = call("--json", "compare", tmp_path / "one", tmp_path / "two")
     left_out = json.loads(out)["left_out"]
-    assert (code, json.loads(out)["pictures"]) == (0, 36 - len(left_out))
+    assert (code, json.loads(out)["images"]) == (0, 36 - len(left_out))
     splits = [rows_of(run / "split.csv") for run in (trained, finetuned)]
     assert set(left_out) == {row["path"] for split in splits for row in split if row["part"] != "test"}
     assert (
@@ -296,7 +296,7 @@ def test_compare(trained: Path, finetuned: Path, colours: Path, tmp_path: Path) 
         shutil.copy(colours / path, place)
     assert call("--quiet", "evaluate", trained, tmp_path / "parted", "-o", tmp_path / "three")[0] == 0
     code, out, err = call("--json", "compare", tmp_path / "one", tmp_path / "three")
-    assert (code, json.loads(out)["pictures"], json.loads(out)["elsewhere"]) == (0, images, 36)
+    assert (code, json.loads(out)["images"], json.loads(out)["elsewhere"]) == (0, images, 36)
     assert json.loads(out)["best"] is None
     part = copy(tmp_path / "parted", tmp_path / "part", "train")
     assert call("--quiet", "evaluate", finetuned, part, "-o", tmp_path / "four")[0] == 0

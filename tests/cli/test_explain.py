@@ -85,12 +85,12 @@ def test_a_run_is_explained_into_itself(copy_of_trained: Path, colours: Path, tm
 
 @pytest.mark.parametrize("method", ["grad-cam", "occlusion"])
 def test_a_fine_tuned_network_and_json(method: str, finetuned: Path, colours: Path, tmp_path: Path) -> None:
-    picture = colours / "red/red 01.png"
+    image = colours / "red/red 01.png"
     words = [
         "--json",
         "explain",
         str(finetuned / "model"),
-        str(picture),
+        str(image),
         "--method",
         method,
         "-o",
@@ -101,11 +101,11 @@ def test_a_fine_tuned_network_and_json(method: str, finetuned: Path, colours: Pa
     facts = json.loads(done.stdout)
     (row,) = facts["explanations"]
     assert facts == {"output": str(tmp_path / "why"), "explanations": [row], "skipped": []}
-    assert (row["path"], row["method"], row["file"]) == (str(picture), method, f"red 01-{row['class']}.png")
+    assert (row["path"], row["method"], row["file"]) == (str(image), method, f"red 01-{row['class']}.png")
     assert {name: str(value) for name, value in row.items()} == rows_of(tmp_path / "why")[0]
     last = done.stderr.splitlines()[-1]
     assert last.startswith(("to be believed: ", "no better than chance: "))
-    assert f": {picture}, {row['class']} {100 * row['probability']:.0f} %, " in last
+    assert f": {image}, {row['class']} {100 * row['probability']:.0f} %, " in last
     assert RANDOM_MAPS == 5
 
 
@@ -115,46 +115,46 @@ def test_neighbours_have_no_gradient(colours: Path, tmp_path: Path) -> None:
         main, ["extract", str(colours), *TINY_WORDS, *runtime, "-o", str(tmp_path / "neighbours")]
     )
     assert made.exit_code == 0, made.stderr
-    picture = colours / "red/red 01.png"
-    done = invoke(tmp_path / "neighbours", picture, "--method", "grad-cam")
+    image = colours / "red/red 01.png"
+    done = invoke(tmp_path / "neighbours", image, "--method", "grad-cam")
     assert done.exit_code == 4
     assert "knn" in done.stderr
     assert "Add --method occlusion" in done.stderr
-    chosen = invoke(tmp_path / "neighbours", picture)
+    chosen = invoke(tmp_path / "neighbours", image)
     assert chosen.exit_code == 0, chosen.stderr
     assert "explained by occlusion" in chosen.stderr
     assert rows_of(tmp_path / "neighbours/explanations")[0]["method"] == "occlusion"
 
 
 def test_nothing_of_a_person_is_lost(trained: Path, colours: Path, tmp_path: Path) -> None:
-    picture = colours / "red/red 01.png"
+    image = colours / "red/red 01.png"
     (tmp_path / "mine").mkdir()
-    shutil.copy(picture, tmp_path / "mine/holiday.png")
-    done = invoke(trained, picture, "-o", tmp_path / "mine")
+    shutil.copy(image, tmp_path / "mine/holiday.png")
+    done = invoke(trained, image, "-o", tmp_path / "mine")
     assert done.exit_code == 3
     assert "holds holiday.png, which is no explanation" in done.stderr
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["holiday.png"]
-    for words in (["--filters"], [str(picture), "--activations", "conv_pw_1_relu"]):
+    for words in (["--filters"], [str(image), "--activations", "conv_pw_1_relu"]):
         over = invoke(trained, *words, "-o", tmp_path / "mine/holiday.png")
         assert over.exit_code == 3
         assert "would be lost" in over.stderr
         assert invoke(trained, *words, "-o", tmp_path / "why.txt").exit_code == 3
-    assert (tmp_path / "mine/holiday.png").read_bytes() == picture.read_bytes()
+    assert (tmp_path / "mine/holiday.png").read_bytes() == image.read_bytes()
 
 
 def test_faults(trained: Path, colours: Path, tmp_path: Path) -> None:
-    picture = colours / "red/red 01.png"
+    image = colours / "red/red 01.png"
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
     faults = [
-        ([picture, "--class", "rde"], 2, "There is no class called 'rde'. Did you mean red?"),
-        ([picture, "--layer", "conv_pw_6_rel"], 2, "Did you mean conv_pw_6_relu?"),
-        ([picture, "--layer", "conv_pw_6_relu", "--method", "occlusion"], 3, "not at a layer"),
+        ([image, "--class", "rde"], 2, "There is no class called 'rde'. Did you mean red?"),
+        ([image, "--layer", "conv_pw_6_rel"], 2, "Did you mean conv_pw_6_relu?"),
+        ([image, "--layer", "conv_pw_6_relu", "--method", "occlusion"], 3, "not at a layer"),
         ([], 2, "Missing argument 'PICTURES...'"),
-        ([picture, "--filters"], 2, "--filters takes no picture"),
+        ([image, "--filters"], 2, "--filters takes no picture"),
         (["--activations", "conv_pw_1_relu"], 2, "--activations LAYER takes one picture"),
         (["--filters", "--activations", "conv_pw_1_relu"], 2, "ask for one"),
         (["--filters", "--class", "red"], 2, "--class belongs to explanations"),
-        ([picture, "--activations", "avg_features"], 2, "There is no layer with a map called 'avg_features'"),
+        ([image, "--activations", "avg_features"], 2, "There is no layer with a map called 'avg_features'"),
         ([tmp_path / "broken.jpg", "--activations", "conv_pw_1_relu"], 3, "could not be read"),
         ([tmp_path / "broken.jpg"], 3, "none of the 1 files could be read"),
     ]
@@ -207,22 +207,22 @@ def test_a_bundle_within_a_run_is_explained_into_the_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.iterdir())
-    picture = tmp_path / "line\nfeed.png"
-    shutil.copy(colours / "red/red 01.png", picture)
-    done = invoke(copy_of_trained / "model", picture)
+    image = tmp_path / "line\nfeed.png"
+    shutil.copy(colours / "red/red 01.png", image)
+    done = invoke(copy_of_trained / "model", image)
     assert done.exit_code == 0, done.stderr
-    assert rows_of(copy_of_trained / "explanations")[0]["path"] == str(picture)
-    assert set(tmp_path.iterdir()) == before | {picture}
+    assert rows_of(copy_of_trained / "explanations")[0]["path"] == str(image)
+    assert set(tmp_path.iterdir()) == before | {image}
 
 
 def test_a_class_that_is_not_seen_has_nothing_to_be_believed(trained: Path, colours: Path, tmp_path: Path) -> None:
-    picture = colours / "red/red 01.png"
-    (batch,) = predict(load(str(trained)), [str(picture)])
+    image = colours / "red/red 01.png"
+    (batch,) = predict(load(str(trained)), [str(image)])
     least, most = (batch.class_names[column] for column in np.argsort(batch.probabilities[0])[[0, -1]])
     assert batch.probabilities.min() < 0.99 / 3
-    done = invoke(trained, picture, "--class", least, "--class", most, "-o", tmp_path / "why")
+    done = invoke(trained, image, "--class", least, "--class", most, "-o", tmp_path / "why")
     assert done.exit_code == 0, done.stderr
     (said,) = [line for line in done.stderr.splitlines() if "does not see" in line]
-    assert said == f"the model does not see {least} here ({100 * batch.probabilities.min():.1f} %): {picture}"
+    assert said == f"the model does not see {least} here ({100 * batch.probabilities.min():.1f} %): {image}"
     (row,) = [row for row in rows_of(tmp_path / "why") if row["class"] == least]
     assert row["believable"] == "no"

@@ -50,21 +50,21 @@ def test_rows_go_to_stdout_in_input_order(trained: Path, colours: Path) -> None:
 
 
 def test_formats(trained: Path, colours: Path, tmp_path: Path) -> None:
-    picture = colours / "red/red 03.png"
-    expected = rows_of(invoke(trained, picture).stdout)[0]
+    image = colours / "red/red 03.png"
+    expected = rows_of(invoke(trained, image).stdout)[0]
     for name in ("out.csv", "out.jsonl", "out.parquet"):
-        done = invoke(trained, picture, "-o", tmp_path / "new" / name)
+        done = invoke(trained, image, "-o", tmp_path / "new" / name)
         assert (done.exit_code, done.stdout) == (0, f"{tmp_path}/new/{name}\n")
     assert rows_of((tmp_path / "new/out.csv").read_text()) == [expected]
     row = json.loads((tmp_path / "new/out.jsonl").read_text())
-    assert (row["path"], row["label"]) == (str(picture), expected["label"])
+    assert (row["path"], row["label"]) == (str(image), expected["label"])
     assert pq.read_table(tmp_path / "new/out.parquet").to_pylist()[0]["label"] == expected["label"]
-    table = invoke(trained, picture, "--format", "table")
-    assert table.stdout.startswith(f"{picture}  {expected['label']}")
+    table = invoke(trained, image, "--format", "table")
+    assert table.stdout.startswith(f"{image}  {expected['label']}")
     assert len(table.stdout.split()) == 2 + 6
-    best = invoke(trained, picture, "--top-k", "2")
+    best = invoke(trained, image, "--top-k", "2")
     assert list(rows_of(best.stdout)[0]) == ["path", "label", "confidence", "label_2", "confidence_2"]
-    as_json = CliRunner().invoke(main, ["--json", "predict", str(trained), str(picture)])
+    as_json = CliRunner().invoke(main, ["--json", "predict", str(trained), str(image)])
     assert json.loads(as_json.stdout)["label"] == expected["label"]
 
 
@@ -123,20 +123,20 @@ def test_nothing_readable(trained: Path, tmp_path: Path) -> None:
 
 
 def test_places_that_cannot_be_written_are_found_before_any_work(trained: Path, colours: Path, tmp_path: Path) -> None:
-    picture = tmp_path / "own.png"
-    shutil.copy(colours / "red/red 03.png", picture)
-    before = picture.read_bytes()
+    image = tmp_path / "own.png"
+    shutil.copy(colours / "red/red 03.png", image)
+    before = image.read_bytes()
     for words, code, message in (
         (["-o", tmp_path, "--format", "csv"], 3, "is a folder. Expected the name of a file."),
         (["-o", "/proc/nowhere/out.csv"], 3, "could not be written"),
         (["-o", tmp_path / "out.xlsx"], 2, "does not say its format. Expected .csv, .jsonl or .parquet, or --format."),
-        (["-o", picture], 2, "does not say its format"),
-        (["-o", picture, "--format", "csv"], 3, "is a picture"),
+        (["-o", image], 2, "does not say its format"),
+        (["-o", image, "--format", "csv"], 3, "is a picture"),
     ):
-        done = invoke("no/such/model", picture, *words)
+        done = invoke("no/such/model", image, *words)
         assert done.exit_code == code
         assert message in done.stderr
-    assert picture.read_bytes() == before
+    assert image.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["own.png"]
 
 

@@ -60,7 +60,7 @@ def test_the_winner_is_trained(colours: Path) -> None:
     assert f"picked: {typed}" in done.stderr
     assert run.command.read_text() == typed + "\n"
     # What was ranked by is what the run does not test by.
-    ranked = json.loads(Path("runs/rank-colours/ranking.json").read_text())["pictures"]
+    ranked = json.loads(Path("runs/rank-colours/ranking.json").read_text())["images"]
     counts = Split.read(run.split).counts()
     assert (ranked, ranked + counts["test"]) == (counts["train"], 36)
 

@@ -48,14 +48,14 @@ def test_a_good_page_is_kept_when_the_pictures_have_moved(tmp_path: Path) -> Non
     run = planted(tmp_path)
     assert run_command("report", run.path).code == 0
     before = run.report.read_bytes()
-    (tmp_path / "pictures").rename(tmp_path / "moved")
+    (tmp_path / "images").rename(tmp_path / "moved")
     refused = run_command("report", run.path)
     assert (refused.code, refused.out) == (3, "")
     assert "54 of 54 pictures" in refused.err
-    assert "--pictures FOLDER" in refused.err
+    assert "--images FOLDER" in refused.err
     assert run.report.read_bytes() == before
     assert run_command("report", run.path, "-o", tmp_path / "other.html").code == 0
-    found = run_command("report", run.path, "--pictures", tmp_path / "moved")
+    found = run_command("report", run.path, "--images", tmp_path / "moved")
     assert (found.code, run.report.read_bytes()) == (0, before), found.err
     assert run_command("report", run.path, "--overwrite").code == 0
     assert run.report.read_bytes() != before
@@ -105,7 +105,7 @@ def test_a_section_that_cannot_be_made_is_left_out_and_said(
 
 def test_copies_that_cannot_be_looked_for_are_said(tmp_path: Path) -> None:
     run = planted(tmp_path)
-    for path in (tmp_path / "pictures").rglob("*.png"):
+    for path in (tmp_path / "images").rglob("*.png"):
         path.write_bytes(b"no picture")
     done = run_command("report", run.path)
     assert done.code == 0, done.err

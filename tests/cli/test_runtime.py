@@ -17,8 +17,8 @@ from transfer_cli.cli.main import main
 from transfer_cli.features import table
 
 
-def probabilities(run: Path, pictures: Path, *words: str) -> NDArray[np.float64]:
-    done = CliRunner().invoke(main, ["--quiet", "predict", str(run), str(pictures), *words])
+def probabilities(run: Path, images: Path, *words: str) -> NDArray[np.float64]:
+    done = CliRunner().invoke(main, ["--quiet", "predict", str(run), str(images), *words])
     assert done.exit_code == 0, done.stderr
     rows = list(csv.DictReader(done.stdout.splitlines()))
     return np.array([[float(row[word]) for word in row if word.startswith("p_")] for row in rows])

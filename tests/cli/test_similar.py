@@ -64,16 +64,16 @@ def test_a_picture_is_not_its_own_neighbour_but_a_copy_of_it_is(trained: Path, c
 
 
 def test_formats(trained: Path, colours: Path, tmp_path: Path) -> None:
-    picture = colours / "red/red 03.png"
-    expected = rows_of(invoke(trained, picture).stdout)
-    lines = invoke(trained, picture, group=("--json",)).stdout.splitlines()
+    image = colours / "red/red 03.png"
+    expected = rows_of(invoke(trained, image).stdout)
+    lines = invoke(trained, image, group=("--json",)).stdout.splitlines()
     assert [json.loads(line)["neighbour"] for line in lines] == [row["neighbour"] for row in expected]
     assert json.loads(lines[0])["cosine"] == float(expected[0]["cosine"])
     for name in ("out.csv", "out.jsonl"):
-        done = invoke(trained, picture, "-o", tmp_path / name)
+        done = invoke(trained, image, "-o", tmp_path / name)
         assert (done.exit_code, done.stdout) == (0, f"{tmp_path}/{name}\n")
     assert list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))) == expected
-    assert invoke(trained, picture, "-o", tmp_path / "out.xlsx").exit_code == 2
+    assert invoke(trained, image, "-o", tmp_path / "out.xlsx").exit_code == 2
 
 
 def test_a_sheet_shows_them(trained: Path, colours: Path, tmp_path: Path) -> None:
@@ -91,17 +91,17 @@ def test_a_sheet_shows_them(trained: Path, colours: Path, tmp_path: Path) -> Non
 
 
 def test_what_cannot_be_looked_in(trained: Path, copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:
-    picture = colours / "red/red 03.png"
+    image = colours / "red/red 03.png"
     bundle = Path(shutil.copytree(trained / "model", tmp_path / "stick"))
-    done = invoke(bundle, picture)
+    done = invoke(bundle, image)
     assert done.exit_code == 3
     assert "is a bundle without its run. Expected a run." in done.stderr
-    assert f"Give the run: {trained.resolve()}" in invoke(trained / "model", picture).stderr
-    assert "There is no run at" in invoke(tmp_path / "nothing", picture).stderr
-    done = invoke(trained, picture, "--part", "val")
+    assert f"Give the run: {trained.resolve()}" in invoke(trained / "model", image).stderr
+    assert "There is no run at" in invoke(tmp_path / "nothing", image).stderr
+    done = invoke(trained, image, "--part", "val")
     assert (done.exit_code, "has no picture in the part val" in done.stderr) == (3, True)
     (copy_of_trained / "features.parquet").unlink()
-    assert "has no features.parquet" in invoke(copy_of_trained, picture).stderr
+    assert "has no features.parquet" in invoke(copy_of_trained, image).stderr
 
 
 def test_skipped_pictures(trained: Path, colours: Path, tmp_path: Path) -> None:
@@ -133,17 +133,17 @@ def test_odd_bytes_of_names_are_kept_as_predict_keeps_them(trained: Path, colour
 
 
 def test_lengths_are_taken_out_once(trained: Path, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    request = []
 
     def counted(rows: np.ndarray) -> np.ndarray:
-        asked.append(len(rows))
+        request.append(len(rows))
         return unit_rows(rows)
 
     monkeypatch.setattr(nearest, "unit_rows", counted)
-    pictures = Pictures(FinishedRun.read(trained), "all")
-    assert asked == [len(pictures.rows)]
+    images = Pictures(FinishedRun.read(trained), "all")
+    assert request == [len(images.rows)]
     matrix = table.read(trained / "features.parquet")
     for row in range(6):
-        assert len(pictures.alike(matrix[[row]], ["elsewhere.png"], 2)[0]) == 2
+        assert len(images.alike(matrix[[row]], ["elsewhere.png"], 2)[0]) == 2
     # What may be among the nearest is looked at in double precision, and no more.
-    assert sum(asked[1:]) < 6 * len(pictures.rows) / 2
+    assert sum(request[1:]) < 6 * len(images.rows) / 2

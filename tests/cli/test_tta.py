@@ -90,8 +90,8 @@ def test_an_exported_file_and_a_backbone_with_its_own_classes(
     one, two = (np.array(list(table.values())) for table in tables)
     assert np.abs(one - two).max() < 1e-4
     monkeypatch.setenv("KERAS_HOME", str(shared / "keras_home"))
-    picture = next((shared / "data/clothing/test").rglob("*.jpg"))
-    words = ("--offline", "predict", "imagenet:mobilenet@0.25", os.fspath(picture))
+    image = next((shared / "data/clothing/test").rglob("*.jpg"))
+    words = ("--offline", "predict", "imagenet:mobilenet@0.25", os.fspath(image))
     (flipped,) = table_of(call(*words, "--tta", "flip")[1]).values()
     (plain,) = table_of(call(*words)[1]).values()
     assert flipped.shape == plain.shape == (1000,)
@@ -107,7 +107,7 @@ def test_evaluate_says_what_it_brought(copy_of_trained: Path, murky: Path, colou
     about = json.loads((place / "evaluation.json").read_text())
     assert about["tta"] == "3"
     gain = about["gain"]
-    assert (gain["method"], gain["part"], gain["pictures"], gain["cost"]["passes"]) == ("3", "all", 45, 3)
+    assert (gain["method"], gain["part"], gain["images"], gain["cost"]["passes"]) == ("3", "all", 45, 3)
     for name in ("accuracy", "macro_f1", "log_loss"):
         assert gain["figures"][name]["value"] == pytest.approx(metrics["all"][name]["value"], abs=1e-6)
         assert gain["figures_without"][name]["value"] == pytest.approx(plain["all"][name]["value"], abs=1e-6)
@@ -153,7 +153,7 @@ def test_only_pictures_without_a_say_tell_the_gain(copy_of_trained: Path, colour
     facts = json.loads(out)
     assert code == 0
     assert facts["gain"]["part"] == "unseen"
-    assert facts["gain"]["pictures"] == facts["metrics"]["unseen"]["images"]["value"] < 36
+    assert facts["gain"]["images"] == facts["metrics"]["unseen"]["images"]["value"] < 36
     assert "flip on unseen: accuracy " in err
 
 
@@ -162,7 +162,7 @@ def test_the_gate_judges_what_is_augmented(
 ) -> None:
     words = ("evaluate", trained, colours, "--tta", "flip", "--min-accuracy", "0.9", "-o", tmp_path / "out")
     assert call(*words)[0] == 0
-    monkeypatch.setattr(tta, "cut", lambda pictures, variant, size: np.zeros_like(pictures))
+    monkeypatch.setattr(tta, "cut", lambda images, variant, size: np.zeros_like(images))
     code, _, err = call(*words)
     assert code == 6
     (accuracy,) = re.findall(r"^flip on unseen: accuracy (0\.[0-4]\d\d) instead of 1\.000: -", err, re.MULTILINE)

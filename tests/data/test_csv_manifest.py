@@ -14,13 +14,13 @@ from transfer_cli.errors import FolderError
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     """Return a folder with eight pictures and no sub-folder but one."""
     for number in range(8):
-        path = tmp_path / "pictures" / ("deep" if number > 5 else "") / f"{number}.png"
+        path = tmp_path / "images" / ("deep" if number > 5 else "") / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (32, 32), (number * 30, 0, 0)).save(path)
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 def listed(folder: Path, text: str, name: str = "labels.csv") -> Path:
@@ -28,9 +28,9 @@ def listed(folder: Path, text: str, name: str = "labels.csv") -> Path:
     return folder / name
 
 
-def test_one_label_a_picture(pictures: Path) -> None:
-    table = listed(pictures, "path,label,part\n1.png,dog,Training\n./0.png, cat ,\ndeep/7.png,dog,test\n2.png,,\n")
-    for source in (table, pictures):
+def test_one_label_a_picture(images: Path) -> None:
+    table = listed(images, "path,label,part\n1.png,dog,Training\n./0.png, cat ,\ndeep/7.png,dog,test\n2.png,,\n")
+    for source in (table, images):
         folder = ImageFolder.scan(source)
         assert folder.task == SINGLE_LABEL
         assert [(file.path, file.labels, file.part) for file in folder.files] == [
@@ -38,21 +38,21 @@ def test_one_label_a_picture(pictures: Path) -> None:
             ("1.png", ("dog",), "train"),
             ("deep/7.png", ("dog",), "test"),
         ]
-        assert folder.root == pictures
+        assert folder.root == images
     assert folder.left_out == {"pictures that are not in labels.csv": 5, "without a label": 1}
-    assert folder.name == "pictures"
+    assert folder.name == "images"
     assert ImageFolder.scan(table).name == "labels"
     assert ImageFolder.scan(table).left_out == {"without a label": 1}
 
 
-def test_any_number_of_labels_a_picture(pictures: Path) -> None:
-    listed(pictures, "path,labels\n0.png,b; a;b\n1.png,\n2.png,10\ndeep\\6.png,2;a\n")
-    folder = ImageFolder.scan(pictures)
+def test_any_number_of_labels_a_picture(images: Path) -> None:
+    listed(images, "path,labels\n0.png,b; a;b\n1.png,\n2.png,10\ndeep\\6.png,2;a\n")
+    folder = ImageFolder.scan(images)
     assert folder.task == MULTI_LABEL
     assert folder.class_names == ("2", "10", "a", "b")
     assert [file.labels for file in folder.files] == [("b", "a"), (), ("10",), ("2", "a")]
     assert folder.files[3].path == "deep/6.png"
-    assert folder.in_words() == "4 pictures of 4 labels, any number a picture: 2 1, 10 1, a 2, b 1"
+    assert folder.summary() == "4 pictures of 4 labels, any number a picture: 2 1, 10 1, a 2, b 1"
 
 
 @pytest.mark.parametrize(
@@ -80,20 +80,20 @@ def test_any_number_of_labels_a_picture(pictures: Path) -> None:
         ("path,label,part\n0.png,a,train\n1.png,b,test\n", "classes without training pictures: b"),
     ],
 )
-def test_what_is_wrong_is_said(pictures: Path, text: str, said: str) -> None:
+def test_what_is_wrong_is_said(images: Path, text: str, said: str) -> None:
     with pytest.raises(FolderError, match=said):
-        ImageFolder.scan(listed(pictures, text))
+        ImageFolder.scan(listed(images, text))
 
 
-def test_a_file_that_is_no_table_of_pictures_is_named(pictures: Path) -> None:
+def test_a_file_that_is_no_table_of_pictures_is_named(images: Path) -> None:
     with pytest.raises(FolderError, match=r"is a file\. .* Or a CSV file with the columns path,label"):
-        ImageFolder.scan(pictures / "0.png")
+        ImageFolder.scan(images / "0.png")
 
 
-def test_the_split_of_several_labels_comes_back(tmp_path: Path, pictures: Path) -> None:
+def test_the_split_of_several_labels_comes_back(tmp_path: Path, images: Path) -> None:
     rows = "".join(f"{'deep/' if n > 5 else ''}{n}.png,{'a;' * (n % 2)}{'b' if n % 3 else ''}\n" for n in range(8))
-    listed(pictures, f"path,labels\n{rows}")
-    folder = ImageFolder.scan(pictures)
+    listed(images, f"path,labels\n{rows}")
+    folder = ImageFolder.scan(images)
     digests = [f"{number:064x}" for number in range(8)]
     split = Split.make(folder.files, digests, test=0.3, val=0.0, task=folder.task)
     split.write(tmp_path / "split.csv")
@@ -120,10 +120,10 @@ def test_each_label_gets_every_part_and_no_part_loses_one() -> None:
             assert held == {"common", "rare"}, (seed, part)
 
 
-def test_absolute_paths_are_read(pictures: Path, tmp_path: Path) -> None:
+def test_absolute_paths_are_read(images: Path, tmp_path: Path) -> None:
     from transfer_cli.data.decoding import batches
 
-    table = listed(tmp_path, f"path,label\n{pictures / '0.png'},a\npictures/1.png,b\n", "elsewhere.csv")
+    table = listed(tmp_path, f"path,label\n{images / '0.png'},a\npictures/1.png,b\n", "elsewhere.csv")
     folder = ImageFolder.scan(table)
     paths = [file.path for file in folder.files]
     read = next(batches(paths, size=32, resize="squash", batch_size=4, root=folder.root))
@@ -131,9 +131,9 @@ def test_absolute_paths_are_read(pictures: Path, tmp_path: Path) -> None:
     assert not read.skipped
 
 
-def test_absolute_paths_into_the_folder_are_relative_ones(pictures: Path) -> None:
-    listed(pictures, f"path,label\n{pictures / 'deep/6.png'},a\n0.png,b\n")
-    assert [file.path for file in ImageFolder.scan(pictures).files] == ["0.png", "deep/6.png"]
+def test_absolute_paths_into_the_folder_are_relative_ones(images: Path) -> None:
+    listed(images, f"path,label\n{images / 'deep/6.png'},a\n0.png,b\n")
+    assert [file.path for file in ImageFolder.scan(images).files] == ["0.png", "deep/6.png"]
 
 
 def test_another_programs_table_is_no_manifest(colours: Path, tmp_path: Path) -> None:

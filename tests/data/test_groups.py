@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transfer_cli import ExtractRecipe
-from transfer_cli.data.groups import by_members, by_pattern, in_words, kin, must_part, shares, warnings
+from transfer_cli.data.groups import assign_group_ids, by_members, by_pattern, must_part, shares, summary, warnings
 from transfer_cli.data.image_folder import ImageFile
 from transfer_cli.data.split import Split
 from transfer_cli.errors import RecipeError
@@ -25,40 +25,40 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def split_of(pictures: list[Picture], *, grouped: bool = True, layout: str | None = None, **options: object) -> Split:
-    files = [ImageFile(f"{label}/{n}.jpg", (label,), layout) for n, (label, _) in enumerate(pictures)]
-    groups = [None if group is None else str(group) for _, group in pictures]
+def split_of(images: list[Picture], *, grouped: bool = True, layout: str | None = None, **options: object) -> Split:
+    files = [ImageFile(f"{label}/{n}.jpg", (label,), layout) for n, (label, _) in enumerate(images)]
+    groups = [None if group is None else str(group) for _, group in images]
     digests = [digest(str(number)) for number in range(len(files))]
     shares = {"test": 0.3, "val": 0.2, **options}
     return Split.make(files, digests, groups=groups if grouped else None, **shares)  # type: ignore[arg-type]
 
 
-def parted(pictures: list[Picture], split: Split) -> set[int]:
+def parted(images: list[Picture], split: Split) -> set[int]:
     """Return the groups that are in more than one part."""
     parts = defaultdict(set)
-    for (_, group), row in zip(pictures, split.rows, strict=True):
+    for (_, group), row in zip(images, split.rows, strict=True):
         if group is not None:
             parts[group].add(row.part)
     return {group for group, found in parts.items() if len(found) > 1}
 
 
 @given(PICTURES, st.integers(0, 20))
-def test_no_group_is_ever_parted(pictures: list[Picture], seed: int) -> None:
-    split = split_of(pictures, seed=seed)
-    assert parted(pictures, split) == set()
-    assert {row.labels[0] for row in split.rows if row.part == "train"} == {label for label, _ in pictures}
+def test_no_group_is_ever_parted(images: list[Picture], seed: int) -> None:
+    split = split_of(images, seed=seed)
+    assert parted(images, split) == set()
+    assert {row.labels[0] for row in split.rows if row.part == "train"} == {label for label, _ in images}
 
 
 @given(PICTURES, st.integers(0, 20))
-def test_nor_where_the_layout_leaves_val_open(pictures: list[Picture], seed: int) -> None:
-    split = split_of([*pictures], seed=seed, layout="train")
-    assert parted(pictures, split) == set()
+def test_nor_where_the_layout_leaves_val_open(images: list[Picture], seed: int) -> None:
+    split = split_of([*images], seed=seed, layout="train")
+    assert parted(images, split) == set()
 
 
 def test_a_split_that_ignores_groups_is_found_out() -> None:
-    pictures: list[Picture] = [("ab"[number % 2], number // 4) for number in range(40)]
-    assert parted(pictures, split_of(pictures, grouped=False))
-    assert not parted(pictures, split_of(pictures))
+    images: list[Picture] = [("ab"[number % 2], number // 4) for number in range(40)]
+    assert parted(images, split_of(images, grouped=False))
+    assert not parted(images, split_of(images))
 
 
 @given(PICTURES, PICTURES)
@@ -78,9 +78,9 @@ def test_a_new_picture_goes_where_its_relatives_are(first: list[Picture], more: 
 
 
 def test_a_missing_part_takes_a_whole_group() -> None:
-    pictures: list[Picture] = [("a", number // 3) for number in range(9)]
+    images: list[Picture] = [("a", number // 3) for number in range(9)]
     for seed in range(20):
-        split = split_of(pictures, seed=seed, val=0.0)
+        split = split_of(images, seed=seed, val=0.0)
         assert split.counts().keys() == {"train", "test"}
         assert {count % 3 for count in split.counts().values()} == {0}
 
@@ -103,7 +103,7 @@ def test_the_group_is_the_first_group_of_the_match_or_all_of_it() -> None:
     assert by_pattern(paths, r"p\d+") == ["p1", "p12", "p1", None]
     assert by_pattern(paths, r"(q)?p\d+") == ["p1", "p12", "p1", None]
     found = by_pattern(paths, r"p(\d+)_")
-    assert in_words(found, "p") == "grouped by p: 3 pictures in 2 groups; 1 pictures do not match and are alone"
+    assert summary(found, "p") == "grouped by p: 3 pictures in 2 groups; 1 pictures do not match and are alone"
 
 
 def test_copies_are_called_by_their_lowest_digest() -> None:
@@ -119,10 +119,10 @@ def test_a_bad_pattern_is_a_fault_of_the_recipe(text: str, message: str) -> None
 
 
 def test_kin_are_of_one_group_or_equal() -> None:
-    assert kin(["1", "2", "3"]).tolist() == [0, 1, 2]
-    assert kin(["1", "2", "1", "3", "3"], ["a", "a", "b", "c", None]).tolist() == [0, 0, 0, 3, 3]
+    assert assign_group_ids(["1", "2", "3"]).tolist() == [0, 1, 2]
+    assert assign_group_ids(["1", "2", "1", "3", "3"], ["a", "a", "b", "c", None]).tolist() == [0, 0, 0, 3, 3]
     # A name of a group is no digest.
-    assert kin(["1", "2"], [None, "1"]).tolist() == [0, 1]
+    assert assign_group_ids(["1", "2"], [None, "1"]).tolist() == [0, 1]
 
 
 def test_a_pattern_that_names_no_group_is_refused_with_examples() -> None:

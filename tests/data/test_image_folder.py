@@ -51,7 +51,7 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
     assert folder.warnings() == [
         "test, train is taken for a class: expected train and test, each with one sub-folder a class"
     ]
-    assert folder.in_words() == "3 pictures of 3 classes: car 1, test 1, train 1"
+    assert folder.summary() == "3 pictures of 3 classes: car 1, test 1, train 1"
 
 
 def test_a_folder_beside_train_and_test_is_left_out(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.conftest import TINY, TINY_SIZE
 from tests.finetuning import WORDS, rows_of, weights_of
 from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, bagged, extract, finetune, load
 from transfer_cli.bundle.bundle import ModelBundle
-from transfer_cli.bundle.training_images import Learnt
+from transfer_cli.bundle.training_images import TrainingImages
 from transfer_cli.data import decoding
 from transfer_cli.data.bootstrap import drawn
 from transfer_cli.data.split import Split
@@ -26,14 +26,14 @@ from transfer_cli.ensembling.fit_combination import of_those_who_know
 from transfer_cli.ensembling.members import Members
 from transfer_cli.errors import GateError, InputError, ModelError, RecipeError, RunError, TransferError
 from transfer_cli.features import table
-from transfer_cli.features.shared_extraction import OnePass, Seen
+from transfer_cli.features.shared_extraction import Seen, SharedExtraction
 from transfer_cli.inference.combine import weighted_mean
-from transfer_cli.inference.compiled_network import Prepared
+from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.io.cache import Cache
-from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
+from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.runs.evaluation_directory import say_in
-from transfer_cli.runs.request import Request, TrainingResult
+from transfer_cli.runs.evaluation_directory import training_images_of
+from transfer_cli.runs.request import TrainingRequest, TrainingResult
 
 BAGS = 3
 
@@ -56,12 +56,14 @@ def three(colours: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_a_bag_holds_as_many_pictures_some_of_them_several_times() -> None:
-    truth, kin = np.arange(200) % 4, np.arange(200)
-    rows = drawn(1, 0, truth, kin)
+    truth, assign_group_ids = np.arange(200) % 4, np.arange(200)
+    rows = drawn(1, 0, truth, assign_group_ids)
     assert len(rows) == 200
     assert 0.55 < len(np.unique(rows)) / 200 < 0.72  # 1 - 1/e are expected
-    assert rows.tolist() == drawn(1, 0, truth, kin).tolist()
-    assert rows.tolist() != drawn(2, 0, truth, kin).tolist() != drawn(2, 1, truth, kin).tolist()
+    assert rows.tolist() == drawn(1, 0, truth, assign_group_ids).tolist()
+    assert (
+        rows.tolist() != drawn(2, 0, truth, assign_group_ids).tolist() != drawn(2, 1, truth, assign_group_ids).tolist()
+    )
 
 
 def test_every_class_is_in_every_bag() -> None:
@@ -82,9 +84,9 @@ def test_every_label_is_in_every_bag() -> None:
 
 
 def test_relatives_are_drawn_together() -> None:
-    truth, kin = np.zeros(40, np.int64), np.repeat(np.arange(10), 4)
+    truth, assign_group_ids = np.zeros(40, np.int64), np.repeat(np.arange(10), 4)
     for number in range(1, 11):
-        counts = np.bincount(drawn(number, 0, truth, kin), minlength=40).reshape(10, 4)
+        counts = np.bincount(drawn(number, 0, truth, assign_group_ids), minlength=40).reshape(10, 4)
         assert (counts == counts[:, :1]).all()
     alone = np.bincount(drawn(1, 0, truth, np.arange(40)), minlength=40).reshape(10, 4)
     assert (alone != alone[:, :1]).any()
@@ -117,15 +119,15 @@ def judged_on(three: Path) -> list[set[str]]:
 def test_no_member_is_asked_about_what_it_learnt_from(three: Path) -> None:
     digest = {row.path: row.sha256 for row in Split.read(three / "split.csv").rows}
     train = {row.path for row in Split.read(three / "split.csv").rows if row.part == "train"}
-    asked = judged_on(three)
-    for number, paths in enumerate(asked, start=1):
-        said = say_in(str(three / f"bags/{number:02}"))
+    request = judged_on(three)
+    for number, paths in enumerate(request, start=1):
+        said = training_images_of(str(three / f"bags/{number:02}"))
         assert said is not None
         left_out = {path for path in train if said.say([digest[path]]) == ("chosen",)}
         assert paths == left_out
         assert paths
         assert all(said.say([digest[path]]) == ("yes",) for path in train - paths)
-    assert len({frozenset(paths) for paths in asked}) == BAGS
+    assert len({frozenset(paths) for paths in request}) == BAGS
 
 
 def test_out_of_bag_is_the_mean_of_those_who_had_not_learnt_from_it(three: Path) -> None:
@@ -139,14 +141,14 @@ def test_out_of_bag_is_the_mean_of_those_who_had_not_learnt_from_it(three: Path)
     assert set(paths) == set.union(*judged_on(three))
     joined = of_those_who_know("average", part.given)
     for place, path in enumerate(paths):
-        knew = [number for number, asked in enumerate(judged_on(three)) if path in asked]
+        knew = [number for number, request in enumerate(judged_on(three)) if path in request]
         rows = [
             next(row for row in rows_of(three / f"bags/{number + 1:02}/predictions_val.csv") if row["path"] == path)
             for number in knew
         ]
         mean = np.mean([[float(row[f"p_{name}"]) for name in members.split.class_names] for row in rows], axis=0)
         np.testing.assert_allclose(joined[place], mean, atol=1e-6)
-    assert {len([n for n, asked in enumerate(judged_on(three)) if path in asked]) for path in paths} >= {1, 2}
+    assert {len([n for n, request in enumerate(judged_on(three)) if path in request]) for path in paths} >= {1, 2}
     metrics = json.loads((three / "metrics.json").read_text())
     assert metrics["val"]["images"]["value"] == len(paths)
 
@@ -166,8 +168,8 @@ def test_each_picture_goes_through_the_network_once(
 ) -> None:
     assert passes(colours, tmp_path / "shared", monkeypatch, limit) == 36
 
-    def forgetful(asked: Any, recipe: Any, shared: OnePass) -> Any:
-        return learn(asked, recipe, OnePass())
+    def forgetful(request: Any, recipe: Any, shared: SharedExtraction) -> Any:
+        return learn(request, recipe, SharedExtraction())
 
     learn = bagging.extract.learn
     monkeypatch.setattr(bagging.extract, "learn", forgetful)
@@ -178,17 +180,17 @@ def test_each_picture_goes_through_the_network_once(
 def passes(folder: Path, run: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None) -> int:
     """Return how many pictures the network is run on while bags are made."""
     seen = Counter[str]()
-    call = Prepared.__call__
+    call = CompiledNetwork.__call__
 
-    def counted(self: Prepared, batch: Any) -> Any:
-        seen["pictures"] += len(batch)
+    def counted(self: CompiledNetwork, batch: Any) -> Any:
+        seen["images"] += len(batch)
         return call(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Prepared, "__call__", counted)
+        patch.setattr(CompiledNetwork, "__call__", counted)
         patch.setattr(bagging, "ensemble", lambda *members, **options: None)  # it measures what a picture takes
         bag(folder, run, bags=2, cache=Cache(run.parent / f"cache {run.name}", 10**9 if limit is None else limit))
-    return seen["pictures"]
+    return seen["images"]
 
 
 def test_members_have_one_network(three: Path) -> None:
@@ -292,14 +294,14 @@ def test_nothing_is_removed_while_another_process_writes_it(three: Path, colours
 
 def test_a_run_that_was_moved_is_the_same(three: Path, colours: Path, weights: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(three, tmp_path / "elsewhere"))
-    asked = Request(ImageFolder.scan(colours), RunDirectory(run))
-    joining = EnsembleRecipe(ensemble=Joining(method="average"))
-    bagging._must_be_free(asked, joining, BAGS)
+    request = TrainingRequest(ImageFolder.scan(colours), RunDirectory(run))
+    joining = EnsembleRecipe(ensemble=EnsembleOptions(method="average"))
+    bagging._must_be_free(request, joining, BAGS)
     # The twin: a bag that is another one.
     shutil.rmtree(run / "bags/02")
     shutil.copytree(run / "bags/01", run / "bags/02")
     with pytest.raises(RunError, match="other members than the bags"):
-        bagging._must_be_free(asked, joining, BAGS)
+        bagging._must_be_free(request, joining, BAGS)
 
 
 def test_a_network_of_other_features_is_not_taken_over(three: Path, tmp_path: Path) -> None:
@@ -308,7 +310,7 @@ def test_a_network_of_other_features_is_not_taken_over(three: Path, tmp_path: Pa
     for change in (0.0, 0.1):
         path = tmp_path / f"{change}.parquet"
         table.write(path, split, table.read(earlier.features) + np.float32(change))
-        shared = OnePass(earlier)
+        shared = SharedExtraction(earlier)
         shared.seen = Seen(split, (), np.arange(len(split.rows)), path)
         shared.go_on_from(earlier)
         found.append(shared.model)
@@ -412,7 +414,7 @@ def test_a_fine_tuned_member_made_alone_is_the_same(of_networks: Path, colours: 
 
 def test_a_network_says_which_pictures_its_bag_held(of_networks: Path) -> None:
     rows = Split.read(of_networks / "split.csv").rows
-    learnt = Learnt.load(of_networks / "bags/01/model/learnt.npz").say([row.sha256 for row in rows])
+    learnt = TrainingImages.load(of_networks / "bags/01/model/learnt.npz").say([row.sha256 for row in rows])
     by_part = {(row.part, said) for row, said in zip(rows, learnt, strict=True)}
     # It was refitted on val; of train it left some out.
     assert by_part == {("train", "yes"), ("train", "no"), ("val", "yes"), ("test", "no")}

@@ -15,7 +15,7 @@ from transfer_cli import ExtractRecipe, ImageFolder, ModelBundle, RunDirectory, 
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.data.views import View
 from transfer_cli.ensembling import ensemble as making
-from transfer_cli.ensembling.member_comparison import Company
+from transfer_cli.ensembling.member_comparison import MemberComparison
 from transfer_cli.ensembling.members import Members
 from transfer_cli.errors import InputError, ModelError, RunError
 from transfer_cli.inference import models as loading
@@ -24,16 +24,16 @@ from transfer_cli.inference.ensemble_model import EnsembleModel
 from transfer_cli.inference.load import _run_of
 from transfer_cli.inference.predict import predict
 from transfer_cli.inference.reject import Rejecting
-from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
+from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.runs.completed_run import FinishedRun
-from transfer_cli.runs.evaluation_directory import say_in
+from transfer_cli.runs.evaluation_directory import training_images_of
 
 APART = [name for name in ensemble_methods.names() if not ensemble_methods.find(name).one_network]
 WORDS: dict[str, Any] = {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE}
 
 
 def join(runs: list[Path], target: Path, method: str = ensemble_methods.AVERAGE, **words: Any) -> Path:
-    recipe = EnsembleRecipe(ensemble=Joining(method=method, **words))
+    recipe = EnsembleRecipe(ensemble=EnsembleOptions(method=method, **words))
     return ensemble(runs, recipe, RunDirectory(target)).run.path
 
 
@@ -116,7 +116,7 @@ def test_a_network_that_members_share_runs_once(
 
 def test_what_it_has_learnt_from_is_what_any_member_has(joinable: dict[str, Path], tmp_path: Path) -> None:
     run = join([*joinable.values()], tmp_path / "run")
-    learnt = say_in(str(run))
+    learnt = training_images_of(str(run))
     assert learnt is not None
     split = FinishedRun.read(run).split
     says = dict(zip((row.part for row in split.rows), learnt.say([row.sha256 for row in split.rows]), strict=True))
@@ -281,10 +281,10 @@ def test_copies_of_a_picture_are_each_joined_and_compared(colours: Path, tmp_pat
     run = join([first, second], tmp_path / "run")
     found = FinishedRun.read(run)
     assert len(found.answered("test").rows) == int(split.mask("test").sum()) == 13
-    assert Company.read(RunDirectory(run).members).pictures == 13
+    assert MemberComparison.read(RunDirectory(run).members).images == 13
     part = Members.read([first, second]).part("val")
     assert part is not None
-    assert len(np.unique(part.kin)) == len(part.kin) - 1
+    assert len(np.unique(part.assign_group_ids)) == len(part.assign_group_ids) - 1
 
 
 def test_relatives_of_the_members_recipes_are_in_one_fold(colours: Path, tmp_path: Path) -> None:
@@ -295,8 +295,8 @@ def test_relatives_of_the_members_recipes_are_in_one_fold(colours: Path, tmp_pat
     part = Members.read([first, second]).part("val")
     assert part is not None
     paths = [split.rows[row].path for row in part.rows]
-    for one, its in zip(paths, part.kin, strict=True):
-        assert [path for path, other in zip(paths, part.kin, strict=True) if other == its] == [
+    for one, its in zip(paths, part.assign_group_ids, strict=True):
+        assert [path for path, other in zip(paths, part.assign_group_ids, strict=True) if other == its] == [
             path for path in paths if path[-5] == one[-5]
         ]
 
@@ -328,7 +328,7 @@ def test_a_place_is_nowhere_in_a_bundle_that_travels(joinable: dict[str, Path], 
     assert str(tmp_path) not in (run / "model/bundle.json").read_text()
     (tmp_path / "here").rename(tmp_path / "there")
     moved = [tmp_path / "there" / path.name for path in moved]
-    recipe = EnsembleRecipe(ensemble=Joining(method=ensemble_methods.AVERAGE))
+    recipe = EnsembleRecipe(ensemble=EnsembleOptions(method=ensemble_methods.AVERAGE))
     assert ensemble(moved, recipe, RunDirectory(run)).was_complete
 
 
@@ -336,7 +336,7 @@ def test_tables_of_test_are_opened_after_all_is_fitted(
     joinable: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    answered, fitted_on = FinishedRun.answered, making._Making._fitted_on
+    answered, fitted_on = FinishedRun.answered, making._EnsembleBuilder._fitted_on
 
     def read(self: FinishedRun, part: str) -> Any:
         done.append(part)
@@ -348,7 +348,7 @@ def test_tables_of_test_are_opened_after_all_is_fitted(
         return found
 
     monkeypatch.setattr(FinishedRun, "answered", read)
-    monkeypatch.setattr(making._Making, "_fitted_on", fit)
+    monkeypatch.setattr(making._EnsembleBuilder, "_fitted_on", fit)
     join([*joinable.values()], tmp_path / "run", ensemble_methods.STACK)
     assert done.index("fitted") < done.index("test")
     assert set(done[: done.index("fitted")]) == {"val"}

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from tests.browser import chromium, faults
 from transfer_cli.cli.main import main
-from transfer_cli.ensembling.member_comparison import Company
+from transfer_cli.ensembling.member_comparison import MemberComparison
 from transfer_cli.report.diagnostics import CHECKS, findings
-from transfer_cli.report.history import Course
+from transfer_cli.report.history import TrainingHistory
 from transfer_cli.report.report import report
 from transfer_cli.report.run_facts_reader import case_of
 from transfer_cli.report.summary import sentences, together
@@ -33,7 +33,7 @@ def test_the_page_tells_of_the_members(run: Path, tmp_path: Path) -> None:
     made = report(FinishedRun.read(run), tmp_path / "report.html")
     assert made.left_out == {}
     page = made.path.read_text("utf-8")
-    company = Company.read(RunDirectory(run).members)
+    company = MemberComparison.read(RunDirectory(run).members)
     assert 'id="members"' in page
     for row, shares in zip(company.rows, company.disagreement, strict=True):
         assert row.name in page
@@ -60,7 +60,7 @@ def test_a_page_without_its_members_says_so(run: Path, tmp_path: Path, monkeypat
 
 
 def test_the_summary_says_whether_it_was_worth_it(run: Path) -> None:
-    company = Company.read(RunDirectory(run).members)
+    company = MemberComparison.read(RunDirectory(run).members)
     best = replace(
         company.rows[0],
         name="best",
@@ -70,7 +70,7 @@ def test_the_summary_says_whether_it_was_worth_it(run: Path) -> None:
     worse = replace(best, name="worse", accuracy={"value": 0.8, "low": 0.7, "high": 0.9})
     (said,) = together(replace(company, rows=(worse, best)))
     assert said.startswith(
-        f"On the {company.pictures} pictures of test the best of its members, best, has 90.0 % by itself, and the "
+        f"On the {company.images} pictures of test the best of its members, best, has 90.0 % by itself, and the "
         "ensemble is 2.0 points better (95 % interval 1.0 points worse to 5.0 points better), which may be chance."
     )
     sure = replace(best, gain={"value": -0.03, "low": -0.05, "high": -0.01})
@@ -85,7 +85,7 @@ def test_what_a_doctor_says_can_be_typed(run: Path) -> None:
     """No advice has the command of an ensemble with the options of a training."""
     finished = FinishedRun.read(run)
     parts = {part: finished.answered(part) for part in finished.parts}
-    case = case_of(finished, parts, Course((), None, (), ()), None)
+    case = case_of(finished, parts, TrainingHistory((), None, (), ()), None)
     assert (case.method, case.from_scratch, case.image_size) == ("ensemble", False, 224)
     every = replace(case, duplicates=3)
     (found,) = [each for each in findings(every) if each.name == "duplicates across parts"]
@@ -100,7 +100,7 @@ def test_what_a_doctor_says_can_be_typed(run: Path) -> None:
 def test_of_val_it_says_what_was_chosen_there(run: Path) -> None:
     finished = FinishedRun.read(run)
     val = {"val": finished.answered("val")}
-    case = case_of(finished, val, Course((), None, (), ()), None)
+    case = case_of(finished, val, TrainingHistory((), None, (), ()), None)
     assert "which the settings of its members were chosen" in sentences(case, "val", case.scored["val"])[0]
 
 

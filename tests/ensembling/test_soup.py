@@ -24,13 +24,13 @@ from transfer_cli import (
     report,
 )
 from transfer_cli.bundle.bundle import ModelBundle
-from transfer_cli.bundle.training_images import Learnt
+from transfer_cli.bundle.training_images import TrainingImages
 from transfer_cli.data import decoding
 from transfer_cli.ensembling import soup
 from transfer_cli.ensembling.ensemble import ensemble
 from transfer_cli.errors import GateError, InputError, TransferError
 from transfer_cli.models.weight_averaging import greedy, mean_of, mean_temperature
-from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
+from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.runs.request import TrainingResult
 
 ONE_STAGE = """
@@ -65,7 +65,7 @@ class Said:
 
 
 def cook(*runs: Path, into: Path, **options: Any) -> TrainingResult:
-    return ensemble(runs, EnsembleRecipe(ensemble=Joining(method="soup")), RunDirectory(into), **options)
+    return ensemble(runs, EnsembleRecipe(ensemble=EnsembleOptions(method="soup")), RunDirectory(into), **options)
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +205,7 @@ def test_members_that_learnt_from_val_are_not_scored_on_it(
     assert own == mean_temperature([one, two])
     assert "rejection.npz" not in bundles[2].files
     rows = ImageRows(members[0])
-    said_of = Learnt.load(tmp_path / "soup/model/learnt.npz").say(rows.digests)
+    said_of = TrainingImages.load(tmp_path / "soup/model/learnt.npz").say(rows.digests)
     assert {said for said, part in zip(said_of, rows.parts, strict=True) if part == "val"} == {"yes"}
 
 
@@ -267,15 +267,15 @@ def test_pictures_that_are_gone_are_missed(colours: Path, members: tuple[Path, P
     spoilt = sorted(moved.rglob("*.png"))[0]
     spoilt.unlink()
     with pytest.raises(InputError, match=r"1 of 36 pictures are not in .*moved"):
-        cook(*members, into=tmp_path / "soup", pictures=moved)
+        cook(*members, into=tmp_path / "soup", images=moved)
     # All of them are there, two under each other's names.
     other = sorted(moved.rglob("*.png"))[-1]
     other.replace(spoilt)
     shutil.copyfile(colours / spoilt.relative_to(moved), other)
     with pytest.raises(InputError, match="2 of 36 pictures cannot be read or are other ones"):
-        cook(*members, into=tmp_path / "soup", pictures=moved)
+        cook(*members, into=tmp_path / "soup", images=moved)
     for path in (spoilt, other):
         shutil.copyfile(colours / path.relative_to(moved), path)
-    result = cook(*members, into=tmp_path / "soup", pictures=moved)
+    result = cook(*members, into=tmp_path / "soup", images=moved)
     assert not result.was_complete
     assert network_of(tmp_path / "soup") is not None

@@ -10,18 +10,18 @@ import pytest
 from transfer_cli.errors import InputError
 from transfer_cli.evaluation import comparison
 from transfer_cli.evaluation.comparison import COMPARED, accuracy_drop, compare, holm, mcnemar
-from transfer_cli.evaluation.paired_predictions import Answers
+from transfer_cli.evaluation.paired_predictions import ModelPredictions
 from transfer_cli.metrics.intervals import Resamples
 from transfer_cli.metrics.metrics_table import replicates_of
 
 CLASSES = 3
 
 
-def draw(random: np.random.Generator, count: int, gain: float = 0.3) -> tuple[Answers, Answers]:
+def draw(random: np.random.Generator, count: int, gain: float = 0.3) -> tuple[ModelPredictions, ModelPredictions]:
     """Return the answers of two models that find the same pictures hard, the second a little better."""
     truth = random.integers(0, CLASSES, count)
     hard = random.normal(size=(count, CLASSES))
-    pictures = tuple((f"{number:06}.png", f"sha{number}") for number in range(count))
+    images = tuple((f"{number:06}.png", f"sha{number}") for number in range(count))
     models = []
     for name, strength in (("one", 1.5), ("two", 1.5 + gain)):
         logits = hard + 0.5 * random.normal(size=(count, CLASSES)) + strength * np.eye(CLASSES)[truth]
@@ -29,19 +29,19 @@ def draw(random: np.random.Generator, count: int, gain: float = 0.3) -> tuple[An
         predicted = probabilities.argmax(axis=1)
         names = ("a", "b", "c")
         models.append(
-            Answers(name, "test", names, "single-label", pictures, truth, predicted, probabilities, frozenset())
+            ModelPredictions(name, "test", names, "single-label", images, truth, predicted, probabilities, frozenset())
         )
     return models[0], models[1]
 
 
-def coverage(times: int, pictures: int = 150) -> dict[str, float]:
+def coverage(times: int, images: int = 150) -> dict[str, float]:
     """Return how often the interval of each difference holds the difference on endless pictures."""
     random = np.random.default_rng(1)
     values = [comparison._values(each) for each in draw(random, 300_000)]
     true = {name: values[1][name] - values[0][name] for name in COMPARED}
     held = dict.fromkeys(COMPARED, 0)
     for seed in range(times):
-        (pair,) = compare(draw(random, pictures), seed).pairs
+        (pair,) = compare(draw(random, images), seed).pairs
         sign = 1 if pair.better == "two" else -1
         for name in COMPARED:
             low, high = pair.differences[name]["low"], pair.differences[name]["high"]
@@ -89,7 +89,7 @@ def test_three_models_are_judged_by_holm() -> None:
     one, two = draw(np.random.default_rng(2), 400, 0.8)
     third = replace(one, name="three")
     found = compare([one, two, third])
-    assert (found.best, found.pictures, len(found.pairs)) == ("two", 400, 3)
+    assert (found.best, found.images, len(found.pairs)) == ("two", 400, 3)
     pair = found.against_best("one")
     assert pair.p_adjusted == pytest.approx(3 * pair.p)
     difference = pair.differences["accuracy"]
@@ -104,9 +104,9 @@ def test_pictures_that_one_has_learnt_from_are_left_out_for_all() -> None:
     one, two = draw(np.random.default_rng(2), 50)
     learnt = replace(two, learnt=frozenset({"sha3", "sha7", "of another folder"}))
     found = compare([one, learnt])
-    assert (found.pictures, found.left_out) == (48, ("000003.png", "000007.png"))
+    assert (found.images, found.left_out) == (48, ("000003.png", "000007.png"))
     assert found.figures["one"]["accuracy"]["value"] == np.delete(one.right, [3, 7]).mean()
-    everything = replace(two, learnt=frozenset(digest for _, digest in two.pictures))
+    everything = replace(two, learnt=frozenset(digest for _, digest in two.images))
     with pytest.raises(InputError, match="All of the 50 pictures had a say in two"):
         compare([one, everything])
 
@@ -115,13 +115,13 @@ def test_pictures_are_the_same_wherever_they_lie() -> None:
     one, two = draw(np.random.default_rng(2), 50)
     # Equal files, in one class and in two.
     one, two = (
-        replace(each, pictures=tuple((path, f"sha{number // 2}") for number, (path, _) in enumerate(each.pictures)))
+        replace(each, images=tuple((path, f"sha{number // 2}") for number, (path, _) in enumerate(each.images)))
         for each in (one, two)
     )
     rows = np.random.default_rng(0).permutation(50)
     moved = two.only(rows)
-    moved = replace(moved, pictures=tuple((f"{path[-5]}/{path}", digest) for path, digest in moved.pictures))
-    moved = moved.only(np.argsort([path for path, _ in moved.pictures]))
+    moved = replace(moved, images=tuple((f"{path[-5]}/{path}", digest) for path, digest in moved.images))
+    moved = moved.only(np.argsort([path for path, _ in moved.images]))
     found, before = compare([one, moved]), compare([one, two])
     assert (found.elsewhere, before.elsewhere) == (50, 0)
     for name in COMPARED:
@@ -137,10 +137,10 @@ def test_pictures_are_the_same_wherever_they_lie() -> None:
 def test_the_order_of_what_lies_elsewhere_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     # The twin: taken in the order of the paths, other pictures are compared with each other.
     one, two = draw(np.random.default_rng(2), 50)
-    names = tuple((f"{49 - number:02}.png", digest) for number, (_, digest) in enumerate(two.pictures))
-    moved = replace(two, pictures=names).only(np.arange(50)[::-1])
+    names = tuple((f"{49 - number:02}.png", digest) for number, (_, digest) in enumerate(two.images))
+    moved = replace(two, images=names).only(np.arange(50)[::-1])
     assert compare([one, moved]).pairs == compare([one, two]).pairs
-    monkeypatch.setattr(Answers, "_by_content", lambda self: np.arange(len(self.pictures)))
+    monkeypatch.setattr(ModelPredictions, "_by_content", lambda self: np.arange(len(self.images)))
     with pytest.raises(InputError, match="under other classes"):
         compare([one, moved])
 
@@ -158,7 +158,7 @@ def test_what_is_not_about_the_same_pictures() -> None:
         compare([one, fewer])
     assert raised.value.hint is not None
     assert "transfer-cli evaluate two FOLDER" in raised.value.hint
-    changed = replace(two, pictures=(("000000.png", "another"), *two.pictures[1:]))
+    changed = replace(two, images=(("000000.png", "another"), *two.images[1:]))
     with pytest.raises(InputError, match=r"1 have the same path and other bytes: 000000\.png"):
         compare([one, changed])
     with pytest.raises(InputError, match="under other classes"):

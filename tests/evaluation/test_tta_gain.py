@@ -49,18 +49,18 @@ def test_a_gain_and_a_loss_are_told_apart(answers: tuple[np.ndarray, ...]) -> No
 
 def test_what_a_person_is_told(answers: tuple[np.ndarray, ...]) -> None:
     better, worse, truth = answers
-    cost, brought = gain(better, worse, truth).in_words()
+    cost, brought = gain(better, worse, truth).summary()
     assert cost == "flip: 2 passes a picture, 1.5 ms of the network instead of 0.8"
     assert brought.startswith("flip on unseen: accuracy 0.")
     assert "points (+" in brought or "points (-" in brought
     assert ("not distinguishable at n = 400" in brought) == (gain(better, worse, truth).p >= 0.05)
-    same = gain(worse, worse, truth).in_words()[1]
+    same = gain(worse, worse, truth).summary()[1]
     assert "+0.0 points, not distinguishable at n = 400; log loss" in same
-    assert gain(worse, better, truth).in_words()[1].split(": ")[2].startswith("-")
+    assert gain(worse, better, truth).summary()[1].split(": ")[2].startswith("-")
 
 
 def test_it_can_be_written(answers: tuple[np.ndarray, ...]) -> None:
-    facts = gain(*answers).facts()
+    facts = gain(*answers).to_dict()
     assert json.loads(json.dumps(facts)) == facts
     assert facts["cost"] == {"passes": 2, "milliseconds": 1.5, "milliseconds_without": 0.8}
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from transfer_cli import explain_pictures
+from transfer_cli import explain_images
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import explainers
 from transfer_cli.data.decoding import batches, ratio_of
@@ -105,10 +105,10 @@ def test_pictures_are_covered_at_one_place_in_every_view() -> None:
     def both(small: NDArray[np.uint8], large: NDArray[np.uint8]) -> NDArray[np.float32]:
         return left(small) * left(large)
 
-    picture = np.zeros((96, 96, 3), np.uint8)
-    picture[24:72, 12:36] = picture[24:72, 60:84] = 255
+    image = np.zeros((96, 96, 3), np.uint8)
+    image[24:72, 12:36] = image[24:72, 60:84] = 255
     views = View(32, "squash"), View(48, "squash")
-    seen = Seen(tuple(RESIZE[view.resize](picture, view.size) for view in views), views)
+    seen = Seen(tuple(RESIZE[view.resize](image, view.size) for view in views), views)
     alone = occlusion_map(left, Seen.once(seen.images[0]), np.array([0]))
     found = occlusion_map(both, seen, np.array([0]))
     assert found[0, :, :4].sum() > 0.9 * found.sum()
@@ -128,10 +128,10 @@ def test_a_map_is_judged_by_what_both_views_say() -> None:
         corners = [images[:, : images.shape[1] // 2, : images.shape[1] // 2] for images in views]
         return np.min([corner.mean(axis=(1, 2, 3)) / 255 for corner in corners], axis=0)[:, None].astype(np.float32)
 
-    picture = np.zeros((96, 96, 3), np.uint8)
-    picture[12:36, 12:36] = 255
+    image = np.zeros((96, 96, 3), np.uint8)
+    image[12:36, 12:36] = 255
     views = View(32, "squash"), View(48, "squash")
-    seen = Seen(tuple(RESIZE[view.resize](picture, view.size) for view in views), views)
+    seen = Seen(tuple(RESIZE[view.resize](image, view.size) for view in views), views)
     maps = np.zeros((2, 8, 8), np.float32)
     maps[0, 1:3, 1:3] = maps[1, 5:7, 5:7] = 1
     right, wrong = beliefs(least, seen, maps, np.array([0, 0]))
@@ -151,11 +151,11 @@ def test_a_map_is_judged_by_what_both_views_say() -> None:
 @pytest.mark.parametrize(("height", "width"), [(60, 120), (120, 60), (90, 90)])
 def test_a_place_is_the_same_in_every_view(first: str, resize: str, height: int, width: int) -> None:
     """A white square a bit off the middle: where it is covered in the first view it is covered in the other."""
-    picture = np.zeros((height, width, 3), np.uint8)
+    image = np.zeros((height, width, 3), np.uint8)
     top, left = height // 2 - 4, width // 2 + 2
-    picture[top : top + 18, left : left + 18] = 255
+    image[top : top + 18, left : left + 18] = 255
     views = View(80, first), View(64, resize)
-    seen = Seen(tuple(RESIZE[view.resize](picture, view.size) for view in views), views, width / height)
+    seen = Seen(tuple(RESIZE[view.resize](image, view.size) for view in views), views, width / height)
     places = seen.images[0][None, ..., 0] > 100
     white = seen.images[1][..., 0] > 100
     blank = replace(seen, images=tuple(np.zeros_like(image) for image in seen.images))
@@ -194,12 +194,12 @@ def test_it_is_judged_by_what_the_ensemble_says(join: Join, colours: Path, tmp_p
     assert found.rows[0].belief.probability == pytest.approx(float(expected.max()), abs=1e-5)
     with Image.open(tmp_path / "why" / found.rows[0].file) as sheet:
         assert sheet.width == 2 * 224 + 4
-    maps = explain_pictures(opened, views, np.array([0]), ratios=[1.0])
+    maps = explain_images(opened, views, np.array([0]), ratios=[1.0])
     assert maps.shape[0] == 1
     with pytest.raises(ValueError, match=r"Expected pictures of 32 \(squash\), 48 \(crop\)"):
-        explain_pictures(opened, views[0], np.array([0]))
+        explain_images(opened, views[0], np.array([0]))
     with pytest.raises(ValueError, match="ratios"):
-        explain_pictures(opened, views, np.array([0]))
+        explain_images(opened, views, np.array([0]))
 
 
 def test_what_is_of_one_network_is_asked_of_a_member(join: Join, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.live_networks import alive, wake
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, explain_pictures, extract
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, explain_images, extract
 from transfer_cli.catalog import explainers
 from transfer_cli.catalog.backbones import find
 from transfer_cli.data.decoding import batches
@@ -142,7 +142,7 @@ def test_the_map_of_a_class_lies_on_its_garment(method: str, clothing: Path, sha
     assert in_their_quarters(maps[:, ::-1], places) <= 1 - BAR
     assert in_their_quarters(maps[:, [0, 0]], places) <= BLIND
     assert in_their_quarters(maps.sum(axis=1, keepdims=True).repeat(2, axis=1), places) <= BLIND
-    one = explain_pictures(opened, images[:3], columns[:3, 1])
+    one = explain_images(opened, images[:3], columns[:3, 1])
     np.testing.assert_allclose(one, maps[:3, 1], atol=1e-5)
     if opened.gradients:
         assert (opened.gradients.layer, opened.gradients.shape) == ("conv_pw_13_relu", (7, 7, 256))
@@ -283,7 +283,7 @@ def test_areas_are_those_of_the_curve() -> None:
 
 def test_what_a_person_is_told() -> None:
     belief = Belief(0.93, 0.3, 0.8, (0.6, 0.7), (0.5, 0.6), 0.2, 0.7)
-    assert belief.in_words("shoes") == (
+    assert belief.summary("shoes") == (
         "to be believed: blurring its brightest 20 % takes p(shoes) from 0.93 to 0.20, at random to 0.70",
         "deletion 0.30 (random 0.65), insertion 0.80 (random 0.55)",
     )
@@ -310,7 +310,7 @@ def test_what_must_not_be_believed(name: str) -> None:
     doubtful = replace(SEEN, **changed)
     assert not doubtful.is_believable
     assert doubtful.verdict("hat") == said
-    assert doubtful.in_words("hat")[0].startswith(said)
+    assert doubtful.summary("hat")[0].startswith(said)
 
 
 def test_the_colours_get_lighter_as_the_map_rises() -> None:

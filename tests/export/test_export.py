@@ -212,10 +212,10 @@ def _must_be_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_a_saved_model_decodes_is_told_by_its_content_and_comes_from_everywhere(tmp_path: Path) -> None:
-    picture = Image.new("RGB", (4, 4))
+    image = Image.new("RGB", (4, 4))
     files = [tmp_path / f"{number:02}.jpg" for number in range(40)]
     for number, path in enumerate(files):
-        picture.save(path, format=("JPEG", "PNG", "BMP", "GIF")[number % 4])
+        image.save(path, format=("JPEG", "PNG", "BMP", "GIF")[number % 4])
     chosen = exporting._encoded(files)
     assert len(chosen) == len(set(chosen)) == 16
     assert all(row % 4 in (0, 1) for row in chosen)
@@ -258,12 +258,12 @@ def test_a_bundle_alone_needs_pictures(trained: Path, colours: Path, tmp_path: P
     spec = export_formats.find(export_formats.LITERT)
     with pytest.raises(InputError, match="without its run"):
         exporting.export(str(bundle), [spec], tmp_path / "export")
-    made = exporting.export(str(bundle), [spec], tmp_path / "export", pictures=colours)
+    made = exporting.export(str(bundle), [spec], tmp_path / "export", images=colours)
     assert made[0].refusal is None
-    assert made[0].parity.pictures == 36
+    assert made[0].parity.images == 36
     with pytest.raises(InputError, match="train pictures"):
         exporting.export(
-            str(bundle), [export_formats.find(export_formats.LITERT_INT8)], tmp_path / "export", pictures=colours
+            str(bundle), [export_formats.find(export_formats.LITERT_INT8)], tmp_path / "export", images=colours
         )
 
 
@@ -271,21 +271,21 @@ def test_a_gate_of_a_picture_or_two_is_none(trained: Path, colours: Path, tmp_pa
     bundle = shutil.copytree(trained / "model", tmp_path / "bundle")
     spec = export_formats.find(export_formats.LITERT)
     with pytest.raises(InputError, match="no folder"):
-        exporting.export(str(bundle), [spec], tmp_path / "export", pictures=tmp_path / "nowhere")
+        exporting.export(str(bundle), [spec], tmp_path / "export", images=tmp_path / "nowhere")
     broken = tmp_path / "broken"
     broken.mkdir()
     shutil.copy(next(colours.rglob("*.png")), broken)
     for number in range(20):
         (broken / f"{number}.png").write_bytes(b"none")
     with pytest.raises(InputError, match="1 of 21 pictures could be read"):
-        exporting.export(str(bundle), [spec], tmp_path / "export", pictures=broken)
+        exporting.export(str(bundle), [spec], tmp_path / "export", images=broken)
 
 
 def test_pictures_that_are_gone_are_asked_for(copy_of_trained: Path, tmp_path: Path) -> None:
     (copy_of_trained / "folder.txt").write_text(str(tmp_path / "gone"))
     with pytest.raises(InputError, match="0 pictures were found") as error:
         exporting.export(str(copy_of_trained), [export_formats.find(export_formats.LITERT)], tmp_path / "export")
-    assert "--pictures" in str(error.value.hint)
+    assert "--images" in str(error.value.hint)
 
 
 def test_a_file_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.exported_files import F32
-from tests.live_networks import alive, answers_to_its_input, bundle_of, outputs, pictures
+from tests.live_networks import alive, answers_to_its_input, bundle_of, outputs, sample_images
 from transfer_cli.catalog import backbones, export_formats
 from transfer_cli.export.export import export
 
@@ -37,10 +37,10 @@ ONE_OF_EACH = (
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_a_backbone_of_each_family_says_the_same_in_every_format(shared: Path, tmp_path: Path, name: str) -> None:
     spec, photographs = backbones.find(name), shared / "data" / "clothing" / "test"
-    seen = pictures(photographs, max(SIDE, spec.minimum))
+    seen = sample_images(photographs, max(SIDE, spec.minimum))
     model = alive(spec, seen)
     assert answers_to_its_input(outputs(model, seen))
     bundle_of(model, spec, tmp_path / "bundle")
     formats = [export_formats.find(format) for format in F32]
-    made = export(str(tmp_path / "bundle"), formats, tmp_path / "export", pictures=photographs / "hat")
+    made = export(str(tmp_path / "bundle"), formats, tmp_path / "export", images=photographs / "hat")
     assert {each.spec.name: each.refusal for each in made} == dict.fromkeys(F32)

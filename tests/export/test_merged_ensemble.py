@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tests.conftest import TINY
 from tests.hostile_files import reseal
 from transfer_cli.bundle.bundle import Member, ModelBundle, OpenedBundle
-from transfer_cli.calibration.temperature import tempered
+from transfer_cli.calibration.temperature import apply_temperature
 from transfer_cli.catalog import export_formats
 from transfer_cli.data.decoding import batches
 from transfer_cli.errors import ModelError
@@ -62,7 +62,7 @@ def test_the_network_says_what_the_ensemble_says(method: str, join: Join, images
     expected = load(str(run), runtime="keras").predict_proba(images)
     network = whole_ensemble(ModelBundle.open(run))
     given = np.asarray(network(images))
-    assert compare(expected, given, None).is_exact, compare(expected, given, None).in_words
+    assert compare(expected, given, None).is_exact, compare(expected, given, None).summary
     # The twin: what it would say if one member were missing.
     lone = load(str(ModelBundle.open(run).members[2].directory)).predict_proba(images)
     assert not compare(expected, lone, None).is_exact
@@ -74,9 +74,9 @@ def test_weights_and_the_temperature_are_in_it(join: Join, images: NDArray[np.ui
     weights = (0.5, 0.2, 0.3)
     mean = np.tensordot(weights, np.stack(members).astype(np.float64), axes=1).astype(np.float32)
     given = np.asarray(whole_ensemble(with_weights(opened, weights, 2.5))(images))
-    np.testing.assert_allclose(given, tempered(mean, 2.5), atol=1e-4)
-    assert np.abs(given - tempered(mean, None)).max() > 0.01
-    assert np.abs(given - tempered(np.mean(members, axis=0), 2.5)).max() > 0.001
+    np.testing.assert_allclose(given, apply_temperature(mean, 2.5), atol=1e-4)
+    assert np.abs(given - apply_temperature(mean, None)).max() > 0.01
+    assert np.abs(given - apply_temperature(np.mean(members, axis=0), 2.5)).max() > 0.001
 
 
 def test_a_network_that_several_members_have_is_in_it_once(join: Join) -> None:
@@ -102,7 +102,7 @@ def test_arithmetic_is_that_of_the_ensemble() -> None:
         cooled = keras.Model(inputs[0], _tempered(inputs[0], temperature))
         # Compiled, where constants may be added up in another order.
         answer = cooled.predict(given[0], verbose=0)
-        np.testing.assert_allclose(answer, tempered(given[0], temperature), atol=2e-6)
+        np.testing.assert_allclose(answer, apply_temperature(given[0], temperature), atol=2e-6)
         # What no member holds for possible stays impossible.
         assert not answer[:, 3].any()
 
@@ -115,7 +115,7 @@ def test_each_format_passes_the_gate(
     if method == "average":
         reseal(tmp_path / "bundle", temperature=0.8)
     target = tmp_path / "exported"
-    judge(export(bundle, formats_for(bundle, formats), target, pictures=colours))
+    judge(export(bundle, formats_for(bundle, formats), target, images=colours))
     table = json.loads((target / TABLE).read_text())
     assert [row["format"] for row in table["formats"]] == list(formats)
     facts = facts_of(target / ("model.tflite" if formats == ("litert",) else "model.onnx"))
@@ -128,7 +128,7 @@ def test_members_that_see_pictures_otherwise_are_told(join: Join) -> None:
     run = str(join("average", "plain", "large"))
     with pytest.raises(ModelError, match=r"plain sees 32 x 32 \(squash\); large sees 48 x 48 \(crop\)") as caught:
         formats_for(run, ["litert"])
-    assert f"transfer-cli export {run}/model/member-01 --pictures FOLDER" in str(caught.value.hint)
+    assert f"transfer-cli export {run}/model/member-01 --images FOLDER" in str(caught.value.hint)
     with pytest.raises(ModelError, match="in several ways"):
         formats_for(run, [export_formats.ALL])
 

@@ -15,7 +15,7 @@ ANSWERS = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], np.float
 
 def test_the_same_answers_are_exact() -> None:
     parity = compare(ANSWERS, ANSWERS)
-    assert (parity.pictures, parity.deviation, parity.changed, parity.fault) == (3, 0.0, 0, None)
+    assert (parity.images, parity.deviation, parity.changed, parity.fault) == (3, 0.0, 0, None)
     assert parity.is_exact
 
 

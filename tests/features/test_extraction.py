@@ -56,16 +56,16 @@ def test_a_picture_that_changes_meanwhile_too(
     change: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_on(folder, tmp_path / "first", tmp_path / "cache")
-    picture = folder / "red" / "red 03.png"
+    image = folder / "red" / "red 03.png"
 
     def act() -> None:
         Cache(tmp_path / "cache").clear()
         if change == "another picture":
-            save_picture(picture, COLOURS["blue"], np.random.default_rng(2))
+            save_picture(image, COLOURS["blue"], np.random.default_rng(2))
         elif change == "no picture":
-            picture.write_bytes(b"nothing")
+            image.write_bytes(b"nothing")
         else:
-            picture.unlink(missing_ok=True)
+            image.unlink(missing_ok=True)
 
     meanwhile(monkeypatch, act)
     with pytest.raises(ImageError, match=r"red/red 03\.png changed while it was read"):
@@ -100,28 +100,28 @@ def test_small_batches_are_checked_on_more(folder: Path, tmp_path: Path, monkeyp
 
 def counted(monkeypatch: pytest.MonkeyPatch, method: str) -> list[int]:
     """Return a list of how many pictures each call of a method will see."""
-    call, seen = getattr(compiled_network.Prepared, method), []
+    call, seen = getattr(compiled_network.CompiledNetwork, method), []
 
-    def counting(self: compiled_network.Prepared, images: Any) -> Any:
+    def counting(self: compiled_network.CompiledNetwork, images: Any) -> Any:
         seen.append(len(images))
         return call(self, images)
 
-    monkeypatch.setattr(compiled_network.Prepared, method, counting)
+    monkeypatch.setattr(compiled_network.CompiledNetwork, method, counting)
     return seen
 
 
 def test_an_interrupted_pass_keeps_what_it_computed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call, done = compiled_network.Prepared.__call__, []
+    call, done = compiled_network.CompiledNetwork.__call__, []
 
-    def interrupted(self: compiled_network.Prepared, images: Any) -> Any:
+    def interrupted(self: compiled_network.CompiledNetwork, images: Any) -> Any:
         if done:
             raise KeyboardInterrupt
         done.append(len(images))
         return call(self, images)
 
-    monkeypatch.setattr(compiled_network.Prepared, "__call__", interrupted)
+    monkeypatch.setattr(compiled_network.CompiledNetwork, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_on(folder, tmp_path / "run", tmp_path / "cache", batch_size=12)
     monkeypatch.undo()

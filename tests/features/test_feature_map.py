@@ -160,7 +160,7 @@ def test_the_command_draws_a_run(copy_of_trained: Path, colours: Path, tmp_path:
     }
     assert {row["path"]: row["label"] for row in rows if row["label"]} == said
     wrong = sum(row["label"] not in ("", row["class"]) for row in rows)
-    assert (facts["pictures"], facts["drawn"], facts["scored"], facts["mistakes"]) == (36, 36, len(said), wrong)
+    assert (facts["images"], facts["drawn"], facts["scored"], facts["mistakes"]) == (36, 36, len(said), wrong)
     with Image.open(facts["output"]) as drawing:
         colour = np.asarray(drawing.convert("RGB")).astype(int)
     # The reds of the pictures themselves are on it.
@@ -193,14 +193,14 @@ def test_a_good_drawing_is_kept_when_the_pictures_have_moved(
     before = (copy_of_trained / "plots/map.png").read_bytes()
     (copy_of_trained / "folder.txt").write_text(f"{tmp_path}/gone\n")
     refused = invoke()
-    assert (refused.exit_code, "36 of 36 pictures" in refused.stderr, "--pictures" in refused.stderr) == (3, True, True)
+    assert (refused.exit_code, "36 of 36 pictures" in refused.stderr, "--images" in refused.stderr) == (3, True, True)
     assert (copy_of_trained / "plots/map.png").read_bytes() == before
-    found = invoke("--pictures", str(colours))
+    found = invoke("--images", str(colours))
     assert (found.exit_code, "not to be read" in found.stderr) == (0, False)
     assert (copy_of_trained / "plots/map.png").read_bytes() == before
     assert invoke("--overwrite").exit_code == 0
     assert (copy_of_trained / "plots/map.png").read_bytes() != before
-    assert "is no folder" in invoke("--pictures", str(tmp_path / "typo")).stderr
+    assert "is no folder" in invoke("--images", str(tmp_path / "typo")).stderr
 
 
 def test_elsewhere_the_table_lies_beside_the_drawing(copy_of_trained: Path, tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from transfer_cli.ensembling.member_comparison import disagreement
 from transfer_cli.inference.combine import log_probabilities, majority, weighted_mean
 
 
-def independent(accuracy: float, models: int, pictures: int, classes: int = 2) -> np.ndarray:
+def independent(accuracy: float, models: int, images: int, classes: int = 2) -> np.ndarray:
     """Return answers of models that err independently of one another; class 0 is always the truth."""
     random = np.random.default_rng(1)
-    right = random.random((models, pictures)) < accuracy
-    wrong = random.integers(1, classes, (models, pictures))
+    right = random.random((models, images)) < accuracy
+    wrong = random.integers(1, classes, (models, images))
     named = np.where(right, 0, wrong)
-    sure = random.uniform(0.6, 0.9, (models, pictures, 1))
+    sure = random.uniform(0.6, 0.9, (models, images, 1))
     return np.asarray(np.where(np.eye(classes)[named] > 0, sure, (1 - sure) / (classes - 1)), np.float32)
 
 

@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.hostile_files import Payload, copied, members_of, reseal, with_json, with_member, zip_of
 from transfer_cli import load
-from transfer_cli.bundle.training_images import Learnt
+from transfer_cli.bundle.training_images import TrainingImages
 from transfer_cli.calibration.rejection import Rejection
 from transfer_cli.classifiers import fit
 from transfer_cli.classifiers.linear import Linear
@@ -38,7 +38,7 @@ LOADERS: dict[str, Callable[[Path], object]] = {
     "classifier.skops": fit.load,
     "linear.npz": Linear.load,
     "rejection.npz": Rejection.load,
-    "learnt.npz": Learnt.load,
+    "learnt.npz": TrainingImages.load,
 }
 Plant = Callable[[Path, Path], None]
 """Puts something hostile into a file; the second path is what it would make if it were run."""

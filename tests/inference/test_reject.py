@@ -13,7 +13,7 @@ from PIL import Image
 from tests.conftest import Outcome
 from tests.hostile_files import reseal
 from transfer_cli.bundle.bundle import ModelBundle
-from transfer_cli.calibration.temperature import tempered
+from transfer_cli.calibration.temperature import apply_temperature
 from transfer_cli.data.decoding import batches
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.features import table
@@ -57,7 +57,7 @@ def test_what_keras_gives_with_the_file_alone(finetuned: Path) -> None:
     paths = [str(finished.root / row.path) for row in finished.split.rows]
     images = decoded(paths, model)
     whole = np.asarray(network_of(finetuned)(images, training=False))
-    assert model.predict_proba(images) == pytest.approx(tempered(whole, bundle.temperature), abs=1e-5)
+    assert model.predict_proba(images) == pytest.approx(apply_temperature(whole, bundle.temperature), abs=1e-5)
 
 
 def test_a_bundle_of_an_older_version_predicts_as_it_did(finetuned: Path, tmp_path: Path) -> None:

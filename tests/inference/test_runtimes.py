@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.features.test_cache import Listening
-from tests.live_networks import alive, answers_to_its_input, pictures
+from tests.live_networks import alive, answers_to_its_input, sample_images
 from transfer_cli.catalog import runtimes
 from transfer_cli.catalog.backbones import find
 from transfer_cli.errors import MissingExtraError, ModelError
 from transfer_cli.inference import runtimes as running
-from transfer_cli.inference.compiled_network import ENOUGH_TO_KEEP, Prepared, Source
+from transfer_cli.inference.compiled_network import ENOUGH_TO_KEEP, CompiledNetwork, Source
 from transfer_cli.inference.litert_conversion import convert
 from transfer_cli.io.cache import Cache
 from transfer_cli.models.compile import inference_function
@@ -29,7 +29,7 @@ Images = NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def photographs(shared: Path) -> Images:
-    return pictures(shared / "data/clothing/test", SIDE)
+    return sample_images(shared / "data/clothing/test", SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_network_is_converted_once(
     built: list[str] = []
     rows = []
     for _ in range(2):
-        network = Prepared(source(file, built), Inference(runtime="litert"), Cache(tmp_path))
+        network = CompiledNetwork(source(file, built), Inference(runtime="litert"), Cache(tmp_path))
         rows.append(network(photographs))
     assert built == ["built"]
     assert np.array_equal(rows[0], rows[1])
@@ -115,16 +115,18 @@ def test_a_network_is_converted_once(
 
 
 def test_another_runtime_is_checked_for_itself(file: Path, photographs: Images, tmp_path: Path) -> None:
-    Prepared(source(file), Inference(runtime="litert"), Cache(tmp_path))(photographs)
-    other = Prepared(source(file), Inference(runtime="openvino"), Cache(tmp_path))
+    CompiledNetwork(source(file), Inference(runtime="litert"), Cache(tmp_path))(photographs)
+    other = CompiledNetwork(source(file), Inference(runtime="openvino"), Cache(tmp_path))
     assert not other.is_checked
     other(photographs)
-    assert Prepared(source(file), Inference(runtime="openvino"), Cache(tmp_path)).is_checked
-    assert not Prepared(source(file), Inference(runtime="openvino", precision="bf16"), Cache(tmp_path)).is_checked
+    assert CompiledNetwork(source(file), Inference(runtime="openvino"), Cache(tmp_path)).is_checked
+    assert not CompiledNetwork(
+        source(file), Inference(runtime="openvino", precision="bf16"), Cache(tmp_path)
+    ).is_checked
 
 
 def test_a_check_on_few_pictures_is_not_kept(file: Path, photographs: Images, tmp_path: Path) -> None:
-    network = Prepared(source(file), Inference(runtime="litert"), Cache(tmp_path))
+    network = CompiledNetwork(source(file), Inference(runtime="litert"), Cache(tmp_path))
     network(photographs[: ENOUGH_TO_KEEP - 1])
     assert network.is_checked
     assert Cache(tmp_path).entries() == []
@@ -151,7 +153,7 @@ def test_a_graph_that_gives_something_else_is_not_used(
 
     monkeypatch.setattr(running, "open_graph", faulty)
     listening = Listening()
-    network = Prepared(source(file), Inference(runtime="litert"), Cache(tmp_path), listening)
+    network = CompiledNetwork(source(file), Inference(runtime="litert"), Cache(tmp_path), listening)
     np.testing.assert_allclose(network(photographs), expected, atol=1e-6)
     assert network.runtime == "keras"
     assert listening.warnings[0].startswith("the network is run by Keras, which is slower: on litert ")
@@ -179,10 +181,10 @@ def test_a_graph_that_a_runtime_cannot_run(
 
     cache = Cache(tmp_path)
     if when == "opened from the cache":
-        Prepared(source(file), Inference(runtime="litert"), cache)(photographs)
+        CompiledNetwork(source(file), Inference(runtime="litert"), cache)(photographs)
     monkeypatch.setattr(running, "open_graph", fail)
     listening = Listening()
-    network = Prepared(source(file), Inference(runtime="openvino"), cache, listening)
+    network = CompiledNetwork(source(file), Inference(runtime="openvino"), cache, listening)
     np.testing.assert_allclose(network(photographs), expected, atol=1e-6)
     assert (network.runtime, network.width) == ("keras", 5)
     assert "no such operation" in listening.warnings[0]
@@ -196,7 +198,7 @@ def test_no_room_for_a_graph(
 
     monkeypatch.setattr("transfer_cli.inference.compiled_network.mkdtemp", fail)
     listening = Listening()
-    network = Prepared(source(file), Inference(runtime="litert"), Cache(tmp_path), listening)
+    network = CompiledNetwork(source(file), Inference(runtime="litert"), Cache(tmp_path), listening)
     np.testing.assert_allclose(network(photographs), expected, atol=1e-6)
     assert "No space left on device" in listening.warnings[0]
 
@@ -209,20 +211,20 @@ def test_a_network_that_cannot_be_converted(
 
     monkeypatch.setattr("transfer_cli.inference.litert_conversion.convert", fail)
     listening = Listening()
-    network = Prepared(source(file), Inference(runtime="litert"), Cache(tmp_path), listening)
+    network = CompiledNetwork(source(file), Inference(runtime="litert"), Cache(tmp_path), listening)
     np.testing.assert_allclose(network(photographs), expected, atol=1e-6)
     assert listening.warnings == ["the network is run by Keras, which is slower: tiny could not be converted: no."]
 
 
 @pytest.mark.parametrize("name", ["graph.tflite", "info.json"])
 def test_a_damaged_network_is_converted_again(name: str, file: Path, photographs: Images, tmp_path: Path) -> None:
-    rows = Prepared(source(file), Inference(runtime="litert"), Cache(tmp_path))(photographs)
+    rows = CompiledNetwork(source(file), Inference(runtime="litert"), Cache(tmp_path))(photographs)
     (path,) = tmp_path.rglob(name)
     data = path.read_bytes()[:-30]
     path.write_bytes(data)
     built: list[str] = []
     listening = Listening()
-    network = Prepared(source(file, built), Inference(runtime="litert"), Cache(tmp_path), listening)
+    network = CompiledNetwork(source(file, built), Inference(runtime="litert"), Cache(tmp_path), listening)
     assert np.array_equal(network(photographs), rows)
     assert built == ["built"]
     assert listening.warnings[0].endswith("was damaged: the network is converted again")
@@ -231,11 +233,11 @@ def test_a_damaged_network_is_converted_again(name: str, file: Path, photographs
 
 def test_a_damaged_file_of_keras_is_not_handed_on(file: Path, photographs: Images, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
-    Prepared(source(file), Inference(runtime="litert"), cache)(photographs)
+    CompiledNetwork(source(file), Inference(runtime="litert"), cache)(photographs)
     (path,) = cache.path.rglob("network.keras")
     path.write_bytes(path.read_bytes()[:-9])
     built: list[str] = []
-    assert Prepared(source(file, built), Inference(runtime="litert"), cache).save(
+    assert CompiledNetwork(source(file, built), Inference(runtime="litert"), cache).save(
         tmp_path / "a.keras", tmp_path / "a.tflite"
     )
     assert built == ["built"]
@@ -244,8 +246,8 @@ def test_a_damaged_file_of_keras_is_not_handed_on(file: Path, photographs: Image
 
 def test_saving_after_the_cache_was_emptied(file: Path, photographs: Images, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
-    rows = Prepared(source(file), Inference(runtime="litert"), cache)(photographs)
-    network = Prepared(source(file), Inference(runtime="litert"), cache)
+    rows = CompiledNetwork(source(file), Inference(runtime="litert"), cache)(photographs)
+    network = CompiledNetwork(source(file), Inference(runtime="litert"), cache)
     cache.clear()
     assert network.save(tmp_path / "a.keras", tmp_path / "a.tflite")
     np.testing.assert_allclose(running.open_graph("litert", tmp_path / "a.tflite")(photographs), rows, atol=1e-6)
@@ -255,8 +257,8 @@ def test_the_rule_of_auto(monkeypatch: pytest.MonkeyPatch) -> None:
     many, few = running.WORTH_CONVERTING, running.WORTH_CONVERTING - 1
     monkeypatch.setattr(running, "has_gpu", lambda: False)
 
-    def resolved(asked: str, pictures: int, keeps_model: bool, parameters: int = 3_500_000) -> str:
-        return running.resolve(asked, pictures=pictures, keeps_model=keeps_model, parameters=parameters)
+    def resolved(request: str, images: int, keeps_model: bool, parameters: int = 3_500_000) -> str:
+        return running.resolve(request, images=images, keeps_model=keeps_model, parameters=parameters)
 
     assert resolved("auto", few, True) == "litert"
     assert resolved("auto", many, False) == "litert"

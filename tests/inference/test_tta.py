@@ -135,27 +135,27 @@ def test_each_view_of_a_model_gets_the_same_place(both: Both, folder: Path, meth
     must_be_the_mean(both, method, folder)
 
 
-def _in_the_middle(pictures: Images, variant: Variant, size: int) -> Images:
-    return CUT(pictures, variant._replace(down=0.5, across=0.5), size)
+def _in_the_middle(images: Images, variant: Variant, size: int) -> Images:
+    return CUT(images, variant._replace(down=0.5, across=0.5), size)
 
 
-def _upside_down(pictures: Images, variant: Variant, size: int) -> Images:
-    crop = CUT(pictures, variant._replace(mirrored=False), size)
+def _upside_down(images: Images, variant: Variant, size: int) -> Images:
+    crop = CUT(images, variant._replace(mirrored=False), size)
     return crop[:, ::-1] if variant.mirrored else crop
 
 
-def _halves_swapped(pictures: Images, variant: Variant, size: int) -> Images:
-    crop = CUT(pictures, variant._replace(mirrored=False), size)
+def _halves_swapped(images: Images, variant: Variant, size: int) -> Images:
+    crop = CUT(images, variant._replace(mirrored=False), size)
     return np.roll(crop, size // 2, axis=2) if variant.mirrored else crop
 
 
-def _transposed(pictures: Images, variant: Variant, size: int) -> Images:
+def _transposed(images: Images, variant: Variant, size: int) -> Images:
     # The same five places, but not the same of both views.
-    return CUT(pictures, Variant(variant.across, variant.down, variant.mirrored) if size == LARGE else variant, size)
+    return CUT(images, Variant(variant.across, variant.down, variant.mirrored) if size == LARGE else variant, size)
 
 
-def _not_mirrored(pictures: Images, variant: Variant, size: int) -> Images:
-    return CUT(pictures, variant._replace(mirrored=False), size)
+def _not_mirrored(images: Images, variant: Variant, size: int) -> Images:
+    return CUT(images, variant._replace(mirrored=False), size)
 
 
 CUT = tta.cut
@@ -302,9 +302,9 @@ def test_what_is_unknown_is_judged_by_the_picture_itself(trained: Path, strange:
     model = load(str(trained))
     augmented = Augmented(model, method)
 
-    def answers(asked: AbstractModel, **bar: float) -> tuple[Probabilities, tuple[str, ...]]:
-        rejecting = Rejecting(asked, **bar)
-        (found,) = predict(asked, strange, batch_size=100, rejecting=rejecting)
+    def answers(request: AbstractModel, **bar: float) -> tuple[Probabilities, tuple[str, ...]]:
+        rejecting = Rejecting(request, **bar)
+        (found,) = predict(request, strange, batch_size=100, rejecting=rejecting)
         assert found.unknown is not None
         assert rejecting.rejected == sum(map(bool, found.unknown))
         return found.probabilities, found.unknown

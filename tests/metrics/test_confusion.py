@@ -31,11 +31,11 @@ def test_counts_are_those_of_scikit_learn_and_come_back(tmp_path: Path) -> None:
 def test_the_most_confused_pairs() -> None:
     found = Confusion(NAMES, np.array([[5, 2, 0], [7, 9, 1], [0, 1, 3]]))
     assert found.pairs()[:2] == [("t-shirt, long", "class", 7), ("class", "t-shirt, long", 2)]
-    assert found.in_words("test") == (
+    assert found.summary("test") == (
         "test  most often taken for another: t-shirt, long for class 7, class for t-shirt, long 2, "
         "t-shirt, long for 3 1, ..."
     )
-    assert Confusion(NAMES, np.eye(3, dtype=np.int64)).in_words("test") is None
+    assert Confusion(NAMES, np.eye(3, dtype=np.int64)).summary("test") is None
 
 
 @pytest.mark.parametrize("text", ["", "class,predicted_a\na,x\n", "class,a\na,1\n", "class,predicted_a\na,1\nb,2\n"])
@@ -61,6 +61,6 @@ def test_points_of_curves_have_the_areas() -> None:
         sk.average_precision_score(there, scores), abs=0.01
     )
     found = reliability(truth, probabilities)
-    assert found.pictures.sum() == 200
-    error = (np.abs(found.accuracy - found.confidence) * found.pictures).sum() / 200
+    assert found.images.sum() == 200
+    error = (np.abs(found.accuracy - found.confidence) * found.images).sum() / 200
     assert error == pytest.approx(calibration_error(truth, probabilities))

@@ -52,7 +52,7 @@ def test_the_calibration_error_is_in_the_reliability_curve(tmp_path: Path) -> No
     truth, given = drawn()
     curves.write(tmp_path / "curves.csv", truth, given, NAMES)
     bins = [row for row in rows_of(tmp_path / "curves.csv") if row["curve"] == "reliability"]
-    counts = np.array([int(row["pictures"]) for row in bins])
+    counts = np.array([int(row["images"]) for row in bins])
     gaps = np.array([abs(float(row["x"]) - float(row["y"])) for row in bins])
     assert counts.sum() == len(truth)
     assert counts @ gaps / counts.sum() == pytest.approx(calibration_error(truth, given), abs=1e-5)

@@ -36,7 +36,7 @@ class Once(Resamples):
     """The pictures themselves, each once."""
 
     def blocks(self) -> Iterator[np.ndarray]:
-        yield np.ones((self.pictures, 1), np.float32)
+        yield np.ones((self.images, 1), np.float32)
 
 
 def replicates(part: Part, resamples: Resamples) -> dict[str, np.ndarray]:
@@ -122,20 +122,20 @@ def test_each_replicate_of_labels_is_scikit_learns() -> None:
         assert {name: got[name][index] for name in expected} == pytest.approx(expected)
 
 
-def coverage(times: int, count: int, pictures: int = 150) -> dict[str, float]:
+def coverage(times: int, count: int, images: int = 150) -> dict[str, float]:
     """Return how often the interval of each figure holds what endless pictures would give."""
     random = np.random.default_rng(1)
     true = replicates(draw(random, 300_000), Once(300_000))
     held: Counter[str] = Counter()
     for _ in range(times):
-        part = draw(random, pictures)
-        drawn, own = replicates(part, Resamples(pictures, count)), replicates(part, Once(pictures))
+        part = draw(random, images)
+        drawn, own = replicates(part, Resamples(images, count)), replicates(part, Once(images))
         for name, scale in FIGURES.items():
-            low, high = between(drawn[name], pictures, own[name][0], scale)
+            low, high = between(drawn[name], images, own[name][0], scale)
             assert low is not None
             assert high is not None
             held[name] += low <= true[name][0] <= high
-        right = proportion(round(own["accuracy"][0] * pictures), pictures)
+        right = proportion(round(own["accuracy"][0] * images), images)
         assert right["low"] is not None
         assert right["high"] is not None
         held["accuracy"] += right["low"] <= true["accuracy"][0] <= right["high"]

@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 from transfer_cli.calibration.thresholds import fit_thresholds
 from transfer_cli.metrics.intervals import Figure, proportion
 from transfer_cli.metrics.metrics_table import score
-from transfer_cli.metrics.scores import calibration_error, in_words, log_loss, recalls_in_words
+from transfer_cli.metrics.scores import calibration_error, log_loss, recalls_in_words, summary
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_part_without_some_classes() -> None:
     assert got["precision/b"]["value"] == 0.0
     assert not {"recall/b", "f1/b", "roc_auc/b", "average_precision/b"} & got.keys()
     assert log_loss(truth, probabilities) == pytest.approx(-np.log([0.9, 0.2, 0.9]).mean())
-    assert in_words("test", got) == "test  accuracy 0.667 (95 % interval 0.208 to 0.939; 3 pictures)"
+    assert summary("test", got) == "test  accuracy 0.667 (95 % interval 0.208 to 0.939; 3 pictures)"
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_figures_of_labels_are_those_of_scikit_learn(labels: tuple[np.ndarray, n
         assert got[f"average_precision/{name}"]["value"] == pytest.approx(precisions[column], abs=1e-12)
     assert got["support/d"]["value"] == 0
     assert got["mean_average_precision"]["low"] is not None
-    assert in_words("test", got).startswith(f"test  mAP {np.mean(precisions):.3f}, macro F1 ")
+    assert summary("test", got).startswith(f"test  mAP {np.mean(precisions):.3f}, macro F1 ")
 
 
 def test_thresholds_are_the_best_there_are(labels: tuple[np.ndarray, np.ndarray]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.live_networks import alive, answers_to_its_input, outputs, pictures
+from tests.live_networks import alive, answers_to_its_input, outputs, sample_images
 from transfer_cli.catalog.backbones import BACKBONES, BackboneSpec, find
 from transfer_cli.errors import InputError, ModelError, UnknownNameError
 from transfer_cli.inference.litert_conversion import convert
@@ -33,7 +33,7 @@ SLOW = [name for name in BACKBONES if name not in QUICK]
 
 @pytest.fixture(scope="module")
 def photographs(shared: Path) -> NDArray[np.uint8]:
-    return pictures(shared / "data/clothing/train", SIDE)
+    return sample_images(shared / "data/clothing/train", SIDE)
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -151,7 +151,7 @@ def test_what_vgg16_needs() -> None:
     needs = memory(table)
     assert needs.parameters == 138_357_544
     assert needs.activations == 15_262_696
-    assert needs.in_words()[0] == "138,357,544 parameters, 553 MB; 15.3 M activations, 61 MB a picture"
+    assert needs.summary()[0] == "138,357,544 parameters, 553 MB; 15.3 M activations, 61 MB a picture"
     assert next(row for row in table if row.name == "block1_conv2").multiply_adds == 224 * 224 * 64 * 64 * 9
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.live_networks import outputs, pictures, wake
+from tests.live_networks import outputs, sample_images, wake
 from transfer_cli.catalog import backbones
 from transfer_cli.errors import UnknownNameError
 from transfer_cli.models import freezing
@@ -40,23 +40,25 @@ FAMILIES = [
 def test_the_two_sides_of_a_cut_are_the_whole(name: str) -> None:
     spec = backbones.find(name)
     size = max(64, spec.minimum)
-    images = pictures(Path(SAMPLES), size, 8)
+    images = sample_images(Path(SAMPLES), size, 8)
     network = build(spec, weights="none", size=size, seed=1)
     wake(network, images)
     expected = outputs(network, images)
     assert np.ptp(expected, axis=0).max() > 0.01
     few = f"last:{min(20, len(freezing.backbone_layers(network)) // 2)}"  # VGG16 has 18 layers in all
     for unfreeze in ("last:50%", few, "last:10%"):
-        thawed = freezing.thaw(network, unfreeze)
-        assert any(layer.weights for layer in thawed.layers)
-        assert thawed.trunk is not None
-        assert thawed.upper is not None
-        between = np.asarray(thawed.trunk(images, training=False))
-        np.testing.assert_allclose(np.asarray(thawed.upper(between, training=False)), expected, atol=1e-4, rtol=1e-4)
-        above = {id(layer) for layer in thawed.upper.layers}
-        assert all(id(layer) in above for layer in thawed.layers if layer.weights)
+        frozen_split = freezing.split_at(network, unfreeze)
+        assert any(layer.weights for layer in frozen_split.layers)
+        assert frozen_split.trunk is not None
+        assert frozen_split.upper is not None
+        between = np.asarray(frozen_split.trunk(images, training=False))
+        np.testing.assert_allclose(
+            np.asarray(frozen_split.upper(between, training=False)), expected, atol=1e-4, rtol=1e-4
+        )
+        above = {id(layer) for layer in frozen_split.upper.layers}
+        assert all(id(layer) in above for layer in frozen_split.layers if layer.weights)
         # The twin: another picture's trunk gives another picture's features.
-        moved = np.asarray(thawed.upper(np.roll(between, 1, axis=0), training=False))
+        moved = np.asarray(frozen_split.upper(np.roll(between, 1, axis=0), training=False))
         assert not np.allclose(moved, expected, atol=1e-3)
 
 
@@ -75,7 +77,7 @@ def test_what_is_unfrozen() -> None:
     assert layers[-1] == "conv_pw_13_relu"
 
     def names(unfreeze: str) -> list[str]:
-        return [layer.name for layer in freezing.thaw(network, unfreeze).layers]
+        return [layer.name for layer in freezing.split_at(network, unfreeze).layers]
 
     assert names("head") == []
     assert names("all") == layers
@@ -83,7 +85,7 @@ def test_what_is_unfrozen() -> None:
     assert names("last:1000") == layers
     assert names("from:conv_dw_13") == layers[layers.index("conv_dw_13") :]
     assert names("last:100%") == layers
-    assert freezing.thaw(network, "all").trunk is None
+    assert freezing.split_at(network, "all").trunk is None
     with pytest.raises(UnknownNameError, match=r"no layer 'conv_dw_14' to unfreeze from\. Did you mean conv_dw_4"):
         names("from:conv_dw_14")
 
@@ -91,7 +93,7 @@ def test_what_is_unfrozen() -> None:
 def test_a_share_of_the_layers_parts_no_block() -> None:
     network = build(backbones.find("mobilenet_v2@0.35"), weights="none", size=64)
     for share in range(5, 100, 5):
-        first = freezing.thaw(network, f"last:{share}%").layers[0].name
+        first = freezing.split_at(network, f"last:{share}%").layers[0].name
         layers = [layer.name for layer in freezing.backbone_layers(network)]
         before = layers[layers.index(first) - 1]
         assert before in {operation.name for operation in freezing.single_threads(network)}, (share, first)
@@ -102,6 +104,6 @@ def test_a_block_that_would_be_parted_is_named() -> None:
     layers = [layer.name for layer in freezing.backbone_layers(network)]
     last = len(layers) - layers.index("block_15_project")
     for unfreeze in ("from:block_15_depthwise", "from:block_15_add", f"last:{last}"):
-        assert freezing.thaw(network, unfreeze).whole_block == "block_15_expand"
+        assert freezing.split_at(network, unfreeze).whole_block == "block_15_expand"
     for unfreeze in ("from:block_15_expand", "from:block_16_project", "last:40%", "all", "head"):
-        assert freezing.thaw(network, unfreeze).whole_block is None
+        assert freezing.split_at(network, unfreeze).whole_block is None

@@ -53,16 +53,16 @@ def test_shapes_and_where_the_top_is_cut(name: str) -> None:
 
 def test_what_they_see() -> None:
     """The scaled picture is the input of the first convolution; red, green and blue weigh as in BT.601."""
-    pictures = noise(32, 2)
-    weighed = pictures @ np.array([0.299, 0.587, 0.114])
-    expected = {"lenet5": weighed[..., None] / 127.5 - 1, "small_cnn": pictures / 255}
+    images = noise(32, 2)
+    weighed = images @ np.array([0.299, 0.587, 0.114])
+    expected = {"lenet5": weighed[..., None] / 127.5 - 1, "small_cnn": images / 255}
     for name, scaled in expected.items():
         network = backbone.build(find(name), weights="none")
         assert network.layers[1].name.endswith("conv1")
         first = keras.Model(network.inputs[0], network.layers[1].input)
-        np.testing.assert_allclose(first(pictures), scaled, atol=2e-3)
+        np.testing.assert_allclose(first(images), scaled, atol=2e-3)
         # The twin: blue taken for red is another picture.
-        assert np.abs(np.asarray(first(pictures[..., ::-1])) - scaled).max() > 0.1
+        assert np.abs(np.asarray(first(images[..., ::-1])) - scaled).max() > 0.1
 
 
 @pytest.mark.parametrize("name", ["lenet5", "small_cnn"])
@@ -143,12 +143,12 @@ def test_cuts_of_a_network_with_dropout() -> None:
     network = backbone.build(find("small_cnn"), weights="none")
     layers = [layer.name for layer in freezing.backbone_layers(network)]
     assert (len(layers), layers[0], layers[-1]) == (11, "block1_conv1", "dropout")
-    thawed = freezing.thaw(network, "last:2")
-    assert [layer.name for layer in thawed.layers] == ["dense", "dropout"]
-    assert thawed.trunk is not None
-    assert thawed.trunk.layers[-1].name == "flatten"
-    assert thawed.upper is not None
-    assert freezing.thaw(network, "all").trunk is None
+    frozen_split = freezing.split_at(network, "last:2")
+    assert [layer.name for layer in frozen_split.layers] == ["dense", "dropout"]
+    assert frozen_split.trunk is not None
+    assert frozen_split.trunk.layers[-1].name == "flatten"
+    assert frozen_split.upper is not None
+    assert freezing.split_at(network, "all").trunk is None
 
 
 LOSSES = ("stage.1.optimizer=sgd", "stage.1.learning_rate=1e-12", "stage.1.momentum=0")
@@ -166,16 +166,16 @@ def test_dropout_acts_in_training_and_not_in_predicting(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = loss_of(colours, tmp_path / "all")
-    network, pictures = network_of(tmp_path / "all"), noise(32)
-    assert np.array_equal(network(pictures), network(pictures))
-    assert not np.array_equal(network(pictures, training=True), network(pictures, training=True))
+    network, images = network_of(tmp_path / "all"), noise(32)
+    assert np.array_equal(network(images), network(images))
+    assert not np.array_equal(network(images, training=True), network(images, training=True))
     dense = loss_of(colours, tmp_path / "upper", "stage.1.unfreeze=from:dense")
     head = loss_of(colours, tmp_path / "head", "stage.1.unfreeze=head")
     assert len({training, dense, head}) == 3
     # The twin: a backbone that answers as in inference has the loss of a frozen one, whose dropout is still.
-    forward = stage_trainer.StageTraining._forward
+    forward = stage_trainer.StageTrainer._forward
     monkeypatch.setattr(
-        stage_trainer.StageTraining, "_forward", lambda self, inputs, training=False: forward(self, inputs)
+        stage_trainer.StageTrainer, "_forward", lambda self, inputs, training=False: forward(self, inputs)
     )
     assert loss_of(colours, tmp_path / "still") == pytest.approx(head, abs=1e-5)
 

@@ -22,7 +22,7 @@ from transfer_cli.inference.load import load_members
 from transfer_cli.io.cache import Cache
 from transfer_cli.ranking import candidate_score, sample
 from transfer_cli.ranking.results import LOGME
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.setup import lifecycle
 
 FOUR: dict[str, Any] = {"among": ["mobilenet@0.25", "mobilenet_v2@0.35"], "weights": ["imagenet", "none"]}
@@ -47,14 +47,16 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
 
     def counting(method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(self: compiled_network.Prepared, images: Any) -> Any:
+        def call(self: compiled_network.CompiledNetwork, images: Any) -> Any:
             seen.append(len(images))
             return method(self, images)
 
         return call
 
     for name in ("__call__", "check"):
-        monkeypatch.setattr(compiled_network.Prepared, name, counting(getattr(compiled_network.Prepared, name)))
+        monkeypatch.setattr(
+            compiled_network.CompiledNetwork, name, counting(getattr(compiled_network.CompiledNetwork, name))
+        )
     return seen
 
 
@@ -124,7 +126,7 @@ def test_both_pretrained_ones_are_before_both_random_ones(
     passes.clear()
     second = ranked(clothes, kept, **FOUR)
     assert passes == []
-    assert second.facts() == first.facts()
+    assert second.to_dict() == first.to_dict()
     # Without what was written, the pictures' features are known, but how long they take is not.
     shutil.rmtree(kept["place"].candidates)
     best = first.rows[0]
@@ -153,10 +155,10 @@ def test_of_shuffled_labels_none_is_better_than_chance(clothes: Path, kept: dict
 # -- which pictures --
 
 
-def of_folder(folder: Path, split: Split | None = None, count: int = 2000) -> sample.RankPictures:
-    asked = Request(ImageFolder.scan(folder), RunDirectory(Path("nowhere")), split=split)
-    recipe = lifecycle.resolved(asked, ExtractRecipe.load(words={"backbone.name": "embedded"}), keeps_model=True)
-    return sample.rank_pictures(asked, recipe, count)
+def of_folder(folder: Path, split: Split | None = None, count: int = 2000) -> sample.RankingSample:
+    request = TrainingRequest(ImageFolder.scan(folder), RunDirectory(Path("nowhere")), split=split)
+    recipe = lifecycle.resolved(request, ExtractRecipe.load(words={"backbone.name": "embedded"}), keeps_model=True)
+    return sample.ranking_sample(request, recipe, count)
 
 
 @pytest.fixture
@@ -213,7 +215,7 @@ def test_copies_are_in_one_fold(tmp_path: Path, here: dict[str, Any], monkeypatc
             shutil.copy(place / f"{number}.png", place / f"{number}{copy}.png")
     save_picture(folder / "test/0/x.png", COLOURS["red"], random)
     honest = ranked(folder, here).rows[0].accuracy
-    monkeypatch.setattr(sample, "kin", lambda digests, groups: np.arange(len(digests)))
+    monkeypatch.setattr(sample, "assign_group_ids", lambda digests, groups: np.arange(len(digests)))
     flattered = ranked(folder, here).rows[0].accuracy
     assert honest is not None
     assert flattered is not None
@@ -247,10 +249,10 @@ def test_several_labels_a_picture(tmp_path: Path, here: dict[str, Any]) -> None:
     (tmp_path / "several").mkdir()
     for number in range(60):
         across, down = (int(draw < 0.5) for draw in random.random(2))
-        picture = random.integers(0, 40, (48, 48, 3), np.uint8)
-        picture[::6] += np.uint8(200 * across)
-        picture[:, ::6] |= np.uint8(200 * down)
-        Image.fromarray(picture).save(tmp_path / "several" / f"{number}.png")
+        image = random.integers(0, 40, (48, 48, 3), np.uint8)
+        image[::6] += np.uint8(200 * across)
+        image[:, ::6] |= np.uint8(200 * down)
+        Image.fromarray(image).save(tmp_path / "several" / f"{number}.png")
         rows.append(f"{number}.png,{';'.join(['across'] * across + ['down'] * down)}")
     (tmp_path / "several" / "labels.csv").write_text("\n".join(rows) + "\n")
     best = ranked(tmp_path / "several", here).best
@@ -263,7 +265,7 @@ def test_several_labels_a_picture(tmp_path: Path, here: dict[str, Any]) -> None:
 
 
 def test_extract_finds_the_features_of_a_ranking(colours: Path, here: dict[str, Any], passes: list[int]) -> None:
-    looked_at = ranked(colours, here).pictures
+    looked_at = ranked(colours, here).images
     passes.clear()
     heard = Heard()
     recipe = ExtractRecipe.load(words=FAST)
@@ -279,7 +281,7 @@ def test_a_ranking_finds_the_features_of_extract(colours: Path, here: dict[str, 
     run = RunDirectory(here["place"].path.parent / "run")
     extract(ImageFolder.scan(colours), ExtractRecipe.load(words=FAST), run, cache=here["cache"])
     heard = Heard()
-    looked_at = ranked(colours, here, progress=heard).pictures
+    looked_at = ranked(colours, here, progress=heard).images
     assert f"{looked_at} of them were known from an earlier run" in heard.notes
     # Another size is another feature.
     other = Heard()
@@ -308,7 +310,7 @@ def test_a_ranking_that_was_stopped_goes_on(
     passes.clear()
     found = ranked(colours, here, **BOTH)
     # The second one had been timed: it is only looked at.
-    assert sum(passes) == found.pictures
+    assert sum(passes) == found.images
     finished = [path for path, data in written.items() if path.read_bytes() == data]
     assert len(finished) == 1
     unbroken = ranked(colours, {**here, "place": RankingDirectory(here["place"].path.parent / "unbroken")}, **BOTH)
@@ -321,7 +323,7 @@ def test_what_was_found_of_other_pictures_is_not_taken(colours: Path, here: dict
     for number in range(12, 16):
         save_picture(folder / "red" / f"{number}.png", COLOURS["blue"], np.random.default_rng(number))
     heard = Heard()
-    assert ranked(folder, here, progress=heard).pictures > 0
+    assert ranked(folder, here, progress=heard).images > 0
     assert len([*here["place"].candidates.iterdir()]) == 2
 
 
@@ -330,8 +332,8 @@ def test_a_ranking_and_an_ensemble_time_batches_of_one_size(
 ) -> None:
     shapes: list[tuple[int, ...]] = []
 
-    def seen(work: Any, pictures: int) -> float:
-        shapes.append((pictures, *work.args[0].shape[:-1]))
+    def seen(work: Any, images: int) -> float:
+        shapes.append((images, *work.args[0].shape[:-1]))
         return 1.0
 
     monkeypatch.setattr(latency, "timed", seen)
@@ -371,14 +373,14 @@ def test_a_picture_that_is_gone_meanwhile(
     colours: Path, here: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(colours, tmp_path / "folder"))
-    choose = sample.rank_pictures
+    choose = sample.ranking_sample
 
-    def then_gone(*given: Any) -> sample.RankPictures:
+    def then_gone(*given: Any) -> sample.RankingSample:
         few = choose(*given)
         (folder / few.folder.files[-1].path).unlink()
         return few
 
-    monkeypatch.setattr("transfer_cli.ranking.rank.rank_pictures", then_gone)
+    monkeypatch.setattr("transfer_cli.ranking.rank.ranking_sample", then_gone)
     with pytest.raises(ImageError, match="changed while they were read"):
         ranked(folder, here)
 

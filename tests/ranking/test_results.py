@@ -12,7 +12,7 @@ from transfer_cli.errors import InputError, OutputError, UnknownNameError, Weigh
 from transfer_cli.io.csv_tables import read_table
 from transfer_cli.models.weights.registry import cache_folder
 from transfer_cli.ranking.candidates import Candidate, Candidates
-from transfer_cli.ranking.results import LOGME, PROBE, Ranking, RankingDirectory, Rated, pareto
+from transfer_cli.ranking.results import LOGME, PROBE, CandidateScore, Ranking, RankingDirectory, pareto
 
 
 def lay_weights(*backbones: str) -> None:
@@ -23,13 +23,13 @@ def lay_weights(*backbones: str) -> None:
         (cache_folder() / spec.weights_file(top=False, size=spec.size).name).touch()
 
 
-def rated(name: str, log_loss: float | None, ms: float, right: int = 0, **words: object) -> Rated:
+def rated(name: str, log_loss: float | None, ms: float, right: int = 0, **words: object) -> CandidateScore:
     vector = np.arange(200) < right
-    return Rated(Candidate(name, "imagenet"), ms, "litert", log_loss, right=vector, **words)  # type: ignore[arg-type]
+    return CandidateScore(Candidate(name, "imagenet"), ms, "litert", log_loss, right=vector, **words)  # type: ignore[arg-type]
 
 
-def ranking(*rows: Rated, by: str = PROBE) -> Ranking:
-    facts = {"source": Path("photos"), "pictures": 200, "classes": 3, "seed": 0}
+def ranking(*rows: CandidateScore, by: str = PROBE) -> Ranking:
+    facts = {"source": Path("photos"), "images": 200, "classes": 3, "seed": 0}
     return Ranking.of(rows, by, **facts)  # type: ignore[arg-type]
 
 

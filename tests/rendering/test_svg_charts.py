@@ -9,7 +9,7 @@ from tests.untrained_runs import NAMES, planted
 from transfer_cli.data.predictions import Predictions
 from transfer_cli.rendering.svg_charts import Chart, Line, ticks
 from transfer_cli.report.calibration import charts_of
-from transfer_cli.report.history import Course
+from transfer_cli.report.history import TrainingHistory
 from transfer_cli.runs.completed_run import Answered, FinishedRun
 
 
@@ -58,7 +58,7 @@ def test_a_class_that_does_not_occur_has_no_curve() -> None:
 
 
 def test_the_course_of_an_extract(tmp_path: Path) -> None:
-    course = Course.read(FinishedRun.read(planted(tmp_path).path))
+    course = TrainingHistory.read(FinishedRun.read(planted(tmp_path).path))
     (chart,) = course.charts
     assert chart.log
     assert [mark.label for mark in chart.marks] == ["chosen: 0.1"]
@@ -68,7 +68,7 @@ def test_the_course_of_an_extract(tmp_path: Path) -> None:
 
 def test_the_course_of_a_finetune(finetuned: Path) -> None:
     run = FinishedRun.read(finetuned)
-    course = Course.read(run)
+    course = TrainingHistory.read(run)
     assert [epoch.epoch for epoch in course.epochs] == [0, 1, 2, 3, 4]
     assert course.best is not None
     # The epoch that was kept has the name of its checkpoint, and is what val was scored by.

@@ -9,7 +9,7 @@ import pytest
 
 from transfer_cli.metrics import metrics_table
 from transfer_cli.report.diagnostics import CHECKS, Check, findings
-from transfer_cli.report.run_facts import Case, scored
+from transfer_cli.report.run_facts import RunFacts, scored
 
 NAMES = ("cat", "dog", "owl")
 
@@ -27,13 +27,13 @@ def answered(confusion: list[list[int]], sure: float = 0.9) -> Any:
 GOOD = [[95, 3, 2], [5, 90, 5], [6, 4, 90]]
 
 
-def healthy() -> Case:
-    return Case(
+def healthy() -> RunFacts:
+    return RunFacts(
         method="finetune",
         run="runs/pets",
         folder="my pets",
         class_names=NAMES,
-        pictures={"train": np.array([500, 480, 510]), "val": np.full(3, 100), "test": np.full(3, 100)},
+        images={"train": np.array([500, 480, 510]), "val": np.full(3, 100), "test": np.full(3, 100)},
         scored={"val": answered(GOOD), "test": answered(GOOD)},
         recipe={"backbone": {"name": "mobilenet_v2", "weights": "imagenet"}, "balance": {"method": "none"}},
         best=7,
@@ -56,11 +56,11 @@ PLANTED: dict[str, dict[str, Any]] = {
     "one picture in two classes": {"two_classes": 1},
     "class never found": with_test([[98, 2, 0], [2, 98, 0], [2, 2, 0]]),
     "class below chance": with_test([[10, 85, 5], [60, 30, 10], [5, 5, 90]]),
-    "class missing from a part": {"pictures": {"train": np.array([500, 0, 500]), "test": np.full(3, 100)}},
+    "class missing from a part": {"images": {"train": np.array([500, 0, 500]), "test": np.full(3, 100)}},
     "test below val": with_test([[75, 20, 5], [20, 75, 5], [5, 15, 80]], sure=0.75),
     "overfitting": {"best_train": 0.999, "scored": {"val": answered([[80, 12, 8], [8, 82, 10], [9, 11, 80]], 0.8)}},
-    "unequal classes": {"pictures": {"train": np.array([500, 100, 510])}},
-    "too few to learn from": {"pictures": {"train": np.array([9, 9, 9])}},
+    "unequal classes": {"images": {"train": np.array([500, 100, 510])}},
+    "too few to learn from": {"images": {"train": np.array([9, 9, 9])}},
     "two classes look the same": with_test([[85, 15, 0], [15, 85, 0], [0, 0, 100]]),
     "one class taken for another": with_test([[70, 30, 0], [0, 100, 0], [0, 0, 100]]),
     "certain and wrong": with_test(GOOD, sure=0.96),

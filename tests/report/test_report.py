@@ -101,8 +101,8 @@ def test_a_cell_shows_its_pictures_by_mouse_and_by_keyboard(page: Path, browser:
     cell.click()
     assert shown(browser) == ("blue taken for green: 1 of 6 (17 %)", ["test/blue/blue 5.png"])
     assert cell.get_attribute("aria-pressed") == "true"
-    picture = browser.find_element(By.CSS_SELECTOR, "#panel-pictures img")
-    assert picture.get_attribute("alt") == "is blue, said to be green: test/blue/blue 5.png"
+    image = browser.find_element(By.CSS_SELECTOR, "#panel-pictures img")
+    assert image.get_attribute("alt") == "is blue, said to be green: test/blue/blue 5.png"
     # From the diagonal two to the left, over the empty places, and down; by Enter.
     ActionChains(browser).send_keys(Keys.ARROW_DOWN).send_keys(Keys.ENTER).perform()
     assert shown(browser)[0].startswith("green rightly named: 4 of 6")
@@ -150,9 +150,9 @@ def test_the_map_shows_the_picture_that_is_pointed_at_or_gone_to(page: Path, bro
     assert len(seen) > 3
     wrong = browser.find_element(By.CSS_SELECTOR, "#map-board .point.wrong")
     browser.execute_script("arguments[0].dispatchEvent(new PointerEvent('pointerover', {bubbles: true}))", wrong)
-    picture = data["pictures"][data["points"][int(wrong.get_attribute("data-point") or "")]]
-    assert picture["path"] in panel.text
-    assert picture["truth"] != picture["top"][0][0]
+    image = data["images"][data["points"][int(wrong.get_attribute("data-point") or "")]]
+    assert image["path"] in panel.text
+    assert image["truth"] != image["top"][0][0]
     browser.find_element(By.CSS_SELECTOR, '[data-chip="1"]').click()
     shown_points = browser.find_elements(By.CSS_SELECTOR, "#map-board.some .point.of")
     assert len(shown_points) == 8 + 4 + 6
@@ -192,9 +192,9 @@ def test_the_page_holds_no_more_pictures_than_there_is_room_for(
 ) -> None:
     run = FinishedRun.read(planted(tmp_path).path)
     whole = report(run)
-    monkeypatch.setattr(report_module.Shelf.__init__, "__defaults__", (0, 128))
+    monkeypatch.setattr(report_module.ThumbnailStore.__init__, "__defaults__", (0, 128))
     empty = report(run)
-    assert empty.pictures == 0 < whole.pictures
+    assert empty.images == 0 < whole.images
     assert empty.size < whole.size
     assert empty.gone == 0
 
@@ -232,7 +232,7 @@ def test_several_labels_a_picture(pairs_run: Path, browser: webdriver.Chrome) ->
     browser.find_element(By.CSS_SELECTOR, f'[data-cell="test:{key}"]').click()
     title, paths = shown(browser)
     assert title.startswith(f"{cell['words']}: {cell['count']} of {cell['of']}")
-    assert len(paths) == len(cell["pictures"])
+    assert len(paths) == len(cell["images"])
 
 
 def test_options_do_not_break_at_their_hyphens(browser: webdriver.Chrome, tmp_path: Path) -> None:

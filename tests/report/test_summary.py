@@ -9,19 +9,19 @@ import numpy as np
 
 from tests.untrained_runs import planted
 from transfer_cli.data.split import Split
-from transfer_cli.report.history import Course
+from transfer_cli.report.history import TrainingHistory
 from transfer_cli.report.report import report
-from transfer_cli.report.run_facts import Case
+from transfer_cli.report.run_facts import RunFacts
 from transfer_cli.report.run_facts_reader import case_of
 from transfer_cli.report.summary import sentences, stats
 from transfer_cli.runs.completed_run import FinishedRun
 
 
-def case(run: FinishedRun) -> Case:
-    return case_of(run, {part: run.answered(part) for part in run.parts}, Course.read(run), None)
+def case(run: FinishedRun) -> RunFacts:
+    return case_of(run, {part: run.answered(part) for part in run.parts}, TrainingHistory.read(run), None)
 
 
-def first(case: Case, part: str) -> str:
+def first(case: RunFacts, part: str) -> str:
     return sentences(case, part, case.scored[part])[0]
 
 
@@ -62,7 +62,7 @@ def test_events_are_parted_by_line_feeds_alone(tmp_path: Path) -> None:
     run = planted(tmp_path)
     run.log("early stop", label="a\u2028class")
     run.log("early stop", label="b")
-    course = Course.read(FinishedRun.read(run.path))
+    course = TrainingHistory.read(FinishedRun.read(run.path))
     assert course.count("early stop") == 2
     assert course.events[0]["label"] == "a\u2028class"
     assert np.all([row["chosen"] in ("yes", "no") for row in course.tried])

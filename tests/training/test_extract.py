@@ -224,8 +224,8 @@ def test_a_class_without_a_readable_picture(colours: Path, tmp_path: Path) -> No
     result = run_on(messy, tmp_path / "run")
     assert load(str(result.run.path)).class_names == ("blue", "green", "red")
     for name in ("blue", "green"):
-        for picture in (messy / name).iterdir():
-            picture.write_bytes(b"?")
+        for image in (messy / name).iterdir():
+            image.write_bytes(b"?")
     with pytest.raises(FolderError, match=r"Received: pictures of 1; 12 pictures(.|\n)*blue/blue 00\.png: not a pict"):
         run_on(messy, tmp_path / "other")
     assert sorted(path.name for path in (tmp_path / "other").iterdir()) == [

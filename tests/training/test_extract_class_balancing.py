@@ -15,7 +15,7 @@ from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, extrac
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import classifiers
 from transfer_cli.classifiers import fit
-from transfer_cli.classifiers.linear import less_common
+from transfer_cli.classifiers.linear import remove_log_prior
 from transfer_cli.data.decoding import batches
 from transfer_cli.errors import RecipeError
 from transfer_cli.features.table import read
@@ -94,8 +94,8 @@ def test_what_cannot_be_is_said(uneven: Path, weights: Path, tmp_path: Path) -> 
 
 def test_nothing_is_taken_out_where_classes_are_as_common() -> None:
     rows = np.array([[0.2, 0.8], [0.6, 0.4]], np.float32)
-    np.testing.assert_allclose(less_common(rows, [np.log(0.5)] * 2), rows, rtol=1e-6)
-    assert less_common(rows, None) is rows
+    np.testing.assert_allclose(remove_log_prior(rows, [np.log(0.5)] * 2), rows, rtol=1e-6)
+    assert remove_log_prior(rows, None) is rows
 
 
 def test_what_was_found_of_each_class_is_said_where_they_are_unequal(

@@ -61,8 +61,8 @@ def test_the_files_of_a_run(finetuned: Path) -> None:
         "split.csv",
     ]
     for name in ("curves", "preview"):
-        picture = np.asarray(Image.open(finetuned / f"plots/{name}.png").convert("RGB"))
-        assert picture.std() > 10
+        image = np.asarray(Image.open(finetuned / f"plots/{name}.png").convert("RGB"))
+        assert image.std() > 10
     bundle = json.loads((finetuned / "model/bundle.json").read_text())
     assert (bundle["kind"], bundle["class_names"]) == ("network", ["blue", "green", "red"])
 
@@ -149,9 +149,9 @@ def test_batch_norm_in_training_mode_is_found_out(
     weights: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forward(self: Any, inputs: Any, training: bool = False) -> Any:
-        return self._thawed.upper(inputs, training=True)
+        return self._frozen_split.upper(inputs, training=True)
 
-    monkeypatch.setattr(stage_trainer.StageTraining, "_forward", forward)
+    monkeypatch.setattr(stage_trainer.StageTrainer, "_forward", forward)
     before = moving_statistics(build(backbones.find(TINY), weights=str(weights), size=TINY_SIZE))
     run_on(colours, tmp_path / "run", *UNFREEZING, f"backbone.weights={weights}", "split.val=0.0")
     assert not equal_bits(before, moving_statistics(network_of(tmp_path / "run")))

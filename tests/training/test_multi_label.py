@@ -23,7 +23,7 @@ from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import RecipeError
 from transfer_cli.evaluation.comparison import compare
 from transfer_cli.evaluation.evaluate import evaluate
-from transfer_cli.evaluation.paired_predictions import Answers
+from transfer_cli.evaluation.paired_predictions import ModelPredictions
 from transfer_cli.inference.load import load
 from transfer_cli.recipe.sections import Balance
 from transfer_cli.runs.evaluation_directory import EvaluationDirectory
@@ -232,7 +232,7 @@ def test_an_evaluation_and_a_comparison_of_labels(extracted: Path, trained: Path
     assert flipped.gain is not None
     assert flipped.gain.figures["accuracy"]["value"] == flipped.metrics["test"]["exact_matches"]["value"]
     assert flipped.gain.figures_without["accuracy"]["value"] == found.metrics["test"]["exact_matches"]["value"]
-    both = compare([Answers.read(tmp_path / "evaluation"), Answers.read(trained)])
+    both = compare([ModelPredictions.read(tmp_path / "evaluation"), ModelPredictions.read(trained)])
     assert both.figures[str(tmp_path / "evaluation")]["accuracy"]["value"] == pytest.approx(
         own["exact_matches"]["value"]
     )

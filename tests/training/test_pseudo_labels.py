@@ -146,18 +146,18 @@ def test_an_earlier_run_keeps_its_test_pictures_and_is_not_taken_for_the_new_one
     run = tmp_path / "run"
     run_on(colours, run, *SHORT, f"backbone.weights={weights}", "split.seed=3")
     tested = {row["path"] for row in rows_of(run / "split.csv") if row["part"] == "test"}
-    from transfer_cli.training.loop.finalize import Finishing
+    from transfer_cli.training.loop.finalize import RunFinalizer
 
-    real, calls = Finishing.score, []
+    real, calls = RunFinalizer.score, []
 
-    def stop(self: Finishing) -> object:
+    def stop(self: RunFinalizer) -> object:
         calls.append(1)
         if len(calls) == 1:
             raise KeyboardInterrupt
         return real(self)
 
     chosen = (*words(unlabelled, weights), "split.seed=3")
-    monkeypatch.setattr(Finishing, "score", stop)
+    monkeypatch.setattr(RunFinalizer, "score", stop)
     with pytest.raises(KeyboardInterrupt):
         run_on(colours, run, *chosen, overwrite=True)
     result = run_on(colours, run, *chosen, overwrite=True)

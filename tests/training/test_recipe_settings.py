@@ -102,7 +102,7 @@ def test_one_cycle_rises_for_three_tenths() -> None:
 def test_a_plateau_lowers_the_learning_rate_and_so_does_its_refit() -> None:
     stage = Stage(unfreeze="head", epochs=9, learning_rate=1.0, schedule="plateau", plateau_patience=2)
     losses = [5.0, 4.0, 4.5, 4.2, 4.1, 3.0, 3.1, 3.1]
-    state, counts = State(pictures=""), []
+    state, counts = State(split_digest=""), []
     for number, loss in enumerate(losses, start=1):
         row = Epoch(number, 1, 1.0, 1.0, 0.5, loss, 0.5, 0.5, 0.0)
         state = replace(state, done=number, history=(*state.history, row))
@@ -114,10 +114,10 @@ def test_a_plateau_lowers_the_learning_rate_and_so_does_its_refit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "epochs"), [(100_000, 20), (868, 20), (480, 20), (448, 22), (200, 43), (85, 100), (1, 100)]
+    ("images", "epochs"), [(100_000, 20), (868, 20), (480, 20), (448, 22), (200, 43), (85, 100), (1, 100)]
 )
-def test_few_pictures_get_more_epochs(pictures: int, epochs: int) -> None:
-    stage = Stage(unfreeze="head", epochs="auto", learning_rate=1.0).for_pictures(pictures, batch_size=32)
+def test_few_pictures_get_more_epochs(images: int, epochs: int) -> None:
+    stage = Stage(unfreeze="head", epochs="auto", learning_rate=1.0).for_pictures(images, batch_size=32)
     assert (stage.epochs, stage.length) == (epochs, epochs)
 
 
@@ -252,14 +252,14 @@ def test_weights_that_run_away_once_are_taken_back(
 ) -> None:
     from transfer_cli.training.loop import stage_trainer
 
-    train, tries = stage_trainer.StageTraining.epoch, []
+    train, tries = stage_trainer.StageTrainer.epoch, []
 
     def explodes_once(self: Any, epoch: int, state: State, advance: Any) -> Any:
         tries.append((epoch, self.learning_rate(state, 0.5)))
         loss, accuracy = train(self, epoch, state, advance)
         return (float("nan") if len(tries) == 2 else loss), accuracy
 
-    monkeypatch.setattr(stage_trainer.StageTraining, "epoch", explodes_once)
+    monkeypatch.setattr(stage_trainer.StageTrainer, "epoch", explodes_once)
     run_on(uneven, tmp_path / "run", *PLAIN, "stage.1.schedule=constant", "stage.1.warmup=0")
     (first, rate), (second, same), (again, half) = tries
     assert (first, second, again) == (1, 2, 2)

@@ -124,7 +124,7 @@ def test_a_run_goes_on_in_the_middle_of_any_stage(
 
 def stop_before_each_epoch(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let each epoch be stopped before it begins, the first time; return which were."""
-    train = stage_trainer.StageTraining.epoch
+    train = stage_trainer.StageTrainer.epoch
     stopped: list[int] = []
 
     def once(self: Any, epoch: int, *others: Any) -> Any:
@@ -133,7 +133,7 @@ def stop_before_each_epoch(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise KeyboardInterrupt
         return train(self, epoch, *others)
 
-    monkeypatch.setattr(stage_trainer.StageTraining, "epoch", once)
+    monkeypatch.setattr(stage_trainer.StageTrainer, "epoch", once)
     return stopped
 
 
@@ -161,9 +161,9 @@ def test_a_resume_that_loses_something_is_found_out(
     with pytest.raises(KeyboardInterrupt):
         run_on(colours, tmp_path / "run", *words, source=str(two_stages))
     if lost == "optimizer":
-        monkeypatch.setattr(stage_trainer.StageTraining, "set_optimizer_state", lambda self, state: None)
+        monkeypatch.setattr(stage_trainer.StageTrainer, "set_optimizer_state", lambda self, state: None)
     elif lost == "average":
-        set_state = stage_trainer.StageTraining.set_optimizer_state
+        set_state = stage_trainer.StageTrainer.set_optimizer_state
 
         def without_average(self: Any, state: Any) -> None:
             kept = [average.numpy() for average in self._averages]
@@ -171,16 +171,16 @@ def test_a_resume_that_loses_something_is_found_out(
             for average, value in zip(self._averages, kept, strict=True):
                 average.assign(value)
 
-        monkeypatch.setattr(stage_trainer.StageTraining, "set_optimizer_state", without_average)
+        monkeypatch.setattr(stage_trainer.StageTrainer, "set_optimizer_state", without_average)
     elif lost == "dropout":
         monkeypatch.setattr(Network, "set_dropout", lambda self, seed: None)
     elif lost == "views":
         take = Views.take
         monkeypatch.setattr(Views, "take", lambda self, chosen, epoch: take(self, chosen, 0))
     else:
-        batches_of = stage_trainer.StageTraining._batches
+        batches_of = stage_trainer.StageTrainer._batches
         monkeypatch.setattr(
-            stage_trainer.StageTraining, "_batches", lambda self, order, epoch: batches_of(self, np.sort(order), epoch)
+            stage_trainer.StageTrainer, "_batches", lambda self, order, epoch: batches_of(self, np.sort(order), epoch)
         )
     run_on(colours, tmp_path / "run", *words, source=str(two_stages))
     assert not same_end(straight.path, tmp_path / "run")

@@ -20,7 +20,7 @@ from transfer_cli.catalog import backbones
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.csv_manifest import SEPARATOR
 from transfer_cli.data.decoding import size_of
-from transfer_cli.data.groups import by_members, kin
+from transfer_cli.data.groups import assign_group_ids, by_members
 from transfer_cli.data.image_folder import ImageFolder, describe_left_out
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import OutputError, WeightsError
@@ -29,7 +29,7 @@ from transfer_cli.io.csv_tables import write_table
 from transfer_cli.metrics.scores import UNEVEN
 from transfer_cli.models.weights.registry import imagenet_files, must_be_had
 from transfer_cli.recipe.recipes import ExtractRecipe
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 
 FEW = 20
 """Pictures of a class: with fewer a score is rough, since a fifth of them is kept for the test."""
@@ -84,13 +84,13 @@ class Findings:
         """Return the suspects that the probe is sure of."""
         return tuple(item for item in self.suspects or () if item.confident)
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all but the lists of pairs and suspects as JSON can hold it."""
         classes, parts = self.across()
         kinds = Counter(pair.kind for pair in self.twice.pairs)
         return {
             "folder": str(self.folder.source.resolve()),
-            "pictures": len(self.folder.files),
+            "images": len(self.folder.files),
             "left_out": dict(self.folder.left_out),
             "unreadable": [asdict(item) for item in self.skipped],
             "classes": self.counts(),
@@ -111,7 +111,7 @@ class Findings:
 
     def write(self, directory: Path) -> None:
         """Write check.json, suspects.csv and duplicates.csv."""
-        write_json(directory / "check.json", self.facts())
+        write_json(directory / "check.json", self.to_dict())
         rows = [
             (
                 item.path,
@@ -148,31 +148,31 @@ def must_be_free(target: Path, folder: ImageFolder) -> None:
     must_be_writable(target.with_name(f"{target.name}.new") if target.exists() else target)
 
 
-def check(asked: Request, recipe: ExtractRecipe, *, probe: bool = True) -> Findings:
+def check(request: TrainingRequest, recipe: ExtractRecipe, *, probe: bool = True) -> Findings:
     """Return what is wrong with a folder.
 
     Parameters
     ----------
-    asked : Request
+    request : Request
         Its run is where the findings will be written.
     recipe : ExtractRecipe
         Resolved: which backbone looks at the pictures.
     probe : bool
         Look with a network, too: for labels that may be wrong, and for cropped copies.
     """
-    folder = asked.folder
+    folder = request.folder
     if probe:
-        _must_have_weights(asked, recipe)
-    looks = look([file.path for file in folder.files], folder.root, asked.progress)
+        _must_have_weights(request, recipe)
+    looks = look([file.path for file in folder.files], folder.root, request.progress)
     matrix = None
     if probe and looks.paths:
-        looks, matrix = _features(asked, recipe, looks)
-    twice = duplicates.find(looks, matrix, progress=asked.progress)
+        looks, matrix = _features(request, recipe, looks)
+    twice = duplicates.find(looks, matrix, progress=request.progress)
     found, why = None, "no network was asked for" if not probe else "no picture could be read"
     if matrix is not None:
         # A copy in another fold would vouch for its label.
-        copies = kin(looks.digests, by_members(looks.paths, looks.digests, twice.groups))
-        found, why = _suspects(asked, recipe, looks, matrix, copies)
+        copies = assign_group_ids(looks.digests, by_members(looks.paths, looks.digests, twice.groups))
+        found, why = _suspects(request, recipe, looks, matrix, copies)
     return Findings(
         folder,
         looks.skipped,
@@ -183,7 +183,7 @@ def check(asked: Request, recipe: ExtractRecipe, *, probe: bool = True) -> Findi
     )
 
 
-def in_words(findings: Findings) -> list[str]:
+def summary(findings: Findings) -> list[str]:
     """Return what was found and what to do about it, the most important first."""
     said = []
     classes, parts = findings.across()
@@ -232,22 +232,22 @@ def _is_empty(target: Path) -> bool:
     return target.is_dir() and not any(target.iterdir())
 
 
-def _must_have_weights(asked: Request, recipe: ExtractRecipe) -> None:
+def _must_have_weights(request: TrainingRequest, recipe: ExtractRecipe) -> None:
     if recipe.backbone.weights != "imagenet":
         return
     files = imagenet_files(backbones.find(recipe.backbone.name), top=False, size=recipe.image_size)
     try:
-        must_be_had(files, offline=asked.offline)
+        must_be_had(files, offline=request.offline)
     except WeightsError as error:
         hint = f"Without a network: --no-probe. {error.hint or ''}".strip()
         raise WeightsError(str(error), hint=hint) from error
 
 
-def _features(asked: Request, recipe: ExtractRecipe, looks: Looks) -> tuple[Looks, NDArray[np.float32]]:
+def _features(request: TrainingRequest, recipe: ExtractRecipe, looks: Looks) -> tuple[Looks, NDArray[np.float32]]:
     """Return the features of the pictures, and the looks of those that have one: a file may have gone meanwhile."""
     from transfer_cli.audit.grouping import folder_features
 
-    places, matrix = folder_features(asked, recipe)
+    places, matrix = folder_features(request, recipe)
     row_of = {place: row for row, place in enumerate(places)}
     seen = [row for row, place in enumerate(looks.indices) if place in row_of]
     looks = looks if len(seen) == len(looks.paths) else looks.only(seen)
@@ -255,16 +255,20 @@ def _features(asked: Request, recipe: ExtractRecipe, looks: Looks) -> tuple[Look
 
 
 def _suspects(
-    asked: Request, recipe: ExtractRecipe, looks: Looks, matrix: NDArray[np.float32], copies: NDArray[np.int64]
+    request: TrainingRequest,
+    recipe: ExtractRecipe,
+    looks: Looks,
+    matrix: NDArray[np.float32],
+    copies: NDArray[np.int64],
 ) -> tuple[tuple[Suspect, ...] | None, str]:
     from transfer_cli.audit.label_issues import out_of_fold, suspects
 
-    files = [asked.folder.files[index] for index in looks.indices]
-    names = tuple(name for name in asked.folder.class_names if any(name in file.labels for file in files))
+    files = [request.folder.files[index] for index in looks.indices]
+    names = tuple(name for name in request.folder.class_names if any(name in file.labels for file in files))
     if len(names) < 2:
         return None, "pictures of one class only can be read"
-    truth = _truth([file.labels for file in files], names, asked.folder.task)
-    given = out_of_fold(matrix, truth, len(names), groups=copies, seed=recipe.seed, progress=asked.progress)
+    truth = _truth([file.labels for file in files], names, request.folder.task)
+    given = out_of_fold(matrix, truth, len(names), groups=copies, seed=recipe.seed, progress=request.progress)
     return suspects(looks.paths, truth, names, given), ""
 
 

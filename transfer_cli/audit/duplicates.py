@@ -131,7 +131,7 @@ def _near(
     rows = rows[looks.contrast[rows] > _FLAT]
     grey = looks.grey[rows]
     signs = hashes(grey)
-    turned = hashes(picture[:, ::-1] for picture in grey)
+    turned = hashes(image[:, ::-1] for image in grey)
     least = signs.shape[1] - 2 * _BITS_APART
     near = [_nearest(signs, signs, _BY_HASH, least), _nearest(signs, turned, _BY_HASH, least)]
     if features is not None:

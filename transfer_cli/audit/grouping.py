@@ -10,22 +10,26 @@ from numpy.typing import NDArray
 from transfer_cli.catalog import backbones
 from transfer_cli.data import groups
 from transfer_cli.inference import network_sources
-from transfer_cli.inference.compiled_network import Prepared
+from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 
 Features = Callable[[], tuple[Sequence[int], NDArray[np.float32]]]
 """Positions in the folder of the pictures whose features there are, and these, of shape (n, width)."""
 
 
 def groups_of(
-    asked: Request, recipe: Recipe, indices: Sequence[int], digests: Sequence[str], features: Features | None = None
+    request: TrainingRequest,
+    recipe: Recipe,
+    indices: Sequence[int],
+    digests: Sequence[str],
+    features: Features | None = None,
 ) -> list[str | None] | None:
     """Return the group of each picture, None for one without relatives; None where the recipe does not group.
 
     Parameters
     ----------
-    asked : Request
+    request : Request
     recipe : Recipe
         Resolved.
     indices : sequence of int
@@ -38,36 +42,38 @@ def groups_of(
     text = recipe.split.group_by
     if text is None:
         return None
-    files = asked.folder.files
+    files = request.folder.files
     paths = [files[index].path for index in indices]
     if text == groups.NEAR_DUPLICATES:
-        found = _copies(asked, paths, digests, features or (lambda: folder_features(asked, recipe)))
+        found = _copies(request, paths, digests, features or (lambda: folder_features(request, recipe)))
     else:
         found = groups.by_pattern(paths, text)
-    asked.progress.note(groups.in_words(found, text))
+    request.progress.note(groups.summary(found, text))
     return found
 
 
-def _copies(asked: Request, paths: Sequence[str], digests: Sequence[str], features: Features) -> list[str | None]:
+def _copies(
+    request: TrainingRequest, paths: Sequence[str], digests: Sequence[str], features: Features
+) -> list[str | None]:
     from transfer_cli.audit import duplicates
     from transfer_cli.audit.image_stats import look
 
     places, matrix = features()
-    row_of = {asked.folder.files[place].path: row for row, place in enumerate(places)}
-    looks = look([path for path in paths if path in row_of], asked.folder.root, asked.progress)
+    row_of = {request.folder.files[place].path: row for row, place in enumerate(places)}
+    looks = look([path for path in paths if path in row_of], request.folder.root, request.progress)
     rows = [row_of[path] for path in looks.paths]
-    twice = duplicates.find(looks, matrix[rows], progress=asked.progress)
+    twice = duplicates.find(looks, matrix[rows], progress=request.progress)
     return groups.by_members(paths, digests, twice.groups)
 
 
 def folder_features(
-    asked: Request, recipe: Recipe, network: Prepared | None = None
+    request: TrainingRequest, recipe: Recipe, network: CompiledNetwork | None = None
 ) -> tuple[list[int], NDArray[np.float32]]:
     """Return the features of the pictures of a folder that can be read, by the backbone as it is, through the cache.
 
     Parameters
     ----------
-    asked : Request
+    request : Request
     recipe : Recipe
         Resolved.
     network : Prepared, optional
@@ -75,12 +81,12 @@ def folder_features(
     """
     from transfer_cli.features.extraction import KnownFeatures
 
-    network = network or prepared(asked, recipe)
-    known = KnownFeatures(asked, recipe, network)
-    matrix = np.empty((len(asked.folder.files), network.width), np.float32)
+    network = network or prepared(request, recipe)
+    known = KnownFeatures(request, recipe, network)
+    matrix = np.empty((len(request.folder.files), network.width), np.float32)
     places: list[int] = []
     try:
-        with asked.progress.track(f"features by {recipe.backbone.name} on {network.runtime}", len(matrix)) as advance:
+        with request.progress.track(f"features by {recipe.backbone.name} on {network.runtime}", len(matrix)) as advance:
             for batch in known.batches():
                 matrix[len(places) : len(places) + len(batch.indices)] = known.rows(batch)
                 places += batch.indices
@@ -91,14 +97,14 @@ def folder_features(
     return places, matrix[: len(places)]
 
 
-def prepared(asked: Request, recipe: Recipe) -> Prepared:
+def prepared(request: TrainingRequest, recipe: Recipe) -> CompiledNetwork:
     """Return the backbone of a resolved recipe, ready to run."""
     source = network_sources.backbone_source(
         backbones.find(recipe.backbone.name),
         recipe.backbone,
         recipe.image_size,
         seed=recipe.seed,
-        offline=asked.offline,
-        progress=asked.progress,
+        offline=request.offline,
+        progress=request.progress,
     )
-    return Prepared(source, recipe.inference, asked.cache, asked.progress)
+    return CompiledNetwork(source, recipe.inference, request.cache, request.progress)

@@ -80,8 +80,8 @@ def look(paths: Sequence[str], root: Path, progress: Progress = SILENT) -> Looks
     skipped: list[Skipped] = []
     with progress.track("looking at the pictures", len(paths)) as advance:
         for batch in batches(paths, size=_READ, resize="squash", batch_size=_BATCH, root=root):
-            for row, picture in enumerate(batch.images, start=len(known)):
-                plain = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+            for row, image in enumerate(batch.images, start=len(known)):
+                plain = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
                 figures[row] = plain.mean(), plain.std(), cv2.Laplacian(plain, cv2.CV_32F).var()
                 grey[row] = cv2.resize(plain, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
             indices += batch.indices
@@ -114,7 +114,7 @@ def hashes(grey: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
     ndarray of shape (n, 63), float32
         1 or -1; the mean of a picture is no part of it.
     """
-    rows = [_hash(picture) for picture in grey]
+    rows = [_hash(image) for image in grey]
     return np.array(rows, np.float32).reshape(len(rows), _LOW**2 - 1)
 
 

@@ -58,7 +58,7 @@ class Leak:
         """Whether they are in different classes, or have different labels."""
         return _other_class(self.a, self.b)
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as one row, by the names of the columns."""
         pair = ((row.path, row.part, row.truth) for row in (self.a, self.b))
         cells = [cell for row in pair for cell in row]
@@ -105,7 +105,7 @@ class Leaks:
 
     def write(self, path: Path) -> None:
         """Write the pairs as CSV."""
-        rows = [leak.facts() for leak in self.found]
+        rows = [leak.to_dict() for leak in self.found]
         write_table(path, _HEADER, (["" if value is None else value for value in row.values()] for row in rows))
 
 
@@ -239,7 +239,7 @@ def leaked_pictures(twice: Duplicates, split: Split) -> tuple[str, ...]:
     return tuple(row.path for row in split.rows if row.path in leaked)
 
 
-def in_words(found: Leaks) -> list[str]:
+def summary(found: Leaks) -> list[str]:
     """Return what a person should know of them, the most important first."""
     parts, classes = found.across_parts, found.across_classes
     if not found.found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transfer_cli.audit.check import Findings, in_words
+from transfer_cli.audit.check import Findings, summary
 from transfer_cli.io.atomic import written_whole
 from transfer_cli.rendering.html import render, thumbnails
 
@@ -36,9 +36,9 @@ def write_page(findings: Findings, path: Path) -> None:
         "check.html",
         path,
         name=findings.folder.name,
-        pictures=len(findings.folder.files),
+        images=len(findings.folder.files),
         counts=findings.counts(),
-        words=in_words(findings),
+        words=summary(findings),
         suspects=suspects,
         all_suspects=len(sure),
         pairs=pairs,

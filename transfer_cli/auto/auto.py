@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Unpack
 
-from transfer_cli.auto.final_test import Finale, take_recipe
-from transfer_cli.auto.progress import Standing
-from transfer_cli.auto.search import Contest, words_of
+from transfer_cli.auto.final_test import FinalTest, take_recipe
+from transfer_cli.auto.progress import AutoProgress
+from transfer_cli.auto.search import ModelSearch, words_of
 from transfer_cli.auto.state import AutoState
 from transfer_cli.data.groups import NEAR_DUPLICATES, must_part
 from transfer_cli.data.image_folder import ImageFolder
@@ -20,7 +20,7 @@ from transfer_cli.recipe.auto import AutoRecipe
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.report.report import report
 from transfer_cli.runs.completed_run import FinishedRun
-from transfer_cli.runs.request import Options, Request, TrainingResult
+from transfer_cli.runs.request import Options, TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.text import counted
 from transfer_cli.training.setup import lifecycle
@@ -61,7 +61,7 @@ def auto(folder: ImageFolder, recipe: AutoRecipe, run: RunDirectory, **options: 
     GateError
         When the accuracy on test is below the one that was asked for.
     """
-    asked = Request(folder, run, **options)
+    request = TrainingRequest(folder, run, **options)
     if recipe.group_by == NEAR_DUPLICATES:
         raise InputError(
             "auto cannot group by near-duplicates: they are found by the features of a backbone, and none is chosen "
@@ -71,43 +71,43 @@ def auto(folder: ImageFolder, recipe: AutoRecipe, run: RunDirectory, **options: 
     if recipe.group_by is not None:
         must_part([file.path for file in folder.files], recipe.group_by)
     Candidates.among(recipe.among, (), download=recipe.download)
-    if asked.overwrite or not (run.auto.is_file() and run.steps.is_dir()):
+    if request.overwrite or not (run.auto.is_file() and run.steps.is_dir()):
         with run.released():
-            return _Auto(asked, recipe, AutoState.begin(recipe)).begin()
+            return _Auto(request, recipe, AutoState.begin(recipe)).begin()
     state = AutoState.read(run)
     state.must_match(run, recipe, folder.source)
     if state.is_complete(run):
-        return _known(asked, state)
+        return _known(request, state)
     with run.released():
-        return _Auto(asked, recipe, state).go_on()
+        return _Auto(request, recipe, state).go_on()
 
 
-def _known(asked: Request, state: AutoState) -> TrainingResult:
+def _known(request: TrainingRequest, state: AutoState) -> TrainingResult:
     """Return what a run came to whose figures of test are there."""
-    split = asked.split and _followed(asked.split, Split.read(asked.run.split))
-    return lifecycle.complete(replace(asked, split=split), lambda split: state.val_note)
+    split = request.split and _followed(request.split, Split.read(request.run.split))
+    return lifecycle.complete(replace(request, split=split), lambda split: state.val_note)
 
 
-def _followed(asked: Split, was: Split) -> Split:
+def _followed(request: Split, was: Split) -> Split:
     """Return what a split says of a run's parts, less the pictures that it leaves to be held out of train."""
-    if "val" in asked.counts():
-        return asked
+    if "val" in request.counts():
+        return request
     held_out = {row.path for row in was.rows if row.part == "val"}
-    return replace(asked, rows=tuple(row for row in asked.rows if row.part == "test" or row.path not in held_out))
+    return replace(request, rows=tuple(row for row in request.rows if row.part == "test" or row.path not in held_out))
 
 
 class _Auto:
     """One run on its way from a folder to a report."""
 
-    def __init__(self, asked: Request, recipe: AutoRecipe, state: AutoState) -> None:
-        self._asked, self._recipe = asked, recipe
-        self._run, self._progress = asked.run, asked.progress
-        self._standing = Standing(asked, state)
+    def __init__(self, request: TrainingRequest, recipe: AutoRecipe, state: AutoState) -> None:
+        self._request, self._recipe = request, recipe
+        self._run, self._progress = request.run, request.progress
+        self._standing = AutoProgress(request, state)
 
     def begin(self) -> TrainingResult:
-        run, asked = self._run, self._asked
-        run.begin(self._recipe, asked.folder.source, command=asked.command, overwrite=asked.overwrite)
-        run.log("begin", folder=str(asked.folder.source.resolve()), seconds=self._recipe.seconds)
+        run, request = self._run, self._request
+        run.begin(self._recipe, request.folder.source, command=request.command, overwrite=request.overwrite)
+        run.log("begin", folder=str(request.folder.source.resolve()), seconds=self._recipe.seconds)
         return self._make()
 
     def go_on(self) -> TrainingResult:
@@ -115,7 +115,7 @@ class _Auto:
         self._run.hold()
         if self._standing.state.is_tested(self._run):
             self._progress.note("test was read by an earlier command: its figures are taken")
-            result = _known(self._asked, self._standing.state)
+            result = _known(self._request, self._standing.state)
             if self._run.read_recipe().get("method") == self._recipe.method:
                 take_recipe(self._run, self._standing.step_run(self._standing.state.winner))
             return self._reported(replace(result, was_complete=False))
@@ -126,8 +126,8 @@ class _Auto:
         try:
             self._standing.keep()
             self._parted()
-            winner = self._decided() or Contest(self._asked, self._recipe, self._found, self._standing).winner()
-            finale = Finale(self._asked, self._found, winner)
+            winner = self._decided() or ModelSearch(self._request, self._recipe, self._found, self._standing).winner()
+            finale = FinalTest(self._request, self._found, winner)
             self._standing.note(6, f"{self._standing.state.winner} is asked about test, once")
             return self._reported(finale.write())
         finally:
@@ -136,7 +136,7 @@ class _Auto:
 
     def _parted(self) -> None:
         split = self._found.split
-        self._standing.note(1, f"the parts: {split.in_words()}; test is put aside")
+        self._standing.note(1, f"the parts: {split.summary()}; test is put aside")
         for line in split.warnings():
             self._progress.warn(line)
         if 0 < (held_out := split.counts().get("val", 0)) < _FEW:
@@ -155,7 +155,7 @@ class _Auto:
 
     def _reported(self, result: TrainingResult) -> TrainingResult:
         with self._progress.track("writing the report", None):
-            report(FinishedRun.read(self._run.path), progress=self._asked.silent().progress)
+            report(FinishedRun.read(self._run.path), progress=self._request.silent().progress)
         self._standing.keep()
         self._standing.note(7, f"the report: {self._run.report}; {self._standing.spent():.0f} s in all")
         return result
@@ -163,8 +163,8 @@ class _Auto:
     @cached_property
     def _found(self) -> Survey:
         """All pictures as they are parted; where nothing is held out to compare by, some of train are."""
-        recipe = words_of(self._recipe, FinetuneRecipe, {}).resolved(self._asked.folder.task)
-        return with_val(self._asked, recipe, survey(self._asked.silent(), recipe, decodes=False))
+        recipe = words_of(self._recipe, FinetuneRecipe, {}).resolved(self._request.folder.task)
+        return with_val(self._request, recipe, survey(self._request.silent(), recipe, decodes=False))
 
 
 __all__ = ["auto"]

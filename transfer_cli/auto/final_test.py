@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.bundle import model_card
 from transfer_cli.bundle.bundle import ModelBundle, folder_of
-from transfer_cli.calibration.fit import Trust
+from transfer_cli.calibration.fit import ValFit
 from transfer_cli.calibration.rejection import REJECTION_FILE, Rejection
 from transfer_cli.data.decoding import batches
 from transfer_cli.data.skipped import Skipped, read_skipped, write_skipped
@@ -21,7 +21,7 @@ from transfer_cli.inference.models import AbstractModel, FeatureModel
 from transfer_cli.io.atomic import write_json, write_text
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.runs.completed_run import FinishedRun
-from transfer_cli.runs.request import Request, TrainingResult, is_uneven
+from transfer_cli.runs.request import TrainingRequest, TrainingResult, is_uneven
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import score_parts
 from transfer_cli.training.setup import lifecycle
@@ -30,12 +30,12 @@ from transfer_cli.training.setup.preflight import Survey
 _BATCH = 32
 
 
-class Finale:
+class FinalTest:
     """What is written once it is decided which of some runs is taken.
 
     Parameters
     ----------
-    asked : Request
+    request : Request
         Its run is the one to be written.
     found : Survey
         All pictures, those of test, too.
@@ -43,9 +43,9 @@ class Finale:
         A run that was given no picture of test.
     """
 
-    def __init__(self, asked: Request, found: Survey, winner: TrainingResult) -> None:
-        self._asked, self._found, self._winner = asked, found, winner
-        self._run, self._source = asked.run, FinishedRun.read(winner.run.path)
+    def __init__(self, request: TrainingRequest, found: Survey, winner: TrainingResult) -> None:
+        self._request, self._found, self._winner = request, found, winner
+        self._run, self._source = request.run, FinishedRun.read(winner.run.path)
         self._opened = ModelBundle.open(winner.run.path)
         known = [*found.skipped, *read_skipped(winner.run.skipped)]
         self._skipped: list[Skipped] = [*{item.path: item for item in known}.values()]
@@ -65,7 +65,7 @@ class Finale:
         where = np.array([place[path] for path in test], np.int64)
         metrics: Metrics = {part: figures for part, figures in winner.metrics.items() if part == "val"}
         metrics = {**metrics, **score_parts(run, split, {"test": (where, answers)}, fitted.thresholds)}
-        lifecycle.must_be_good_enough(self._asked, metrics, winner.val_note)
+        lifecycle.must_be_good_enough(self._request, metrics, winner.val_note)
 
         def save(directory: Path) -> None:
             for name in opened.bundle.files.keys() - {model_card.FILE}:
@@ -79,7 +79,7 @@ class Finale:
                 split,
                 metrics,
                 fitted,
-                name=self._asked.folder.name,
+                name=self._request.folder.name,
                 skipped=len(self._skipped),
                 val_note=winner.val_note,
                 members=[*opened.leaves()] if opened.members else (),
@@ -117,11 +117,11 @@ class Finale:
 
         This is the one place where a picture of test is looked at.
         """
-        run, folder = self._run, self._asked.folder
+        run, folder = self._run, self._request.folder
         paths = self._askable()
-        run.log("test", pictures=len(paths))
-        with self._asked.progress.track("loading the model", None):
-            model = load(str(self._winner.run.path), cache=self._asked.cache, pictures=len(paths))
+        run.log("test", images=len(paths))
+        with self._request.progress.track("loading the model", None):
+            model = load(str(self._winner.run.path), cache=self._request.cache, images=len(paths))
         (size, resize), *others = model.views
         read = batches(
             paths,
@@ -130,12 +130,12 @@ class Finale:
             others=others,
             batch_size=_BATCH,
             root=folder.root,
-            strict=self._asked.strict,
+            strict=self._request.strict,
         )
         kept: list[str] = []
         answers: list[NDArray[np.float32]] = [np.empty((0, len(model.class_names)), np.float32)]
         rows: list[NDArray[np.float32]] = []
-        with self._asked.progress.track("predicting test", len(paths)) as advance:
+        with self._request.progress.track("predicting test", len(paths)) as advance:
             for batch in read:
                 if batch.paths:
                     said, found = _answer(model, batch.views)
@@ -152,7 +152,7 @@ class Finale:
         rows = [row for row in self._found.split.rows if row.part == "test"]
         paths = [row.path for row in rows if learnt.issuperset(row.labels)]
         if unknown := sorted({label for row in rows for label in row.labels} - learnt):
-            self._asked.progress.warn(
+            self._request.progress.warn(
                 f"{len(rows) - len(paths)} pictures of test are left out: no picture of {', '.join(unknown)} could be "
                 "read to learn from"
             )
@@ -192,11 +192,11 @@ def _answer(
     return model.classify(rows), rows
 
 
-def _trust_of(bundle: ModelBundle, directory: Path) -> Trust:
+def _trust_of(bundle: ModelBundle, directory: Path) -> ValFit:
     """Return what was fitted on val when a bundle was made."""
     rejection = Rejection.load(directory / REJECTION_FILE) if REJECTION_FILE in bundle.files else None
     thresholds = None if bundle.thresholds is None else np.array(bundle.thresholds)
-    return Trust(thresholds, bundle.temperature, rejection)
+    return ValFit(thresholds, bundle.temperature, rejection)
 
 
 _TABLES = (RunDirectory.predictions, RunDirectory.confusion, RunDirectory.curves)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from transfer_cli.audit import check as checking
-from transfer_cli.auto.progress import Standing
+from transfer_cli.auto.progress import AutoProgress
 from transfer_cli.auto.selection import best_single, or_ensemble
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.catalog.backbones import IMAGENET
@@ -21,12 +21,12 @@ from transfer_cli.metrics.intervals import plain
 from transfer_cli.metrics.scores import headline
 from transfer_cli.ranking.candidates import Candidate, Candidates
 from transfer_cli.ranking.rank import rank
-from transfer_cli.ranking.results import RankingDirectory, Rated
+from transfer_cli.ranking.results import CandidateScore, RankingDirectory
 from transfer_cli.recipe.auto import AutoRecipe
-from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
+from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe
 from transfer_cli.recipe.sections import Backbone
-from transfer_cli.runs.request import Options, Request, TrainingResult
+from transfer_cli.runs.request import Options, TrainingRequest, TrainingResult
 from transfer_cli.text import counted
 from transfer_cli.training.extract import extract
 from transfer_cli.training.finetune import finetune
@@ -46,12 +46,12 @@ _LEAST = 15.0
 """Seconds below which no fine-tuning is begun."""
 
 
-class Contest:
+class ModelSearch:
     """The steps of ``auto`` between the parts and the test; none of them is given a picture of test.
 
     Parameters
     ----------
-    asked : Request
+    request : Request
     recipe : AutoRecipe
     found : Survey
         All pictures as they are parted.
@@ -59,9 +59,9 @@ class Contest:
         What an earlier command decided is not decided again.
     """
 
-    def __init__(self, asked: Request, recipe: AutoRecipe, found: Survey, standing: Standing) -> None:
-        self._asked, self._recipe, self._found, self._standing = asked, recipe, found, standing
-        self._run, self._progress = asked.run, asked.progress
+    def __init__(self, request: TrainingRequest, recipe: AutoRecipe, found: Survey, standing: AutoProgress) -> None:
+        self._request, self._recipe, self._found, self._standing = request, recipe, found, standing
+        self._run, self._progress = request.run, request.progress
         self._trained: dict[str, TrainingResult] = {}
 
     def winner(self) -> TrainingResult:
@@ -78,7 +78,7 @@ class Contest:
         """The folder without its pictures of test."""
         found = self._found
         kept = [index for index, row in zip(found.indices, found.split.rows, strict=True) if row.part != "test"]
-        return replace(self._asked.folder, files=tuple(self._asked.folder.files[index] for index in sorted(kept)))
+        return replace(self._request.folder, files=tuple(self._request.folder.files[index] for index in sorted(kept)))
 
     def _ranked(self) -> tuple[Candidate, ...]:
         if known := self._standing.state.ranked:
@@ -96,7 +96,7 @@ class Contest:
             # No others come near them.
             return self._ranking(among, (IMAGENET,))
         usual = Backbone().name
-        if not among and not self._asked.offline:
+        if not among and not self._request.offline:
             self._progress.note(f"no weights of ImageNet are here: those of {usual} are brought")
             try:
                 return self._ranking((usual,), (IMAGENET,), download=True)
@@ -107,7 +107,7 @@ class Contest:
     def _ranking(
         self, among: Sequence[str], weights: Sequence[str], *, download: bool = False
     ) -> tuple[Candidate, ...]:
-        asked = self._asked
+        request = self._request
         ranking = rank(
             self._learnable,
             RankingDirectory(self._run.steps / "rank"),
@@ -118,10 +118,10 @@ class Contest:
             split=self._found.split,
             group_by=self._recipe.group_by,
             seed=self._recipe.seed,
-            offline=asked.offline,
-            strict=asked.strict,
-            cache=asked.cache,
-            progress=asked.progress,
+            offline=request.offline,
+            strict=request.strict,
+            cache=request.cache,
+            progress=request.progress,
         )
         best = tuple(row.candidate for row in ranking.eligible[:TRIED])
         self._run.log("rank", best=[each.name for each in best], candidates=len(ranking.rows))
@@ -135,14 +135,14 @@ class Contest:
         if (place / "check.json").is_file():
             self._standing.note(3, f"checked by an earlier command: {place}")
             return
-        asked = replace(self._asked.silent(), folder=self._learnable, split=self._found.split)
-        recipe = lifecycle.resolved(asked, words_of(self._recipe, ExtractRecipe, candidate.words), keeps_model=True)
+        request = replace(self._request.silent(), folder=self._learnable, split=self._found.split)
+        recipe = lifecycle.resolved(request, words_of(self._recipe, ExtractRecipe, candidate.words), keeps_model=True)
         with self._progress.track("checking the pictures", None):
-            findings = checking.check(asked, recipe)
+            findings = checking.check(request, recipe)
         place.mkdir(exist_ok=True)
         findings.write(place)
-        self._run.log("check", duplicates=findings.facts()["duplicates"], unreadable=len(findings.skipped))
-        self._standing.note(3, "; ".join(checking.in_words(findings)))
+        self._run.log("check", duplicates=findings.to_dict()["duplicates"], unreadable=len(findings.skipped))
+        self._standing.note(3, "; ".join(checking.summary(findings)))
 
     def _train(self, best: Sequence[Candidate]) -> None:
         for candidate in best:
@@ -164,7 +164,7 @@ class Contest:
         return self._recipe.seconds * (1 - _OF_END) - self._standing.spent()
 
     def _step(self, name: str, candidate: Candidate, method: Any, kind: Any, seconds: float | None) -> None:
-        asked = self._asked
+        request = self._request
         # The shares that decided the parts, which are followed here: of what is left when test is put aside, none is
         # taken for test, but whoever repeats the recipe with the whole folder puts the same pictures aside.
         shares = words_of(self._recipe, FinetuneRecipe, {}).split
@@ -172,11 +172,11 @@ class Contest:
         run = self._standing.step_run(name)
         options: Options = {
             "split": self._found.split,
-            "offline": asked.offline,
-            "strict": asked.strict,
-            "command": asked.command,
-            "cache": asked.cache,
-            "progress": asked.silent().progress,
+            "offline": request.offline,
+            "strict": request.strict,
+            "command": request.command,
+            "cache": request.cache,
+            "progress": request.silent().progress,
         }
         if seconds is not None:
             # One that was begun goes on as it was planned.
@@ -223,13 +223,13 @@ class Contest:
             ensemble=choice.gain,
             takes_ensemble=choice.takes_ensemble,
         )
-        self._standing.note(5, choice.in_words())
+        self._standing.note(5, choice.summary())
         return "ensemble" if choice.takes_ensemble else choice.single
 
     def _joined(self) -> TrainingResult | None:
         if len(self._trained) < 2:
             return None
-        recipe = EnsembleRecipe(seed=self._recipe.seed, ensemble=Joining(method=ensemble_methods.GREEDY))
+        recipe = EnsembleRecipe(seed=self._recipe.seed, ensemble=EnsembleOptions(method=ensemble_methods.GREEDY))
         place = self._standing.step_run("ensemble")
         runs = [result.run.path for result in self._trained.values()]
         # Made anew where a member was: it takes no picture and a second.
@@ -238,19 +238,19 @@ class Contest:
             recipe,
             place,
             overwrite=place.recipe.is_file(),
-            command=self._asked.command,
-            cache=self._asked.cache,
-            progress=self._asked.silent().progress,
+            command=self._request.command,
+            cache=self._request.cache,
+            progress=self._request.silent().progress,
         )
 
 
-def words_of(asked: AutoRecipe, kind: Any, words: dict[str, Any]) -> Any:
+def words_of(request: AutoRecipe, kind: Any, words: dict[str, Any]) -> Any:
     """Return a recipe of a kind that follows what was asked of ``auto``."""
-    shared = {"seed": asked.seed, "split.seed": asked.seed, "split.group_by": asked.group_by}
+    shared = {"seed": request.seed, "split.seed": request.seed, "split.group_by": request.group_by}
     return kind.load(None, [], {**shared, **words})
 
 
-def _in_words(row: Rated) -> str:
+def _in_words(row: CandidateScore) -> str:
     """Return a row of the ranking with the figure that it is known by."""
     named = {"mean_average_precision": row.mean_average_precision, "accuracy": row.accuracy and row.accuracy["value"]}
     said = headline({name: plain(value) for name, value in named.items() if value is not None})

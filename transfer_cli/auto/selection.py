@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from transfer_cli.data.split import Split
 from transfer_cli.evaluation.comparison import compare
-from transfer_cli.evaluation.paired_predictions import Answers
+from transfer_cli.evaluation.paired_predictions import ModelPredictions
 from transfer_cli.metrics.intervals import Figure
 from transfer_cli.metrics.scores import log_loss
 from transfer_cli.runs.run_directory import RunDirectory
@@ -26,7 +26,7 @@ class Choice:
         The one with the lowest log loss of those that are no ensemble.
     losses : dict of str to float
         Log loss of each of them, in nats.
-    pictures : int
+    images : int
         By so many pictures of val it was chosen.
     gain : Figure or None
         Log loss of the ensemble less that of `single`, with a paired bootstrap interval; None without an ensemble.
@@ -34,7 +34,7 @@ class Choice:
 
     single: str
     losses: dict[str, float]
-    pictures: int
+    images: int
     gain: Figure | None = None
 
     @property
@@ -50,9 +50,9 @@ class Choice:
         standard_error = (self.gain["high"] - self.gain["low"]) / (2 * _NORMAL)
         return bool(self.gain["value"] < -standard_error)
 
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """Return what a person is told."""
-        by = f"{self.pictures} pictures of val: "
+        by = f"{self.images} pictures of val: "
         if self.gain is None:
             return f"{by}{self.single} has the lowest log loss, {self.losses[self.single]:.3f}: it is taken"
         low, high = self.gain["low"], self.gain["high"]
@@ -69,21 +69,21 @@ def best_single(runs: Mapping[str, RunDirectory]) -> Choice:
     answers = {name: _of(run) for name, run in runs.items()}
     losses = {name: log_loss(each.truth, each.probabilities) for name, each in answers.items()}
     single = min(losses, key=losses.__getitem__)
-    return Choice(single, losses, len(answers[single].pictures))
+    return Choice(single, losses, len(answers[single].images))
 
 
 def or_ensemble(choice: Choice, single: RunDirectory, joined: RunDirectory, *, seed: int) -> Choice:
     """Return the choice with an ensemble beside it."""
-    gain, pictures = gain_of(joined, single, seed=seed)
-    return Choice(choice.single, choice.losses, pictures, gain)
+    gain, images = gain_of(joined, single, seed=seed)
+    return Choice(choice.single, choice.losses, images, gain)
 
 
 def gain_of(one: RunDirectory, other: RunDirectory, *, seed: int) -> tuple[Figure, int]:
     """Return what the log loss of one run is less that of another, and of how many pictures; below zero is better."""
     answers = [_of(each) for each in (one, other)]
     (pair,) = compare(answers, seed=seed).pairs
-    return pair.difference("log_loss", answers[0].name), pair.pictures
+    return pair.difference("log_loss", answers[0].name), pair.images
 
 
-def _of(run: RunDirectory) -> Answers:
-    return Answers.of_run(run, Split.read(run.split))
+def _of(run: RunDirectory) -> ModelPredictions:
+    return ModelPredictions.of_run(run, Split.read(run.split))

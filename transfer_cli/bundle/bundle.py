@@ -198,7 +198,7 @@ class ModelBundle(BaseModel):
                 raise ModelError(f"{place} has other classes than the ensemble that it is in.")
             yield member
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return what a person wants to know of it, as JSON can hold it."""
         said = self.model_dump(mode="json", exclude={"recipe", "thresholds", "log_prior"})
         made = {

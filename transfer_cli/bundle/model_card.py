@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from transfer_cli.bundle.bundle import ModelBundle
-from transfer_cli.calibration.fit import Trust
+from transfer_cli.calibration.fit import ValFit
 from transfer_cli.catalog import backbones
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.groups import NEAR_DUPLICATES
@@ -43,7 +43,7 @@ def write(
     bundle: ModelBundle,
     split: Split,
     metrics: Metrics,
-    fitted: Trust,
+    fitted: ValFit,
     *,
     name: str,
     skipped: int,
@@ -85,8 +85,8 @@ def write(
         "parts": parts,
         "val_note": val_note,
         "figures": _figures(metrics, parts),
-        "recalls": _table(["class", "found", "pictures"], _recalls(metrics.get("test", {}))),
-        "bar": "" if fitted.rejection is None else fitted.rejection.bar().in_words(),
+        "recalls": _table(["class", "found", "images"], _recalls(metrics.get("test", {}))),
+        "bar": "" if fitted.rejection is None else fitted.rejection.bar().summary(),
         "counts": _counts(split),
         "made_by": {
             "digest": "by group" if bundle.recipe.get("split", {}).get("group_by") else "by content",
@@ -114,7 +114,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _figures(metrics: Metrics, parts: Sequence[str]) -> str:
-    rows = [["pictures", *(int(metrics[part]["images"]["value"]) for part in parts)]]
+    rows = [["images", *(int(metrics[part]["images"]["value"]) for part in parts)]]
     for name, words in _FIGURES.items():
         if any(name in metrics[part] for part in parts):
             rows.append([words, *(_shown(metrics[part][name]) if name in metrics[part] else "-" for part in parts)])
@@ -171,7 +171,7 @@ def _origin(network: ModelBundle) -> str:
 
 
 def _limits(
-    bundle: ModelBundle, split: Split, metrics: Metrics, fitted: Trust, networks: Sequence[ModelBundle]
+    bundle: ModelBundle, split: Split, metrics: Metrics, fitted: ValFit, networks: Sequence[ModelBundle]
 ) -> list[str]:
     """Return in what cases a person should not rely on the model, the general ones last."""
     limits = []

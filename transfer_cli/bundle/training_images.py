@@ -22,7 +22,7 @@ Say = Literal["yes", "chosen", "no"]
 
 
 @dataclass(frozen=True)
-class Learnt:
+class TrainingImages:
     """The pictures that had a say in a model, by the first 8 bytes of their SHA-256.
 
     Attributes
@@ -37,13 +37,13 @@ class Learnt:
     val: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, train: Iterable[str], val: Iterable[str] = ()) -> Learnt:
+    def of(cls, train: Iterable[str], val: Iterable[str] = ()) -> TrainingImages:
         """Return the pictures with these SHA-256 digests, in hexadecimal; one that is in both was learnt from."""
         learnt = np.unique(_numbers(train))
         return cls(learnt, np.setdiff1d(_numbers(val), learnt))
 
     @classmethod
-    def load(cls, path: Path) -> Learnt:
+    def load(cls, path: Path) -> TrainingImages:
         """Return what `save` wrote; raise ModelError where the file holds something else."""
         arrays = read_arrays(path, "train", "val")
         found = cls(arrays["train"], arrays["val"])

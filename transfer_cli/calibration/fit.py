@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.calibration.rejection import REJECTION_FILE, Rejection
-from transfer_cli.calibration.temperature import fit_temperature, of_equal_classes, tempered
+from transfer_cli.calibration.temperature import apply_temperature, fit_temperature, of_equal_classes
 from transfer_cli.calibration.thresholds import fit_thresholds
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.split import Split
@@ -21,7 +21,7 @@ Scored = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Trust:
+class ValFit:
     """What was fitted on val.
 
     Attributes
@@ -40,7 +40,7 @@ class Trust:
 
     def calibrated(self, scored: Mapping[str, Scored]) -> dict[str, Scored]:
         """Return the same answers with calibrated probabilities."""
-        return {part: (rows, tempered(given, self.temperature)) for part, (rows, given) in scored.items()}
+        return {part: (rows, apply_temperature(given, self.temperature)) for part, (rows, given) in scored.items()}
 
     def save(self, directory: Path) -> None:
         """Write what is too long for a manifest."""
@@ -57,7 +57,7 @@ def fit(
     *,
     earlier: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
     groups: NDArray[np.int64] | None = None,
-) -> Trust:
+) -> ValFit:
     """Return what val says. Without a val part, and without out-of-fold answers, nothing is fitted: never on test.
 
     Parameters
@@ -78,14 +78,14 @@ def fit(
     rows, probabilities = scored.get("val", (np.empty(0, np.int64), np.empty(0, np.float32)))
     if split.task != SINGLE_LABEL:
         halves = np.full(len(split.class_names), 0.5)
-        return Trust(fit_thresholds(split.truth()[rows], probabilities) if len(rows) else halves)
+        return ValFit(fit_thresholds(split.truth()[rows], probabilities) if len(rows) else halves)
     if not len(rows):
-        return Trust()
+        return ValFit()
     truth = split.truth()[rows]
     # Where classes were balanced, probabilities are those of equally common ones.
     balanced = recipe.balance.method != "none"
     weights = of_equal_classes(truth, len(split.class_names)) if balanced else None
     temperature = fit_temperature(truth, probabilities, weights)
-    sure = tempered(probabilities, temperature)
+    sure = apply_temperature(probabilities, temperature)
     rejection = Rejection.fit(features, train, rows, sure, truth, recipe.seed, earlier=earlier, groups=groups)
-    return Trust(None, temperature, rejection)
+    return ValFit(None, temperature, rejection)

@@ -43,7 +43,7 @@ class Bar:
         The share of those kept that got a wrong class.
     risk_of_all : float
         The same of all pictures of val.
-    pictures : int
+    images : int
         How many these are.
     """
 
@@ -51,13 +51,13 @@ class Bar:
     coverage: float
     risk: float
     risk_of_all: float
-    pictures: int
+    images: int
 
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """Return one line for a person."""
-        few = ", which are few to fit a bar on" if self.pictures < _FEW else ""
+        few = ", which are few to fit a bar on" if self.images < _FEW else ""
         return (
-            f"on val ({self.pictures} pictures{few}) this keeps {self.coverage:.0%} of the pictures, of which "
+            f"on val ({self.images} pictures{few}) this keeps {self.coverage:.0%} of the pictures, of which "
             f"{self.risk:.0%} are wrong (of all: {self.risk_of_all:.0%})"
         )
 
@@ -142,13 +142,13 @@ class Rejection:
         if len(kept) < 2 or not len(chosen):
             return None
         reference = _unit(features[kept]).astype(np.float16)
-        kin = groups[val[chosen]], groups[kept]
+        assign_group_ids = groups[val[chosen]], groups[kept]
         unit = _typical(reference, groups[kept])
         if earlier is None:
-            distance = _distance(reference, features[val[chosen]], *kin) / unit
+            distance = _distance(reference, features[val[chosen]], *assign_group_ids) / unit
         else:
             before = _unit(earlier[0][places]).astype(np.float16)
-            distance = _distance(before, earlier[1][chosen], *kin) / _typical(before, groups[kept])
+            distance = _distance(before, earlier[1][chosen], *assign_group_ids) / _typical(before, groups[kept])
         confidence = probabilities[chosen].max(axis=1)
         wrong = probabilities[chosen].argmax(axis=1) != truth[chosen]
         nothing = np.empty(0, np.float32)

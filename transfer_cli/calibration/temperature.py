@@ -76,7 +76,7 @@ def fit_temperature(
     return float(np.exp(best))
 
 
-def tempered(probabilities: NDArray[np.float32], temperature: float | None) -> NDArray[np.float32]:
+def apply_temperature(probabilities: NDArray[np.float32], temperature: float | None) -> NDArray[np.float32]:
     """Return probabilities whose logits are divided by a temperature; the order of the classes stays.
 
     Parameters

@@ -94,7 +94,7 @@ class Linear:
         return all(float(np.abs(self.probabilities(part) - given(part)).max()) <= ALIKE for part in parts)
 
     def calibrated(self, log_prior: Sequence[float] | None, temperature: float | None) -> Linear:
-        """Return the matrix whose probabilities are those of this one after `less_common` and `calibration.tempered`.
+        """Return the matrix whose probabilities are those of this one after `remove_log_prior` and `apply_temperature`.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ def _of_label(classifier: Any, width: int) -> tuple[NDArray[np.float64], float]:
     return np.zeros(width), np.inf if classifier.y_[0] else -np.inf
 
 
-def less_common(probabilities: NDArray[np.float32], log_prior: Sequence[float] | None) -> NDArray[np.float32]:
+def remove_log_prior(probabilities: NDArray[np.float32], log_prior: Sequence[float] | None) -> NDArray[np.float32]:
     """Return probabilities as they would be if no class were more common than another (Menon et al. 2021, section 4.1).
 
     Parameters

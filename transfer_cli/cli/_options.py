@@ -167,9 +167,9 @@ def group_option(command: Command) -> Command:
 
 
 def pictures_option(command: Command) -> Command:
-    """Add ``--pictures``."""
+    """Add ``--images``."""
     return click.option(
-        "--pictures",
+        "--images",
         type=click.Path(path_type=Path),
         metavar="FOLDER",
         help="Where the pictures are now.  [where they were when RUN was made]",

@@ -17,7 +17,7 @@ def say_plan(console: Console, plan: Plan, bags: int = 1) -> None:
     """Print a plan as the product; that of a bag, where there are several."""
     from transfer_cli.text import seconds_in_words
 
-    lines = [_of_part(part, plan.pictures[part], counts) for part, counts in plan.parts.items()]
+    lines = [_of_part(part, plan.images[part], counts) for part, counts in plan.parts.items()]
     if plan.few:
         lines.append(f"few pictures to learn from: {', '.join(plan.few)}")
     if plan.skipped:
@@ -45,9 +45,9 @@ def say_plan(console: Console, plan: Plan, bags: int = 1) -> None:
     console.note("nothing was written")
 
 
-def _of_part(part: str, pictures: int, counts: Mapping[str, int]) -> str:
+def _of_part(part: str, images: int, counts: Mapping[str, int]) -> str:
     classes = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:20])
-    return f"{part} {pictures}: {classes}{', ...' if len(counts) > 20 else ''}"
+    return f"{part} {images}: {classes}{', ...' if len(counts) > 20 else ''}"
 
 
 def _of_stage(number: int, stage: StagePlan) -> str:

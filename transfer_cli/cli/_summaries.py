@@ -11,7 +11,7 @@ from transfer_cli.cli._console import Console
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 from transfer_cli.metrics.confusion import Confusion
-from transfer_cli.metrics.scores import in_words, recalls_in_words, worst_in_words
+from transfer_cli.metrics.scores import recalls_in_words, summary, worst_in_words
 
 if TYPE_CHECKING:
     from transfer_cli.evaluation.evaluate import Evaluation
@@ -29,7 +29,7 @@ def end_of_training(console: Console, result: TrainingResult) -> int:
         console.note("this run is complete: nothing was done")
     for part, figures in result.metrics.items():
         note = f", {result.val_note}" if part == "val" and result.val_note else ""
-        console.note(in_words(part, figures, note))
+        console.note(summary(part, figures, note))
     for line in _confused(run, [*result.metrics][-1:]):
         console.note(line)
     if result.is_uneven and (last := [*result.metrics][-1:]):
@@ -48,9 +48,9 @@ def end_of_training(console: Console, result: TrainingResult) -> int:
 def end_of_ensemble(console: Console, result: TrainingResult) -> int:
     """Say how the ensemble does beside its members, and then what is said of every run; return the exit code."""
     if result.run.members.is_file():
-        from transfer_cli.ensembling.member_comparison import Company
+        from transfer_cli.ensembling.member_comparison import MemberComparison
 
-        for line in Company.read(result.run.members).in_words():
+        for line in MemberComparison.read(result.run.members).summary():
             console.note(line)
     return end_of_training(console, result)
 
@@ -58,9 +58,9 @@ def end_of_ensemble(console: Console, result: TrainingResult) -> int:
 def end_of_bagging(console: Console, result: TrainingResult) -> int:
     """Say how the bags do together beside each alone, and then what is said of every run; return the exit code."""
     if result.run.members.is_file():
-        from transfer_cli.ensembling.member_comparison import Company
+        from transfer_cli.ensembling.member_comparison import MemberComparison
 
-        for line in Company.read(result.run.members).in_short():
+        for line in MemberComparison.read(result.run.members).summary_short():
             console.note(line)
     return end_of_training(console, result)
 
@@ -68,7 +68,7 @@ def end_of_bagging(console: Console, result: TrainingResult) -> int:
 def _confused(run: RunDirectory, parts: Sequence[str]) -> list[str]:
     """Return the lines about the most confused pairs of some parts; several labels a picture have none."""
     tables = [(part, run.confusion(part)) for part in parts]
-    return [line for part, path in tables if path.is_file() and (line := Confusion.read(path).in_words(part))]
+    return [line for part, path in tables if path.is_file() and (line := Confusion.read(path).summary(part))]
 
 
 def end_of_evaluation(console: Console, found: Evaluation) -> int:
@@ -77,14 +77,14 @@ def end_of_evaluation(console: Console, found: Evaluation) -> int:
     for item in found.skipped:
         console.warn(f"skipped {item.path}: {item.reason}")
     for part, figures in found.metrics.items():
-        console.note(in_words(part, figures))
-    for said in found.gain.in_words() if found.gain else ():
+        console.note(summary(part, figures))
+    for said in found.gain.summary() if found.gain else ():
         console.note(said)
     for warning in (*_flattered(found), *_silent(found)):
         console.warn(warning)
     if figures := found.metrics.get(judged, {}):
         console.note(worst_in_words(judged, figures))
-        if judged in found.confusions and (line := found.confusions[judged].in_words(judged)):
+        if judged in found.confusions and (line := found.confusions[judged].summary(judged)):
             console.note(line)
     facts = {
         "output": str(place.path),
@@ -92,7 +92,7 @@ def end_of_evaluation(console: Console, found: Evaluation) -> int:
         "learnt": found.learnt,
         "chosen": found.chosen,
         "learnt_is_known": found.is_known,
-        **({"gain": found.gain.facts()} if found.gain else {}),
+        **({"gain": found.gain.to_dict()} if found.gain else {}),
         "classes_without_pictures": list(found.classes_without(next(iter(found.metrics)))),
         "skipped": [{"path": item.path, "reason": item.reason} for item in found.skipped],
     }
@@ -165,12 +165,16 @@ def end_of_explanation(console: Console, made: Explanations) -> int:
     for item in made.skipped:
         console.warn(f"skipped {item.path}: {item.reason}")
     for row in made.rows[:_SAID_ONE_BY_ONE]:
-        console.note(row.in_words())
+        console.note(row.summary())
     if len(made.rows) > _SAID_ONE_BY_ONE:
         console.note(f"and {len(made.rows) - _SAID_ONE_BY_ONE} more, in {made.table}")
     believable = sum(row.belief.is_believable for row in made.rows)
     if len(made.rows) > 1:
         console.note(f"{believable} of {len(made.rows)} maps to be believed: better than chance, of a class it sees")
-    facts = {"output": str(made.target), "explanations": made.facts(), "skipped": [vars(item) for item in made.skipped]}
+    facts = {
+        "output": str(made.target),
+        "explanations": made.to_dict(),
+        "skipped": [vars(item) for item in made.skipped],
+    }
     console.result(str(made.target), facts)
     return DONE_WITH_SKIPPED if made.skipped else DONE

@@ -105,8 +105,8 @@ def show(ctx: click.Context, name: str) -> None:
         )
         for row in table
     ]
-    facts = {"name": spec.name, "size": spec.size, "licence": spec.licence, "memory": needed.facts()}
+    facts = {"name": spec.name, "size": spec.size, "licence": spec.licence, "memory": needed.to_dict()}
     facts["layers"] = [vars(row) for row in table]
     console.table(("layer", "kind", "output", "activations", "parameters", "multiply-adds"), rows, facts)
-    for line in needed.in_words():
+    for line in needed.summary():
         console.note(line)

@@ -36,10 +36,10 @@ def show(ctx: click.Context, /, bundle: Path) -> None:
     console = ctx.ensure_object(Console)
     opened = ModelBundle.open(bundle)
     found, directory = opened.bundle, opened.directory
-    rows = _rows(found.facts(), [member.bundle.facts() for member in opened.members])
+    rows = _rows(found.to_dict(), [member.bundle.to_dict() for member in opened.members])
     width = max(len(name) for name, _ in rows)
     text = "\n".join(printable(f"{name:{width}}  {value}") for name, value in rows)
-    console.result(text, {"bundle": str(directory), **found.facts()})
+    console.result(text, {"bundle": str(directory), **found.to_dict()})
     console.note(f"next: transfer-cli bundle verify {bundle}")
 
 
@@ -130,7 +130,7 @@ def _rows(facts: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()) -
     rows = [
         ("kind", f"{facts['kind']}, {facts['task']}, format {facts['format_version']}"),
         ("classes", f"{len(facts['class_names'])}: {', '.join(facts['class_names'])}"),
-        ("pictures", f"{facts['image_size']} x {facts['image_size']}, {facts['resize']}, {facts['decoder']}"),
+        ("images", f"{facts['image_size']} x {facts['image_size']}, {facts['resize']}, {facts['decoder']}"),
         *([("backbone", _in_words(facts["backbone"]))] if facts["backbone"] else []),
         *((word, _in_words(value)) for word, value in facts["recipe"].items()),
         ("temperature", "none: probabilities are left as they are" if temperature is None else f"{temperature:.4g}"),

@@ -31,19 +31,19 @@ def command(ctx: click.Context, /, runs: tuple[Path, ...]) -> None:
         transfer-cli --json compare runs/one/evaluations/new runs/two/evaluations/new
     """
     from transfer_cli.evaluation.comparison import compare
-    from transfer_cli.evaluation.paired_predictions import Answers
+    from transfer_cli.evaluation.paired_predictions import ModelPredictions
 
     console = ctx.ensure_object(Console)
     if len(runs) < 2:
         raise click.UsageError("Expected two runs or more.", ctx)
     with console.track("comparing", None):
-        found = compare([Answers.read(path) for path in runs])
+        found = compare([ModelPredictions.read(path) for path in runs])
     if found.left_out:
         shown = ", ".join(found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
         console.warn(
             f"left out: {len(found.left_out)} pictures that one of them has learnt from or was chosen by: {shown}"
         )
-    console.note(f"{found.pictures} pictures ({found.part}), the same for all")
+    console.note(f"{found.images} pictures ({found.part}), the same for all")
     if found.elsewhere:
         console.note(f"{found.elsewhere} of them lie elsewhere for one of the runs: matched by their content")
     if len(found.pairs) > 1:
@@ -71,7 +71,7 @@ def _interval(figure: Figure) -> str:
 
 def _facts(found: Comparison) -> dict[str, Any]:
     return {
-        "pictures": found.pictures,
+        "images": found.images,
         "part": found.part,
         "best": found.best if len(found.leading) == 1 else None,
         "leading": list(found.leading),

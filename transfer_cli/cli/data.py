@@ -59,18 +59,20 @@ def check_(ctx: click.Context, /, folder: Path, no_probe: bool, output: Path | N
 
     from transfer_cli.audit import check
     from transfer_cli.audit.page import write_check
-    from transfer_cli.runs.request import Request
+    from transfer_cli.runs.request import TrainingRequest
     from transfer_cli.training.setup import lifecycle
 
     check.must_be_free(target, images)
-    console.note(images.in_words())
-    asked = Request(images, RunDirectory(target), offline=console.offline, cache=cache_of(options), progress=console)
+    console.note(images.summary())
+    request = TrainingRequest(
+        images, RunDirectory(target), offline=console.offline, cache=cache_of(options), progress=console
+    )
     # As extract resolves it: what one of them has converted or computed, the other has in the cache.
-    findings = check.check(asked, lifecycle.resolved(asked, recipe, keeps_model=True), probe=not no_probe)
+    findings = check.check(request, lifecycle.resolved(request, recipe, keeps_model=True), probe=not no_probe)
     write_check(findings, target)
-    for line in check.in_words(findings):
+    for line in check.summary(findings):
         console.note(line)
-    console.result(str(target), {"output": str(target), **findings.facts()})
+    console.result(str(target), {"output": str(target), **findings.to_dict()})
     ctx.exit(DONE_WITH_SKIPPED if findings.skipped else DONE)
 
 
@@ -110,16 +112,18 @@ def split_(ctx: click.Context, /, folder: Path, output: Path, link: bool, **opti
     images = ImageFolder.scan(folder)
 
     from transfer_cli.data import export_split
-    from transfer_cli.runs.request import Request
+    from transfer_cli.runs.request import TrainingRequest
     from transfer_cli.training.setup import lifecycle
     from transfer_cli.training.setup.preflight import survey
 
     export_split.must_be_new(output, images)
-    console.note(images.in_words())
-    asked = Request(images, RunDirectory(output), offline=console.offline, cache=cache_of(options), progress=console)
-    found = survey(asked, lifecycle.resolved(asked, recipe, keeps_model=True), decodes=True)
+    console.note(images.summary())
+    request = TrainingRequest(
+        images, RunDirectory(output), offline=console.offline, cache=cache_of(options), progress=console
+    )
+    found = survey(request, lifecycle.resolved(request, recipe, keeps_model=True), decodes=True)
     export_split.lay_out(found.split, images, output, link=link)
-    console.note(found.split.in_words())
+    console.note(found.split.summary())
     for line in found.split.warnings():
         console.warn(line)
     for item in found.skipped:

@@ -38,7 +38,7 @@ def command(
     max_models: int | None,
     max_ms: float | None,
     seed: int,
-    pictures: Path | None,
+    images: Path | None,
     overwrite: bool,
     **options: Any,
 ) -> None:
@@ -62,7 +62,7 @@ def command(
         transfer-cli ensemble runs/a runs/b -o runs/both
         transfer-cli ensemble runs/a runs/b runs/c -o runs/quick --method greedy --max-ms 20
     """
-    from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
+    from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
     from transfer_cli.runs.run_directory import RunDirectory
 
     console = ctx.ensure_object(Console)
@@ -71,7 +71,7 @@ def command(
             f"--max-models and --max-ms are for --method {ensemble_methods.GREEDY}. Received: {method or 'no method'}.",
             ctx,
         )
-    recipe = EnsembleRecipe(seed=seed, ensemble=Joining(method=method, max_models=max_models, max_ms=max_ms))
+    recipe = EnsembleRecipe(seed=seed, ensemble=EnsembleOptions(method=method, max_models=max_models, max_ms=max_ms))
 
     from transfer_cli.ensembling.ensemble import ensemble
 
@@ -80,7 +80,7 @@ def command(
         recipe,
         RunDirectory(output),
         overwrite=overwrite,
-        pictures=pictures,
+        images=images,
         command=["transfer-cli", *sys.argv[1:]],
         cache=cache_of(options),
         progress=console,

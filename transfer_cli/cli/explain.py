@@ -18,7 +18,7 @@ _KINDS = "[grad-cam, or occlusion for a classifier that has no gradient]"
 
 @click.command("explain")
 @click.argument("model", metavar="RUN|BUNDLE")
-@click.argument("pictures", nargs=-1, type=click.Path())
+@click.argument("images", nargs=-1, type=click.Path())
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to write.  [RUN/explanations]")
 @click.option("--method", type=click.Choice(names()), help=f"How to find out.  {_KINDS}")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="What speaks for it.  [what the model said]")
@@ -32,7 +32,7 @@ def command(
     ctx: click.Context,
     /,
     model: str,
-    pictures: tuple[str, ...],
+    images: tuple[str, ...],
     output: Path | None,
     classes: tuple[str, ...],
     filters: bool,
@@ -60,20 +60,20 @@ def command(
             raise click.UsageError("--filters and --activations are two pictures: ask for one.", ctx)
         if given:
             raise click.UsageError(f"{given[0]} belongs to explanations, not to --filters or --activations.", ctx)
-        if len(pictures) != bool(activations):
+        if len(images) != bool(activations):
             wanted = "--activations LAYER takes one picture" if activations else "--filters takes no picture"
-            raise click.UsageError(f"{wanted}. Received: {len(pictures)}.", ctx)
-        _draw(console, model, activations, pictures, output)
+            raise click.UsageError(f"{wanted}. Received: {len(images)}.", ctx)
+        _draw(console, model, activations, images, output)
         return
-    if not pictures:
+    if not images:
         raise click.UsageError("Missing argument 'PICTURES...'.", ctx)
-    ctx.exit(_explain(console, model, pictures, output, classes, options))
+    ctx.exit(_explain(console, model, images, output, classes, options))
 
 
 def _explain(
     console: Console,
     model: str,
-    pictures: tuple[str, ...],
+    images: tuple[str, ...],
     output: Path | None,
     classes: tuple[str, ...],
     options: dict[str, Any],
@@ -83,7 +83,7 @@ def _explain(
 
     run = run_with(model)
     target = output or (run.explanations if run else Path("explanations"))
-    files = at_least_one(walk_paths(pictures))
+    files = at_least_one(walk_paths(images))
 
     from transfer_cli.explain.explain import Explainable, explain, must_be_ours
 
@@ -100,14 +100,12 @@ def _explain(
     return end_of_explanation(console, explain(opened, files, target, class_names=classes, progress=console))
 
 
-def _draw(
-    console: Console, model: str, activations: str | None, pictures: tuple[str, ...], output: Path | None
-) -> None:
+def _draw(console: Console, model: str, activations: str | None, images: tuple[str, ...], output: Path | None) -> None:
     from transfer_cli.runs.evaluation_directory import run_with
 
     run = run_with(model)
     plots = run.plots if run else Path("plots")
-    name = "filters" if activations is None else f"activations-{activations}-{Path(pictures[0]).stem}"
+    name = "filters" if activations is None else f"activations-{activations}-{Path(images[0]).stem}"
     target = output or plots / f"{name}.png"
 
     from transfer_cli.rendering.png_provenance import EXPLAIN, must_be_replaceable
@@ -124,6 +122,6 @@ def _draw(
         count = draw_filters(model, target)
         console.note(f"{count} filters of the first convolution, each in its own scale, grey is 0")
     else:
-        count = draw_activations(model, activations, pictures[0], target)
+        count = draw_activations(model, activations, images[0], target)
         console.note(f"{count} maps of {activations}, that with the highest value first, by their numbers")
     console.result(str(target), {"output": str(target), "drawn": count})

@@ -48,7 +48,7 @@ def command(
     model: str,
     formats: tuple[str, ...],
     output: Path | None,
-    pictures: Path | None,
+    images: Path | None,
     max_drop: float,
 ) -> None:
     """Write a classifier for phones, browsers, servers and other programs, and prove that it says the same.
@@ -57,7 +57,7 @@ def command(
     size and the way to resize are in it. Each is asked about pictures of val (of test where there is no val) in its own
     runtime before it is handed over: where one gets another class, or a probability is off by more than 0.0001, there
     is no file and the exit code is 6. Files in int8 are calibrated on train pictures and may lose --max-drop points of
-    accuracy on test. A bundle without its run needs --pictures: any folder of pictures.
+    accuracy on test. A bundle without its run needs --images: any folder of pictures.
 
     \b
     Example:
@@ -79,7 +79,7 @@ def command(
     must_be_free(target, specs)
     if max_drop != max_drop:
         raise click.UsageError("--max-drop is no number. Expected points of accuracy, 1 say.", ctx)
-    made = export(model, specs, target, pictures=pictures, max_drop=max_drop, progress=console)
+    made = export(model, specs, target, images=images, max_drop=max_drop, progress=console)
     _say(console, made, target)
     judge(made)
 
@@ -95,10 +95,10 @@ def _say(console: Console, made: list[Exported], target: Path) -> None:
                 megabytes(each.size),
                 f"{each.milliseconds:.2f}",
                 f"{each.parity.deviation:.1e}",
-                f"{each.parity.changed} of {each.parity.pictures}",
-                each.drop.in_words if each.drop else "",
+                f"{each.parity.changed} of {each.parity.images}",
+                each.drop.summary if each.drop else "",
             )
         )
-    console.table(header, rows, {"output": str(target), "formats": [each.facts() for each in made]})
-    compared = counted(max(each.parity.pictures for each in made), "picture")
+    console.table(header, rows, {"output": str(target), "formats": [each.to_dict() for each in made]})
+    compared = counted(max(each.parity.images for each in made), "picture")
     console.note(f"{target}: each was asked about {compared}, as the model was, in its own runtime")

@@ -58,12 +58,12 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, bags: int |
         raise click.UsageError("--bags is for a classifier. Received: --classifier none, which makes none.", ctx)
     images = ImageFolder.scan(folder)
     run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name))
-    asked = training_request(console, options)
+    request = training_request(console, options)
     if bags:
         from transfer_cli.ensembling.bagging import bagged
 
-        ctx.exit(end_of_bagging(console, bagged(images, recipe, run, bags, **asked)))
+        ctx.exit(end_of_bagging(console, bagged(images, recipe, run, bags, **request)))
 
     from transfer_cli.training.extract import extract
 
-    ctx.exit(end_of_training(console, extract(images, recipe, run, **asked)))
+    ctx.exit(end_of_training(console, extract(images, recipe, run, **request)))

@@ -69,22 +69,22 @@ def command(
     images = ImageFolder.scan(folder)
     run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name, "finetune"))
     begun = time.monotonic() - seconds_running()
-    asked = training_request(console, options) | {word: options[word] for word in ("time_budget", "tensorboard")}
-    asked["begun"] = begun
+    request = training_request(console, options) | {word: options[word] for word in ("time_budget", "tensorboard")}
+    request["begun"] = begun
     if plans:
         from transfer_cli.training.planning.plan import plan
 
-        if bags and asked["time_budget"]:
+        if bags and request["time_budget"]:
             raise click.UsageError("--plan with --bags says what one bag takes. Leave out --time-budget.", ctx)
-        found = plan(images, recipe, run.bag(1) if bags else run, **asked)
+        found = plan(images, recipe, run.bag(1) if bags else run, **request)
         say_plan(console, found, bags or 1)
         ctx.exit(DONE_WITH_SKIPPED if found.skipped else DONE)
 
     if bags:
         from transfer_cli.ensembling.bagging import bagged
 
-        ctx.exit(end_of_bagging(console, bagged(images, recipe, run, bags, **asked)))
+        ctx.exit(end_of_bagging(console, bagged(images, recipe, run, bags, **request)))
 
     from transfer_cli.training.finetune import finetune
 
-    ctx.exit(end_of_training(console, finetune(images, recipe, run, **asked)))
+    ctx.exit(end_of_training(console, finetune(images, recipe, run, **request)))

@@ -32,14 +32,14 @@ def command(ctx: click.Context, /, run: Path, output: Path | None) -> None:
     console = ctx.ensure_object(Console)
     finished = FinishedRun.read(run)
 
-    from transfer_cli.audit.leakage import in_words, leaks, must_be_replaceable
+    from transfer_cli.audit.leakage import leaks, must_be_replaceable, summary
 
     target = output or finished.directory.leaks
     if target.suffix.lower() != ".csv":
         raise click.UsageError(f"{target} is no CSV file. Expected a name that ends in .csv.", ctx)
     must_be_replaceable(target)
     found = leaks(finished, progress=console)
-    for line in in_words(found):
+    for line in summary(found):
         console.note(line)
     if found.across_classes:
         console.note("where a copy bears another label, correct the label first: one of the two is wrong")
@@ -56,8 +56,8 @@ def command(ctx: click.Context, /, run: Path, output: Path | None) -> None:
     found.write(target)
     facts = {
         "output": str(target),
-        "across_parts": [leak.facts() for leak in found.across_parts],
-        "across_classes": [leak.facts() for leak in found.across_classes],
+        "across_parts": [leak.to_dict() for leak in found.across_parts],
+        "across_classes": [leak.to_dict() for leak in found.across_classes],
         "leaked": list(found.leaked),
         "figure": found.figure,
         "with_leaked": found.with_leaked,

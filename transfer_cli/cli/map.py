@@ -16,7 +16,7 @@ from transfer_cli.cli._options import pictures_option
 @pictures_option
 @click.option("--overwrite", is_flag=True, help="Draw it anew though most pictures are gone.")
 @click.pass_context
-def command(ctx: click.Context, /, run: Path, output: Path | None, pictures: Path | None, overwrite: bool) -> None:
+def command(ctx: click.Context, /, run: Path, output: Path | None, images: Path | None, overwrite: bool) -> None:
     """Draw all pictures of RUN, those that its network finds alike side by side.
 
     Each picture is framed in the colour of its class, and a mistake has a corner in the colour of the class that it
@@ -32,7 +32,7 @@ def command(ctx: click.Context, /, run: Path, output: Path | None, pictures: Pat
     from transfer_cli.runs.completed_run import FinishedRun
 
     console = ctx.ensure_object(Console)
-    finished = FinishedRun.read(run, pictures)
+    finished = FinishedRun.read(run, images)
     target = output or finished.directory.plots / "map.png"
     if target.suffix.lower() != ".png":
         raise click.UsageError(f"{target} is no PNG. Expected a name that ends in .png.", ctx)
@@ -44,6 +44,6 @@ def command(ctx: click.Context, /, run: Path, output: Path | None, pictures: Pat
     table = output.with_suffix(".csv") if output else finished.directory.map
     must_be_a_map(table)
     mapped = map_run(finished, target, table, progress=console)
-    console.note(f"{mapped.drawn} of {mapped.pictures} pictures drawn; {table} has all of them")
+    console.note(f"{mapped.drawn} of {mapped.images} pictures drawn; {table} has all of them")
     facts = {"output": str(target), "table": str(table), **vars(mapped)}
     console.result(str(target), facts)

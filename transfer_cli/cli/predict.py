@@ -97,15 +97,15 @@ def command(
         loaded = load(
             model,
             runtime=options["runtime"] or AUTO,
-            pictures=ahead,
+            images=ahead,
             offline=console.offline,
             cache=cache_of(options),
             progress=console,
         )
-    asked = loaded if method is None else Augmented(loaded, method.name)
-    rejecting = _rejecting(asked, console, options)
-    asked = rejecting.model if rejecting else asked
-    batches = predict(asked, files, batch_size=batch_size, strict=strict, rejecting=rejecting)
+    request = loaded if method is None else Augmented(loaded, method.name)
+    rejecting = _rejecting(request, console, options)
+    request = rejecting.model if rejecting else request
+    batches = predict(request, files, batch_size=batch_size, strict=strict, rejecting=rejecting)
     rows, skipped = write_predictions(
         batches,
         output or console.rows,
@@ -114,8 +114,8 @@ def command(
         top_k=top_k,
         progress=console if output else SILENT,
     )
-    if isinstance(asked, Augmented):
-        console.note(f"{asked.spec.name}: {asked.cost.in_words()}")
+    if isinstance(request, Augmented):
+        console.note(f"{request.spec.name}: {request.cost.summary()}")
     ctx.exit(end_of_prediction(console, rows, skipped, output, rejecting.rejected if rejecting else None))
 
 
@@ -128,7 +128,7 @@ def _rejecting(model: AbstractModel, console: Console, options: Mapping[str, Any
 
     rejecting = Rejecting(model, coverage=coverage, threshold=options["threshold"])
     if rejecting.bar is not None:
-        console.note(f"unknown below a bar: {rejecting.bar.in_words()}")
+        console.note(f"unknown below a bar: {rejecting.bar.summary()}")
     return rejecting
 
 

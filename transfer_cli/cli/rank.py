@@ -22,7 +22,7 @@ from transfer_cli.errors import DONE, DONE_WITH_SKIPPED, InputError
 
 if TYPE_CHECKING:
     from transfer_cli.data.image_folder import ImageFolder
-    from transfer_cli.ranking.results import Ranking, RankingDirectory, Rated
+    from transfer_cli.ranking.results import CandidateScore, Ranking, RankingDirectory
 
 _METHODS = ("extract", "finetune")
 
@@ -32,7 +32,7 @@ _METHODS = ("extract", "finetune")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[runs/rank-FOLDER]")
 @candidate_options
 @click.option("--weights", type=Words(), metavar="WORDS", help="imagenet,embedded,none.  [what each begins with]")
-@click.option("--pictures", type=click.IntRange(min=4), metavar="N", help="Compare by so many at most.  [2000]")
+@click.option("--max-images", type=click.IntRange(min=4), metavar="N", help="Compare by so many at most.  [2000]")
 @click.option("--score", "by", type=click.Choice(["probe", "logme"]), help="logme fits no classifier.  [probe]")
 @click.option("--max-ms", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="The longest for a picture.")
 @click.option("--max-mb", type=click.FloatRange(min=0, min_open=True), metavar="MB", help="The largest weights.")
@@ -68,7 +68,7 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     given = {
         "among": options["among"],
         "weights": options["weights"],
-        "pictures": options["pictures"],
+        "images": options["max_images"],
         "by": options["by"],
         "runtime": options["runtime"],
     }
@@ -99,7 +99,7 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
         ctx.exit(_train(console, images, ranking, folder, options, shared))
     if ranking.best is not None:
         console.note(f"next: {_next(folder, ranking.best, options, 'extract')}")
-    console.result(str(place.path), {"output": str(place.path), **ranking.facts()})
+    console.result(str(place.path), {"output": str(place.path), **ranking.to_dict()})
     ctx.exit(DONE_WITH_SKIPPED if ranking.skipped else DONE)
 
 
@@ -120,11 +120,11 @@ def _say(console: Console, ranking: Ranking, place: RankingDirectory) -> None:
         return
     if len(ranking.within_noise) > 1:
         quick = f"; the quickest of them: {cheaper.name}" if cheaper else ""
-        console.note(f"~ as many right as *, as far as {ranking.pictures} pictures can tell{quick}")
+        console.note(f"~ as many right as *, as far as {ranking.images} pictures can tell{quick}")
     console.note(f"best: {best.name}; plot: {place.plot}")
 
 
-def _row(ranking: Ranking, row: Rated, several: bool) -> list[str]:
+def _row(ranking: Ranking, row: CandidateScore, several: bool) -> list[str]:
     mark = "*" if row is ranking.best else "~" if row.candidate in ranking.within_noise else ""
     fronts = [
         word for word, cost in (("ms", "milliseconds"), ("MB", "megabytes")) if row.candidate in ranking.front(cost)
@@ -151,13 +151,13 @@ def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _words(row: Rated, options: dict[str, Any]) -> dict[str, Any]:
+def _words(row: CandidateScore, options: dict[str, Any]) -> dict[str, Any]:
     """Return the words of a recipe that begins with a candidate as it was ranked."""
     others = {"seed": options["seed"], "inference.runtime": options["runtime"], "split.group_by": options["group_by"]}
     return row.candidate.words | others
 
 
-def _next(folder: Path, best: Rated, options: dict[str, Any], method: str) -> str:
+def _next(folder: Path, best: CandidateScore, options: dict[str, Any], method: str) -> str:
     """Return what to type to train a candidate."""
     typed = ["transfer-cli", method, str(folder), "--backbone", best.candidate.backbone]
     if best.candidate.weights != best.candidate.spec.weights:

@@ -20,7 +20,7 @@ from transfer_cli.text import counted
 @click.option("--open", "open_", is_flag=True, help="Show it in the browser, where there is a terminal.")
 @click.pass_context
 def command(
-    ctx: click.Context, run: Path, output: Path | None, pictures: Path | None, overwrite: bool, open_: bool
+    ctx: click.Context, run: Path, output: Path | None, images: Path | None, overwrite: bool, open_: bool
 ) -> None:
     """Write one page about RUN: how good it is, where it fails and why, and what to do next.
 
@@ -36,7 +36,7 @@ def command(
     from transfer_cli.runs.completed_run import FinishedRun
 
     console = ctx.ensure_object(Console)
-    finished = FinishedRun.read(run, pictures)
+    finished = FinishedRun.read(run, images)
     target = output or finished.directory.report
     if target.suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"{target} is no page. Expected a name that ends in .html.", ctx)
@@ -51,11 +51,11 @@ def command(
         console.note(f"{finding.name}: {finding.seen}")
     if made.gone:
         console.warn(f"not in {finished.root} any more, and placeholders on the page: {counted(made.gone, 'picture')}")
-    console.note(f"{counted(made.pictures, 'picture')}, {megabytes(made.size)}")
+    console.note(f"{counted(made.images, 'picture')}, {megabytes(made.size)}")
     facts = {
         "report": str(made.path),
         "bytes": made.size,
-        "pictures": made.pictures,
+        "images": made.images,
         "gone": made.gone,
         "left_out": made.left_out,
         "findings": [

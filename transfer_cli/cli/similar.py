@@ -120,7 +120,7 @@ def command(
     if sheet:
         console.note(f"drawn: {sheet}")
     if output:
-        console.result(str(output), {"output": str(output), "pictures": rows, "skipped": len(skipped)})
+        console.result(str(output), {"output": str(output), "images": rows, "skipped": len(skipped)})
     ctx.exit(DONE_WITH_SKIPPED if skipped else DONE)
 
 

@@ -9,7 +9,7 @@ _BAGS = 0xBA65
 """Tells these draws from all others of the same seed."""
 
 
-def drawn(bag: int, seed: int, truth: NDArray[np.int64], kin: NDArray[np.int64]) -> NDArray[np.int64]:
+def drawn(bag: int, seed: int, truth: NDArray[np.int64], assign_group_ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the rows of a bootstrap sample, ascending; a row that was drawn several times is there several times.
 
     As many are drawn as there are, with replacement (Breiman 1996, "Bagging Predictors"). Relatives are drawn together,
@@ -24,7 +24,7 @@ def drawn(bag: int, seed: int, truth: NDArray[np.int64], kin: NDArray[np.int64])
         Of the recipe.
     truth : ndarray of shape (n,) or (n, k), int
         Column of each row's class, or the indicator matrix of its labels.
-    kin : ndarray of shape (n,), int
+    assign_group_ids : ndarray of shape (n,), int
         The same number for relatives (see groups.kin).
 
     Examples
@@ -33,7 +33,7 @@ def drawn(bag: int, seed: int, truth: NDArray[np.int64], kin: NDArray[np.int64])
     False
     """
     random = np.random.default_rng((seed, bag, _BAGS))
-    _, unit_of = np.unique(kin, return_inverse=True)
+    _, unit_of = np.unique(assign_group_ids, return_inverse=True)
     units = int(unit_of.max(initial=-1)) + 1
     labels = truth > 0 if truth.ndim == 2 else np.eye(int(truth.max(initial=-1)) + 1, dtype=bool)[truth]
     has = np.zeros((units, labels.shape[1]), bool)

@@ -111,9 +111,9 @@ def _write_table(split: Split, folder: ImageFolder, target: Path) -> None:
             )
 
 
-def _from(beside: Path, picture: Path) -> str:
+def _from(beside: Path, image: Path) -> str:
     """Return a path as the CSV file says it: relative where the picture lies below it."""
-    whole = Path(os.path.abspath(picture))  # noqa: PTH100
+    whole = Path(os.path.abspath(image))  # noqa: PTH100
     return whole.relative_to(beside).as_posix() if whole.is_relative_to(beside) else whole.as_posix()
 
 

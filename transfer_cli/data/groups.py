@@ -84,7 +84,7 @@ def by_members(paths: Sequence[str], digests: Sequence[str], groups: Iterable[Se
     return [name_of.get(path) for path in paths]
 
 
-def kin(digests: Sequence[str], groups: Sequence[str | None] | None = None) -> NDArray[np.int64]:
+def assign_group_ids(digests: Sequence[str], groups: Sequence[str | None] | None = None) -> NDArray[np.int64]:
     """Return a number for each picture, the same for relatives: of one group, or equal to the byte.
 
     Examples
@@ -109,7 +109,7 @@ def kin(digests: Sequence[str], groups: Sequence[str | None] | None = None) -> N
     return np.array([root(place) for place in range(len(digests))], np.int64)
 
 
-def in_words(groups: Sequence[str | None], text: str) -> str:
+def summary(groups: Sequence[str | None], text: str) -> str:
     """Return one line about what was grouped."""
     named = [group for group in groups if group is not None]
     alone = len(groups) - len(named)

@@ -151,9 +151,9 @@ class ImageFolder:
     def name(self) -> str:
         """What a run of these pictures is called after."""
         named = self.source.resolve()
-        return (named.name if self.source == self.root else named.stem) or "pictures"
+        return (named.name if self.source == self.root else named.stem) or "images"
 
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """Return one line about what was found."""
         counts = Counter(label for file in self.files for label in file.labels)
         classes = ", ".join(f"{name} {counts[name]}" for name in self.class_names[:20])

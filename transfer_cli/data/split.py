@@ -190,7 +190,7 @@ class Split:
         counted = Counter(row.part for row in self.rows)
         return {part: counted[part] for part in PARTS if counted[part]}
 
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """Return one line about the parts."""
         made_by = {"digest": "by content", "folders": "as laid out", "split.csv": "as in split.csv"}[self.made_by]
         return f"{', '.join(f'{part} {count}' for part, count in self.counts().items())} ({made_by})"

@@ -14,18 +14,18 @@ from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.split import Split
 from transfer_cli.ensembling.ensemble import ensemble
 from transfer_cli.errors import InputError, RecipeError, RunError
-from transfer_cli.features.shared_extraction import OnePass
+from transfer_cli.features.shared_extraction import SharedExtraction
 from transfer_cli.io.atomic import remove
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.progress import SILENT
-from transfer_cli.recipe.ensemble import EnsembleRecipe, Joining
+from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe
 from transfer_cli.runs.accuracy_gate import Gate
-from transfer_cli.runs.request import Options, Request, TrainingResult
+from transfer_cli.runs.request import Options, TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory, Written
 from transfer_cli.text import seconds_in_words
 from transfer_cli.training import extract, finetune
-from transfer_cli.training.planning.time_budget import in_words
+from transfer_cli.training.planning.time_budget import summary
 
 SHARE = 0.95
 """So much of a time budget is dealt out to the bags; the rest is for joining them."""
@@ -70,41 +70,41 @@ def bagged(
     TransferError
         As extract or finetune.
     """
-    asked = Request(folder, run, **options)
+    request = TrainingRequest(folder, run, **options)
     _must_fit(recipe, bags)
-    if asked.min_accuracy is not None:
-        Gate(asked.min_accuracy).must_fit(folder.task)
-    joining = EnsembleRecipe(seed=recipe.seed, ensemble=Joining(method=ensemble_methods.AVERAGE))
-    _must_be_free(asked, joining, bags)
-    of_all = replace(asked, split=_split_of(asked, bags), min_accuracy=None, time_budget=_share_of(asked, bags))
+    if request.min_accuracy is not None:
+        Gate(request.min_accuracy).must_fit(folder.task)
+    joining = EnsembleRecipe(seed=recipe.seed, ensemble=EnsembleOptions(method=ensemble_methods.AVERAGE))
+    _must_be_free(request, joining, bags)
+    of_all = replace(request, split=_split_of(request, bags), min_accuracy=None, time_budget=_share_of(request, bags))
     with run.released():
-        _Bags(of_all, recipe, bags, _Whole(asked, joining)).train()
+        _Bags(of_all, recipe, bags, _Whole(request, joining)).train()
         return ensemble(
             [run.bag(number).path for number in range(1, bags + 1)],
             joining,
             run,
-            min_accuracy=asked.min_accuracy,
-            command=asked.command,
-            cache=asked.cache,
-            progress=asked.progress,
+            min_accuracy=request.min_accuracy,
+            command=request.command,
+            cache=request.cache,
+            progress=request.progress,
         )
 
 
 class _Whole:
     """The run that bags are trained for; it is claimed, and what was there before given up, when the first begins."""
 
-    def __init__(self, asked: Request, recipe: EnsembleRecipe) -> None:
-        self._asked, self._recipe = asked, recipe
+    def __init__(self, request: TrainingRequest, recipe: EnsembleRecipe) -> None:
+        self._request, self._recipe = request, recipe
         self._is_claimed = False
 
     def claim(self) -> None:
         """Let no other process write it. From here on it is unfinished, and the same command goes on with it."""
-        run, asked = self._asked.run, self._asked
+        run, request = self._request.run, self._request
         # What has a result is whole but for a bag, or for a model below the bar: it stays until there is another.
-        if self._is_claimed or (run.has_results(self._recipe) and not asked.overwrite):
+        if self._is_claimed or (run.has_results(self._recipe) and not request.overwrite):
             return
-        run.begin(self._recipe, asked.folder.source, command=asked.command, overwrite=asked.overwrite)
-        if asked.overwrite:
+        run.begin(self._recipe, request.folder.source, command=request.command, overwrite=request.overwrite)
+        if request.overwrite:
             # Last: what is killed before has no model that would answer for bags that are gone.
             remove(run.bags)
         self._is_claimed = True
@@ -125,10 +125,12 @@ class _Bag(RunDirectory):
 class _Bags:
     """The members, trained one after the other."""
 
-    def __init__(self, asked: Request, recipe: ExtractRecipe | FinetuneRecipe, count: int, whole: _Whole) -> None:
-        self._asked, self._recipe, self._count, self._whole = asked, recipe, count, whole
-        runs = [] if asked.overwrite else [asked.run.bag(number) for number in range(1, count + 1)]
-        self._shared = OnePass(next((run for run in runs if run.metrics.is_file()), None))
+    def __init__(
+        self, request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, count: int, whole: _Whole
+    ) -> None:
+        self._request, self._recipe, self._count, self._whole = request, recipe, count, whole
+        runs = [] if request.overwrite else [request.run.bag(number) for number in range(1, count + 1)]
+        self._shared = SharedExtraction(next((run for run in runs if run.metrics.is_file()), None))
 
     def train(self) -> None:
         said = False
@@ -137,7 +139,7 @@ class _Bags:
             result = self._train_one(number)
             if result.was_complete:
                 continue
-            progress = self._asked.progress
+            progress = self._request.progress
             progress.note(f"bag {number} of {self._count}{_accuracy(result.metrics, result.val_note)}")
             left = self._count - number
             if not said and left:
@@ -146,23 +148,23 @@ class _Bags:
                 progress.note(f"{left} more bags: about {seconds} if each takes as long")
 
     def _train_one(self, number: int) -> TrainingResult:
-        member = _Bag(self._asked.run.bag(number).path, self._whole)
+        member = _Bag(self._request.run.bag(number).path, self._whole)
         recipe = self._recipe.model_copy(update={"bag": number})
         # What there is to say of the folder is said once.
         first = self._shared.seen is None and number == 1
-        asked = replace(self._asked, run=member, progress=self._asked.progress if first else SILENT)
+        request = replace(self._request, run=member, progress=self._request.progress if first else SILENT)
         if isinstance(recipe, ExtractRecipe):
-            return extract.learn(asked, recipe, self._shared)
-        begun = self._asked.begun if number == 1 else time.monotonic()
-        asked = replace(asked, progress=self._asked.progress, begun=begun)
+            return extract.learn(request, recipe, self._shared)
+        begun = self._request.begun if number == 1 else time.monotonic()
+        request = replace(request, progress=self._request.progress, begun=begun)
         if not member.metrics.is_file():
-            asked.progress.note(f"bag {number} of {self._count}: {member.path}")
+            request.progress.note(f"bag {number} of {self._count}: {member.path}")
         try:
-            return finetune.learn(asked, recipe)
+            return finetune.learn(request, recipe)
         except RecipeError as error:
-            if asked.time_budget is None:
+            if request.time_budget is None:
                 raise
-            share = in_words(asked.time_budget)
+            share = summary(request.time_budget)
             raise RecipeError(
                 f"Each of {self._count} bags has {share} of the time budget. {error}",
                 hint="Give the budget as many times the time of one bag as there are bags, or take fewer of them.",
@@ -188,12 +190,12 @@ def _must_fit(recipe: ExtractRecipe | FinetuneRecipe, bags: int) -> None:
         )
 
 
-def _must_be_free(asked: Request, joining: EnsembleRecipe, bags: int) -> None:
+def _must_be_free(request: TrainingRequest, joining: EnsembleRecipe, bags: int) -> None:
     """Raise RunError unless the run may be written, before hours are spent on members for it."""
-    run = asked.run
+    run = request.run
     members = _members_of(run)
-    if asked.overwrite or not members or not run.has_results(joining):
-        run.must_be_free(joining, asked.folder.source, overwrite=asked.overwrite)
+    if request.overwrite or not members or not run.has_results(joining):
+        run.must_be_free(joining, request.folder.source, overwrite=request.overwrite)
         return
     hint = "Choose another place with -o RUN, or --overwrite to replace it."
     if len(members) != bags:
@@ -216,16 +218,16 @@ def _digest_of(bag: RunDirectory) -> str | None:
     return ModelBundle.read(bag.path)[0].digest if bag.model.is_dir() else None
 
 
-def _split_of(asked: Request, bags: int) -> Split | None:
+def _split_of(request: TrainingRequest, bags: int) -> Split | None:
     """Return the split that all bags follow; what is made anew has the test pictures that its bags had."""
-    if asked.split is not None:
-        return asked.split
-    earlier = [asked.run.bag(number).split for number in range(1, bags + 1)] if asked.overwrite else []
-    return next((Split.read(path) for path in (asked.run.split, *earlier) if path.is_file()), None)
+    if request.split is not None:
+        return request.split
+    earlier = [request.run.bag(number).split for number in range(1, bags + 1)] if request.overwrite else []
+    return next((Split.read(path) for path in (request.run.split, *earlier) if path.is_file()), None)
 
 
-def _share_of(asked: Request, bags: int) -> float | None:
-    return None if asked.time_budget is None else float(int(SHARE * asked.time_budget / bags))
+def _share_of(request: TrainingRequest, bags: int) -> float | None:
+    return None if request.time_budget is None else float(int(SHARE * request.time_budget / bags))
 
 
 def _accuracy(metrics: Metrics, note: str) -> str:

@@ -13,19 +13,19 @@ from transfer_cli.bundle import model_card
 from transfer_cli.bundle.bundle import ENSEMBLE, FORMAT_VERSION, Member, ModelBundle, folder_of
 from transfer_cli.bundle.files import LINEAR_FILE
 from transfer_cli.bundle.training_images import LEARNT_FILE
-from transfer_cli.calibration.fit import Scored, Trust
+from transfer_cli.calibration.fit import Scored, ValFit
 from transfer_cli.calibration.rejection import Rejection
-from transfer_cli.calibration.temperature import fit_temperature, tempered
+from transfer_cli.calibration.temperature import apply_temperature, fit_temperature
 from transfer_cli.calibration.thresholds import fit_thresholds
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.decoding import DECODER
 from transfer_cli.data.skipped import read_skipped, write_skipped
 from transfer_cli.ensembling import fit_combination
-from transfer_cli.ensembling.fit_combination import Joined, Limits
-from transfer_cli.ensembling.member_comparison import Company, Joint
+from transfer_cli.ensembling.fit_combination import FittedCombination, Limits
+from transfer_cli.ensembling.member_comparison import Joint, MemberComparison
 from transfer_cli.ensembling.members import Members, Part
-from transfer_cli.ensembling.request import Asked, Options, learnt_of
+from transfer_cli.ensembling.request import EnsembleRequest, Options, learnt_of
 from transfer_cli.errors import InputError
 from transfer_cli.features import table
 from transfer_cli.inference.latency import Costs
@@ -67,7 +67,7 @@ def ensemble(
     ModelError
         When one has no model, or it is damaged.
     """
-    asked = Asked(run, **options)
+    request = EnsembleRequest(run, **options)
     _must_lie_apart(run, runs)
     members = Members.read(runs)
     usual = ensemble_methods.WEIGHTED if members.has_held_out else ensemble_methods.AVERAGE
@@ -102,19 +102,19 @@ def ensemble(
         }
     )
     source = members.runs[0].source
-    if run.is_complete(with_model=True, with_features=False) and not asked.overwrite:
+    if run.is_complete(with_model=True, with_features=False) and not request.overwrite:
         run.must_match(resolved, source)
         note, metrics = _val_note(members, spec), run.read_metrics()
-        lifecycle.must_still_be_good_enough(asked, metrics, note)
+        lifecycle.must_still_be_good_enough(request, metrics, note)
         return TrainingResult(run, metrics, read_skipped(run.skipped), note, was_complete=True)
-    run.must_be_free(resolved, source, overwrite=asked.overwrite)
+    run.must_be_free(resolved, source, overwrite=request.overwrite)
     with run.released():
         if spec.one_network:
             from transfer_cli.ensembling.soup import soup
 
-            return soup(members, resolved, run, source, asked)
-        run.begin(resolved, source, command=asked.command, overwrite=asked.overwrite)
-        return _Making(asked, members, resolved, spec).make()
+            return soup(members, resolved, run, source, request)
+        run.begin(resolved, source, command=request.command, overwrite=request.overwrite)
+        return _EnsembleBuilder(request, members, resolved, spec).make()
 
 
 def _must_lie_apart(run: RunDirectory, runs: Sequence[Path]) -> None:
@@ -150,21 +150,21 @@ def _val_note(members: Members, spec: ensemble_methods.CombinerSpec) -> str:
     return ", ".join(filter(None, [out_of_fold, fitted, thresholds_note(members.split)]))
 
 
-class _Making:
+class _EnsembleBuilder:
     """One ensemble on its way from its members to a run."""
 
     def __init__(
-        self, asked: Asked, members: Members, recipe: EnsembleRecipe, spec: ensemble_methods.CombinerSpec
+        self, request: EnsembleRequest, members: Members, recipe: EnsembleRecipe, spec: ensemble_methods.CombinerSpec
     ) -> None:
-        self._asked, self._members, self._recipe, self._spec = asked, members, recipe, spec
-        self._run, self._progress = asked.run, asked.progress
+        self._request, self._members, self._recipe, self._spec = request, members, recipe, spec
+        self._run, self._progress = request.run, request.progress
 
     def make(self) -> TrainingResult:
-        run, members, asked = self._run, self._members, self._asked
+        run, members, request = self._run, self._members, self._request
         run.log("begin", members=list(members.names), combination=self._spec.name)
         run.write_environment(self._recipe.seed, "CPU")
         with self._progress.track("measuring what the members cost", None):
-            models = load_members(members.bundles, cache=self._asked.cache, progress=self._progress)
+            models = load_members(members.bundles, cache=self._request.cache, progress=self._progress)
             costs = Costs(models, members.bundles)
         val = members.part("val")
         joined = self._joined(val, costs)
@@ -172,25 +172,25 @@ class _Making:
         run.log("fit", weights=joined.weights, picks=joined.picks, temperature=fitted.temperature)
         test = members.part("test")
         if test is not None:
-            run.log("test", pictures=len(test.rows))
+            run.log("test", images=len(test.rows))
             scored["test"] = test.rows, joined(test.given)
         members.split.write(run.split)
         skipped = read_skipped(members.runs[0].directory.skipped)
         write_skipped(run.skipped, skipped)
         metrics = score_parts(run, members.split, fitted.calibrated(scored), fitted.thresholds)
-        lifecycle.must_be_good_enough(asked, metrics, _val_note(members, self._spec))
+        lifecycle.must_be_good_enough(request, metrics, _val_note(members, self._spec))
         # Before the model, so that what cannot be compared leaves none behind.
-        company = Company.of(
+        company = MemberComparison.of(
             members, joined, costs, _joint(members, val, test, fitted.calibrated(scored)), thresholds=fitted.thresholds
         )
         self._write_bundle(joined, fitted, metrics)
-        write_json(run.members, company.facts())
+        write_json(run.members, company.to_dict())
         write_json(run.metrics, metrics)
         run.log("end", metrics=metrics)
         note = _val_note(members, self._spec)
         return TrainingResult(run, metrics, skipped, note, is_uneven=is_uneven(members.split))
 
-    def _joined(self, val: Part | None, costs: Costs) -> Joined:
+    def _joined(self, val: Part | None, costs: Costs) -> FittedCombination:
         if not self._spec.fitted or val is None:
             return fit_combination.fixed(self._spec.name, len(self._members.runs))
         words = self._recipe.ensemble
@@ -198,20 +198,20 @@ class _Making:
             self._spec.name,
             val.given,
             val.truth,
-            val.kin,
+            val.assign_group_ids,
             seed=self._recipe.seed,
             limits=Limits(words.max_models, words.max_ms),
             cost_of=lambda chosen: costs.together(chosen).milliseconds,
             progress=self._progress,
         )
 
-    def _fitted_on(self, val: Part | None, joined: Joined) -> tuple[Trust, dict[str, Scored]]:
+    def _fitted_on(self, val: Part | None, joined: FittedCombination) -> tuple[ValFit, dict[str, Scored]]:
         """Return what val says of how sure the ensemble should be, and its answers about val."""
         several = self._members.split.task != SINGLE_LABEL
         part = self._members.out_of_bag() if self._members.are_bags else val
         if part is None:
             halves = np.full(len(self._members.split.class_names), 0.5)
-            return Trust(halves if several else None), {}
+            return ValFit(halves if several else None), {}
         if val is None:
             answers = fit_combination.of_those_who_know(joined.combination, part.given)
         else:
@@ -219,11 +219,11 @@ class _Making:
         val = part
         scored: dict[str, Scored] = {"val": (val.rows, answers)}
         if several:
-            return Trust(fit_thresholds(val.truth, answers)), scored
+            return ValFit(fit_thresholds(val.truth, answers)), scored
         temperature = fit_temperature(val.truth, answers)
-        return Trust(None, temperature, self._rejection(val, joined, tempered(answers, temperature))), scored
+        return ValFit(None, temperature, self._rejection(val, joined, apply_temperature(answers, temperature))), scored
 
-    def _rejection(self, val: Part, joined: Joined, answers: NDArray[np.float32]) -> Rejection | None:
+    def _rejection(self, val: Part, joined: FittedCombination, answers: NDArray[np.float32]) -> Rejection | None:
         """Return what tells whether the ensemble can judge a picture, by the features of one of its members."""
         kept = [number for number, weight in enumerate(joined.weights) if weight > 0]
         judge = judge_of([self._members.bundles[number].bundle for number in kept])
@@ -240,7 +240,7 @@ class _Making:
             groups=self._members.kin_of(run),
         )
 
-    def _write_bundle(self, joined: Joined, fitted: Trust, metrics: Metrics) -> None:
+    def _write_bundle(self, joined: FittedCombination, fitted: ValFit, metrics: Metrics) -> None:
         members, run = self._members, self._run
         first = members.bundles[0].bundle
         # What a greedy selection left out is not carried along.

@@ -44,7 +44,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Joined:
+class FittedCombination:
     """How the answers are joined.
 
     Attributes
@@ -72,9 +72,9 @@ class Joined:
         return join_of(self.combination, self.weights, self.linear)(given)
 
 
-def fixed(combination: str, models: int) -> Joined:
+def fixed(combination: str, models: int) -> FittedCombination:
     """Return a combination of which nothing is fitted: vote or average."""
-    return Joined(combination, (1 / models,) * models)
+    return FittedCombination(combination, (1 / models,) * models)
 
 
 def of_those_who_know(combination: str, given: Given) -> NDArray[np.float32]:
@@ -87,8 +87,8 @@ def of_those_who_know(combination: str, given: Given) -> NDArray[np.float32]:
     given : ndarray of shape (m, n, k), float32
         NaN where a model was not asked; of each picture one at least was.
     """
-    asked = ~np.isnan(given[:, :, 0])
-    patterns, pattern_of = np.unique(asked, axis=1, return_inverse=True)
+    request = ~np.isnan(given[:, :, 0])
+    patterns, pattern_of = np.unique(request, axis=1, return_inverse=True)
     joined = np.empty(given.shape[1:], np.float32)
     for number, models in enumerate(patterns.T):
         rows = np.flatnonzero(pattern_of == number)
@@ -100,13 +100,13 @@ def fit(
     combination: str,
     given: Given,
     truth: NDArray[np.int64],
-    kin: NDArray[np.int64],
+    assign_group_ids: NDArray[np.int64],
     *,
     seed: int = 0,
     limits: Limits | None = None,
     cost_of: Callable[[Sequence[int]], float] | None = None,
     progress: Progress = SILENT,
-) -> Joined:
+) -> FittedCombination:
     """Return what pictures that no member has learnt from say about joining their answers.
 
     Parameters
@@ -114,7 +114,7 @@ def fit(
     combination : {"weighted", "greedy", "stack"}
     given : ndarray of shape (m, n, k), float32
     truth : ndarray of shape (n,) or (n, k), int
-    kin : ndarray of shape (n,), int
+    assign_group_ids : ndarray of shape (n,), int
         The same number for relatives, which are kept in one fold.
     seed : int
         Of the folds.
@@ -130,19 +130,19 @@ def fit(
         When no member is within the limits.
     """
     if combination == ensemble_methods.STACK:
-        return _stack(given, truth, kin, seed, progress)
+        return _stack(given, truth, assign_group_ids, seed, progress)
 
     def weights_by(rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], tuple[int, ...]]:
         if combination == ensemble_methods.WEIGHTED:
-            return _without_the_least(likeliest_weights(given[:, rows], truth[rows])), ()
+            return _without_the_least(em_mixture_weights(given[:, rows], truth[rows])), ()
         picks = greedy_picks(given[:, rows], truth[rows], limits or Limits(), cost_of)
         return np.bincount(picks, minlength=len(given)) / len(picks), picks
 
     weights, picks = weights_by(np.arange(len(truth)))
     held_out = np.empty(given.shape[1:], np.float32)
-    for others, rows in folds(truth, _FOLDS, seed, kin):
+    for others, rows in folds(truth, _FOLDS, seed, assign_group_ids):
         held_out[rows] = join_of(combination, weights_by(others)[0].tolist(), None)(given[:, rows])
-    return Joined(combination, tuple(weights.tolist()), None, held_out, picks)
+    return FittedCombination(combination, tuple(weights.tolist()), None, held_out, picks)
 
 
 def _without_the_least(weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -151,7 +151,7 @@ def _without_the_least(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(kept / kept.sum(), np.float64)
 
 
-def likeliest_weights(given: Given, truth: NDArray[np.int64]) -> NDArray[np.float64]:
+def em_mixture_weights(given: Given, truth: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the weights of the mean under which the truth is most probable, of shape (m,), adding up to 1.
 
     The models are taken for the components of a mixture, whose weights the EM algorithm finds (Dempster et al. 1977,
@@ -229,7 +229,9 @@ def _of_truth(given: Given, truth: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.maximum(found, _LEAST)
 
 
-def _stack(given: Given, truth: NDArray[np.int64], kin: NDArray[np.int64], seed: int, progress: Progress) -> Joined:
+def _stack(
+    given: Given, truth: NDArray[np.int64], assign_group_ids: NDArray[np.int64], seed: int, progress: Progress
+) -> FittedCombination:
     """Return the better of two logistic regressions, by the log loss out of fold.
 
     The one weighs every probability for every class, and needs many pictures: with four members and ten classes it has
@@ -243,7 +245,7 @@ def _stack(given: Given, truth: NDArray[np.int64], kin: NDArray[np.int64], seed:
         classes=classes,
         tune=True,
         seed=seed,
-        groups=kin,
+        groups=assign_group_ids,
         progress=progress,
     )
     assert fitted.out_of_fold is not None
@@ -251,13 +253,13 @@ def _stack(given: Given, truth: NDArray[np.int64], kin: NDArray[np.int64], seed:
     # Of a class with a single picture no classifier could know without it: the mean stands in.
     unknown = np.isnan(each[:, 0])
     each[unknown] = given[:, unknown].mean(axis=0)
-    for others, rows in folds(truth, _FOLDS, seed, kin):
+    for others, rows in folds(truth, _FOLDS, seed, assign_group_ids):
         linear = weighing_models(given[:, others], truth[others], classes)
         of_models[rows] = linear.probabilities(log_probabilities(given[:, rows]))
     equal = (1 / models,) * models
     if log_loss(truth, each) < log_loss(truth, of_models):
-        return Joined(ensemble_methods.STACK, equal, Linear.fold(fitted.pipeline, classes), each)
-    return Joined(ensemble_methods.STACK, equal, weighing_models(given, truth, classes), of_models)
+        return FittedCombination(ensemble_methods.STACK, equal, Linear.fold(fitted.pipeline, classes), each)
+    return FittedCombination(ensemble_methods.STACK, equal, weighing_models(given, truth, classes), of_models)
 
 
 def weighing_models(given: Given, truth: NDArray[np.int64], classes: int) -> Linear:
@@ -274,8 +276,8 @@ def weighing_models(given: Given, truth: NDArray[np.int64], classes: int) -> Lin
     """
     from sklearn.linear_model import LogisticRegression
 
-    models, pictures, _ = given.shape
-    logs = log_probabilities(given).reshape(pictures, models, classes).astype(np.float64)
+    models, images, _ = given.shape
+    logs = log_probabilities(given).reshape(images, models, classes).astype(np.float64)
     of_truth = np.take_along_axis(logs, truth[:, None, None], axis=2)
     others = np.arange(classes) != truth[:, None]
     preferred = (of_truth - logs).transpose(0, 2, 1)[others]

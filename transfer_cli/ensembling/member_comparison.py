@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ModelBundle
-from transfer_cli.ensembling.fit_combination import Joined
+from transfer_cli.ensembling.fit_combination import FittedCombination
 from transfer_cli.ensembling.members import Members, Part
 from transfer_cli.errors import RunError
 from transfer_cli.evaluation.comparison import Comparison, Pair, compare
-from transfer_cli.evaluation.paired_predictions import Answers
+from transfer_cli.evaluation.paired_predictions import ModelPredictions
 from transfer_cli.inference.latency import Cost, Costs
 from transfer_cli.metrics.intervals import Figure, points
 
@@ -70,14 +70,14 @@ class Joint:
 
 
 @dataclass(frozen=True)
-class Company:
+class MemberComparison:
     """An ensemble and its members on the same pictures.
 
     Attributes
     ----------
     part : str
         ``test``, or ``val`` where there is no test; empty where there is neither.
-    pictures : int
+    images : int
     accuracy : Figure
         Of the ensemble.
     rows : tuple of MemberRow
@@ -91,7 +91,7 @@ class Company:
     """
 
     part: str
-    pictures: int
+    images: int
     accuracy: Figure
     rows: tuple[MemberRow, ...]
     disagreement: tuple[tuple[float, ...], ...]
@@ -103,13 +103,13 @@ class Company:
     def of(
         cls,
         members: Members,
-        joined: Joined,
+        joined: FittedCombination,
         costs: Costs,
         said: Joint | None,
         *,
         thresholds: NDArray[np.float64] | None = None,
         own: Cost | None = None,
-    ) -> Company:
+    ) -> MemberComparison:
         """Return what they come to on the same pictures.
 
         Parameters
@@ -135,16 +135,16 @@ class Company:
             ]
             return cls("", 0, _NONE, tuple(rows), (), 0.0, 0.0, cost)
         names, truth = members.split.class_names, said.about.truth
-        joint = Answers.of_rows(_JOINT, said.part, names, truth, said.answers, thresholds)
+        joint = ModelPredictions.of_rows(_JOINT, said.part, names, truth, said.answers, thresholds)
         answers = [
-            Answers.of_rows(f"{number}", said.part, names, truth, given, _thresholds(opened.bundle))
+            ModelPredictions.of_rows(f"{number}", said.part, names, truth, given, _thresholds(opened.bundle))
             for number, (given, opened) in enumerate(zip(said.about.given, members.bundles, strict=True))
         ]
         found = compare([joint, *answers])
         right = np.stack([each.right for each in answers])
         return cls(
             said.part,
-            found.pictures,
+            found.images,
             found.figures[_JOINT]["accuracy"],
             tuple(
                 MemberRow(
@@ -164,12 +164,12 @@ class Company:
             cost,
         )
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON can hold it."""
         return asdict(self)
 
     @classmethod
-    def read(cls, path: Path) -> Company:
+    def read(cls, path: Path) -> MemberComparison:
         """Return what `facts` was written to `path`; raise RunError where it holds something else."""
         try:
             data = json.loads(path.read_text("utf-8"))
@@ -179,16 +179,16 @@ class Company:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} cannot be read: {error}.") from None
 
-    def in_short(self) -> list[str]:
+    def summary_short(self) -> list[str]:
         """Return what a person is told of many members that differ in nothing but chance."""
         alone = [row.accuracy["value"] for row in self.rows]
         if not self.part:
-            return [self._together()]
+            return [self._cost_line()]
         spread = f"{np.mean(alone):.3f} each ({min(alone):.3f} to {max(alone):.3f})"
         joint = f"{len(alone)} members on {self.part}: {spread}, {self.accuracy['value']:.3f} together"
-        return [joint, *self._why(), self._together()]
+        return [joint, *self._why(), self._cost_line()]
 
-    def in_words(self) -> list[str]:
+    def summary(self) -> list[str]:
         """Return what a person is told: a line each member, and why it helps or does not."""
         said = []
         for row in self.rows:
@@ -196,9 +196,9 @@ class Company:
             gain = f", the ensemble {points(row.gain)}" if self.part else ""
             accuracy = f"{row.accuracy['value']:.3f}{gain}; " if self.part else ""
             said.append(f"{row.name}: {accuracy}weight {row.weight:.2f}; {cost}")
-        return [*said, self._together(), *self._why()]
+        return [*said, self._cost_line(), *self._why()]
 
-    def _together(self) -> str:
+    def _cost_line(self) -> str:
         return f"together: {self.cost.milliseconds:.1f} ms a picture, {self.cost.megabytes:.1f} MB"
 
     def _why(self) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
-from transfer_cli.data.groups import NEAR_DUPLICATES, by_pattern, kin
+from transfer_cli.data.groups import NEAR_DUPLICATES, assign_group_ids, by_pattern
 from transfer_cli.data.split import Split
 from transfer_cli.errors import InputError, RunError
 from transfer_cli.inference.combine import Given
@@ -33,14 +33,14 @@ class Part:
         The place of each picture in the split of the first member.
     truth : ndarray of shape (n,) or (n, k), int
     given : ndarray of shape (m, n, k), float32
-    kin : ndarray of shape (n,), int
+    assign_group_ids : ndarray of shape (n,), int
         The same number for relatives (see `Members.kin_of`).
     """
 
     rows: NDArray[np.int64]
     truth: NDArray[np.int64]
     given: Given
-    kin: NDArray[np.int64]
+    assign_group_ids: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Members:
         digests = [row.sha256 for row in rows]
         patterns = [leaf.recipe.get("split", {}).get("group_by") for each in self.bundles for leaf in each.leaves()]
         pattern = next((text for text in patterns if text and text != NEAR_DUPLICATES), None)
-        return kin(digests, None if pattern is None else by_pattern([row.path for row in rows], pattern))
+        return assign_group_ids(digests, None if pattern is None else by_pattern([row.path for row in rows], pattern))
 
     def _part(self, known: Sequence[_Key], given: Given) -> Part:
         place = {key: row for row, key in enumerate(_keys(self.split))}

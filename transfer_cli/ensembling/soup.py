@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.bundle.files import NETWORK_FILE
-from transfer_cli.calibration.fit import Trust
+from transfer_cli.calibration.fit import ValFit
 from transfer_cli.catalog import ensemble_methods, tasks
 from transfer_cli.data.image_folder import ImageFile, ImageFolder
 from transfer_cli.data.skipped import read_skipped
 from transfer_cli.data.split import Split
-from transfer_cli.ensembling.fit_combination import Joined
-from transfer_cli.ensembling.member_comparison import Company, Joint
+from transfer_cli.ensembling.fit_combination import FittedCombination
+from transfer_cli.ensembling.member_comparison import Joint, MemberComparison
 from transfer_cli.ensembling.members import Members
-from transfer_cli.ensembling.request import Asked, learnt_of
+from transfer_cli.ensembling.request import EnsembleRequest, learnt_of
 from transfer_cli.ensembling.soup_compatibility import must_be_built_alike, must_fit
 from transfer_cli.errors import InputError
 from transfer_cli.inference.latency import Cost, Costs, megabytes_of, milliseconds_of
@@ -41,8 +41,8 @@ from transfer_cli.quiet_imports import start_tensorflow
 from transfer_cli.recipe.ensemble import EnsembleRecipe
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.completed_run import FinishedRun
-from transfer_cli.runs.evaluation_directory import say_in
-from transfer_cli.runs.request import Request, TrainingResult, is_uneven
+from transfer_cli.runs.evaluation_directory import training_images_of
+from transfer_cli.runs.request import TrainingRequest, TrainingResult, is_uneven
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import thresholds_note
 from transfer_cli.training.setup import lifecycle
@@ -53,7 +53,9 @@ _SHARED = ("seed", "images", "split", "backbone", "inference", "head")
 _SHOWN = 3
 
 
-def soup(members: Members, recipe: EnsembleRecipe, run: RunDirectory, source: Path, asked: Asked) -> TrainingResult:
+def soup(
+    members: Members, recipe: EnsembleRecipe, run: RunDirectory, source: Path, request: EnsembleRequest
+) -> TrainingResult:
     """Write the run of one network with the mean of the members' weights.
 
     Two soups are compared on val: that of all members, and a greedy one, to which members are added in the order of
@@ -69,7 +71,7 @@ def soup(members: Members, recipe: EnsembleRecipe, run: RunDirectory, source: Pa
     run : RunDirectory
     source : Path
         What the run is said to be made from.
-    asked : Asked
+    request : Asked
 
     Raises
     ------
@@ -79,25 +81,30 @@ def soup(members: Members, recipe: EnsembleRecipe, run: RunDirectory, source: Pa
         When the accuracy is below the one that was asked for.
     """
     must_fit(members)
-    first = members.runs[0] if asked.pictures is None else replace(members.runs[0], pictures=asked.pictures)
+    first = members.runs[0] if request.images is None else replace(members.runs[0], images=request.images)
     folder = _folder_of(members.split, first.root, source)
-    run.begin(recipe, source, command=asked.command, overwrite=asked.overwrite)
+    run.begin(recipe, source, command=request.command, overwrite=request.overwrite)
     run.log("begin", members=list(members.names), combination=ensemble_methods.SOUP)
-    request = Request(folder, run, command=asked.command, cache=asked.cache, progress=asked.progress)
-    with asked.progress.track("starting TensorFlow", None):
+    training = TrainingRequest(folder, run, command=request.command, cache=request.cache, progress=request.progress)
+    with request.progress.track("starting TensorFlow", None):
         run.write_environment(recipe.seed, start_tensorflow())
     with Scratch(run.path) as scratch:
-        return _Cooking(members, recipe, asked, request, scratch).cook()
+        return _SoupBuilder(members, recipe, request, training, scratch).cook()
 
 
-class _Cooking:
+class _SoupBuilder:
     """A soup on its way from its members to a run."""
 
     def __init__(
-        self, members: Members, recipe: EnsembleRecipe, asked: Asked, request: Request, scratch: Scratch
+        self,
+        members: Members,
+        recipe: EnsembleRecipe,
+        request: EnsembleRequest,
+        training: TrainingRequest,
+        scratch: Scratch,
     ) -> None:
-        self._members, self._recipe, self._asked, self._request = members, recipe, asked, request
-        self._run, self._progress, self._scratch = request.run, request.progress, scratch
+        self._members, self._recipe, self._request, self._training = members, recipe, request, training
+        self._run, self._progress, self._scratch = training.run, training.progress, scratch
         self._first = FinetuneRecipe.load(str(members.runs[0].directory.recipe))
         self._monitor = tasks.TASKS[members.split.task].monitors[0]
         self._learnt_val = [
@@ -106,22 +113,22 @@ class _Cooking:
 
     def cook(self) -> TrainingResult:
         from transfer_cli.models.classifier_network import Whole
-        from transfer_cli.training.loop.finalize import Finishing
+        from transfer_cli.training.loop.finalize import RunFinalizer
         from transfer_cli.training.loop.micro_batches import memory_explained, portions_of
 
         run, members, split = self._run, self._members, self._members.split
         skipped = read_skipped(members.runs[0].directory.skipped)
         with self._progress.track("reading the weights", None):
             whole, weights = self._read_weights()
-        decoded = decode_all(self._request, self._first, self._scratch)
-        _must_be_those_of(split, decoded, self._request.folder.root)
+        decoded = decode_all(self._training, self._first, self._scratch)
+        _must_be_those_of(split, decoded, self._training.folder.root)
         with memory_explained():
             chosen = self._chosen(whole, weights, decoded.images)
             _set(whole, mean_of(weights, chosen))
-            lifecycle.write_split(self._request, split, skipped)
+            lifecycle.write_split(self._training, split, skipped)
             learnt = learnt_of(members).say([row.sha256 for row in split.rows])
-            finishing = Finishing(
-                self._request,
+            finishing = RunFinalizer(
+                self._training,
                 self._first,
                 split,
                 Whole(whole, int(members.bundles[0].bundle.backbone["width"])),
@@ -133,14 +140,19 @@ class _Cooking:
                 made_by=self._words(),
             )
             metrics, note = finishing.score(), val_note(members)
-            lifecycle.must_be_good_enough(self._asked, metrics, note)
+            lifecycle.must_be_good_enough(self._request, metrics, note)
             finishing.save(note)
         weights_of = tuple((number in chosen) / len(chosen) for number in range(len(members.runs)))
         costs, own = self._costs()
-        company = Company.of(
-            members, Joined(ensemble_methods.SOUP, weights_of), costs, self._joint(), thresholds=_bars(run), own=own
+        company = MemberComparison.of(
+            members,
+            FittedCombination(ensemble_methods.SOUP, weights_of),
+            costs,
+            self._joint(),
+            thresholds=_bars(run),
+            own=own,
         )
-        write_json(run.members, company.facts())
+        write_json(run.members, company.to_dict())
         write_json(run.metrics, metrics)
         run.log("end", metrics=metrics)
         return TrainingResult(run, metrics, skipped, note, is_uneven=is_uneven(split))
@@ -159,9 +171,9 @@ class _Cooking:
 
     def _costs(self) -> tuple[Costs, Cost]:
         with self._progress.track("measuring what the members cost", None):
-            models = load_members(self._members.bundles, cache=self._asked.cache, progress=self._progress)
+            models = load_members(self._members.bundles, cache=self._request.cache, progress=self._progress)
             own = ModelBundle.open(self._run.model)
-            alone = milliseconds_of(load(str(self._run.model), cache=self._asked.cache, progress=self._progress))
+            alone = milliseconds_of(load(str(self._run.model), cache=self._request.cache, progress=self._progress))
             return Costs(models, self._members.bundles), Cost(alone, megabytes_of([own]))
 
     def _read_weights(self) -> tuple[Any, NDArray[np.float32]]:
@@ -232,13 +244,13 @@ class _Cooking:
                 f"together: --method {ensemble_methods.AVERAGE}"
             )
 
-    def _trust_of(self, chosen: Sequence[int]) -> Trust:
+    def _trust_of(self, chosen: Sequence[int]) -> ValFit:
         """Return how sure the members are on average, of which each was sure before it learnt from val."""
         bundles = [self._members.bundles[member].bundle for member in chosen]
         bars = [bundle.thresholds for bundle in bundles if bundle.thresholds is not None]
         if bars:
-            return Trust(np.mean(bars, axis=0))
-        return Trust(None, mean_temperature([bundle.temperature for bundle in bundles]))
+            return ValFit(np.mean(bars, axis=0))
+        return ValFit(None, mean_temperature([bundle.temperature for bundle in bundles]))
 
     def _words(self) -> dict[str, Any]:
         return {
@@ -256,7 +268,7 @@ def val_note(members: Members) -> str:
 
 def _knows_val(run: RunDirectory) -> bool:
     """Return whether a run has learnt from pictures of val in the end, by what its bundle says."""
-    said = say_in(str(run.path))
+    said = training_images_of(str(run.path))
     return said is not None and "yes" in said.say(
         [row.sha256 for row in Split.read(run.split).rows if row.part == "val"]
     )
@@ -299,7 +311,7 @@ def _lost(paths: Sequence[str], count: int, root: Path, how: str) -> InputError:
     return InputError(
         f"{len(paths)} of {count} pictures {how} {root}: {', '.join(paths[:_SHOWN])}{more}. A soup is a new network, "
         "which has to be asked about them.",
-        hint="Say where they are now with --pictures FOLDER.",
+        hint="Say where they are now with --images FOLDER.",
     )
 
 

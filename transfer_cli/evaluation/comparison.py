@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import InputError
-from transfer_cli.evaluation.paired_predictions import Answers, aligned
+from transfer_cli.evaluation.paired_predictions import ModelPredictions, aligned
 from transfer_cli.metrics.bootstrap import Replicates
 from transfer_cli.metrics.intervals import LOG, Figure, Resamples, between, proportion
 from transfer_cli.metrics.metrics_table import replicates_of
@@ -34,7 +34,7 @@ class Pair:
         Of McNemar's exact test (McNemar 1947; the binomial test on the pictures that only one of them has right).
     p_adjusted : float
         After Holm (1979), over all pairs of the comparison.
-    pictures : int
+    images : int
     """
 
     better: str
@@ -42,7 +42,7 @@ class Pair:
     differences: dict[str, Figure]
     p: float
     p_adjusted: float
-    pictures: int
+    images: int
 
     def difference(self, figure: str, of: str) -> Figure:
         """Return a figure of one of the two less that of the other, with its interval.
@@ -73,7 +73,7 @@ class Pair:
     def verdict(self) -> str:
         """Return what there is to say, for a person."""
         if not self.is_distinguishable:
-            return f"not distinguishable at n = {self.pictures}"
+            return f"not distinguishable at n = {self.images}"
         value, low, high = (self.differences["accuracy"][word] for word in ("value", "low", "high"))
         interval = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
         return f"{self.better} is better by {100 * (value or 0):.1f} points{interval}"
@@ -85,7 +85,7 @@ class Comparison:
 
     Attributes
     ----------
-    pictures : int
+    images : int
     part : str
     figures : dict of str to dict of str to Figure
         Of each model, in the order in which they were given, each of `COMPARED`.
@@ -97,7 +97,7 @@ class Comparison:
         How many pictures have another path for one of them; they are the same by content.
     """
 
-    pictures: int
+    images: int
     part: str
     figures: dict[str, dict[str, Figure]]
     pairs: tuple[Pair, ...]
@@ -120,7 +120,7 @@ class Comparison:
         return next(pair for pair in self.pairs if {pair.better, pair.other} == {name, self.best})
 
 
-def compare(models: Sequence[Answers], seed: int = 0) -> Comparison:
+def compare(models: Sequence[ModelPredictions], seed: int = 0) -> Comparison:
     """Compare models on pictures that all of them were asked about.
 
     Pictures that one of them has learnt from, or was chosen by, are left out for all. Differences are taken in each of
@@ -141,16 +141,16 @@ def compare(models: Sequence[Answers], seed: int = 0) -> Comparison:
         raise InputError("Expected two runs or more, each once.")
     models, elsewhere = aligned(models)
     learnt = frozenset[str]().union(*(each.learnt for each in models))
-    kept = np.array([digest not in learnt for _, digest in models[0].pictures], bool)
+    kept = np.array([digest not in learnt for _, digest in models[0].images], bool)
     if not kept.any():
-        names = ", ".join(each.name for each in models if each.learnt & {d for _, d in models[0].pictures})
+        names = ", ".join(each.name for each in models if each.learnt & {d for _, d in models[0].images})
         raise InputError(
             f"All of the {len(kept)} pictures had a say in {names}: they do not tell which model is better.",
             hint="Ask all of them about other pictures with transfer-cli evaluate, and compare the evaluations.",
         )
-    left_out = tuple(path for (path, _), there in zip(models[0].pictures, kept, strict=True) if not there)
+    left_out = tuple(path for (path, _), there in zip(models[0].images, kept, strict=True) if not there)
     models = [each.only(kept) for each in models]
-    count = len(models[0].pictures)
+    count = len(models[0].images)
     resamples = Resamples.affordable(count, len(models[0].class_names), seed)
     replicates = [replicates_of(each.truth, each.probabilities, each.predicted, resamples) for each in models]
     values = [_values(each) for each in models]
@@ -240,7 +240,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _values(answers: Answers) -> dict[str, float]:
+def _values(answers: ModelPredictions) -> dict[str, float]:
     from sklearn.metrics import f1_score
 
     present = np.flatnonzero(answers.truth.any(axis=0)) if answers.truth.ndim == 2 else np.unique(answers.truth)
@@ -252,8 +252,8 @@ def _values(answers: Answers) -> dict[str, float]:
     }
 
 
-def _figures(answers: Answers, values: dict[str, float], drawn: Replicates) -> dict[str, Figure]:
-    count = len(answers.pictures)
+def _figures(answers: ModelPredictions, values: dict[str, float], drawn: Replicates) -> dict[str, Figure]:
+    count = len(answers.images)
     figures = {"accuracy": proportion(int(answers.right.sum()), count)}
     low, high = between(drawn["macro_f1"], count, values["macro_f1"])
     figures["macro_f1"] = {"value": values["macro_f1"], "low": low, "high": high}
@@ -263,8 +263,8 @@ def _figures(answers: Answers, values: dict[str, float], drawn: Replicates) -> d
 
 
 def _difference(
-    name: str, one: dict[str, float], two: dict[str, float], first: Replicates, second: Replicates, pictures: int
+    name: str, one: dict[str, float], two: dict[str, float], first: Replicates, second: Replicates, images: int
 ) -> Figure:
     value = one[name] - two[name]
-    low, high = between(first[name] - second[name], pictures, value)
+    low, high = between(first[name] - second[name], images, value)
     return {"value": value, "low": low, "high": high}

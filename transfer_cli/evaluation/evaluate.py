@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.bundle.training_images import Learnt, Say
+from transfer_cli.bundle.training_images import Say, TrainingImages
 from transfer_cli.catalog import tta as methods
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL
@@ -33,7 +33,7 @@ from transfer_cli.metrics.intervals import Figure
 from transfer_cli.metrics.metrics_table import score
 from transfer_cli.metrics.scores import SUPPORT, Metrics
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.runs.evaluation_directory import ALL, UNSEEN, EvaluationDirectory, say_in
+from transfer_cli.runs.evaluation_directory import ALL, UNSEEN, EvaluationDirectory, training_images_of
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,13 @@ def evaluate(
     for line in folder.warnings():
         progress.warn(line)
     with progress.track("loading the model", None):
-        loaded = load(model, runtime=runtime, pictures=len(files), offline=offline, cache=cache, progress=progress)
+        loaded = load(model, runtime=runtime, images=len(files), offline=offline, cache=cache, progress=progress)
     _must_fit(loaded, folder, files)
-    learnt = None if model.startswith(IMAGENET) else say_in(model)
+    learnt = None if model.startswith(IMAGENET) else training_images_of(model)
     compared = None if tta is None else Compared(loaded, tta)
     found = _predicted(compared or loaded, folder, files, strict, progress)
     digests = found.predictions.digests
-    scored = _Scored(loaded, found, (learnt or Learnt.of(())).say(digests))
+    scored = _Scored(loaded, found, (learnt or TrainingImages.of(())).say(digests))
     with progress.track("scoring", None):
         metrics, confusions = scored.of_all(part)
     counts = Counter(scored.say)
@@ -159,7 +159,7 @@ def evaluate(
         "learnt_is_known": evaluation.is_known,
     }
     if evaluation.gain:
-        about |= {"tta": tta, "gain": evaluation.gain.facts()}
+        about |= {"tta": tta, "gain": evaluation.gain.to_dict()}
     with written_whole(output.path) as draft:
         draft.mkdir()
         _write(EvaluationDirectory(draft), evaluation, scored, about)
@@ -289,7 +289,7 @@ def _write(target: EvaluationDirectory, evaluation: Evaluation, scored: _Scored,
     header = ("path", "sha256", "labels" if several else "class", "part", "learnt")
     parts = [file.part or "" for file in files]
     write_table(
-        target.pictures, header, zip(predictions.paths, predictions.digests, truth, parts, scored.say, strict=True)
+        target.images, header, zip(predictions.paths, predictions.digests, truth, parts, scored.say, strict=True)
     )
     if evaluation.confusions:
         next(iter(evaluation.confusions.values())).write(target.confusion)

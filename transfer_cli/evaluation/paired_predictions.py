@@ -24,7 +24,7 @@ _PROBABILITY = "p_"
 
 
 @dataclass(frozen=True)
-class Answers:
+class ModelPredictions:
     """The answers of one model.
 
     Attributes
@@ -34,7 +34,7 @@ class Answers:
     part : str
     class_names : tuple of str
     task : str
-    pictures : tuple of (str, str)
+    images : tuple of (str, str)
         Path and digest of each picture, sorted.
     truth : ndarray of shape (n,) or (n, k), int
     predicted : ndarray of shape (n,) or (n, k), int
@@ -53,7 +53,7 @@ class Answers:
     part: str
     class_names: tuple[str, ...]
     task: Task
-    pictures: tuple[tuple[str, str], ...]
+    images: tuple[tuple[str, str], ...]
     truth: NDArray[np.int64]
     predicted: NDArray[np.int64]
     probabilities: NDArray[np.float32]
@@ -63,7 +63,7 @@ class Answers:
     tta: str = ""
 
     @classmethod
-    def read(cls, path: Path) -> Answers:
+    def read(cls, path: Path) -> ModelPredictions:
         """Return what the run at `path` said of its test part (of val where there is no test), or an evaluation of all.
 
         Raises
@@ -73,7 +73,7 @@ class Answers:
         """
         evaluation = EvaluationDirectory(path)
         if evaluation.is_one():
-            rows = read_table(evaluation.pictures, ("path", "sha256", "learnt"))
+            rows = read_table(evaluation.images, ("path", "sha256", "learnt"))
             # What was chosen by a picture suits it, too.
             learnt = frozenset(row["sha256"] for row in rows if row["learnt"] != "no")
             about = evaluation.read_about()
@@ -86,7 +86,7 @@ class Answers:
         return cls.of_run(run.directory, run.split)
 
     @classmethod
-    def of_run(cls, run: RunDirectory, split: Split) -> Answers:
+    def of_run(cls, run: RunDirectory, split: Split) -> ModelPredictions:
         """Return what a run said of its test part, of val where there is no test; it may still be on its way.
 
         Raises
@@ -112,7 +112,7 @@ class Answers:
         truth: NDArray[np.int64],
         probabilities: NDArray[np.float32],
         thresholds: NDArray[np.float64] | None = None,
-    ) -> Answers:
+    ) -> ModelPredictions:
         """Return answers about pictures that none has learnt from; which files they are does not matter.
 
         Parameters
@@ -127,14 +127,14 @@ class Answers:
         """
         task: Task = SINGLE_LABEL if truth.ndim == 1 else MULTI_LABEL
         said = probabilities.argmax(axis=1) if thresholds is None else probabilities >= thresholds
-        pictures = tuple((f"{row:09}", f"{row:09}") for row in range(len(truth)))
+        images = tuple((f"{row:09}", f"{row:09}") for row in range(len(truth)))
         predicted = np.asarray(said, np.int64)
-        return cls(name, part, tuple(class_names), task, pictures, truth, predicted, probabilities, frozenset())
+        return cls(name, part, tuple(class_names), task, images, truth, predicted, probabilities, frozenset())
 
     @classmethod
     def _of_table(
         cls, path: Path, part: str, table: Path, digest_of: dict[str, str], learnt: frozenset[str]
-    ) -> Answers:
+    ) -> ModelPredictions:
         rows = sorted(read_table(table, ("path", "class")), key=lambda row: row["path"])
         if not rows:
             raise InputError(f"{table} has no picture.")
@@ -142,7 +142,7 @@ class Answers:
         task = MULTI_LABEL if "labels" in rows[0] else SINGLE_LABEL
         column_of = {name: column for column, name in enumerate(names)}
         try:
-            pictures = tuple((row["path"], digest_of[row["path"]]) for row in rows)
+            images = tuple((row["path"], digest_of[row["path"]]) for row in rows)
             numbers = [[float(row[f"{_PROBABILITY}{name}"]) for name in names] for row in rows]
             if task == SINGLE_LABEL:
                 truth = np.array([column_of[row["class"]] for row in rows], np.int64)
@@ -151,7 +151,7 @@ class Answers:
                 truth, predicted = (_indicators([row[word] for row in rows], column_of) for word in ("class", "labels"))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{table} cannot be read: {error} is not what was expected there.") from None
-        return cls(str(path), part, names, task, pictures, truth, predicted, np.array(numbers, np.float32), learnt)
+        return cls(str(path), part, names, task, images, truth, predicted, np.array(numbers, np.float32), learnt)
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -162,21 +162,21 @@ class Answers:
     def _by_content(self) -> NDArray[np.int64]:
         """Return the rows sorted by digest, equal ones by truth, then by path."""
         truth = [tuple(row) for row in self.truth.reshape(len(self.truth), -1).tolist()]
-        keys = [(digest, of, path) for (path, digest), of in zip(self.pictures, truth, strict=True)]
+        keys = [(digest, of, path) for (path, digest), of in zip(self.images, truth, strict=True)]
         return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
 
-    def only(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Answers:
+    def only(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> ModelPredictions:
         """Return the answers to some of the pictures, by a mask, or in the order of some rows."""
         return replace(
             self,
-            pictures=tuple(self.pictures[row] for row in np.arange(len(self.pictures))[kept]),
+            images=tuple(self.images[row] for row in np.arange(len(self.images))[kept]),
             truth=self.truth[kept],
             predicted=self.predicted[kept],
             probabilities=self.probabilities[kept],
         )
 
 
-def aligned(all_answers: Sequence[Answers]) -> tuple[list[Answers], int]:
+def aligned(all_answers: Sequence[ModelPredictions]) -> tuple[list[ModelPredictions], int]:
     """Return the answers in the order of the first, and how many pictures have another path in one of them.
 
     A picture is what its bytes are, wherever it lies: `data split` gives it another path. Of equal files those with the
@@ -190,7 +190,7 @@ def aligned(all_answers: Sequence[Answers]) -> tuple[list[Answers], int]:
     first = all_answers[0]
     order = first._by_content()
     back = np.argsort(order)
-    found, elsewhere = [first], np.zeros(len(first.pictures), bool)
+    found, elsewhere = [first], np.zeros(len(first.images), bool)
     for other in all_answers[1:]:
         both = f"{first.name} ({first.part}) and {other.name} ({other.part})"
         if set(first.class_names) != set(other.class_names) or first.task != other.task:
@@ -198,44 +198,44 @@ def aligned(all_answers: Sequence[Answers]) -> tuple[list[Answers], int]:
                 f"{both} have other classes.\n{first.name}: {', '.join(first.class_names)}\n"
                 f"{other.name}: {', '.join(other.class_names)}"
             )
-        if sorted(digest for _, digest in first.pictures) != sorted(digest for _, digest in other.pictures):
+        if sorted(digest for _, digest in first.images) != sorted(digest for _, digest in other.images):
             raise _other_pictures(first, other, both)
         other = other.only(other._by_content()[back])
         if first.class_names != other.class_names or (first.truth != other.truth).any():
             raise InputError(f"{both} have the same pictures under other classes. Expected the same truth.")
         found.append(other)
-        pairs = zip(first.pictures, other.pictures, strict=True)
+        pairs = zip(first.images, other.images, strict=True)
         elsewhere |= np.array([one[0] != two[0] for one, two in pairs], bool)
     return found, int(elsewhere.sum())
 
 
-def _other_pictures(first: Answers, other: Answers, both: str) -> InputError:
-    counts, others = (Counter(digest for _, digest in each.pictures) for each in (first, other))
+def _other_pictures(first: ModelPredictions, other: ModelPredictions, both: str) -> InputError:
+    counts, others = (Counter(digest for _, digest in each.images) for each in (first, other))
     common = (counts & others).total()
-    digests, was = dict(first.pictures), dict(other.pictures)
+    digests, was = dict(first.images), dict(other.images)
     changed = sorted(path for path in digests.keys() & was.keys() if digests[path] != was[path])
     said = f" {len(changed)} have the same path and other bytes: {', '.join(changed[:3])}." if changed else ""
     return InputError(
-        f"{both} were not asked about the same pictures: {len(first.pictures)} and {len(other.pictures)}, of which "
+        f"{both} were not asked about the same pictures: {len(first.images)} and {len(other.images)}, of which "
         f"{common} are the same by content.{said}",
         hint="Ask them about the same, and compare the evaluations:\n"
         + "\n".join(_to_evaluate(each, first, other) for each in (first, other)),
     )
 
 
-def _to_evaluate(answers: Answers, first: Answers, other: Answers) -> str:
+def _to_evaluate(answers: ModelPredictions, first: ModelPredictions, other: ModelPredictions) -> str:
     """Return what to type to ask a model about what one of two was asked about."""
     # An evaluation's pictures were chosen to be asked about; a run's are those it was made from.
-    asked = next((each for each in (first, other) if each.model), first)
+    request = next((each for each in (first, other) if each.model), first)
     model = Path(answers.model or answers.name)
     run = run_with(str(model))
-    words = ["transfer-cli", "evaluate", str(run.path if run else model), asked.folder or "FOLDER"]
-    if asked.model and asked.part != "all":
-        words += ["--part", asked.part]
+    words = ["transfer-cli", "evaluate", str(run.path if run else model), request.folder or "FOLDER"]
+    if request.model and request.part != "all":
+        words += ["--part", request.part]
     if answers.tta:
         words += ["--tta", answers.tta]
     if run is None and answers.model:
-        words += ["-o", f"{model.name}-{Path(asked.folder).stem}"]
+        words += ["-o", f"{model.name}-{Path(request.folder).stem}"]
     return shlex.join(words)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.evaluation.comparison import SIGNIFICANT, compare
-from transfer_cli.evaluation.paired_predictions import Answers
+from transfer_cli.evaluation.paired_predictions import ModelPredictions
 from transfer_cli.inference.tta_cost import TtaCost
 from transfer_cli.metrics.intervals import Figure, points
 
@@ -25,7 +25,7 @@ class Gain:
     ----------
     method : str
     part : str
-    pictures : int
+    images : int
     figures, figures_without : dict of str to Figure
         accuracy (of several labels a picture: all of them right), macro_f1, log_loss.
     differences : dict of str to Figure
@@ -37,7 +37,7 @@ class Gain:
 
     method: str
     part: str
-    pictures: int
+    images: int
     figures: dict[str, Figure]
     figures_without: dict[str, Figure]
     differences: dict[str, Figure]
@@ -71,7 +71,7 @@ class Gain:
         """
         found = compare(
             [
-                Answers.of_rows(name, part, class_names, truth, probabilities, thresholds)
+                ModelPredictions.of_rows(name, part, class_names, truth, probabilities, thresholds)
                 for name, probabilities in ((_WITH, augmented), (_WITHOUT, without))
             ]
         )
@@ -79,18 +79,18 @@ class Gain:
         signed = {name: pair.difference(name, _WITH) for name in pair.differences}
         return cls(method, part, len(truth), found.figures[_WITH], found.figures[_WITHOUT], signed, pair.p, cost)
 
-    def in_words(self) -> list[str]:
+    def summary(self) -> list[str]:
         """Return it for a person, a line each for what it costs and what it brings."""
         accuracy, before = (each["accuracy"]["value"] for each in (self.figures, self.figures_without))
-        told = "" if self.p < SIGNIFICANT else f", not distinguishable at n = {self.pictures}"
+        told = "" if self.p < SIGNIFICANT else f", not distinguishable at n = {self.images}"
         gain = points(self.differences["accuracy"])
         loss, loss_before = (each["log_loss"]["value"] for each in (self.figures, self.figures_without))
         return [
-            f"{self.method}: {self.cost.in_words()}",
+            f"{self.method}: {self.cost.summary()}",
             f"{self.method} on {self.part}: accuracy {accuracy:.3f} instead of {before:.3f}: {gain}{told}; "
             f"log loss {loss:.3f} instead of {loss_before:.3f}",
         ]
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         return asdict(self)

@@ -72,14 +72,14 @@ def shares_of(opened: OpenedBundle, share: float = 1.0) -> list[tuple[float, Ope
 
 
 def mean_maps(
-    members: Sequence[MemberMaps], pictures: Sequence[Seen], columns: NDArray[np.int64], spec: ExplainerSpec
+    members: Sequence[MemberMaps], images: Sequence[Seen], columns: NDArray[np.int64], spec: ExplainerSpec
 ) -> Maps:
     """Return where pictures speak for some classes, on the finest grid that a member has.
 
     Parameters
     ----------
     members : sequence of MemberMaps
-    pictures : sequence of Seen
+    images : sequence of Seen
         One or more, seen in the same ways.
     columns : ndarray of shape (n, m), int
         The classes of each picture.
@@ -91,13 +91,13 @@ def mean_maps(
     ndarray of shape (n, m, g, g), float32
         Over the first view. Each member's map has 1 at its highest place before the mean is taken.
     """
-    first = pictures[0].views
+    first = images[0].views
     side = max(max(member.gradients.shape[:2]) for member in members)
     mean = np.zeros((*columns.shape, side, side), np.float32)
     for member in members:
         place = first.index(member.view)
-        maps = highest_is_one(member.gradients.maps(np.stack([seen.images[place] for seen in pictures]), columns, spec))
-        for number, seen in enumerate(pictures):
+        maps = highest_is_one(member.gradients.maps(np.stack([seen.images[place] for seen in images]), columns, spec))
+        for number, seen in enumerate(images):
             for column, map_ in enumerate(maps[number]):
                 mean[number, column] += member.share * moved(map_, member.view, first[0], seen.ratio, side)
     return mean

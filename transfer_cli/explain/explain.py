@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from transfer_cli.explain.ensemble_maps import MemberMaps
     from transfer_cli.explain.grad_cam import Gradients
 
-__all__ = ["Explainable", "Explained", "Explanations", "explain", "explain_pictures", "overlay"]
+__all__ = ["Explainable", "Explained", "Explanations", "explain", "explain_images", "overlay"]
 
 Views = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
 """Pictures, of shape (n, size, size, 3); or the same pictures in each of several views."""
@@ -106,7 +106,7 @@ class Explainable:
         elif layer:
             raise InputError(f"{self.method.name} looks at the picture, not at a layer. Received: --layer {layer}.")
         self.model: AbstractModel = load(
-            source, runtime=runtime, pictures=_FOR_ONE_PICTURE, cache=cache, progress=progress
+            source, runtime=runtime, images=_FOR_ONE_PICTURE, cache=cache, progress=progress
         )
 
     def _differentiate(self, opened: OpenedBundle, layer: str | None, progress: Progress) -> None:
@@ -154,17 +154,17 @@ class Explainable:
             The highest place of each map is 1; a map in which nothing speaks for the class is 0 everywhere. Of an
             ensemble it lies over the first view.
         """
-        pictures = self.seen(images, ratios)
+        views = self.seen(images, ratios)
         if self.gradients is not None:
-            found = self.gradients.maps(np.stack([seen.images[0] for seen in pictures]), columns, self.method)
+            found = self.gradients.maps(np.stack([seen.images[0] for seen in views]), columns, self.method)
         elif self.members:
             from transfer_cli.explain.ensemble_maps import mean_maps
 
-            found = mean_maps(self.members, pictures, columns, self.method)
+            found = mean_maps(self.members, views, columns, self.method)
         else:
             from transfer_cli.explain.occlusion import occlusion_map
 
-            pairs = zip(pictures, columns, strict=True)
+            pairs = zip(views, columns, strict=True)
             found = np.stack([occlusion_map(self.predict, seen, of_picture) for seen, of_picture in pairs])
         return highest_is_one(found)
 
@@ -173,7 +173,7 @@ class Explainable:
         return self.model.predict_views(views)
 
 
-def explain_pictures(
+def explain_images(
     source: str | Explainable,
     images: Views,
     columns: NDArray[np.int64],
@@ -216,7 +216,7 @@ class Explained:
     belief: faithfulness.Belief
     file: str
 
-    def facts(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """Return the row by its columns."""
         return {
             "path": self.path,
@@ -231,7 +231,7 @@ class Explained:
             "file": self.file,
         }
 
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """Say it to a person."""
         verdict = self.belief.verdict(self.class_name)
         if not self.belief.is_seen:
@@ -256,9 +256,9 @@ class Explanations:
         """The table of all rows."""
         return self.target / TABLE
 
-    def facts(self) -> list[dict[str, object]]:
+    def to_dict(self) -> list[dict[str, object]]:
         """Return the rows as JSON can hold them."""
-        return [row.facts() for row in self.rows]
+        return [row.to_dict() for row in self.rows]
 
 
 def explain(
@@ -313,7 +313,7 @@ def explain(
                 + (f"none of the {len(skipped)} files could be read." if skipped else "there is no picture.")
                 + "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
             )
-        write_table(draft / TABLE, [*rows[0].facts()], ([*row.facts().values()] for row in rows))
+        write_table(draft / TABLE, [*rows[0].to_dict()], ([*row.to_dict().values()] for row in rows))
     return Explanations(target, tuple(rows), tuple(skipped))
 
 
@@ -360,7 +360,7 @@ def _explained(
             _free_name(Path(path).stem, class_name, names),
         )
         shown = f"{class_name}  {100 * row.probability:.1f} %  ({opened.method.name})  {Path(path).name}"
-        overlays.save_overlay(seen.images[0], map_, [shown, *belief.in_words(class_name)], target / row.file)
+        overlays.save_overlay(seen.images[0], map_, [shown, *belief.summary(class_name)], target / row.file)
         yield row
 
 

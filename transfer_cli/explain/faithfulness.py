@@ -91,7 +91,7 @@ class Belief:
             return f"no place speaks for {class_name}"
         return "to be believed" if self.is_believable else "no better than chance"
 
-    def in_words(self, class_name: str) -> tuple[str, ...]:
+    def summary(self, class_name: str) -> tuple[str, ...]:
         """Return the verdict with what blurring a fifth of the pixels does, and the scores, for a person."""
         verdict, share = self.verdict(class_name), 100 * _AT // STEPS
         if not self.is_seen:

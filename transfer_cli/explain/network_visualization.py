@@ -57,7 +57,7 @@ def first_filters(network: Any) -> NDArray[np.float32]:
     raise ModelError("The network has no convolution, and so no filters to draw.")
 
 
-def draw_activations(source: str, layer: str, picture: str, target: Path) -> int:
+def draw_activations(source: str, layer: str, image: str, target: Path) -> int:
     """Draw what a layer makes of a picture: its maps, that with the highest value first, 64 at most; return how many.
 
     Black is 0 or less, white the highest value of the layer.
@@ -67,7 +67,7 @@ def draw_activations(source: str, layer: str, picture: str, target: Path) -> int
     source : str
         A run or a bundle.
     layer : str
-    picture : str
+    image : str
         A file.
     target : Path
         A PNG file.
@@ -82,9 +82,9 @@ def draw_activations(source: str, layer: str, picture: str, target: Path) -> int
     bundle, directory = _of_one_network(source)
     network = network_of(bundle, directory)
     operation = layer_with_map(network, layer)
-    batch = next(batches([picture], size=bundle.image_size, resize=bundle.resize, batch_size=1))
+    batch = next(batches([image], size=bundle.image_size, resize=bundle.resize, batch_size=1))
     if batch.skipped:
-        raise ImageError(f"{picture} could not be read: {batch.skipped[0].reason}.")
+        raise ImageError(f"{image} could not be read: {batch.skipped[0].reason}.")
     given = keras.Model(network.inputs[0], operation.output)(batch.images, training=False)
     maps = np.asarray(keras.ops.convert_to_numpy(given), np.float32)[0].transpose(2, 0, 1)
     order = np.argsort(-maps.max(axis=(1, 2)), kind="stable")[:CHANNELS]

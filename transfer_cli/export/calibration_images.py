@@ -26,7 +26,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True)
-class ExportPictures:
+class ComparisonImages:
     """Where pictures are, and what is known of them.
 
     Attributes
@@ -43,7 +43,7 @@ class ExportPictures:
     files: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, source: str, bundle: ModelBundle, pictures: Path | None) -> ExportPictures:
+    def of(cls, source: str, bundle: ModelBundle, images: Path | None) -> ComparisonImages:
         """Return the pictures of a run, or of a folder for a bundle that lies in none.
 
         Raises
@@ -53,23 +53,23 @@ class ExportPictures:
         """
         directory = run_with(source)
         if directory:
-            found = cls(bundle, FinishedRun.read(directory.path, pictures))
+            found = cls(bundle, FinishedRun.read(directory.path, images))
             there = found._there(found.compared_part)
             where = f"{found.run.root if found.run else ''} (part {found.compared_part} of the run)"
-        elif pictures:
-            if not pictures.is_dir():
-                raise InputError(f"There is no folder {pictures}. Expected one of pictures, of any kind.")
-            found = cls(bundle, None, tuple(walk_paths([str(pictures)])))
-            there, where = found.files, str(pictures)
+        elif images:
+            if not images.is_dir():
+                raise InputError(f"There is no folder {images}. Expected one of pictures, of any kind.")
+            found = cls(bundle, None, tuple(walk_paths([str(images)])))
+            there, where = found.files, str(images)
         else:
             raise InputError(
                 f"{source} is a bundle without its run, so that there are no pictures to try an exported file on.",
-                hint=f"Say where some are: transfer-cli export {shlex.quote(source)} --pictures FOLDER",
+                hint=f"Say where some are: transfer-cli export {shlex.quote(source)} --images FOLDER",
             )
         if len(there) < FEWEST:
             raise InputError(
                 f"{len(there)} pictures were found in {where}. Expected {FEWEST} at least, to try an exported file on.",
-                hint="Say where they are now: --pictures FOLDER",
+                hint="Say where they are now: --images FOLDER",
             )
         return found
 
@@ -101,7 +101,7 @@ class ExportPictures:
             if len(self._there(part)) < FEWEST:
                 raise InputError(
                     f"Too few pictures of the part {part} are in {self.run.root}. int8 needs them.",
-                    hint="Say where they are now: --pictures FOLDER",
+                    hint="Say where they are now: --images FOLDER",
                 )
 
     def to_compare(self) -> tuple[NDArray[np.uint8], tuple[Path, ...]]:
@@ -112,7 +112,7 @@ class ExportPictures:
             raise InputError(
                 f"{len(images)} of {min(len(there), COMPARED)} pictures could be read. "
                 f"Expected {FEWEST} at least, to try an exported file on.",
-                hint="Say where others are: --pictures FOLDER",
+                hint="Say where others are: --images FOLDER",
             )
         return images, tuple(Path(path) if self.run is None else self.run.root / path for path in kept)
 

@@ -17,8 +17,8 @@ from transfer_cli.catalog.export_formats import ExporterSpec
 from transfer_cli.errors import GateError, MissingExtraError, ModelError
 from transfer_cli.evaluation.comparison import accuracy_drop
 from transfer_cli.export import parity as trial
-from transfer_cli.export.calibration_images import ExportPictures
-from transfer_cli.export.exportable_model import Subject
+from transfer_cli.export.calibration_images import ComparisonImages
+from transfer_cli.export.exportable_model import ExportableModel
 from transfer_cli.export.merge_support import is_linear, must_fit_one_graph
 from transfer_cli.export.output_folder import DRAFT, write_down
 from transfer_cli.export.parity import Parity
@@ -51,7 +51,7 @@ class Drop:
     ----------
     part : str
         On whose pictures.
-    pictures : int
+    images : int
     points : float
         Accuracy before less that after.
     low, high : float or None
@@ -59,13 +59,13 @@ class Drop:
     """
 
     part: str
-    pictures: int
+    images: int
     points: float
     low: float | None
     high: float | None
 
     @property
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """How many points were lost, for a person."""
         said = f"{self.points:+.1f} points"
         return said if self.low is None else f"{said} ({self.low:+.1f} to {self.high:+.1f})"
@@ -98,14 +98,14 @@ class Exported:
     drop: Drop | None
     refusal: str | None
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the same as JSON can hold it."""
         facts = {
             "format": self.spec.name,
             "file": self.path.name if self.path else None,
             "bytes": self.size,
             "milliseconds": round(self.milliseconds, 3),
-            "pictures": self.parity.pictures,
+            "images": self.parity.images,
             "deviation": self.parity.deviation if np.isfinite(self.parity.deviation) else None,
             "changed": self.parity.changed,
             "refusal": self.refusal,
@@ -165,7 +165,7 @@ def export(
     specs: Sequence[ExporterSpec],
     target: Path,
     *,
-    pictures: Path | None = None,
+    images: Path | None = None,
     max_drop: float = MAX_DROP,
     progress: Progress = SILENT,
 ) -> list[Exported]:
@@ -177,7 +177,7 @@ def export(
     specs : sequence of ExporterSpec
     target : Path
         The folder to write into.
-    pictures : Path, optional
+    images : Path, optional
         Where the pictures of the run are now; of a bundle alone, any folder of pictures.
     max_drop : float
         How many points of accuracy a file in int8 may lose.
@@ -191,17 +191,17 @@ def export(
         When the file system refuses.
     """
     with TemporaryDirectory(prefix="transfer-cli-") as folder:
-        subject = Subject(source, Path(folder), progress)
-        made = _each(subject, specs, target, ExportPictures.of(source, subject.bundle, pictures), max_drop, progress)
-    write_down(target, subject.bundle, {each.spec.name: each.facts() for each in made}, progress)
+        subject = ExportableModel(source, Path(folder), progress)
+        made = _each(subject, specs, target, ComparisonImages.of(source, subject.bundle, images), max_drop, progress)
+    write_down(target, subject.bundle, {each.spec.name: each.to_dict() for each in made}, progress)
     return made
 
 
 def _each(
-    subject: Subject,
+    subject: ExportableModel,
     specs: Sequence[ExporterSpec],
     target: Path,
-    at_hand: ExportPictures,
+    at_hand: ComparisonImages,
     max_drop: float,
     progress: Progress,
 ) -> list[Exported]:
@@ -217,15 +217,15 @@ def _each(
         progress.warn(
             "the model says nearly the same of all these pictures: that a file says the same, too, proves little"
         )
-    asked = _Asked(images, files, expected)
+    request = _Asked(images, files, expected)
     scored = _scored(subject, at_hand) if any(spec.precision == "int8" for spec in specs) else None
     made: list[Exported] = []
     for spec in specs:
         with progress.track(f"writing and trying {spec.name}", None):
-            made.append(_exported(subject, spec, target, at_hand, asked, scored, max_drop))
+            made.append(_exported(subject, spec, target, at_hand, request, scored, max_drop))
         drop = made[-1].drop
-        if drop and drop.pictures < _FEW:
-            progress.warn(f"{counted(drop.pictures, 'picture')} of {drop.part} say little about what {spec.name} lost")
+        if drop and drop.images < _FEW:
+            progress.warn(f"{counted(drop.images, 'picture')} of {drop.part} say little about what {spec.name} lost")
     return made
 
 
@@ -258,11 +258,11 @@ class _Scored:
 
 
 def _exported(
-    subject: Subject,
+    subject: ExportableModel,
     spec: ExporterSpec,
     target: Path,
-    at_hand: ExportPictures,
-    asked: _Asked,
+    at_hand: ComparisonImages,
+    request: _Asked,
     scored: _Scored | None,
     max_drop: float,
 ) -> Exported:
@@ -275,7 +275,7 @@ def _exported(
         path = draft / spec.file
         try:
             WRITERS[spec.name](subject, path, at_hand)
-            parity, milliseconds = _tried(path, spec, asked, subject.bundle.thresholds)
+            parity, milliseconds = _tried(path, spec, request, subject.bundle.thresholds)
         except MissingExtraError:
             raise
         except ModelError as error:
@@ -301,17 +301,17 @@ def _exported(
         remove(draft)
 
 
-def _tried(path: Path, spec: ExporterSpec, asked: _Asked, thresholds: Sequence[float] | None) -> tuple[Parity, float]:
+def _tried(path: Path, spec: ExporterSpec, request: _Asked, thresholds: Sequence[float] | None) -> tuple[Parity, float]:
     """Return how the answers of a file compare, and milliseconds a picture; a SavedModel is given encoded ones, too."""
-    rows = _encoded(asked.files) if spec.name == export_formats.SAVED_MODEL else []
-    given = trial.answers_of(path, asked.images, [asked.files[row] for row in rows])
-    parity = trial.compare(asked.expected, given.probabilities, thresholds)
+    rows = _encoded(request.files) if spec.name == export_formats.SAVED_MODEL else []
+    given = trial.answers_of(path, request.images, [request.files[row] for row in rows])
+    parity = trial.compare(request.expected, given.probabilities, thresholds)
     if given.of_files is None or not parity.is_exact:
         return parity, given.milliseconds
-    decoded = trial.compare(asked.expected[rows], given.of_files, thresholds)
+    decoded = trial.compare(request.expected[rows], given.of_files, thresholds)
     if decoded.is_exact:
         return replace(parity, deviation=max(parity.deviation, decoded.deviation)), given.milliseconds
-    return replace(decoded, fault=f"of pictures that it decodes by itself {decoded.in_words}"), given.milliseconds
+    return replace(decoded, fault=f"of pictures that it decodes by itself {decoded.summary}"), given.milliseconds
 
 
 def _encoded(files: Sequence[Path]) -> list[int]:
@@ -329,16 +329,16 @@ def _refusal(parity: Parity, drop: Drop | None, max_drop: float) -> str | None:
     if parity.fault:
         return parity.fault
     if drop is None:
-        return None if parity.is_exact else parity.in_words
+        return None if parity.is_exact else parity.summary
     if drop.points <= max_drop:
         return None
     return (
-        f"{drop.in_words} of accuracy lost on the {drop.pictures} pictures of {drop.part}, "
+        f"{drop.summary} of accuracy lost on the {drop.images} pictures of {drop.part}, "
         f"more than --max-drop {max_drop:g}"
     )
 
 
-def _scored(subject: Subject, at_hand: ExportPictures) -> _Scored:
+def _scored(subject: ExportableModel, at_hand: ComparisonImages) -> _Scored:
     images, truth = at_hand.to_score()
     return _Scored(at_hand.scored_part, images, truth, subject.reference.predict_proba(images))
 

@@ -17,7 +17,7 @@ from transfer_cli.io.untrusted.names import FACTS, LABELS
 from transfer_cli.progress import SILENT, Progress
 
 
-class Subject:
+class ExportableModel:
     """What is exported.
 
     Parameters
@@ -74,7 +74,7 @@ class Subject:
         convert(self.network, path)
         return path
 
-    def facts(self, format: str) -> ExportedFacts:
+    def to_dict(self, format: str) -> ExportedFacts:
         """Return what a file of it in some format says of itself."""
         names = dict.fromkeys(str(leaf.backbone.get("name", "")) for leaf in self.opened.leaves())
         return ExportedFacts.of_bundle(self.bundle, format, backbone=", ".join(names))

@@ -27,7 +27,7 @@ def must_fit_one_graph(opened: OpenedBundle, source: str) -> None:
     if not opened.members:
         return
     one = shlex.quote(str(opened.directory / folder_of(1)))
-    instead = f"Export each member on its own: transfer-cli export {one} --pictures FOLDER -o DIR"
+    instead = f"Export each member on its own: transfer-cli export {one} --images FOLDER -o DIR"
     named = list(zip(opened.bundle.members, opened.members, strict=True))
     if len(views_of(opened)) > 1:
         seen = "; ".join(f"{member.name} sees {_in_words(each)}" for member, each in named)

@@ -60,7 +60,7 @@ def write_openvino(graph: Path, path: Path, about: Mapping[str, str]) -> None:
 
 
 def write_openvino_int8(
-    graph: Path, size: int, pictures: Iterable[Images] | Images, path: Path, about: Mapping[str, str]
+    graph: Path, size: int, calibration: Iterable[Images] | Images, path: Path, about: Mapping[str, str]
 ) -> None:
     """Write a network as OpenVINO's files with weights and activations of eight bits.
 
@@ -73,7 +73,7 @@ def write_openvino_int8(
         Of `convert.convert`, from uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k).
     size : int
         Side of its input in pixels.
-    pictures : iterable of ndarray of shape (n, size, size, 3) or (size, size, 3), uint8
+    calibration : iterable of ndarray of shape (n, size, size, 3) or (size, size, 3), uint8
         Pictures that the network has learnt from, of all classes: a hundred or two.
     path : Path
         Ends in .xml.
@@ -89,7 +89,7 @@ def write_openvino_int8(
     ModelError
         When the network cannot be converted.
     """
-    images = gathered(pictures, size)
+    images = gathered(calibration, size)
     openvino = _started("nncf", extra="int8")
     import nncf
 

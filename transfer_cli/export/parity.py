@@ -28,7 +28,7 @@ class Parity:
 
     Attributes
     ----------
-    pictures : int
+    images : int
     deviation : float
         The most that a probability is off.
     changed : int
@@ -37,7 +37,7 @@ class Parity:
         Why they cannot be compared.
     """
 
-    pictures: int
+    images: int
     deviation: float
     changed: int
     fault: str | None = None
@@ -48,11 +48,11 @@ class Parity:
         return self.fault is None and self.changed == 0 and self.deviation <= MOST_OFF
 
     @property
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """What is wrong, for a person."""
         if self.fault:
             return self.fault
-        return f"a probability is off by {self.deviation:.2g}, {self.changed} of {self.pictures} get another answer"
+        return f"a probability is off by {self.deviation:.2g}, {self.changed} of {self.images} get another answer"
 
 
 def compare(

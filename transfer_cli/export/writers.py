@@ -8,8 +8,8 @@ from pathlib import Path
 
 from transfer_cli.catalog import export_formats
 from transfer_cli.catalog.export_formats import ExporterSpec
-from transfer_cli.export.calibration_images import ExportPictures
-from transfer_cli.export.exportable_model import Subject
+from transfer_cli.export.calibration_images import ComparisonImages
+from transfer_cli.export.exportable_model import ExportableModel
 from transfer_cli.inference.exported_model import SAVED_FACTS
 from transfer_cli.inference.formats import embedded_digest
 from transfer_cli.inference.formats.metadata import ExportedFacts
@@ -20,18 +20,18 @@ _LATER = "f" * 64
 """What stands for a digest that is not known before the file is written."""
 
 
-def _keras(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
+def _keras(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
     from transfer_cli.inference.formats.zip_metadata import add_facts
 
     subject.network.save(path)
-    add_facts(path, subject.facts(export_formats.KERAS))
+    add_facts(path, subject.to_dict(export_formats.KERAS))
     embedded_digest.seal(path)
 
 
-def _saved_model(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
+def _saved_model(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
     from transfer_cli.export.saved_model.writer import write_saved_model
 
-    facts = subject.facts(export_formats.SAVED_MODEL)
+    facts = subject.to_dict(export_formats.SAVED_MODEL)
     write_saved_model(
         subject.network,
         path,
@@ -45,31 +45,31 @@ def _saved_model(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
     embedded_digest.seal(path / SAVED_FACTS)
 
 
-def _litert(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
+def _litert(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
     shutil.copyfile(subject.graph, path)
     _say_what_it_is(subject, path, export_formats.LITERT)
 
 
-def _litert_int8(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
+def _litert_int8(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
     from transfer_cli.export.litert.int8 import write_litert_int8
 
     write_litert_int8(subject.network, at_hand.calibration, path)
     _say_what_it_is(subject, path, export_formats.LITERT_INT8)
 
 
-def _say_what_it_is(subject: Subject, path: Path, format: str) -> None:
+def _say_what_it_is(subject: ExportableModel, path: Path, format: str) -> None:
     from transfer_cli.export.litert.metadata import with_metadata
 
-    path.write_bytes(with_metadata(path.read_bytes(), subject.facts(format)))
+    path.write_bytes(with_metadata(path.read_bytes(), subject.to_dict(format)))
     embedded_digest.seal(path)
 
 
-def _onnx(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
-    subject.write_onnx(path, subject.facts(export_formats.ONNX))
+def _onnx(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
+    subject.write_onnx(path, subject.to_dict(export_formats.ONNX))
     embedded_digest.seal(path)
 
 
-def _openvino(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
+def _openvino(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
     from transfer_cli.export.openvino import write_openvino
 
     facts = _facts_with_companions(subject, export_formats.find(export_formats.OPENVINO))
@@ -77,7 +77,7 @@ def _openvino(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
     _seal_with_companions(path, facts)
 
 
-def _openvino_int8(subject: Subject, path: Path, at_hand: ExportPictures) -> None:
+def _openvino_int8(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
     from transfer_cli.export.openvino import write_openvino_int8
 
     facts = _facts_with_companions(subject, export_formats.find(export_formats.OPENVINO_INT8))
@@ -91,9 +91,9 @@ def _words(facts: ExportedFacts) -> dict[str, str]:
     return {"model_type": "Classification", "labels": labels, FACTS: facts.json_text()}
 
 
-def _facts_with_companions(subject: Subject, spec: ExporterSpec) -> ExportedFacts:
+def _facts_with_companions(subject: ExportableModel, spec: ExporterSpec) -> ExportedFacts:
     """Return facts that keep the room for the digests of files that are not there yet."""
-    facts = subject.facts(spec.name)
+    facts = subject.to_dict(spec.name)
     return facts.model_copy(update={"files": dict.fromkeys(spec.companions, _LATER)})
 
 
@@ -105,7 +105,7 @@ def _seal_with_companions(path: Path, facts: ExportedFacts) -> None:
     embedded_digest.seal(path)
 
 
-WRITERS: dict[str, Callable[[Subject, Path, ExportPictures], None]] = {
+WRITERS: dict[str, Callable[[ExportableModel, Path, ComparisonImages], None]] = {
     export_formats.KERAS: _keras,
     export_formats.SAVED_MODEL: _saved_model,
     export_formats.LITERT: _litert,

@@ -43,7 +43,7 @@ def contact_sheet(
     rows = rows[:ROWS]
     queries = _squares([path for path, _ in rows], None)
     paths = list(dict.fromkeys(near.row.path for _, found in rows for near in found))
-    pictures = _squares(paths, root)
+    images = _squares(paths, root)
     number_of = {name: number for number, name in enumerate(class_names)}
     across, down = _SIDE + _GAP, _SIDE + _TEXT
     most = max((len(found) for _, found in rows), default=0)
@@ -56,12 +56,12 @@ def contact_sheet(
         for place, near in enumerate(found):
             left = 3 * _GAP + (place + 1) * across
             column = number_of.get(near.row.labels[0], -1) if near.row.labels else -1
-            drawing.paste(_framed(pictures.get(near.row.path), column), (left, top))
+            drawing.paste(_framed(images.get(near.row.path), column), (left, top))
             _write(draw, left, top, near.row.truth or "no label", f"{near.cosine:.3f}")
     # A line between the pictures and what is like them.
     draw.line([(2 * _GAP + across, _GAP), (2 * _GAP + across, drawing.height - _GAP)], fill=(220, 222, 226), width=2)
     save_signed(drawing, target, SIMILAR)
-    return len(paths) - len(pictures)
+    return len(paths) - len(images)
 
 
 def _squares(paths: Sequence[str], root: Path | None) -> dict[str, NDArray[np.uint8]]:
@@ -72,15 +72,15 @@ def _squares(paths: Sequence[str], root: Path | None) -> dict[str, NDArray[np.ui
     return found
 
 
-def _framed(picture: NDArray[np.uint8] | None, column: int | None) -> Image.Image:
+def _framed(image: NDArray[np.uint8] | None, column: int | None) -> Image.Image:
     one, other = ((255, 255, 255),) * 2 if column is None else colours_of(column)
     drawing = Image.new("RGB", (_SIDE, _SIDE), one)
     if other != one:
         ImageDraw.Draw(drawing).polygon([(_SIDE, 0), (_SIDE, _SIDE), (0, _SIDE)], fill=other)
     inner = _SIDE - 2 * _FRAME
     drawing.paste(Image.new("RGB", (inner, inner), (214, 214, 214)), (_FRAME, _FRAME))
-    if picture is not None:
-        drawing.paste(Image.fromarray(picture), (_FRAME, _FRAME))
+    if image is not None:
+        drawing.paste(Image.fromarray(image), (_FRAME, _FRAME))
     return drawing
 
 

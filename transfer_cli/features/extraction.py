@@ -12,9 +12,9 @@ from transfer_cli.data import decoding
 from transfer_cli.data.decoding import DECODER, ImageBatch
 from transfer_cli.errors import ImageError
 from transfer_cli.features.cache import FeatureCache
-from transfer_cli.inference.compiled_network import CHECKED, ENOUGH_TO_KEEP, Prepared
+from transfer_cli.inference.compiled_network import CHECKED, ENOUGH_TO_KEEP, CompiledNetwork
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 
 
 class KnownFeatures:
@@ -22,19 +22,19 @@ class KnownFeatures:
 
     Parameters
     ----------
-    asked : Request
+    request : Request
     recipe : Recipe
         Resolved.
     network : Prepared
     """
 
-    def __init__(self, asked: Request, recipe: Recipe, network: Prepared) -> None:
-        self._asked, self._network = asked, network
+    def __init__(self, request: TrainingRequest, recipe: Recipe, network: CompiledNetwork) -> None:
+        self._request, self._network = request, network
         self._size, self._resize, self._batch_size = recipe.image_size, recipe.images.resize, recipe.batch_size
         self._runtime = network.runtime
         pixels = {"size": self._size, "resize": self._resize, "decoder": DECODER}
         pixels |= {package: metadata.version(package) for package in ("pillow", "opencv-python-headless")}
-        self._cache = FeatureCache(asked.cache, {**network.facts, **pixels}, network.width, asked.progress)
+        self._cache = FeatureCache(request.cache, {**network.facts, **pixels}, network.width, request.progress)
         self._reused = 0
 
     def batches(self) -> Iterator[ImageBatch]:
@@ -68,9 +68,9 @@ class KnownFeatures:
     def close(self) -> None:
         """Write what is new; tell how much was known."""
         self._cache.flush()
-        self._asked.cache.trim()
+        self._request.cache.trim()
         if self._reused:
-            self._asked.progress.note(f"{self._reused} of them were known from an earlier run")
+            self._request.progress.note(f"{self._reused} of them were known from an earlier run")
 
     def check(self) -> None:
         """Compare the network with Keras on pictures of the folder, where that was not done yet."""
@@ -94,7 +94,7 @@ class KnownFeatures:
             self._cache.add([batch.digests[place] for place in np.flatnonzero(~batch.known)], new)
 
     def _paths(self) -> list[str]:
-        return [file.path for file in self._asked.folder.files]
+        return [file.path for file in self._request.folder.files]
 
     def _read(self, paths: list[str], batch_size: int, known: Container[str] = ()) -> Iterator[ImageBatch]:
         return decoding.batches(
@@ -102,8 +102,8 @@ class KnownFeatures:
             size=self._size,
             resize=self._resize,
             batch_size=batch_size,
-            root=self._asked.folder.root,
-            strict=self._asked.strict,
+            root=self._request.folder.root,
+            strict=self._request.strict,
             known=known,
         )
 

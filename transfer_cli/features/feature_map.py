@@ -39,7 +39,7 @@ class Mapped:
         Of how many it is known what they were taken for, and how many of these were taken for what they are not.
     """
 
-    pictures: int
+    images: int
     drawn: int
     scored: int
     mistakes: int
@@ -95,12 +95,12 @@ def map_run(run: FinishedRun, target: Path, table: Path | None = None, *, progre
 
 
 def _heading(run: FinishedRun, mapped: Mapped) -> tuple[str, str]:
-    drawn = "" if mapped.drawn == mapped.pictures else f", {mapped.drawn} of them drawn"
+    drawn = "" if mapped.drawn == mapped.images else f", {mapped.drawn} of them drawn"
     wrong = f", {mapped.mistakes} of {mapped.scored} taken for what they are not" if mapped.scored else ""
     name = run.directory.path.resolve().name
     backbone = run.recipe.get("backbone", {}).get("name", "the network")
     return (
-        f"{name}: {mapped.pictures} pictures of {len(run.split.class_names)} classes{drawn}{wrong}",
+        f"{name}: {mapped.images} pictures of {len(run.split.class_names)} classes{drawn}{wrong}",
         f"t-SNE of the features by {backbone}: what it finds alike is side by side; the way between groups says little",
     )
 

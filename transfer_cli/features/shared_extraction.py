@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transfer_cli.bundle.files import GRAPH_FILE
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split
-from transfer_cli.inference.compiled_network import Prepared
+from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.runs.run_directory import RunDirectory
 
 
@@ -25,7 +25,7 @@ class Seen:
     ----------
     split : Split
     skipped : tuple of Skipped
-    relatives : ndarray of shape (n,), int
+    group_ids : ndarray of shape (n,), int
         The same number for relatives (see groups.kin).
     features : Path
         The table of the features, in a run.
@@ -33,11 +33,11 @@ class Seen:
 
     split: Split
     skipped: tuple[Skipped, ...]
-    relatives: NDArray[np.int64]
+    group_ids: NDArray[np.int64]
     features: Path
 
 
-class OnePass:
+class SharedExtraction:
     """What runs that learn from the same features share.
 
     Attributes
@@ -54,7 +54,7 @@ class OnePass:
     """
 
     def __init__(self, earlier: RunDirectory | None = None) -> None:
-        self.network: Prepared | None = None
+        self.network: CompiledNetwork | None = None
         self.earlier = earlier
         self.seen: Seen | None = None
         self.model: Path | None = None
@@ -69,7 +69,7 @@ class OnePass:
         if before.shape == now.shape and np.allclose(before, now, rtol=1e-4, atol=1e-5):
             self.model = earlier.model
 
-    def save_network(self, network: Prepared, keras_file: Path, graph_file: Path) -> None:
+    def save_network(self, network: CompiledNetwork, keras_file: Path, graph_file: Path) -> None:
         """Write a network and its graph, or link to where they were written before."""
         if self.model is None:
             network.save(keras_file, graph_file)

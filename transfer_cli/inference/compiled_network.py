@@ -61,7 +61,7 @@ class Source:
     read_out: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
 
 
-class Prepared:
+class CompiledNetwork:
     """A network that runs on what `inference` says.
 
     A converted graph is compared with Keras on the first pictures it is given, before any of its rows is used. Where
@@ -104,7 +104,7 @@ class Prepared:
         self._checked = True
         if not spec.takes_graph:
             self.width = int(self.network.output_shape[-1])
-        elif not self._take_kept():
+        elif not self._load_cached():
             self._convert()
 
     @property
@@ -163,7 +163,7 @@ class Prepared:
         except (RuntimeError, ValueError) as error:
             reason = str(error)
         if reason:
-            self._fall(f"on {self.words} it does not give what it gives on Keras ({reason})")
+            self._fall_back_to_keras(f"on {self.words} it does not give what it gives on Keras ({reason})")
             return expected
         self._checked = True
         self._info.setdefault("checked", {})[self.words] = len(images)
@@ -208,7 +208,7 @@ class Prepared:
             self._keras = inference_function(self.network)
         return self._keras(images)
 
-    def _take_kept(self) -> bool:
+    def _load_cached(self) -> bool:
         """Open the graph that is in the cache, if there is one and it is whole."""
         if self._cache is None:
             return False
@@ -238,7 +238,7 @@ class Prepared:
             self._info["files"][GRAPH_FILE] = digest_of_file(place / GRAPH_FILE).model_dump()
             self._place = place
         except (OSError, ModelError) as error:
-            self._fall(str(error))
+            self._fall_back_to_keras(str(error))
         else:
             self._open()
 
@@ -250,11 +250,11 @@ class Prepared:
         except MissingExtraError:
             raise
         except ModelError as error:
-            self._fall(str(error))
+            self._fall_back_to_keras(str(error))
             return
         self._checked = self.words in self._info.get("checked", {})
 
-    def _fall(self, reason: str) -> None:
+    def _fall_back_to_keras(self, reason: str) -> None:
         self._progress.warn(f"{self._source.name} is run by Keras, which is slower: {reason}")
         self.width = self._info["width"]
         self.runtime, self._precision, self._graph, self._checked = runtimes.KERAS, "f32", None, True

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ModelBundle
-from transfer_cli.calibration.temperature import tempered
+from transfer_cli.calibration.temperature import apply_temperature
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.data.views import View
@@ -132,4 +132,4 @@ class EnsembleModel(AbstractModel):
 
     def joined(self, given: Given) -> Probabilities:
         """Return one calibrated answer of the members', of shape (n, k)."""
-        return tempered(self._join(given), self._temperature)
+        return apply_temperature(self._join(given), self._temperature)

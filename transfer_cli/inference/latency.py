@@ -35,14 +35,14 @@ class Cost:
     megabytes: float
 
 
-def timed(work: Callable[[], object], pictures: int) -> float:
+def timed(work: Callable[[], object], images: int) -> float:
     """Return how many milliseconds a picture takes: the median of some passes of a batch, after two that do not count.
 
     Parameters
     ----------
     work : callable
         Passes a batch.
-    pictures : int
+    images : int
         In the batch; what is compared has batches of `BATCH`.
     """
     # The first pass may compare the runtime with Keras, the next one may trace or lay out a graph.
@@ -53,7 +53,7 @@ def timed(work: Callable[[], object], pictures: int) -> float:
         begun = time.perf_counter()
         work()
         passes.append(time.perf_counter() - begun)
-    return 1000 * median(passes) / pictures
+    return 1000 * median(passes) / images
 
 
 def milliseconds_of(model: AbstractModel) -> float:

@@ -34,8 +34,8 @@ def convert(network: keras.Model, path: Path) -> None:
         When the converter gives up.
     """
     size = network.input_shape[1]
-    signature = [tf.TensorSpec([None, size, size, 3], tf.uint8, name="pictures")]
-    traced = tf.function(lambda pictures: network(pictures, training=False), signature, autograph=False)
+    signature = [tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")]
+    traced = tf.function(lambda images: network(images, training=False), signature, autograph=False)
     try:
         with _silence():
             frozen = convert_variables_to_constants_v2(traced.get_concrete_function())

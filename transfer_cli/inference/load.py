@@ -21,7 +21,7 @@ from transfer_cli.data.decoding import DECODER
 from transfer_cli.errors import ModelError
 from transfer_cli.inference import exported_model, network_sources
 from transfer_cli.inference import runtimes as running
-from transfer_cli.inference.compiled_network import Prepared
+from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.inference.models import IMAGENET, AbstractModel, FeatureModel, Images, NetworkModel
 from transfer_cli.io.cache import Cache
 from transfer_cli.io.untrusted.checked_output import guarded
@@ -35,7 +35,7 @@ def load(
     source: str,
     *,
     runtime: str = runtimes.AUTO,
-    pictures: int = 0,
+    images: int = 0,
     offline: bool = False,
     cache: Cache | None = None,
     progress: Progress = SILENT,
@@ -47,7 +47,7 @@ def load(
     source : str
     runtime : str
         ``auto``: the one the bundle was made for, from the graph in it, or Keras on a graphics card.
-    pictures : int
+    images : int
         How many there are to predict, as far as that is known.
     offline : bool
     cache : Cache, optional
@@ -68,9 +68,9 @@ def load(
         return _exported(Path(source), runtime, progress)
     if source.startswith(IMAGENET):
         spec = backbones.find(source.removeprefix(IMAGENET))
-        name = running.resolve(runtime, pictures=pictures, keeps_model=False, parameters=spec.parameters)
+        name = running.resolve(runtime, images=images, keeps_model=False, parameters=spec.parameters)
         return _imagenet(spec, Inference(runtime=name), offline, cache, progress)
-    return _Loading(runtime, pictures, cache, progress).model(ModelBundle.open(Path(source)))
+    return _Loading(runtime, images, cache, progress).model(ModelBundle.open(Path(source)))
 
 
 def load_members(
@@ -90,8 +90,8 @@ class _Loading:
         As for `load`.
     """
 
-    def __init__(self, runtime: str, pictures: int, cache: Cache, progress: Progress) -> None:
-        self._runtime, self._pictures, self._cache, self._progress = runtime, pictures, cache, progress
+    def __init__(self, runtime: str, images: int, cache: Cache, progress: Progress) -> None:
+        self._runtime, self._images, self._cache, self._progress = runtime, images, cache, progress
         self._networks: dict[str, Callable[[Images], Any]] = {}
 
     def model(self, opened: OpenedBundle) -> AbstractModel:
@@ -100,7 +100,7 @@ class _Loading:
         if opened.members:
             return self._ensemble(opened)
         _must_see_alike(bundle.decoder, self._progress)
-        inference = _inference(bundle, self._runtime, self._pictures, self._progress)
+        inference = _inference(bundle, self._runtime, self._images, self._progress)
         key = _network_key(bundle, inference)
         if key not in self._networks:
             self._networks[key] = _run_of(bundle, directory, inference, self._cache, self._progress)
@@ -187,7 +187,7 @@ def has_gradient(bundle: ModelBundle) -> bool:
     return bundle.kind == "network" or (bundle.kind == "features" and LINEAR_FILE in bundle.files)
 
 
-def _inference(bundle: ModelBundle, runtime: str, pictures: int, progress: Progress) -> Inference:
+def _inference(bundle: ModelBundle, runtime: str, images: int, progress: Progress) -> Inference:
     """Return what runs a bundle: what was asked for, else what it was made for, as far as that is here."""
     try:
         own = Inference.model_validate(bundle.recipe.get("inference", {"runtime": runtimes.KERAS}))
@@ -195,7 +195,7 @@ def _inference(bundle: ModelBundle, runtime: str, pictures: int, progress: Progr
         raise ModelError(f"The bundle is made for a runtime that this program does not know: {error}.") from None
     if runtime != runtimes.AUTO:
         return own if runtime == own.runtime else Inference(runtime=runtime)
-    if GRAPH_FILE not in bundle.files or (running.has_gpu() and pictures >= running.WORTH_CONVERTING):
+    if GRAPH_FILE not in bundle.files or (running.has_gpu() and images >= running.WORTH_CONVERTING):
         return Inference(runtime=runtimes.KERAS)
     if not runtimes.find(own.runtime).is_here:
         progress.warn(f"{own.runtime}, which the bundle was made for, is not installed: Keras predicts, more slowly")
@@ -217,7 +217,7 @@ def _run_of(
     below_logits = bundle.kind == "network" and LINEAR_FILE in bundle.files
     classes = bundle.kind == "network" and not below_logits
     source = network_sources.file_source(file, classes=classes, below_logits=below_logits)
-    return Prepared(source, inference, cache, progress)
+    return CompiledNetwork(source, inference, cache, progress)
 
 
 def _imagenet(
@@ -225,7 +225,7 @@ def _imagenet(
 ) -> NetworkModel:
     must_be_had(imagenet_files(spec, top=True, size=spec.size), offline=offline)
     source = network_sources.imagenet_source(spec, offline=offline, progress=progress)
-    return NetworkModel(Prepared(source, inference, cache, progress), imagenet_names(), spec.size, "crop")
+    return NetworkModel(CompiledNetwork(source, inference, cache, progress), imagenet_names(), spec.size, "crop")
 
 
 def imagenet_names() -> tuple[str, ...]:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ModelBundle
-from transfer_cli.calibration.temperature import tempered
-from transfer_cli.classifiers.linear import less_common
+from transfer_cli.calibration.temperature import apply_temperature
+from transfer_cli.classifiers.linear import remove_log_prior
 from transfer_cli.data.views import View
 
 IMAGENET = "imagenet:"
@@ -108,7 +108,7 @@ class FeatureModel(AbstractModel):
 
     def classify(self, features: Features) -> Probabilities:
         """Return the calibrated probabilities of some features, float32 of shape (n, k)."""
-        return tempered(less_common(self._classifier(features), self._log_prior), self._temperature)
+        return apply_temperature(remove_log_prior(self._classifier(features), self._log_prior), self._temperature)
 
     def judged(self, views: Sequence[Images]) -> tuple[Probabilities, Features | None]:
         """Return the classifier's probabilities, and the features that it made them of."""

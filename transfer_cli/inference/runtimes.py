@@ -32,7 +32,7 @@ WORTH_CONVERTING = 500
 """With fewer pictures the conversion takes longer than Keras does, see docs/benchmarks.md."""
 
 
-def resolve(asked: str, *, pictures: int, keeps_model: bool, parameters: int) -> str:
+def resolve(request: str, *, images: int, keeps_model: bool, parameters: int) -> str:
     """Return the runtime that ``auto`` stands for; any other word as it is.
 
     It depends on the device, the network and the number of pictures alone, never on what is in the cache, so that the
@@ -40,20 +40,20 @@ def resolve(asked: str, *, pictures: int, keeps_model: bool, parameters: int) ->
 
     Parameters
     ----------
-    asked : str
+    request : str
         A name of the catalog or ``auto``.
     parameters : int
         Of the network, with its top.
-    pictures : int
+    images : int
         How many there are to run.
     keeps_model : bool
         Whether the converted graph is kept in a bundle, where it is of use whatever the number.
     """
-    if asked != runtimes.AUTO:
-        return asked
+    if request != runtimes.AUTO:
+        return request
     if has_gpu() or parameters > LARGEST or not runtimes.find(runtimes.LITERT).is_here:
         return runtimes.KERAS
-    return runtimes.LITERT if keeps_model or pictures >= WORTH_CONVERTING else runtimes.KERAS
+    return runtimes.LITERT if keeps_model or images >= WORTH_CONVERTING else runtimes.KERAS
 
 
 def has_gpu() -> bool:

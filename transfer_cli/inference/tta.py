@@ -87,7 +87,7 @@ class Augmented(AbstractModel):
         for variant in self.spec.variants:
             with self.watch.lap(len(total)):
                 shown = zip(sources, self.inner.views, strict=True)
-                total += self.inner.predict_views([cut(pictures, variant, view.size) for pictures, view in shown])
+                total += self.inner.predict_views([cut(images, variant, view.size) for images, view in shown])
         return (total / self.spec.passes).astype(np.float32)
 
     def predict_proba(self, images: Images) -> Probabilities:
@@ -150,30 +150,30 @@ class Watch:
     """
 
     def __init__(self, warm: bool = False) -> None:
-        self._counts, self._seconds, self._pictures = warm, 0.0, 0
+        self._counts, self._seconds, self._images = warm, 0.0, 0
 
     @property
     def milliseconds(self) -> float:
         """Of a picture and a pass; 0 where there was none."""
-        return 1000 * self._seconds / max(1, self._pictures)
+        return 1000 * self._seconds / max(1, self._images)
 
     @contextmanager
-    def lap(self, pictures: int) -> Iterator[None]:
+    def lap(self, images: int) -> Iterator[None]:
         """Take the time of a pass of some pictures."""
         begin = perf_counter()
         yield
         if self._counts:
             self._seconds += perf_counter() - begin
-            self._pictures += pictures
+            self._images += images
         self._counts = True
 
 
-def cut(pictures: Images, variant: Variant, size: int) -> Images:
+def cut(images: Images, variant: Variant, size: int) -> Images:
     """Return a variant of pictures, of shape (n, size, size, 3)."""
     import cv2  # as in `images`
 
-    top, left = (int(share * (pictures.shape[1] - size) + 0.5) for share in variant[:2])
-    crops = np.ascontiguousarray(pictures[:, top : top + size, left : left + size])
+    top, left = (int(share * (images.shape[1] - size) + 0.5) for share in variant[:2])
+    crops = np.ascontiguousarray(images[:, top : top + size, left : left + size])
     if not variant.mirrored or not len(crops):
         return crops
     # NumPy mirrors pixel by pixel, in a tenth of the time of a small network; one below the other they are one picture.

@@ -23,7 +23,7 @@ class TtaCost:
     milliseconds: float
     milliseconds_without: float
 
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """Return it for a person."""
         return (
             f"{self.passes} passes a picture, {self.milliseconds:.1f} ms of the network instead of "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import MANIFEST, ModelBundle, OpenedBundle
 from transfer_cli.bundle.files import BACKBONE_FILE, CLASSIFIER_FILE, GRAPH_FILE, LINEAR_FILE, NETWORK_FILE
-from transfer_cli.bundle.training_images import LEARNT_FILE, Learnt
+from transfer_cli.bundle.training_images import LEARNT_FILE, TrainingImages
 from transfer_cli.calibration.rejection import REJECTION_FILE, Rejection
 from transfer_cli.catalog import runtimes
 from transfer_cli.classifiers import skops_file
@@ -36,7 +36,7 @@ _GUARDS = {
     CLASSIFIER_FILE: skops_file.must_be_known,
     LINEAR_FILE: Linear.load,
     REJECTION_FILE: Rejection.load,
-    LEARNT_FILE: Learnt.load,
+    LEARNT_FILE: TrainingImages.load,
 }
 
 

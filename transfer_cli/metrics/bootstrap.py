@@ -57,7 +57,7 @@ def replicate(
         areas = _areas(truth, probabilities, several)
         for weights in several:
             support, given, right = (np.asarray(table @ weights, np.float64) for table in tables)
-            shares = means @ weights / resamples.pictures
+            shares = means @ weights / resamples.images
             block = _of_counts(support, given, right) | dict(zip(each, shares, strict=True))
             block["roc_auc/"], block["average_precision/"] = next(areas)
             for name in ("roc_auc", "average_precision"):

@@ -65,7 +65,7 @@ class Confusion:
         pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
         return [(names[true], names[other], int(wrong[true, other])) for true, other in pairs]
 
-    def in_words(self, part: str, count: int = 3) -> str | None:
+    def summary(self, part: str, count: int = 3) -> str | None:
         """Return one line about the most confused pairs, or None where nothing was confused."""
         pairs = self.pairs()
         if not pairs:

@@ -63,7 +63,7 @@ def write(path: Path, truth: Truth, probabilities: Probabilities, class_names: S
 
     Its columns are ``curve`` (``roc``, ``precision-recall`` or ``reliability``), ``class`` (empty for the last), ``x``
     and ``y`` (false positive rate and true positive rate; recall and precision; mean probability and share that is
-    right) and ``pictures`` (of a bin of the reliability). A class that no picture has, or every one, has no curve.
+    right) and ``images`` (of a bin of the reliability). A class that no picture has, or every one, has no curve.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def write(path: Path, truth: Truth, probabilities: Probabilities, class_names: S
     probabilities : ndarray of shape (n, k), float32
     class_names : sequence of str
     """
-    write_table(path, ("curve", "class", "x", "y", "pictures"), _rows(truth, probabilities, class_names))
+    write_table(path, ("curve", "class", "x", "y", "images"), _rows(truth, probabilities, class_names))
 
 
 def _rows(truth: Truth, probabilities: Probabilities, class_names: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -84,8 +84,8 @@ def _rows(truth: Truth, probabilities: Probabilities, class_names: Sequence[str]
                     yield curve, name, f"{x:.6g}", f"{y:.6g}", ""
     if truth.ndim == 1 and len(truth):
         found = reliability(truth, probabilities)
-        for x, y, pictures in zip(found.confidence, found.accuracy, found.pictures, strict=True):
-            yield "reliability", "", f"{x:.6g}", f"{y:.6g}", str(pictures)
+        for x, y, images in zip(found.confidence, found.accuracy, found.images, strict=True):
+            yield "reliability", "", f"{x:.6g}", f"{y:.6g}", str(images)
 
 
 def _thinned(points: Points) -> Points:
@@ -104,21 +104,21 @@ class Reliability:
         Mean probability of the class that was given, of each of the 15 bins that has pictures.
     accuracy : ndarray of shape (m,)
         Share of them that is right.
-    pictures : ndarray of shape (m,), int
+    images : ndarray of shape (m,), int
     """
 
     confidence: Points
     accuracy: Points
-    pictures: NDArray[np.int64]
+    images: NDArray[np.int64]
 
 
 def reliability(truth: Truth, probabilities: Probabilities) -> Reliability:
     """Return the points of a reliability diagram (Guo et al. 2017): the bins of metrics.calibration_error."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     bins = bins_of(confidence)
-    pictures = np.bincount(bins, minlength=BINS)
-    held = pictures > 0
+    images = np.bincount(bins, minlength=BINS)
+    held = images > 0
     sums = [
         np.bincount(bins, each, minlength=BINS)[held] for each in (confidence, probabilities.argmax(axis=1) == truth)
     ]
-    return Reliability(sums[0] / pictures[held], sums[1] / pictures[held], pictures[held])
+    return Reliability(sums[0] / images[held], sums[1] / images[held], images[held])

@@ -59,34 +59,34 @@ class Resamples:
 
     Attributes
     ----------
-    pictures : int
+    images : int
     count : int
     seed : int
     """
 
-    pictures: int
+    images: int
     count: int = _MOST
     seed: int = 0
 
     @classmethod
-    def affordable(cls, pictures: int, classes: int, seed: int = 0) -> Resamples:
+    def affordable(cls, images: int, classes: int, seed: int = 0) -> Resamples:
         """Return 1000 resamples; fewer, down to 200, of a part so large that these would take minutes."""
-        count = max(_FEWEST, min(_MOST, _WORK // max(1, pictures * classes)))
-        return cls(pictures, count, seed)
+        count = max(_FEWEST, min(_MOST, _WORK // max(1, images * classes)))
+        return cls(images, count, seed)
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """Yield how often each picture was drawn, of shape (pictures, some of the resamples)."""
-        random, pictures = np.random.default_rng(self.seed), self.pictures
-        at_once = max(1, min(self.count, _AT_ONCE // pictures))
+        random, images = np.random.default_rng(self.seed), self.images
+        at_once = max(1, min(self.count, _AT_ONCE // images))
         for begin in range(0, self.count, at_once):
             many = min(at_once, self.count - begin)
-            drawn = random.integers(0, pictures, (many, pictures)) + np.arange(many)[:, None] * pictures
-            times = np.bincount(drawn.ravel(), minlength=many * pictures).reshape(many, pictures)
+            drawn = random.integers(0, images, (many, images)) + np.arange(many)[:, None] * images
+            times = np.bincount(drawn.ravel(), minlength=many * images).reshape(many, images)
             yield np.ascontiguousarray(times.T, np.float32)
 
 
 def between(
-    replicates: NDArray[np.float64], pictures: int, value: float, scale: Scale = PERCENTILE
+    replicates: NDArray[np.float64], images: int, value: float, scale: Scale = PERCENTILE
 ) -> tuple[float | None, float | None]:
     """Return the interval of a figure by its replicates.
 
@@ -97,7 +97,7 @@ def between(
     ----------
     replicates : ndarray of shape (count,)
         Not a number where the figure does not exist in a resample.
-    pictures : int
+    images : int
     value : float
         The figure of the part itself.
     scale : {"percentile", "log", "logit"}
@@ -115,9 +115,9 @@ def between(
     from scipy.stats import t
 
     known = replicates[np.isfinite(replicates)]
-    if pictures < 2 or 2 * len(known) < len(replicates) or float(np.ptp(known)) < _NO_WIDTH:
+    if images < 2 or 2 * len(known) < len(replicates) or float(np.ptp(known)) < _NO_WIDTH:
         return None, None
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, pictures - 1)) * np.sqrt(pictures / (pictures - 1))
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, images - 1)) * np.sqrt(images / (images - 1))
     if scale == PERCENTILE:
         level = NormalDist().cdf(-reach)
         low, high = (float(bound) for bound in np.quantile(known, [level, 1 - level]))

@@ -227,6 +227,6 @@ class _Labels(_Part):
         return super()._averages() or {"micro_f1": 0.0, "macro_f1": 0.0}
 
 
-def _figure(kind: str, value: float, replicates: NDArray[Any], pictures: int) -> Figure:
-    low, high = between(replicates, pictures, value, _SCALES.get(kind, PERCENTILE))
+def _figure(kind: str, value: float, replicates: NDArray[Any], images: int) -> Figure:
+    low, high = between(replicates, images, value, _SCALES.get(kind, PERCENTILE))
     return {"value": float(value), "low": low, "high": high}

@@ -104,7 +104,7 @@ def mean_average_precision(truth: Truth, probabilities: Probabilities) -> float:
     return float(average_precision_score(truth[:, present], probabilities[:, present], average="macro"))
 
 
-def in_words(part: str, figures: Mapping[str, Figure], note: str = "") -> str:
+def summary(part: str, figures: Mapping[str, Figure], note: str = "") -> str:
     """Return one line about a part, for a person."""
     if "mean_average_precision" in figures:
         shown = ", ".join(

@@ -98,7 +98,7 @@ def plain(spec: BackboneSpec) -> keras.Model:
     return _factory(spec)(weights=None, include_top=True, input_shape=shape, **_width(spec))
 
 
-def settle(network: keras.Model, images: NDArray[np.uint8]) -> None:
+def rescale_random_batchnorms(network: keras.Model, images: NDArray[np.uint8]) -> None:
     """Let every BatchNorm of a network of random weights divide by the size of what reaches it.
 
     As it is drawn, each layer of such a network shrinks its input, and after thirty of them the numbers are too small
@@ -146,8 +146,8 @@ def _network(
     else:
         must_be_known(weights)
         source = Path(weights)
-    pictures = keras.Input((size, size, 3), dtype="uint8", name="pictures")
-    network = _assembled(spec, pictures, top=top)
+    images = keras.Input((size, size, 3), dtype="uint8", name="images")
+    network = _assembled(spec, images, top=top)
     if own:
         embedded.load(network, own)
     if source:
@@ -156,15 +156,15 @@ def _network(
     return keras.Model(network.inputs[0], network.output, name=_identifier(spec.name))
 
 
-def _assembled(spec: BackboneSpec, pictures: Any, *, top: bool) -> keras.Model:
+def _assembled(spec: BackboneSpec, images: Any, *, top: bool) -> keras.Model:
     """Return the network on an input of pictures from 0 to 255, scaled inside it."""
-    numbers = keras.ops.cast(pictures, "float32")
+    numbers = keras.ops.cast(images, "float32")
     if not spec.is_pretrained:
         scaled = textbook.scaled(numbers, spec.scheme)
-        return keras.Model(pictures, getattr(textbook, spec.factory)(scaled, spec.classes if top else None))
+        return keras.Model(images, getattr(textbook, spec.factory)(scaled, spec.classes if top else None))
     scaled = importlib.import_module(f"keras.applications.{spec.module}").preprocess_input(numbers)
     return _factory(spec)(
-        weights=None, include_top=top, input_tensor=scaled, input_shape=pictures.shape[1:], **_width(spec)
+        weights=None, include_top=top, input_tensor=scaled, input_shape=images.shape[1:], **_width(spec)
     )
 
 

@@ -16,7 +16,7 @@ POOLINGS = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D
 
 
 @dataclass(frozen=True)
-class Thawed:
+class FrozenSplit:
     """What a stage trains of a backbone.
 
     Attributes
@@ -44,7 +44,7 @@ def backbone_layers(network: keras.Model) -> list[keras.Layer]:
     return layers[:-1] if layers and isinstance(layers[-1], POOLINGS) else layers
 
 
-def thaw(network: keras.Model, unfreeze: str) -> Thawed:
+def split_at(network: keras.Model, unfreeze: str) -> FrozenSplit:
     """Return what a stage trains, and the network parted below it.
 
     Parameters
@@ -70,7 +70,7 @@ def thaw(network: keras.Model, unfreeze: str) -> Thawed:
     below = _names_below(network, learning)
     cuts = [operation for operation in threads if operation.name in below]
     if unfreeze == "head":
-        return Thawed((), network, None)
+        return FrozenSplit((), network, None)
     if not learning:
         raise RecipeError(
             f"unfreeze = {unfreeze!r} holds no layer with weights: there would be nothing to train but the head.",
@@ -81,8 +81,8 @@ def thaw(network: keras.Model, unfreeze: str) -> Thawed:
     # The highest cut below all that learns; nothing above it needs anything else of what is below.
     trunk = keras.Model(network.inputs[0], cuts[-1].output, name="trunk")
     if not trunk.weights:
-        return Thawed(chosen, None, network, block)
-    return Thawed(chosen, trunk, keras.Model(cuts[-1].output, network.output, name="upper"), block)
+        return FrozenSplit(chosen, None, network, block)
+    return FrozenSplit(chosen, trunk, keras.Model(cuts[-1].output, network.output, name="upper"), block)
 
 
 def depths(layers: Iterable[keras.Layer]) -> list[int]:

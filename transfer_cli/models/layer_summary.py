@@ -65,7 +65,7 @@ class Memory:
     activations: int
     largest: int
 
-    def facts(self) -> dict[str, int]:
+    def to_dict(self) -> dict[str, int]:
         """Return counts, and bytes for a batch of one picture."""
         return {
             "parameters": self.parameters,
@@ -77,9 +77,9 @@ class Memory:
             "adam_bytes": (4 * self.parameters + self.activations) * BYTES_PER_NUMBER,
         }
 
-    def in_words(self) -> list[str]:
+    def summary(self) -> list[str]:
         """Return the same for a person, in MB of 10^6 bytes."""
-        mb = {word: f"{value / 1e6:,.0f} MB" for word, value in self.facts().items()}
+        mb = {word: f"{value / 1e6:,.0f} MB" for word, value in self.to_dict().items()}
         return [
             f"{self.parameters:,} parameters, {mb['parameter_bytes']}; "
             f"{self.activations / 1e6:.1f} M activations, {mb['activation_bytes']} a picture",

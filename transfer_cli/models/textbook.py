@@ -9,25 +9,25 @@ from __future__ import annotations
 from typing import Any
 
 
-def scaled(pictures: Any, scheme: str) -> Any:
+def scaled(images: Any, scheme: str) -> Any:
     """Return a tensor of RGB pictures, 0 to 255, as a network wants it.
 
     Parameters
     ----------
-    pictures : keras.KerasTensor of shape (n, height, width, 3), float32
+    images : keras.KerasTensor of shape (n, height, width, 3), float32
     scheme : {"tf", "unit", "grey"}
         ``tf``: -1 to 1; ``unit``: 0 to 1; ``grey``: one channel, the luma of ITU-R BT.601, -1 to 1.
     """
     import keras
 
     if scheme == "unit":
-        return pictures / 255.0
+        return images / 255.0
     if scheme == "grey":
-        pictures = keras.ops.image.rgb_to_grayscale(pictures, data_format="channels_last")
-    return pictures / 127.5 - 1.0
+        images = keras.ops.image.rgb_to_grayscale(images, data_format="channels_last")
+    return images / 127.5 - 1.0
 
 
-def lenet5(pictures: Any, classes: int | None = None) -> Any:
+def lenet5(images: Any, classes: int | None = None) -> Any:
     """Return LeNet-5 (LeCun et al. 1998, "Gradient-based learning applied to document recognition").
 
     In the form of today's textbooks: its subsampling is a mean without weights, its second convolution sees all maps
@@ -35,7 +35,7 @@ def lenet5(pictures: Any, classes: int | None = None) -> Any:
     """
     from keras import layers
 
-    maps = layers.Conv2D(6, 5, activation="tanh", name="conv1")(pictures)
+    maps = layers.Conv2D(6, 5, activation="tanh", name="conv1")(images)
     maps = layers.AveragePooling2D(2, name="pool1")(maps)
     maps = layers.Conv2D(16, 5, activation="tanh", name="conv2")(maps)
     maps = layers.AveragePooling2D(2, name="pool2")(maps)
@@ -45,7 +45,7 @@ def lenet5(pictures: Any, classes: int | None = None) -> Any:
     return _with_top(row, classes)
 
 
-def alexnet(pictures: Any, classes: int | None = None) -> Any:
+def alexnet(images: Any, classes: int | None = None) -> Any:
     """Return AlexNet (Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks").
 
     On one device, so that no convolution is in groups, at the 227 pixels that its figures fit, with the pooling after
@@ -56,7 +56,7 @@ def alexnet(pictures: Any, classes: int | None = None) -> Any:
     from keras import layers
 
     words = {"activation": "relu", "kernel_initializer": "he_normal"}
-    maps = layers.Conv2D(96, 11, strides=4, name="conv1", **words)(pictures)
+    maps = layers.Conv2D(96, 11, strides=4, name="conv1", **words)(images)
     maps = layers.MaxPooling2D(3, 2, name="pool1")(maps)
     maps = layers.Conv2D(256, 5, padding="same", name="conv2", **words)(maps)
     maps = layers.MaxPooling2D(3, 2, name="pool2")(maps)
@@ -72,14 +72,14 @@ def alexnet(pictures: Any, classes: int | None = None) -> Any:
     return _with_top(row, classes)
 
 
-def small_cnn(pictures: Any, classes: int | None = None) -> Any:
+def small_cnn(images: Any, classes: int | None = None) -> Any:
     """Return the small network of Keras's old example ``cifar10_cnn.py``.
 
     Two blocks of two convolutions, of which the second is without padding: 1,250,858 parameters with ten classes.
     """
     from keras import layers
 
-    maps = pictures
+    maps = images
     for block, filters in enumerate((32, 64), start=1):
         maps = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{block}_conv1")(maps)
         maps = layers.Conv2D(filters, 3, activation="relu", name=f"block{block}_conv2")(maps)

@@ -19,17 +19,17 @@ from transfer_cli.data import decoding
 from transfer_cli.errors import ImageError
 from transfer_cli.inference import network_sources
 from transfer_cli.inference import runtimes as running
-from transfer_cli.inference.compiled_network import Prepared
+from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.inference.latency import BATCH, noise, timed
 from transfer_cli.io.atomic import write_json
 from transfer_cli.io.cache import digest_of_facts
 from transfer_cli.metrics.intervals import proportion
 from transfer_cli.metrics.scores import of_epoch
 from transfer_cli.ranking.candidates import Candidate
-from transfer_cli.ranking.results import LOGME, By, RankingDirectory, Rated
-from transfer_cli.ranking.sample import RankPictures
+from transfer_cli.ranking.results import LOGME, By, CandidateScore, RankingDirectory
+from transfer_cli.ranking.sample import RankingSample
 from transfer_cli.recipe.recipes import ExtractRecipe
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.system import processor, processors
 from transfer_cli.training.setup import lifecycle
 
@@ -39,14 +39,14 @@ VERSION = 2
 Record = dict[str, Any]
 
 
-class Rating:
+class CandidateEvaluation:
     """What is known of a candidate on some pictures, and how the rest is found out.
 
     Parameters
     ----------
     candidate : Candidate
-    few : RankPictures
-    asked : Request
+    few : RankingSample
+    request : Request
         Its folder is that of these pictures.
     place : RankingDirectory
     words : mapping
@@ -56,14 +56,14 @@ class Rating:
     def __init__(
         self,
         candidate: Candidate,
-        few: RankPictures,
-        asked: Request,
+        few: RankingSample,
+        request: TrainingRequest,
         place: RankingDirectory,
         words: Mapping[str, Any],
     ) -> None:
-        self._candidate, self._few, self._asked = candidate, few, asked
+        self._candidate, self._few, self._request = candidate, few, request
         recipe = ExtractRecipe.load(words={**words, **candidate.words})
-        self._recipe = lifecycle.resolved(asked, recipe, keeps_model=True)
+        self._recipe = lifecycle.resolved(request, recipe, keeps_model=True)
         self._place = place.candidates
 
     def is_known(self, by: By, max_ms: float | None) -> bool:
@@ -73,12 +73,12 @@ class Rating:
         record = self._read()[1]
         return _has_score(record, by) or _is_slow(record, max_ms)
 
-    def rated(self, by: By, max_ms: float | None, said: str) -> Rated:
+    def rated(self, by: By, max_ms: float | None, said: str) -> CandidateScore:
         """Return what the candidate is worth and costs; what is new is written down."""
         path, record = self._read()
-        progress = self._asked.progress
+        progress = self._request.progress
         if not _has_score(record, by) and not _is_slow(record, max_ms):
-            network = prepared(self._asked, self._recipe)
+            network = prepared(self._request, self._recipe)
             if "milliseconds" not in record:
                 record |= {"milliseconds": self._timed(network), "runtime": network.words}
                 write_json(path, record)
@@ -86,7 +86,7 @@ class Rating:
                 record |= self._scored(self._features(network), by)
                 write_json(path, record)
         slow = _is_slow(record, max_ms)
-        row = Rated(
+        row = CandidateScore(
             self._candidate,
             milliseconds=record["milliseconds"],
             runtime=record["runtime"],
@@ -113,19 +113,19 @@ class Rating:
         except FileNotFoundError:
             found = {"facts": facts}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            self._asked.progress.warn(f"{path} is not what it was ({error}): {self._candidate.name} is tried again")
+            self._request.progress.warn(f"{path} is not what it was ({error}): {self._candidate.name} is tried again")
             found = {"facts": facts}
         return path, found
 
     def _facts(self) -> dict[str, Any]:
-        recipe, asked = self._recipe, self._asked
+        recipe, request = self._recipe, self._request
         source = network_sources.backbone_source(
             self._candidate.spec,
             recipe.backbone,
             recipe.image_size,
             seed=recipe.seed,
-            offline=asked.offline,
-            progress=asked.progress,
+            offline=request.offline,
+            progress=request.progress,
         )
         versions = {name: metadata.version(name) for name in ("scikit-learn", "pillow", "opencv-python-headless")}
         return {
@@ -137,13 +137,13 @@ class Rating:
             "decoder": decoding.DECODER,
             "batch_size": recipe.batch_size,
             "seed": recipe.seed,
-            "pictures": self._few.digest,
+            "sample": self._few.digest,
             "machine": [processor(), processors(), running.has_gpu()],
         }
 
-    def _timed(self, network: Prepared) -> float:
+    def _timed(self, network: CompiledNetwork) -> float:
         """Return how many milliseconds a picture takes, decoding apart."""
-        recipe, folder = self._recipe, self._asked.folder
+        recipe, folder = self._recipe, self._request.folder
         paths = [file.path for file in folder.files[: recipe.batch_size]]
         size = recipe.image_size
         read = decoding.batches(
@@ -156,8 +156,8 @@ class Rating:
         network(batch)
         return timed(partial(network, noise(BATCH, size)), BATCH)
 
-    def _features(self, network: Prepared) -> NDArray[np.float32]:
-        places, matrix = folder_features(self._asked, self._recipe, network)
+    def _features(self, network: CompiledNetwork) -> NDArray[np.float32]:
+        places, matrix = folder_features(self._request, self._recipe, network)
         if len(places) < len(self._few.digests):
             raise _changed()
         return matrix
@@ -175,7 +175,7 @@ class Rating:
         from transfer_cli.classifiers import fit
 
         begun = time.monotonic()
-        with self._asked.progress.track(f"cross-validating on {self._candidate.name}", None):
+        with self._request.progress.track(f"cross-validating on {self._candidate.name}", None):
             fitted = fit.fit(
                 classifiers.find("logistic"),
                 matrix,
@@ -185,7 +185,7 @@ class Rating:
                 # The score must not depend on what else the machine does.
                 seconds=float("inf"),
                 seed=self._recipe.seed,
-                groups=few.kin,
+                groups=few.assign_group_ids,
             )
         assert fitted.out_of_fold is not None
         known = ~np.isnan(fitted.out_of_fold[:, 0])
@@ -225,7 +225,7 @@ def _changed() -> ImageError:
     )
 
 
-def _in_words(row: Rated) -> str:
+def _in_words(row: CandidateScore) -> str:
     said = [f"{row.milliseconds:.1f} ms a picture"]
     if row.left_out:
         said.append(row.left_out)

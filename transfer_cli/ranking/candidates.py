@@ -144,9 +144,9 @@ def _matching(pattern: str) -> list[str]:
     raise UnknownNameError.of("backbone", pattern, names(), "See all names: transfer-cli backbones list")
 
 
-def _weights_of(spec: BackboneSpec, asked: Sequence[str]) -> list[str]:
+def _weights_of(spec: BackboneSpec, request: Sequence[str]) -> list[str]:
     has = {IMAGENET: spec.has_imagenet, EMBEDDED: bool(spec.embedded), RANDOM: True}
-    wanted = asked or ([spec.weights] if spec.is_pretrained else [])
+    wanted = request or ([spec.weights] if spec.is_pretrained else [])
     return [word for word in dict.fromkeys(wanted) if has[word]]
 
 

@@ -12,13 +12,13 @@ from transfer_cli.data.split import Split
 from transfer_cli.errors import WeightsError
 from transfer_cli.io.cache import Cache
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.ranking.candidate_score import Rating
+from transfer_cli.ranking.candidate_score import CandidateEvaluation
 from transfer_cli.ranking.candidates import Candidates
 from transfer_cli.ranking.plot import pareto
-from transfer_cli.ranking.results import PROBE, By, Ranking, RankingDirectory, Rated
-from transfer_cli.ranking.sample import rank_pictures
+from transfer_cli.ranking.results import PROBE, By, CandidateScore, Ranking, RankingDirectory
+from transfer_cli.ranking.sample import ranking_sample
 from transfer_cli.recipe.recipes import ExtractRecipe
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.training.setup import lifecycle
 
@@ -32,7 +32,7 @@ def rank(
     *,
     among: Sequence[str] = (),
     weights: Sequence[str] = (),
-    pictures: int = PICTURES,
+    images: int = PICTURES,
     by: By = PROBE,
     max_ms: float | None = None,
     max_mb: float | None = None,
@@ -71,7 +71,7 @@ def rank(
         Names or patterns of backbones (see Candidates.among).
     weights : sequence of str
         Which weights of each: imagenet, embedded or none.
-    pictures : int
+    images : int
         The most that are looked at.
     by : {"probe", "logme"}
         ``logme`` fits no classifier, which is quicker (see engine/logme).
@@ -113,38 +113,38 @@ def rank(
     begun = time.monotonic()
     chosen = Candidates.among(among, weights, download=download)
     place.must_be_free(folder.source)
-    for line in filter(None, [folder.in_words(), describe_left_out(folder.left_out)]):
+    for line in filter(None, [folder.summary(), describe_left_out(folder.left_out)]):
         progress.note(line)
     for line in folder.warnings():
         progress.warn(line)
     kept = cache or Cache.of_user()
-    asked = Request(
+    request = TrainingRequest(
         folder, RunDirectory(place.path), split=split, offline=offline, strict=strict, cache=kept, progress=progress
     )
     words = {"seed": seed, "inference.runtime": runtime, "split.group_by": group_by}
-    first = lifecycle.resolved(asked, ExtractRecipe.load(words=words | chosen.ready[0].words), keeps_model=True)
-    few = rank_pictures(asked, first, pictures)
-    asked = replace(asked, folder=few.folder)
+    first = lifecycle.resolved(request, ExtractRecipe.load(words=words | chosen.ready[0].words), keeps_model=True)
+    few = ranking_sample(request, first, images)
+    request = replace(request, folder=few.folder)
     progress.note(f"ranked by {len(few.folder.files)} pictures, none of them test")
-    rows: list[Rated] = []
+    rows: list[CandidateScore] = []
     failure: WeightsError | None = None
     for number, candidate in enumerate(chosen.ready, start=1):
-        rating = Rating(candidate, few, asked, place, words)
+        rating = CandidateEvaluation(candidate, few, request, place, words)
         said = f"{candidate.name} ({number} of {len(chosen.ready)})"
         if max_mb is not None and candidate.megabytes > max_mb:
-            rows.append(Rated(candidate, left_out=f"over {max_mb:g} MB: not tried"))
+            rows.append(CandidateScore(candidate, left_out=f"over {max_mb:g} MB: not tried"))
         elif _is_over(seconds, begun, rows) and not rating.is_known(by, max_ms):
-            rows.append(Rated(candidate, left_out="not tried: no time was left"))
+            rows.append(CandidateScore(candidate, left_out="not tried: no time was left"))
         else:
             try:
                 rows.append(rating.rated(by, max_ms, said))
             except WeightsError as error:
                 progress.warn(str(error))
                 failure = failure or error
-                rows.append(Rated(candidate, left_out="its weights are not to be had"))
+                rows.append(CandidateScore(candidate, left_out="its weights are not to be had"))
     if failure is not None and all(row.left_out for row in rows):
         raise failure
-    facts = {"source": folder.source, "pictures": len(few.folder.files), "classes": few.classes, "seed": seed}
+    facts = {"source": folder.source, "images": len(few.folder.files), "classes": few.classes, "seed": seed}
     ranking = Ranking.of(rows, by, **facts, skipped=few.skipped)
     place.write(ranking)
     pareto(ranking, place.plot)
@@ -153,5 +153,5 @@ def rank(
     return ranking
 
 
-def _is_over(seconds: float | None, begun: float, rows: Sequence[Rated]) -> bool:
+def _is_over(seconds: float | None, begun: float, rows: Sequence[CandidateScore]) -> bool:
     return seconds is not None and time.monotonic() - begun > seconds and any(not row.left_out for row in rows)

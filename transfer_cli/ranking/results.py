@@ -32,7 +32,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Rated:
+class CandidateScore:
     """What is known of a candidate.
 
     Attributes
@@ -89,28 +89,28 @@ class Ranking:
     source : Path
         The folder of pictures.
     by : {"probe", "logme"}
-    pictures : int
+    images : int
         How many the scores are of.
     classes : int
     seed : int
-    rows : tuple of Rated
+    rows : tuple of CandidateScore
     skipped : tuple of Skipped
         Files of the folder that could not be read.
     """
 
     source: Path
     by: By
-    pictures: int
+    images: int
     classes: int
     seed: int
-    rows: tuple[Rated, ...]
+    rows: tuple[CandidateScore, ...]
     skipped: tuple[Skipped, ...] = ()
 
     @classmethod
-    def of(cls, rows: Sequence[Rated], by: By, **facts: Any) -> Ranking:
+    def of(cls, rows: Sequence[CandidateScore], by: By, **facts: Any) -> Ranking:
         """Return the ranking of some candidates; of equal ones the one with the lower cost goes first."""
 
-        def place(row: Rated) -> tuple[bool, bool, float, float, float]:
+        def place(row: CandidateScore) -> tuple[bool, bool, float, float, float]:
             score = row.score(by)
             cost = np.inf if row.milliseconds is None else row.milliseconds
             return bool(row.left_out), score is None, -(score or 0.0), row.megabytes, cost
@@ -118,12 +118,12 @@ class Ranking:
         return cls(by=by, rows=tuple(sorted(rows, key=place)), **facts)
 
     @property
-    def eligible(self) -> tuple[Rated, ...]:
+    def eligible(self) -> tuple[CandidateScore, ...]:
         """Those that can be picked, the best first."""
         return tuple(row for row in self.rows if not row.left_out)
 
     @property
-    def best(self) -> Rated | None:
+    def best(self) -> CandidateScore | None:
         """The winner, or None where none can be picked."""
         return next(iter(self.eligible), None)
 
@@ -159,18 +159,18 @@ class Ranking:
         return frozenset(row.candidate for row, stays in zip(rows, kept, strict=True) if stays)
 
     @property
-    def cheaper(self) -> Rated | None:
+    def cheaper(self) -> CandidateScore | None:
         """The quickest of those within noise of the best, where that is not the best itself."""
         alike = [row for row in self.eligible if row.candidate in self.within_noise and row.milliseconds is not None]
         quickest = min(alike, key=lambda row: row.milliseconds or 0.0, default=None)
         return None if quickest is self.best else quickest
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON can hold it."""
         return {
             "folder": str(self.source.resolve()),
             "by": self.by,
-            "pictures": self.pictures,
+            "images": self.images,
             "classes": self.classes,
             "seed": self.seed,
             "best": self.best and {"backbone": self.best.candidate.backbone, "weights": self.best.candidate.weights},
@@ -178,7 +178,7 @@ class Ranking:
             "skipped": [vars(item) for item in self.skipped],
         }
 
-    def _facts(self, row: Rated) -> dict[str, Any]:
+    def _facts(self, row: CandidateScore) -> dict[str, Any]:
         fronts = {f"front_{cost}": row.candidate in self.front(cost) for cost in COSTS}
         return {
             **vars(row.candidate),
@@ -200,7 +200,11 @@ class Ranking:
         found = []
         for facts in map(self._facts, self.rows):
             accuracy = facts.pop("accuracy") or {"value": None, "low": None, "high": None}
-            facts |= {"accuracy": accuracy["value"], "accuracy_low": accuracy["low"], "accuracy_high": accuracy["high"]}
+            facts |= {
+                "accuracy": accuracy["value"],
+                "accuracy_low": accuracy["low"],
+                "accuracy_high": accuracy["high"],
+            }
             found.append([_cell(facts[column]) for column in _COLUMNS])
         return found
 
@@ -252,7 +256,7 @@ class RankingDirectory:
 
     def write(self, ranking: Ranking) -> None:
         """Write ranking.json and ranking.csv."""
-        write_json(self.ranking, ranking.facts())
+        write_json(self.ranking, ranking.to_dict())
         write_table(self.table, _COLUMNS, ranking.table())
 
     def _source(self) -> str | None:

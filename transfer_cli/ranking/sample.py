@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.classifiers.folds import dealt_by, single_rows
-from transfer_cli.data.groups import NEAR_DUPLICATES, by_pattern, kin
+from transfer_cli.data.groups import NEAR_DUPLICATES, assign_group_ids, by_pattern
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import FolderError, InputError
 from transfer_cli.recipe.recipes import ExtractRecipe
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.setup.preflight import survey
 
 _READ_AT = 32
@@ -23,7 +23,7 @@ _OF_EACH = 5
 
 
 @dataclass(frozen=True)
-class RankPictures:
+class RankingSample:
     """Some pictures of a folder, and what they show.
 
     Attributes
@@ -33,7 +33,7 @@ class RankPictures:
     digests : tuple of str
     truth : ndarray of shape (n,) or (n, k), int
     classes : int
-    kin : ndarray of shape (n,), int
+    assign_group_ids : ndarray of shape (n,), int
         A number for each: relatives have the same.
     skipped : tuple of Skipped
         Of the whole folder.
@@ -43,24 +43,24 @@ class RankPictures:
     digests: tuple[str, ...]
     truth: NDArray[np.int64]
     classes: int
-    kin: NDArray[np.int64]
+    assign_group_ids: NDArray[np.int64]
     skipped: tuple[Skipped, ...]
 
     @property
     def digest(self) -> str:
         """What tells these pictures, their labels and their relatives from others, in hexadecimal."""
-        rows = zip(self.digests, self.truth.tolist(), self.kin.tolist(), strict=True)
+        rows = zip(self.digests, self.truth.tolist(), self.assign_group_ids.tolist(), strict=True)
         return hashlib.sha256(repr(list(rows)).encode()).hexdigest()
 
 
-def rank_pictures(asked: Request, recipe: ExtractRecipe, count: int) -> RankPictures:
+def ranking_sample(request: TrainingRequest, recipe: ExtractRecipe, count: int) -> RankingSample:
     """Return at most `count` pictures of a folder that are not test, by the split that a run with `recipe` would make.
 
     They are chosen class by class by their digest and the recipe's seed: a picture that is added moves few others.
 
     Parameters
     ----------
-    asked : Request
+    request : Request
     recipe : ExtractRecipe
         Resolved, for any backbone.
     count : int
@@ -80,26 +80,26 @@ def rank_pictures(asked: Request, recipe: ExtractRecipe, count: int) -> RankPict
         )
     # Whether a picture can be read does not depend on the size that is asked for.
     small = recipe.model_copy(update={"images": recipe.images.model_copy(update={"size": _READ_AT})})
-    found = survey(asked, small, decodes=True)
+    found = survey(request, small, decodes=True)
     digests = [row.sha256 for row in found.split.rows]
     paths = [row.path for row in found.split.rows]
     groups = None if recipe.split.group_by is None else by_pattern(paths, recipe.split.group_by)
-    truth, relatives = found.split.truth(), kin(digests, groups)
+    truth, group_ids = found.split.truth(), assign_group_ids(digests, groups)
     free = np.flatnonzero(~found.split.mask("test"))
     chosen = free[_choice([digests[row] for row in free], truth[free], count, recipe.seed)]
-    if single_rows(truth[chosen], relatives[chosen]).all():
+    if single_rows(truth[chosen], group_ids[chosen]).all():
         raise FolderError(
-            f"Nothing can be compared: no class of {asked.folder.source} has two pictures that can be learnt from. "
+            f"Nothing can be compared: no class of {request.folder.source} has two pictures that can be learnt from. "
             "Expected two or more of some class beside those that are test.",
             hint="Add pictures, or start from the default: transfer-cli extract FOLDER",
         )
-    files = tuple(asked.folder.files[found.indices[row]] for row in chosen)
-    return RankPictures(
-        replace(asked.folder, files=files),
+    files = tuple(request.folder.files[found.indices[row]] for row in chosen)
+    return RankingSample(
+        replace(request.folder, files=files),
         tuple(digests[row] for row in chosen),
         truth[chosen],
         len(found.split.class_names),
-        np.unique(relatives[chosen], return_inverse=True)[1],
+        np.unique(group_ids[chosen], return_inverse=True)[1],
         found.skipped,
     )
 

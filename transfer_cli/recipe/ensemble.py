@@ -11,7 +11,7 @@ from transfer_cli.catalog import ensemble_methods
 from transfer_cli.recipe.sections import Choices
 
 
-class Joining(Choices):
+class EnsembleOptions(Choices):
     """How the answers of the members become one."""
 
     method: str | None = None
@@ -43,7 +43,7 @@ class EnsembleRecipe(Choices):
     """Which command the recipe is for."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of the folds that say how good what was fitted on val is there."""
-    ensemble: Joining = Joining()
+    ensemble: EnsembleOptions = EnsembleOptions()
     member: tuple[MemberRun, ...] = Field(default=(), strict=False)
 
     def to_toml(self) -> str:

@@ -229,10 +229,10 @@ class FinetuneRecipe(Recipe):
             stage.model_copy(update={**optimizers.find(stage.optimizer).words, **stage.optimizer_words()})
             for stage in self.stage
         ]
-        asked = tasks.TASKS[task]
-        self._must_fit(asked)
+        task_spec = tasks.TASKS[task]
+        self._must_fit(task_spec)
         balances_classes = task == SINGLE_LABEL and self.balance.method != "none"
-        usual = "balanced_accuracy" if balances_classes else asked.monitors[0]
+        usual = "balanced_accuracy" if balances_classes else task_spec.monitors[0]
         early = self.early_stopping.model_copy(update={"monitor": self.early_stopping.monitor or usual})
         return (
             super()

@@ -133,7 +133,7 @@ class Stage(Choices):
         given = {word: getattr(self, word) for word in optimizers.WORDS}
         return {word: value for word, value in given.items() if value is not None}
 
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """Return what is trained, for a person."""
         kind, _, what = self.unfreeze.partition(":")
         layers = f"the last {what} of the layers" if what.endswith("%") else f"the last {what} layers"

@@ -13,7 +13,7 @@ ROOM = 9_000_000
 _AT_A_TIME = 64
 
 
-class Shelf:
+class ThumbnailStore:
     """Thumbnails, as many as there is room for.
 
     Attributes

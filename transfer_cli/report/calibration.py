@@ -40,7 +40,7 @@ def _reliability(part: Answered) -> Chart:
     points = reliability(part.truth, part.predictions.probabilities)
     said = ", ".join(
         f"{100 * mean:.0f} % sure: {100 * share:.0f} % right ({number})"
-        for mean, share, number in zip(points.confidence, points.accuracy, points.pictures, strict=True)
+        for mean, share, number in zip(points.confidence, points.accuracy, points.images, strict=True)
     )
     return Chart(
         "is it as sure as it is right?",
@@ -57,8 +57,8 @@ def _reliability(part: Answered) -> Chart:
         ],
         _UNIT,
         bars=[
-            (place / BINS, (place + 1) / BINS, _BAR * float(count / points.pictures.max()))
-            for place, count in zip(bins_of(points.confidence).tolist(), points.pictures, strict=True)
+            (place / BINS, (place + 1) / BINS, _BAR * float(count / points.images.max()))
+            for place, count in zip(bins_of(points.confidence).tolist(), points.images, strict=True)
         ],
     )
 
@@ -140,6 +140,6 @@ def of_bundle(run: FinishedRun) -> OfBundle:
         bar = Rejection.load(directory / REJECTION_FILE).bar()
         said.append(
             "transfer-cli predict --unknown says unknown of pictures whose class is improbable, or that are unlike all "
-            f"that was learnt from: {bar.in_words()}."
+            f"that was learnt from: {bar.summary()}."
         )
     return OfBundle(tuple(said), bundle.temperature is not None and bundle.temperature != 1)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from transfer_cli.metrics.scores import UNEVEN
-from transfer_cli.report.run_facts import Case
+from transfer_cli.report.run_facts import RunFacts
 from transfer_cli.text import counted
 
 
@@ -19,7 +19,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def one_class(case: Case) -> str | None:
+def one_class(case: RunFacts) -> str | None:
     """Say that every picture of a part was given the same class."""
     for part, scored in case.scored.items():
         if scored.confusion is not None and (scored.given > 0).sum() == 1 and (scored.support > 0).sum() > 1:
@@ -31,7 +31,7 @@ def one_class(case: Case) -> str | None:
     return None
 
 
-def no_better_than_the_largest(case: Case) -> str | None:
+def no_better_than_the_largest(case: RunFacts) -> str | None:
     """Say that it is no better than naming the largest class."""
     if not case.judged or one_class(case):
         return None
@@ -47,14 +47,14 @@ def no_better_than_the_largest(case: Case) -> str | None:
     )
 
 
-def random_weights(case: Case) -> str | None:
+def random_weights(case: RunFacts) -> str | None:
     """Say that the network was never pretrained."""
     if case.from_scratch or case.word("backbone.weights") != "none":
         return None
     return f"The network {case.word('backbone.name', '')} began with random weights (--weights none)."
 
 
-def overfitting(case: Case) -> str | None:
+def overfitting(case: RunFacts) -> str | None:
     """Say that train is far above val."""
     val = case.scored.get("val")
     if case.best_train is None or val is None or val.confusion is None or case.best_train - val.accuracy < 0.15:
@@ -65,7 +65,7 @@ def overfitting(case: Case) -> str | None:
     )
 
 
-def test_below_val(case: Case) -> str | None:
+def test_below_val(case: RunFacts) -> str | None:
     """Say that test lies below val, intervals apart."""
     val, test = case.scored.get("val"), case.scored.get("test")
     if not val or not test or test.high >= val.low:
@@ -73,7 +73,7 @@ def test_below_val(case: Case) -> str | None:
     return f"On test {_of(test.accuracy)} were right, on val {_of(val.accuracy)}: more apart than chance explains."
 
 
-def few_test_pictures(case: Case) -> str | None:
+def few_test_pictures(case: RunFacts) -> str | None:
     """Say that the interval of the test is wider than ten points."""
     test = case.scored.get("test")
     if not test or test.high - test.low <= 0.10:
@@ -86,12 +86,12 @@ def few_test_pictures(case: Case) -> str | None:
     )
 
 
-def no_test(case: Case) -> str | None:
+def no_test(case: RunFacts) -> str | None:
     """Say that there is no test part."""
     return None if "test" in case.scored else "No picture was kept for the test."
 
 
-def never_found(case: Case) -> str | None:
+def never_found(case: RunFacts) -> str | None:
     """Say that a class has recall 0."""
     if not case.judged or one_class(case):
         return None
@@ -104,7 +104,7 @@ def never_found(case: Case) -> str | None:
     return f"On {part} nothing was found of {_listed(lost)}." if lost else None
 
 
-def below_chance(case: Case) -> str | None:
+def below_chance(case: RunFacts) -> str | None:
     """Say that a class is found no more often than it is said."""
     if not case.judged or case.judged[1].confusion is None:
         return None
@@ -118,10 +118,10 @@ def below_chance(case: Case) -> str | None:
     return f"On {part} it does no better than blind guessing at {_listed(weak)}." if weak else None
 
 
-def missing_class(case: Case) -> str | None:
+def missing_class(case: RunFacts) -> str | None:
     """Say that a part lacks a class."""
     for part in ("train", "test", "val"):
-        counts = case.pictures.get(part)
+        counts = case.images.get(part)
         if counts is None or not counts.sum():
             continue
         missing = [name for name, count in zip(case.class_names, counts, strict=True) if not count]
@@ -130,9 +130,9 @@ def missing_class(case: Case) -> str | None:
     return None
 
 
-def unequal(case: Case) -> str | None:
+def unequal(case: RunFacts) -> str | None:
     """Say that classes are unequal and nothing evens them out."""
-    counts = case.pictures["train"]
+    counts = case.images["train"]
     some = counts[counts > 0]
     if case.word("balance.method", "none") != "none" or len(some) < 2 or some.max() < UNEVEN * some.min():
         return None
@@ -143,28 +143,28 @@ def unequal(case: Case) -> str | None:
     )
 
 
-def few_to_learn_from(case: Case) -> str | None:
+def few_to_learn_from(case: RunFacts) -> str | None:
     """Say that a class has fewer than ten train pictures."""
-    counts = case.pictures["train"]
+    counts = case.images["train"]
     few = [f"{name} ({count})" for name, count in zip(case.class_names, counts, strict=True) if 0 < count < 10]
     return f"There are fewer than ten pictures to learn from of {_listed(few)}." if few else None
 
 
-def duplicates(case: Case) -> str | None:
+def duplicates(case: RunFacts) -> str | None:
     """Say that files occur in train and outside it."""
     if not case.duplicates:
         return None
     return f"Also in train, the same to the byte: {counted(case.duplicates, 'picture')} of val or test."
 
 
-def near_duplicates(case: Case) -> str | None:
+def near_duplicates(case: RunFacts) -> str | None:
     """Say that pictures in train and outside it are nearly the same."""
     if not case.near_duplicates:
         return None
     return f"Nearly the same as one of train: {counted(case.near_duplicates, 'picture')} of val or test."
 
 
-def two_classes(case: Case) -> str | None:
+def two_classes(case: RunFacts) -> str | None:
     """Say that one picture is in two classes."""
     if not case.two_classes:
         return None
@@ -172,7 +172,7 @@ def two_classes(case: Case) -> str | None:
     return f"{case.two_classes} {pairs} one picture that is in two classes."
 
 
-def too_good(case: Case) -> str | None:
+def too_good(case: RunFacts) -> str | None:
     """Say that all of a test of some size were right."""
     test = case.scored.get("test")
     if not test or test.images < 50 or test.accuracy < 1:
@@ -180,7 +180,7 @@ def too_good(case: Case) -> str | None:
     return f"All {test.images} pictures of test were right."
 
 
-def badly_calibrated(case: Case) -> str | None:
+def badly_calibrated(case: RunFacts) -> str | None:
     """Say that probabilities and shares of right answers lie apart."""
     if not case.judged or case.judged[1].calibration_error is None or not case.judged[1].images:
         return None
@@ -196,7 +196,7 @@ def badly_calibrated(case: Case) -> str | None:
     )
 
 
-def worse_than_shares(case: Case) -> str | None:
+def worse_than_shares(case: RunFacts) -> str | None:
     """Say that the log loss is above the entropy of the classes."""
     if not case.judged or case.judged[1].confusion is None:
         return None
@@ -209,7 +209,7 @@ def worse_than_shares(case: Case) -> str | None:
     return f"On {part} the log loss is {scored.log_loss:.2f}; {knows}."
 
 
-def certain_mistakes(case: Case) -> str | None:
+def certain_mistakes(case: RunFacts) -> str | None:
     """Say that there are mistakes it was sure of."""
     for part, scored in case.scored.items():
         if scored.confusion is not None and scored.certain_mistakes >= max(3, 0.01 * scored.images):
@@ -217,22 +217,22 @@ def certain_mistakes(case: Case) -> str | None:
     return None
 
 
-def unreadable(case: Case) -> str | None:
+def unreadable(case: RunFacts) -> str | None:
     """Say that more than one file in fifty could not be read."""
-    everything = case.skipped + sum(int(counts.sum()) for counts in case.pictures.values())
+    everything = case.skipped + sum(int(counts.sum()) for counts in case.images.values())
     if not case.skipped or case.skipped < 0.02 * everything:
         return None
     return f"{case.skipped} of {everything} files could not be read ({_of(case.skipped / everything)})."
 
 
-def gone(case: Case) -> str | None:
+def gone(case: RunFacts) -> str | None:
     """Say that pictures of the report are not there any more."""
     if not case.gone:
         return None
     return f"{case.gone} of the pictures that this report shows are not in {case.folder} any more."
 
 
-def tiny(case: Case) -> str | None:
+def tiny(case: RunFacts) -> str | None:
     """Say that pictures are smaller than half of what the network looks at."""
     sides = case.short_sides
     if not len(sides) or np.median(sides) >= case.image_size / 2:
@@ -243,26 +243,26 @@ def tiny(case: Case) -> str | None:
     )
 
 
-def last_is_best(case: Case) -> str | None:
+def last_is_best(case: RunFacts) -> str | None:
     """Say that the last epoch was the best."""
     if case.best is None or case.last is None or case.best < case.last or case.best < 2 or case.stopped_early:
         return None
     return f"The last epoch, {case.last}, was the best: it was still getting better when it ended."
 
 
-def probe_won(case: Case) -> str | None:
+def probe_won(case: RunFacts) -> str | None:
     """Say that no epoch beat the classifier on the frozen network."""
     if case.best != 0 or not case.last:
         return None
     return f"None of {counted(case.last, 'epoch')} was better on val than the classifier on the unchanged network."
 
 
-def budget_used_up(case: Case) -> str | None:
+def budget_used_up(case: RunFacts) -> str | None:
     """Say that the time budget ended the training."""
     return "The training ended because its time budget was used up." if case.budget_used_up else None
 
 
-def small_val(case: Case) -> str | None:
+def small_val(case: RunFacts) -> str | None:
     """Say that the best epoch was chosen on few pictures."""
     val = case.scored.get("val")
     if case.method != "finetune" or val is None or val.images >= 50:
@@ -270,14 +270,14 @@ def small_val(case: Case) -> str | None:
     return f"The epoch that was kept was chosen on {counted(val.images, 'picture')} of val."
 
 
-def halved(case: Case) -> str | None:
+def halved(case: RunFacts) -> str | None:
     """Say that weights ran away."""
     if not case.halved:
         return None
     return f"The weights ran away {case.halved} time{'s' * (case.halved > 1)}, and the learning rate was halved for it."
 
 
-def alike(case: Case) -> str | None:
+def alike(case: RunFacts) -> str | None:
     """Say that two classes are taken for each other."""
     if not case.judged or (confusion := case.judged[1].confusion) is None:
         return None
@@ -295,7 +295,7 @@ def alike(case: Case) -> str | None:
     )
 
 
-def swallowed(case: Case) -> str | None:
+def swallowed(case: RunFacts) -> str | None:
     """Say that a quarter or more of a class is taken for one other."""
     if not case.judged or (confusion := case.judged[1].confusion) is None or one_class(case):
         return None

@@ -1,6 +1,6 @@
 """What may be wrong with a run: a table of checks, each of which looks at one thing and says what to do about it.
 
-A row is a function of symptoms.py, which returns what it saw in a `Case` or None; why that matters; and what to do or
+A row is a function of symptoms.py, which returns what it saw in a `RunFacts` or None; why that matters; and what to do or
 type next. To add one, write both, and a planted case for it in tests/test_doctor.py.
 """
 
@@ -13,7 +13,7 @@ from typing import Literal
 
 from transfer_cli.bundle.bundle import ENSEMBLE
 from transfer_cli.report import diagnostic_checks
-from transfer_cli.report.run_facts import Case
+from transfer_cli.report.run_facts import RunFacts
 
 Weight = Literal["bad", "warn", "plain"]
 
@@ -24,7 +24,7 @@ class Check:
 
     name: str
     weight: Weight
-    seen: Callable[[Case], str | None]
+    seen: Callable[[RunFacts], str | None]
     why: str
     next: str
 
@@ -40,7 +40,7 @@ class Finding:
     next: str
 
 
-def findings(case: Case) -> list[Finding]:
+def findings(case: RunFacts) -> list[Finding]:
     """Return what was found in a run, the gravest first."""
     words = {
         "folder": shlex.quote(case.folder),
@@ -58,7 +58,7 @@ def findings(case: Case) -> list[Finding]:
     return sorted(found, key=lambda finding: ("bad", "warn", "plain").index(finding.weight))
 
 
-def _again(case: Case) -> str:
+def _again(case: RunFacts) -> str:
     """Return the command that makes a run anew."""
     place = shlex.quote(case.run)
     return f"{case.command or f'transfer-cli {case.method} {shlex.quote(case.folder)} -o {place}'} --overwrite"
@@ -232,7 +232,7 @@ CHECKS: tuple[Check, ...] = (
         "plain",
         diagnostic_checks.gone,
         "The figures are those of the run; only the pictures cannot be shown.",
-        "Bring them back to where they were, or say where they are now: `transfer-cli report {run} --pictures FOLDER`",
+        "Bring them back to where they were, or say where they are now: `transfer-cli report {run} --images FOLDER`",
     ),
     Check(
         "tiny pictures",

@@ -17,7 +17,7 @@ from transfer_cli.training.loop import early_stopping
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingHistory:
     """What was tried.
 
     Attributes
@@ -38,7 +38,7 @@ class Course:
     events: tuple[Mapping[str, Any], ...]
 
     @classmethod
-    def read(cls, run: FinishedRun) -> Course:
+    def read(cls, run: FinishedRun) -> TrainingHistory:
         """Return the course of a run; empty where nothing was tried."""
         path = run.directory.history
         rows = read_table(path, ()) if path.is_file() else []

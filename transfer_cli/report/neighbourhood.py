@@ -41,7 +41,7 @@ class Mixed:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class FeatureNeighbourhood:
     """The features of a run, and what can be asked of them.
 
     Attributes
@@ -55,7 +55,7 @@ class Surroundings:
     matrix: NDArray[np.float32]
 
     @classmethod
-    def read(cls, run: FinishedRun) -> Surroundings:
+    def read(cls, run: FinishedRun) -> FeatureNeighbourhood:
         """Return those of a run; raise RunError where it has no features."""
         return cls(run, table.of_run(run))
 

@@ -14,23 +14,23 @@ from markupsafe import Markup
 from transfer_cli.audit.leakage import found_or_read
 from transfer_cli.bundle.bundle import ENSEMBLE, ModelBundle
 from transfer_cli.catalog.tasks import MULTI_LABEL
-from transfer_cli.ensembling.member_comparison import Company
+from transfer_cli.ensembling.member_comparison import MemberComparison
 from transfer_cli.errors import RunError, TransferError
 from transfer_cli.features.nearest import Neighbour
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.rendering import html
 from transfer_cli.rendering.palette import colours_of
-from transfer_cli.rendering.thumbnails import Shelf
+from transfer_cli.rendering.thumbnails import ThumbnailStore
 from transfer_cli.report import confusion_cells, summary
 from transfer_cli.report.calibration import OfBundle, charts_of, of_bundle
 from transfer_cli.report.diagnostics import CHECKS, Finding, findings
-from transfer_cli.report.history import Course
-from transfer_cli.report.neighbourhood import Surroundings
+from transfer_cli.report.history import TrainingHistory
+from transfer_cli.report.neighbourhood import FeatureNeighbourhood
 from transfer_cli.report.per_class import kinds_of, per_class
-from transfer_cli.report.run_facts import Case
+from transfer_cli.report.run_facts import RunFacts
 from transfer_cli.report.run_facts_reader import case_of, duplicates, skipped
 from transfer_cli.report.saliency import overlays
-from transfer_cli.report.script_data import Behind, Table, in_order_of_weight, map_of, said_of
+from transfer_cli.report.script_data import ScriptData, Table, in_order_of_weight, map_of, said_of
 from transfer_cli.runs.completed_run import Answered, FinishedRun
 from transfer_cli.text import printable
 
@@ -58,7 +58,7 @@ class Report:
     path : Path
     size : int
         In bytes.
-    pictures : int
+    images : int
         How many are on it.
     gone : int
         How many could not be read any more.
@@ -69,7 +69,7 @@ class Report:
 
     path: Path
     size: int
-    pictures: int
+    images: int
     gone: int
     findings: tuple[Finding, ...]
     left_out: Mapping[str, str]
@@ -121,11 +121,13 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
     tables = {part: _table(answered, names, thresholds) for part, answered in parts.items()}
     worst = {part: confusion_cells.worst(answered, WORST) for part, answered in parts.items()}
     joined = run.recipe.get("method") == ENSEMBLE or run.directory.members.is_file()
-    none: Surroundings | None = None
+    none: FeatureNeighbourhood | None = None
     # Most ensembles have no features; the page says where their members' are.
     featureless = joined and not run.directory.features.is_file()
     around = (
-        none if featureless else left.unless("the map and what is most alike", lambda: Surroundings.read(run), none)
+        none
+        if featureless
+        else left.unless("the map and what is most alike", lambda: FeatureNeighbourhood.read(run), none)
     )
     alike: dict[str, list[list[Neighbour]]] = {
         part: around.like([int(parts[part].rows[row]) for row in rows], ALIKE) if around else [[] for _ in rows]
@@ -139,23 +141,23 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
     shared = left.unless(
         "copies in other parts", lambda: found_or_read(run, compares=compares, progress=progress), None
     )
-    shelf = Shelf(run.root)
+    shelf = ThumbnailStore(run.root)
     wanted = [row.path for leak in (shared.found[:LEAKS] if shared else ()) for row in (leak.a, leak.b)]
     wanted += [near.row.path for of_part in alike.values() for of_picture in of_part for near in of_picture]
     wanted += in_order_of_weight(parts, tables, worst)
     shelf.lay([*wanted, *(rows_of[row].path for row in mapped)], progress)
     sure = parts[first]
-    asked = [sure.predictions.paths[row] for row in worst[first]]
+    request = [sure.predictions.paths[row] for row in worst[first]]
     said = sure.predicted[worst[first]]
     no_maps: dict[str, str] = {}
-    why = left.unless("what spoke for the surest mistakes", lambda: overlays(run, asked, said, progress), no_maps)
-    course = left.unless("the training", lambda: Course.read(run), Course((), None, (), ()))
+    why = left.unless("what spoke for the surest mistakes", lambda: overlays(run, request, said, progress), no_maps)
+    course = left.unless("the training", lambda: TrainingHistory.read(run), TrainingHistory((), None, (), ()))
     bundle = left.unless("what the bundle does about its certainty", lambda: of_bundle(run), OfBundle((), False))
     company, members = _company(run, left) if joined else (None, ())
     case = case_of(run, parts, course, thresholds, shared=shared, gone=len(shelf.gone), members=members)
     found = findings(case)
-    behind = Behind(run, parts, shelf)
-    data = {"cells": behind.cells(tables), "pictures": behind.pictures}
+    behind = ScriptData(run, parts, shelf)
+    data = {"cells": behind.cells(tables), "images": behind.images}
     map_ = map_of(around, parts, behind, mapped, progress) if around and len(mapped) else None
     data["points"] = [point[4] for point in map_["points"]] if map_ else []
     facts = {
@@ -212,7 +214,7 @@ def _table(part: Answered, names: Sequence[str], thresholds: Sequence[float] | N
     return confusion_cells.matrix(part, names)
 
 
-def _part(run: FinishedRun, part: str, table: Table, case: Case) -> dict[str, Any]:
+def _part(run: FinishedRun, part: str, table: Table, case: RunFacts) -> dict[str, Any]:
     """Return what the page says of one part."""
     names, figures = case.class_names, run.metrics[part]
     rows = per_class(names, case.scored[part], figures)
@@ -236,7 +238,7 @@ def _worst(
     row: int,
     near: Sequence[Neighbour],
     names: Sequence[str],
-    shelf: Shelf,
+    shelf: ThumbnailStore,
     why: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return what the page says of one of the surest mistakes."""
@@ -248,7 +250,7 @@ def _worst(
     return {**said_of(answered, row, names), "uri": shelf[path], "alike": alike, "why": why.get(path)}
 
 
-def _contents(course: Course, mapped: bool, joined: bool) -> list[tuple[str, str]]:
+def _contents(course: TrainingHistory, mapped: bool, joined: bool) -> list[tuple[str, str]]:
     """Return the sections of the page: each is a file of templates/report/."""
     sections = [("next-steps", "What to do next"), *([("members", "The members")] if joined else [])]
     sections += [("mistakes", "Mistakes"), ("worst", "Surest mistakes")]
@@ -258,9 +260,9 @@ def _contents(course: Course, mapped: bool, joined: bool) -> list[tuple[str, str
     return [*sections, ("leaks", "Leaks"), ("run", "The run")]
 
 
-def _company(run: FinishedRun, left: _LeftOut) -> tuple[Company | None, tuple[ModelBundle, ...]]:
+def _company(run: FinishedRun, left: _LeftOut) -> tuple[MemberComparison | None, tuple[ModelBundle, ...]]:
     """Return the members of an ensemble beside it, and their bundles."""
-    company = left.unless("its members", lambda: Company.read(run.directory.members), None)
+    company = left.unless("its members", lambda: MemberComparison.read(run.directory.members), None)
     none: tuple[ModelBundle, ...] = ()
     members = left.unless(
         "the networks of its members", lambda: tuple(ModelBundle.open(run.directory.path).leaves()), none

@@ -60,7 +60,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Case:
+class RunFacts:
     """A run, as a doctor wants to know it.
 
     Attributes
@@ -69,7 +69,7 @@ class Case:
     run, folder : str
         As a person would type them.
     class_names : tuple of str
-    pictures : dict of str to ndarray of shape (k,)
+    images : dict of str to ndarray of shape (k,)
         Pictures of each class in train, val and test.
     scored : dict of str to Scored
         Of val and test, where they are.
@@ -111,7 +111,7 @@ class Case:
     run: str
     folder: str
     class_names: tuple[str, ...]
-    pictures: Mapping[str, Counts]
+    images: Mapping[str, Counts]
     scored: Mapping[str, Scored]
     recipe: Mapping[str, Any]
     command: str = ""

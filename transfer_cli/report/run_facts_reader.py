@@ -12,8 +12,8 @@ from transfer_cli.catalog import backbones
 from transfer_cli.data.decoding import size_of
 from transfer_cli.data.image_folder import PARTS
 from transfer_cli.data.skipped import Skipped, read_skipped
-from transfer_cli.report.history import Course
-from transfer_cli.report.run_facts import Case, scored
+from transfer_cli.report.history import TrainingHistory
+from transfer_cli.report.run_facts import RunFacts, scored
 from transfer_cli.runs.completed_run import Answered, FinishedRun
 
 _MEASURED = 200
@@ -22,13 +22,13 @@ _MEASURED = 200
 def case_of(
     run: FinishedRun,
     parts: Mapping[str, Answered],
-    course: Course,
+    course: TrainingHistory,
     thresholds: Sequence[float] | None,
     *,
     shared: Leaks | None = None,
     gone: int = 0,
     members: Sequence[ModelBundle] = (),
-) -> Case:
+) -> RunFacts:
     """Return what is known of a run.
 
     Parameters
@@ -47,12 +47,12 @@ def case_of(
     """
     names = run.split.class_names
     best, last = course.best, max((row.epoch for row in course.epochs if not row.refit), default=None)
-    return Case(
+    return RunFacts(
         method=run.recipe.get("method", "extract"),
         run=str(run.directory.path),
         folder=run.directory.folder.read_text("utf-8", "surrogateescape").strip(),
         class_names=names,
-        pictures={part: _counts(run, part) for part in PARTS},
+        images={part: _counts(run, part) for part in PARTS},
         scored={
             part: scored(answered.truth, answered.predictions.probabilities, run.metrics[part], thresholds)
             for part, answered in parts.items()

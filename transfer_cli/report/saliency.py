@@ -42,12 +42,12 @@ def overlays(
         return {}
     crops = len({view.resize for view in views}) > 1
     # TensorFlow, at the first gradient.
-    from transfer_cli.explain.explain import Explainable, explain_pictures, overlay
+    from transfer_cli.explain.explain import Explainable, explain_images, overlay
 
     opened = Explainable(str(run.directory.path), progress=progress)
     count = len(batch.paths) if opened.method.needs_gradient else _WITHOUT_A_GRADIENT
     with progress.track(f"explaining mistakes by {opened.method.name}", len(batch.paths[:count])) as advance:
-        maps = explain_pictures(
+        maps = explain_images(
             opened,
             [images[:count] for images in batch.views],
             columns[list(batch.indices[:count])],

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.rendering.thumbnails import Shelf
+from transfer_cli.rendering.thumbnails import ThumbnailStore
 from transfer_cli.report.confusion_cells import Cell
-from transfer_cli.report.neighbourhood import AROUND, Surroundings
+from transfer_cli.report.neighbourhood import AROUND, FeatureNeighbourhood
 from transfer_cli.runs.completed_run import Answered, FinishedRun
 from transfer_cli.text import printable
 
@@ -56,35 +56,35 @@ def said_of(answered: Answered, row: int, names: Sequence[str]) -> dict[str, Any
     }
 
 
-class Behind:
+class ScriptData:
     """The pictures of a page, each once, by number.
 
     Parameters
     ----------
     run : FinishedRun
     parts : dict of str to Answered
-    shelf : Shelf
+    shelf : ThumbnailStore
     """
 
-    def __init__(self, run: FinishedRun, parts: Mapping[str, Answered], shelf: Shelf) -> None:
+    def __init__(self, run: FinishedRun, parts: Mapping[str, Answered], shelf: ThumbnailStore) -> None:
         self._run, self._parts, self._shelf = run, parts, shelf
         self._said = {
             int(row): (answered, place) for answered in parts.values() for place, row in enumerate(answered.rows)
         }
         self._number_of: dict[int, int] = {}
-        self.pictures: list[dict[str, Any]] = []
+        self.images: list[dict[str, Any]] = []
 
     def number(self, row: int) -> int:
         """Return the number of a picture, by its row in the split."""
         if row not in self._number_of:
-            self._number_of[row] = len(self.pictures)
+            self._number_of[row] = len(self.images)
             of = self._run.split.rows[row]
             if row in self._said:
                 answered, place = self._said[row]
                 facts = said_of(answered, place, self._run.split.class_names)
             else:
                 facts = {"path": printable(of.path), "truth": printable(", ".join(of.labels)), "top": [], "own": []}
-            self.pictures.append({**facts, "part": of.part, "uri": self._shelf[of.path]})
+            self.images.append({**facts, "part": of.part, "uri": self._shelf[of.path]})
         return self._number_of[row]
 
     def cells(self, tables: Tables) -> dict[str, dict[str, Any]]:
@@ -96,7 +96,7 @@ class Behind:
                     "count": cell.count,
                     "of": cell.of,
                     "right": cell.right,
-                    "pictures": [self.number(int(self._parts[part].rows[place])) for place in cell.rows],
+                    "images": [self.number(int(self._parts[part].rows[place])) for place in cell.rows],
                 }
                 for row in table
                 for cell in row
@@ -107,9 +107,9 @@ class Behind:
 
 
 def map_of(
-    around: Surroundings,
+    around: FeatureNeighbourhood,
     parts: Mapping[str, Answered],
-    behind: Behind,
+    behind: ScriptData,
     rows: NDArray[np.int64],
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def map_of(
     -------
     dict
         ``points`` (x, y, column of the class, whether it was wrong, number of the picture), ``left_out``, ``mixed``
-        and ``around``, see `Surroundings.mixed`.
+        and ``around``, see `FeatureNeighbourhood.mixed`.
     """
     split = around.run.split
     truth, places = split.truth(), around.places(rows, progress)

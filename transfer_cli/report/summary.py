@@ -9,19 +9,19 @@ import numpy as np
 
 from transfer_cli.bundle.bundle import ENSEMBLE
 from transfer_cli.catalog import ensemble_methods
-from transfer_cli.ensembling.member_comparison import Company
+from transfer_cli.ensembling.member_comparison import MemberComparison
 from transfer_cli.metrics.scores import Figure
 from transfer_cli.rendering.html import percent
 from transfer_cli.report.confusion_cells import Cell
-from transfer_cli.report.run_facts import Case, Scored
+from transfer_cli.report.run_facts import RunFacts, Scored
 from transfer_cli.text import counted, printable
 
 Table = list[list[Cell | None]]
 
 
-def sentences(case: Case, part: str, scored: Scored) -> list[str]:
+def sentences(case: RunFacts, part: str, scored: Scored) -> list[str]:
     """Return what was learnt from what, and how good that is."""
-    learnt = int(case.pictures["train"].sum()) + (int(case.pictures["val"].sum()) if case.refit else 0)
+    learnt = int(case.images["train"].sum()) + (int(case.images["val"].sum()) if case.refit else 0)
     network = case.word("backbone.name", "the network")
     if case.method == ENSEMBLE:
         how = _of_members(case)
@@ -50,7 +50,7 @@ def sentences(case: Case, part: str, scored: Scored) -> list[str]:
     return [first, second]
 
 
-def _of_members(case: Case) -> str:
+def _of_members(case: RunFacts) -> str:
     """Return what an ensemble is made of, and how its members answer as one."""
     members = case.word("member", ())
     networks = f" ({', '.join(case.networks)})" if case.networks else ""
@@ -58,7 +58,7 @@ def _of_members(case: Case) -> str:
     return f"{counted(len(members), 'model')}{networks} answer as one ({how[0].lower()}{how[1:]}), all of them trained"
 
 
-def together(company: Company | None) -> list[str]:
+def together(company: MemberComparison | None) -> list[str]:
     """Return in a sentence whether an ensemble is better than its best member; nothing of another run."""
     if company is None or not company.part:
         return []
@@ -70,7 +70,7 @@ def together(company: Company | None) -> list[str]:
         told += f" (95 % interval {_points(low)} to {_points(high)})"
         told += ", which may be chance" if low <= 0 <= high else ""
     return [
-        f"On the {company.pictures} pictures of {company.part} the best of its members, {printable(best.name)}, has "
+        f"On the {company.images} pictures of {company.part} the best of its members, {printable(best.name)}, has "
         f"{percent(best.accuracy['value'])} by itself, and the ensemble is {told}. It takes "
         f"{company.cost.milliseconds:.1f} ms a picture, that member {best.cost.milliseconds:.1f}."
     ]
@@ -81,13 +81,13 @@ def _points(gain: float) -> str:
     return f"{100 * abs(gain):.1f} points {'better' if gain >= 0 else 'worse'}"
 
 
-def _of_what(case: Case, part: str) -> str:
+def _of_what(case: RunFacts, part: str) -> str:
     """Return which pictures a figure of a part is of."""
-    pictures = counted(case.scored[part].images, "picture")
-    return f"{pictures} of train, out-of-fold" if part == "val" and case.out_of_fold else pictures
+    images = counted(case.scored[part].images, "picture")
+    return f"{images} of train, out-of-fold" if part == "val" and case.out_of_fold else images
 
 
-def _judged(case: Case, part: str, scored: Scored) -> str:
+def _judged(case: RunFacts, part: str, scored: Scored) -> str:
     """Return by which pictures it is judged, and whether it has seen them."""
     by = counted(scored.images, "picture")
     if part == "test":
@@ -108,7 +108,7 @@ def _judged(case: Case, part: str, scored: Scored) -> str:
     return f"{chosen} It did not learn from them."
 
 
-def stats(case: Case, part: str, scored: Scored, figures: Mapping[str, Figure], table: Table) -> list[Any]:
+def stats(case: RunFacts, part: str, scored: Scored, figures: Mapping[str, Figure], table: Table) -> list[Any]:
     """Return label, value and note of the figures that a person asks for first."""
     found: list[tuple[str, str, str]] = []
     if "mean_average_precision" in figures:
@@ -130,7 +130,7 @@ def stats(case: Case, part: str, scored: Scored, figures: Mapping[str, Figure], 
     return found
 
 
-def ruler(case: Case, part: str, scored: Scored) -> dict[str, Any]:
+def ruler(case: RunFacts, part: str, scored: Scored) -> dict[str, Any]:
     """Return what the line from 0 to 100 % shows."""
     single = scored.confusion is not None
     share, name = baseline(case, scored) if single else (None, "")
@@ -149,7 +149,7 @@ def ruler(case: Case, part: str, scored: Scored) -> dict[str, Any]:
     }
 
 
-def baseline(case: Case, scored: Scored) -> tuple[float, str]:
+def baseline(case: RunFacts, scored: Scored) -> tuple[float, str]:
     """Return the share of the largest class, and its name."""
     largest = int(scored.support.argmax())
     return float(scored.support[largest] / max(scored.images, 1)), case.class_names[largest]

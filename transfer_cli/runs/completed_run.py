@@ -54,7 +54,7 @@ class FinishedRun:
         As in recipe.toml.
     metrics : dict
         As in metrics.json.
-    pictures : Path or None
+    images : Path or None
         Where the pictures are now, if not where they were when the run was made.
     """
 
@@ -62,16 +62,16 @@ class FinishedRun:
     split: Split
     recipe: dict[str, Any]
     metrics: dict[str, Any]
-    pictures: Path | None = None
+    images: Path | None = None
 
     @classmethod
-    def read(cls, path: Path, pictures: Path | None = None) -> FinishedRun:
+    def read(cls, path: Path, images: Path | None = None) -> FinishedRun:
         """Return the run at `path`.
 
         Parameters
         ----------
         path : Path
-        pictures : Path, optional
+        images : Path, optional
             The folder that the paths of the split are relative to, where it is another one by now.
 
         Raises
@@ -79,10 +79,10 @@ class FinishedRun:
         RunError
             When there is no run, or it did not come to its end.
         InputError
-            When `pictures` is no folder.
+            When `images` is no folder.
         """
-        if pictures and not pictures.is_dir():
-            raise InputError(f"{pictures} is no folder. Expected the one that the pictures of {path} are in now.")
+        if images and not images.is_dir():
+            raise InputError(f"{images} is no folder. Expected the one that the pictures of {path} are in now.")
         run = RunDirectory(path)
         if not path.is_dir():
             raise RunError(f"There is no run at {path}.", hint="See what there is: ls runs")
@@ -98,7 +98,7 @@ class FinishedRun:
             recipe = tomllib.loads(run.recipe.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{run.recipe} cannot be read: {error}.") from None
-        return cls(run, Split.read(run.split), recipe, run.read_metrics(), pictures)
+        return cls(run, Split.read(run.split), recipe, run.read_metrics(), images)
 
     @property
     def source(self) -> Path:
@@ -108,8 +108,8 @@ class FinishedRun:
     @property
     def root(self) -> Path:
         """The folder that the paths of the split are relative to, as it was when the run was made unless it moved."""
-        if self.pictures:
-            return self.pictures
+        if self.images:
+            return self.images
         source = self.source
         return source.parent if source.suffix.lower() == ".csv" and not source.is_dir() else source
 
@@ -131,7 +131,7 @@ class FinishedRun:
             raise OutputError(
                 f"{gone} of {len(rows)} pictures of {self.directory.path} are not in {self.root} any more. {made} is "
                 "there from earlier and would be lost to one of placeholders.",
-                hint="Say where they are now with --pictures FOLDER; or write elsewhere with -o, or add --overwrite.",
+                hint="Say where they are now with --images FOLDER; or write elsewhere with -o, or add --overwrite.",
             )
 
     @property

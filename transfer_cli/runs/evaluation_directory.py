@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.bundle.bundle import MANIFEST, ModelBundle
-from transfer_cli.bundle.training_images import LEARNT_FILE, Learnt
+from transfer_cli.bundle.training_images import LEARNT_FILE, TrainingImages
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.split import Split
 from transfer_cli.errors import RunError
@@ -34,7 +34,7 @@ class EvaluationDirectory:
         return self.path / "evaluation.json"
 
     @property
-    def pictures(self) -> Path:
+    def images(self) -> Path:
         """Path, digest, class and part of each picture, and whether the model has learnt from it, CSV."""
         return self.path / "pictures.csv"
 
@@ -65,7 +65,7 @@ class EvaluationDirectory:
 
     def files(self) -> tuple[Path, ...]:
         """Return where each file of an evaluation is."""
-        tables = (self.pictures, self.predictions, self.confusion, self.curves, self.skipped)
+        tables = (self.images, self.predictions, self.confusion, self.curves, self.skipped)
         return (self.about, self.metrics, *tables)
 
     def is_one(self) -> bool:
@@ -122,7 +122,7 @@ def learnt_by(run: RunDirectory) -> frozenset[str]:
     return frozenset(row.sha256 for row in Split.read(run.split).rows if row.part in parts)
 
 
-def say_in(model: str) -> Learnt | None:
+def training_images_of(model: str) -> TrainingImages | None:
     """Return which pictures had a say in a run or a bundle; None where that is not known.
 
     A bundle says it itself, wherever it was copied to. Of an older one, which does not, the run that it lies in does.
@@ -134,7 +134,9 @@ def say_in(model: str) -> Learnt | None:
     """
     bundle, directory = ModelBundle.read(Path(model))
     if LEARNT_FILE in bundle.files:
-        return Learnt.load(directory / LEARNT_FILE)
+        return TrainingImages.load(directory / LEARNT_FILE)
     if run := run_with(model):
-        return Learnt.of(learnt_by(run), (row.sha256 for row in Split.read(run.split).rows if row.part == "val"))
+        return TrainingImages.of(
+            learnt_by(run), (row.sha256 for row in Split.read(run.split).rows if row.part == "val")
+        )
     return None

@@ -58,7 +58,7 @@ class Options(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Request:
+class TrainingRequest:
     """The folder to learn from, the run to write, and the options."""
 
     folder: ImageFolder
@@ -75,7 +75,7 @@ class Request:
     begun: float = field(default_factory=time.monotonic)
     tensorboard: bool = False
 
-    def silent(self) -> Request:
+    def silent(self) -> TrainingRequest:
         """Return the same, nothing of which is said."""
         return replace(self, progress=SILENT)
 

@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 
 from transfer_cli.audit.grouping import groups_of, prepared
 from transfer_cli.bundle.files import GRAPH_FILE
-from transfer_cli.bundle.training_images import LEARNT_FILE, Learnt
+from transfer_cli.bundle.training_images import LEARNT_FILE, TrainingImages
 from transfer_cli.calibration import fit as fit_on_val
 from transfer_cli.catalog import class_balancing, classifiers
-from transfer_cli.classifiers.linear import Linear, less_common
+from transfer_cli.classifiers.linear import Linear, remove_log_prior
 from transfer_cli.data import bootstrap
-from transfer_cli.data.groups import kin
+from transfer_cli.data.groups import assign_group_ids
 from transfer_cli.data.image_folder import PARTS, ImageFolder
 from transfer_cli.data.split import Split
 from transfer_cli.errors import InputError
-from transfer_cli.features.shared_extraction import OnePass, Seen, link
-from transfer_cli.inference.compiled_network import Prepared
+from transfer_cli.features.shared_extraction import Seen, SharedExtraction, link
+from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.io.atomic import write_json, written_whole
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.models.weights.registry import must_be_known
 from transfer_cli.quiet_imports import import_ahead
 from transfer_cli.recipe.recipes import ExtractRecipe
-from transfer_cli.runs.request import Options, Request, TrainingResult, is_uneven
+from transfer_cli.runs.request import Options, TrainingRequest, TrainingResult, is_uneven
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import score_parts, thresholds_note
 from transfer_cli.training.setup import lifecycle
@@ -74,43 +74,43 @@ def extract(
     InputError
         When it shall be written for TensorBoard: there are no epochs.
     """
-    return learn(Request(folder, run, **options), recipe, OnePass())
+    return learn(TrainingRequest(folder, run, **options), recipe, SharedExtraction())
 
 
-def learn(asked: Request, recipe: ExtractRecipe, shared: OnePass) -> TrainingResult:
+def learn(request: TrainingRequest, recipe: ExtractRecipe, shared: SharedExtraction) -> TrainingResult:
     """Do what `extract` does, with what runs of the same features share."""
-    run = asked.run
-    if asked.tensorboard:
+    run = request.run
+    if request.tensorboard:
         raise InputError("extract has no epochs to write for TensorBoard.", hint="Its figures are in metrics.json.")
     with_model = recipe.classifier.name != classifiers.NONE
-    recipe = lifecycle.resolved(asked, recipe, keeps_model=with_model)
+    recipe = lifecycle.resolved(request, recipe, keeps_model=with_model)
     must_be_known(recipe.backbone.weights)
-    if run.is_complete(with_model=with_model, with_features=True) and not asked.overwrite:
-        run.must_match(recipe, asked.folder.source)
-        return lifecycle.complete(asked, partial(_val_note, recipe))
+    if run.is_complete(with_model=with_model, with_features=True) and not request.overwrite:
+        run.must_match(recipe, request.folder.source)
+        return lifecycle.complete(request, partial(_val_note, recipe))
     with run.released():
-        return _train(asked, recipe, shared)
+        return _train(request, recipe, shared)
 
 
-def _train(asked: Request, recipe: ExtractRecipe, shared: OnePass) -> TrainingResult:
-    run, with_model = asked.run, recipe.classifier.name != classifiers.NONE
-    network = lifecycle.begin(asked, recipe, lambda: shared.network or prepared(asked, recipe))
+def _train(request: TrainingRequest, recipe: ExtractRecipe, shared: SharedExtraction) -> TrainingResult:
+    run, with_model = request.run, recipe.classifier.name != classifiers.NONE
+    network = lifecycle.begin(request, recipe, lambda: shared.network or prepared(request, recipe))
     shared.network = network
     run.write_environment(recipe.seed, network.device)
     if shared.seen is None:
         with import_ahead(*(_NEEDED if with_model else ())):
-            shared.seen = _features(asked, recipe, network)
+            shared.seen = _features(request, recipe, network)
         if shared.earlier is not None:
             shared.go_on_from(shared.earlier)
     else:
         with written_whole(run.features) as target:
             link(shared.seen.features, target)
     seen, split = shared.seen, shared.seen.split
-    lifecycle.write_split(asked, split, seen.skipped)
+    lifecycle.write_split(request, split, seen.skipped)
     run.log("features", width=network.width, runtime=network.words, skipped=len(seen.skipped), parts=split.counts())
     metrics: Metrics = {}
     if with_model:
-        metrics = _classify(asked, recipe, shared, seen)
+        metrics = _classify(request, recipe, shared, seen)
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
     note, uneven = _val_note(recipe, split), is_uneven(split)
@@ -122,33 +122,33 @@ def _val_note(recipe: ExtractRecipe, split: Split) -> str:
     return ", ".join(filter(None, ["" if "val" in split.counts() else held_out, thresholds_note(split)]))
 
 
-def _features(asked: Request, recipe: ExtractRecipe, network: Prepared) -> Seen:
+def _features(request: TrainingRequest, recipe: ExtractRecipe, network: CompiledNetwork) -> Seen:
     """Run the network on the pictures, and write features.parquet."""
     from transfer_cli.features import table
     from transfer_cli.features.extraction import KnownFeatures
 
-    folder, run = asked.folder, asked.run
-    known = KnownFeatures(asked, recipe, network)
+    folder, run = request.folder, request.run
+    known = KnownFeatures(request, recipe, network)
     width = network.width
     with written_whole(run.features) as target, TemporaryDirectory(prefix=".features-", dir=run.path) as place:
         draft = Path(place) / "features.parquet"
         what = f"features by {recipe.backbone.name} on {network.runtime}"
         try:
-            with asked.progress.track(what, len(folder.files)) as advance:
+            with request.progress.track(what, len(folder.files)) as advance:
                 found = table.extract_to(draft, known.batches(), known.rows, folder, width=width, advance=advance)
             known.check()
         finally:
             # What was computed is there for another time, however this one ends.
             known.close()
-        groups = groups_of(asked, recipe, found.indices, found.digests, lambda: (found.indices, table.read(draft)))
-        split = lifecycle.make_split(asked, recipe, found.indices, found.digests, found.skipped, groups)
+        groups = groups_of(request, recipe, found.indices, found.digests, lambda: (found.indices, table.read(draft)))
+        split = lifecycle.make_split(request, recipe, found.indices, found.digests, found.skipped, groups)
         table.add_parts(draft, target, split, width)
-    return Seen(split, found.skipped, kin(found.digests, groups), run.features)
+    return Seen(split, found.skipped, assign_group_ids(found.digests, groups), run.features)
 
 
-def _classify(asked: Request, recipe: ExtractRecipe, shared: OnePass, seen: Seen) -> Metrics:
+def _classify(request: TrainingRequest, recipe: ExtractRecipe, shared: SharedExtraction, seen: Seen) -> Metrics:
     """Fit, score and save the classifier; return the figures of each part."""
-    run, progress, split, relatives = asked.run, asked.progress, seen.split, seen.relatives
+    run, progress, split, group_ids = request.run, request.progress, seen.split, seen.group_ids
     network = shared.network
     assert network is not None
     with progress.track("starting scikit-learn", None):
@@ -163,7 +163,7 @@ def _classify(asked: Request, recipe: ExtractRecipe, shared: OnePass, seen: Seen
     # The rows that are learnt from: all of train, or a bag of them, in which a picture may be several times.
     rows = np.flatnonzero(train)
     if recipe.bag is not None:
-        rows = rows[bootstrap.drawn(recipe.bag, recipe.seed, truth[train], relatives[train])]
+        rows = rows[bootstrap.drawn(recipe.bag, recipe.seed, truth[train], group_ids[train])]
     learnt = np.unique(rows)
     spec = classifiers.find(recipe.classifier.name)
     weights, offsets = _balance(recipe, truth[rows], len(names))
@@ -177,7 +177,7 @@ def _classify(asked: Request, recipe: ExtractRecipe, shared: OnePass, seen: Seen
         out_of_fold=recipe.bag is None and not val.any(),
         seed=recipe.seed,
         weights=weights,
-        groups=relatives[rows],
+        groups=group_ids[rows],
         progress=progress,
     )
 
@@ -188,16 +188,16 @@ def _classify(asked: Request, recipe: ExtractRecipe, shared: OnePass, seen: Seen
     scored = {}
     if fitted.out_of_fold is not None:
         known = ~np.isnan(fitted.out_of_fold[:, 0])
-        scored["val"] = rows[known], less_common(fitted.out_of_fold[known], offsets)
+        scored["val"] = rows[known], remove_log_prior(fitted.out_of_fold[known], offsets)
     out_of_bag = np.setdiff1d(np.flatnonzero(train), learnt)
     if len(out_of_bag) and not val.any():
-        scored["val"] = out_of_bag, less_common(given(matrix[out_of_bag]), offsets)
+        scored["val"] = out_of_bag, remove_log_prior(given(matrix[out_of_bag]), offsets)
     for part, mask in (("val", val), ("test", test)):
         if mask.any():
-            scored[part] = np.flatnonzero(mask), less_common(given(matrix[mask]), offsets)
-    fitted_on_val = fit_on_val.fit(recipe, split, matrix, learnt, scored, groups=relatives)
+            scored[part] = np.flatnonzero(mask), remove_log_prior(given(matrix[mask]), offsets)
+    fitted_on_val = fit_on_val.fit(recipe, split, matrix, learnt, scored, groups=group_ids)
     metrics = score_parts(run, split, fitted_on_val.calibrated(scored), fitted_on_val.thresholds)
-    lifecycle.must_be_good_enough(asked, metrics, _val_note(recipe, split))
+    lifecycle.must_be_good_enough(request, metrics, _val_note(recipe, split))
 
     def save(directory: Path) -> None:
         shared.save_network(network, directory / BACKBONE_FILE, directory / GRAPH_FILE)
@@ -205,7 +205,7 @@ def _classify(asked: Request, recipe: ExtractRecipe, shared: OnePass, seen: Seen
         fitted_on_val.save(directory)
         # Of a bag, what is not in it had a say in how sure the model is.
         held_out = (row.sha256 for row in split.rows if row.part != "test")
-        Learnt.of((split.rows[row].sha256 for row in learnt), held_out).save(directory / LEARNT_FILE)
+        TrainingImages.of((split.rows[row].sha256 for row in learnt), held_out).save(directory / LEARNT_FILE)
         if not spec.linear:
             return
         folded = Linear.fold(fitted.pipeline, len(names))
@@ -219,7 +219,7 @@ def _classify(asked: Request, recipe: ExtractRecipe, shared: OnePass, seen: Seen
 
     def save_all(directory: Path) -> None:
         save(directory)
-        lifecycle.write_card(asked, directory, bundle, split, metrics, fitted_on_val, _val_note(recipe, split))
+        lifecycle.write_card(request, directory, bundle, split, metrics, fitted_on_val, _val_note(recipe, split))
 
     bundle.write(run.model, save_all)
     shared.model = run.model

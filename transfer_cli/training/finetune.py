@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from transfer_cli.audit.grouping import groups_of
-from transfer_cli.data.groups import kin
+from transfer_cli.data.groups import assign_group_ids
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.split import Split
 from transfer_cli.io.array_store import Scratch
@@ -14,13 +14,13 @@ from transfer_cli.io.atomic import write_json
 from transfer_cli.models.weights.registry import must_be_known
 from transfer_cli.quiet_imports import import_ahead
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.runs.request import Options, Request, TrainingResult, is_uneven
+from transfer_cli.runs.request import Options, TrainingRequest, TrainingResult, is_uneven
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import thresholds_note
 from transfer_cli.training.loop import tensorboard
 from transfer_cli.training.loop.checkpoints import Checkpoints
 from transfer_cli.training.loop.network_setup import build_network
-from transfer_cli.training.loop.trainer import Fitting, refits
+from transfer_cli.training.loop.trainer import Trainer, refits
 from transfer_cli.training.planning import time_budget
 from transfer_cli.training.planning.estimate import FEW, Plan
 from transfer_cli.training.setup import lifecycle
@@ -64,56 +64,58 @@ def finetune(
     MissingExtraError
         When it shall be written for TensorBoard, and that is not installed.
     """
-    return learn(Request(folder, run, **options), recipe)
+    return learn(TrainingRequest(folder, run, **options), recipe)
 
 
-def learn(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
+def learn(request: TrainingRequest, recipe: FinetuneRecipe) -> TrainingResult:
     """Do what `finetune` does."""
-    if asked.tensorboard:
+    if request.tensorboard:
         tensorboard.must_be_here()
-    recipe = lifecycle.resolved(asked, recipe, keeps_model=True)
+    recipe = lifecycle.resolved(request, recipe, keeps_model=True)
     must_be_known(recipe.backbone.weights)
     if recipe.unlabelled.folder is None:
-        return _supervised(asked, recipe)
+        return _supervised(request, recipe)
 
     from transfer_cli.training import pseudo_labels
 
-    return pseudo_labels.train(asked, recipe, _supervised)
+    return pseudo_labels.train(request, recipe, _supervised)
 
 
-def _supervised(asked: Request, recipe: FinetuneRecipe) -> TrainingResult:
+def _supervised(request: TrainingRequest, recipe: FinetuneRecipe) -> TrainingResult:
     """Train on what a request holds, or return what a complete run came to."""
-    run = asked.run
-    planned = time_budget.going_on(asked, recipe)
+    run = request.run
+    planned = time_budget.going_on(request, recipe)
     recipe = planned or recipe
-    if run.is_complete(with_model=True, with_features=False) and not asked.overwrite:
-        run.must_match(recipe, asked.folder.source)
-        if asked.tensorboard and (last := Checkpoints(run).read_last()):
+    if run.is_complete(with_model=True, with_features=False) and not request.overwrite:
+        run.must_match(recipe, request.folder.source)
+        if request.tensorboard and (last := Checkpoints(run).read_last()):
             tensorboard.write_all(run, last[0].history)
-        return lifecycle.complete(asked, partial(_val_note, recipe))
+        return lifecycle.complete(request, partial(_val_note, recipe))
     with run.released():
-        return _train(asked, recipe, plans=asked.time_budget is not None and planned is None)
+        return _train(request, recipe, plans=request.time_budget is not None and planned is None)
 
 
-def _train(asked: Request, recipe: FinetuneRecipe, *, plans: bool) -> TrainingResult:
-    run, chosen = asked.run, _Chosen(asked, recipe)
-    features, device = lifecycle.begin(asked, recipe, lambda: build_network(asked, recipe), chosen if plans else None)
+def _train(request: TrainingRequest, recipe: FinetuneRecipe, *, plans: bool) -> TrainingResult:
+    run, chosen = request.run, _Chosen(request, recipe)
+    features, device = lifecycle.begin(
+        request, recipe, lambda: build_network(request, recipe), chosen if plans else None
+    )
     recipe = chosen.take()
     run.write_environment(recipe.seed, device)
     with Scratch(run.path) as scratch:
         with import_ahead("transfer_cli.classifiers.fit", "scipy.stats", "matplotlib.figure"):
-            decoded = decode_all(asked, recipe, scratch)
-            groups = groups_of(asked, recipe, decoded.indices, decoded.digests)
-            split = lifecycle.make_split(asked, recipe, decoded.indices, decoded.digests, decoded.skipped, groups)
-            relatives = kin(decoded.digests, groups)
-            fitting = Fitting(asked, recipe, features, decoded, split, scratch, _guard(asked), relatives)
-        lifecycle.write_split(asked, split, decoded.skipped)
+            decoded = decode_all(request, recipe, scratch)
+            groups = groups_of(request, recipe, decoded.indices, decoded.digests)
+            split = lifecycle.make_split(request, recipe, decoded.indices, decoded.digests, decoded.skipped, groups)
+            group_ids = assign_group_ids(decoded.digests, groups)
+            fitting = Trainer(request, recipe, features, decoded, split, scratch, _guard(request), group_ids)
+        lifecycle.write_split(request, split, decoded.skipped)
         for line in _what_to_expect(split):
-            asked.progress.warn(line)
+            request.progress.warn(line)
         fitting.run()
         finishing = fitting.finishing()
         metrics = finishing.score()
-        lifecycle.must_be_good_enough(asked, metrics, _val_note(recipe, split))
+        lifecycle.must_be_good_enough(request, metrics, _val_note(recipe, split))
         finishing.save(_val_note(recipe, split))
     write_json(run.metrics, metrics)
     run.log("end", metrics=metrics)
@@ -130,25 +132,25 @@ def _val_note(recipe: FinetuneRecipe, split: Split) -> str:
 class _Chosen:
     """The recipe that is run: the one that was asked for, or as much of it as a time budget allows."""
 
-    def __init__(self, asked: Request, recipe: FinetuneRecipe) -> None:
-        self._asked, self._wanted, self._recipe = asked, recipe, recipe
+    def __init__(self, request: TrainingRequest, recipe: FinetuneRecipe) -> None:
+        self._request, self._wanted, self._recipe = request, recipe, recipe
         self._plan: Plan | None = None
 
     def __call__(self, network: tuple[Any, str]) -> FinetuneRecipe:
         from transfer_cli.training.planning.plan import into_budget
 
-        self._recipe, self._plan = into_budget(self._asked, self._wanted, network[0])
+        self._recipe, self._plan = into_budget(self._request, self._wanted, network[0])
         return self._recipe
 
     def take(self) -> FinetuneRecipe:
         """Return the recipe; write what was planned into the run that has been begun."""
-        if self._plan is not None and self._asked.time_budget is not None:
-            time_budget.write_plan(self._asked.run, self._wanted, self._recipe, self._plan, self._asked.time_budget)
+        if self._plan is not None and self._request.time_budget is not None:
+            time_budget.write_plan(self._request.run, self._wanted, self._recipe, self._plan, self._request.time_budget)
         return self._recipe
 
 
-def _guard(asked: Request) -> time_budget.Guard | None:
-    return None if asked.time_budget is None else time_budget.Guard(asked.run, asked.begun)
+def _guard(request: TrainingRequest) -> time_budget.TimeBudgetGuard | None:
+    return None if request.time_budget is None else time_budget.TimeBudgetGuard(request.run, request.begun)
 
 
 def _what_to_expect(split: Split) -> list[str]:

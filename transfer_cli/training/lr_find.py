@@ -19,7 +19,7 @@ from transfer_cli.io.array_store import Scratch
 from transfer_cli.models.weights.registry import imagenet_files, must_be_had, must_be_known
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
-from transfer_cli.runs.request import Options, Request
+from transfer_cli.runs.request import Options, TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.training.loop.network_setup import build_network
 from transfer_cli.training.loop.trainer import SETTLING
@@ -176,8 +176,8 @@ def lr_find(
         When nothing is learnt between these rates; the plot is there and shows it.
     """
     # No run of the plot's name is meant, whose split would be followed.
-    asked = Request(folder, RunDirectory(target.with_name(f".{target.name}.run")), **options)
-    recipe = lifecycle.resolved(asked, recipe, keeps_model=False)
+    request = TrainingRequest(folder, RunDirectory(target.with_name(f".{target.name}.run")), **options)
+    recipe = lifecycle.resolved(request, recipe, keeps_model=False)
     recipe = recipe.model_copy(update={"head": recipe.head.model_copy(update={"start": heads.RANDOM})})
     if not 1 <= stage <= len(recipe.stage):
         raise RecipeError(f"There is no stage {stage}. The recipe has {len(recipe.stage)}, counted from 1.")
@@ -186,14 +186,14 @@ def lr_find(
     must_be_known(recipe.backbone.weights)
     if recipe.backbone.weights == "imagenet":
         spec = backbones.find(recipe.backbone.name)
-        must_be_had(imagenet_files(spec, top=False, size=recipe.image_size), offline=asked.offline)
-    features, _ = build_network(asked, recipe)
-    network, pictures = _begin(asked, recipe, features, steps)
+        must_be_had(imagenet_files(spec, top=False, size=recipe.image_size), offline=request.offline)
+    features, _ = build_network(request, recipe)
+    network, data = _begin(request, recipe, features, steps)
     rates = [lowest * (highest / lowest) ** (step / max(steps - 1, 1)) for step in range(steps)]
     from transfer_cli.training.loop.micro_batches import memory_explained
 
     with memory_explained():
-        found = _sweep(asked, recipe, stage, network, pictures, rates)
+        found = _sweep(request, recipe, stage, network, data, rates)
     sweep(found.rates, found.losses, found.smoothed, (found.steepest, found.suggestion), target)
     if found.suggestion is None:
         raise InputError(
@@ -204,66 +204,69 @@ def lr_find(
     return found
 
 
-def _begin(asked: Request, recipe: FinetuneRecipe, features: Any, steps: int) -> tuple[Network, Pictures]:
+def _begin(request: TrainingRequest, recipe: FinetuneRecipe, features: Any, steps: int) -> tuple[Network, Pictures]:
     """Return the network and the pictures with which the first stage of a run begins; pictures are those of train."""
-    found = survey(asked, recipe, decodes=False)
+    found = survey(request, recipe, decodes=False)
     rows = np.flatnonzero(found.split.mask("train"))
     # More than are looked at in so many steps need not be read.
     wanted = steps * recipe.step_size
     if len(rows) > wanted:
         rows = np.sort(np.random.default_rng(recipe.seed).choice(rows, wanted, replace=False))
-        asked.progress.note(f"{wanted} of the pictures of train, drawn by chance: {steps} steps see no more")
-    with asked.progress.track("reading pictures of train", None):
-        decoded, kept = decode_rows(asked, recipe, found, rows.tolist())
+        request.progress.note(f"{wanted} of the pictures of train, drawn by chance: {steps} steps see no more")
+    with request.progress.track("reading pictures of train", None):
+        decoded, kept = decode_rows(request, recipe, found, rows.tolist())
     if decoded.skipped:
-        asked.progress.warn(f"{len(decoded.skipped)} pictures of train could not be read, and are left out")
+        request.progress.warn(f"{len(decoded.skipped)} pictures of train could not be read, and are left out")
     if not kept:
-        raise FolderError(f"No picture of the train part of {asked.folder.source} could be read.")
+        raise FolderError(f"No picture of the train part of {request.folder.source} could be read.")
 
     from transfer_cli.models import backbone
     from transfer_cli.models.classifier_network import Network
     from transfer_cli.training.loop.images import Pictures
 
     if recipe.backbone.weights == "none":
-        backbone.settle(features, decoded.images[:SETTLING])
+        backbone.rescale_random_batchnorms(features, decoded.images[:SETTLING])
     network = Network(features, recipe.head, len(found.split.class_names), recipe.seed)
     train = np.arange(len(kept))
     indices = np.array(decoded.indices, np.int64)
-    pictures = Pictures(decoded.images, indices, found.split.truth()[kept], train, train[:0])
-    return network, pictures
+    data = Pictures(decoded.images, indices, found.split.truth()[kept], train, train[:0])
+    return network, data
 
 
 def _sweep(
-    asked: Request, recipe: FinetuneRecipe, number: int, network: Network, pictures: Pictures, rates: Sequence[float]
+    request: TrainingRequest,
+    recipe: FinetuneRecipe,
+    number: int,
+    network: Network,
+    data: Pictures,
+    rates: Sequence[float],
 ) -> Sweep:
     from transfer_cli.models import freezing
-    from transfer_cli.training.augmentation.augmented_images import Shown
+    from transfer_cli.training.augmentation.augmented_images import AugmentedImages
     from transfer_cli.training.loop.micro_batches import portions_of
-    from transfer_cli.training.loop.stage_trainer import StageTraining
+    from transfer_cli.training.loop.stage_trainer import StageTrainer
 
-    train, size = pictures.train, recipe.step_size
+    train, size = data.train, recipe.step_size
     stage = recipe.stage[number - 1].for_pictures(len(train), size)
     # Of the views that a run would keep, those that so many steps get to see.
     seen = math.ceil(len(rates) * size / len(train))
-    shown = Shown(
+    shown = AugmentedImages(
         recipe.augmentation,
         recipe.seed,
-        pictures.images,
-        pictures.indices,
-        pictures.truth,
+        data.images,
+        data.indices,
+        data.truth,
         train,
         network.head.output_shape[-1],
     )
     losses: list[float] = []
-    learning = {layer.name for layer in freezing.thaw(network.features, stage.unfreeze).layers}
+    learning = {layer.name for layer in freezing.split_at(network.features, stage.unfreeze).layers}
     with TemporaryDirectory(prefix="transfer-cli-") as place, Scratch(Path(place)) as scratch:
-        with asked.progress.track(f"preparing stage {number} of {len(recipe.stage)}, {stage.in_words()}", None):
+        with request.progress.track(f"preparing stage {number} of {len(recipe.stage)}, {stage.summary()}", None):
             swept = _with_views(recipe, stage, network, len(train), seen)
-            training_ = StageTraining(
-                network, stage, swept, pictures, shown, scratch, portions_of(recipe), asked.progress
-            )
+            training_ = StageTrainer(network, stage, swept, data, shown, scratch, portions_of(recipe), request.progress)
         weights, optimizer = network.weights(learning), training_.optimizer_state()
-        with asked.progress.track("steps at rising rates", len(rates)) as advance:
+        with request.progress.track("steps at rising rates", len(rates)) as advance:
             for loss in training_.steps_at(rates):
                 losses.append(loss)
                 advance(1)
@@ -271,7 +274,7 @@ def _sweep(
                     break
         network.set_weights(weights, learning)
         training_.set_optimizer_state(optimizer)
-        with asked.progress.track("the same steps without learning", len(losses)) as advance:
+        with request.progress.track("the same steps without learning", len(losses)) as advance:
             untrained = []
             for loss in training_.steps_at(itertools.repeat(0.0, len(losses))):
                 untrained.append(loss)
@@ -280,14 +283,14 @@ def _sweep(
     return read_sweep(rates, losses, untrained, BELOW_LOWEST[stage.ends_at_zero])
 
 
-def _with_views(recipe: FinetuneRecipe, stage: Stage, network: Network, pictures: int, seen: int) -> FinetuneRecipe:
+def _with_views(recipe: FinetuneRecipe, stage: Stage, network: Network, images: int, seen: int) -> FinetuneRecipe:
     """Return the recipe with no more views kept than are seen; fresh pictures stay fresh."""
     from transfer_cli.models import freezing
     from transfer_cli.training.loop import frozen_activations
 
-    below = freezing.thaw(network.features, stage.unfreeze).trunk
+    below = freezing.split_at(network.features, stage.unfreeze).trunk
     if below is None:
         return recipe
-    kept = frozen_activations.views_of(recipe.trunk, stage, pictures, below.output.shape[1:])
+    kept = frozen_activations.views_of(recipe.trunk, stage, images, below.output.shape[1:])
     views = min(kept, seen) if kept else "fresh"
     return recipe.model_copy(update={"trunk": recipe.trunk.model_copy(update={"views": views})})

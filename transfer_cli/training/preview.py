@@ -29,7 +29,7 @@ def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
     recipe = recipe.resolved(folder.task)
     start_tensorflow()
 
-    from transfer_cli.training.augmentation.augmented_images import Shown
+    from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 
     seen: list[plots.Seen] = []
     images, indices = [], []
@@ -51,6 +51,6 @@ def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
         raise FolderError(f"No picture of {folder.source} could be read.")
     rows = np.arange(len(seen))
     whole = np.stack(images)
-    shown = Shown(recipe.augmentation, recipe.seed, whole, np.array(indices), rows, rows, len(seen))
+    shown = AugmentedImages(recipe.augmentation, recipe.seed, whole, np.array(indices), rows, rows, len(seen))
     plots.preview(seen, whole, shown, target)
     return len(seen)

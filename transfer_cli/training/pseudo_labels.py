@@ -22,13 +22,13 @@ from transfer_cli.io.csv_tables import read_table, write_table
 from transfer_cli.io.discovery import walk_paths
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.sections import Unlabelled
-from transfer_cli.runs.request import Request, TrainingResult
+from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.training.loop.trainer import refits
 
 HEADER = ("path", "sha256", "class", "confidence", "learnt", "reason")
 KNOWN = "the same bytes have been seen before"
-Train = Callable[[Request, FinetuneRecipe], TrainingResult]
+Train = Callable[[TrainingRequest, FinetuneRecipe], TrainingResult]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PseudoLabel:
     reason: str = ""
 
 
-def train(asked: Request, recipe: FinetuneRecipe, supervised: Train) -> TrainingResult:
+def train(request: TrainingRequest, recipe: FinetuneRecipe, supervised: Train) -> TrainingResult:
     """Train without the unlabelled pictures, then again with those that the first network is sure of.
 
     The first training is a run of its own beside the other, so that the gain can be seen, and either can be used. Both
@@ -52,7 +52,7 @@ def train(asked: Request, recipe: FinetuneRecipe, supervised: Train) -> Training
 
     Parameters
     ----------
-    asked : Request
+    request : Request
     recipe : FinetuneRecipe
         With a folder of unlabelled pictures.
     supervised : callable
@@ -69,12 +69,12 @@ def train(asked: Request, recipe: FinetuneRecipe, supervised: Train) -> Training
     InputError
         When the network is sure of none of them.
     """
-    place, run, first = _place(asked, recipe), asked.run, RunDirectory(beside(asked.run))
-    run.must_be_free(recipe, asked.folder.source, overwrite=asked.overwrite)
+    place, run, first = _place(request, recipe), request.run, RunDirectory(beside(request.run))
+    run.must_be_free(recipe, request.folder.source, overwrite=request.overwrite)
     # What lies in RUN was learnt from labels of a first run that is not there any more.
-    anew = asked.overwrite or not first.is_complete(with_model=True, with_features=False)
-    before = _first(asked, recipe, first, supervised)
-    labels = _labels_of(asked, recipe, place, first)
+    anew = request.overwrite or not first.is_complete(with_model=True, with_features=False)
+    before = _first(request, recipe, first, supervised)
+    labels = _labels_of(request, recipe, place, first)
     chosen = [each for each in labels if _is_learnt(each, recipe)]
     new = [each for each in labels if not each.reason]
     if not chosen:
@@ -86,11 +86,11 @@ def train(asked: Request, recipe: FinetuneRecipe, supervised: Train) -> Training
         )
     counts = Counter(each.label for each in chosen)
     said = ", ".join(f"{name} {count}" for name, count in counts.most_common(20))
-    asked.progress.note(f"learnt from as well: {len(chosen)} of {len(new)} unlabelled pictures, as {said}")
+    request.progress.note(f"learnt from as well: {len(chosen)} of {len(new)} unlabelled pictures, as {said}")
     split = _with_labels(recipe, Split.read(first.split), chosen)
-    both = replace(asked, folder=_with(asked.folder, chosen), split=split, overwrite=anew and run.recipe.is_file())
+    both = replace(request, folder=_with(request.folder, chosen), split=split, overwrite=anew and run.recipe.is_file())
     after = supervised(both, recipe)
-    _say_gain(asked, before, after, first, len(chosen))
+    _say_gain(request, before, after, first, len(chosen))
     unread = [Skipped(each.path, each.reason) for each in labels if each.reason and each.reason != KNOWN]
     return replace(after, skipped=(*after.skipped, *unread))
 
@@ -102,18 +102,18 @@ def beside(run: RunDirectory) -> Path:
     return path.with_name(f"{path.name}-supervised")
 
 
-def must_fit(asked: Request, recipe: FinetuneRecipe) -> None:
+def must_fit(request: TrainingRequest, recipe: FinetuneRecipe) -> None:
     """Raise RecipeError where a time is to be reckoned: the second training depends on what the first one says."""
-    if recipe.unlabelled.folder is not None and asked.time_budget is not None:
+    if recipe.unlabelled.folder is not None and request.time_budget is not None:
         raise RecipeError(
             "A time budget does not know of unlabelled pictures, which are learnt from in a second training.",
             hint="Leave out one of --time-budget and --unlabelled.",
         )
 
 
-def _place(asked: Request, recipe: FinetuneRecipe) -> Path:
-    must_fit(asked, recipe)
-    place, folder = Path(recipe.unlabelled.folder or ""), asked.folder
+def _place(request: TrainingRequest, recipe: FinetuneRecipe) -> Path:
+    must_fit(request, recipe)
+    place, folder = Path(recipe.unlabelled.folder or ""), request.folder
     if folder.task != SINGLE_LABEL:
         raise RecipeError("unlabelled.folder is for one class a picture. Received: pictures of several labels.")
     if not place.is_dir():
@@ -129,15 +129,15 @@ def _is_in(path: Path, folder: Path) -> bool:
     return path.absolute().is_relative_to(folder.absolute())
 
 
-def _first(asked: Request, recipe: FinetuneRecipe, first: RunDirectory, supervised: Train) -> TrainingResult:
+def _first(request: TrainingRequest, recipe: FinetuneRecipe, first: RunDirectory, supervised: Train) -> TrainingResult:
     """Train without the unlabelled pictures."""
-    split = asked.split
-    if split is None and asked.run.split.is_file():
-        split = Split.read(asked.run.split)
-    asked.progress.note(f"without the unlabelled pictures first: {first.path}")
+    split = request.split
+    if split is None and request.run.split.is_file():
+        split = Split.read(request.run.split)
+    request.progress.note(f"without the unlabelled pictures first: {first.path}")
     without = recipe.model_copy(update={"unlabelled": Unlabelled()})
     # The bar is for what comes out in the end.
-    return supervised(replace(asked, run=first, split=split, min_accuracy=None), without)
+    return supervised(replace(request, run=first, split=split, min_accuracy=None), without)
 
 
 def _with_labels(recipe: FinetuneRecipe, split: Split, labels: Sequence[PseudoLabel]) -> Split:
@@ -148,27 +148,29 @@ def _with_labels(recipe: FinetuneRecipe, split: Split, labels: Sequence[PseudoLa
     return replace(split, rows=tuple(rows))
 
 
-def _labels_of(asked: Request, recipe: FinetuneRecipe, place: Path, first: RunDirectory) -> list[PseudoLabel]:
+def _labels_of(request: TrainingRequest, recipe: FinetuneRecipe, place: Path, first: RunDirectory) -> list[PseudoLabel]:
     """Return what the first network says of the unlabelled pictures, as it was written down where that was done."""
     paths = _paths(place)
     if first.unlabelled.is_file():
         known = _read(first)
         if [each.path for each in known] == paths:
             return known
-        if asked.run.recipe.is_file() and not asked.overwrite:
+        if request.run.recipe.is_file() and not request.overwrite:
             raise RunError(
                 f"{first.path} has labelled other pictures than are in {place} now.",
                 hint="Add --overwrite to begin both runs anew, or choose another place with -o RUN.",
             )
-    labels = sorted(_labels(asked, recipe, paths, first), key=lambda each: each.path)
+    labels = sorted(_labels(request, recipe, paths, first), key=lambda each: each.path)
     rows = [(*_row(each), "yes" if _is_learnt(each, recipe) else "no", each.reason) for each in labels]
     write_table(first.unlabelled, HEADER, rows)
     return _read(first)
 
 
-def _labels(asked: Request, recipe: FinetuneRecipe, paths: Sequence[str], first: RunDirectory) -> list[PseudoLabel]:
+def _labels(
+    request: TrainingRequest, recipe: FinetuneRecipe, paths: Sequence[str], first: RunDirectory
+) -> list[PseudoLabel]:
     """Return what the first network says of each picture that is not among the labelled ones."""
-    trained = load(str(first.path), offline=asked.offline, cache=asked.cache, progress=asked.progress)
+    trained = load(str(first.path), offline=request.offline, cache=request.cache, progress=request.progress)
     names, known = trained.class_names, {row.sha256 for row in Split.read(first.split).rows}
     found: list[PseudoLabel] = []
     read = decoding.batches(
@@ -176,9 +178,9 @@ def _labels(asked: Request, recipe: FinetuneRecipe, paths: Sequence[str], first:
         size=recipe.image_size,
         resize=recipe.images.resize,
         batch_size=recipe.batch_size,
-        strict=asked.strict,
+        strict=request.strict,
     )
-    with asked.progress.track("labelling the unlabelled", len(paths)) as advance:
+    with request.progress.track("labelling the unlabelled", len(paths)) as advance:
         for batch in read:
             given = trained.predict_proba(batch.images) if batch.paths else ()
             for path, digest, row in zip(batch.paths, batch.digests, given, strict=True):
@@ -192,7 +194,7 @@ def _labels(asked: Request, recipe: FinetuneRecipe, paths: Sequence[str], first:
             found += [PseudoLabel(item.path, "", "", 0.0, item.reason) for item in batch.skipped]
             advance(len(batch.paths) + len(batch.skipped))
     if same := sum(each.reason == KNOWN for each in found):
-        asked.progress.note(f"{same} unlabelled pictures are left out: {KNOWN}")
+        request.progress.note(f"{same} unlabelled pictures are left out: {KNOWN}")
     return found
 
 
@@ -222,7 +224,9 @@ def _with(folder: ImageFolder, labels: Sequence[PseudoLabel]) -> ImageFolder:
     return replace(folder, files=tuple(sorted(files, key=lambda file: file.path)))
 
 
-def _say_gain(asked: Request, before: TrainingResult, after: TrainingResult, first: RunDirectory, count: int) -> None:
+def _say_gain(
+    request: TrainingRequest, before: TrainingResult, after: TrainingResult, first: RunDirectory, count: int
+) -> None:
     """Say what the unlabelled pictures brought, on every part that both were scored on."""
     gains = {}
     for part, figures in after.metrics.items():
@@ -230,6 +234,6 @@ def _say_gain(asked: Request, before: TrainingResult, after: TrainingResult, fir
             was, now = before.metrics[part]["accuracy"]["value"], figures["accuracy"]["value"]
             gains[part] = now - was
             gain = f"{now:.3f} with {count} of them: {now - was:+.3f}"
-            asked.progress.note(f"{part:5} accuracy {was:.3f} without unlabelled pictures, {gain}")
+            request.progress.note(f"{part:5} accuracy {was:.3f} without unlabelled pictures, {gain}")
     if gains.get("val", 0) < 0:
-        asked.progress.warn(f"on val they made it worse: take the run without them, {first.path}")
+        request.progress.warn(f"on val they made it worse: take the run without them, {first.path}")

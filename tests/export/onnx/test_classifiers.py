@@ -13,10 +13,10 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from transfer_cli.calibration.temperature import tempered
+from transfer_cli.calibration.temperature import apply_temperature
 from transfer_cli.catalog.classifiers import CLASSIFIERS
 from transfer_cli.classifiers import fit
-from transfer_cli.classifiers.linear import less_common
+from transfer_cli.classifiers.linear import remove_log_prior
 from transfer_cli.errors import ModelError
 from transfer_cli.export.onnx import trees
 from transfer_cli.export.onnx.writer import write_onnx_with_classifier
@@ -39,8 +39,8 @@ SMALLER: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
     """Return a network whose features are the pixels of a picture, as they are."""
-    pictures = keras.Input((SIDE, SIDE, 3), dtype="uint8")
-    return keras.Model(pictures, keras.layers.Flatten()(keras.ops.cast(pictures, "float32")), name="pixels")
+    images = keras.Input((SIDE, SIDE, 3), dtype="uint8")
+    return keras.Model(images, keras.layers.Flatten()(keras.ops.cast(images, "float32")), name="pixels")
 
 
 def drawn(classes: int, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -72,7 +72,7 @@ def fitted(name: str, case: str) -> tuple[Any, int, NDArray[np.uint8], dict[str,
 
 def said(pipeline: Any, features: Features, classes: int, after: dict[str, Any]) -> NDArray[np.float32]:
     given = fit.probabilities(pipeline, features, classes)
-    return tempered(less_common(given, after.get("log_prior")), after.get("temperature"))
+    return apply_temperature(remove_log_prior(given, after.get("log_prior")), after.get("temperature"))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -12,7 +12,7 @@ import pytest
 from keras import layers
 from numpy.typing import NDArray
 
-from tests.live_networks import alive, answers_to_its_input, outputs, pictures
+from tests.live_networks import alive, answers_to_its_input, outputs, sample_images
 from transfer_cli.catalog import backbones
 from transfer_cli.errors import MissingExtraError, ModelError
 from transfer_cli.export.onnx.layers import KINDS
@@ -34,7 +34,7 @@ QUICK = ("efficientnet_b0", "mobilenet_v3_small")
 
 @pytest.fixture(scope="module")
 def photographs(shared: Path) -> Images:
-    return pictures(shared / "data/clothing/test", 96)
+    return sample_images(shared / "data/clothing/test", 96)
 
 
 def answers_of_keras(network: keras.Model, path: Path, images: Images) -> bool:

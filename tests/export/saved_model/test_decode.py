@@ -38,12 +38,12 @@ def traced(size: int, resize: str) -> Decoder:
 decoder = cache(traced)
 
 
-def differing(decode: Decoder, pictures: Iterable[bytes], size: int, resize: str) -> int:
+def differing(decode: Decoder, images: Iterable[bytes], size: int, resize: str) -> int:
     """Return how many pictures have another byte than those that the networks learn from."""
-    return sum(not np.array_equal(decode(data), decoding.decode(data, size, resize)) for data in pictures)
+    return sum(not np.array_equal(decode(data), decoding.decode(data, size, resize)) for data in images)
 
 
-def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:
+def image(width: int, height: int, mode: str = "RGB") -> Image.Image:
     """Return a picture with soft shapes, unlike itself however it is turned."""
     bands = {"RGB": 3, "RGBA": 4, "CMYK": 4, "LA": 2, "L": 1}[mode]
     coarse = RANDOM.integers(0, 256, (max(1, height // 9), max(1, width // 9), bands), np.uint8)
@@ -57,7 +57,7 @@ def tiff(orientation: int, order: str = "<", kind: int = 3) -> bytes:
 
 
 def with_segments(*contents: bytes, between: bytes = b"") -> bytes:
-    data = encoded(picture(60, 40), "JPEG")
+    data = encoded(image(60, 40), "JPEG")
     segments = b"".join(between + b"\xff\xe1" + struct.pack(">H", len(each) + 2) + each for each in contents)
     return data[:2] + segments + data[2:]
 
@@ -89,7 +89,7 @@ def exif(orientation: int) -> Image.Exif:
 
 
 def kinds() -> dict[str, bytes]:
-    rgb, large = picture(60, 40), picture(450, 310)
+    rgb, large = image(60, 40), image(450, 310)
     text = PngInfo()
     text.add_itxt("XML:com.adobe.xmp", xmp(6)[29:].decode("latin-1"))
     held = [(tiff(6, order, kind), f"{order}{kind}") for order in "<>" for kind in (3, 4)]
@@ -109,26 +109,26 @@ def kinds() -> dict[str, bytes]:
         "xmp and exif": with_segments(xmp(6), b"Exif\0\0" + tiff(8)),
         "xmp in a png": encoded(rgb, "PNG", pnginfo=text),
         "grey jpeg": encoded(rgb.convert("L"), "JPEG"),
-        "cmyk jpeg": encoded(picture(60, 40, "CMYK"), "JPEG"),
+        "cmyk jpeg": encoded(image(60, 40, "CMYK"), "JPEG"),
         "rgb jpeg": encoded(rgb, "JPEG", keep_rgb=True),
         "mpo": encoded(rgb, "MPO", save_all=True, append_images=[rgb]),
         **{f"jpeg of {part}": encoded(large.resize((450 // part, 310 // part)), "JPEG") for part in (1, 2, 3, 4)},
         **{f"{scheme}": encoded(large, "JPEG", subsampling=scheme) for scheme in ("4:4:4", "4:2:2", "4:2:0")},
         "progressive": encoded(large, "JPEG", progressive=True),
-        "progressive cmyk": encoded(picture(450, 310, "CMYK"), "JPEG", progressive=True),
+        "progressive cmyk": encoded(image(450, 310, "CMYK"), "JPEG", progressive=True),
         **{f"{colours} colours": encoded(rgb.quantize(colours), "PNG") for colours in (2, 4, 16, 256)},
         "a clear colour": encoded(rgb.convert("P"), "PNG", transparency=5),
         "veiled colours": encoded(rgb.convert("P"), "PNG", transparency=bytes(range(200))),
         "a clear grey": encoded(rgb.convert("L"), "PNG", transparency=100),
         "a clear rgb": encoded(rgb, "PNG", transparency=rgb.getpixel((5, 5))),
-        "rgba": encoded(picture(60, 40, "RGBA"), "PNG"),
-        "grey and alpha": encoded(picture(60, 40, "LA"), "PNG"),
+        "rgba": encoded(image(60, 40, "RGBA"), "PNG"),
+        "grey and alpha": encoded(image(60, 40, "LA"), "PNG"),
         "black and white": encoded(rgb.convert("1"), "PNG"),
         "16 bits": encoded(Image.fromarray(RANDOM.integers(0, 1 << 16, (24, 40), np.uint16)), "PNG"),
         **{f"png {depth} {kind}": png(depth, kind, bands) for depth, kind, bands in [(2, 0, 1), (4, 0, 1), (16, 2, 3)]},
         **{f"png {depth} {kind}": png(depth, kind, bands) for depth, kind, bands in [(16, 4, 2), (16, 6, 4)]},
-        **{f"{width}x{height}": encoded(picture(width, height), "PNG") for width, height in sides},
-        **{f"{width}x{height} jpeg": encoded(picture(width, height), "JPEG") for width, height in sides},
+        **{f"{width}x{height}": encoded(image(width, height), "PNG") for width, height in sides},
+        **{f"{width}x{height} jpeg": encoded(image(width, height), "JPEG") for width, height in sides},
     }
 
 
@@ -138,9 +138,9 @@ KINDS = kinds()
 @pytest.mark.parametrize(("resize", "size"), [("squash", 224), ("crop", 96), ("pad", 160)])
 def test_photographs_give_the_same_bytes(resize: str, size: int, shared: Path) -> None:
     paths = sorted((shared / "data/clothing/train").rglob("*.jpg"))
-    pictures = [path.read_bytes() for path in paths[:: len(paths) // 200][:200]]
-    assert len(pictures) == 200
-    assert differing(traced(size, resize), pictures, size, resize) == 0
+    images = [path.read_bytes() for path in paths[:: len(paths) // 200][:200]]
+    assert len(images) == 200
+    assert differing(traced(size, resize), images, size, resize) == 0
 
 
 @pytest.mark.filterwarnings("ignore:Tag data larger than file:UserWarning")
@@ -154,7 +154,7 @@ def test_every_kind_gives_the_same_bytes(kind: str, resize: str) -> None:
 
 
 def test_a_picture_of_twelve_megapixels() -> None:
-    data = encoded(picture(4000, 3000), "JPEG", exif=exif(6))
+    data = encoded(image(4000, 3000), "JPEG", exif=exif(6))
     assert differing(decoder(SIDE, "crop"), [data], SIDE, "crop") == 0
 
 
@@ -173,8 +173,8 @@ def test_pictures_of_two_by_one_are_halved_as_often(monkeypatch: pytest.MonkeyPa
 
     def differing() -> int:
         graph = tf.function(lambda image: tf_resize.squash(image, 56), shape, autograph=False)
-        pictures = [RANDOM.integers(0, 256, (height, 2 * height, 3), np.uint8) for height in range(60, 200, 4)]
-        return sum((graph(tf.constant(image)).numpy() != RESIZE["squash"](image, 56)).any() for image in pictures)
+        images = [RANDOM.integers(0, 256, (height, 2 * height, 3), np.uint8) for height in range(60, 200, 4)]
+        return sum((graph(tf.constant(image)).numpy() != RESIZE["squash"](image, 56)).any() for image in images)
 
     assert differing() == 0
     monkeypatch.setattr(tf_resize, "_TABLE", 1)
@@ -228,7 +228,7 @@ def test_broken_files_are_errors(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", ["GIF", "BMP", "TIFF", "WEBP"])
 def test_other_formats_are_refused(format: str) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected a JPEG or PNG"):
-        decoder(SIDE, "squash")(encoded(picture(60, 40), format))
+        decoder(SIDE, "squash")(encoded(image(60, 40), format))
 
 
 def test_inks_that_may_be_inverted_are_refused() -> None:

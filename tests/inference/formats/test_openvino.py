@@ -108,7 +108,7 @@ FAULTS = {
     "another input": ('element_type="u8"', 'element_type="f32"', "its input is f32"),
     "another size": (f"?,{SIDE},{SIDE},3", f"?,{SIDE},{SIDE},1", "its input is u8 of the shape"),
     "a fixed number of pictures": (f"?,{SIDE},{SIDE},3", f"1,{SIDE},{SIDE},3", "its input is u8 of the shape"),
-    "another name": ('names="images"', 'names="pictures"', "no input is called images"),
+    "another name": ('names="images"', 'names="images"', "no input is called images"),
     "no end": ("</net>", "", "could not be read"),
     "something else": ("<net", "<html", "mismatched tag|is a 'html'"),
 }

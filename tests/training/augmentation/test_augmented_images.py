@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from transfer_cli.recipe.augmentation import Augmentation
-from transfer_cli.training.augmentation.augmented_images import Shown
+from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 
 SIDE, COUNT = 32, 6
 TRUTH = np.array([0, 0, 1, 1, 2, 2])
@@ -17,11 +17,13 @@ TRUTH = np.array([0, 0, 1, 1, 2, 2])
 IMAGES = np.repeat(40 * np.arange(COUNT, dtype=np.uint8), SIDE * SIDE * 3).reshape(COUNT, SIDE, SIDE, 3)
 
 
-def shown(seed: int = 0, **words: Any) -> Shown:
-    return Shown(Augmentation(**words), seed, IMAGES, 10 + np.arange(COUNT), TRUTH, np.arange(COUNT), classes=3)
+def shown(seed: int = 0, **words: Any) -> AugmentedImages:
+    return AugmentedImages(
+        Augmentation(**words), seed, IMAGES, 10 + np.arange(COUNT), TRUTH, np.arange(COUNT), classes=3
+    )
 
 
-def one(of: Shown, row: int, epoch: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def one(of: AugmentedImages, row: int, epoch: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     return of(row, epoch), of.targets(np.array([row]), np.array([epoch]))[0]
 
 

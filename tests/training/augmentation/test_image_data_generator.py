@@ -43,7 +43,7 @@ RANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def picture() -> NDArray[np.uint8]:
+def image() -> NDArray[np.uint8]:
     """Return something with edges, gradients and a little noise."""
     random = np.random.default_rng(5)
     y, x = np.mgrid[0:96, 0:96]
@@ -64,15 +64,15 @@ def test_drawing_leaves_the_random_state_of_numpy_alone() -> None:
     assert np.random.get_state()[1].tolist() == before  # type: ignore[union-attr]
 
 
-def largest_difference(picture: NDArray[np.uint8], fill_mode: str, ranges: dict[str, Any]) -> float:
+def largest_difference(image: NDArray[np.uint8], fill_mode: str, ranges: dict[str, Any]) -> float:
     """Return the largest mean difference between our pictures and ImageDataGenerator's, of 255, over some draws."""
     words = Augmentation(fill_mode=fill_mode, cval=90.0, **ranges).words()
     ours, theirs = (kind(**words, dtype="float32") for kind in (Generator, KerasGenerator))
     differences = []
     for seed in range(6):
-        parameters = theirs.get_random_transform(picture.shape, seed)
-        expected = theirs.apply_transform(picture.astype(np.float32), parameters)
-        given = ours.apply_transform(picture, parameters)
+        parameters = theirs.get_random_transform(image.shape, seed)
+        expected = theirs.apply_transform(image.astype(np.float32), parameters)
+        given = ours.apply_transform(image, parameters)
         assert given.dtype == np.float32
         differences.append(np.abs(given - expected).mean())
     return float(max(differences))
@@ -82,9 +82,9 @@ def largest_difference(picture: NDArray[np.uint8], fill_mode: str, ranges: dict[
 @pytest.mark.parametrize("fill_mode", FILL_MODES)
 @pytest.mark.parametrize("ranges", RANGES.values(), ids=RANGES)
 def test_its_pictures_are_those_of_the_generator(
-    picture: NDArray[np.uint8], fill_mode: str, ranges: dict[str, Any]
+    image: NDArray[np.uint8], fill_mode: str, ranges: dict[str, Any]
 ) -> None:
-    assert largest_difference(picture, fill_mode, ranges) < 0.01
+    assert largest_difference(image, fill_mode, ranges) < 0.01
 
 
 @pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
@@ -93,7 +93,7 @@ def test_its_pictures_are_those_of_the_generator(
     [("constant", cv2.BORDER_CONSTANT), ("wrap", cv2.BORDER_WRAP), ("reflect", cv2.BORDER_REFLECT_101)],
 )
 def test_another_border_is_found_out(
-    picture: NDArray[np.uint8], fill_mode: str, border: int, monkeypatch: pytest.MonkeyPatch
+    image: NDArray[np.uint8], fill_mode: str, border: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def warp(image: Any, matrix: Any, fill_mode: str, cval: float) -> Any:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -102,11 +102,11 @@ def test_another_border_is_found_out(
         )
 
     monkeypatch.setattr(image_data_generator, "_warp", warp)
-    assert largest_difference(picture, fill_mode, RANGES["all"]) > 0.1
+    assert largest_difference(image, fill_mode, RANGES["all"]) > 0.1
 
 
 @pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
-def test_swapped_axes_are_found_out(picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_swapped_axes_are_found_out(image: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
     straight = image_data_generator._matrix
 
     def swapped(*words: Any) -> Any:
@@ -114,28 +114,28 @@ def test_swapped_axes_are_found_out(picture: NDArray[np.uint8], monkeypatch: pyt
         return None if matrix is None else matrix[[1, 0, 2]][:, [1, 0, 2]]
 
     monkeypatch.setattr(image_data_generator, "_matrix", swapped)
-    assert largest_difference(picture, "nearest", RANGES["width shift"]) > 1
+    assert largest_difference(image, "nearest", RANGES["width shift"]) > 1
 
 
-def test_what_happens_depends_on_seed_epoch_and_index_alone(picture: NDArray[np.uint8]) -> None:
+def test_what_happens_depends_on_seed_epoch_and_index_alone(image: NDArray[np.uint8]) -> None:
     words = Augmentation(**RANGES["all"])
     places = [(epoch, index) for epoch in range(1, 4) for index in range(20)]
     one = Augmenter(words, 3)
-    alone = [one(picture, epoch, index) for epoch, index in places]
+    alone = [one(image, epoch, index) for epoch, index in places]
     with ThreadPoolExecutor(8) as pool:
         other = Augmenter(words, 3)
-        together = list(pool.map(lambda place: other(picture, *place), reversed(places)))[::-1]
+        together = list(pool.map(lambda place: other(image, *place), reversed(places)))[::-1]
     np.testing.assert_array_equal(alone, together)
     assert len({image.tobytes() for image in alone}) == len(places)
-    assert not np.array_equal(Augmenter(words, 4)(picture, 1, 0), alone[0])
+    assert not np.array_equal(Augmenter(words, 4)(image, 1, 0), alone[0])
 
 
-def test_nothing_to_do_leaves_a_picture_as_it_is(picture: NDArray[np.uint8]) -> None:
+def test_nothing_to_do_leaves_a_picture_as_it_is(image: NDArray[np.uint8]) -> None:
     assert Augmentation(fill_mode="wrap").is_off
-    assert Augmenter(Augmentation(), 1)(picture, 1, 1) is picture
+    assert Augmenter(Augmentation(), 1)(image, 1, 1) is image
 
 
-def test_the_network_is_given_whole_grey_levels(picture: NDArray[np.uint8]) -> None:
-    given = Augmenter(Augmentation(**RANGES["all"]), 0)(picture, 1, 1)
+def test_the_network_is_given_whole_grey_levels(image: NDArray[np.uint8]) -> None:
+    given = Augmenter(Augmentation(**RANGES["all"]), 0)(image, 1, 1)
     assert given.dtype == np.uint8
-    assert given.shape == picture.shape
+    assert given.shape == image.shape

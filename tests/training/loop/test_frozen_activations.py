@@ -17,7 +17,7 @@ from transfer_cli.models import backbone, freezing
 from transfer_cli.models.compile import inference_function
 from transfer_cli.recipe.augmentation import Augmentation
 from transfer_cli.recipe.stages import Stage, Trunk
-from transfer_cli.training.augmentation.augmented_images import Shown
+from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 from transfer_cli.training.augmentation.image_data_generator import Augmenter
 from transfer_cli.training.loop import frozen_activations
 
@@ -26,7 +26,7 @@ GIGABYTES = 8 * 868 * 14 * 14 * 128 * 2 / 1e9
 
 
 @pytest.mark.parametrize(
-    ("words", "epochs", "pictures", "views"),
+    ("words", "epochs", "images", "views"),
     [
         ({}, 20, 868, 8),
         ({}, 12, 868, 6),
@@ -42,9 +42,9 @@ GIGABYTES = 8 * 868 * 14 * 14 * 128 * 2 / 1e9
         ({"views": 1}, 1, 10**9, 1),
     ],
 )
-def test_how_many_views(words: dict[str, Any], epochs: int, pictures: int, views: int) -> None:
+def test_how_many_views(words: dict[str, Any], epochs: int, images: int, views: int) -> None:
     stage = Stage(unfreeze="head", epochs=epochs, learning_rate=1e-3)
-    assert frozen_activations.views_of(Trunk(**words), stage, pictures, SHAPE) == views
+    assert frozen_activations.views_of(Trunk(**words), stage, images, SHAPE) == views
 
 
 def test_every_view_is_seen_in_turn() -> None:
@@ -70,14 +70,14 @@ def images(colours: Path) -> NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def below(images: NDArray[np.uint8]) -> Any:
     network = backbone.build(find(TINY), weights="none", size=TINY_SIZE, seed=2)
-    backbone.settle(network, images)
-    return freezing.thaw(network, "from:conv_dw_6").trunk
+    backbone.rescale_random_batchnorms(network, images)
+    return freezing.split_at(network, "from:conv_dw_6").trunk
 
 
 def several(below: Any, images: NDArray[np.uint8], scratch: Scratch, run: Any = None) -> NDArray[Any]:
     rows, indices = np.array([5, 0, 30, 7, 20]), np.arange(100, 100 + len(images))
     augmentation, truth = Augmentation(rotation_range=20, horizontal_flip=True), np.zeros(len(images), np.int64)
-    shown = Shown(augmentation, 3, images, indices, truth, rows, classes=1)
+    shown = AugmentedImages(augmentation, 3, images, indices, truth, rows, classes=1)
     shape = below.output.shape[1:]
     run = run or inference_function(below)
     told: list[int] = []

@@ -27,13 +27,13 @@ from transfer_cli.models.classifier_network import Network
 from transfer_cli.models.compile import inference_function as run_network
 from transfer_cli.progress import Silent
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.training.augmentation.augmented_images import Shown
+from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 from transfer_cli.training.loop import mixed_precision, stage_trainer
 from transfer_cli.training.loop.checkpoints import State
-from transfer_cli.training.loop.gradient_accumulation import Gathering
+from transfer_cli.training.loop.gradient_accumulation import GradientAccumulator
 from transfer_cli.training.loop.images import Pictures
 from transfer_cli.training.loop.messages import what_computes
-from transfer_cli.training.loop.micro_batches import Portions
+from transfer_cli.training.loop.micro_batches import MicroBatches
 from transfer_cli.training.loop.mixed_precision import computing_in
 
 STILL = (
@@ -56,28 +56,28 @@ class Heard(Silent):
         self.lines.append(line)
 
 
-def stage_of(weights: Path, *words: str) -> stage_trainer.StageTraining:
+def stage_of(weights: Path, *words: str) -> stage_trainer.StageTrainer:
     """Return a stage on noisy colours, ready to train, beside all that is around it in a run."""
     recipe = FinetuneRecipe.load(None, [*PLAIN, *words], WORDS).resolved()
     rows = np.arange(COUNT + 3)
     plain = np.array([*COLOURS.values()])[rows % CLASSES, None, None]
     noise = np.random.default_rng(3).normal(0, 8, (len(rows), TINY_SIZE, TINY_SIZE, 3))
     images = np.clip(plain + noise, 0, 255).astype(np.uint8)
-    pictures = Pictures(images, rows, rows % CLASSES, rows[:COUNT], rows[COUNT:])
-    shown = Shown(recipe.augmentation, recipe.seed, images, rows, pictures.truth, pictures.train, CLASSES)
+    data = Pictures(images, rows, rows % CLASSES, rows[:COUNT], rows[COUNT:])
+    shown = AugmentedImages(recipe.augmentation, recipe.seed, images, rows, data.truth, data.train, CLASSES)
     network = Network(build(find(TINY), weights=str(weights), size=TINY_SIZE), recipe.head, CLASSES, recipe.seed)
-    portions = Portions(recipe.batch_size, recipe.hardware.accumulate)
-    return stage_trainer.StageTraining(network, recipe.stage[0], recipe, pictures, shown, Scratch(Path()), portions)
+    micro_batches = MicroBatches(recipe.batch_size, recipe.hardware.accumulate)
+    return stage_trainer.StageTrainer(network, recipe.stage[0], recipe, data, shown, Scratch(Path()), micro_batches)
 
 
-def learn(training: stage_trainer.StageTraining, *epochs: int) -> tuple[float, float]:
+def learn(training: stage_trainer.StageTrainer, *epochs: int) -> tuple[float, float]:
     """Train some epochs, counted from 1; return the loss and the accuracy of the last."""
     for epoch in epochs:
-        trained = training.epoch(epoch, State(pictures="", done=epoch - 1), lambda count: None)
+        trained = training.epoch(epoch, State(split_digest="", done=epoch - 1), lambda count: None)
     return trained
 
 
-def learnt(training: stage_trainer.StageTraining) -> Weights:
+def learnt(training: stage_trainer.StageTrainer) -> Weights:
     """Return the weights that learn, and their averages."""
     return [np.asarray(variable) for variable in [*training.variables, *training._averages]]
 
@@ -212,13 +212,13 @@ def test_weights_that_run_away_are_told_from_steps_left_out(
     lost: int, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where most losses are no numbers any more, it is no matter of the scale."""
-    go, told = stage_trainer.StageTraining._learn, iter(range(COUNT))
+    go, told = stage_trainer.StageTrainer._learn, iter(range(COUNT))
 
     def planted(self: Any, *words: Any) -> Any:
         for loss, hits in go(self, *words):
             yield (np.nan if next(told) < lost else loss), hits
 
-    monkeypatch.setattr(stage_trainer.StageTraining, "_learn", planted)
+    monkeypatch.setattr(stage_trainer.StageTrainer, "_learn", planted)
     loss, _ = learn(stage_of(weights, "hardware.precision=mixed_float16", "batch_size=1"), 1)
     assert np.isfinite(loss) == (lost < COUNT / 2)
 
@@ -244,9 +244,9 @@ def test_two_batches_of_half_the_size_are_one_step(
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
 
     # The twin: every portion counts alike, as Keras's own accumulation has it.
-    gather = Gathering.gather
+    gather = GradientAccumulator.gather
     monkeypatch.setattr(
-        Gathering,
+        GradientAccumulator,
         "gather",
         lambda self, inputs, truth, rows: gather(self, inputs, truth, len(inputs) * -(-rows // 8)),
     )
@@ -256,19 +256,19 @@ def test_two_batches_of_half_the_size_are_one_step(
 
 
 def test_portions() -> None:
-    portions = Portions(6, 2)
-    assert portions.cut(27) == [[6, 6], [6, 6], [3]]
+    micro_batches = MicroBatches(6, 2)
+    assert micro_batches.cut(27) == [[6, 6], [6, 6], [3]]
     sizes = []
     for _ in range(3):
-        portions.halve()
-        sizes.append((portions.size, portions.cut(13)))
+        micro_batches.halve()
+        sizes.append((micro_batches.size, micro_batches.cut(13)))
     assert sizes == [
         (3, [[3, 3, 3, 3], [1]]),
         (2, [[2] * 6, [1]]),
         (1, [[1] * 12, [1]]),
     ]
     with pytest.raises(InputError, match="too small for one picture at a time") as caught:
-        portions.halve()
+        micro_batches.halve()
     assert caught.value.exit_code == 3
     assert "images.size" in str(caught.value.hint)
 
@@ -292,9 +292,9 @@ def out_of_memory_above(bound: list[int], inputs: tf.Tensor) -> tf.Tensor:
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let every compiled step, and what answers for val, fail above a number of pictures."""
-    forward, bound = stage_trainer.StageTraining._forward, [1000]
+    forward, bound = stage_trainer.StageTrainer._forward, [1000]
     monkeypatch.setattr(
-        stage_trainer.StageTraining,
+        stage_trainer.StageTrainer,
         "_forward",
         lambda self, inputs, training=False: forward(self, out_of_memory_above(bound, inputs), training),
     )
@@ -341,13 +341,13 @@ def test_memory_that_becomes_too_small_in_the_middle(
     """The epoch is begun again from where it began; the twin goes on from where it was."""
     words = (*PLAIN, "stage.1.unfreeze=head", "batch_size=4", f"backbone.weights={weights}")
     run_on(colours, tmp_path / "unbroken", *words)
-    go, steps = stage_trainer.StageTraining._learn, iter(range(1000))
+    go, steps = stage_trainer.StageTrainer._learn, iter(range(1000))
 
     def shrinking(self: Any, *words: Any) -> Any:
         little_memory[0] = 2 if next(steps) >= 7 else 4
         return go(self, *words)
 
-    monkeypatch.setattr(stage_trainer.StageTraining, "_learn", shrinking)
+    monkeypatch.setattr(stage_trainer.StageTrainer, "_learn", shrinking)
     if not taken_back:
         set_weights, calls = Network.set_weights, iter(range(1000))
         monkeypatch.setattr(
@@ -367,11 +367,11 @@ def test_no_memory_for_one_picture(colours: Path, weights: Path, tmp_path: Path,
 
 def test_a_frozen_network_is_run_in_portions() -> None:
     run = tf.function(lambda batch: out_of_memory_above([3], batch) * 2.0)
-    portions, batch = Portions(16), np.arange(14, dtype=np.float32).reshape(7, 2)
+    micro_batches, batch = MicroBatches(16), np.arange(14, dtype=np.float32).reshape(7, 2)
     with pytest.raises(tf.errors.ResourceExhaustedError):
         run(batch)
-    np.testing.assert_array_equal(portions.sparing(run)(batch), batch * 2)
-    assert (portions.size, portions.halvings) == (2, 3)
+    np.testing.assert_array_equal(micro_batches.run_in_chunks(run)(batch), batch * 2)
+    assert (micro_batches.size, micro_batches.halvings) == (2, 3)
 
 
 # --- several cards --------------------------------------------------------------------------------------------------

@@ -27,10 +27,10 @@ def test_a_network_that_answers_otherwise_is_found_out(
 ) -> None:
     """The twin: BatchNorm by the statistics of each batch, as Keras does once its layer is trainable."""
 
-    def forward(self: stage_trainer.StageTraining, inputs: object, training: bool = False) -> object:
-        return inputs if self._thawed.upper is None else self._thawed.upper(inputs, training=True)
+    def forward(self: stage_trainer.StageTrainer, inputs: object, training: bool = False) -> object:
+        return inputs if self._frozen_split.upper is None else self._frozen_split.upper(inputs, training=True)
 
-    monkeypatch.setattr(stage_trainer.StageTraining, "_forward", forward)
+    monkeypatch.setattr(stage_trainer.StageTrainer, "_forward", forward)
     with pytest.raises(RuntimeError, match="Unfreezing for stage 2 changed what the network says, before any step"):
         run_on(colours, tmp_path / "run", *AS_MADE, "inference.runtime=keras", source=str(two_stages))
     # What was reached before is there to go on from.

@@ -14,7 +14,7 @@ from tests.finetuning import AS_MADE, WORDS, rows_of, run_on
 from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory
 from transfer_cli.errors import WeightsError
 from transfer_cli.progress import Silent
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.planning.plan import plan, weights_needed
 from transfer_cli.training.setup.preflight import Survey, survey
 
@@ -28,7 +28,7 @@ def plan_of(folder: Path, run: Path, *overrides: str, source: str | None = None,
 
 def surveyed(folder: Path, run: Path, *overrides: str, source: str | None = None) -> Survey:
     recipe = FinetuneRecipe.load(source, overrides, WORDS).resolved()
-    return survey(Request(ImageFolder.scan(folder), RunDirectory(run)), recipe, decodes=True)
+    return survey(TrainingRequest(ImageFolder.scan(folder), RunDirectory(run)), recipe, decodes=True)
 
 
 def tree(*folders: Path) -> dict[str, bytes | None]:
@@ -153,8 +153,8 @@ def test_the_network_is_left_as_it_was(colours: Path, tmp_path: Path) -> None:
     recipe = FinetuneRecipe.load(None, SHORT, WORDS).resolved()
     features = build(backbones.find(recipe.backbone.name), weights="none", size=32, seed=0)
     before = [array.copy() for array in features.get_weights()]
-    asked = Request(ImageFolder.scan(colours), RunDirectory(tmp_path / "run"))
-    measured(asked, recipe, features, survey(asked, recipe, decodes=False), ())
+    request = TrainingRequest(ImageFolder.scan(colours), RunDirectory(tmp_path / "run"))
+    measured(request, recipe, features, survey(request, recipe, decodes=False), ())
     for was, now in zip(before, features.get_weights(), strict=True):
         np.testing.assert_array_equal(was, now)
     assert not features.trainable_weights

@@ -20,20 +20,20 @@ from transfer_cli.errors import RecipeError, RunError
 from transfer_cli.runs.history import Epoch
 from transfer_cli.training.loop.checkpoints import State
 from transfer_cli.training.planning import time_budget
-from transfer_cli.training.planning.estimate import Basis
+from transfer_cli.training.planning.estimate import PlanInputs
 from transfer_cli.training.planning.estimate import plan_of as reckoned
 from transfer_cli.training.planning.profiling import StageTiming, Timing
 
 LONG = ("split.val=0.2", "stage.1.epochs=2000", "early_stopping.patience=0", "batch_size=8")
 
 
-def basis(stages: int, refits: bool = False, shape: tuple[int, ...] | None = (2, 2, 8)) -> Basis:
+def basis(stages: int, refits: bool = False, shape: tuple[int, ...] | None = (2, 2, 8)) -> PlanInputs:
     """Return a basis with round numbers: 80 pictures of train, 20 of val, 10 steps an epoch of 0.1 s each."""
     parts = ["train"] * 80 + ["val"] * 20
     rows = tuple(SplitRow(f"{n}.png", f"{n:064}", "ab"[n % 2], part) for n, part in enumerate(parts))
     stage = StageTiming(1000, shape, True, 0.5, 0.01, 0.0, 0.5, 0.1, 0.0, 0.0, 5000)
     timing = Timing(0.0, 0.0, 0.0, 1.0, 1.0, (stage,) * stages, 4000, 10**9)
-    return Basis(Split(rows, 0, "digest"), 0, refits, 5.0, 0.01, timing, ())
+    return PlanInputs(Split(rows, 0, "digest"), 0, refits, 5.0, 0.01, timing, ())
 
 
 def recipe_of(*overrides: str, source: str | None = None) -> FinetuneRecipe:
@@ -98,7 +98,7 @@ def test_durations(typed: str, seconds: float) -> None:
     from transfer_cli.cli._options import Duration
 
     assert Duration().convert(typed, None, None) == seconds
-    assert Duration().convert(time_budget.in_words(seconds), None, None) == seconds
+    assert Duration().convert(time_budget.summary(seconds), None, None) == seconds
 
 
 @pytest.mark.parametrize("typed", ["", "10", "ten", "0s", "-5m", "5m1h", "1.5h"])
@@ -143,7 +143,7 @@ def test_a_budget_changes_the_epochs_and_goes_on_with_them(
 def few_epochs(fitted: object) -> object:
     """Return `budget.fitted` on a machine on which an epoch takes two minutes."""
 
-    def slower(recipe: FinetuneRecipe, found: Basis, seconds: float) -> object:
+    def slower(recipe: FinetuneRecipe, found: PlanInputs, seconds: float) -> object:
         stages = tuple(replace(stage, saving=55.0) for stage in found.timing.stages)
         return fitted(recipe, replace(found, timing=replace(found.timing, stages=stages)), seconds)  # type: ignore[operator]
 
@@ -156,14 +156,14 @@ def test_the_guard_ends_a_stage_where_the_plan_was_wrong(
 ) -> None:
     words = ("split.val=0.2", "stage.1.epochs=6", "early_stopping.patience=0", "refit.when=never")
     heard = Heard()
-    real = time_budget.Guard.why
+    real = time_budget.TimeBudgetGuard.why
 
-    def third_is_slow(self: time_budget.Guard, state: State) -> str:
+    def third_is_slow(self: time_budget.TimeBudgetGuard, state: State) -> str:
         *before, last = state.history
         slow = replace(state, history=(*before, replace(last, seconds=600.0)))
         return real(self, slow if state.done == 3 else state)
 
-    monkeypatch.setattr(time_budget.Guard, "why", third_is_slow)
+    monkeypatch.setattr(time_budget.TimeBudgetGuard, "why", third_is_slow)
     result = run_on(colours, tmp_path / "run", *words, time_budget=300.0, progress=heard)
     assert len(rows_of(result.run.history)) == 4
     (said,) = [line for line in heard.lines if "are nearly used up" in line]
@@ -171,9 +171,9 @@ def test_the_guard_ends_a_stage_where_the_plan_was_wrong(
     assert '"budget used up"' in result.run.events.read_text()
     assert result.metrics["test"]
     # The twin: the quick epochs before it ended nothing; nor is anything ended where a run has just begun.
-    state = State(pictures="", done=1, history=(Epoch(1, 1, 1e-3, 1.0, 0.5, None, None, seconds=2.0),))
-    assert real(time_budget.Guard(result.run, time.monotonic()), state) == ""
-    assert "nearly used up" in real(time_budget.Guard(result.run, time.monotonic() - 299), state)
+    state = State(split_digest="", done=1, history=(Epoch(1, 1, 1e-3, 1.0, 0.5, None, None, seconds=2.0),))
+    assert real(time_budget.TimeBudgetGuard(result.run, time.monotonic()), state) == ""
+    assert "nearly used up" in real(time_budget.TimeBudgetGuard(result.run, time.monotonic() - 299), state)
 
 
 def test_a_plan_with_a_budget(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,15 +13,15 @@ from transfer_cli.auto import auto as making
 from transfer_cli.data.groups import by_pattern
 from transfer_cli.data.image_folder import ImageFile
 from transfer_cli.data.split import Split
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.setup.preflight import Survey, survey
 from transfer_cli.training.setup.val_split import with_val
 
 
-def surveyed(colours: Path, tmp_path: Path, **words: object) -> tuple[Request, FinetuneRecipe, Survey]:
-    asked = Request(ImageFolder.scan(colours), RunDirectory(tmp_path / "run"))
-    recipe = FinetuneRecipe.load(None, [], words).resolved(asked.folder.task)
-    return asked, recipe, survey(asked, recipe, decodes=False)
+def surveyed(colours: Path, tmp_path: Path, **words: object) -> tuple[TrainingRequest, FinetuneRecipe, Survey]:
+    request = TrainingRequest(ImageFolder.scan(colours), RunDirectory(tmp_path / "run"))
+    recipe = FinetuneRecipe.load(None, [], words).resolved(request.folder.task)
+    return request, recipe, survey(request, recipe, decodes=False)
 
 
 def without_val(found: Survey) -> Survey:
@@ -30,17 +30,17 @@ def without_val(found: Survey) -> Survey:
 
 
 def test_val_comes_out_of_train_and_test_stays(colours: Path, tmp_path: Path) -> None:
-    asked, recipe, own = surveyed(colours, tmp_path)
+    request, recipe, own = surveyed(colours, tmp_path)
     given = without_val(own)
-    found = with_val(asked, recipe, given)
+    found = with_val(request, recipe, given)
     assert found.split.counts().keys() == {"train", "val", "test"}
     assert {row.labels for row in found.split.rows if row.part == "val"} == {("blue",), ("green",), ("red",)}
     pairs = [*zip(given.split.rows, found.split.rows, strict=True)]
     assert all(is_now.part == "test" for was, is_now in pairs if was.part == "test")
     assert all(is_now.part in ("train", "val") for was, is_now in pairs if was.part == "train")
-    assert with_val(asked, recipe, given) == found
+    assert with_val(request, recipe, given) == found
     # One that has a val part keeps it.
-    assert with_val(asked, recipe, own) is own
+    assert with_val(request, recipe, own) is own
 
 
 @pytest.mark.parametrize("by", [None, r"(\d+)\.jpg"])
@@ -52,7 +52,9 @@ def test_so_many_are_held_out_as_the_recipe_says(by: str | None, tmp_path: Path)
     recipe = FinetuneRecipe.load(None, [], {"split.group_by": by} if by else {})
     groups = None if by is None else by_pattern([file.path for file in files], by)
     split = Split.make(files, digests, test=0.2, val=0.0, groups=groups)
-    found = with_val(Request(folder, RunDirectory(tmp_path / "run")), recipe, Survey(split, tuple(range(800)), ()))
+    found = with_val(
+        TrainingRequest(folder, RunDirectory(tmp_path / "run")), recipe, Survey(split, tuple(range(800)), ())
+    )
     assert 0.1 < found.split.counts()["val"] / split.counts()["train"] < 0.2
     assert [row.sha256 for row in found.split.rows] == digests
 
@@ -65,26 +67,26 @@ def parted(found: Survey) -> set[str]:
 
 
 def test_relatives_are_held_out_together(colours: Path, tmp_path: Path) -> None:
-    asked, recipe, own = surveyed(colours, tmp_path, **{"split.group_by": r"(\d)\.png"})
+    request, recipe, own = surveyed(colours, tmp_path, **{"split.group_by": r"(\d)\.png"})
     given = without_val(own)
-    assert not parted(with_val(asked, recipe, given))
+    assert not parted(with_val(request, recipe, given))
     # The twin: where nobody says which are relatives, they are parted.
     alone = recipe.model_copy(update={"split": recipe.split.model_copy(update={"group_by": None})})
-    assert parted(with_val(asked, alone, given))
+    assert parted(with_val(request, alone, given))
 
 
 def test_nothing_is_held_out_where_no_class_has_a_picture_to_spare(colours: Path, tmp_path: Path) -> None:
-    asked, recipe, own = surveyed(colours, tmp_path)
+    request, recipe, own = surveyed(colours, tmp_path)
     last = {row.labels: row.path for row in own.split.rows}
     rows = (replace(row, part="train" if row.path == last[row.labels] else "test") for row in own.split.rows)
     found = replace(own, split=Split(tuple(rows), 0, "split.csv"))
-    assert with_val(asked, recipe, found).split == found.split
+    assert with_val(request, recipe, found).split == found.split
 
 
 def test_a_run_with_val_held_out_follows_the_split_that_it_was_given(colours: Path, tmp_path: Path) -> None:
-    asked, recipe, own = surveyed(colours, tmp_path)
+    request, recipe, own = surveyed(colours, tmp_path)
     given = without_val(own)
-    was = with_val(asked, recipe, given).split
+    was = with_val(request, recipe, given).split
     followed = making._followed(given.split, was)
     part_of = {row.path: row.part for row in was.rows}
     assert all(part_of[row.path] == row.part for row in followed.rows)

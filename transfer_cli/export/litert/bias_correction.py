@@ -71,7 +71,7 @@ class _Walk:
             for tensor in operation.inputs:
                 self._reach[int(tensor)] = max(place, self._reach.get(int(tensor), 0))
         given = int(self.graph.inputs[0])
-        self.portions: list[dict[int, NDArray[Any]]] = [
+        self.micro_batches: list[dict[int, NDArray[Any]]] = [
             {given: images[start : start + FEW]} for start in range(0, len(images), FEW)
         ]
         """What has been computed and is still needed, by the number of its tensor."""
@@ -84,7 +84,7 @@ class _Walk:
                 continue
             layer = _Layer(self, stretch, self._needed(stretch, place))
             yield layer
-            for portion, result in zip(self.portions, layer.results, strict=True):
+            for portion, result in zip(self.micro_batches, layer.results, strict=True):
                 portion.update(result)
                 for tensor in [tensor for tensor in portion if self._reach.get(tensor, -1) <= place]:
                     del portion[tensor]
@@ -148,7 +148,7 @@ class _Layer:
         return buffers[tensor.buffer]
 
     def _run(self) -> None:
-        given = [tensor for tensor in self._walk.portions[0] if self._reads(tensor)]
+        given = [tensor for tensor in self._walk.micro_batches[0] if self._reads(tensor)]
         interpreter = Interpreter(
             model_content=_alone(self._walk.model, self._stretch, given, self._wanted), num_threads=processors()
         )
@@ -156,7 +156,7 @@ class _Layer:
         outputs = [detail["index"] for detail in interpreter.get_output_details()]
         self.results, shapes = [], None
         sums = _Sums(self._tensor(self._output), self._operation)
-        for portion in self._walk.portions:
+        for portion in self._walk.micro_batches:
             values = [portion[tensor] for tensor in given]
             if shapes != (shapes := [value.shape for value in values]):
                 for index, shape in zip(inputs, shapes, strict=True):

@@ -35,11 +35,11 @@ _KINDS: dict[int, Kind] = {
 Images = NDArray[np.uint8]
 
 
-def write_litert_int8(network: keras.Model, pictures: Iterable[Images] | Images, path: Path) -> None:
+def write_litert_int8(network: keras.Model, calibration: Iterable[Images] | Images, path: Path) -> None:
     """Write a network as a LiteRT graph with weights and activations of eight bits.
 
     Weights have a scale for each channel, activations one for each tensor, from the least and the largest value on
-    `pictures` (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+    `calibration` (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference"). The first convolutions, the last dense layer and what follows it stay float32, which halves what is
     lost (see docs/export.md). Then biases are corrected, see bias_correction.
 
@@ -47,7 +47,7 @@ def write_litert_int8(network: keras.Model, pictures: Iterable[Images] | Images,
     ----------
     network : keras.Model
         From uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k).
-    pictures : iterable of ndarray of shape (n, size, size, 3) or (size, size, 3), uint8
+    calibration : iterable of ndarray of shape (n, size, size, 3) or (size, size, 3), uint8
         Pictures that the network has learnt from, of all classes: a hundred or two.
     path : Path
 
@@ -58,7 +58,7 @@ def write_litert_int8(network: keras.Model, pictures: Iterable[Images] | Images,
     ModelError
         When the converter gives up.
     """
-    images = gathered(pictures, network.input_shape[1])
+    images = gathered(calibration, network.input_shape[1])
     try:
         with _silence():
             calibrated = _calibrated(network, images)
@@ -74,7 +74,7 @@ def write_litert_int8(network: keras.Model, pictures: Iterable[Images] | Images,
     path.write_bytes(data)
 
 
-def gathered(pictures: Iterable[Images] | Images, size: int) -> Images:
+def gathered(images: Iterable[Images] | Images, size: int) -> Images:
     """Return pictures as one array of shape (n, size, size, 3), uint8.
 
     Raises
@@ -83,7 +83,7 @@ def gathered(pictures: Iterable[Images] | Images, size: int) -> Images:
         When there is none, or one is something else.
     """
     shape = (size, size, 3)
-    parts = [np.asarray(part) for part in pictures]
+    parts = [np.asarray(part) for part in images]
     for part in parts:
         if part.dtype != np.uint8 or part.shape[-3:] != shape or part.ndim not in (3, 4):
             raise InputError(

@@ -32,7 +32,7 @@ _OF_LEAVES = ("target_treeids", "target_nodeids", "target_ids", "target_weights"
 class Tree(NamedTuple):
     """Of each node: feature and threshold, the nodes below it, whether it is a leaf, what it adds to each column."""
 
-    asked: NDArray[np.int64]
+    request: NDArray[np.int64]
     thresholds: NDArray[np.float64]
     left: NDArray[np.int64]
     right: NDArray[np.int64]
@@ -94,19 +94,19 @@ def _grown(
     values = np.zeros((tree.node_count, len(classes)))
     # A tree may have seen fewer classes than there are.
     values[:, np.searchsorted(classes, estimator.classes_)] = tree.value[:, 0, :]
-    asked = tree.feature if features is None else np.asarray(features)[np.maximum(tree.feature, 0)]
+    request = tree.feature if features is None else np.asarray(features)[np.maximum(tree.feature, 0)]
     leaf = tree.children_left < 0
-    return Tree(asked, tree.threshold, tree.children_left, tree.children_right, leaf, said(values))
+    return Tree(request, tree.threshold, tree.children_left, tree.children_right, leaf, said(values))
 
 
 def _trees(drawing: Drawing, rows: str, trees: Iterable[Tree], base: NDArray[np.float64]) -> str:
     """Add trees whose leaves are added up."""
     words: dict[str, list[Any]] = {word: [] for word in _OF_NODES + _OF_LEAVES}
-    for number, (asked, thresholds, left, right, leaf, values) in enumerate(trees):
+    for number, (request, thresholds, left, right, leaf, values) in enumerate(trees):
         count = len(leaf)
         words["nodes_treeids"] += [number] * count
         words["nodes_nodeids"] += range(count)
-        words["nodes_featureids"] += np.where(leaf, 0, asked).tolist()
+        words["nodes_featureids"] += np.where(leaf, 0, request).tolist()
         words["nodes_modes"] += np.where(leaf, "LEAF", "BRANCH_LEQ").tolist()
         words["nodes_values"] += _rounded_down(np.where(leaf, 0, thresholds)).tolist()
         words["nodes_truenodeids"] += np.where(leaf, 0, left).tolist()

@@ -34,7 +34,7 @@ class Mix:
     box: tuple[int, int, int, int] | None
 
 
-class Shown:
+class AugmentedImages:
     """Pictures as they are shown; everything is drawn from (seed, epoch, index) alone.
 
     Parameters

@@ -28,7 +28,7 @@ class State:
 
     Attributes
     ----------
-    pictures : str
+    split_digest : str
         Digest of the split it learns from.
     stage : int
         The stage it is in, from 0.
@@ -49,7 +49,7 @@ class State:
     history : tuple of Epoch
     """
 
-    pictures: str
+    split_digest: str
     stage: int = 0
     done: int = 0
     ended: bool = False

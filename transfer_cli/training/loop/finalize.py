@@ -11,24 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.files import GRAPH_FILE, LINEAR_FILE, NETWORK_FILE
-from transfer_cli.bundle.training_images import LEARNT_FILE, Learnt
+from transfer_cli.bundle.training_images import LEARNT_FILE, TrainingImages
 from transfer_cli.calibration import fit
 from transfer_cli.data.split import Split
 from transfer_cli.features import table
-from transfer_cli.inference.compiled_network import CHECKED, Prepared, Source
+from transfer_cli.inference.compiled_network import CHECKED, CompiledNetwork, Source
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.models.classifier_network import Network, Whole
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.scoring import score_parts
 from transfer_cli.training.setup import lifecycle
 
 if TYPE_CHECKING:
-    from transfer_cli.training.loop.micro_batches import Portions
+    from transfer_cli.training.loop.micro_batches import MicroBatches
 
 
 @dataclass(frozen=True)
-class Before:
+class PreRefitOutputs:
     """What a network said before it learnt from val.
 
     Attributes
@@ -49,7 +49,7 @@ class Before:
     rows: NDArray[np.int64]
 
 
-class Finishing:
+class RunFinalizer:
     """The end of a fine-tuning.
 
     The network below its last layer is converted and compared with Keras on train pictures; all pictures go through it
@@ -57,7 +57,7 @@ class Finishing:
 
     Parameters
     ----------
-    asked : Request
+    request : Request
     recipe : FinetuneRecipe
         Resolved.
     split : Split
@@ -68,7 +68,7 @@ class Finishing:
         The rows that the network has learnt from.
     before : Before or None
         What was said of val before it was learnt from; None where it was not.
-    portions : Portions
+    micro_batches : MicroBatches
     known : Trust, optional
         How sure the network should be, where val cannot say it, since it was learnt from; val is then not scored.
     made_by : mapping, optional
@@ -77,33 +77,33 @@ class Finishing:
 
     def __init__(
         self,
-        asked: Request,
+        request: TrainingRequest,
         recipe: FinetuneRecipe,
         split: Split,
         network: Network | Whole,
         images: NDArray[np.uint8],
         learnt: NDArray[np.int64],
-        before: Before | None,
-        portions: Portions,
+        before: PreRefitOutputs | None,
+        micro_batches: MicroBatches,
         *,
-        known: fit.Trust | None = None,
+        known: fit.ValFit | None = None,
         made_by: Mapping[str, Any] | None = None,
     ) -> None:
-        self._asked, self._recipe, self._split = asked, recipe, split
-        self._network, self._images, self._before, self._portions = network, images, before, portions
+        self._request, self._recipe, self._split = request, recipe, split
+        self._network, self._images, self._before, self._micro_batches = network, images, before, micro_batches
         self._learnt = np.unique(learnt)
         self._known, self._made_by = known, made_by
         self._read_out = network.read_out
         source = Source({}, lambda: network.below_logits, read_out=self._read_out.probabilities)
-        self._prepared = Prepared(source, recipe.inference, None, asked.progress)
+        self._prepared = CompiledNetwork(source, recipe.inference, None, request.progress)
         if not self._prepared.is_checked:
-            self._prepared.check(images[self._learnt[: portions.at_most(CHECKED)]])
-        self._fitted = fit.Trust()
+            self._prepared.check(images[self._learnt[: micro_batches.at_most(CHECKED)]])
+        self._fitted = fit.ValFit()
         self._metrics: Metrics = {}
 
     def score(self) -> Metrics:
         """Write features and predictions; return the figures of val (before it was learnt from) and test."""
-        run, split = self._asked.run, self._split
+        run, split = self._request.run, self._split
         matrix = self._features()
         table.write(run.features, split, matrix)
         scored = {}
@@ -126,8 +126,8 @@ class Finishing:
         val_note : str
             What the figures of val are.
         """
-        asked, split, fitted = self._asked, self._split, self._fitted
-        bundle = lifecycle.new_bundle("network", self._recipe, split, self._network.width, asked.run, fitted)
+        request, split, fitted = self._request, self._split, self._fitted
+        bundle = lifecycle.new_bundle("network", self._recipe, split, self._network.width, request.run, fitted)
         if self._made_by is not None:
             bundle = bundle.model_copy(update={"recipe": self._made_by})
 
@@ -137,10 +137,12 @@ class Finishing:
             self._read_out.save(folder / LINEAR_FILE)
             fitted.save(folder)
             learnt = [split.rows[row].sha256 for row in self._learnt]
-            Learnt.of(learnt, (row.sha256 for row in split.rows if row.part == "val")).save(folder / LEARNT_FILE)
-            lifecycle.write_card(asked, folder, bundle, split, self._metrics, fitted, val_note)
+            TrainingImages.of(learnt, (row.sha256 for row in split.rows if row.part == "val")).save(
+                folder / LEARNT_FILE
+            )
+            lifecycle.write_card(request, folder, bundle, split, self._metrics, fitted, val_note)
 
-        bundle.write(asked.run.model, save)
+        bundle.write(request.run.model, save)
 
     def _compared_with(self) -> NDArray[np.int64]:
         """Return the rows of train that were learnt from, with which new pictures are compared."""
@@ -150,9 +152,13 @@ class Finishing:
 
     def _features(self) -> NDArray[np.float32]:
         """Return what the last layer reads of every picture, float32 of shape (n, width)."""
-        run, size, count = self._portions.sparing(self._prepared), self._recipe.batch_size, len(self._split.rows)
+        run, size, count = (
+            self._micro_batches.run_in_chunks(self._prepared),
+            self._recipe.batch_size,
+            len(self._split.rows),
+        )
         matrix = np.empty((count, self._prepared.width), np.float32)
-        with self._asked.progress.track("scoring", count) as advance:
+        with self._request.progress.track("scoring", count) as advance:
             for at in range(0, count, size):
                 images = self._images[at : at + size]
                 matrix[at : at + len(images)] = run(images)

@@ -15,7 +15,7 @@ from transfer_cli.errors import OutputError
 from transfer_cli.io.array_store import Scratch
 from transfer_cli.recipe.stages import Stage, Trunk
 from transfer_cli.system import processors
-from transfer_cli.training.augmentation.augmented_images import Shown
+from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 
 VIEWS = 8
 """Views of each picture that are kept under ``auto``, see docs/benchmarks.md for how that was chosen."""
@@ -27,7 +27,7 @@ Rows = NDArray[np.int64]
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def views_of(trunk: Trunk, stage: Stage, pictures: int, shape: Sequence[int]) -> int:
+def views_of(trunk: Trunk, stage: Stage, images: int, shape: Sequence[int]) -> int:
     """Return how many views of each picture a stage keeps; 0: every epoch draws its pictures afresh.
 
     Parameters
@@ -35,7 +35,7 @@ def views_of(trunk: Trunk, stage: Stage, pictures: int, shape: Sequence[int]) ->
     trunk : Trunk
         The recipe's section.
     stage : Stage
-    pictures : int
+    images : int
         How many are trained on.
     shape : sequence of int
         Of the trunk's output for one picture.
@@ -44,13 +44,15 @@ def views_of(trunk: Trunk, stage: Stage, pictures: int, shape: Sequence[int]) ->
         return 0
     if trunk.views != "auto":
         return min(trunk.views, stage.length)
-    fit = int(trunk.gigabytes * 1e9 // (pictures * math.prod(shape) * np.dtype(np.float16).itemsize))
+    fit = int(trunk.gigabytes * 1e9 // (images * math.prod(shape) * np.dtype(np.float16).itemsize))
     # A view that is not seen twice or more saves nothing.
     views = min(VIEWS, stage.length // 2, fit)
     return views if views >= FEWEST_VIEWS else 0
 
 
-def shown_in_batches(shown: Shown, batches: Iterable[Sequence[tuple[int, int]]]) -> Iterator[NDArray[np.uint8]]:
+def shown_in_batches(
+    shown: AugmentedImages, batches: Iterable[Sequence[tuple[int, int]]]
+) -> Iterator[NDArray[np.uint8]]:
     """Yield what is shown of pictures in batches, made by threads ahead of whoever takes them.
 
     Parameters
@@ -109,7 +111,7 @@ def plain(
 
 def several(
     run: Run,
-    shown: Shown,
+    shown: AugmentedImages,
     rows: Rows,
     views: int,
     shape: Sequence[int],

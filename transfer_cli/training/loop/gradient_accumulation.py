@@ -12,7 +12,7 @@ import tensorflow as tf
 from transfer_cli.training.loop.multi_gpu import Gradients
 
 
-class Gathering:
+class GradientAccumulator:
     """The gradients of a step that is under way.
 
     Keras's optimizers can gather (`gradient_accumulation_steps`), but count every batch alike, the small last one of an

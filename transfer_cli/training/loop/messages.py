@@ -8,7 +8,7 @@ from transfer_cli.data.split import Split
 from transfer_cli.errors import RunError
 from transfer_cli.recipe.stages import EarlyStopping
 from transfer_cli.runs.history import Epoch
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.loop.checkpoints import State
 
 _FEW_STEPS = 100
@@ -65,9 +65,9 @@ def of_epoch(epoch: Epoch, state: State, epochs: int, early: EarlyStopping) -> s
     return f"epoch {where}: {'; '.join(filter(None, [loss, val]))}; {epoch.seconds:.1f} s"
 
 
-def changed(asked: Request, split: Split) -> RunError:
+def changed(request: TrainingRequest, split: Split) -> RunError:
     """Return the error of a run that would go on with other pictures than it began with."""
-    before = {row.path: row for row in Split.read(asked.run.split).rows} if asked.run.split.is_file() else {}
+    before = {row.path: row for row in Split.read(request.run.split).rows} if request.run.split.is_file() else {}
     after = {row.path: row for row in split.rows}
     counts = {
         "new": len(after.keys() - before.keys()),
@@ -75,7 +75,7 @@ def changed(asked: Request, split: Split) -> RunError:
         "changed or in another part": sum(before[path] != after[path] for path in before.keys() & after.keys()),
     }
     return RunError(
-        f"{asked.run.path} was stopped with other pictures than {asked.folder.source} gives now: "
+        f"{request.run.path} was stopped with other pictures than {request.folder.source} gives now: "
         f"{', '.join(f'{count} {what}' for what, count in counts.items())}. Expected the same, to go on with it.",
         hint="Begin it anew with --overwrite.",
     )

@@ -19,7 +19,7 @@ from transfer_cli.runs.run_directory import RunDirectory
 Run = Callable[[NDArray[Any]], Any]
 
 
-class Portions:
+class MicroBatches:
     """The portions that pictures come in, halved each time that memory was too small for one.
 
     A step learns from as many pictures as ever: from several portions, whose gradients are averaged.
@@ -29,7 +29,7 @@ class Portions:
     batch_size : int
         Pictures of a portion, to begin with.
     accumulate : int
-        Portions of a step, to begin with.
+        MicroBatches of a step, to begin with.
     run : RunDirectory, optional
         Whose log is told of a halving.
     progress : Progress
@@ -63,7 +63,7 @@ class Portions:
         steps = [min(self.step, count - start) for start in range(0, count, self.step)]
         return [[min(self.size, step - start) for start in range(0, step, self.size)] for step in steps]
 
-    def sparing(self, run: Run) -> Run:
+    def run_in_chunks(self, run: Run) -> Run:
         """Return a function of a batch that runs it whole, or in portions once memory was too small."""
 
         def call(inputs: NDArray[Any]) -> NDArray[Any]:
@@ -93,18 +93,18 @@ class Portions:
         if before == 1:
             raise _too_large("one picture at a time")
         self.halvings += 1
-        portions = math.ceil(self.step / self.size)
+        micro_batches = math.ceil(self.step / self.size)
         self._progress.warn(
             f"memory was too small for {before} pictures at a time: going on with batch_size = {self.size}, "
-            f"hardware.accumulate = {portions}; a step learns from {self.step} as before"
+            f"hardware.accumulate = {micro_batches}; a step learns from {self.step} as before"
         )
         if self._run is not None:
-            self._run.log("out of memory", batch_size=self.size, accumulate=portions)
+            self._run.log("out of memory", batch_size=self.size, accumulate=micro_batches)
 
 
-def portions_of(recipe: FinetuneRecipe, run: RunDirectory | None = None, progress: Progress = SILENT) -> Portions:
+def portions_of(recipe: FinetuneRecipe, run: RunDirectory | None = None, progress: Progress = SILENT) -> MicroBatches:
     """Return the portions that a recipe begins with."""
-    return Portions(recipe.batch_size, recipe.hardware.accumulate, run, progress)
+    return MicroBatches(recipe.batch_size, recipe.hardware.accumulate, run, progress)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from transfer_cli.errors import RecipeError
 Gradients = Callable[[Any, Any, Any], tuple[Any, Any, list[Any]]]
 
 
-def cards(asked: int | Literal["auto"]) -> list[str]:
+def cards(request: int | Literal["auto"]) -> list[str]:
     """Return the names of the graphics cards to train on; none where the processor does it.
 
     Raises
@@ -21,14 +21,14 @@ def cards(asked: int | Literal["auto"]) -> list[str]:
         When there are fewer than asked for.
     """
     found = [device.name for device in tf.config.list_logical_devices("GPU")]
-    if asked == "auto":
+    if request == "auto":
         return found
-    if asked > len(found):
+    if request > len(found):
         raise RecipeError(
-            f"hardware.gpus is {asked}, but TensorFlow finds {len(found) or 'no'} graphics cards on this machine.",
+            f"hardware.gpus is {request}, but TensorFlow finds {len(found) or 'no'} graphics cards on this machine.",
             hint="Say --set hardware.gpus=auto for those there are.",
         )
-    return found[:asked]
+    return found[:request]
 
 
 def shared(gradients: Gradients, devices: Sequence[str]) -> Gradients:

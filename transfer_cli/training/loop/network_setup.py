@@ -8,12 +8,12 @@ from transfer_cli.catalog import backbones
 from transfer_cli.errors import UnknownNameError
 from transfer_cli.quiet_imports import start_tensorflow
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 
 
-def build_network(asked: Request, recipe: FinetuneRecipe) -> tuple[Any, str]:
+def build_network(request: TrainingRequest, recipe: FinetuneRecipe) -> tuple[Any, str]:
     """Return the backbone, and the devices that TensorFlow found."""
-    with asked.progress.track("starting TensorFlow", None):
+    with request.progress.track("starting TensorFlow", None):
         device = start_tensorflow()
 
         from transfer_cli.models import backbone
@@ -28,19 +28,19 @@ def build_network(asked: Request, recipe: FinetuneRecipe) -> tuple[Any, str]:
             layer=choice.layer,
             pooling=choice.pooling,
             seed=recipe.seed,
-            offline=asked.offline,
-            progress=asked.progress,
+            offline=request.offline,
+            progress=request.progress,
         )
-    _check_stages(asked, network, recipe)
+    _check_stages(request, network, recipe)
     return network, device
 
 
-def _check_stages(asked: Request, features: Any, recipe: FinetuneRecipe) -> None:
+def _check_stages(request: TrainingRequest, features: Any, recipe: FinetuneRecipe) -> None:
     from transfer_cli.models import freezing
 
     for number, stage in enumerate(recipe.stage, start=1):
         try:
-            thawed = freezing.thaw(features, stage.unfreeze)
+            frozen_split = freezing.split_at(features, stage.unfreeze)
         except UnknownNameError as error:
             name = recipe.backbone.name
             raise UnknownNameError(
@@ -48,8 +48,8 @@ def _check_stages(asked: Request, features: Any, recipe: FinetuneRecipe) -> None
                 hint=f"Take a layer out of: transfer-cli backbones show {name}\n"
                 f"with: --set stage.{number}.unfreeze=from:LAYER",
             ) from None
-        if thawed.whole_block:
-            asked.progress.warn(
+        if frozen_split.whole_block:
+            request.progress.warn(
                 f"stage {number} unfreezes {stage.unfreeze}, which begins within a block whose other layers stay "
-                f"frozen; for the whole block: --set stage.{number}.unfreeze=from:{thawed.whole_block}"
+                f"frozen; for the whole block: --set stage.{number}.unfreeze=from:{frozen_split.whole_block}"
             )

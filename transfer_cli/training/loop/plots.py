@@ -19,7 +19,7 @@ from transfer_cli.runs.history import Epoch
 from transfer_cli.text import printable
 
 if TYPE_CHECKING:
-    from transfer_cli.training.augmentation.augmented_images import Shown
+    from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 
 PREVIEW_ROWS = 8
 _EPOCHS = 7
@@ -73,12 +73,12 @@ class Seen:
     name: str
 
 
-def preview(pictures: Sequence[Seen], images: NDArray[np.uint8], shown: Shown, target: Path) -> None:
+def preview(chosen: Sequence[Seen], images: NDArray[np.uint8], shown: AugmentedImages, target: Path) -> None:
     """Draw a grid of what the network sees: a picture a row, as it is and then in each of the first epochs.
 
     Parameters
     ----------
-    pictures : sequence of Seen
+    chosen : sequence of Seen
         One or more.
     images : ndarray of shape (n, size, size, 3), uint8
     shown : Shown
@@ -87,9 +87,9 @@ def preview(pictures: Sequence[Seen], images: NDArray[np.uint8], shown: Shown, t
     """
     side = images.shape[1]
     across, down = side + PREVIEW_GAP, side + PREVIEW_TEXT
-    grid = Image.new("RGB", ((_EPOCHS + 1) * across - PREVIEW_GAP, len(pictures) * down), "white")
+    grid = Image.new("RGB", ((_EPOCHS + 1) * across - PREVIEW_GAP, len(chosen) * down), "white")
     draw = ImageDraw.Draw(grid)
-    for row, seen in enumerate(pictures):
+    for row, seen in enumerate(chosen):
         for epoch in range(_EPOCHS + 1):
             cell = shown(seen.row, epoch) if epoch else images[seen.row]
             text = f"epoch {epoch}" if epoch else f"{printable(seen.name)}, as it is"

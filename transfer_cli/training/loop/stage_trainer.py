@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.catalog import optimizers, runtimes
 from transfer_cli.errors import OutputError
-from transfer_cli.inference.compiled_network import Prepared, Source
+from transfer_cli.inference.compiled_network import CompiledNetwork, Source
 from transfer_cli.io.array_store import Scratch
 from transfer_cli.metrics.scores import of_epoch
 from transfer_cli.models import freezing
@@ -23,20 +23,20 @@ from transfer_cli.models.compile import inference_function
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
-from transfer_cli.training.augmentation.augmented_images import Shown
+from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 from transfer_cli.training.loop import early_stopping, frozen_activations, multi_gpu
 from transfer_cli.training.loop.checkpoints import State
 from transfer_cli.training.loop.class_balancing import Balancing
 from transfer_cli.training.loop.frozen_activations import Rows, Views
-from transfer_cli.training.loop.gradient_accumulation import Gathering
+from transfer_cli.training.loop.gradient_accumulation import GradientAccumulator
 from transfer_cli.training.loop.images import Pictures
-from transfer_cli.training.loop.micro_batches import Portions
+from transfer_cli.training.loop.micro_batches import MicroBatches
 from transfer_cli.training.loop.mixed_precision import computing_in, scaled
 
 Batches = Iterator[tuple[NDArray[Any], NDArray[np.float32]]]
 
 
-class StageTraining:
+class StageTrainer:
     """A stage of a recipe, ready to train.
 
     The frozen layers below all that learns, the trunk, are run once: for the pictures of val, and for a number of views
@@ -47,10 +47,10 @@ class StageTraining:
     network : Network
     stage : Stage
     recipe : FinetuneRecipe
-    pictures : Pictures
+    data : Pictures
     shown : Shown
     scratch : Scratch
-    portions : Portions
+    micro_batches : MicroBatches
     progress : Progress
     """
 
@@ -59,18 +59,21 @@ class StageTraining:
         network: Network,
         stage: Stage,
         recipe: FinetuneRecipe,
-        pictures: Pictures,
-        shown: Shown,
+        data: Pictures,
+        shown: AugmentedImages,
         scratch: Scratch,
-        portions: Portions,
+        micro_batches: MicroBatches,
         progress: Progress = SILENT,
     ) -> None:
         self._network, self._stage, self._recipe = network, stage, recipe
-        self._pictures, self._shown, self._scratch, self._portions = pictures, shown, scratch, portions
-        self._thawed = freezing.thaw(network.features, stage.unfreeze)
-        freezing.set_trainable(network.whole, [*self._thawed.layers, *network.head.layers])
-        rates = [stage.layer_decay**depth for depth in freezing.depths(self._thawed.layers)]
-        learning = [*zip(self._thawed.layers, rates, strict=True), *((layer, 1.0) for layer in network.head.layers)]
+        self._data, self._shown, self._scratch, self._micro_batches = data, shown, scratch, micro_batches
+        self._frozen_split = freezing.split_at(network.features, stage.unfreeze)
+        freezing.set_trainable(network.whole, [*self._frozen_split.layers, *network.head.layers])
+        rates = [stage.layer_decay**depth for depth in freezing.depths(self._frozen_split.layers)]
+        learning = [
+            *zip(self._frozen_split.layers, rates, strict=True),
+            *((layer, 1.0) for layer in network.head.layers),
+        ]
         pairs = [(variable, rate) for layer, rate in learning for variable in layer.trainable_variables]
         self.variables = [variable for variable, _ in pairs]
         optimizer = optimizers.find(stage.optimizer).build(
@@ -82,19 +85,19 @@ class StageTraining:
         self.optimizer = scaled(optimizer, recipe.hardware.precision)
         self.optimizer.build(self.variables)
         self._averages = [tf.Variable(variable.value) for variable in self.variables] if stage.ema else []
-        self._balancing = Balancing.of(recipe.balance, pictures.truth[pictures.train], network.head.output_shape[-1])
+        self._balancing = Balancing.of(recipe.balance, data.truth[data.train], network.head.output_shape[-1])
         self._val, self._views = self._run_trunk(progress)
         self._from_pictures = self._views is None
         self._devices = multi_gpu.cards(recipe.hardware.gpus)
         self._gradients = multi_gpu.shared(self._gradients_of, self._devices)
         self._step = self._compile_step()
-        self._gathering: Gathering | None = None
+        self._gathering: GradientAccumulator | None = None
         self._answer = self._compile_answer()
 
     @property
     def steps(self) -> int:
         """How many steps an epoch has."""
-        return math.ceil(len(self._pictures.train) / self._portions.step)
+        return math.ceil(len(self._data.train) / self._micro_batches.step)
 
     def close(self) -> None:
         """Let go of what was kept for this stage; it cannot be trained any more."""
@@ -119,11 +122,11 @@ class StageTraining:
         if self._gathering is not None:
             self._gathering.forget()
         random = np.random.default_rng((self._recipe.seed, epoch))
-        order = self._balancing.order(self._pictures.truth[self._pictures.train], random)
+        order = self._balancing.order(self._data.truth[self._data.train], random)
         self._network.set_dropout(tuple(random.integers(0, 2**32, 2)))
         losses, right, lost = 0.0, 0, 0
         batches = self._batches(order, epoch)
-        for step, sizes in enumerate(self._portions.cut(len(order))):
+        for step, sizes in enumerate(self._micro_batches.cut(len(order))):
             # Never quite zero: the first step of a warm-up should move something.
             rate = np.float32(self.learning_rate(state, (step + 0.5) / self.steps))
             for size, (loss, hits) in zip(sizes, self._learn(batches, sizes, rate), strict=True):
@@ -144,10 +147,10 @@ class StageTraining:
         left = iter(rates)
         for epoch in itertools.count(1):
             random = np.random.default_rng((self._recipe.seed, epoch))
-            order = self._balancing.order(self._pictures.truth[self._pictures.train], random)
+            order = self._balancing.order(self._data.truth[self._data.train], random)
             self._network.set_dropout(tuple(random.integers(0, 2**32, 2)))
             batches = self._batches(order, epoch)
-            for sizes in self._portions.cut(len(order)):
+            for sizes in self._micro_batches.cut(len(order)):
                 rate = next(left, None)
                 if rate is None:
                     return
@@ -160,12 +163,12 @@ class StageTraining:
 
     def score_val(self) -> dict[str, float]:
         """Return what epochs are compared by, on val as the network is now; see metrics.of_epoch."""
-        size, val = self._recipe.batch_size, self._pictures.val
-        truth, answer = self._pictures.truth[val], self._portions.sparing(self._answer)
+        size, val = self._recipe.batch_size, self._data.val
+        truth, answer = self._data.truth[val], self._micro_batches.run_in_chunks(self._answer)
         parts = []
         for start in range(0, len(val), size):
             few = slice(start, start + size)
-            inputs = self._pictures.images[val[few]] if self._val is None else self._val[few]
+            inputs = self._data.images[val[few]] if self._val is None else self._val[few]
             parts.append(answer(inputs))
         return of_epoch(truth, np.concatenate(parts))
 
@@ -196,8 +199,8 @@ class StageTraining:
             average.assign(state[f"average/{number}"])
 
     def _batches(self, order: Rows, epoch: int) -> Batches:
-        train = self._pictures.train
-        sizes = [size for step in self._portions.cut(len(order)) for size in step]
+        train = self._data.train
+        sizes = [size for step in self._micro_batches.cut(len(order)) for size in step]
         chosen = np.split(order, np.cumsum(sizes)[:-1])
         if self._views is not None:
             for few in chosen:
@@ -211,31 +214,31 @@ class StageTraining:
 
     def _run_trunk(self, progress: Progress) -> tuple[NDArray[np.float32] | None, Views | None]:
         """Return what the trunk makes of val and of train; None where the pictures themselves are taken."""
-        below, pictures, size = self._thawed.trunk, self._pictures, self._recipe.batch_size
+        below, data, size = self._frozen_split.trunk, self._data, self._recipe.batch_size
         if below is None:
             return None, None
         shape = below.output.shape[1:]
-        exact = self._portions.sparing(inference_function(below))
+        exact = self._micro_batches.run_in_chunks(inference_function(below))
         still = self._recipe.augmentation.is_off
-        val = frozen_activations.plain(exact, pictures.images, pictures.val, shape, self._scratch, size)
+        val = frozen_activations.plain(exact, data.images, data.val, shape, self._scratch, size)
         if still:
-            kept = frozen_activations.plain(exact, pictures.images, pictures.train, shape, self._scratch, size)
+            kept = frozen_activations.plain(exact, data.images, data.train, shape, self._scratch, size)
             return val, Views(kept[None], self._recipe.seed)
-        count = frozen_activations.views_of(self._recipe.trunk, self._stage, len(pictures.train), shape)
+        count = frozen_activations.views_of(self._recipe.trunk, self._stage, len(data.train), shape)
         if not count:
             return val, None
         source = Source({}, lambda: below, name="the frozen layers")
         # Views are many, and are run on what is quickest; val is compared from epoch to epoch, and stays exact.
-        quick = Prepared(source, self._recipe.inference, None, progress)
-        words = f"{count} views of {len(pictures.train)} pictures through {len(below.layers)} frozen layers"
+        quick = CompiledNetwork(source, self._recipe.inference, None, progress)
+        words = f"{count} views of {len(data.train)} pictures through {len(below.layers)} frozen layers"
         # A converted graph is compared with exact answers, and has a precision of its own.
         computing = self._computing() if quick.runtime == runtimes.KERAS else nullcontext()
         try:
-            with progress.track(words, count * len(pictures.train)) as advance, computing:
+            with progress.track(words, count * len(data.train)) as advance, computing:
                 kept = frozen_activations.several(
-                    self._portions.sparing(quick),
+                    self._micro_batches.run_in_chunks(quick),
                     self._shown,
-                    pictures.train,
+                    data.train,
                     count,
                     shape,
                     self._scratch,
@@ -256,7 +259,7 @@ class StageTraining:
         which batches of a small folder would spoil (see keras.io, "Transfer learning & fine-tuning").
         """
         training = training and not self._network.has_norms
-        return inputs if self._thawed.upper is None else self._thawed.upper(inputs, training=training)
+        return inputs if self._frozen_split.upper is None else self._frozen_split.upper(inputs, training=training)
 
     def _computing(self) -> AbstractContextManager[None]:
         # The logits are exact: the loss is made of them.
@@ -271,14 +274,16 @@ class StageTraining:
             return
         if self._gathering is None:
             signature = self._signature()
-            self._gathering = Gathering(self._gradients, self._follow, signature, self.variables, self._computing)
+            self._gathering = GradientAccumulator(
+                self._gradients, self._follow, signature, self.variables, self._computing
+            )
         for _ in sizes:
             loss, hits = self._gathering.gather(*next(batches), sum(sizes))
             yield float(loss) * sum(sizes), int(hits)
         self._gathering.follow(rate)
 
     def _signature(self) -> list[tf.TensorSpec]:
-        below = self._thawed.trunk
+        below = self._frozen_split.trunk
         source = self._network.features.inputs[0] if self._from_pictures or below is None else below.output
         classes = self._network.head.output_shape[-1]
         return [
@@ -302,8 +307,8 @@ class StageTraining:
     def _gradients_of(self, inputs: Any, truth: Any, rows: Any) -> tuple[Any, Any, list[Any]]:
         """Return the loss, the hits and the gradients of a batch, or its share in those of a step of so many rows."""
         head, smoothing = self._network.head, self._stage.label_smoothing
-        if self._from_pictures and self._thawed.trunk is not None:
-            inputs = self._thawed.trunk(inputs, training=False)
+        if self._from_pictures and self._frozen_split.trunk is not None:
+            inputs = self._frozen_split.trunk(inputs, training=False)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self.variables])
             logits = head(self._forward(inputs, training=True), training=True)
@@ -326,7 +331,9 @@ class StageTraining:
             average.assign(momentum * average + (1 - momentum) * variable.value)
 
     def _compile_answer(self) -> Any:
-        source = self._network.features.inputs[0] if self._thawed.trunk is None else self._thawed.trunk.output
+        source = (
+            self._network.features.inputs[0] if self._frozen_split.trunk is None else self._frozen_split.trunk.output
+        )
 
         @tf.function(input_signature=[tf.TensorSpec(source.shape, source.dtype)], autograph=False)
         def answer(inputs: Any) -> Any:

@@ -153,8 +153,8 @@ def _text(tag: str, text: str) -> Any:
 def _image(tag: str, path: Path) -> Any:
     from tensorboard.plugins.image.metadata import create_summary_metadata
 
-    with Image.open(path) as picture:
-        width, height = picture.size
+    with Image.open(path) as image:
+        width, height = image.size
     content = np.array([str(width).encode(), str(height).encode(), path.read_bytes()], object)
     return _value(tag, content, create_summary_metadata(display_name="", description=""))
 

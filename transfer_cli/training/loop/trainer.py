@@ -19,7 +19,7 @@ from transfer_cli.io.array_store import Scratch
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.history import Epoch
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.loop import early_stopping, messages
 from transfer_cli.training.loop.checkpoints import Checkpoints, State, history_table
 from transfer_cli.training.loop.tensorboard import TensorBoard
@@ -27,9 +27,9 @@ from transfer_cli.training.setup.image_store import Decoded
 
 if TYPE_CHECKING:
     from transfer_cli.models.classifier_network import Network
-    from transfer_cli.training.loop.finalize import Before, Finishing
-    from transfer_cli.training.loop.stage_trainer import StageTraining
-    from transfer_cli.training.planning.time_budget import Guard
+    from transfer_cli.training.loop.finalize import PreRefitOutputs, RunFinalizer
+    from transfer_cli.training.loop.stage_trainer import StageTrainer
+    from transfer_cli.training.planning.time_budget import TimeBudgetGuard
 
 HALVINGS = 2
 """So often the learning rate of a stage is halved where its weights run away."""
@@ -39,34 +39,34 @@ SETTLING = 64
 """From so many pictures the BatchNorms of a network of random weights get their scale."""
 
 
-class Fitting:
+class Trainer:
     """A fine-tuning under way."""
 
     def __init__(
         self,
-        asked: Request,
+        request: TrainingRequest,
         recipe: FinetuneRecipe,
         features: Any,
         decoded: Decoded,
         split: Split,
         scratch: Scratch,
-        guard: Guard | None = None,
+        guard: TimeBudgetGuard | None = None,
         groups: NDArray[np.int64] | None = None,
     ) -> None:
-        with asked.progress.track("starting the training", None):
+        with request.progress.track("starting the training", None):
             from transfer_cli.models import backbone, classifier_network, freezing
             from transfer_cli.training.loop import multi_gpu
             from transfer_cli.training.loop.micro_batches import portions_of
 
-        self._asked, self._recipe, self._split, self._scratch = asked, recipe, split, scratch
-        self._run, self._progress, self._guard, self._groups = asked.run, asked.progress, guard, groups
-        self._checkpoints = Checkpoints(asked.run)
+        self._request, self._recipe, self._split, self._scratch = request, recipe, split, scratch
+        self._run, self._progress, self._guard, self._groups = request.run, request.progress, guard, groups
+        self._checkpoints = Checkpoints(request.run)
         hardware = recipe.hardware
-        self._portions = portions_of(recipe, asked.run, asked.progress)
+        self._micro_batches = portions_of(recipe, request.run, request.progress)
         if line := messages.what_computes(multi_gpu.cards(hardware.gpus), hardware.precision):
-            asked.progress.note(line)
+            request.progress.note(line)
         if recipe.backbone.weights == "none":
-            backbone.settle(features, decoded.images[np.flatnonzero(split.mask("train"))[:SETTLING]])
+            backbone.rescale_random_batchnorms(features, decoded.images[np.flatnonzero(split.mask("train"))[:SETTLING]])
         self._task = tasks.TASKS[split.task]
         classes = len(split.class_names)
         self._network: Network = classifier_network.Network(
@@ -75,18 +75,18 @@ class Fitting:
         self._decoded = decoded
         self._show(self._rows_of_train(), np.flatnonzero(split.mask("val")))
         self._learning = {
-            layer.name for stage in recipe.stage for layer in freezing.thaw(features, stage.unfreeze).layers
+            layer.name for stage in recipe.stage for layer in freezing.split_at(features, stage.unfreeze).layers
         }
-        learnt = len(self._pictures.train)
-        self._stages = [stage.for_pictures(learnt, self._portions.step) for stage in recipe.stage]
-        self._board = TensorBoard(asked.run) if asked.tensorboard else None
+        learnt = len(self._data.train)
+        self._stages = [stage.for_pictures(learnt, self._micro_batches.step) for stage in recipe.stage]
+        self._board = TensorBoard(request.run) if request.tensorboard else None
         self._will_refit = refits(recipe, split)
         self._initial = self._network.weights(self._learning) if self._will_refit else {}
-        self._before: Before | None = None
-        self._state = State(pictures=_digest(split))
+        self._before: PreRefitOutputs | None = None
+        self._state = State(split_digest=_digest(split))
         self._last = self._checkpoints.read_last()
-        if self._last and self._last[0].pictures != self._state.pictures:
-            raise messages.changed(asked, split)
+        if self._last and self._last[0].split_digest != self._state.split_digest:
+            raise messages.changed(request, split)
 
     def run(self) -> None:
         """Train all stages, from the beginning or from the last checkpoint, and again with val where that is wished."""
@@ -119,15 +119,15 @@ class Fitting:
                 self._start_from_probe()
         self._train_stages(self._stages_of_refit(), optimizer)
 
-    def finishing(self) -> Finishing:
+    def finishing(self) -> RunFinalizer:
         """Draw the curves; return what is left to do with the network as it is now."""
         from transfer_cli.training.loop import plots
-        from transfer_cli.training.loop.finalize import Finishing
+        from transfer_cli.training.loop.finalize import RunFinalizer
 
         plots.curves(self._state.history, self._state.best, self._run.plots / "curves.png")
-        images, train = self._pictures.images, self._pictures.train
-        return Finishing(
-            self._asked, self._recipe, self._split, self._network, images, train, self._before, self._portions
+        images, train = self._data.images, self._data.train
+        return RunFinalizer(
+            self._request, self._recipe, self._split, self._network, images, train, self._before, self._micro_batches
         )
 
     def _resume(self) -> Any:
@@ -135,7 +135,7 @@ class Fitting:
             return None
         state, weights, optimizer = self._last
         self._last, self._state = None, state
-        self._portions.halvings = state.memory_halvings
+        self._micro_batches.halvings = state.memory_halvings
         if state.refit:
             self._network.set_weights(self._checkpoints.read_best(state), self._learning)
             self._before = self._as_it_is()
@@ -155,18 +155,18 @@ class Fitting:
         rows, bag = np.flatnonzero(self._split.mask("train")), self._recipe.bag
         if bag is None:
             return rows
-        relatives = np.arange(len(self._split.rows)) if self._groups is None else self._groups
-        return rows[bootstrap.drawn(bag, self._recipe.seed, self._split.truth()[rows], relatives[rows])]
+        group_ids = np.arange(len(self._split.rows)) if self._groups is None else self._groups
+        return rows[bootstrap.drawn(bag, self._recipe.seed, self._split.truth()[rows], group_ids[rows])]
 
     def _show(self, train: NDArray[np.int64], val: NDArray[np.int64]) -> None:
         """Let some pictures be learnt from and others be compared on."""
-        from transfer_cli.training.augmentation.augmented_images import Shown
+        from transfer_cli.training.augmentation.augmented_images import AugmentedImages
         from transfer_cli.training.loop.images import Pictures
 
         images, indices, truth = self._decoded.images, np.array(self._decoded.indices, np.int64), self._split.truth()
-        self._pictures = Pictures(images, indices, truth, train, val, self._groups)
+        self._data = Pictures(images, indices, truth, train, val, self._groups)
         recipe, classes = self._recipe, len(self._split.class_names)
-        self._shown = Shown(recipe.augmentation, recipe.seed, images, indices, truth, train, classes)
+        self._shown = AugmentedImages(recipe.augmentation, recipe.seed, images, indices, truth, train, classes)
 
     def _learn_from_val(self) -> None:
         """Let the pictures of val be learnt from, too; nothing is compared any more."""
@@ -180,19 +180,22 @@ class Fitting:
         best = self._state.of(self._state.best)
         return best.stage if best.epoch else 0
 
-    def _as_it_is(self) -> Before:
+    def _as_it_is(self) -> PreRefitOutputs:
         """Return what the network as it is now, which has not learnt from val, makes of val and train."""
         from transfer_cli.models.compile import inference_function
-        from transfer_cli.training.loop.finalize import Before
+        from transfer_cli.training.loop.finalize import PreRefitOutputs
 
-        run, size = self._portions.sparing(inference_function(self._network.below_logits)), self._recipe.batch_size
+        run, size = (
+            self._micro_batches.run_in_chunks(inference_function(self._network.below_logits)),
+            self._recipe.batch_size,
+        )
 
         def features(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-            parts = [run(self._pictures.images[rows[at : at + size]]) for at in range(0, len(rows), size)]
+            parts = [run(self._data.images[rows[at : at + size]]) for at in range(0, len(rows), size)]
             return np.concatenate(parts)
 
-        of_val, rows = features(self._pictures.val), np.unique(self._pictures.train)
-        return Before(self._network.read_out.probabilities(of_val), of_val, features(rows), rows)
+        of_val, rows = features(self._data.val), np.unique(self._data.train)
+        return PreRefitOutputs(self._network.read_out.probabilities(of_val), of_val, features(rows), rows)
 
     def _train_stages(self, count: int, optimizer: Any) -> None:
         """Train the first `count` stages, from where the state is."""
@@ -214,7 +217,7 @@ class Fitting:
     def _steps_taken(self) -> int:
         """Return how many steps were trained so far."""
         epochs = sum(epoch.epoch > 0 for epoch in self._state.history)
-        return epochs * -(-len(self._pictures.train) // self._portions.step)
+        return epochs * -(-len(self._data.train) // self._micro_batches.step)
 
     def _is_automatic(self) -> bool:
         """Return whether the epochs of the stage were chosen by the number of pictures."""
@@ -223,31 +226,31 @@ class Fitting:
     def _start_from_probe(self) -> None:
         from transfer_cli.training.loop.linear_probe import start_from_probe
 
-        value = start_from_probe(self._network, self._recipe, self._pictures, self._portions, self._progress)
+        value = start_from_probe(self._network, self._recipe, self._data, self._micro_batches, self._progress)
         self._run.log("probe", parameter="C", value=value)
 
     def _train_stage(self, optimizer: Any) -> None:
-        from transfer_cli.training.loop.stage_trainer import StageTraining
+        from transfer_cli.training.loop.stage_trainer import StageTrainer
 
         number, stages = self._state.stage + 1, len(self._recipe.stage)
         stage = self._stages[self._state.stage]
-        name = f"stage {number} of {stages}, {stage.in_words()}"
+        name = f"stage {number} of {stages}, {stage.summary()}"
         begun_stage = time.monotonic()
         with self._progress.track(f"preparing {name}", None):
-            training_ = StageTraining(
+            training_ = StageTrainer(
                 self._network,
                 stage,
                 self._recipe,
-                self._pictures,
+                self._data,
                 self._shown,
                 self._scratch,
-                self._portions,
+                self._micro_batches,
                 self._progress,
             )
         if optimizer and self._state.done:
             training_.set_optimizer_state(optimizer)
         learning = sum(int(np.prod(variable.shape)) for variable in training_.variables)
-        chosen = f", so many for {len(self._pictures.train)} pictures" if self._is_automatic() else ""
+        chosen = f", so many for {len(self._data.train)} pictures" if self._is_automatic() else ""
         self._progress.note(
             f"{name}: {learning:,} parameters learn, {self._epochs()} epochs of {training_.steps} steps{chosen}"
         )
@@ -264,10 +267,14 @@ class Fitting:
         training_.close()
         ended = {"event": "stage", "stage": number, "refit": self._state.refit}
         if not any(ended.items() <= event.items() for event in self._run.logged()):
-            facts = {"refit": self._state.refit, "epochs": self._state.done, "seconds": time.monotonic() - begun_stage}
+            facts = {
+                "refit": self._state.refit,
+                "epochs": self._state.done,
+                "seconds": time.monotonic() - begun_stage,
+            }
             self._run.log("stage", stage=number, **facts)
 
-    def _must_answer_as_before(self, training_: StageTraining) -> None:
+    def _must_answer_as_before(self, training_: StageTrainer) -> None:
         """Raise RuntimeError where another cut of the network changes what it says of val, before any step."""
         assert self._state.best is not None
         best, now = self._state.of(self._state.best), training_.score_val()
@@ -275,7 +282,7 @@ class Fitting:
         assert best.val_loss is not None
         assert best.val_accuracy is not None
         # Of two classes with nearly equal probabilities rounding decides, of a picture or of a few in a thousand.
-        count = len(self._pictures.val)
+        count = len(self._data.val)
         moved = abs(now["accuracy"] - best.val_accuracy) * count > max(1.5, 0.002 * count)
         if moved or not abs(now["log_loss"] - best.val_loss) <= ALIKE * max(1.0, best.val_loss):
             raise RuntimeError(
@@ -284,7 +291,7 @@ class Fitting:
                 f"{best.val_loss:.4f} and {best.val_accuracy:.3f}."
             )
 
-    def _train_epoch(self, training_: StageTraining, advance: Callable[[int], None]) -> None:
+    def _train_epoch(self, training_: StageTrainer, advance: Callable[[int], None]) -> None:
         """Train an epoch and record it.
 
         It is to be begun again, the weights as they were, with fewer pictures at a time where memory was too small, and
@@ -297,7 +304,7 @@ class Fitting:
         try:
             trained = training_.epoch(epoch, self._state, advance)
         except tf.errors.ResourceExhaustedError:
-            self._portions.halve()
+            self._micro_batches.halve()
             self._network.set_weights(weights, self._learning)
             training_.set_optimizer_state(optimizer)
             return
@@ -323,13 +330,13 @@ class Fitting:
             np.isfinite(array).all() for array in self._network.weights(self._learning).values()
         )
 
-    def _record(self, training_: StageTraining, trained: tuple[float, float] | None, begun: float) -> None:
+    def _record(self, training_: StageTrainer, trained: tuple[float, float] | None, begun: float) -> None:
         """Score the epoch that was just trained (None: before the first), write and say it."""
         before = self._state
         stage = self._stages[before.stage]
         weights = self._network.weights(self._learning)
         with training_.averaged():
-            val = training_.score_val() if len(self._pictures.val) else {}
+            val = training_.score_val() if len(self._data.val) else {}
             scored = self._network.weights(self._learning) if stage.ema else weights
         loss, accuracy = trained or (None, None)
         epoch = Epoch(
@@ -355,7 +362,7 @@ class Fitting:
             done=done,
             best=best,
             best_in_stage=done if best == epoch.epoch else before.best_in_stage,
-            memory_halvings=self._portions.halvings,
+            memory_halvings=self._micro_batches.halvings,
             history=(*before.history, epoch),
         )
         why = early_stopping.why(state, stage, early)
@@ -390,9 +397,9 @@ class Fitting:
     def _draw_preview(self) -> None:
         from transfer_cli.training.loop import plots
 
-        chosen = plots.one_of_each(self._pictures.truth[self._pictures.train])
-        seen = [plots.Seen(int(row), self._split.rows[row].truth) for row in self._pictures.train[chosen]]
-        plots.preview(seen, self._pictures.images, self._shown, self._run.plots / "preview.png")
+        chosen = plots.one_of_each(self._data.truth[self._data.train])
+        seen = [plots.Seen(int(row), self._split.rows[row].truth) for row in self._data.train[chosen]]
+        plots.preview(seen, self._data.images, self._shown, self._run.plots / "preview.png")
 
 
 def refits(recipe: FinetuneRecipe, split: Split) -> bool:

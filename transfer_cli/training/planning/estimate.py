@@ -84,7 +84,7 @@ class Plan:
     ----------
     parts : mapping of str to mapping of str to int
         ``{part: {class: pictures}}``.
-    pictures : mapping of str to int
+    images : mapping of str to int
         Of each part.
     skipped : int
         Pictures that cannot be read.
@@ -100,7 +100,7 @@ class Plan:
     """
 
     parts: Mapping[str, Mapping[str, int]]
-    pictures: Mapping[str, int]
+    images: Mapping[str, int]
     skipped: int
     stages: tuple[StagePlan, ...]
     refit: tuple[StagePlan, ...]
@@ -123,7 +123,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Basis:
+class PlanInputs:
     """What a plan is reckoned from, whatever the epochs.
 
     Attributes
@@ -148,7 +148,7 @@ class Basis:
     weights: tuple[WeightsNeeded, ...]
 
 
-def plan_of(recipe: FinetuneRecipe, basis: Basis) -> Plan:
+def plan_of(recipe: FinetuneRecipe, basis: PlanInputs) -> Plan:
     """Return what a recipe would be.
 
     Parameters
@@ -186,7 +186,7 @@ def plan_of(recipe: FinetuneRecipe, basis: Basis) -> Plan:
     names = basis.split.class_names
     return Plan(
         parts={part: {name: rows[part][name] for name in names} for part in counts},
-        pictures=counts,
+        images=counts,
         skipped=basis.skipped,
         stages=stages,
         refit=refit,
@@ -199,10 +199,10 @@ def plan_of(recipe: FinetuneRecipe, basis: Basis) -> Plan:
     )
 
 
-def _probe(recipe: FinetuneRecipe, timing: Timing, pictures: int) -> float:
+def _probe(recipe: FinetuneRecipe, timing: Timing, images: int) -> float:
     if recipe.head.start != heads.PROBE:
         return 0.0
-    return timing.answering + pictures * timing.answer + timing.fitting
+    return timing.answering + images * timing.answer + timing.fitting
 
 
 def _stage(

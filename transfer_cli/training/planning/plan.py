@@ -16,12 +16,12 @@ from transfer_cli.data.image_folder import ImageFolder, describe_left_out
 from transfer_cli.errors import FolderError, RecipeError
 from transfer_cli.models.weights.registry import cache_folder, imagenet_files, is_here, must_be_known
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.runs.request import Options, Request
+from transfer_cli.runs.request import Options, TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.training.loop.network_setup import build_network
 from transfer_cli.training.loop.trainer import refits
 from transfer_cli.training.planning import time_budget
-from transfer_cli.training.planning.estimate import Basis, Plan, WeightsNeeded, plan_of
+from transfer_cli.training.planning.estimate import Plan, PlanInputs, WeightsNeeded, plan_of
 from transfer_cli.training.setup import lifecycle
 from transfer_cli.training.setup.preflight import Survey, decode_rows, survey
 
@@ -45,63 +45,63 @@ def plan(folder: ImageFolder, recipe: FinetuneRecipe, run: RunDirectory, **optio
     TransferError
         Where the run would, but for weights that are not here: the network is then timed with random ones.
     """
-    asked = Request(folder, run, **options)
-    recipe = lifecycle.resolved(asked, recipe, keeps_model=True)
+    request = TrainingRequest(folder, run, **options)
+    recipe = lifecycle.resolved(request, recipe, keeps_model=True)
     must_be_known(recipe.backbone.weights)
     if recipe.unlabelled.folder is not None:
         raise RecipeError("A plan does not know of unlabelled pictures, which are learnt from in a second training.")
-    planned = time_budget.going_on(asked, recipe)
-    run.must_be_free(planned or recipe, folder.source, overwrite=asked.overwrite)
-    for line in filter(None, [folder.in_words(), describe_left_out(folder.left_out)]):
-        asked.progress.note(line)
-    if (run.checkpoints.exists() or run.metrics.exists()) and not asked.overwrite:
-        asked.progress.warn(f"{run.path} was begun already: this is what a run from the beginning would do")
+    planned = time_budget.going_on(request, recipe)
+    run.must_be_free(planned or recipe, folder.source, overwrite=request.overwrite)
+    for line in filter(None, [folder.summary(), describe_left_out(folder.left_out)]):
+        request.progress.note(line)
+    if (run.checkpoints.exists() or run.metrics.exists()) and not request.overwrite:
+        request.progress.warn(f"{run.path} was begun already: this is what a run from the beginning would do")
     weights = weights_needed(recipe)
     built = recipe
     if not all(file.here for file in weights):
         built = recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"weights": "none"})})
-        asked.progress.note("the weights are not here: this is timed on random ones")
-    features, _ = build_network(asked, built)
-    start, begun = time.monotonic() - asked.begun, time.monotonic()
-    found = survey(asked, recipe, decodes=True)
+        request.progress.note("the weights are not here: this is timed on random ones")
+    features, _ = build_network(request, built)
+    start, begun = time.monotonic() - request.begun, time.monotonic()
+    found = survey(request, recipe, decodes=True)
     reading = (time.monotonic() - begun) / max(len(found.indices), 1)
-    basis = replace(measured(asked, built, features, found, weights), start=start, reading=reading)
-    if asked.time_budget is None:
+    basis = replace(measured(request, built, features, found, weights), start=start, reading=reading)
+    if request.time_budget is None:
         return plan_of(recipe, basis)
     # Planning is part of such a run.
-    basis = replace(basis, start=time.monotonic() - asked.begun - reading * len(found.indices))
-    chosen, result = time_budget.fitted(recipe, basis, asked.time_budget)
+    basis = replace(basis, start=time.monotonic() - request.begun - reading * len(found.indices))
+    chosen, result = time_budget.fitted(recipe, basis, request.time_budget)
     train = found.split.counts()["train"]
-    asked.progress.note(time_budget.what_was_chosen(recipe, chosen, result, train, asked.time_budget))
+    request.progress.note(time_budget.what_was_chosen(recipe, chosen, result, train, request.time_budget))
     return result
 
 
-def into_budget(asked: Request, recipe: FinetuneRecipe, features: Any) -> tuple[FinetuneRecipe, Plan]:
+def into_budget(request: TrainingRequest, recipe: FinetuneRecipe, features: Any) -> tuple[FinetuneRecipe, Plan]:
     """Return the recipe of a run that has a time budget, and its plan.
 
     Parameters
     ----------
-    asked : Request
+    request : Request
         With a time budget.
     recipe : FinetuneRecipe
         Resolved.
     features : keras.Model
         The backbone; it is left as it was.
     """
-    assert asked.time_budget is not None
+    assert request.time_budget is not None
     # What is to be said of the parts is said once, by the run.
-    found = survey(asked.silent(), recipe, decodes=False)
-    with asked.progress.track("timing the work on a few pictures", None):
-        basis = measured(asked, recipe, features, found, weights_needed(recipe))
-    chosen, result = time_budget.fitted(recipe, basis, asked.time_budget)
+    found = survey(request.silent(), recipe, decodes=False)
+    with request.progress.track("timing the work on a few pictures", None):
+        basis = measured(request, recipe, features, found, weights_needed(recipe))
+    chosen, result = time_budget.fitted(recipe, basis, request.time_budget)
     train = found.split.counts()["train"]
-    asked.progress.note(time_budget.what_was_chosen(recipe, chosen, result, train, asked.time_budget))
+    request.progress.note(time_budget.what_was_chosen(recipe, chosen, result, train, request.time_budget))
     return chosen, result
 
 
 def measured(
-    asked: Request, recipe: FinetuneRecipe, features: Any, found: Survey, weights: tuple[WeightsNeeded, ...]
-) -> Basis:
+    request: TrainingRequest, recipe: FinetuneRecipe, features: Any, found: Survey, weights: tuple[WeightsNeeded, ...]
+) -> PlanInputs:
     """Time the work of a recipe on a handful of the pictures it would train on."""
     from transfer_cli.training.loop.micro_batches import memory_explained
     from transfer_cli.training.planning import profiling
@@ -111,11 +111,13 @@ def measured(
     train = np.flatnonzero(split.mask("train"))
     wanted = _in_turn(train.tolist(), [split.rows[row].truth for row in train])[: profiling.BATCHES * recipe.step_size]
     begun = time.monotonic()
-    decoded, rows = decode_rows(asked, recipe, found, wanted)
+    decoded, rows = decode_rows(request, recipe, found, wanted)
     reading = (time.monotonic() - begun) / len(wanted)
     if not rows:
-        raise FolderError(f"None of the {len(wanted)} pictures of {asked.folder.source} that were tried could be read.")
-    few = profiling.Handful(
+        raise FolderError(
+            f"None of the {len(wanted)} pictures of {request.folder.source} that were tried could be read."
+        )
+    few = profiling.ProfilingSample(
         decoded.images,
         np.array(decoded.indices, np.int64),
         truth[rows],
@@ -125,9 +127,9 @@ def measured(
     )
     stages = [stage.for_pictures(counts["train"], recipe.step_size) for stage in recipe.stage]
     with memory_explained():
-        timed = profiling.measure(features, recipe, stages, few, asked.progress)
-    start = time.monotonic() - asked.begun
-    return Basis(split, len(found.skipped), refits(recipe, split), start, reading, timed, weights)
+        timed = profiling.measure(features, recipe, stages, few, request.progress)
+    start = time.monotonic() - request.begun
+    return PlanInputs(split, len(found.skipped), refits(recipe, split), start, reading, timed, weights)
 
 
 def weights_needed(recipe: FinetuneRecipe) -> tuple[WeightsNeeded, ...]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.catalog import classifiers, heads, runtimes
 from transfer_cli.classifiers import fit
-from transfer_cli.inference.compiled_network import Prepared, Source
+from transfer_cli.inference.compiled_network import CompiledNetwork, Source
 from transfer_cli.io.array_store import Scratch
 from transfer_cli.models import backbone, freezing
 from transfer_cli.models.classifier_network import Network
@@ -27,12 +27,12 @@ from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.system import peak_memory
-from transfer_cli.training.augmentation.augmented_images import Shown
+from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 from transfer_cli.training.loop import frozen_activations
 from transfer_cli.training.loop.checkpoints import Checkpoints, State
 from transfer_cli.training.loop.images import Pictures
 from transfer_cli.training.loop.micro_batches import portions_of
-from transfer_cli.training.loop.stage_trainer import StageTraining
+from transfer_cli.training.loop.stage_trainer import StageTrainer
 
 BATCHES = 6
 """So many batches of train pictures are a handful."""
@@ -148,7 +148,7 @@ class Stopwatch:
 
 
 @dataclass(frozen=True)
-class Handful:
+class ProfilingSample:
     """Some train pictures of a folder, and how many there would be.
 
     Attributes
@@ -172,7 +172,7 @@ class Handful:
 
 
 def measure(
-    features: keras.Model, recipe: FinetuneRecipe, stages: Sequence[Stage], few: Handful, progress: Progress
+    features: keras.Model, recipe: FinetuneRecipe, stages: Sequence[Stage], few: ProfilingSample, progress: Progress
 ) -> Timing:
     """Return what the work of a recipe costs here; the backbone is left as it was.
 
@@ -183,13 +183,13 @@ def measure(
         Resolved.
     stages : sequence of Stage
         With their epochs.
-    few : Handful
+    few : ProfilingSample
     progress : Progress
     """
     before = features.get_weights()
     try:
         if recipe.backbone.weights == "none":
-            backbone.settle(features, few.images[:64])
+            backbone.rescale_random_batchnorms(features, few.images[:64])
         return _measure(features, recipe, stages, few, progress)
     finally:
         features.set_weights(before)
@@ -197,7 +197,7 @@ def measure(
 
 
 def _measure(
-    features: keras.Model, recipe: FinetuneRecipe, stages: Sequence[Stage], few: Handful, progress: Progress
+    features: keras.Model, recipe: FinetuneRecipe, stages: Sequence[Stage], few: ProfilingSample, progress: Progress
 ) -> Timing:
     network = Network(features, recipe.head, few.classes, recipe.seed)
     run, size = inference_function(features), recipe.batch_size
@@ -207,21 +207,21 @@ def _measure(
     answer = (time.monotonic() - begun) / len(few.images)
     fitting = _fitting(recipe, matrix, few, progress) if recipe.head.start == heads.PROBE else 0.0
     rows = np.arange(len(few.images))
-    shown = Shown(recipe.augmentation, recipe.seed, few.images, few.indices, few.truth, rows, few.classes)
+    shown = AugmentedImages(recipe.augmentation, recipe.seed, few.images, few.indices, few.truth, rows, few.classes)
     jobs = [[(int(row), 1) for row in rows[at : at + size]] for at in range(0, len(rows), size)]
     augmenting = _seconds(lambda: list(frozen_activations.shown_in_batches(shown, jobs))) / len(rows)
-    pictures = Pictures(few.images, few.indices, few.truth, rows, rows[:size] if few.has_val else rows[:0])
+    data = Pictures(few.images, few.indices, few.truth, rows, rows[:size] if few.has_val else rows[:0])
     timed, converting = [], 0.0
     with TemporaryDirectory(prefix="transfer-cli-") as name:
         for stage in stages:
             watch = Stopwatch(progress)
-            timed.append(_stage(network, stage, recipe, pictures, shown, few, answer, Path(name), watch))
-            below = freezing.thaw(features, stage.unfreeze).trunk
+            timed.append(_stage(network, stage, recipe, data, shown, few, answer, Path(name), watch))
+            below = freezing.split_at(features, stage.unfreeze).trunk
             if watch.waited and below is not None:
                 converting = watch.waited * len(network.whole.layers) / len(below.layers)
     if not converting and runtimes.find(recipe.inference.runtime).takes_graph:
         watch = Stopwatch(progress)
-        Prepared(Source({}, lambda: network.whole, classes=True), recipe.inference, None, watch)
+        CompiledNetwork(Source({}, lambda: network.whole, classes=True), recipe.inference, None, watch)
         converting = watch.waited
     weights = sum(4 * int(np.prod(variable.shape)) for variable in network.whole.weights)
     return Timing(
@@ -233,24 +233,24 @@ def _stage(
     network: Network,
     stage: Stage,
     recipe: FinetuneRecipe,
-    pictures: Pictures,
-    shown: Shown,
-    few: Handful,
+    data: Pictures,
+    shown: AugmentedImages,
+    few: ProfilingSample,
     answer: float,
     place: Path,
     watch: Stopwatch,
 ) -> StageTiming:
-    thawed = freezing.thaw(network.features, stage.unfreeze)
-    below = thawed.trunk
+    frozen_split = freezing.split_at(network.features, stage.unfreeze)
+    below = frozen_split.trunk
     shape = None if below is None else tuple(below.output.shape[1:])
     still = recipe.augmentation.is_off
     keeps = shape is not None and (still or frozen_activations.views_of(recipe.trunk, stage, few.train, shape) > 0)
     timed = recipe.model_copy(update={"trunk": recipe.trunk.model_copy(update={"views": 1 if keeps else "fresh"})})
     with Scratch(place) as scratch:
         begun = time.monotonic()
-        training = StageTraining(network, stage, timed, pictures, shown, scratch, portions_of(recipe), watch)
+        training = StageTrainer(network, stage, timed, data, shown, scratch, portions_of(recipe), watch)
         preparing = time.monotonic() - begun - watch.rest
-        state, stamps = State(pictures=""), [time.monotonic()]
+        state, stamps = State(split_digest=""), [time.monotonic()]
         training.epoch(1, state, lambda count: stamps.append(time.monotonic()))
         step = _seconds(lambda: training.epoch(2, state, lambda count: None)) / training.steps
         compiling = max(stamps[1] - stamps[0] - step, 0.0)
@@ -259,9 +259,9 @@ def _stage(
             first = _seconds(training.score_val)
             scored = _seconds(training.score_val)
             compiling += max(first - scored, 0.0)
-            scored /= len(pictures.val)
-        learning = {layer.name for layer in thawed.layers}
-        best = State(pictures="", best=0 if few.has_val else None)
+            scored /= len(data.val)
+        learning = {layer.name for layer in frozen_split.layers}
+        best = State(split_digest="", best=0 if few.has_val else None)
         run = RunDirectory(place)
 
         def save() -> None:
@@ -278,7 +278,7 @@ def _stage(
     )
 
 
-def _fitting(recipe: FinetuneRecipe, matrix: NDArray[np.float32], few: Handful, progress: Progress) -> float:
+def _fitting(recipe: FinetuneRecipe, matrix: NDArray[np.float32], few: ProfilingSample, progress: Progress) -> float:
     """Return how long the probe takes on all train pictures: on copies of a few, each a little different."""
     rows = min(few.train, _PROBE_ROWS)
     random = np.random.default_rng(recipe.seed)

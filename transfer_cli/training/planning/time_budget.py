@@ -11,17 +11,17 @@ from typing import Any
 from transfer_cli.errors import RecipeError, RunError
 from transfer_cli.io.atomic import write_json
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.text import seconds_in_words
 from transfer_cli.training.loop.checkpoints import State
-from transfer_cli.training.planning.estimate import Basis, Plan, StagePlan, plan_of
+from transfer_cli.training.planning.estimate import Plan, PlanInputs, StagePlan, plan_of
 
 SHARE = 0.9
 """So much of what is left of a budget is planned to be used: machines are not equally quick all the time."""
 
 
-def fitted(recipe: FinetuneRecipe, basis: Basis, budget: float) -> tuple[FinetuneRecipe, Plan]:
+def fitted(recipe: FinetuneRecipe, basis: PlanInputs, budget: float) -> tuple[FinetuneRecipe, Plan]:
     """Return the recipe with the most epochs that end within a budget, and its plan.
 
     All stages are shortened by the same share, to one epoch each at least, so that schedules that end at zero still do.
@@ -51,9 +51,9 @@ def fitted(recipe: FinetuneRecipe, basis: Basis, budget: float) -> tuple[Finetun
         if _planned(plan) <= budget:
             return shorter, plan
     raise RecipeError(
-        f"A budget of {in_words(budget)} is too little: with one epoch a stage the whole command takes about "
+        f"A budget of {summary(budget)} is too little: with one epoch a stage the whole command takes about "
         f"{seconds_in_words(_planned(plan))} here, with what is kept free for a slower moment.",
-        hint=f"Give it more: --time-budget {in_words(math.ceil(_planned(plan)))}",
+        hint=f"Give it more: --time-budget {summary(math.ceil(_planned(plan)))}",
     )
 
 
@@ -77,7 +77,7 @@ def _keeps(plan: Plan) -> bool:
     return bool(views) and all(views)
 
 
-def _with_views(recipe: FinetuneRecipe, basis: Basis, keeps: bool) -> FinetuneRecipe:
+def _with_views(recipe: FinetuneRecipe, basis: PlanInputs, keeps: bool) -> FinetuneRecipe:
     """Return a shortened recipe that keeps views if it did before it was shortened."""
     if recipe.trunk.views != "auto" or not keeps or _keeps(plan_of(recipe, basis)):
         return recipe
@@ -85,26 +85,26 @@ def _with_views(recipe: FinetuneRecipe, basis: Basis, keeps: bool) -> FinetuneRe
     return with_epochs(recipe, epochs, max(1, max(epochs) // 2))
 
 
-def what_was_chosen(asked: FinetuneRecipe, planned: FinetuneRecipe, plan: Plan, train: int, budget: float) -> str:
+def what_was_chosen(request: FinetuneRecipe, planned: FinetuneRecipe, plan: Plan, train: int, budget: float) -> str:
     """Return one line about what became of the epochs."""
-    before = [stage.for_pictures(train, asked.step_size).length for stage in asked.stage]
+    before = [stage.for_pictures(train, request.step_size).length for stage in request.stage]
     after = [stage.length for stage in planned.stage]
     about = f"about {seconds_in_words(plan.total_seconds)} are expected"
     if before == after:
-        return f"all {_sum(after)} epochs fit into {in_words(budget)}: {about}"
-    views = "" if planned.trunk.views == asked.trunk.views else f", with {planned.trunk.views} views of each picture"
-    return f"{_sum(before)} epochs become {_sum(after)} to end within {in_words(budget)}{views}: {about}"
+        return f"all {_sum(after)} epochs fit into {summary(budget)}: {about}"
+    views = "" if planned.trunk.views == request.trunk.views else f", with {planned.trunk.views} views of each picture"
+    return f"{_sum(before)} epochs become {_sum(after)} to end within {summary(budget)}{views}: {about}"
 
 
 def _sum(epochs: list[int]) -> str:
     return " + ".join(map(str, epochs))
 
 
-def write_plan(run: RunDirectory, asked: FinetuneRecipe, planned: FinetuneRecipe, plan: Plan, budget: float) -> None:
+def write_plan(run: RunDirectory, request: FinetuneRecipe, planned: FinetuneRecipe, plan: Plan, budget: float) -> None:
     """Write what was planned, for whoever goes on with the run."""
     facts = {
         "time_budget": budget,
-        "asked": asked.model_dump(mode="json"),
+        "asked": request.model_dump(mode="json"),
         "epochs": [stage.length for stage in planned.stage],
         "views": planned.trunk.views,
         "plan": asdict(plan),
@@ -117,7 +117,7 @@ def planned_for(run: RunDirectory) -> float | None:
     return float(_read(run)["time_budget"]) if run.plan.is_file() else None
 
 
-def going_on(asked: Request, recipe: FinetuneRecipe) -> FinetuneRecipe | None:
+def going_on(request: TrainingRequest, recipe: FinetuneRecipe) -> FinetuneRecipe | None:
     """Return the recipe that an earlier command planned for this run, or None where it has to be planned.
 
     Raises
@@ -125,19 +125,19 @@ def going_on(asked: Request, recipe: FinetuneRecipe) -> FinetuneRecipe | None:
     RunError
         When the run was planned for another budget.
     """
-    run = asked.run
-    if asked.overwrite or not run.plan.is_file():
+    run = request.run
+    if request.overwrite or not run.plan.is_file():
         return None
     facts = _read(run)
     if facts["asked"] != recipe.model_dump(mode="json"):
         return None
-    if facts["time_budget"] != asked.time_budget:
+    if facts["time_budget"] != request.time_budget:
         if not (run.checkpoints.exists() or run.metrics.exists()):
             # Nothing of it was done yet.
             return None
-        before, now = in_words(facts["time_budget"]), asked.time_budget
+        before, now = summary(facts["time_budget"]), request.time_budget
         raise RunError(
-            f"{run.path} was planned for a time budget of {before}. Received: {in_words(now) if now else 'none'}.",
+            f"{run.path} was planned for a time budget of {before}. Received: {summary(now) if now else 'none'}.",
             hint=f"To go on with it: --time-budget {before}. To begin anew: --overwrite.",
         )
     return with_epochs(recipe, facts["epochs"], facts["views"])
@@ -154,7 +154,7 @@ def _read(run: RunDirectory) -> dict[str, Any]:
     raise RunError(f"{run.plan} cannot be read: {reason}.", hint="Begin this run anew with --overwrite.")
 
 
-class Guard:
+class TimeBudgetGuard:
     """What ends a stage before its last epoch where a budget is nearly used up all the same.
 
     Parameters
@@ -182,7 +182,7 @@ class Guard:
         if left >= last + after:
             return ""
         return (
-            f"stopped after {state.done} epochs of this stage: {in_words(self._budget)} are nearly used up; "
+            f"stopped after {state.done} epochs of this stage: {summary(self._budget)} are nearly used up; "
             f"another one ({last:.1f} s) and what follows (about {after:.0f} s) do not fit into {max(left, 0):.0f} s. "
             "This went slower than planned, and the learning rate has not come to its end"
         )
@@ -203,7 +203,7 @@ class Guard:
         return self._end + later + self._probe + again
 
 
-def in_words(seconds: float) -> str:
+def summary(seconds: float) -> str:
     """Return a duration as it is typed.
 
     Examples

@@ -11,7 +11,7 @@ from transfer_cli.data.decoding import batches
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.io.array_store import Scratch
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Decoded:
     skipped: tuple[Skipped, ...]
 
 
-def decode_all(asked: Request, recipe: Recipe, scratch: Scratch) -> Decoded:
+def decode_all(request: TrainingRequest, recipe: Recipe, scratch: Scratch) -> Decoded:
     """Return every picture of the folder that can be read, in order."""
-    files, size = asked.folder.files, recipe.image_size
+    files, size = request.folder.files, recipe.image_size
     images = scratch.array((len(files), size, size, 3), np.uint8)
     indices: list[int] = []
     digests: list[str] = []
@@ -46,10 +46,10 @@ def decode_all(asked: Request, recipe: Recipe, scratch: Scratch) -> Decoded:
         size=size,
         resize=recipe.images.resize,
         batch_size=recipe.batch_size,
-        root=asked.folder.root,
-        strict=asked.strict,
+        root=request.folder.root,
+        strict=request.strict,
     )
-    with asked.progress.track("reading pictures", len(files)) as advance:
+    with request.progress.track("reading pictures", len(files)) as advance:
         for batch in read:
             images[len(indices) : len(indices) + len(batch.indices)] = batch.images
             indices += batch.indices

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from transfer_cli.bundle.bundle import FORMAT_VERSION, ModelBundle
-from transfer_cli.calibration.fit import Trust
+from transfer_cli.calibration.fit import ValFit
 from transfer_cli.catalog import backbones, runtimes
 from transfer_cli.data import groups as grouping
 from transfer_cli.data.decoding import DECODER
@@ -17,24 +17,24 @@ from transfer_cli.data.split import Split
 from transfer_cli.errors import FolderError, GateError, ImageError, InputError, RunError
 from transfer_cli.inference import runtimes as running
 from transfer_cli.io.atomic import write_json
-from transfer_cli.metrics.scores import Metrics, in_words
+from transfer_cli.metrics.scores import Metrics, summary
 from transfer_cli.models.weights.registry import imagenet_files, must_be_had
 from transfer_cli.progress import Progress
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.accuracy_gate import FLAG, Gate
-from transfer_cli.runs.request import Judged, Request, TrainingResult, is_uneven
+from transfer_cli.runs.request import Judged, TrainingRequest, TrainingResult, is_uneven
 from transfer_cli.runs.run_directory import RunDirectory
 
 Made = TypeVar("Made")
 Chosen = TypeVar("Chosen", bound=Recipe)
 
 
-def resolved(asked: Request, recipe: Chosen, *, keeps_model: bool) -> Chosen:
+def resolved(request: TrainingRequest, recipe: Chosen, *, keeps_model: bool) -> Chosen:
     """Return the recipe with nothing left open; a run that was begun goes on with the runtime it has.
 
     Parameters
     ----------
-    asked : Request
+    request : Request
     recipe : Recipe
     keeps_model : bool
         Whether the run will hold a model.
@@ -47,31 +47,31 @@ def resolved(asked: Request, recipe: Chosen, *, keeps_model: bool) -> Chosen:
         When it groups pictures by something that names no group.
     """
     if recipe.split.group_by is not None:
-        grouping.must_part([file.path for file in asked.folder.files], recipe.split.group_by)
-    if asked.min_accuracy is not None:
-        Gate(asked.min_accuracy).must_fit(asked.folder.task)
+        grouping.must_part([file.path for file in request.folder.files], recipe.split.group_by)
+    if request.min_accuracy is not None:
+        Gate(request.min_accuracy).must_fit(request.folder.task)
         if not keeps_model:
             raise InputError(f"{FLAG} is for a classifier, and this run makes none. Leave it out, or choose one.")
     runtime = recipe.inference.runtime
-    if runtime == runtimes.AUTO and not asked.overwrite:
-        runtime = asked.run.runtime() or runtime
+    if runtime == runtimes.AUTO and not request.overwrite:
+        runtime = request.run.runtime() or runtime
     runtime = running.resolve(
         runtime,
-        pictures=len(asked.folder.files),
+        images=len(request.folder.files),
         keeps_model=keeps_model,
         parameters=backbones.find(recipe.backbone.name).parameters,
     )
-    return recipe.resolved(asked.folder.task).on_runtime(runtime)
+    return recipe.resolved(request.folder.task).on_runtime(runtime)
 
 
 def begin(
-    asked: Request, recipe: Chosen, make: Callable[[], Made], plan: Callable[[Made], Chosen] | None = None
+    request: TrainingRequest, recipe: Chosen, make: Callable[[], Made], plan: Callable[[Made], Chosen] | None = None
 ) -> Made:
     """Claim the run and return its network.
 
     Parameters
     ----------
-    asked : Request
+    request : Request
     recipe : Recipe
         Resolved.
     make : callable
@@ -79,13 +79,13 @@ def begin(
     plan : callable, optional
         Takes what `make` returned, and returns the recipe that is run instead.
     """
-    folder, run, progress = asked.folder, asked.run, asked.progress
+    folder, run, progress = request.folder, request.run, request.progress
     spec = backbones.find(recipe.backbone.name)
     if recipe.backbone.weights == "imagenet":
         # Before TensorFlow is loaded, so that a missing file is said at once.
-        must_be_had(imagenet_files(spec, top=False, size=recipe.image_size), offline=asked.offline)
-    run.must_be_free(recipe, folder.source, overwrite=asked.overwrite)
-    for line in filter(None, [folder.in_words(), describe_left_out(folder.left_out)]):
+        must_be_had(imagenet_files(spec, top=False, size=recipe.image_size), offline=request.offline)
+    run.must_be_free(recipe, folder.source, overwrite=request.overwrite)
+    for line in filter(None, [folder.summary(), describe_left_out(folder.left_out)]):
         progress.note(line)
     for line in folder.warnings():
         progress.warn(line)
@@ -95,13 +95,13 @@ def begin(
     network = make()
     if plan is not None:
         recipe = plan(network)
-    run.begin(recipe, folder.source, command=asked.command, overwrite=asked.overwrite)
-    run.log("begin", folder=str(folder.source.resolve()), pictures=len(folder.files), backbone=spec.name)
+    run.begin(recipe, folder.source, command=request.command, overwrite=request.overwrite)
+    run.log("begin", folder=str(folder.source.resolve()), images=len(folder.files), backbone=spec.name)
     return network
 
 
 def make_split(
-    asked: Request,
+    request: TrainingRequest,
     recipe: Recipe,
     indices: Sequence[int],
     digests: Sequence[str],
@@ -112,7 +112,7 @@ def make_split(
 
     Parameters
     ----------
-    asked : Request
+    request : Request
     recipe : Recipe
     indices : sequence of int
         Their positions in the folder.
@@ -126,97 +126,97 @@ def make_split(
     FolderError
         When too few pictures can be read to learn from.
     """
-    folder = asked.folder
+    folder = request.folder
     split = Split.make(
         [folder.files[index] for index in indices],
         digests,
         test=recipe.split.test,
         val=recipe.split.val,
         seed=recipe.split.seed,
-        existing=_existing(asked),
+        existing=_existing(request),
         task=folder.task,
         groups=groups,
     )
     if groups is not None:
         shares = grouping.shares(groups, split, test=recipe.split.test, val=recipe.split.val)
         for line in [*grouping.warnings(groups, split), *shares]:
-            asked.progress.warn(line)
-    _must_be_learnable(folder, split, skipped, asked.progress)
+            request.progress.warn(line)
+    _must_be_learnable(folder, split, skipped, request.progress)
     return split
 
 
-def write_split(asked: Request, split: Split, skipped: Sequence[Skipped]) -> None:
+def write_split(request: TrainingRequest, split: Split, skipped: Sequence[Skipped]) -> None:
     """Write split.csv and skipped.csv, and say what a person should know of the parts."""
-    split.write(asked.run.split)
-    write_skipped(asked.run.skipped, skipped)
-    asked.progress.note(split.in_words())
+    split.write(request.run.split)
+    write_skipped(request.run.skipped, skipped)
+    request.progress.note(split.summary())
     for line in split.warnings():
-        asked.progress.warn(line)
+        request.progress.warn(line)
 
 
-def complete(asked: Request, val_note: Callable[[Split], str]) -> TrainingResult:
+def complete(request: TrainingRequest, val_note: Callable[[Split], str]) -> TrainingResult:
     """Return what a complete run came to; say where the folder has changed since."""
-    run, folder = asked.run, asked.folder
+    run, folder = request.run, request.folder
     skipped = read_skipped(run.skipped)
-    if asked.strict and skipped:
+    if request.strict and skipped:
         raise ImageError(f"{skipped[0].path} could not be read: {skipped[0].reason}.")
     split = Split.read(run.split)
-    _must_be_followed(asked, split)
+    _must_be_followed(request, split)
     metrics = run.read_metrics()
-    must_still_be_good_enough(asked, metrics, val_note(split))
+    must_still_be_good_enough(request, metrics, val_note(split))
     known = {row.path for row in split.rows} | {item.path for item in skipped}
     new = [file.path for file in folder.files if file.path not in known]
     gone = known - {file.path for file in folder.files}
     if new or gone:
-        asked.progress.warn(
+        request.progress.warn(
             f"the folder has changed since this run: {len(new)} new pictures, {len(gone)} gone. "
             "To learn from it as it is now, add --overwrite; the test pictures stay the same"
         )
     return TrainingResult(run, metrics, skipped, val_note(split), was_complete=True, is_uneven=is_uneven(split))
 
 
-def must_be_good_enough(asked: Judged, metrics: Metrics, val_note: str) -> None:
+def must_be_good_enough(request: Judged, metrics: Metrics, val_note: str) -> None:
     """Raise GateError where an accuracy was asked for that was not reached; the figures are written and said before.
 
     To be called before the model is written. The same run can be completed without the bar.
     """
-    if asked.min_accuracy is None:
+    if request.min_accuracy is None:
         return
-    run = asked.run
+    run = request.run
     try:
-        _judge(asked, metrics, f"No model was written; {run.path} keeps the figures and predictions.", val_note)
+        _judge(request, metrics, f"No model was written; {run.path} keeps the figures and predictions.", val_note)
     except GateError:
         write_json(run.metrics, metrics)
-        run.log("gate", least=asked.min_accuracy, metrics=metrics)
+        run.log("gate", least=request.min_accuracy, metrics=metrics)
         raise
 
 
-def must_still_be_good_enough(asked: Judged, metrics: Metrics, val_note: str) -> None:
+def must_still_be_good_enough(request: Judged, metrics: Metrics, val_note: str) -> None:
     """Raise GateError where a complete run has not the accuracy that is asked for now."""
-    if asked.min_accuracy is not None:
-        _judge(asked, metrics, f"The model of an earlier command is still in {asked.run.model}.", val_note)
+    if request.min_accuracy is not None:
+        _judge(request, metrics, f"The model of an earlier command is still in {request.run.model}.", val_note)
 
 
-def _judge(asked: Judged, metrics: Metrics, left: str, val_note: str) -> None:
+def _judge(request: Judged, metrics: Metrics, left: str, val_note: str) -> None:
     hint = (
         f"To take it as it is, give the same command without {FLAG}. For a better one: more pictures, a larger "
         "--backbone, or transfer-cli finetune where extract was used."
     )
     try:
-        Gate(asked.min_accuracy or 0.0).judge(metrics, ("test", "val"), left=left, hint=hint)
+        Gate(request.min_accuracy or 0.0).judge(metrics, ("test", "val"), left=left, hint=hint)
     except GateError:
         for part, figures in metrics.items():
-            asked.progress.note(in_words(part, figures, f", {val_note}" if part == "val" and val_note else ""))
+            request.progress.note(summary(part, figures, f", {val_note}" if part == "val" and val_note else ""))
         raise
 
 
-def _must_be_followed(asked: Request, split: Split) -> None:
+def _must_be_followed(request: TrainingRequest, split: Split) -> None:
     """Raise RunError where a split was asked for that the run did not follow."""
-    wanted = {row.path: row.part for row in asked.split.rows} if asked.split else {}
+    wanted = {row.path: row.part for row in request.split.rows} if request.split else {}
     for row in split.rows:
         if (part := wanted.get(row.path, row.part)) != row.part:
             raise RunError(
-                f"{asked.run.path} is complete with other parts: {row.path} is in {row.part} there, and in {part} by "
+                f"{request.run.path} is complete with other parts: {row.path} is in {row.part} there, and in {part} by "
                 "the split that was asked for.",
                 hint="Choose another place with -o RUN, or --overwrite to replace it.",
             )
@@ -228,7 +228,7 @@ def new_bundle(
     split: Split,
     width: int,
     run: RunDirectory,
-    fitted: Trust,
+    fitted: ValFit,
 ) -> ModelBundle:
     """Return the manifest of what was trained, its files still to come.
 
@@ -261,27 +261,27 @@ def new_bundle(
 
 
 def write_card(
-    asked: Request,
+    request: TrainingRequest,
     directory: Path,
     bundle: ModelBundle,
     split: Split,
     metrics: Metrics,
-    fitted: Trust,
+    fitted: ValFit,
     val_note: str,
 ) -> None:
     """Write MODEL_CARD.md beside the other files of a bundle."""
     from transfer_cli.bundle import model_card
 
-    skipped = len(read_skipped(asked.run.skipped))
+    skipped = len(read_skipped(request.run.skipped))
     model_card.write(
-        directory, bundle, split, metrics, fitted, name=asked.folder.name, skipped=skipped, val_note=val_note
+        directory, bundle, split, metrics, fitted, name=request.folder.name, skipped=skipped, val_note=val_note
     )
 
 
-def _existing(asked: Request) -> Split | None:
-    if asked.split is not None:
-        return asked.split
-    for path in (asked.run.split, asked.folder.root / asked.run.split.name):
+def _existing(request: TrainingRequest) -> Split | None:
+    if request.split is not None:
+        return request.split
+    for path in (request.run.split, request.folder.root / request.run.split.name):
         if path.is_file():
             return Split.read(path)
     return None

@@ -13,7 +13,7 @@ from transfer_cli.data.decoding import batches
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.setup.image_store import Decoded
 from transfer_cli.training.setup.lifecycle import make_split
 
@@ -43,19 +43,19 @@ class Survey:
     skipped: tuple[Skipped, ...]
 
 
-def survey(asked: Request, recipe: Recipe, *, decodes: bool) -> Survey:
+def survey(request: TrainingRequest, recipe: Recipe, *, decodes: bool) -> Survey:
     """Return the parts that a run would have: by the same code, from the digests of the same files.
 
     Parameters
     ----------
-    asked : Request
+    request : Request
     recipe : Recipe
         Resolved.
     decodes : bool
         Decode every picture as a run does, and so learn which cannot be; else the bytes of a file are read for their
         digest, and a picture that is broken counts until it is met.
     """
-    files = asked.folder.files
+    files = request.folder.files
     indices: list[int] = []
     digests: list[str] = []
     skipped: list[Skipped] = []
@@ -64,30 +64,32 @@ def survey(asked: Request, recipe: Recipe, *, decodes: bool) -> Survey:
         size=recipe.image_size,
         resize=recipe.images.resize,
         batch_size=recipe.batch_size,
-        root=asked.folder.root,
-        strict=asked.strict,
+        root=request.folder.root,
+        strict=request.strict,
         known=() if decodes else _All(),
     )
-    with asked.progress.track("reading pictures" if decodes else "reading files", len(files)) as advance:
+    with request.progress.track("reading pictures" if decodes else "reading files", len(files)) as advance:
         for batch in read:
             indices += batch.indices
             digests += batch.digests
             skipped += batch.skipped
             advance(len(batch.indices) + len(batch.skipped))
-    groups = groups_of(asked, recipe, indices, digests)
-    return Survey(make_split(asked, recipe, indices, digests, skipped, groups), tuple(indices), tuple(skipped))
+    groups = groups_of(request, recipe, indices, digests)
+    return Survey(make_split(request, recipe, indices, digests, skipped, groups), tuple(indices), tuple(skipped))
 
 
-def decode_rows(asked: Request, recipe: Recipe, found: Survey, rows: Sequence[int]) -> tuple[Decoded, list[int]]:
+def decode_rows(
+    request: TrainingRequest, recipe: Recipe, found: Survey, rows: Sequence[int]
+) -> tuple[Decoded, list[int]]:
     """Return some pictures of a survey, and which of its rows they are: those that can be read."""
-    files = asked.folder.files
+    files = request.folder.files
     read = batches(
         (files[found.indices[row]].path for row in rows),
         size=recipe.image_size,
         resize=recipe.images.resize,
         batch_size=recipe.batch_size,
-        root=asked.folder.root,
-        strict=asked.strict,
+        root=request.folder.root,
+        strict=request.strict,
     )
     images: list[NDArray[np.uint8]] = []
     kept: list[int] = []

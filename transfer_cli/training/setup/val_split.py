@@ -8,11 +8,11 @@ from dataclasses import replace
 from transfer_cli.audit.grouping import groups_of
 from transfer_cli.data.split import Split
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.runs.request import Request
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.setup.preflight import Survey
 
 
-def with_val(asked: Request, recipe: Recipe, found: Survey) -> Survey:
+def with_val(request: TrainingRequest, recipe: Recipe, found: Survey) -> Survey:
     """Return a survey with a val part: its own, or the recipe's share of its pictures of train.
 
     Those are chosen by their digests, as in any split; relatives stay together, and a picture of test stays there. The
@@ -20,7 +20,7 @@ def with_val(asked: Request, recipe: Recipe, found: Survey) -> Survey:
 
     Parameters
     ----------
-    asked : Request
+    request : Request
     recipe : Recipe
         Resolved.
     found : Survey
@@ -30,9 +30,9 @@ def with_val(asked: Request, recipe: Recipe, found: Survey) -> Survey:
         return found
     rows = [number for number, row in enumerate(split.rows) if row.part == "train"]
     indices, digests = [found.indices[row] for row in rows], [split.rows[row].sha256 for row in rows]
-    groups = groups_of(asked.silent(), recipe, indices, digests)
+    groups = groups_of(request.silent(), recipe, indices, digests)
     parted = Split.make(
-        [replace(asked.folder.files[index], part=None) for index in indices],
+        [replace(request.folder.files[index], part=None) for index in indices],
         # Drawn anew: those that come early by their own digests are in test already.
         [hashlib.sha256(f"val:{digest}".encode()).hexdigest() for digest in digests],
         test=0.0,
