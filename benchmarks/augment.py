@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from transfer_cli.quiet_imports import start_tensorflow
+from transfer_cli.quiet_imports import import_tensorflow
 
-start_tensorflow()
+import_tensorflow()
 
 import tensorflow as tf  # noqa: E402
 
@@ -45,7 +45,7 @@ def main() -> None:
             times: list[list[float]] = [[], []]
             for number in range(arguments.rounds):
                 for which, kind in enumerate(kinds):
-                    generator = kind(**augmentation.words(), dtype="float32")
+                    generator = kind(**augmentation.generator_arguments(), dtype="float32")
                     begun = time.perf_counter()
                     transform(generator, images, number)
                     times[which].append((time.perf_counter() - begun) / len(images))

@@ -15,14 +15,14 @@ from typing import Any
 
 import measuring
 
-from transfer_cli.quiet_imports import start_tensorflow
+from transfer_cli.quiet_imports import import_tensorflow
 
-start_tensorflow()
+import_tensorflow()
 
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from transfer_cli.data.decoding import batches  # noqa: E402
+from transfer_cli.data.image_batches import batches  # noqa: E402
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 SIZES = {"0.2 MP": (500, 375, 400), "1 MP": (1155, 866, 200), "12 MP": (4000, 3000, 48)}

@@ -21,7 +21,7 @@ from transfer_cli.evaluation.comparison import accuracy_drop
 from transfer_cli.evaluation.paired_predictions import ModelPredictions
 from transfer_cli.runs.completed_run import FinishedRun
 
-METHODS = [name for name in ensemble_methods.names() if not ensemble_methods.find(name).one_network]
+METHODS = [name for name in ensemble_methods.names() if not ensemble_methods.find(name).single_network]
 BACKBONES = ("mobilenet@0.25", "mobilenet_v2@0.35")
 
 
@@ -61,11 +61,11 @@ def row_of(method: str, runs: list[Path], place: Path) -> Row:
     """Make an ensemble of some runs and compare it with the best of them on test."""
     call("ensemble", *runs, "--method", method, "-o", place, "--overwrite")
     answers = [ModelPredictions.read(run) for run in runs]
-    best = max(answers, key=lambda each: each.right.mean())
+    best = max(answers, key=lambda each: each.correct.mean())
     own = ModelPredictions.of_run(FinishedRun.read(place).directory, FinishedRun.read(place).split)
     drop, low, high = accuracy_drop(best.truth, best.probabilities, own.probabilities)
     gained = (-drop, 0.0 if high is None else -high, 0.0 if low is None else -low)
-    return Row(method, float(best.right.mean()), float(own.right.mean()), *gained)
+    return Row(method, float(best.correct.mean()), float(own.correct.mean()), *gained)
 
 
 def main() -> None:

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import explainers
-from transfer_cli.data.decoding import batches
+from transfer_cli.data.image_batches import batches
 from transfer_cli.explain.explain import Explainable
 from transfer_cli.explain.overlay import upsampled
-from transfer_cli.quiet_imports import start_tensorflow
+from transfer_cli.quiet_imports import import_tensorflow
 
 GREY = 128
 TOP = 3
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--layer", help="whose maps grad-cam looks at")
     parser.add_argument("--method", choices=explainers.names(), help="this one alone")
     arguments = parser.parse_args()
-    start_tensorflow()
+    import_tensorflow()
     print("| draw | method | pictures | maps in their quarter | both maps of a picture | ms a map |")
     print("|---|---|---|---|---|---|")
     for method in [arguments.method] if arguments.method else explainers.names():

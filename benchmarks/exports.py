@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from transfer_cli.catalog import backbones, export_formats
 
-FORMATS = [spec.name for spec in export_formats.EXPORTERS.values() if spec.precision == "f32"]
+FORMATS = [spec.name for spec in export_formats.EXPORT_FORMATS.values() if spec.precision == "f32"]
 SIDE = 64
 COUNT = 32
 
@@ -69,14 +69,14 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def exported(name: str, photographs: Path, formats: list[str]) -> list[dict[str, Any]]:
     """Return a row a format of one backbone."""
-    from transfer_cli.quiet_imports import start_tensorflow
+    from transfer_cli.quiet_imports import import_tensorflow
 
-    start_tensorflow()
+    import_tensorflow()
     from tests.live_networks import alive, answers_to_its_input, bundle_of, outputs, sample_images
     from transfer_cli.export.export import export
 
     spec = backbones.find(name)
-    size = max(SIDE, spec.minimum)
+    size = max(SIDE, spec.min_size)
     images = sample_images(photographs, size, COUNT)
     model = alive(spec, images)
     assert answers_to_its_input(outputs(model, images)), f"{name} says the same of all pictures"
@@ -92,14 +92,14 @@ def exported(name: str, photographs: Path, formats: list[str]) -> list[dict[str,
 
 
 def table(rows: list[dict[str, Any]], formats: list[str]) -> str:
-    """Return the rows as Markdown: the most that a probability is off, or why a file was refused."""
+    """Return the rows as Markdown: the maximum absolute difference of the probabilities, or why a file was rejected."""
     cells = {(row["backbone"], row["format"]): row for row in rows}
     known = {row["backbone"] for row in rows}
     names = [name for name in pretrained() if name in known]
     lines = [f"| backbone | {' | '.join(formats)} |", f"|---|{'---|' * len(formats)}"]
     for name in names:
         lines.append(f"| {name} | {' | '.join(cell(cells.get((name, format))) for format in formats)} |")
-    passed = sum(not cells[key].get("refusal") for key in cells if key[1] in formats)
+    passed = sum(not cells[key].get("failure") for key in cells if key[1] in formats)
     return "\n".join([*lines, "", f"{passed} of {len(names) * len(formats)} passed."])
 
 
@@ -107,7 +107,7 @@ def cell(row: dict[str, Any] | None) -> str:
     """Return what one cell says."""
     if row is None:
         return "not tried"
-    return f"refused: {row['refusal']}" if row["refusal"] else f"{row['deviation']:.0e}"
+    return f"failed: {row['failure']}" if row["failure"] else f"{row['max_abs_diff']:.0e}"
 
 
 if __name__ == "__main__":

@@ -22,15 +22,15 @@ from typing import Any
 import measuring
 import numpy as np
 
-from transfer_cli.quiet_imports import start_tensorflow
+from transfer_cli.quiet_imports import import_tensorflow
 
-start_tensorflow()
+import_tensorflow()
 
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from transfer_cli.catalog.backbones import find  # noqa: E402
-from transfer_cli.data.decoding import batches  # noqa: E402
+from transfer_cli.data.image_batches import batches  # noqa: E402
 from transfer_cli.data.image_folder import ImageFolder  # noqa: E402
 from transfer_cli.inference.compiled_network import CompiledNetwork  # noqa: E402
 from transfer_cli.inference.network_sources import backbone_source  # noqa: E402
@@ -38,6 +38,7 @@ from transfer_cli.io.cache import Cache  # noqa: E402
 from transfer_cli.models import backbone  # noqa: E402
 from transfer_cli.recipe.recipes import ExtractRecipe  # noqa: E402
 from transfer_cli.recipe.sections import Inference  # noqa: E402
+from transfer_cli.runs.request import TrainingRequest  # noqa: E402
 from transfer_cli.runs.run_directory import RunDirectory  # noqa: E402
 from transfer_cli.training.extract import extract  # noqa: E402
 
@@ -94,14 +95,14 @@ def measure(place: Path, folder: Path, name: str, words: str, rounds: int, large
     recipe = ExtractRecipe.load(None, overrides)
     cache, run = Cache(place / "cache"), place / "run"
     source = backbone_source(spec, recipe.backbone, spec.size)
-    prepared = CompiledNetwork(source, Inference(runtime=runtime, precision=precision), cache)
+    prepared = CompiledNetwork.build(source, Inference(runtime=runtime, precision=precision), cache)
     prepared(decoded[:32])
     assert prepared.runtime == runtime, "the graph does not give what Keras gives"
     peer = plain(spec, network)
     peer.predict(preprocessed(spec, decoded[:32].astype(np.float32)), verbose=0)
 
     def ours() -> None:
-        extract(images, recipe, RunDirectory(run), cache=cache)
+        extract(TrainingRequest(images, RunDirectory(run), cache=cache), recipe)
 
     def theirs() -> None:
         (by_generator if large else by_dataset)(spec, peer, folder)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from measuring import thinned, trained
 
-from transfer_cli.catalog.class_balancing import BALANCES
+from transfer_cli.catalog.class_balancing import CLASS_BALANCING_METHODS
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=2)
     parser.add_argument("--backbone", default="mobilenet@0.25")
     arguments = parser.parse_args()
-    trials = arguments.trials or [f"balance.method={name}" for name in BALANCES]
+    trials = arguments.trials or [f"balance.method={name}" for name in CLASS_BALANCING_METHODS]
     print(f"| {arguments.method} | balanced accuracy, mean and range | accuracy, mean |")
     print("|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as place:

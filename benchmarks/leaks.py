@@ -20,8 +20,8 @@ from typing import Any
 from measuring import report
 from planting import KINDS, SINGLE, plant_copies
 
-from transfer_cli.audit import duplicates
-from transfer_cli.audit.image_stats import look
+from transfer_cli.audit.duplicates import find_duplicates
+from transfer_cli.audit.image_stats import measure_images
 from transfer_cli.data.split import Split
 from transfer_cli.features import table
 
@@ -55,7 +55,7 @@ def measured(source: Path, place: Path, backbone: str, draw: int) -> dict[str, A
     subprocess.run([sys.executable, "-m", "transfer_cli", "--quiet", *command], check=True, capture_output=True)
     paths = [row.path for row in Split.read(run / "split.csv").rows]
     begun = time.perf_counter()
-    twice = duplicates.find(look(paths, folder), table.read(run / "features.parquet"))
+    twice = find_duplicates(measure_images(paths, folder), table.read(run / "features.parquet"))
     seconds = time.perf_counter() - begun
     found = {frozenset((pair.path_a, pair.path_b)) for pair in twice.pairs}
     across = {pair for pair in found if len({path.split("/")[0] for path in pair}) > 1}

@@ -57,7 +57,7 @@ def joined(source: Path, target: Path, counts: list[int], draw: int) -> Path:
     target.mkdir(parents=True)
     with (target / "labels.csv").open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["path", "labels", "part"])
+        table.writerow(["path", "labels", "split"])
         for (part, members), count in zip(parts.items(), counts, strict=True):
             for number in range(count):
                 pair = random_.sample(members, 2)

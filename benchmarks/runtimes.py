@@ -19,14 +19,14 @@ from typing import Any
 import measuring
 import numpy as np
 
-from transfer_cli.quiet_imports import native_stderr_kept, start_tensorflow
+from transfer_cli.quiet_imports import captured_native_stderr, import_tensorflow
 
-start_tensorflow()
+import_tensorflow()
 
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
 from transfer_cli.catalog.backbones import find  # noqa: E402
-from transfer_cli.data.decoding import batches  # noqa: E402
+from transfer_cli.data.image_batches import batches  # noqa: E402
 from transfer_cli.inference import runtimes  # noqa: E402
 from transfer_cli.inference.litert_conversion import convert  # noqa: E402
 from transfer_cli.models import backbone  # noqa: E402
@@ -54,7 +54,7 @@ def main() -> None:
             convert(network, path)
             conversion = time.perf_counter() - began
             began = time.perf_counter()
-            with native_stderr_kept():
+            with captured_native_stderr():
                 network.export(Path(place) / "export.tflite", format="litert", verbose=False)
             export = time.perf_counter() - began
             for count, threads in ((1, 1), (1, 2), (2, 1)):
@@ -112,7 +112,7 @@ def litert(path: Path, count: int, threads: int, size: int) -> Run:
 
 def interpreter(path: Path, threads: int, size: int) -> Run:
     """Return a LiteRT interpreter for batches of one size."""
-    with native_stderr_kept():
+    with captured_native_stderr():
         made = Interpreter(str(path), num_threads=threads)
         given = made.get_input_details()[0]
         made.resize_tensor_input(given["index"], [size, *given["shape"][1:]])

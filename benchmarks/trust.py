@@ -25,10 +25,10 @@ from measuring import trained
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.calibration.rejection import Rejection
 from transfer_cli.calibration.temperature import apply_temperature
-from transfer_cli.data.decoding import batches
+from transfer_cli.data.image_batches import batches
 from transfer_cli.inference.load import load
 from transfer_cli.inference.models import FeatureModel
-from transfer_cli.io.discovery import walk_paths
+from transfer_cli.io.discovery import expand_paths
 from transfer_cli.metrics.metrics_table import score
 from transfer_cli.runs.completed_run import FinishedRun
 
@@ -74,7 +74,7 @@ def calibrated(run: Path) -> Figures:
     """Return what the temperature of a run changes on its test pictures."""
     finished = FinishedRun.read(run)
     bundle, _ = ModelBundle.read(run)
-    test = finished.answered("test")
+    test = finished.predictions_of("test")
     after = test.predictions.probabilities
     before = apply_temperature(after, None if bundle.temperature is None else 1 / bundle.temperature)
     of_before, of_after = (score(test.truth, each) for each in (before, after))
@@ -92,14 +92,14 @@ def rejected(run: Path, foreign: Path, coverages: list[float]) -> Figures:
     assert isinstance(model, FeatureModel)
     assert model.rejection_file is not None
     rejection = Rejection.load(model.rejection_file)
-    own = [str(finished.root / path) for path in finished.answered("test").predictions.paths]
-    features, strange = features_of(model, own), features_of(model, list(walk_paths([str(foreign)])))
+    own = [str(finished.root / path) for path in finished.predictions_of("test").predictions.paths]
+    features, strange = features_of(model, own), features_of(model, list(expand_paths([str(foreign)])))
     probabilities, odd = model.classify(features), model.classify(strange)
-    wrong = probabilities.argmax(axis=1) != finished.answered("test").truth
+    wrong = probabilities.argmax(axis=1) != finished.predictions_of("test").truth
     scores, foreign_scores = rejection.scores(probabilities, features), rejection.scores(odd, strange)
     figures: Figures = {}
     for coverage in coverages:
-        bar = rejection.bar(coverage).score
+        bar = rejection.threshold_for(coverage).score
         kept = scores >= bar
         figures |= {
             f"{coverage:.0%} of val: kept of test": float(kept.mean()),

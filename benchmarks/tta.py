@@ -24,8 +24,8 @@ from transfer_cli.catalog import tta
 from transfer_cli.inference.load import load
 from transfer_cli.inference.models import AbstractModel
 from transfer_cli.inference.predict import predict
-from transfer_cli.inference.tta import Augmented
-from transfer_cli.metrics.scores import log_losses
+from transfer_cli.inference.tta import AugmentedModel
+from transfer_cli.metrics.scores import log_loss_per_image
 from transfer_cli.runs.completed_run import FinishedRun
 
 NONE = "none"
@@ -38,7 +38,7 @@ def measured(run: Path, part: str, methods: list[str], rounds: int) -> dict[str,
     truth = np.array([finished.split.class_names.index(row.truth) for row in rows])
     paths = [str(finished.root / row.path) for row in rows]
     model = load(str(run))
-    request = {method: model if method == NONE else Augmented(model, method) for method in methods}
+    request = {method: model if method == NONE else AugmentedModel(model, method) for method in methods}
     answers = {method: answered(each, paths) for method, each in request.items()}
     ways = {method: partial(answered, each, paths) for method, each in request.items()}
     seconds = alternate(ways, rounds)
@@ -46,7 +46,7 @@ def measured(run: Path, part: str, methods: list[str], rounds: int) -> dict[str,
     for method, probabilities in answers.items():
         found[method] = {
             "accuracy": float((probabilities.argmax(axis=1) == truth).mean()),
-            "log_loss": float(log_losses(truth, probabilities).mean()),
+            "log_loss": float(log_loss_per_image(truth, probabilities).mean()),
             "milliseconds": 1000 * median(seconds[method]) / len(paths),
         }
     return found

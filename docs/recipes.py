@@ -1,4 +1,4 @@
-"""Write docs/recipes.md from the recipes and their words: ``python docs/recipes.py``; with ``--check`` only compare."""
+"""Write docs/recipes.md from the recipes and the code: ``python docs/recipes.py``; ``--check`` only compares."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe, Recipe, recipe_names, shipped
-from transfer_cli.recipe.toml_source import head_of, meanings
+from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe, Recipe, builtin_recipe, recipe_names
+from transfer_cli.recipe.toml_source import head_of
 
 TARGET = Path(__file__).parent / "recipes.md"
 HEAD = """# Recipes
 
-This page is made by `python docs/recipes.py` from the recipes and the words they are made of.
+This page is generated from the recipes and the code by `python docs/recipes.py`.
 
-A recipe is a TOML file with every choice of an `extract` or a `finetune`; a word that is not there has its default.
-`transfer-cli recipes copy default mine.toml` makes one of your own, `transfer-cli recipes check mine.toml` says its
-faults and all it comes to, `--set SECTION.WORD=VALUE` overrides a word for one run (`--set stage.1.epochs=3`; stages
-are counted from 1). A recipe holds values and nothing that is run.
+A recipe is a TOML file with all settings of an `extract` or `finetune` run; settings that are left out have their
+default. `transfer-cli recipes copy default mine.toml` makes a copy to edit, `transfer-cli recipes check mine.toml` lists
+its errors or prints it with all defaults filled in, and `--set SECTION.KEY=VALUE` overrides one setting for one run
+(`--set stage.1.epochs=3`; stages count from 1). A recipe holds values only, never code.
 """
 
 
@@ -29,15 +29,15 @@ def page() -> str:
     """Return the whole page."""
     parts = [
         HEAD,
-        "## Those that come with the program\n",
-        "| name | command | what | cost | score |",
+        "## Built-in recipes\n",
+        "| name | command | purpose | cost | score |",
         "|---|---|---|---|---|",
     ]
     for name in recipe_names():
-        head = head_of(shipped(name).read_text("utf-8"))
+        head = head_of(builtin_recipe(name).read_text("utf-8"))
         cells = [f"[{name}](../recipes/{name}.toml)", str(Recipe.load(name).method)]
         parts.append(f"| {' | '.join([*cells, head['summary'], head['cost'], head['score']])} |")
-    parts += ["\n## The words\n", table("The top of the file", FinetuneRecipe, top=True)]
+    parts += ["\n## Settings\n", table("Top of the file", FinetuneRecipe, top=True)]
     sections = {**sections_of(ExtractRecipe, "extract"), **sections_of(FinetuneRecipe, "finetune")}
     for title, model in sections.items():
         parts.append(table(title, model))
@@ -59,28 +59,26 @@ def sections_of(recipe: type[Recipe], method: str) -> dict[str, type[BaseModel]]
 
 
 def section(field: FieldInfo) -> type[BaseModel] | None:
-    """Return the model of a section, or None where the field is a word."""
+    """Return the model of a section, or None if the field is a setting."""
     kinds = [field.annotation, *get_args(field.annotation)]
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def table(title: str, model: type[BaseModel], *, top: bool = False) -> str:
-    """Return the words of a section as Markdown."""
+    """Return the settings of a section as a Markdown table."""
     lines = [f"### {title}\n", *([] if top else [f"{(model.__doc__ or '').strip()}\n"])]
-    lines += ["| word | values | default | meaning |", "|---|---|---|---|"]
-    explained = meanings(model)
+    lines += ["| setting | values | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         if section(field) is None:
-            meaning = explained[name].replace("\n", " ")
             values, usual = kinds(field.annotation) + bounds(field), default(field)
             if top and name == "method":
                 values, usual = "extract or finetune", "the command's"
-            lines.append(f"| `{name}` | {values} | {usual} | {meaning} |")
+            lines.append(f"| `{name}` | {values} | {usual} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 
 def kinds(annotation: Any) -> str:
-    """Return what a word takes, for a person."""
+    """Return the accepted values of a setting."""
     names = {int: "whole number", float: "number", bool: "true, false", str: "text"}
     if annotation in names:
         return names[annotation]
@@ -107,9 +105,9 @@ def bounds(field: FieldInfo) -> str:
 
 
 def default(field: FieldInfo) -> str:
-    """Return what a word is where it is not given."""
+    """Return the default of a setting."""
     if field.is_required():
-        return "must be given"
+        return "required"
     return (
         "-"
         if field.default is None

@@ -1,21 +1,21 @@
-// What is wrong with a page as it stands: its shape, its texts, and the contrast of each of them (WCAG 2.2, 1.4.3).
+// Return the faults of a page: overflow, missing texts and ids, low contrast (WCAG 2.2, 1.4.3).
 const found = [];
 
 const root = document.documentElement;
 if (root.scrollWidth > root.clientWidth) found.push(`the body is ${root.scrollWidth} wide, the window ${root.clientWidth}`);
-if (!root.lang) found.push("the language is not said");
-if (document.querySelectorAll("h1").length !== 1) found.push("there is not one h1");
+if (!root.lang) found.push("the page has no lang");
+if (document.querySelectorAll("h1").length !== 1) found.push("expected exactly one h1");
 for (const image of document.querySelectorAll("img")) {
-  if (!image.alt.trim()) found.push("a picture without a text");
-  if (image.complete && !image.naturalWidth) found.push(`the picture ${image.alt} does not show`);
+  if (!image.alt.trim()) found.push("an image without alternative text");
+  if (image.complete && !image.naturalWidth) found.push(`the image ${image.alt} is not shown`);
 }
 for (const name of ["aria-controls", "aria-labelledby"])
   for (const node of document.querySelectorAll(`[${name}]`))
-    if (!document.getElementById(node.getAttribute(name))) found.push(`there is no #${node.getAttribute(name)}`);
+    if (!document.getElementById(node.getAttribute(name))) found.push(`#${node.getAttribute(name)} does not exist`);
 const names = [...document.querySelectorAll("[id]")].map((node) => node.id);
-for (const name of names) if (names.indexOf(name) !== names.lastIndexOf(name)) found.push(`#${name} is there twice`);
+for (const name of names) if (names.indexOf(name) !== names.lastIndexOf(name)) found.push(`#${name} is used twice`);
 for (const link of document.querySelectorAll('a[href^="#"]'))
-  if (!document.querySelector(link.getAttribute("href"))) found.push(`${link.getAttribute("href")} is not there`);
+  if (!document.querySelector(link.getAttribute("href"))) found.push(`${link.getAttribute("href")} does not exist`);
 for (const button of document.querySelectorAll("button"))
   if (!(button.getAttribute("aria-label") || button.textContent).trim()) found.push("a button without a name");
 

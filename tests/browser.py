@@ -1,4 +1,4 @@
-"""A page as Chromium sees it, without a window, and what is wrong with it there."""
+"""Open a page in headless Chromium and list its faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-WORDS = (
+ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -26,12 +26,12 @@ WORDS = (
 )
 WIDTHS = (1280, 390)
 
-_LOOK = (Path(__file__).with_suffix(".js")).read_text()
+_FIND_FAULTS = (Path(__file__).with_suffix(".js")).read_text()
 
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
-    """Yield a browser; skip where there is none, and fail where CI should have brought one."""
+    """Yield a browser; without one, skip the test, or fail it in CI."""
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser or not driver:
         if os.environ.get("CI"):
@@ -39,8 +39,8 @@ def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
         pytest.skip("no chromium or no chromedriver")
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    for word in (*WORDS, f"--user-data-dir={profile}"):
-        options.add_argument(word)
+    for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
+        options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     opened = webdriver.Chrome(options=options, service=Service(driver))
     try:
@@ -50,10 +50,10 @@ def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
 
 
 def show(browser: webdriver.Chrome, page: Path, width: int = 1280, scheme: str = "light") -> None:
-    """Open a page at some width, in light or dark."""
-    # A click while the page still glides would miss.
-    wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
-    features = [{"name": name, "value": value} for name, value in wanted.items()]
+    """Open a page with a viewport of `width` pixels, in light or dark mode."""
+    # Without smooth scrolling: a click on a moving page would miss.
+    media = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+    features = [{"name": name, "value": value} for name, value in media.items()]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -61,13 +61,13 @@ def show(browser: webdriver.Chrome, page: Path, width: int = 1280, scheme: str =
 
 
 def faults(browser: webdriver.Chrome, page: Path) -> list[str]:
-    """Return what is wrong with a page: errors, ways out, what does not fit, cannot be read or has no text."""
+    """Return the faults of a page: errors, requests, overflow, low contrast, missing alternative texts."""
     found: list[str] = []
     for kind in ("browser", "performance"):
-        browser.get_log(kind)  # what was before
+        browser.get_log(kind)  # discard entries of earlier pages
     for width, scheme in ((WIDTHS[0], "light"), (WIDTHS[0], "dark"), (WIDTHS[1], "light"), (WIDTHS[1], "dark")):
         show(browser, page, width, scheme)
-        found += [f"{width} {scheme}: {fault}" for fault in browser.execute_script(_LOOK)]
+        found += [f"{width} {scheme}: {fault}" for fault in browser.execute_script(_FIND_FAULTS)]
     found += [entry["message"] for entry in browser.get_log("browser")]
     found += [f"the page asks for {request}" for request in _requests(browser, page.resolve().as_uri())]
     return found

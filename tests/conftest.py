@@ -1,4 +1,4 @@
-"""Small real folders, a small real network and the real weights, shared by all tests."""
+"""Fixtures that all tests share: small image folders, a tiny network, finished runs, the test data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.planted_leaks import Planted
 
 REPOSITORY = Path(__file__).parent.parent
-SHARED = REPOSITORY.parent / "shared"
+TEST_DATA = "TRANSFER_CLI_TEST_DATA"
 TINY = "mobilenet@0.25"
 TINY_SIZE = 32
 TINY_WORDS = ["--backbone", TINY, "--weights", "none", "--set", f"images.size={TINY_SIZE}"]
@@ -73,17 +73,25 @@ def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TRANSFER_CLI_OFFLINE", raising=False)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that needs real weights or images as an integration test, unless it is a slow one."""
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.integration)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Return the folder with real weights and photographs; CI has it, a person may not."""
-    if not (SHARED / "keras_home").is_dir():
-        if os.environ.get("CI"):
-            pytest.fail(f"CI must have real weights and photographs in {SHARED}")
-        pytest.skip(f"no real weights and photographs in {SHARED}")
-    return SHARED
+    """Return the folder with real weights and images that TRANSFER_CLI_TEST_DATA names."""
+    folder = Path(os.environ.get(TEST_DATA, ""))
+    if TEST_DATA not in os.environ and os.environ.get("CI") != "true":
+        pytest.skip(f"{TEST_DATA} is not set")
+    if not (folder / "keras_home").is_dir():
+        pytest.fail(f"Set {TEST_DATA} to the folder with keras_home and data. Received: {os.environ.get(TEST_DATA)!r}")
+    return folder.absolute()
 
 
-def save_picture(path: Path, colour: Sequence[int], random: np.random.Generator, side: int = 40) -> None:
+def save_image(path: Path, colour: Sequence[int], random: np.random.Generator, side: int = 40) -> None:
     """Write a noisy picture of one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = random.normal(0, 8, (side, side, 3))
@@ -97,7 +105,7 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(7)
     for name, colour in COLOURS.items():
         for number in range(12):
-            save_picture(root / name / f"{name} {number:02}.png", colour, random)
+            save_image(root / name / f"{name} {number:02}.png", colour, random)
     return root
 
 
@@ -168,7 +176,7 @@ def copy_of_trained(trained: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def joinable(colours: Path, finetuned: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return finished runs on one split: a fine-tuning, and two of extract that see pictures in other ways."""
-    from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, extract
+    from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, TrainingRequest, extract
 
     root = tmp_path_factory.mktemp("members")
     runs = {"finetuned": finetuned}
@@ -178,7 +186,7 @@ def joinable(colours: Path, finetuned: Path, tmp_path_factory: pytest.TempPathFa
     }.items():
         recipe = ExtractRecipe.load(None, [], {"backbone.name": TINY, "backbone.weights": "none"} | words)
         split = Split.read(finetuned / "split.csv")
-        extract(ImageFolder.scan(colours), recipe, RunDirectory(root / name), split=split)
+        extract(TrainingRequest(ImageFolder.scan(colours), RunDirectory(root / name), split=split), recipe)
         runs[name] = root / name
     return runs
 
@@ -188,7 +196,7 @@ def weights(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file of weights of the tiny network, its BatchNorm statistics those of pictures."""
     from tests.live_networks import wake
     from transfer_cli.catalog import backbones
-    from transfer_cli.data.decoding import batches
+    from transfer_cli.data.image_batches import batches
     from transfer_cli.models.backbone import build
 
     network = build(backbones.find(TINY), weights="none", size=TINY_SIZE, seed=4)
@@ -219,19 +227,22 @@ MEMBERS = {
 def members(colours: Path, weights: Path, finetuned: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return runs on one split of the colours, by name: all of extract but ``finetuned``."""
     from tests.finetuning import WORDS
-    from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, extract
+    from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, extract
 
     root = tmp_path_factory.mktemp("members")
     words = {**WORDS, "backbone.weights": str(weights), "split.val": 0.2}
     for name, overrides in MEMBERS.items():
-        extract(ImageFolder.scan(colours), ExtractRecipe.load(None, overrides, words), RunDirectory(root / name))
+        extract(
+            TrainingRequest(ImageFolder.scan(colours), RunDirectory(root / name)),
+            ExtractRecipe.load(None, overrides, words),
+        )
     return {**{name: root / name for name in MEMBERS}, "finetuned": finetuned}
 
 
 @pytest.fixture(scope="session")
 def join(members: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return what makes an ensemble of some members, by their names and the method; each is made once."""
-    from transfer_cli import RunDirectory, ensemble
+    from transfer_cli import EnsembleRequest, RunDirectory, ensemble
     from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 
     made: dict[tuple[str, ...], Path] = {}
@@ -240,7 +251,7 @@ def join(members: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
         if (method, *names) not in made:
             run = tmp_path_factory.mktemp("joined") / method
             recipe = EnsembleRecipe(ensemble=EnsembleOptions(method=method))
-            ensemble([members[name] for name in names], recipe, RunDirectory(run))
+            ensemble(EnsembleRequest([members[name] for name in names], RunDirectory(run)), recipe)
             made[method, *names] = run
         return made[method, *names]
 

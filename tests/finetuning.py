@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tests.conftest import TINY, TINY_SIZE
-from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory, finetune
+from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest, finetune
 from transfer_cli.runs.request import TrainingResult
 
 WORDS: dict[str, Any] = {
@@ -27,7 +27,7 @@ AS_MADE = ("split.val=0.2", "inference.runtime=auto")
 
 def run_on(folder: Path, run: Path, *overrides: str, source: str | None = None, **options: Any) -> TrainingResult:
     recipe = FinetuneRecipe.load(source, overrides, WORDS)
-    return finetune(ImageFolder.scan(folder), recipe, RunDirectory(run), **options)
+    return finetune(TrainingRequest(ImageFolder.scan(folder), RunDirectory(run), **options), recipe)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

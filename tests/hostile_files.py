@@ -1,4 +1,4 @@
-"""Files as an attacker would make them: each digest is right, so that only a guard of its own can refuse them."""
+"""Hostile files with correct digests, so that only the check of their content can refuse them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from transfer_cli.bundle.bundle import MANIFEST, _digest, written_as
+from transfer_cli.bundle.files import MANIFEST
+from transfer_cli.bundle.manifest import digest_of_manifest, manifest_text
 from transfer_cli.io.digests import digest_of_file
 
 
 class Payload:
-    """What makes a file when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self._marker = marker
@@ -26,18 +27,18 @@ class Payload:
 
 
 def copied(run: Path, target: Path) -> Path:
-    """Return a copy of the bundle of a run."""
+    """Copy the bundle of a run."""
     return Path(shutil.copytree(run / "model", target))
 
 
 def reseal(bundle: Path, **changes: object) -> Path:
-    """Give a bundle the digests that its files have now, and its manifest some changes and the digest that fits."""
+    """Change the manifest of a bundle, and update all its digests to the present files."""
     data = json.loads((bundle / MANIFEST).read_text()) | changes
     for name in data["files"]:
         if (bundle / name).is_file() and "files" not in changes:
             data["files"][name] = digest_of_file(bundle / name).model_dump()
-    data["digest"] = _digest(data)
-    (bundle / MANIFEST).write_text(written_as(data))
+    data["digest"] = digest_of_manifest(data)
+    (bundle / MANIFEST).write_text(manifest_text(data))
     return bundle
 
 
@@ -51,7 +52,7 @@ def zip_of(members: Mapping[str, bytes], *, compression: int = zipfile.ZIP_STORE
 
 
 def members_of(path: Path) -> dict[str, bytes]:
-    """Return what a zip file holds."""
+    """Return the members of a zip file."""
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -64,7 +65,7 @@ def with_member(path: Path, name: str, change: Callable[[bytes], bytes]) -> None
 
 
 def with_json(path: Path, name: str, change: Callable[[Any], Any]) -> None:
-    """Change what a member of a zip file says in JSON."""
+    """Change a JSON member of a zip file."""
 
     def changed(data: bytes) -> bytes:
         value = json.loads(data)

@@ -1,8 +1,8 @@
-"""Networks with random weights that answer to their input.
+"""Networks with random weights whose predictions depend on their input.
 
-With plain random weights most networks give one answer whatever the picture, so that a comparison of two graphs would
-pass for a graph that ignores its input. Here the statistics of BatchNorm come from a batch of real pictures, and a
-head on the first principal components of the features spreads the answers.
+With plain random weights most networks predict the same for all images, and a parity check would accept a graph that
+ignores its input. Here the BatchNorm statistics come from a batch of real images, and a head on the first principal
+components of the features spreads the predictions.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.bundle.bundle import FORMAT_VERSION, ModelBundle
+from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.bundle.files import LINEAR_FILE, NETWORK_FILE
+from transfer_cli.bundle.manifest import FORMAT_VERSION
 from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.classifiers.linear import Linear
-from transfer_cli.data.decoding import DECODER, batches
+from transfer_cli.data.decoding import DECODER
+from transfer_cli.data.image_batches import batches
 from transfer_cli.models.backbone import build
 from transfer_cli.models.classifier_network import LOGITS
 
@@ -27,18 +29,18 @@ DIRECTIONS = 4
 
 
 def sample_images(folder: Path, size: int, count: int = 32) -> NDArray[np.uint8]:
-    """Return some pictures of a folder, the same each time, of all its classes."""
+    """Return some images of a folder, of all its classes; always the same ones."""
     paths = sorted(map(str, folder.rglob("*.jpg")))
     chosen = paths[:: len(paths) // count][:count]
     return next(batches(chosen, size=size, resize="squash", batch_size=count)).images
 
 
 def alive(spec: BackboneSpec, images: NDArray[np.uint8]) -> keras.Model:
-    """Return a model from uint8 pictures to probabilities of five classes."""
+    """Return a model from uint8 images to probabilities of five classes."""
     network = build(spec, weights="none", size=images.shape[1], seed=1)
     wake(network, images)
     features = outputs(network, images).astype(np.float64)
-    # Along the directions in which pictures differ most: others would magnify what rounding leaves of small numbers.
+    # Along the directions in which images differ most: others would amplify rounding errors.
     _, lengths, directions = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
     drawn = np.random.default_rng(3).normal(size=(DIRECTIONS, CLASSES))
     kernel = directions[:DIRECTIONS].T / lengths[:DIRECTIONS] @ drawn
@@ -50,7 +52,7 @@ def alive(spec: BackboneSpec, images: NDArray[np.uint8]) -> keras.Model:
 
 
 def bundle_of(model: keras.Model, spec: BackboneSpec, target: Path) -> ModelBundle:
-    """Write a network that `alive` made as a bundle, as a fine-tuning would; return what it says."""
+    """Write a network of `alive` as a fine-tuned bundle; return its manifest."""
     kernel, bias = model.layers[-1].get_weights()
     logits = keras.layers.Dense(CLASSES, name=LOGITS)
     below = model.layers[-1].input
@@ -78,12 +80,12 @@ def bundle_of(model: keras.Model, spec: BackboneSpec, target: Path) -> ModelBund
 
 
 def outputs(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return what a model gives for some images, layer by layer: tracing a graph of hundreds of layers takes longer."""
+    """Return the output of a model, run eagerly: tracing a graph of hundreds of layers takes longer."""
     return np.asarray(keras.ops.convert_to_numpy(model(images, training=False)))
 
 
 def wake(network: keras.Model, images: NDArray[np.uint8]) -> None:
-    """Give every BatchNorm the statistics of `images`, of the whole network: chance must not leave out a block."""
+    """Set the statistics of every BatchNorm to those of `images`, without dropping any block (stochastic depth)."""
     drops = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
     rates = [drop.rate for drop in drops]
     for drop in drops:
@@ -102,7 +104,7 @@ def wake(network: keras.Model, images: NDArray[np.uint8]) -> None:
 
 
 def answers_to_its_input(probabilities: Any) -> bool:
-    """Return whether a model tells pictures apart, by the bar of the project."""
+    """Return whether the predictions vary enough for a parity check."""
     spread = probabilities.max() - probabilities.min()
     winners = set(probabilities.argmax(axis=1).tolist())
     return bool(spread >= 0.3 and len(winners) >= 3)

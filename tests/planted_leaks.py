@@ -1,4 +1,4 @@
-"""A run on real photographs of clothing into whose test part copies of train pictures were put."""
+"""A run on photographs of clothing with near-duplicates of training images in the test set."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from benchmarks.planting import KINDS, SINGLE, plant_copies
 from tests.conftest import TINY, run_command
 
-A_CLASS = 50
+PER_CLASS = 50
 
 
 @dataclass(frozen=True)
 class Planted:
     run: Path
     folder: Path
-    """500 photographs to learn from, 50 more to test on, and the copies."""
+    """500 training images, 50 test images, and the near-duplicates in the test set."""
     sources: dict[str, str]
-    """The path of each copy and of what it is a copy of."""
+    """The path of each near-duplicate, and of its original."""
 
 
 def plant(shared: Path, place: Path) -> Planted:
     clothing, folder = shared / "data" / "clothing", place / "folder"
-    for part, count in (("train", A_CLASS), ("test", 5)):
+    for part, count in (("train", PER_CLASS), ("test", 5)):
         for directory in sorted((clothing / part).iterdir()):
             (folder / part / directory.name).mkdir(parents=True)
             for image in sorted(directory.iterdir())[:count]:

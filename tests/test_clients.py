@@ -1,4 +1,4 @@
-"""The clients of docs/clients: each runs without this program, and says what the run says."""
+"""The programs in docs/clients run without transfer-cli and predict like the run."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ ONNX_WEB = Path("node_modules") / "onnxruntime-web" / "dist"
 
 @pytest.fixture(scope="module")
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder with the run on the colours in all formats that a client is for."""
+    """Return a folder with the run on the colours in every float32 format."""
     target = tmp_path_factory.mktemp("exported") / "export"
-    specs = [spec for spec in export_formats.EXPORTERS.values() if spec.precision == "f32"]
-    assert not any(each.refusal for each in export(str(trained), specs, target))
+    specs = [spec for spec in export_formats.EXPORT_FORMATS.values() if spec.precision == "f32"]
+    assert not any(result.failure for result in export(str(trained), specs, target))
     return target
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Return pictures of the model's own size, so that no client has to resize them."""
+    """Return images of the model's input size, which no client has to resize."""
     folder = tmp_path_factory.mktemp("images")
     random = np.random.default_rng(3)
     for name, colour in {"one": (30, 40, 200), "two": (30, 190, 40), "three": (210, 30, 30)}.items():
@@ -50,7 +50,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def expected(trained: Path, images: list[Path]) -> list[tuple[str, float]]:
-    """Return what the run says of the pictures: a class and its probability."""
+    """Return the predicted class and its probability for each image."""
     model = load(str(trained))
     rows = model.predict_proba(np.stack([np.asarray(Image.open(path)) for path in images]))
     return [(model.class_names[row.argmax()], float(row.max())) for row in rows]
@@ -66,27 +66,27 @@ def expected(trained: Path, images: list[Path]) -> list[tuple[str, float]]:
         ("with_saved_model.py", "saved_model"),
     ],
 )
-def test_a_client_says_what_the_run_says(
+def test_client_predicts_like_the_run(
     exported: Path, images: list[Path], expected: list[tuple[str, float]], client: str, file: str
 ) -> None:
     source = (CLIENTS / client).read_text()
     assert "transfer_cli " not in source
     assert "import transfer_cli" not in source
     assert len(source.splitlines()) < 30
-    # -I: nothing but what is installed; the client must not find this program beside it either.
+    # With -I the client can import installed packages only, and nothing from the current folder.
     command = [sys.executable, "-I", str(CLIENTS / client), str(exported / file), *map(str, images)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert [line[0] for line in lines] == [str(path) for path in images]
-    for (_, label, probability), (right, surely) in zip(lines, expected, strict=True):
-        assert label == right
-        assert float(probability) == pytest.approx(surely, abs=1e-3)
+    for (_, label, probability), (expected_label, confidence) in zip(lines, expected, strict=True):
+        assert label == expected_label
+        assert float(probability) == pytest.approx(confidence, abs=1e-3)
 
 
 @pytest.fixture
 def site(exported: Path, tmp_path: Path) -> Iterator[str]:
-    """Yield the address of a folder with the page, the model and ONNX Runtime Web, served on this machine."""
+    """Serve a folder with the page, the model and ONNX Runtime Web on this machine, and yield its address."""
     web = REPOSITORY / ONNX_WEB
     if not web.is_dir():
         if os.environ.get("CI"):
@@ -106,23 +106,23 @@ def site(exported: Path, tmp_path: Path) -> Iterator[str]:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *words: object) -> None:
-        """Say nothing."""
+    def log_message(self, *_: object) -> None:
+        pass
 
 
-def test_the_page_says_what_the_run_says(
+def test_browser_page_predicts_like_the_run(
     site: str, images: list[Path], expected: list[tuple[str, float]], tmp_path: Path
 ) -> None:
     with chromium(tmp_path / "profile") as browser:
         browser.get(site)
-        said = browser.find_element(By.TAG_NAME, "output")
-        WebDriverWait(browser, 60).until(lambda _: said.text == "ready")
-        for path, (label, surely) in zip(images, expected, strict=True):
-            before = said.text
+        output = browser.find_element(By.TAG_NAME, "output")
+        WebDriverWait(browser, 60).until(lambda _: output.text == "ready")
+        for path, (label, confidence) in zip(images, expected, strict=True):
+            before = output.text
             browser.find_element(By.TAG_NAME, "input").send_keys(str(path))
-            WebDriverWait(browser, 60).until(lambda _, before=before: said.text != before)
-            name, probability = said.text.rsplit(" ", 1)
+            WebDriverWait(browser, 60).until(lambda _, before=before: output.text != before)
+            name, probability = output.text.rsplit(" ", 1)
             assert name == label
-            assert float(probability) == pytest.approx(surely, abs=2e-3)
+            assert float(probability) == pytest.approx(confidence, abs=2e-3)
         errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
         assert [error for error in errors if "favicon.ico" not in error] == []

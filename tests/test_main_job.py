@@ -70,7 +70,7 @@ def test_rows_that_moved_by_one_are_found_out(clothing: Path) -> None:
         rows = list(csv.DictReader(file))
     half = len(rows) // 2
     moved = [*rows[half:], *rows[:half]]
-    right = sum(row["class"] == other["label"] for row, other in zip(rows, moved, strict=True))
+    right = sum(row["true_label"] == other["label"] for row, other in zip(rows, moved, strict=True))
     assert right / len(rows) < 0.3
 
 
@@ -161,7 +161,7 @@ def test_clothes_are_calibrated(clothing: Path) -> None:
     from transfer_cli.metrics.metrics_table import score
     from transfer_cli.runs.completed_run import FinishedRun
 
-    test, (bundle, _) = FinishedRun.read(clothing).answered("test"), ModelBundle.read(clothing)
+    test, (bundle, _) = FinishedRun.read(clothing).predictions_of("test"), ModelBundle.read(clothing)
     assert bundle.temperature is not None
     before = apply_temperature(test.predictions.probabilities, 1 / bundle.temperature)
     figures = [score(test.truth, each) for each in (before, test.predictions.probabilities)]

@@ -1,4 +1,4 @@
-"""``--offline`` opens no socket: commands run where every attempt is written down and refused."""
+"""``--offline`` opens no socket: a guard records and refuses every attempt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import sys
 
 
 def refuse(event, arguments):
-    # The name of this machine is asked for without a socket.
+    # gethostname opens no socket.
     if event.startswith("socket.") and event != "socket.gethostname":
         with open(os.environ["SOCKETS_SEEN"], "a") as seen:
             print(event, arguments, file=seen)
@@ -49,58 +49,60 @@ WITHOUT_WEIGHTS = {
 
 @pytest.fixture
 def guarded(tmp_path: Path, colours: Path) -> Callable[..., tuple[Outcome, str]]:
-    """Return a function that runs a command under the guard, and returns what it did and what sockets it asked for."""
+    """Return a function that runs a command under the guard; it returns the outcome and the sockets that were tried."""
     (tmp_path / "guard").mkdir()
     (tmp_path / "guard" / "sitecustomize.py").write_text(GUARD)
     seen = tmp_path / "seen"
 
-    def call(words: list[str], *flags: str, **environment: str) -> tuple[Outcome, str]:
+    def call(arguments: list[str], *flags: str, **environment: str) -> tuple[Outcome, str]:
         path = os.pathsep.join([str(tmp_path / "guard"), os.environ.get("PYTHONPATH", "")])
-        done = run_command(
+        result = run_command(
             *flags,
-            *(word.format(colours=colours) for word in words),
+            *(word.format(colours=colours) for word in arguments),
             env={"PYTHONPATH": path, "SOCKETS_SEEN": str(seen), **environment},
             cwd=tmp_path,
         )
-        return done, seen.read_text() if seen.exists() else ""
+        return result, seen.read_text() if seen.exists() else ""
 
     return call
 
 
 @pytest.mark.parametrize("command", WITH_WEIGHTS)
-def test_no_socket_is_opened(command: str, guarded: Callable[..., tuple[Outcome, str]], shared: Path) -> None:
-    done, sockets = guarded(WITH_WEIGHTS[command], "--offline", KERAS_HOME=str(shared / "keras_home"))
-    assert done.code == 0, done.err
-    assert done.out
+def test_offline_with_weights_opens_no_socket(
+    command: str, guarded: Callable[..., tuple[Outcome, str]], shared: Path
+) -> None:
+    result, sockets = guarded(WITH_WEIGHTS[command], "--offline", KERAS_HOME=str(shared / "keras_home"))
+    assert result.code == 0, result.err
+    assert result.out
     assert sockets == ""
 
 
 @pytest.mark.parametrize("command", WITHOUT_WEIGHTS)
-def test_no_socket_is_opened_for_weights_that_are_missing(
+def test_offline_missing_weights_opens_no_socket(
     command: str, guarded: Callable[..., tuple[Outcome, str]], tmp_path: Path
 ) -> None:
-    done, sockets = guarded(WITHOUT_WEIGHTS[command], TRANSFER_CLI_OFFLINE="1")
+    result, sockets = guarded(WITHOUT_WEIGHTS[command], TRANSFER_CLI_OFFLINE="1")
     assert sockets == ""
-    assert done.code == 4, done.err
-    assert "--offline was given" in done.err
-    assert "transfer-cli weights pack " in done.err
-    assert "transfer-cli weights install weights.tar" in done.err
-    assert "Traceback" not in done.err
+    assert result.code == 4, result.err
+    assert "--offline was given" in result.err
+    assert "transfer-cli weights pack " in result.err
+    assert "transfer-cli weights install weights.tar" in result.err
+    assert "Traceback" not in result.err
     assert not (tmp_path / "keras").exists()
     assert not (tmp_path / "kit.tar").exists()
 
 
 @pytest.mark.parametrize("command", ["extract", "weights fetch"])
-def test_the_guard_sees_a_socket(command: str, guarded: Callable[..., tuple[Outcome, str]]) -> None:
-    """The twin: without --offline the same commands ask for one."""
-    done, sockets = guarded(WITHOUT_WEIGHTS[command], TRANSFER_CLI_OFFLINE="0")
+def test_guard_without_offline_detects_socket(command: str, guarded: Callable[..., tuple[Outcome, str]]) -> None:
+    """Planted fault: without --offline the same commands open a socket."""
+    result, sockets = guarded(WITHOUT_WEIGHTS[command], TRANSFER_CLI_OFFLINE="0")
     assert "socket.getaddrinfo ('storage.googleapis.com'" in sockets
-    assert done.code == 4
-    assert "a socket was asked for" in done.err
+    assert result.code == 4
+    assert "a socket was asked for" in result.err
 
 
-def test_the_hint_of_a_missing_file_names_that_file(guarded: Callable[..., tuple[Outcome, str]]) -> None:
-    done, _ = guarded(WITHOUT_WEIGHTS["weights fetch"], "--offline")
-    assert "transfer-cli weights pack mobilenet@0.5 --size 160 -o weights.tar" in done.err
-    done, _ = guarded(WITHOUT_WEIGHTS["predict"], "--offline")
-    assert "transfer-cli weights pack resnet50 --top -o weights.tar" in done.err
+def test_missing_weights_hint_names_pack_command(guarded: Callable[..., tuple[Outcome, str]]) -> None:
+    result, _ = guarded(WITHOUT_WEIGHTS["weights fetch"], "--offline")
+    assert "transfer-cli weights pack mobilenet@0.5 --size 160 -o weights.tar" in result.err
+    result, _ = guarded(WITHOUT_WEIGHTS["predict"], "--offline")
+    assert "transfer-cli weights pack resnet50 --top -o weights.tar" in result.err

@@ -53,7 +53,7 @@ def test_copying_the_sample_pictures(tmp_path: Path) -> None:
     assert len(ImageFolder.scan(target).files) == 240
     again = run_command("sample-data", target)
     assert again.code == 3
-    assert "is there already" in again.err
+    assert "already exists" in again.err
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +70,7 @@ def test_the_wheel_holds_what_a_person_needs(wheel: Path) -> None:
     assert "transfer_cli/recipe/builtin/snow-leopard.toml" in names
     assert "transfer_cli/models/weights/embedded_data/mobilenet-0.5-formulas.npz" in names
     assert "transfer_cli/models/weights/embedded_data/MODEL_CARD.md" in names
-    assert "transfer_cli/templates/page.html" in names
+    assert "transfer_cli/rendering/templates/page.html" in names
     assert sum(name.startswith("transfer_cli/sample_data/patterns/") for name in names) == 240
     assert not [name for name in names if name.startswith(("tests/", "docs/", "benchmarks/", "embedded_weights/"))]
 

@@ -1,4 +1,4 @@
-"""What is imported in the background is whole when it is needed."""
+"""Modules that are imported in the background are complete when the block ends."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.finetuning import WORDS
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, extract
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, extract
 from transfer_cli.classifiers import fit as classify
-from transfer_cli.quiet_imports import import_ahead
+from transfer_cli.quiet_imports import import_in_background
 from transfer_cli.training import extract as extracting
 
 CIRCLE = {
@@ -24,12 +24,12 @@ CIRCLE = {
     "base": "from circle import lowest\nBASE = 1",
     "lowest": "",
 }
-"""As sklearn.svm: what the package imports takes another module from the package."""
+"""Modules that import each other, as in sklearn.svm."""
 
 
 @pytest.fixture(autouse=True)
 def circle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let there be a package of modules that import one another."""
+    """Create a package whose modules import each other."""
     (tmp_path / "circle").mkdir()
     for name, text in CIRCLE.items():
         (tmp_path / "circle" / f"{name}.py").write_text(text)
@@ -39,15 +39,15 @@ def circle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         del sys.modules[name]
 
 
-def test_what_is_imported_ahead_is_whole_when_the_block_ends() -> None:
-    with import_ahead("circle.base", "there_is_no_such_module", "circle"):
+def test_import_in_background_is_complete_when_the_block_ends() -> None:
+    with import_in_background("circle.base", "there_is_no_such_module", "circle"):
         pass
     assert sys.modules["circle"].CLASSES == 1
     assert importlib.import_module("circle.base").BASE == 1
 
 
-def test_two_threads_that_import_a_circle_are_given_half_a_module() -> None:
-    """The twin: a thread that nobody waits for."""
+def test_circular_imports_in_two_threads_fail() -> None:
+    """Planted fault: the thread is not joined before the second import."""
 
     failures = []
 
@@ -66,15 +66,19 @@ def test_two_threads_that_import_a_circle_are_given_half_a_module() -> None:
     assert "partially initialized module 'circle" in failures[0]
 
 
-def test_extract_learns_when_all_of_it_is_there(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = []
+def test_extract_fits_after_the_background_import(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = []
     fit = classify.fit
 
-    def fitted(*words: Any, **more: Any) -> Any:
-        there.append("circle.classes" in sys.modules and hasattr(sys.modules["circle.classes"], "CLASSES"))
-        return fit(*words, **more)
+    def fitted(*arguments: Any, **options: Any) -> Any:
+        complete.append("circle.classes" in sys.modules and hasattr(sys.modules["circle.classes"], "CLASSES"))
+        return fit(*arguments, **options)
 
     monkeypatch.setattr(classify, "fit", fitted)
-    monkeypatch.setattr(extracting, "_NEEDED", ("time", "circle"))
-    extract(ImageFolder.scan(colours), ExtractRecipe.load(words=WORDS), RunDirectory(tmp_path / "run"))
-    assert there == [True]
+    monkeypatch.setattr(extracting, "_FOR_CLASSIFIER", ("time", "circle"))
+    extract(
+        TrainingRequest(ImageFolder.scan(colours), RunDirectory(tmp_path / "run")), ExtractRecipe.load(settings=WORDS)
+    )
+    assert complete == [True]

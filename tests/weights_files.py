@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from transfer_cli.models.weights.registry import cache_folder, uses
+from transfer_cli.models.weights.registry import cache_folder, weight_uses
 
 TINY = "mobilenet_2_5_224_tf_no_top.h5"
 NARROW = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
@@ -17,7 +17,7 @@ RESNET = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 def save_weights(path: Path, numbers: int | None = None, value: float = 1.0) -> Path:
     """Write an HDF5 file of so many numbers; as many as its network has where they are not given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    count = uses()[path.name][1].numbers if numbers is None else numbers
+    count = weight_uses()[path.name][1].numbers if numbers is None else numbers
     with h5py.File(path, "w") as file:
         file["layer/kernel"] = np.full(count, value, np.float32)
     return path

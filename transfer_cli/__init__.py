@@ -2,8 +2,9 @@
 
 What a command does is one function call with the nouns:
 
->>> from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, extract       # doctest: +SKIP
->>> result = extract(ImageFolder.scan(root), ExtractRecipe.load(), RunDirectory(path))   # doctest: +SKIP
+>>> from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, extract   # doctest: +SKIP
+>>> request = TrainingRequest(ImageFolder.scan(root), RunDirectory(path))                         # doctest: +SKIP
+>>> result = extract(request, ExtractRecipe.load())                                               # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -28,23 +29,26 @@ if TYPE_CHECKING:
     from transfer_cli.data.split import Split as Split
     from transfer_cli.ensembling.bagging import bagged as bagged
     from transfer_cli.ensembling.ensemble import ensemble as ensemble
+    from transfer_cli.ensembling.request import EnsembleRequest as EnsembleRequest
     from transfer_cli.evaluation.evaluate import evaluate as evaluate
     from transfer_cli.explain.explain import explain_images as explain_images
     from transfer_cli.export.export import export as export
-    from transfer_cli.features.nearest import Gallery as Gallery
+    from transfer_cli.features.nearest import FeatureIndex as FeatureIndex
     from transfer_cli.features.similar import similar as similar
     from transfer_cli.inference.load import load as load
     from transfer_cli.inference.predict import predict as predict
-    from transfer_cli.inference.tta import Augmented as Augmented
+    from transfer_cli.inference.tta import AugmentedModel as AugmentedModel
+    from transfer_cli.ranking.options import RankOptions as RankOptions
     from transfer_cli.ranking.rank import rank as rank
+    from transfer_cli.ranking.ranking_directory import RankingDirectory as RankingDirectory
     from transfer_cli.ranking.results import Ranking as Ranking
-    from transfer_cli.ranking.results import RankingDirectory as RankingDirectory
     from transfer_cli.recipe.recipes import ExtractRecipe as ExtractRecipe
     from transfer_cli.recipe.recipes import FinetuneRecipe as FinetuneRecipe
     from transfer_cli.recipe.recipes import Recipe as Recipe
     from transfer_cli.report.report import report as report
     from transfer_cli.runs.completed_run import FinishedRun as FinishedRun
     from transfer_cli.runs.evaluation_directory import EvaluationDirectory as EvaluationDirectory
+    from transfer_cli.runs.request import TrainingRequest as TrainingRequest
     from transfer_cli.runs.run_directory import RunDirectory as RunDirectory
     from transfer_cli.training.extract import extract as extract
     from transfer_cli.training.finetune import finetune as finetune
@@ -56,6 +60,7 @@ _PUBLIC = {
     "ExtractRecipe": "transfer_cli.recipe.recipes",
     "FinetuneRecipe": "transfer_cli.recipe.recipes",
     "RunDirectory": "transfer_cli.runs.run_directory",
+    "TrainingRequest": "transfer_cli.runs.request",
     "ModelBundle": "transfer_cli.bundle.bundle",
     "Predictions": "transfer_cli.data.predictions",
     "auto": "transfer_cli.auto.auto",
@@ -64,9 +69,10 @@ _PUBLIC = {
     "bagged": "transfer_cli.ensembling.bagging",
     "load": "transfer_cli.inference.load",
     "predict": "transfer_cli.inference.predict",
-    "Augmented": "transfer_cli.inference.tta",
+    "AugmentedModel": "transfer_cli.inference.tta",
     "evaluate": "transfer_cli.evaluation.evaluate",
     "ensemble": "transfer_cli.ensembling.ensemble",
+    "EnsembleRequest": "transfer_cli.ensembling.request",
     "EvaluationDirectory": "transfer_cli.runs.evaluation_directory",
     "explain_images": "transfer_cli.explain.explain",
     "export": "transfer_cli.export.export",
@@ -74,9 +80,10 @@ _PUBLIC = {
     "leaks": "transfer_cli.audit.leakage",
     "rank": "transfer_cli.ranking.rank",
     "Ranking": "transfer_cli.ranking.results",
-    "RankingDirectory": "transfer_cli.ranking.results",
+    "RankingDirectory": "transfer_cli.ranking.ranking_directory",
+    "RankOptions": "transfer_cli.ranking.options",
     "similar": "transfer_cli.features.similar",
-    "Gallery": "transfer_cli.features.nearest",
+    "FeatureIndex": "transfer_cli.features.nearest",
     "FinishedRun": "transfer_cli.runs.completed_run",
 }
 __all__ = list(_PUBLIC)

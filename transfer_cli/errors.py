@@ -1,6 +1,6 @@
-"""What can go wrong, each kind with the exit code of the command that meets it.
+"""The errors of transfer-cli, each with the exit code of the command that raises it.
 
-A message says what happened, what was expected and what was received; `hint` says what to type next.
+A message tells what happened, what was expected and what was received; `hint` tells what to type next.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ DONE_WITH_SKIPPED = 5
 
 
 class TransferError(Exception):
-    """Base of every error that is not a bug.
+    """Base class of all errors that are not bugs.
 
     Parameters
     ----------
@@ -32,70 +32,70 @@ class TransferError(Exception):
 
 
 class UnknownNameError(TransferError):
-    """A word that no table of the catalog has."""
+    """A name (backbone, recipe, format ...) that does not exist."""
 
     exit_code = 2
 
     @classmethod
     def of(cls, kind: str, received: str, known: Iterable[str], hint: str) -> UnknownNameError:
-        """Return the error for `received`, naming the nearest of `known`."""
+        """Return the error for the name `received`; it suggests the nearest name of `known`."""
         near = nearest(received, known)
         guess = f" Did you mean {near}?" if near else ""
         return cls(f"There is no {kind} called {received!r}.{guess}", hint=hint)
 
 
 class InputError(TransferError):
-    """A folder, an image, a table or a recipe that cannot be used as it is."""
+    """A folder, image, table or recipe that cannot be used."""
 
     exit_code = 3
 
 
 class FolderError(InputError):
-    """A folder that is not a folder of images."""
+    """A folder without usable images."""
 
 
 class ImageError(InputError):
-    """An image that could not be read, where every image has to be."""
+    """An unreadable image, with ``--strict``."""
 
 
 class SplitError(InputError):
-    """A split that cannot be read, or parts that cannot be used."""
+    """A train/val/test split that cannot be read or used."""
 
 
 class RecipeError(InputError):
-    """A recipe with faults; all of them are in the message."""
+    """An invalid recipe; the message lists all its errors."""
 
 
 class RunError(InputError):
-    """A run directory that holds something else than what is asked for."""
+    """A folder that is not the expected run."""
 
 
 class OutputError(InputError):
-    """A file that could not be written: no permission, no space, no folder."""
+    """A file that cannot be written: no permission, no space, no folder."""
 
 
 class ModelError(TransferError):
-    """A model that is missing, altered, too new or of an unknown kind."""
+    """A model that is missing, damaged, too new or of an unknown kind."""
 
     exit_code = 4
 
 
 class WeightsError(ModelError):
-    """Weights that are not on this machine and cannot be had."""
+    """Pretrained weights that are not installed and cannot be downloaded."""
 
 
 class MissingExtraError(ModelError):
-    """A package of an extra that is not installed."""
+    """An optional package (extra) that is not installed."""
 
 
 class GateError(TransferError):
-    """A model that is not as good as was asked for."""
+    """A model that does not reach the required quality (``--min-accuracy``, the checks of export)."""
 
     exit_code = 6
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the one of `known` that looks most like `word`, or None where none is near."""
+    """Return the name of `known` that is most similar to `word`, or None if none is similar."""
     folded = {name.casefold().replace("-", "").replace("_", ""): name for name in known}
     match = difflib.get_close_matches(word.casefold().replace("-", "").replace("_", ""), folded, n=1, cutoff=0.6)
     return folded[match[0]] if match else None

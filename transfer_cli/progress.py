@@ -1,4 +1,4 @@
-"""How long work tells that it goes on, without knowing whether anybody looks."""
+"""Progress of long work: the interface that functions report to, and one that ignores everything."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """What a function of the engine may say while it works."""
+    """Receives progress, notes and warnings of a function while it runs."""
 
     def track(self, description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
-        """Open a task of `total` steps (None: unknown); yield the function that reports n more."""
+        """Start a task of `total` steps (None: unknown); yield a function that reports n finished steps."""
 
     def note(self, message: str) -> None:
-        """Say one line that a person who waits wants to know."""
+        """Report one line of information."""
 
     def warn(self, message: str) -> None:
-        """Say one line about something that may spoil the result."""
+        """Report one line about a possible problem with the result."""
 
 
 class Silent:
-    """A progress that nobody sees."""
+    """Ignores everything."""
 
     @contextmanager
     def track(self, description: str, total: int | None) -> Iterator[Callable[[int], None]]:
@@ -29,10 +29,10 @@ class Silent:
         yield lambda count: None
 
     def note(self, message: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def warn(self, message: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 SILENT = Silent()

@@ -1,4 +1,4 @@
-"""The first import of TensorFlow and of OpenVINO, without what they say to the terminal or send over the network."""
+"""Import TensorFlow and OpenVINO without their messages on the terminal and without telemetry."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 
-def start_tensorflow() -> str:
-    """Import TensorFlow and return the names of the devices it found.
+def import_tensorflow() -> str:
+    """Import TensorFlow and return the names of its devices.
 
-    Its libraries write a dozen lines to file descriptor 2 that no setting turns off; they are shown only if the
-    import fails.
+    Its native libraries write a dozen lines to stderr that no setting turns off; they are shown only if the import
+    fails.
     """
-    with native_stderr_kept():
+    with captured_native_stderr():
         import tensorflow as tf
 
-        # A second training in one process traces the same functions for other shapes, which is no person's concern.
+        # Hide the warning about retracing when one process trains twice.
         tf.get_logger().setLevel("ERROR")
-        for card in tf.config.list_physical_devices("GPU"):
-            # Else TensorFlow takes all the memory of each card. Whoever has started it before has chosen already.
+        for gpu in tf.config.list_physical_devices("GPU"):
+            # By default TensorFlow allocates all memory of each GPU. An error means that it was initialised before.
             with suppress(RuntimeError, ValueError):
-                tf.config.experimental.set_memory_growth(card, True)
+                tf.config.experimental.set_memory_growth(gpu, True)
         return ", ".join(device.name for device in tf.config.list_logical_devices())
 
 
-def start_openvino(*modules: str) -> Any:
-    """Import OpenVINO, and modules that build on it, without their telemetry, and return OpenVINO.
+def import_openvino(*modules: str) -> Any:
+    """Import OpenVINO and modules that depend on it without telemetry, and return OpenVINO.
 
-    Importing it tells its makers that it was imported, unless a file in the person's home declines. Without the package
-    that sends, it does its work as ever.
+    OpenVINO reports its import to its vendor unless a file in the user's home folder declines. Hiding the package that
+    sends the report turns this off.
 
     Parameters
     ----------
     *modules : str
-        What else to import: nncf has the same telemetry.
+        Further modules to import: nncf has the same telemetry.
 
     Raises
     ------
     ImportError
-        When one of them is not installed.
+        If one of them is not installed.
     """
-    with _kept_out("openvino_telemetry"):
+    with _hidden_package("openvino_telemetry"):
         openvino = importlib.import_module("openvino")
         for module in modules:
             importlib.import_module(module)
@@ -54,8 +54,8 @@ def start_openvino(*modules: str) -> Any:
 
 
 @contextmanager
-def _kept_out(package: str) -> Iterator[None]:
-    """Let a package be one that is not installed, unless it was imported before."""
+def _hidden_package(package: str) -> Iterator[None]:
+    """Make a package look as if it were not installed, unless it was imported before."""
     if package in sys.modules:
         yield
         return
@@ -67,21 +67,21 @@ def _kept_out(package: str) -> Iterator[None]:
 
 
 @contextmanager
-def import_ahead(*modules: str) -> Iterator[None]:
-    """Import modules in the background while the block runs, which must need none of them itself.
+def import_in_background(*modules: str) -> Iterator[None]:
+    """Import modules in a thread while the block runs; they are imported when the block ends.
 
-    When the block ends they are there. Two threads that import modules which import one another would wait for each
-    other for ever; Python sees that, and hands one of them a module that is half imported: scikit-learn's have such
-    circles, and the import then fails where all is well.
+    The block must not import any of them. If two threads import modules that import each other, Python breaks the
+    deadlock by returning a partially imported module to one of them, and its import fails. Some scikit-learn modules
+    import each other.
     """
 
     def load() -> None:
         for module in modules:
-            # Whoever imports it in earnest gets the error, too; a process that ends meanwhile lets no thread begin.
+            # An error is raised again by the real import; at the exit of the process no thread can start.
             with suppress(Exception):
                 importlib.import_module(module)
 
-    thread = threading.Thread(target=load, name="import-ahead")
+    thread = threading.Thread(target=load, name="import-in-background")
     thread.start()
     try:
         yield
@@ -90,17 +90,17 @@ def import_ahead(*modules: str) -> Iterator[None]:
 
 
 @contextmanager
-def native_stderr_kept(*, show: bool = True) -> Iterator[None]:
-    """Keep what native libraries write to file descriptor 2, and show it, if at all, only if the block fails."""
+def captured_native_stderr(*, show: bool = True) -> Iterator[None]:
+    """Capture what native libraries write to stderr; with `show`, write it out if the block fails."""
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept:
+    with tempfile.TemporaryFile() as captured:
         saved = os.dup(2)
-        os.dup2(kept.fileno(), 2)
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except Exception:
-            kept.seek(0)
-            os.write(saved, kept.read() if show else b"")
+            captured.seek(0)
+            os.write(saved, captured.read() if show else b"")
             raise
         finally:
             os.dup2(saved, 2)

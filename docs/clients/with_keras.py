@@ -1,4 +1,4 @@
-"""Classify pictures by model.keras: pip install tensorflow pillow; python with_keras.py model.keras *.jpg."""
+"""Classify images with model.keras: pip install tensorflow pillow; python with_keras.py model.keras *.jpg."""
 
 import json
 import sys
@@ -8,15 +8,15 @@ import keras
 import numpy as np
 from PIL import Image, ImageOps
 
-FIT = {"squash": Image.Image.resize, "crop": ImageOps.fit, "pad": ImageOps.pad}
+RESIZE = {"squash": Image.Image.resize, "crop": ImageOps.fit, "pad": ImageOps.pad}
 
-model, *images = sys.argv[1:]
+model, *paths = sys.argv[1:]
 network = keras.saving.load_model(model)
-facts = json.loads(zipfile.ZipFile(model).read("transfer_cli.json"))
-fit, size = FIT[facts["resize"]], (facts["image_size"],) * 2
-for path in images:
+metadata = json.loads(zipfile.ZipFile(model).read("transfer_cli.json"))
+resize, size = RESIZE[metadata["resize"]], (metadata["image_size"],) * 2
+for path in paths:
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    images = np.asarray(fit(image, size))[np.newaxis]
+    images = np.asarray(resize(image, size))[np.newaxis]
     probabilities = np.asarray(network(images))[0]
     best = probabilities.argmax()
-    print(f"{path}\t{facts['class_names'][best]}\t{probabilities[best]:.3f}")
+    print(f"{path}\t{metadata['class_names'][best]}\t{probabilities[best]:.3f}")

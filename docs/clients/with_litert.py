@@ -1,4 +1,4 @@
-"""Classify pictures by model.tflite: pip install ai-edge-litert pillow; python with_litert.py model.tflite *.jpg."""
+"""Classify images with model.tflite: pip install ai-edge-litert pillow; python with_litert.py model.tflite *.jpg."""
 
 import json
 import sys
@@ -8,16 +8,16 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image, ImageOps
 
-FIT = {"squash": Image.Image.resize, "crop": ImageOps.fit, "pad": ImageOps.pad}
+RESIZE = {"squash": Image.Image.resize, "crop": ImageOps.fit, "pad": ImageOps.pad}
 
-model, *images = sys.argv[1:]
+model, *paths = sys.argv[1:]
 labels = zipfile.ZipFile(model).read("labels.txt").decode().splitlines()
-facts = json.loads(zipfile.ZipFile(model).read("transfer_cli.json"))
+metadata = json.loads(zipfile.ZipFile(model).read("transfer_cli.json"))
 run = Interpreter(model).get_signature_runner()
-fit, size = FIT[facts["resize"]], (facts["image_size"],) * 2
-for path in images:
+resize, size = RESIZE[metadata["resize"]], (metadata["image_size"],) * 2
+for path in paths:
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    images = np.asarray(fit(image, size))[np.newaxis]
+    images = np.asarray(resize(image, size))[np.newaxis]
     probabilities = run(images=images)["probabilities"][0]
     best = probabilities.argmax()
     print(f"{path}\t{labels[best]}\t{probabilities[best]:.3f}")

@@ -1,4 +1,4 @@
-"""What of a run was learnt from and tested on."""
+"""Leakage between the splits of a run, and its effect on the test score."""
 
 from __future__ import annotations
 
@@ -13,8 +13,16 @@ import pytest
 from tests.conftest import run_command
 from tests.planted_leaks import Planted
 from tests.untrained_runs import planted as plant_run
-from transfer_cli.audit.duplicates import Duplicates, Pair
-from transfer_cli.audit.leakage import Leaks, across, found_or_read, leaked_pictures, leaks, read, summary
+from transfer_cli.audit.duplicates import DuplicatePair, Duplicates
+from transfer_cli.audit.leakage import (
+    Leaks,
+    find_or_load_leaks,
+    leaked_test_images,
+    leaking_pairs,
+    leaks,
+    load_leaks,
+    summary,
+)
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.errors import RunError
 from transfer_cli.runs.completed_run import FinishedRun
@@ -28,16 +36,20 @@ def split_of(*rows: tuple[str, str, str]) -> Split:
 SPLIT = split_of(
     ("a", "cat", "test"), ("b", "cat", "test"), ("c", "cat", "train"), ("d", "dog", "train"), ("e", "cat", "train")
 )
-TWICE = Duplicates(
-    (Pair("a", "b", "near", 0.9, False), Pair("b", "c", "near", 0.95, True), Pair("c", "d", "near", 0.9, False)),
+DUPLICATES = Duplicates(
+    (
+        DuplicatePair("a", "b", "near", 0.9, False),
+        DuplicatePair("b", "c", "near", 0.95, True),
+        DuplicatePair("c", "d", "near", 0.9, False),
+    ),
     (("a", "b", "c", "d"),),
 )
 
 
-def test_pairs_across_parts_and_across_classes() -> None:
-    found = [(leak.a.path, leak.b.path, leak.across_parts, leak.across_classes) for leak in across(TWICE, SPLIT)]
-    # a is a copy of b, which is a copy of c: it is no less in train for that.
-    assert found == [
+def test_leaking_pairs_include_images_linked_through_others() -> None:
+    pairs = leaking_pairs(DUPLICATES, SPLIT)
+    # a is a duplicate of b, which is one of c in the training set: a leaks, too.
+    assert [(leak.a.path, leak.b.path, leak.across_splits, leak.across_classes) for leak in pairs] == [
         ("a", "c", True, False),
         ("a", "d", True, True),
         ("b", "c", True, False),
@@ -46,38 +58,38 @@ def test_pairs_across_parts_and_across_classes() -> None:
     ]
 
 
-def test_leaked_are_those_whose_group_reaches_into_train() -> None:
-    assert leaked_pictures(TWICE, SPLIT) == ("a", "b")
-    among_themselves = Duplicates(TWICE.pairs[:1], (("a", "b"),))
-    assert leaked_pictures(among_themselves, SPLIT) == ()
-    assert across(among_themselves, SPLIT) == ()
+def test_leaked_test_images_have_a_duplicate_in_another_split() -> None:
+    assert leaked_test_images(DUPLICATES, SPLIT) == ("a", "b")
+    within_test = Duplicates(DUPLICATES.pairs[:1], (("a", "b"),))
+    assert leaked_test_images(within_test, SPLIT) == ()
+    assert leaking_pairs(within_test, SPLIT) == ()
 
 
-def test_nothing_found_is_said() -> None:
+def test_summary_without_leaks_says_so() -> None:
     none = Leaks((), (), "accuracy", None, None, ())
-    assert summary(none) == ["no picture is in two parts or in two classes"]
+    assert summary(none) == ["no leakage: no image is in two splits or in two classes"]
 
 
-def test_a_run_with_leaks(planted: Planted, tmp_path: Path) -> None:
+def test_leaks_finds_planted_duplicates_and_lower_score_without_them(planted: Planted, tmp_path: Path) -> None:
     run = shutil.copytree(planted.run, tmp_path / "run")
     done = run_command("--json", "leaks", run)
     assert done.code == 0, done.err
     facts = done.json
     assert isinstance(facts, dict)
     copies = set(planted.sources)
-    leaked = set(facts["leaked"])
+    leaked = set(facts["leaked_test_images"])
     assert len(leaked & copies) >= 0.9 * len(copies)
-    assert f"{len(leaked)} test pictures are in train or val, too" in done.err
-    # Those that were learnt from are easy: without them the score is lower.
-    assert facts["without_leaked"]["value"] < facts["with_leaked"]["value"]
+    assert f"{len(leaked)} test images are also in the training or validation set" in done.err
+    # The network was trained on the leaked images: without them the score is lower.
+    assert facts["score_without_leaks"]["value"] < facts["score_with_leaks"]["value"]
     with (run / "leaks.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     listed = {row[column] for row in rows for column in ("path_a", "path_b")}
     assert leaked <= listed
-    assert {frozenset((row["part_a"], row["part_b"])) for row in rows} >= {frozenset(("test", "train"))}
+    assert {frozenset((row["split_a"], row["split_b"])) for row in rows} >= {frozenset(("test", "train"))}
 
 
-def test_a_run_that_has_no_features_says_what_is_missing(copy_of_trained: Path) -> None:
+def test_leaks_run_without_features_is_error(copy_of_trained: Path) -> None:
     (copy_of_trained / "features.parquet").unlink()
     done = run_command("leaks", copy_of_trained)
     assert done.code == 3
@@ -85,29 +97,29 @@ def test_a_run_that_has_no_features_says_what_is_missing(copy_of_trained: Path) 
     assert "--overwrite" in done.err
 
 
-def test_pictures_that_are_gone(copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_leaks_missing_images_are_skipped(copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(colours, moved)
     (copy_of_trained / "folder.txt").write_text(f"{moved}\n")
     next(moved.rglob("*.png")).unlink()
     done = run_command("leaks", copy_of_trained)
     assert done.code == 5
-    assert "1 pictures of the run cannot be read any more" in done.err
+    assert "1 image of the run could not be read" in done.err
     shutil.rmtree(moved)
-    with pytest.raises(RunError, match="None of the 36 pictures"):
+    with pytest.raises(RunError, match="None of the 36 images"):
         leaks(FinishedRun.read(copy_of_trained))
 
 
 def test_features_of_another_split_are_refused(copy_of_trained: Path) -> None:
     run = FinishedRun.read(copy_of_trained)
     fewer = replace(run, split=replace(run.split, rows=run.split.rows[1:]))
-    with pytest.raises(RunError, match="has the features of 36 pictures"):
+    with pytest.raises(RunError, match="has the features of 36 images"):
         leaks(fewer)
 
 
 @pytest.fixture
 def with_copies(tmp_path: Path) -> Path:
-    """Return a finished run: one picture of test is in train, too, and one of val is of another class in train."""
+    """Return a run with a test image that is also in train, and a val image that is in train with another label."""
     run, folder = plant_run(tmp_path), tmp_path / "images"
     split = Split.read(run.split)
     rows = list(split.rows)
@@ -119,46 +131,46 @@ def with_copies(tmp_path: Path) -> Path:
     return run.path
 
 
-def test_changed_pictures_are_left_out_and_said(with_copies: Path) -> None:
+def test_leaks_changed_images_are_left_out(with_copies: Path) -> None:
     images = with_copies.parent / "images"
-    exact = [leak for leak in leaks(FinishedRun.read(with_copies)).found if leak.kind == "exact"]
+    exact = [leak for leak in leaks(FinishedRun.read(with_copies)).pairs if leak.kind == "exact"]
     assert {leak.a.path for leak in exact} | {leak.b.path for leak in exact} >= {"test/red/red 0.png"}
-    # A picture laid there since is not what was tested.
+    # These images have changed since the evaluation.
     shutil.copy(images / "train/blue/blue 3.png", images / "test/blue/blue 0.png")
     shutil.copy(images / "train/blue/blue 4.png", images / "test/red/red 0.png")
-    found = leaks(FinishedRun.read(with_copies))
-    assert found.changed == ("test/blue/blue 0.png", "test/red/red 0.png")
-    listed = {row.path for leak in found.found for row in (leak.a, leak.b)}
-    assert not listed & set(found.changed)
+    result = leaks(FinishedRun.read(with_copies))
+    assert result.changed == ("test/blue/blue 0.png", "test/red/red 0.png")
+    listed = {row.path for leak in result.pairs for row in (leak.a, leak.b)}
+    assert not listed & set(result.changed)
     for path in images.rglob("*.png"):
         path.write_bytes(path.read_bytes() + b"more")
-    with pytest.raises(RunError, match="All 54 pictures"):
+    with pytest.raises(RunError, match="All 54 readable images"):
         leaks(FinishedRun.read(with_copies))
 
 
-def test_what_was_found_is_read_again_once_the_pictures_are_gone(with_copies: Path) -> None:
+def test_find_or_load_leaks_uses_earlier_result_if_images_are_missing(with_copies: Path) -> None:
     run = FinishedRun.read(with_copies)
-    assert read(run) is None
-    found = leaks(run)
-    found.write(run.directory.leaks)
+    assert load_leaks(run) is None
+    result = leaks(run)
+    result.write(run.directory.leaks)
     shutil.rmtree(with_copies.parent / "images")
-    assert found_or_read(run, compares=False) == found
-    assert found_or_read(run, compares=True) == found
-    assert found.leaked
-    # Of another split it says nothing.
+    assert find_or_load_leaks(run, search=False) == result
+    assert find_or_load_leaks(run, search=True) == result
+    assert result.leaked_test_images
+    # The result does not hold for another split.
     other = replace(run, split=replace(run.split, rows=tuple(replace(row, part="train") for row in run.split.rows)))
-    assert read(other) is None
+    assert load_leaks(other) is None
 
 
-def test_where_the_list_is_written(with_copies: Path, tmp_path: Path) -> None:
+def test_leaks_output_is_checked_before_the_work(with_copies: Path, tmp_path: Path) -> None:
     (with_copies / "leaks.csv").mkdir()
     refused = run_command("leaks", with_copies)
     assert refused.code == 3
-    assert "looking at" not in refused.err
-    assert "looking at" not in run_command("leaks", with_copies, "-o", "/proc/no/leaks.csv").err
+    assert "measuring the images" not in refused.err
+    assert "measuring the images" not in run_command("leaks", with_copies, "-o", "/proc/no/leaks.csv").err
     (tmp_path / "mine.csv").write_text("path,label\n")
-    assert "holds no list of leaks" in run_command("leaks", with_copies, "-o", tmp_path / "mine.csv").err
+    assert "is not a list of leaks" in run_command("leaks", with_copies, "-o", tmp_path / "mine.csv").err
     done = run_command("leaks", with_copies, "-o", tmp_path / "there.csv")
     assert done.code == 0, done.err
     assert done.out.strip() == str(tmp_path / "there.csv")
-    assert done.err.index("correct the label first") < done.err.index("--group-by near-duplicates")
+    assert done.err.index("correct the wrong label first") < done.err.index("--group-by near-duplicates")

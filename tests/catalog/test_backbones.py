@@ -1,4 +1,4 @@
-"""Each row of the catalog is compared with Keras: nothing in it is taken on trust."""
+"""Each row of the catalog is compared with Keras."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PRETRAINED = [spec for spec in ALL if spec.values[0].has_imagenet]
 TEXTBOOK = [spec for spec in ALL if not spec.values[0].is_pretrained]
 
 
-class AskedError(Exception):
+class DownloadError(Exception):
     """Raised in place of a download."""
 
 
-def test_there_are_all_forty_one_of_our_own_and_three_of_the_textbooks() -> None:
+def test_backbones_are_all_of_keras_one_embedded_and_three_textbook_networks() -> None:
     import keras
 
     factories = {name for name in dir(keras.applications) if name[0].isupper()}
@@ -35,7 +35,7 @@ def test_there_are_all_forty_one_of_our_own_and_three_of_the_textbooks() -> None
 
 @pytest.mark.parametrize("top", [False, True])
 @pytest.mark.parametrize("spec", [spec for spec in PRETRAINED if spec.values[0].parameters < 6e6])
-def test_the_weights_files_are_those_that_keras_asks_for(
+def test_weights_file_small_backbone_is_the_one_that_keras_downloads(
     spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_weights_files(spec, top, monkeypatch)
@@ -44,7 +44,7 @@ def test_the_weights_files_are_those_that_keras_asks_for(
 @pytest.mark.slow
 @pytest.mark.parametrize("top", [False, True])
 @pytest.mark.parametrize("spec", [spec for spec in PRETRAINED if spec.values[0].parameters >= 6e6])
-def test_the_weights_files_of_large_backbones(spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_file_large_backbone_is_the_one_that_keras_downloads(spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     check_weights_files(spec, top, monkeypatch)
 
 
@@ -52,24 +52,24 @@ def check_weights_files(spec: BackboneSpec, top: bool, monkeypatch: pytest.Monke
     import keras
     from keras.src.utils import file_utils
 
-    request: list[tuple[str, str, str | None]] = []
+    downloads: list[tuple[str, str, str | None]] = []
 
     def get_file(fname: str, origin: str, **options: Any) -> str:
-        request.append((fname, origin, options.get("file_hash")))
-        raise AskedError
+        downloads.append((fname, origin, options.get("file_hash")))
+        raise DownloadError
 
     monkeypatch.setattr(file_utils, "get_file", get_file)
     width = {"alpha": spec.alpha} if spec.alphas else {}
-    with pytest.raises(AskedError):
+    with pytest.raises(DownloadError):
         getattr(keras.applications, spec.factory)(
             weights="imagenet", include_top=top, input_shape=(spec.size, spec.size, 3), **width
         )
     keras.backend.clear_session()
     file = spec.weights_file(top=top, size=spec.size)
-    assert request == [(file.name, file.url, file.digest)]
+    assert downloads == [(file.name, file.url, file.digest)]
 
 
-def test_the_class_index_is_the_one_that_keras_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_index_is_the_one_that_keras_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     from keras.src.applications import imagenet_utils
 
     assert CLASS_INDEX.url == imagenet_utils.CLASS_INDEX_PATH
@@ -77,26 +77,26 @@ def test_the_class_index_is_the_one_that_keras_asks_for(monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", ALL)
-def test_the_figures_of_a_row(spec: BackboneSpec) -> None:
+def test_row_parameters_and_multiply_adds_equal_keras(spec: BackboneSpec) -> None:
     import keras
 
-    from transfer_cli.models.backbone import plain
+    from transfer_cli.models.backbone import build_bare
     from transfer_cli.models.layer_summary import layer_table
 
-    table = layer_table(plain(spec))
+    table = layer_table(build_bare(spec))
     assert sum(row.parameters for row in table) == spec.parameters
     assert sum(row.multiply_adds for row in table) == spec.multiply_adds
     keras.backend.clear_session()
 
 
 @pytest.mark.parametrize("name", ["vgg16", "mobilenet_v3_small", "mobilenet_v2@0.35"])
-def test_the_parameters_below_the_top(name: str) -> None:
+def test_parameters_below_top_equal_keras(name: str) -> None:
     check_below_top(find(name))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", PRETRAINED)
-def test_the_parameters_below_every_top(spec: BackboneSpec) -> None:
+def test_parameters_below_top_of_every_backbone_equal_keras(spec: BackboneSpec) -> None:
     check_below_top(spec)
 
 
@@ -111,7 +111,7 @@ def check_below_top(spec: BackboneSpec) -> None:
 
 
 @pytest.mark.parametrize("spec", TEXTBOOK)
-def test_a_textbook_network_has_no_weights_to_ask_for(spec: BackboneSpec) -> None:
+def test_weights_file_textbook_network_raises(spec: BackboneSpec) -> None:
     for top in (False, True):
         with pytest.raises(WeightsError, match=f"{spec.name} has no ImageNet weights") as caught:
             spec.weights_file(top=top, size=spec.size)
@@ -119,7 +119,7 @@ def test_a_textbook_network_has_no_weights_to_ask_for(spec: BackboneSpec) -> Non
         assert "--weights none" in str(caught.value.hint)
 
 
-def test_widths_and_names() -> None:
+def test_find_accepts_widths_and_hyphens() -> None:
     narrow = find("mobilenet@0.25")
     assert (narrow.alpha, narrow.width, narrow.parameters, narrow.name) == (0.25, 256, 475_544, "mobilenet@0.25")
     assert find("mobilenet@1") is find("mobilenet")
@@ -143,7 +143,7 @@ def test_widths_and_names() -> None:
         ("mobilenet@wide", "There is no backbone mobilenet@wide."),
     ],
 )
-def test_unknown_names(name: str, message: str) -> None:
+def test_find_unknown_name_suggests_the_nearest(name: str, message: str) -> None:
     with pytest.raises(UnknownNameError) as caught:
         find(name)
     assert message in str(caught.value)

@@ -36,7 +36,7 @@ def clouds(counts: list[int], width: int = 12, seed: int = 0) -> tuple[NDArray[n
 @pytest.mark.parametrize("spec", ROWS)
 def test_a_row_learns_gives_probabilities_and_survives_being_saved(spec: ClassifierSpec, tmp_path: Path) -> None:
     features, truth = clouds([30, 30, 30])
-    fitted = fit.fit(spec, features, truth, classes=CLASSES, tune=spec.quick, seed=0)
+    fitted = fit.fit(spec, features, truth, classes=CLASSES, tune=spec.tuned_by_default, seed=0)
     given = fit.probabilities(fitted.pipeline, features, CLASSES)
     assert given.shape == (90, CLASSES)
     assert given.dtype == np.float32
@@ -54,7 +54,7 @@ def test_a_row_learns_gives_probabilities_and_survives_being_saved(spec: Classif
 @pytest.mark.parametrize("counts", [[1, 5, 9], [3, 3, 3]], ids=str)
 def test_a_row_takes_classes_of_very_few_pictures(spec: ClassifierSpec, counts: list[int]) -> None:
     features, truth = clouds(counts)
-    fitted = fit.fit(spec, features, truth, classes=CLASSES, tune=spec.quick, seed=0)
+    fitted = fit.fit(spec, features, truth, classes=CLASSES, tune=spec.tuned_by_default, seed=0)
     given = fit.probabilities(fitted.pipeline, features, CLASSES)
     assert np.isfinite(given).all()
     assert fitted.out_of_fold is not None

@@ -1,4 +1,4 @@
-"""``transfer-cli bundle`` as a person meets it."""
+"""``transfer-cli bundle`` as users run it."""
 
 from __future__ import annotations
 
@@ -13,68 +13,70 @@ from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.cli.main import main
 
 
-def invoke(*words: str | Path) -> Result:
-    return CliRunner().invoke(main, [*map(str, words)])
+def invoke(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [*map(str, arguments)])
 
 
 @pytest.mark.parametrize("kind", ["trained", "finetuned"])
-def test_show(kind: str, request: pytest.FixtureRequest) -> None:
+def test_bundle_show_lists_classes_and_files(kind: str, request: pytest.FixtureRequest) -> None:
     run = request.getfixturevalue(kind)
     bundle, directory = ModelBundle.read(run)
-    done = invoke("bundle", "show", run)
-    assert done.exit_code == 0, done.stderr
-    lines = dict(line.split("  ", 1) for line in done.stdout.splitlines())
+    result = invoke("bundle", "show", run)
+    assert result.exit_code == 0, result.stderr
+    lines = dict(line.split("  ", 1) for line in result.stdout.splitlines())
     assert lines["classes"].strip() == "3: blue, green, red"
     assert lines["digest"].strip() == bundle.digest
     assert lines["backbone"].strip().startswith("name mobilenet@0.25, weights none")
     for name, file in bundle.files.items():
         assert lines[name].strip() == f"{file.bytes:,} bytes, sha256 {file.sha256}"
-    facts = json.loads(invoke("--json", "bundle", "show", directory).stdout)
-    assert (facts["bundle"], facts["digest"], facts["image_size"]) == (str(directory), bundle.digest, 32)
-    assert facts["class_names"] == ["blue", "green", "red"]
+    data = json.loads(invoke("--json", "bundle", "show", directory).stdout)
+    assert (data["bundle"], data["digest"], data["image_size"]) == (str(directory), bundle.digest, 32)
+    assert data["class_names"] == ["blue", "green", "red"]
 
 
-def test_what_a_bundle_says_cannot_move_the_cursor(copy_of_trained: Path) -> None:
+def test_bundle_show_escapes_control_characters(copy_of_trained: Path) -> None:
     reseal(copy_of_trained / "model", class_names=["\x1b[2J", "green", "red"])
     assert "\x1b" not in invoke("bundle", "show", copy_of_trained).stdout
 
 
-def test_verify(copy_of_trained: Path) -> None:
+def test_bundle_verify_intact_model_is_ok(copy_of_trained: Path) -> None:
     (copy_of_trained / "model/notes.txt").write_text("mine")
-    done = invoke("bundle", "verify", copy_of_trained)
+    result = invoke("bundle", "verify", copy_of_trained)
     bundle, directory = ModelBundle.read(copy_of_trained)
-    assert (done.exit_code, done.stdout) == (0, f"ok: {directory}, 7 files, sha256 {bundle.digest}\n"), done.stderr
-    assert f"warning: {directory}/notes.txt does not belong to the model: nothing reads it" in done.stderr
-    facts = json.loads(invoke("--json", "bundle", "verify", copy_of_trained).stdout)
-    assert (facts["ok"], facts["others"], len(facts["grey"]["by"])) == (True, ["notes.txt"], 4)
+    assert (result.exit_code, result.stdout) == (0, f"ok: {directory}, 7 files, sha256 {bundle.digest}\n"), (
+        result.stderr
+    )
+    assert f"warning: {directory}/notes.txt is not part of the model and is ignored" in result.stderr
+    data = json.loads(invoke("--json", "bundle", "verify", copy_of_trained).stdout)
+    assert (data["ok"], data["unknown_files"], len(data["grey_image"]["files"])) == (True, ["notes.txt"], 4)
 
 
 @pytest.mark.parametrize(
-    "words", [["bundle", "verify"], ["bundle", "show"], ["bundle", "pack"], ["predict"], ["evaluate"], ["explain"]]
+    "arguments", [["bundle", "verify"], ["bundle", "show"], ["bundle", "pack"], ["predict"], ["evaluate"], ["explain"]]
 )
 @pytest.mark.parametrize("name", ["bundle.json", "graph.tflite", "MODEL_CARD.md"])
-def test_a_changed_byte_ends_with_4(words: list[str], name: str, copy_of_trained: Path, colours: Path) -> None:
+def test_changed_byte_exits_with_4(arguments: list[str], name: str, copy_of_trained: Path, colours: Path) -> None:
     path = copy_of_trained / "model" / name
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 1
     path.write_bytes(data)
-    done = invoke(*words, copy_of_trained, *([colours] if words[0] != "bundle" else []))
-    assert (done.exit_code, done.stdout) == (4, "")
-    assert f"{name} was altered" in done.stderr or f"{name} cannot be read" in done.stderr
+    result = invoke(*arguments, copy_of_trained, *([colours] if arguments[0] != "bundle" else []))
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert f"{name} was altered" in result.stderr or f"{name} cannot be read" in result.stderr
 
 
-def test_pack_and_unpack(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bundle_pack_then_unpack_is_same_model(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    done = invoke("bundle", "pack", trained)
-    assert (done.exit_code, done.stdout) == (0, "colours.zip\n"), done.stderr
-    done = invoke("bundle", "unpack", "colours.zip", "-o", "again")
-    assert (done.exit_code, done.stdout) == (0, "again\n"), done.stderr
+    result = invoke("bundle", "pack", trained)
+    assert (result.exit_code, result.stdout) == (0, "colours.zip\n"), result.stderr
+    result = invoke("bundle", "unpack", "colours.zip", "-o", "again")
+    assert (result.exit_code, result.stdout) == (0, "again\n"), result.stderr
     assert invoke("bundle", "unpack", "colours.zip", "-o", "again").exit_code == 3
     assert ModelBundle.read(Path("again"))[0] == ModelBundle.read(trained)[0]
 
 
-def test_a_packed_model_is_to_be_unpacked(trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_predict_packed_model_suggests_unpack(trained: Path, colours: Path, tmp_path: Path) -> None:
     invoke("bundle", "pack", trained, "-o", tmp_path / "my model.zip")
-    done = invoke("predict", tmp_path / "my model.zip", colours)
-    assert done.exit_code == 4
-    assert f"Unpack it first: transfer-cli bundle unpack '{tmp_path}/my model.zip' -o 'my model'" in done.stderr
+    result = invoke("predict", tmp_path / "my model.zip", colours)
+    assert result.exit_code == 4
+    assert f"Unpack it first: transfer-cli bundle unpack '{tmp_path}/my model.zip' -o 'my model'" in result.stderr

@@ -1,4 +1,4 @@
-"""``transfer-cli ensemble`` as a person meets it."""
+"""``transfer-cli ensemble`` as users run it."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from transfer_cli.cli.main import main
 from transfer_cli.ensembling.member_comparison import MemberComparison
 
 
-def call(*words: object) -> tuple[int, str, str]:
-    done = CliRunner().invoke(main, list(map(str, words)))
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, done.stdout, done.stderr
+def call(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
 
 
-def test_a_person_sees_what_it_is_worth(
+def test_ensemble_average_reports_members_and_cost(
     joinable: dict[str, Path], colours: Path, transfer_cli: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    done = transfer_cli("ensemble", *joinable.values(), "-o", "both", "--method", "average")
-    assert done.code == 0, done.err
-    assert done.out == "both\n"
+    result = transfer_cli("ensemble", *joinable.values(), "-o", "both", "--method", "average")
+    assert result.code == 0, result.err
+    assert result.out == "both\n"
     company = MemberComparison.read(tmp_path / "both/members.json")
     assert [row.name for row in company.rows] == ["colours", "small", "large"]
     for row in company.rows:
         assert row.accuracy["low"] is not None
         assert row.cost.milliseconds > 0
-        assert f"{row.name}: {row.accuracy['value']:.3f}, the ensemble " in done.err
+        assert f"{row.name}: {row.accuracy['value']:.3f}, the ensemble " in result.err
     largest = max(row.cost.milliseconds for row in company.rows)
     assert company.cost.milliseconds >= largest
     assert company.cost.megabytes <= sum(row.cost.megabytes for row in company.rows)
-    assert "two members differ on " in done.err
-    assert "next: transfer-cli predict both YOUR_PICTURES" in done.err
+    assert "members disagree on " in result.err
+    assert "next: transfer-cli predict both YOUR_IMAGES" in result.err
     for name in ("recipe.toml", "split.csv", "metrics.json", "predictions_test.csv", "events.jsonl", "command.txt"):
         assert (tmp_path / "both" / name).is_file()
-    said = transfer_cli("predict", "both", colours / "red", "--top-k", "1")
-    assert said.code == 0, said.err
-    assert len(said.out.splitlines()) == 13
+    message = transfer_cli("predict", "both", colours / "red", "--top-k", "1")
+    assert message.code == 0, message.err
+    assert len(message.out.splitlines()) == 13
     checked = transfer_cli("evaluate", "both", colours)
     assert checked.code == 0, checked.err
-    assert "learnt from" in checked.err
+    assert "was trained on" in checked.err
     assert transfer_cli("bundle", "verify", "both").code == 0
     again = transfer_cli("--json", "ensemble", *joinable.values(), "-o", "both", "--method", "average")
     assert again.json["run"] == "both"  # type: ignore[index]
-    assert "this run is complete: nothing was done" in again.err
+    assert "this run is already complete; nothing to do" in again.err
 
 
-def test_a_packed_ensemble_is_the_same_elsewhere(joinable: dict[str, Path], tmp_path: Path) -> None:
+def test_ensemble_packed_and_unpacked_is_same_model(joinable: dict[str, Path], tmp_path: Path) -> None:
     assert call("ensemble", *joinable.values(), "-o", tmp_path / "run", "--method", "stack")[0] == 0
     code, _, _ = call("bundle", "pack", tmp_path / "run", "-o", tmp_path / "a.zip")
     assert code == 0
-    code, _, said = call("bundle", "unpack", tmp_path / "a.zip", "-o", tmp_path / "there")
-    assert code == 0, said
+    code, _, message = call("bundle", "unpack", tmp_path / "a.zip", "-o", tmp_path / "there")
+    assert code == 0, message
     assert call("bundle", "pack", tmp_path / "there", "-o", tmp_path / "b.zip")[0] == 0
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     shown = json.loads(call("--json", "bundle", "show", tmp_path / "there")[1])
@@ -65,24 +65,26 @@ def test_a_packed_ensemble_is_the_same_elsewhere(joinable: dict[str, Path], tmp_
     assert [member["name"] for member in shown["members"]] == ["colours", "small", "large"]
 
 
-def test_limits_are_for_a_greedy_selection(joinable: dict[str, Path], tmp_path: Path) -> None:
-    code, _, said = call("ensemble", *joinable.values(), "-o", tmp_path / "run", "--max-models", 1)
+def test_ensemble_limits_need_greedy(joinable: dict[str, Path], tmp_path: Path) -> None:
+    code, _, message = call("ensemble", *joinable.values(), "-o", tmp_path / "run", "--max-models", 1)
     assert code == 2
-    assert "--max-models and --max-ms are for --method greedy" in said
-    words = ("ensemble", *joinable.values(), "-o", tmp_path / "run", "--method", "greedy", "--max-models", 1)
-    code, _, said = call(*words)
-    assert code == 0, said
-    assert "left out, since val is better without" in said
+    assert "--max-models and --max-ms need --method greedy" in message
+    arguments = ("ensemble", *joinable.values(), "-o", tmp_path / "run", "--method", "greedy", "--max-models", 1)
+    code, _, message = call(*arguments)
+    assert code == 0, message
+    assert "left out, since val is better without" in message
     company = MemberComparison.read(tmp_path / "run/members.json")
     assert sum(row.weight > 0 for row in company.rows) == 1
-    code, _, said = call(*words[:-2], "--max-ms", "1e-9", "--overwrite")
+    code, _, message = call(*arguments[:-2], "--max-ms", "1e-9", "--overwrite")
     assert code == 3
-    assert "No member is within the limits; the fastest takes" in said
-    assert "Allow more with --max-ms." in said
+    assert "No member is within the limits; the fastest takes" in message
+    assert "Allow more with --max-ms." in message
 
 
-@pytest.mark.parametrize("words", [("--method", "averag"), ("--metod", "vote")])
-def test_a_typing_error_is_a_usage_error(words: tuple[str, ...], joinable: dict[str, Path], tmp_path: Path) -> None:
-    code, _, said = call("ensemble", *joinable.values(), "-o", tmp_path / "run", *words)
+@pytest.mark.parametrize("arguments", [("--method", "averag"), ("--metod", "vote")])
+def test_ensemble_mistyped_option_is_usage_error(
+    arguments: tuple[str, ...], joinable: dict[str, Path], tmp_path: Path
+) -> None:
+    code, _, message = call("ensemble", *joinable.values(), "-o", tmp_path / "run", *arguments)
     assert code == 2
-    assert "average" in said or "--method" in said
+    assert "average" in message or "--method" in message

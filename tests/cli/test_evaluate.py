@@ -1,4 +1,4 @@
-"""``transfer-cli evaluate`` and ``compare`` as a person meets them."""
+"""``transfer-cli evaluate`` and ``compare`` as users run them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.conftest import TINY_WORDS, save_picture
+from tests.conftest import TINY_WORDS, save_image
 from tests.hostile_files import reseal
-from transfer_cli.bundle.training_images import LEARNT_FILE
+from transfer_cli.bundle.files import TRAINING_IMAGES_FILE
 from transfer_cli.cli.main import main
 
 
-def call(*words: object) -> tuple[int, str, str]:
-    done = CliRunner().invoke(main, list(map(str, words)))
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, done.stdout, done.stderr
+def call(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -38,42 +38,42 @@ def copy(folder: Path, target: Path, *names: str) -> Path:
 
 
 def read_split(run: Path) -> dict[str, str]:
-    return {row["path"]: row["part"] for row in rows_of(run / "split.csv")}
+    return {row["path"]: row["split"] for row in rows_of(run / "split.csv")}
 
 
-def figure(figures: dict[str, dict[str, float]], name: str = "accuracy") -> str:
-    value = figures[name]
-    images = int(figures["images"]["value"])
+def accuracy_text(metrics: dict[str, dict[str, float]], name: str = "accuracy") -> str:
+    value = metrics[name]
+    images = int(metrics["images"]["value"])
     interval = f"95 % interval {value['low']:.3f} to {value['high']:.3f}"
     return f"accuracy {value['value']:.3f} ({interval}; {images} pictures)"
 
 
-def test_what_a_person_sees(copy_of_trained: Path, colours: Path) -> None:
+def test_evaluate_training_folder_reports_unseen_images(copy_of_trained: Path, colours: Path) -> None:
     code, out, err = call("evaluate", copy_of_trained, colours)
     place = copy_of_trained / "evaluations/colours"
     assert (code, out) == (0, f"{place}\n")
     metrics = json.loads((place / "metrics.json").read_text())
     assert list(metrics) == ["all", "unseen"]
-    learnt = {row["path"] for row in rows_of(copy_of_trained / "split.csv") if row["part"] == "train"}
-    lines = [line for line in err.splitlines() if not line.startswith(("loading", "predicting", "scoring"))]
+    training_paths = {row["path"] for row in rows_of(copy_of_trained / "split.csv") if row["split"] == "train"}
+    lines = [line for line in err.splitlines() if not line.startswith(("loading", "predicting", "computing metrics"))]
     unseen = metrics["unseen"]["accuracy"]["value"]
     assert lines[:3] == [
-        f"all   {figure(metrics['all'])}",
-        f"unseen {figure(metrics['unseen'])}",
-        f"warning: the run has learnt from {len(learnt)} of these pictures, which flatters the score; without them the "
-        f"accuracy is {unseen:.3f}",
+        f"all   {accuracy_text(metrics['all'])}",
+        f"unseen {accuracy_text(metrics['unseen'])}",
+        f"warning: the model was trained on {len(training_paths)} of these images: the score is too optimistic; "
+        f"the accuracy without them is {unseen:.3f}",
     ]
-    assert lines[3].startswith("unseen found least: ")
+    assert lines[3].startswith("unseen lowest recall: ")
     assert sorted(path.name for path in place.iterdir()) == [
         "confusion.csv",
         "curves.csv",
         "evaluation.json",
         "metrics.json",
-        "pictures.csv",
+        "images.csv",
         "predictions.csv",
         "skipped.csv",
     ]
-    # The unseen ones are the test part: the figures are those of the run.
+    # The unseen images are the test set: the metrics equal those of the run.
     own_figures = json.loads((copy_of_trained / "metrics.json").read_text())["test"]
     assert metrics["unseen"].keys() == own_figures.keys()
     for name, own_figure in own_figures.items():
@@ -85,10 +85,10 @@ def test_what_a_person_sees(copy_of_trained: Path, colours: Path) -> None:
     own = {row["path"]: row for row in rows_of(copy_of_trained / "predictions_test.csv")}
     table = {row["path"]: row for row in rows_of(place / "predictions.csv")}
     for path, row in own.items():
-        assert (table[path]["class"], table[path]["label"]) == (row["class"], row["label"])
+        assert (table[path]["true_label"], table[path]["label"]) == (row["true_label"], row["label"])
         assert float(table[path]["p_red"]) == pytest.approx(float(row["p_red"]), abs=2e-5)
-    images = rows_of(place / "pictures.csv")
-    assert {row["path"] for row in images if row["learnt"] == "yes"} == learnt
+    images = rows_of(place / "images.csv")
+    assert {row["path"] for row in images if row["training_role"] == "train"} == training_paths
     first = images[0]
     assert first["sha256"] == hashlib.sha256((colours / first["path"]).read_bytes()).hexdigest()
     counts = [[int(cell) for cell in list(row.values())[1:]] for row in rows_of(place / "confusion.csv")]
@@ -101,87 +101,91 @@ def test_what_a_person_sees(copy_of_trained: Path, colours: Path) -> None:
     }
 
 
-def without_learnt(bundle: Path) -> Path:
-    """Make a bundle one of those that do not say what they learnt from."""
+def without_training_images(bundle: Path) -> Path:
+    """Remove the record of the training images from a bundle, as in old bundles."""
     files = json.loads((bundle / "bundle.json").read_text())["files"]
-    del files[LEARNT_FILE]
+    del files[TRAINING_IMAGES_FILE]
     reseal(bundle, files=files)
-    (bundle / LEARNT_FILE).unlink()
+    (bundle / TRAINING_IMAGES_FILE).unlink()
     return bundle
 
 
-def test_a_copied_bundle_knows_what_it_learnt_from(copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:
-    known = [row["path"] for row in rows_of(copy_of_trained / "split.csv") if row["part"] == "train"]
+def test_evaluate_copied_bundle_recognises_training_images(
+    copy_of_trained: Path, colours: Path, tmp_path: Path
+) -> None:
+    known = [row["path"] for row in rows_of(copy_of_trained / "split.csv") if row["split"] == "train"]
     for path in known:
-        (tmp_path / "learnt" / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(colours / path, tmp_path / "learnt" / path)
+        (tmp_path / "train" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(colours / path, tmp_path / "train" / path)
     alone = Path(shutil.copytree(copy_of_trained / "model", tmp_path / "alone"))
-    words = ["evaluate", alone, tmp_path / "learnt", "-o", tmp_path / "out"]
-    code, _, err = call(*words, "--min-accuracy", "0.1")
+    arguments = ["evaluate", alone, tmp_path / "train", "-o", tmp_path / "out"]
+    code, _, err = call(*arguments, "--min-accuracy", "0.1")
     assert code == 6
-    assert "warning: the run has learnt from all of these pictures, which flatters the score" in err
-    assert err.splitlines()[-1].startswith("Evaluate pictures that it has not seen: transfer-cli evaluate ")
-    # An older one is read by the run that it lies in; alone, nothing is known, and nothing can be judged.
-    without_learnt(copy_of_trained / "model")
+    assert "warning: the model was trained on all of these images: the score is too optimistic" in err
+    assert err.splitlines()[-1].startswith("Evaluate other images: transfer-cli evaluate ")
+    # Without the record the split of the run is used; for a bundle alone the training images are unknown.
+    without_training_images(copy_of_trained / "model")
     code, out, _ = call("--json", "evaluate", copy_of_trained, colours)
-    assert (code, json.loads(out)["learnt"], json.loads(out)["learnt_is_known"]) == (0, len(known), True)
-    without_learnt(alone)
-    code, _, err = call(*words, "--min-accuracy", "0.1")
+    assert (code, json.loads(out)["trained_on"], json.loads(out)["training_images_known"]) == (0, len(known), True)
+    without_training_images(alone)
+    code, _, err = call(*arguments, "--min-accuracy", "0.1")
     assert code == 6
-    assert "warning: it is not known what this model has learnt from" in err
-    assert "cannot be judged: it is not known what the model has learnt from" in err
-    assert json.loads((tmp_path / "out/evaluation.json").read_text())["learnt_is_known"] is False
-    assert call(*words)[0] == 0
+    assert "warning: this model does not record its training images" in err
+    assert "cannot be checked: the model does not record its training images" in err
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["training_images_known"] is False
+    assert call(*arguments)[0] == 0
 
 
-def test_pictures_that_a_run_was_chosen_by(finetuned: Path, colours: Path, tmp_path: Path) -> None:
-    part_of = {row["path"]: row["part"] for row in rows_of(finetuned / "split.csv")}
+def test_evaluate_recognises_validation_images(finetuned: Path, colours: Path, tmp_path: Path) -> None:
+    part_of = {row["path"]: row["split"] for row in rows_of(finetuned / "split.csv")}
     counts = Counter(part_of.values())
     assert set(counts) == {"train", "val", "test"}
     code, out, err = call("--json", "evaluate", finetuned, colours, "-o", tmp_path / "out")
-    facts = json.loads(out)
-    assert (code, facts["learnt"], facts["chosen"]) == (0, counts["train"], counts["val"])
-    assert facts["metrics"]["unseen"]["images"]["value"] == counts["test"]
-    said = f"the run has learnt from {counts['train']} of these pictures and was chosen by {counts['val']} (epoch"
-    assert said in err
-    words = {"train": "yes", "val": "chosen", "test": "no"}
-    table = {row["path"]: row["learnt"] for row in rows_of(tmp_path / "out/pictures.csv")}
-    assert table == {path: words[part] for path, part in part_of.items()}
+    data = json.loads(out)
+    assert (code, data["trained_on"], data["selected_on"]) == (0, counts["train"], counts["val"])
+    assert data["metrics"]["unseen"]["images"]["value"] == counts["test"]
+    message = (
+        f"the model was trained on {counts['train']} of these images, and {counts['val']} were used to select it (epoch"
+    )
+    assert message in err
+    arguments = {"train": "train", "val": "val", "test": "unseen"}
+    table = {row["path"]: row["training_role"] for row in rows_of(tmp_path / "out/images.csv")}
+    assert table == {path: arguments[part] for path, part in part_of.items()}
     for path in (path for path, part in part_of.items() if part == "val"):
         (tmp_path / "val" / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(colours / path, tmp_path / "val" / path)
     assert call("evaluate", finetuned, tmp_path / "val", "-o", tmp_path / "of val", "--min-accuracy", "0")[0] == 6
 
 
-def test_some_of_the_classes_a_gate_and_a_broken_picture(trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_evaluate_some_classes_gate_and_broken_image(trained: Path, colours: Path, tmp_path: Path) -> None:
     folder = copy(colours, tmp_path / "mine", "red")
-    save_picture(folder / "red/wrong.png", (30, 40, 200), np.random.default_rng(0))
-    (folder / "red/broken.jpg").write_bytes(b"no picture")
-    words = ["evaluate", trained, folder, "-o", tmp_path / "out"]
-    code, out, err = call("--json", "--quiet", *words)
+    save_image(folder / "red/wrong.png", (30, 40, 200), np.random.default_rng(0))
+    (folder / "red/broken.jpg").write_bytes(b"no image")
+    arguments = ["evaluate", trained, folder, "-o", tmp_path / "out"]
+    code, out, err = call("--json", "--quiet", *arguments)
     assert code == 5
-    facts = json.loads(out)
-    assert facts["output"] == str(tmp_path / "out")
-    assert [item["path"] for item in facts["skipped"]] == ["red/broken.jpg"]
-    assert facts["metrics"] == json.loads((tmp_path / "out/metrics.json").read_text())
-    assert facts["metrics"]["all"]["support/blue"]["value"] == 0
-    assert facts["classes_without_pictures"] == ["blue", "green"]
-    assert facts["metrics"]["unseen"]["images"]["value"] == 13 - facts["learnt"]
+    data = json.loads(out)
+    assert data["output"] == str(tmp_path / "out")
+    assert [item["path"] for item in data["skipped"]] == ["red/broken.jpg"]
+    assert data["metrics"] == json.loads((tmp_path / "out/metrics.json").read_text())
+    assert data["metrics"]["all"]["support/blue"]["value"] == 0
+    assert data["classes_without_images"] == ["blue", "green"]
+    assert data["metrics"]["unseen"]["images"]["value"] == 13 - data["trained_on"]
     assert rows_of(tmp_path / "out/skipped.csv")[0]["path"] == "red/broken.jpg"
     (folder / "green").mkdir()
-    code, out, err = call(*words, "--min-accuracy", "1")
+    code, out, err = call(*arguments, "--min-accuracy", "1")
     assert (code, out) == (6, f"{tmp_path / 'out'}\n")
-    assert "left out: 1 folder without pictures (green)" in err.splitlines()
-    assert "warning: no picture of blue, green: this score says nothing of them" in err.splitlines()
-    said = [line for line in err.splitlines() if line.startswith("error: ")]
-    accuracy = facts["metrics"]["unseen"]["accuracy"]["value"]
-    assert said[0].startswith(f"error: The accuracy on unseen is {accuracy:.3f} (95 % interval ")
-    assert said[0].endswith(f"below the bar of 1 (--min-accuracy). The evaluation is in {tmp_path / 'out'}.")
-    assert call(*words, "--min-accuracy", "0.01")[0] == 5
-    assert call(*words, "--strict")[0] == 3
+    assert "left out: 1 folder without images (green)" in err.splitlines()
+    assert "warning: no images of blue, green: these classes are not evaluated" in err.splitlines()
+    message = [line for line in err.splitlines() if line.startswith("error: ")]
+    accuracy = data["metrics"]["unseen"]["accuracy"]["value"]
+    assert message[0].startswith(f"error: The accuracy on unseen is {accuracy:.3f} (95 % interval ")
+    assert message[0].endswith(f"below the required 1 (--min-accuracy). The evaluation is in {tmp_path / 'out'}.")
+    assert call(*arguments, "--min-accuracy", "0.01")[0] == 5
+    assert call(*arguments, "--strict")[0] == 3
 
 
-def test_parts_and_tables(trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_evaluate_split_folders_and_csv(trained: Path, colours: Path, tmp_path: Path) -> None:
     folder = tmp_path / "laid-out"
     copy(colours, folder / "test", "red", "blue")
     copy(colours, folder / "val", "green")
@@ -193,7 +197,7 @@ def test_parts_and_tables(trained: Path, colours: Path, tmp_path: Path) -> None:
     assert (code, list(metrics), metrics["test"]["images"]["value"]) == (0, ["test", "unseen"], 24)
     code, _, err = call("evaluate", trained, folder, "--part", "train", "-o", tmp_path / "train")
     assert code == 3
-    assert "has no part train. Received: pictures of val, test." in err
+    assert "has no train images. Received: a folder with val, test." in err
     table = tmp_path / "table.csv"
     table.write_text("path,label\n" + "".join(f"{path},red\n" for path in sorted((colours / "red").iterdir())))
     code, out, _ = call("--json", "--quiet", "evaluate", trained, table, "-o", tmp_path / "of table")
@@ -201,10 +205,10 @@ def test_parts_and_tables(trained: Path, colours: Path, tmp_path: Path) -> None:
     table.write_text(table.read_text().replace("path,label\n", "path,labels\n"))
     code, _, err = call("evaluate", trained, table, "-o", tmp_path / "labels")
     assert code == 3
-    assert "The model is single-label, and" in err
+    assert "The model is single-label, but" in err
 
 
-def test_what_stands_in_the_way(copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_evaluate_wrong_input_is_error(copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:
     folder = copy(colours, tmp_path / "mine", "red")
     shutil.copytree(colours / "blue", folder / "blu")
     code, _, err = call("evaluate", copy_of_trained, folder)
@@ -213,7 +217,7 @@ def test_what_stands_in_the_way(copy_of_trained: Path, colours: Path, tmp_path: 
         f"error: {folder} has classes that the model does not know: blu (did you mean blue?).",
         "Expected some of: blue, green, red.",
         "Received: blu, red.",
-        "Rename the folders, or the labels, as the model has them.",
+        "Rename the folders, or the labels, to the class names of the model.",
     ]
     assert not (copy_of_trained / "evaluations").exists()
     (tmp_path / "full").mkdir()
@@ -227,30 +231,30 @@ def test_what_stands_in_the_way(copy_of_trained: Path, colours: Path, tmp_path: 
     assert code == 3
     assert f"holds an evaluation of {colours.resolve()}." in err
     bundle = Path(shutil.copytree(copy_of_trained / "model", tmp_path / "alone"))
-    known = {row["path"] for row in rows_of(copy_of_trained / "split.csv") if row["part"] == "train"}
+    known = {row["path"] for row in rows_of(copy_of_trained / "split.csv") if row["split"] == "train"}
     code, _, err = call("evaluate", bundle, colours)
     assert code == 2
-    assert "does not lie in a run: say with -o DIR where to write." in err
+    assert "is not inside a run, so there is no default output folder. Add -o DIR." in err
     code, out, err = call("--json", "evaluate", bundle, colours, "-o", tmp_path / "by bundle")
-    assert (code, json.loads(out)["learnt"]) == (0, len(known))
+    assert (code, json.loads(out)["trained_on"]) == (0, len(known))
     assert call("evaluate", tmp_path / "nothing", colours)[0] == 4
     code, _, err = call("evaluate", colours, copy_of_trained)
     assert code == 2
-    assert err.splitlines()[-2:] == [
-        f"Error: {copy_of_trained} is a model and {colours} is none: the model comes first.",
-        f"transfer-cli evaluate {copy_of_trained} {colours}",
-    ]
-    learnt = copy(colours, tmp_path / "learnt", "red")
-    for path in learnt.rglob("*.png"):
-        if path.relative_to(learnt).as_posix() not in known:
+    assert err.splitlines()[-1] == (
+        f"Error: {copy_of_trained} is a model, {colours} is not. The model comes first. Try: transfer-cli evaluate "
+        f"{copy_of_trained} {colours}"
+    )
+    training_paths = copy(colours, tmp_path / "train", "red")
+    for path in training_paths.rglob("*.png"):
+        if path.relative_to(training_paths).as_posix() not in known:
             path.unlink()
-    code, _, err = call("evaluate", copy_of_trained, learnt, "--min-accuracy", "0")
+    code, _, err = call("evaluate", copy_of_trained, training_paths, "--min-accuracy", "0")
     assert code == 6
-    assert "warning: the run has learnt from all of these pictures, which flatters the score" in err
-    assert "cannot be judged: there are no pictures of unseen." in err
+    assert "warning: the model was trained on all of these images: the score is too optimistic" in err
+    assert "cannot be checked: there are no images of unseen." in err
 
 
-def test_compare(trained: Path, finetuned: Path, colours: Path, tmp_path: Path) -> None:
+def test_compare_runs_and_evaluations(trained: Path, finetuned: Path, colours: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     assert call("--quiet", "extract", colours, *TINY_WORDS, "--classifier", "knn", "-o", other)[0] == 0
     code, out, err = call("compare", trained, other)
@@ -260,45 +264,43 @@ def test_compare(trained: Path, finetuned: Path, colours: Path, tmp_path: Path) 
     assert [row.split()[0] for row in rows] == [str(trained), str(other)]
     metrics = [json.loads((run / "metrics.json").read_text())["test"] for run in (trained, other)]
     images = int(metrics[0]["images"]["value"])
-    assert f"{images} pictures (test), the same for all" in err.splitlines()
-    facts = json.loads(call("--json", "compare", trained, other)[1])
-    assert (facts["images"], facts["part"], facts["left_out"]) == (images, "test", [])
-    leading = facts["leading"]
-    assert facts["best"] == (leading[0] if len(leading) == 1 else None)
-    said = "the best" if len(leading) == 1 else f"as many right as {leading[-1]}"
-    assert [row.startswith(leading[0]) for row in rows] == [row.endswith(said) for row in rows]
+    assert f"{images} images (test), the same for all models" in err.splitlines()
+    data = json.loads(call("--json", "compare", trained, other)[1])
+    assert (data["images"], data["split"], data["left_out"]) == (images, "test", [])
+    leading = data["leading"]
+    assert data["best"] == (leading[0] if len(leading) == 1 else None)
+    verdict = "best" if len(leading) == 1 else f"same accuracy as {leading[-1]}"
+    assert [row.startswith(leading[0]) for row in rows] == [row.endswith(verdict) for row in rows]
     for run, own in zip((trained, other), metrics, strict=True):
         for name in ("accuracy", "macro_f1", "log_loss"):
-            assert facts["runs"][str(run)][name]["value"] == pytest.approx(own[name]["value"], rel=1e-6)
-    (pair,) = facts["pairs"]
+            assert data["runs"][str(run)][name]["value"] == pytest.approx(own[name]["value"], rel=1e-6)
+    (pair,) = data["pairs"]
     assert pair["p"] == pair["p_adjusted"]
-    # The run with a val part has lent it a test picture.
+    # The run with a validation set has one test image less.
     code, _, err = call("compare", trained, finetuned)
     assert code == 3
-    assert f"{images} and {images - 1}, of which {images - 1} are the same by content." in err
+    assert f"{images} and {images - 1} images, of which {images - 1} have the same content." in err
     assert err.splitlines()[-2:] == [f"transfer-cli evaluate {run} {colours}" for run in (trained, finetuned)]
-    # What one of them has learnt from is left out for both.
+    # Images that one of them was trained on are left out for both.
     for run, name in ((trained, "one"), (finetuned, "two")):
         assert call("--quiet", "evaluate", run, colours, "-o", tmp_path / name)[0] == 0
     code, out, err = call("--json", "compare", tmp_path / "one", tmp_path / "two")
     left_out = json.loads(out)["left_out"]
     assert (code, json.loads(out)["images"]) == (0, 36 - len(left_out))
     splits = [rows_of(run / "split.csv") for run in (trained, finetuned)]
-    assert set(left_out) == {row["path"] for split in splits for row in split if row["part"] != "test"}
-    assert (
-        f"warning: left out: {len(left_out)} pictures that one of them has learnt from or was chosen by: blue/" in err
-    )
-    # Elsewhere, in parts, the same pictures are the same; what cannot be compared is answered with what can be typed.
+    assert set(left_out) == {row["path"] for split in splits for row in split if row["split"] != "test"}
+    assert f"warning: left out: {len(left_out)} images used to train or select one of the models: blue/" in err
+    # Images that were moved into split folders are matched by content; otherwise the error names the next command.
     split = read_split(trained)
     for path, part in split.items():
-        place = tmp_path / "parted" / part / path
+        place = tmp_path / "split" / part / path
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(colours / path, place)
-    assert call("--quiet", "evaluate", trained, tmp_path / "parted", "-o", tmp_path / "three")[0] == 0
+    assert call("--quiet", "evaluate", trained, tmp_path / "split", "-o", tmp_path / "three")[0] == 0
     code, out, err = call("--json", "compare", tmp_path / "one", tmp_path / "three")
-    assert (code, json.loads(out)["images"], json.loads(out)["elsewhere"]) == (0, images, 36)
+    assert (code, json.loads(out)["images"], json.loads(out)["moved"]) == (0, images, 36)
     assert json.loads(out)["best"] is None
-    part = copy(tmp_path / "parted", tmp_path / "part", "train")
+    part = copy(tmp_path / "split", tmp_path / "part", "train")
     assert call("--quiet", "evaluate", finetuned, part, "-o", tmp_path / "four")[0] == 0
     code, _, err = call("compare", tmp_path / "one", tmp_path / "four")
     assert code == 3

@@ -1,4 +1,4 @@
-"""``transfer-cli explain`` as a person meets it."""
+"""``transfer-cli explain`` as users run it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ COLUMNS = [
 ]
 
 
-def invoke(*words: str | Path) -> Result:
-    return CliRunner().invoke(main, ["explain", *map(str, words)])
+def invoke(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["explain", *map(str, arguments)])
 
 
 def rows_of(directory: Path) -> list[dict[str, str]]:
@@ -40,16 +40,16 @@ def rows_of(directory: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_run_is_explained_into_itself(copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_explain_run_writes_maps_into_run(copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:
     shutil.copy(colours / "red/red 01.png", tmp_path / "red 01.png")
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
     paths = [colours / "red/red 01.png", tmp_path / "broken.jpg", colours / "blue/blue 02.png", tmp_path / "red 01.png"]
-    done = invoke(copy_of_trained, *paths)
+    result = invoke(copy_of_trained, *paths)
     target = copy_of_trained / "explanations"
-    assert (done.exit_code, done.stdout) == (5, f"{target}\n"), done.stderr
-    lines = done.stderr.splitlines()
+    assert (result.exit_code, result.stdout) == (5, f"{target}\n"), result.stderr
+    lines = result.stderr.splitlines()
     assert lines[0] == "the last map, conv_pw_11_relu, has 2 x 2 places"
-    assert f"warning: skipped {paths[1]}: not a picture in a known format" in lines
+    assert f"warning: skipped {paths[1]}: not an image in a known format" in lines
     rows = rows_of(target)
     assert list(rows[0]) == COLUMNS
     read = [paths[0], *paths[2:]]
@@ -62,7 +62,7 @@ def test_a_run_is_explained_into_itself(copy_of_trained: Path, colours: Path, tm
         assert row["believable"] in ("yes", "no")
         assert all(0 <= float(row[name]) <= 1 for name in COLUMNS[4:8])
         with Image.open(target / row["file"]) as image:
-            # The picture of 32 pixels seven times as large, and a gap; text below.
+            # The 32-pixel image enlarged seven times, a gap and the overlay; text below.
             assert image.size[0] == 2 * 224 + 4
             shown = np.asarray(image)[:224, :224]
             assert np.abs(shown.reshape(-1, 3).mean(axis=0) - np.asarray(Image.open(path)).mean(axis=(0, 1))).max() < 3
@@ -73,7 +73,7 @@ def test_a_run_is_explained_into_itself(copy_of_trained: Path, colours: Path, tm
         f"red 01-{rows[2]['class']}-2.png",
     ]
     assert {path.name for path in target.iterdir()} == {"explanations.csv", *(row["file"] for row in rows)}
-    # Again, of another picture: what is there is ours, and goes.
+    # Explaining another image replaces the earlier explanations.
     again = invoke(copy_of_trained, colours / "green/green 03.png", "--class", "red", "--class", "blue")
     assert again.exit_code == 0
     assert [(row["class"], row["file"]) for row in rows_of(target)] == [
@@ -84,9 +84,9 @@ def test_a_run_is_explained_into_itself(copy_of_trained: Path, colours: Path, tm
 
 
 @pytest.mark.parametrize("method", ["grad-cam", "occlusion"])
-def test_a_fine_tuned_network_and_json(method: str, finetuned: Path, colours: Path, tmp_path: Path) -> None:
+def test_explain_finetuned_run_as_json(method: str, finetuned: Path, colours: Path, tmp_path: Path) -> None:
     image = colours / "red/red 01.png"
-    words = [
+    arguments = [
         "--json",
         "explain",
         str(finetuned / "model"),
@@ -96,81 +96,83 @@ def test_a_fine_tuned_network_and_json(method: str, finetuned: Path, colours: Pa
         "-o",
         str(tmp_path / "why"),
     ]
-    done = CliRunner().invoke(main, words)
-    assert done.exit_code == 0, done.stderr
-    facts = json.loads(done.stdout)
-    (row,) = facts["explanations"]
-    assert facts == {"output": str(tmp_path / "why"), "explanations": [row], "skipped": []}
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    (row,) = data["explanations"]
+    assert data == {"output": str(tmp_path / "why"), "explanations": [row], "skipped": []}
     assert (row["path"], row["method"], row["file"]) == (str(image), method, f"red 01-{row['class']}.png")
     assert {name: str(value) for name, value in row.items()} == rows_of(tmp_path / "why")[0]
-    last = done.stderr.splitlines()[-1]
+    last = result.stderr.splitlines()[-1]
     assert last.startswith(("to be believed: ", "no better than chance: "))
     assert f": {image}, {row['class']} {100 * row['probability']:.0f} %, " in last
     assert RANDOM_MAPS == 5
 
 
-def test_neighbours_have_no_gradient(colours: Path, tmp_path: Path) -> None:
+def test_explain_knn_uses_occlusion(colours: Path, tmp_path: Path) -> None:
     runtime = ["--runtime", "keras", "--classifier", "knn"]
     made = CliRunner().invoke(
         main, ["extract", str(colours), *TINY_WORDS, *runtime, "-o", str(tmp_path / "neighbours")]
     )
     assert made.exit_code == 0, made.stderr
     image = colours / "red/red 01.png"
-    done = invoke(tmp_path / "neighbours", image, "--method", "grad-cam")
-    assert done.exit_code == 4
-    assert "knn" in done.stderr
-    assert "Add --method occlusion" in done.stderr
+    result = invoke(tmp_path / "neighbours", image, "--method", "grad-cam")
+    assert result.exit_code == 4
+    assert "knn" in result.stderr
+    assert "Add --method occlusion" in result.stderr
     chosen = invoke(tmp_path / "neighbours", image)
     assert chosen.exit_code == 0, chosen.stderr
     assert "explained by occlusion" in chosen.stderr
     assert rows_of(tmp_path / "neighbours/explanations")[0]["method"] == "occlusion"
 
 
-def test_nothing_of_a_person_is_lost(trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_explain_foreign_files_are_kept(trained: Path, colours: Path, tmp_path: Path) -> None:
     image = colours / "red/red 01.png"
     (tmp_path / "mine").mkdir()
     shutil.copy(image, tmp_path / "mine/holiday.png")
-    done = invoke(trained, image, "-o", tmp_path / "mine")
-    assert done.exit_code == 3
-    assert "holds holiday.png, which is no explanation" in done.stderr
+    result = invoke(trained, image, "-o", tmp_path / "mine")
+    assert result.exit_code == 3
+    assert "holds holiday.png, which is no explanation" in result.stderr
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["holiday.png"]
-    for words in (["--filters"], [str(image), "--activations", "conv_pw_1_relu"]):
-        over = invoke(trained, *words, "-o", tmp_path / "mine/holiday.png")
+    for arguments in (["--filters"], [str(image), "--activations", "conv_pw_1_relu"]):
+        over = invoke(trained, *arguments, "-o", tmp_path / "mine/holiday.png")
         assert over.exit_code == 3
         assert "would be lost" in over.stderr
-        assert invoke(trained, *words, "-o", tmp_path / "why.txt").exit_code == 3
+        assert invoke(trained, *arguments, "-o", tmp_path / "why.txt").exit_code == 3
     assert (tmp_path / "mine/holiday.png").read_bytes() == image.read_bytes()
 
 
-def test_faults(trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_explain_wrong_usage_is_error(trained: Path, colours: Path, tmp_path: Path) -> None:
     image = colours / "red/red 01.png"
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
     faults = [
         ([image, "--class", "rde"], 2, "There is no class called 'rde'. Did you mean red?"),
         ([image, "--layer", "conv_pw_6_rel"], 2, "Did you mean conv_pw_6_relu?"),
         ([image, "--layer", "conv_pw_6_relu", "--method", "occlusion"], 3, "not at a layer"),
-        ([], 2, "Missing argument 'PICTURES...'"),
-        ([image, "--filters"], 2, "--filters takes no picture"),
-        (["--activations", "conv_pw_1_relu"], 2, "--activations LAYER takes one picture"),
-        (["--filters", "--activations", "conv_pw_1_relu"], 2, "ask for one"),
-        (["--filters", "--class", "red"], 2, "--class belongs to explanations"),
+        ([], 2, "Missing argument 'IMAGES...'"),
+        ([image, "--filters"], 2, "--filters takes no images"),
+        (["--activations", "conv_pw_1_relu"], 2, "--activations LAYER needs exactly one image"),
+        (["--filters", "--activations", "conv_pw_1_relu"], 2, "not both"),
+        (["--filters", "--class", "red"], 2, "--class cannot be combined with --filters"),
         ([image, "--activations", "avg_features"], 2, "There is no layer with a map called 'avg_features'"),
         ([tmp_path / "broken.jpg", "--activations", "conv_pw_1_relu"], 3, "could not be read"),
         ([tmp_path / "broken.jpg"], 3, "none of the 1 files could be read"),
     ]
-    for number, (words, code, said) in enumerate(faults):
-        output = tmp_path / (f"{number}.png" if {"--filters", "--activations"} & set(map(str, words)) else str(number))
-        done = invoke(trained, *words, "-o", output)
-        assert (done.exit_code, said in done.stderr) == (code, True), done.stderr
+    for number, (arguments, code, message) in enumerate(faults):
+        output = tmp_path / (
+            f"{number}.png" if {"--filters", "--activations"} & set(map(str, arguments)) else str(number)
+        )
+        result = invoke(trained, *arguments, "-o", output)
+        assert (result.exit_code, message in result.stderr) == (code, True), result.stderr
         assert not output.exists()
-        assert not done.stdout
+        assert not result.stdout
 
 
-def test_filters(copy_of_trained: Path) -> None:
-    done = invoke(copy_of_trained, "--filters")
+def test_explain_filters_draws_first_layer(copy_of_trained: Path) -> None:
+    result = invoke(copy_of_trained, "--filters")
     target = copy_of_trained / "plots/filters.png"
-    assert (done.exit_code, done.stdout) == (0, f"{target}\n"), done.stderr
-    assert "8 filters of the first convolution" in done.stderr
+    assert (result.exit_code, result.stdout) == (0, f"{target}\n"), result.stderr
+    assert "8 filters of the first convolutional layer" in result.stderr
     with Image.open(target) as image:
         sheet = np.asarray(image)
     # Three columns of filters of 3 x 3, 22 pixels each, below their numbers.
@@ -186,11 +188,11 @@ def test_filters(copy_of_trained: Path) -> None:
     assert invoke(copy_of_trained, "--filters").exit_code == 0
 
 
-def test_activations(copy_of_trained: Path, colours: Path) -> None:
-    done = invoke(copy_of_trained, colours / "red/red 01.png", "--activations", "conv_pw_2_relu")
+def test_explain_activations_draws_maps(copy_of_trained: Path, colours: Path) -> None:
+    result = invoke(copy_of_trained, colours / "red/red 01.png", "--activations", "conv_pw_2_relu")
     target = copy_of_trained / "plots/activations-conv_pw_2_relu-red 01.png"
-    assert (done.exit_code, done.stdout) == (0, f"{target}\n"), done.stderr
-    assert "32 maps of conv_pw_2_relu" in done.stderr
+    assert (result.exit_code, result.stdout) == (0, f"{target}\n"), result.stderr
+    assert "32 activation maps of conv_pw_2_relu" in result.stderr
     with Image.open(target) as image:
         sheet = np.asarray(image.convert("L"))
     # Six columns of maps of 8 x 8, eight times as large.
@@ -202,27 +204,27 @@ def test_activations(copy_of_trained: Path, colours: Path) -> None:
     assert brightest == sorted(brightest, reverse=True)
 
 
-def test_a_bundle_within_a_run_is_explained_into_the_run(
+def test_explain_bundle_in_run_writes_into_run(
     copy_of_trained: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.iterdir())
     image = tmp_path / "line\nfeed.png"
     shutil.copy(colours / "red/red 01.png", image)
-    done = invoke(copy_of_trained / "model", image)
-    assert done.exit_code == 0, done.stderr
+    result = invoke(copy_of_trained / "model", image)
+    assert result.exit_code == 0, result.stderr
     assert rows_of(copy_of_trained / "explanations")[0]["path"] == str(image)
     assert set(tmp_path.iterdir()) == before | {image}
 
 
-def test_a_class_that_is_not_seen_has_nothing_to_be_believed(trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_explain_undetected_class_is_not_faithful(trained: Path, colours: Path, tmp_path: Path) -> None:
     image = colours / "red/red 01.png"
     (batch,) = predict(load(str(trained)), [str(image)])
     least, most = (batch.class_names[column] for column in np.argsort(batch.probabilities[0])[[0, -1]])
     assert batch.probabilities.min() < 0.99 / 3
-    done = invoke(trained, image, "--class", least, "--class", most, "-o", tmp_path / "why")
-    assert done.exit_code == 0, done.stderr
-    (said,) = [line for line in done.stderr.splitlines() if "does not see" in line]
-    assert said == f"the model does not see {least} here ({100 * batch.probabilities.min():.1f} %): {image}"
+    result = invoke(trained, image, "--class", least, "--class", most, "-o", tmp_path / "why")
+    assert result.exit_code == 0, result.stderr
+    (message,) = [line for line in result.stderr.splitlines() if "does not see" in line]
+    assert message == f"the model does not see {least} here ({100 * batch.probabilities.min():.1f} %): {image}"
     (row,) = [row for row in rows_of(tmp_path / "why") if row["class"] == least]
     assert row["believable"] == "no"

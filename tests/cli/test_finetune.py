@@ -1,4 +1,4 @@
-"""``transfer-cli finetune``, ``recipes`` and ``preview`` as a person meets them."""
+"""``transfer-cli finetune``, ``recipes`` and ``preview`` as users run them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from transfer_cli.cli.main import main
 from transfer_cli.recipe.recipes import FinetuneRecipe, Recipe, recipe_names, recipes_folder
 
 
-def call(*words: object) -> tuple[int, str, str]:
-    done = CliRunner().invoke(main, list(map(str, words)))
-    return done.exit_code, done.stdout, done.stderr
+def call(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    return result.exit_code, result.stdout, result.stderr
 
 
-def test_what_a_person_sees(colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finetune_prints_stages_and_epochs(
+    colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["finetune", colours, "--recipe", two_stages, *FINETUNE_WORDS]
-    code, out, err = call(*words)
+    arguments = ["finetune", colours, "--recipe", two_stages, *FINETUNE_WORDS]
+    code, out, err = call(*arguments)
     run = "runs/colours-mobilenet@0.25-finetune"
     assert (code, out) == (0, f"{run}\n")
     lines = [line.split(" (")[0].split(":")[0].split(",")[0] for line in err.splitlines()]
     assert [line for line in lines if not line.startswith("logistic")] == [
-        "36 pictures of 3 classes",
+        "36 images, 3 classes",
         "warning",
         "starting TensorFlow",
-        "reading pictures",
+        "reading images",
         "starting the training",
         "train 19",
         "warning",
@@ -47,26 +49,26 @@ def test_what_a_person_sees(colours: Path, two_stages: Path, tmp_path: Path, mon
         "epoch 3",
         "epoch 4",
         "stage 2 of 2",
-        next(line for line in lines if line.startswith(("kept", "training brought nothing"))),
+        next(line for line in lines if line.startswith(("kept", "fine-tuning did not improve"))),
         "converting the network",
         "scoring",
         *[line for line in lines if line.startswith(("val", "test"))],
         "next",
     ]
     assert "the best epoch was chosen on it" in err
-    again = call("--quiet", *words)
+    again = call("--quiet", *arguments)
     assert again == (0, f"{run}\n", "")
 
 
-def test_json(finetuned: Path, colours: Path, two_stages: Path) -> None:
-    words = ["finetune", colours, "--recipe", two_stages, *FINETUNE_WORDS, "-o", finetuned]
-    code, out, _ = call("--json", "--quiet", *words)
+def test_finetune_json_has_metrics(finetuned: Path, colours: Path, two_stages: Path) -> None:
+    arguments = ["finetune", colours, "--recipe", two_stages, *FINETUNE_WORDS, "-o", finetuned]
+    code, out, _ = call("--json", "--quiet", *arguments)
     assert code == 0
     assert json.loads(out)["metrics"] == json.loads((finetuned / "metrics.json").read_text())
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "message"),
+    ("arguments", "code", "message"),
     [
         (["missing"], 3, "error: There is no folder missing."),
         (["{colours}", "--backbone", "resnet5"], 2, "Did you mean resnet50?"),
@@ -77,38 +79,38 @@ def test_json(finetuned: Path, colours: Path, two_stages: Path) -> None:
         (["{colours}", "--set", "classifier.name=knn"], 3, "classifier: there is no such word. Expected one of method"),
     ],
 )
-def test_faults(
-    words: list[str], code: int, message: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_finetune_wrong_usage_is_error(
+    arguments: list[str], code: int, message: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    given, out, err = call("finetune", *(word.format(colours=colours) for word in words))
+    given, out, err = call("finetune", *(word.format(colours=colours) for word in arguments))
     assert (given, out) == (code, "")
     assert message in err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_extract_refuses_a_recipe_of_finetune(colours: Path) -> None:
+def test_extract_finetune_recipe_is_error(colours: Path) -> None:
     code, _, err = call("extract", colours, "--recipe", "last-block")
     assert code == 3
     assert "Take: transfer-cli finetune FOLDER --recipe last-block" in err
 
 
-def test_the_list_of_recipes() -> None:
+def test_recipes_list_has_cost_and_score() -> None:
     code, out, _ = call("recipes", "list")
     assert code == 0
     lines = out.splitlines()
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == recipe_names()
-    facts = json.loads(call("--json", "recipes", "list")[1])
-    assert {fact["name"]: fact["method"] for fact in facts}["snow-leopard"] == "extract"
-    for fact in facts:
-        # The head of each says what it is, its command, its cost and the score it reached.
+    data = json.loads(call("--json", "recipes", "list")[1])
+    assert {fact["name"]: fact["method"] for fact in data}["snow-leopard"] == "extract"
+    for fact in data:
+        # The header of each recipe has a summary, its command, its cost and its score.
         assert fact.keys() == {"name", "method", "summary", "command", "cost", "score"}
         assert fact["command"].startswith(f"transfer-cli {fact['method']} photos")
         assert "tba" not in fact["cost"] + fact["score"]
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_show_and_copy(name: str, tmp_path: Path) -> None:
+def test_recipes_show_and_copy_are_identical(name: str, tmp_path: Path) -> None:
     text = (recipes_folder() / f"{name}.toml").read_text()
     assert call("recipes", "show", name)[:2] == (0, text)
     target = tmp_path / "mine.toml"
@@ -123,13 +125,13 @@ def test_show_and_copy(name: str, tmp_path: Path) -> None:
     assert Recipe.load(str(tmp_path / "resolved.toml")) == Recipe.load(name).resolved()
 
 
-def test_an_unknown_recipe() -> None:
+def test_recipes_show_unknown_suggests_nearest() -> None:
     code, _, err = call("recipes", "show", "defalt")
     assert code == 2
     assert "There is no recipe called 'defalt'. Did you mean default?" in err
 
 
-def test_check_says_all_faults_with_their_places(tmp_path: Path) -> None:
+def test_recipes_check_lists_all_errors_with_lines(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
         'method = "finetune"\n'
@@ -167,7 +169,7 @@ def test_check_says_all_faults_with_their_places(tmp_path: Path) -> None:
     ]
 
 
-def test_preview_shows_what_a_training_is_given(
+def test_preview_draws_augmented_images(
     colours: Path, finetuned: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -192,15 +194,15 @@ def test_preview_shows_what_a_training_is_given(
     assert again[0] == 0
     assert not np.array_equal(np.asarray(Image.open("plots/colours-preview.png")), grid)
     Image.fromarray(grid).save("mine.png")
-    assert "is a picture, and would be lost" in call("preview", colours, "-o", "mine.png")[2]
+    assert "is an image and would be lost" in call("preview", colours, "-o", "mine.png")[2]
     assert call("preview", colours, "-o", "photo.xyz")[0] == 2
 
 
-def test_the_precision_of_learning(colours: Path, tmp_path: Path) -> None:
-    words = [*TINY_WORDS, "--runtime", "keras", "--set", "stage.1.epochs=1", "--set", "stage.1.unfreeze=head"]
-    done = CliRunner().invoke(
-        main, ["finetune", str(colours), *words, "--precision", "mixed_bfloat16", "-o", str(tmp_path / "run")]
+def test_finetune_precision_reaches_recipe(colours: Path, tmp_path: Path) -> None:
+    arguments = [*TINY_WORDS, "--runtime", "keras", "--set", "stage.1.epochs=1", "--set", "stage.1.unfreeze=head"]
+    result = CliRunner().invoke(
+        main, ["finetune", str(colours), *arguments, "--precision", "mixed_bfloat16", "-o", str(tmp_path / "run")]
     )
-    assert done.exit_code == 0, done.stderr
-    assert "learns on the processor, in mixed_bfloat16" in done.stderr
+    assert result.exit_code == 0, result.stderr
+    assert "training on the CPU in mixed_bfloat16" in result.stderr
     assert 'precision = "mixed_bfloat16"\naccumulate = 1\ngpus = "auto"' in (tmp_path / "run/recipe.toml").read_text()

@@ -1,4 +1,4 @@
-"""Options that several commands share: what is typed wrongly is said, and never as a traceback."""
+"""Shared options: a wrong value is a usage error in every command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transfer_cli.cli.main import main
 
 
 def with_seed(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
-    """Yield the words of each command that takes a seed."""
+    """Yield the name of each command with ``--seed``."""
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
@@ -26,8 +26,8 @@ def with_seed(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
 COMMANDS = [*with_seed(main)]
 
 
-def test_all_of_them_are_found() -> None:
-    found = {" ".join(words) for words in COMMANDS}
+def test_seed_commands_are_complete() -> None:
+    found = {" ".join(arguments) for arguments in COMMANDS}
     assert found >= {
         "auto",
         "data check",
@@ -41,13 +41,13 @@ def test_all_of_them_are_found() -> None:
     }
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_a_seed_out_of_range_is_a_fault_of_usage(words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_seed_out_of_range_is_usage_error(arguments: tuple[str, ...]) -> None:
     for seed in ("-1", str(2**32), "99999999999", "one"):
-        done = CliRunner().invoke(main, [*words, "--seed", seed])
-        assert done.exit_code == 2
-        assert "Invalid value for '--seed'" in done.output
-    # The twin: the last one that there is lacks nothing but what else the command wants.
-    done = CliRunner().invoke(main, [*words, "--seed", str(2**32 - 1)])
-    assert done.exit_code == 2
-    assert "Missing" in done.output
+        result = CliRunner().invoke(main, [*arguments, "--seed", seed])
+        assert result.exit_code == 2
+        assert "Invalid value for '--seed'" in result.output
+    # The largest valid seed passes: only other arguments are missing.
+    result = CliRunner().invoke(main, [*arguments, "--seed", str(2**32 - 1)])
+    assert result.exit_code == 2
+    assert "Missing" in result.output

@@ -1,4 +1,4 @@
-"""``transfer-cli predict`` as a person meets it."""
+"""``transfer-cli predict`` as users run it."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from tests.conftest import Outcome
-from tests.data.test_decoding import broken_files
+from tests.data.test_image_batches import broken_files
 from transfer_cli import load, predict
 from transfer_cli.cli.main import main
 
 
-def invoke(*words: str | Path, **options: object) -> Result:
-    return CliRunner().invoke(main, ["predict", *map(str, words)], **options)  # type: ignore[arg-type]
+def invoke(*arguments: str | Path, **options: object) -> Result:
+    return CliRunner().invoke(main, ["predict", *map(str, arguments)], **options)  # type: ignore[arg-type]
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def test_rows_go_to_stdout_in_input_order(trained: Path, colours: Path) -> None:
+def test_predict_writes_rows_in_input_order(trained: Path, colours: Path) -> None:
     paths = [colours / "red/red 03.png", colours / "blue", colours / "red/red 03.png"]
-    done = invoke(trained, *paths)
-    assert done.exit_code == 0
-    rows = rows_of(done.stdout)
+    result = invoke(trained, *paths)
+    assert result.exit_code == 0
+    rows = rows_of(result.stdout)
     assert list(rows[0]) == ["path", "label", "confidence", "p_blue", "p_green", "p_red"]
     blue = [str(colours / f"blue/blue {number:02}.png") for number in range(12)]
     assert [row["path"] for row in rows] == [str(paths[0]), *blue, str(paths[0])]
@@ -46,15 +45,15 @@ def test_rows_go_to_stdout_in_input_order(trained: Path, colours: Path) -> None:
         probabilities = {name: float(row[f"p_{name}"]) for name in ("blue", "green", "red")}
         assert row["label"] == max(probabilities, key=lambda name: probabilities[name])
         assert float(row["confidence"]) == max(probabilities.values())
-    assert done.stderr.splitlines()[-1] == "14 pictures predicted, 0 skipped"
+    assert result.stderr.splitlines()[-1] == "14 images predicted, 0 skipped"
 
 
-def test_formats(trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_predict_formats_agree(trained: Path, colours: Path, tmp_path: Path) -> None:
     image = colours / "red/red 03.png"
     expected = rows_of(invoke(trained, image).stdout)[0]
     for name in ("out.csv", "out.jsonl", "out.parquet"):
-        done = invoke(trained, image, "-o", tmp_path / "new" / name)
-        assert (done.exit_code, done.stdout) == (0, f"{tmp_path}/new/{name}\n")
+        result = invoke(trained, image, "-o", tmp_path / "new" / name)
+        assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/new/{name}\n")
     assert rows_of((tmp_path / "new/out.csv").read_text()) == [expected]
     row = json.loads((tmp_path / "new/out.jsonl").read_text())
     assert (row["path"], row["label"]) == (str(image), expected["label"])
@@ -68,16 +67,16 @@ def test_formats(trained: Path, colours: Path, tmp_path: Path) -> None:
     assert json.loads(as_json.stdout)["label"] == expected["label"]
 
 
-def test_paths_on_stdin(trained: Path, colours: Path) -> None:
-    done = invoke(trained, "-", input=f"{colours}/red/red 01.png\n\n{colours}/blue/blue 02.png\r\n")
-    names = [Path(row["path"]).name for row in rows_of(done.stdout)]
+def test_predict_reads_paths_from_stdin(trained: Path, colours: Path) -> None:
+    result = invoke(trained, "-", input=f"{colours}/red/red 01.png\n\n{colours}/blue/blue 02.png\r\n")
+    names = [Path(row["path"]).name for row in rows_of(result.stdout)]
     assert names == ["red 01.png", "blue 02.png"]
 
 
-def test_three_hundred_shuffled_paths_twenty_of_them_broken(
+def test_predict_broken_images_keep_rows_in_order(
     trained: Path, colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]
 ) -> None:
-    """Each picture has a class of its own colour: a row beside another's path would show."""
+    """The colour of each image tells its class, so that rows beside a wrong path are detected."""
     good: dict[str, str] = {}
     noise = np.random.default_rng(3)
     for number in range(278):
@@ -93,8 +92,8 @@ def test_three_hundred_shuffled_paths_twenty_of_them_broken(
     assert (len(good), len(broken)) == (280, 20)
     paths = [*good, *broken]
     random.Random(0).shuffle(paths)
-    done = transfer_cli("predict", trained, "-", "-o", "predictions.csv", input="\n".join(paths).encode())
-    assert done.code == 5
+    result = transfer_cli("predict", trained, "-", "-o", "predictions.csv", input="\n".join(paths).encode())
+    assert result.code == 5
     rows = rows_of((tmp_path / "predictions.csv").read_text())
     assert [row["path"] for row in rows] == [path for path in paths if path in good]
     sources = sorted(set(good.values()))
@@ -106,57 +105,57 @@ def test_three_hundred_shuffled_paths_twenty_of_them_broken(
         else:
             given = [float(row[column]) for column in ("p_blue", "p_green", "p_red")]
             np.testing.assert_allclose(given, alone[good[row["path"]]].probabilities[0], atol=1e-4)
-    skipped = [line for line in done.err.splitlines() if line.startswith("warning: skipped ")]
+    skipped = [line for line in result.err.splitlines() if line.startswith("warning: skipped ")]
     assert [line.split(": ")[1].removeprefix("skipped ") for line in skipped] == [p for p in paths if p in broken]
     assert all(len(line.split(": ", 2)[2]) > 5 for line in skipped)
-    assert done.err.splitlines()[-1] == "280 pictures predicted, 20 skipped"
+    assert result.err.splitlines()[-1] == "280 images predicted, 20 skipped"
 
 
-def test_nothing_readable(trained: Path, tmp_path: Path) -> None:
-    done = invoke(trained, tmp_path, "-o", tmp_path / "out.csv")
-    assert done.exit_code == 3
-    assert "There is no picture to be read." in done.stderr
+def test_predict_no_readable_image_is_error(trained: Path, tmp_path: Path) -> None:
+    result = invoke(trained, tmp_path, "-o", tmp_path / "out.csv")
+    assert result.exit_code == 3
+    assert "No images found. Expected image files, folders of images, or - for paths on stdin." in result.stderr
     assert list(tmp_path.iterdir()) == []
-    done = invoke(trained, tmp_path / "typo.jpg")
-    assert done.exit_code == 3
-    assert "typo.jpg: No such file or directory" in done.stderr
+    result = invoke(trained, tmp_path / "typo.jpg")
+    assert result.exit_code == 3
+    assert "typo.jpg: No such file or directory" in result.stderr
 
 
-def test_places_that_cannot_be_written_are_found_before_any_work(trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_predict_unwritable_output_fails_before_work(trained: Path, colours: Path, tmp_path: Path) -> None:
     image = tmp_path / "own.png"
     shutil.copy(colours / "red/red 03.png", image)
     before = image.read_bytes()
-    for words, code, message in (
+    for arguments, code, message in (
         (["-o", tmp_path, "--format", "csv"], 3, "is a folder. Expected the name of a file."),
         (["-o", "/proc/nowhere/out.csv"], 3, "could not be written"),
-        (["-o", tmp_path / "out.xlsx"], 2, "does not say its format. Expected .csv, .jsonl or .parquet, or --format."),
-        (["-o", image], 2, "does not say its format"),
-        (["-o", image, "--format", "csv"], 3, "is a picture"),
+        (["-o", tmp_path / "out.xlsx"], 2, "Expected a name in .csv, .jsonl or .parquet, or --format."),
+        (["-o", image], 2, "Unknown format"),
+        (["-o", image, "--format", "csv"], 3, "is an image and would be lost"),
     ):
-        done = invoke("no/such/model", image, *words)
-        assert done.exit_code == code
-        assert message in done.stderr
+        result = invoke("no/such/model", image, *arguments)
+        assert result.exit_code == code
+        assert message in result.stderr
     assert image.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["own.png"]
 
 
-def test_strict(trained: Path, colours: Path, tmp_path: Path) -> None:
-    done = invoke(trained, colours / "red", tmp_path / "missing.jpg", "--strict", "-o", tmp_path / "out.csv")
-    assert done.exit_code == 3
-    assert "missing.jpg could not be read: No such file or directory" in done.stderr
+def test_predict_strict_stops_at_unreadable_image(trained: Path, colours: Path, tmp_path: Path) -> None:
+    result = invoke(trained, colours / "red", tmp_path / "missing.jpg", "--strict", "-o", tmp_path / "out.csv")
+    assert result.exit_code == 3
+    assert "missing.jpg could not be read: No such file or directory" in result.stderr
     assert list(tmp_path.glob("*out*")) == []
 
 
-def test_a_bundle_predicts_elsewhere_without_the_run(
+def test_predict_copied_bundle_without_run(
     trained: Path, colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]
 ) -> None:
     shutil.copytree(trained / "model", tmp_path / "usb stick")
-    done = transfer_cli("--offline", "predict", "usb stick", colours / "red")
-    assert done.code == 0, done.err
-    assert done.out == invoke(trained, colours / "red").stdout
+    result = transfer_cli("--offline", "predict", "usb stick", colours / "red")
+    assert result.code == 0, result.err
+    assert result.out == invoke(trained, colours / "red").stdout
 
 
-def test_a_pipe_that_is_closed_early(trained: Path, colours: Path) -> None:
+def test_predict_closed_pipe_exits_with_141(trained: Path, colours: Path) -> None:
     command = [sys.executable, "-m", "transfer_cli", "predict", str(trained), "--batch-size", "1", *[str(colours)] * 40]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
@@ -170,8 +169,8 @@ def test_a_pipe_that_is_closed_early(trained: Path, colours: Path) -> None:
     assert "BrokenPipe" not in err
 
 
-def test_rows_stream(trained: Path, colours: Path) -> None:
-    """The first row is there while later paths are not even known."""
+def test_predict_streams_rows(trained: Path, colours: Path) -> None:
+    """The first row is written before later paths are known."""
     command = [sys.executable, "-m", "transfer_cli", "--quiet", "predict", str(trained), "-", "--batch-size", "1"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
@@ -185,17 +184,10 @@ def test_rows_stream(trained: Path, colours: Path) -> None:
     assert process.returncode == 0
 
 
-def test_a_model_that_is_not_there(trained: Path, tmp_path: Path) -> None:
-    done = invoke(tmp_path / "nothing", tmp_path / "x.jpg")
-    assert done.exit_code == 4
-    assert "There is no run and no bundle at" in done.stderr
-    done = invoke("imagenet:resnet5", tmp_path / "x.jpg")
-    assert done.exit_code == 2
-    assert "Did you mean resnet50?" in done.stderr
-
-
-@pytest.mark.parametrize(("typed", "meant"), [("help", "--help"), ("predit", "predict"), ("evalute", "evaluate")])
-def test_a_command_that_is_none_names_the_nearest(typed: str, meant: str, transfer_cli: Callable[..., Outcome]) -> None:
-    done = transfer_cli(typed)
-    assert done.code == 2
-    assert f"No such command '{typed}'. Did you mean {meant}?" in done.err
+def test_predict_missing_model_exits_with_4(trained: Path, tmp_path: Path) -> None:
+    result = invoke(tmp_path / "nothing", tmp_path / "x.jpg")
+    assert result.exit_code == 4
+    assert "There is no run or bundle at" in result.stderr
+    result = invoke("imagenet:resnet5", tmp_path / "x.jpg")
+    assert result.exit_code == 2
+    assert "Did you mean resnet50?" in result.stderr

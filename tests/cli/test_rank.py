@@ -1,8 +1,9 @@
-"""``transfer-cli rank`` as a person meets it."""
+"""``transfer-cli rank`` as users run it."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -21,68 +22,59 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def invoke(*words: str | Path, group: tuple[str, ...] = ()) -> Result:
-    return CliRunner().invoke(main, [*group, "rank", *map(str, words)])
+def invoke(*arguments: str | Path, group: tuple[str, ...] = ()) -> Result:
+    return CliRunner().invoke(main, [*group, "rank", *map(str, arguments)])
 
 
-def test_the_table_is_said_and_the_place_is_the_product(colours: Path) -> None:
-    done = invoke(colours, "--among", "embedded", "--weights", "embedded,none")
-    assert done.exit_code == 0, done.stderr
-    assert done.stdout == "runs/rank-colours\n"
+def test_rank_prints_table_and_output_folder(colours: Path) -> None:
+    result = invoke(colours, "--among", "embedded", "--weights", "embedded,none")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "runs/rank-colours\n"
     place = Path("runs/rank-colours")
     with Image.open(place / "pareto.png") as plot:
         assert plot.size[0] > 500
     rows = rows_of((place / "ranking.csv").read_text())
     assert {row["weights"] for row in rows} == {"embedded", "none"}
     best = "embedded" if rows[0]["weights"] == "embedded" else "embedded, weights none"
-    assert f"\n*  {best}" in done.stderr
-    assert f"best: {best}; plot: runs/rank-colours/pareto.png" in done.stderr
+    assert f"\n*  {best}" in result.stderr
+    assert f"best: {best}; plot: runs/rank-colours/pareto.png" in result.stderr
     typed = " --weights none" if "none" in best else ""
-    assert f"next: transfer-cli extract {colours} --backbone embedded{typed}\n" in done.stderr
+    assert f"next: transfer-cli extract {colours} --backbone embedded{typed}\n" in result.stderr
 
 
-def test_as_json_all_of_it_is_the_product(colours: Path) -> None:
-    done = invoke(colours, "--among", "embedded", "--max-mb", "1", group=("--json", "--quiet"))
-    assert done.exit_code == 0, done.stderr
-    facts = json.loads(done.stdout)
-    assert facts["best"] is None
-    assert facts["candidates"][0]["left_out"] == "over 1 MB: not tried"
-    assert facts["candidates"][0]["megabytes"] == pytest.approx(3.318, abs=0.001)
-    assert done.stderr == "warning: none of them can be picked: the last column says why\n"
+def test_rank_json_has_reason_for_skipped(colours: Path) -> None:
+    result = invoke(colours, "--among", "embedded", "--max-mb", "1", group=("--json", "--quiet"))
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert data["best"] is None
+    assert data["candidates"][0]["left_out"] == "over 1 MB: not tried"
+    assert data["candidates"][0]["megabytes"] == pytest.approx(3.318, abs=0.001)
+    assert result.stderr == "warning: no network can be recommended; see the last column of the table for the reasons\n"
 
 
-def test_the_winner_is_trained(colours: Path) -> None:
-    done = invoke(colours, "--among", "embedded", "--seed", "2", "--pick", "extract")
-    assert done.exit_code == 0, done.stderr
-    assert done.stdout == "runs/colours-embedded\n"
-    run = RunDirectory(Path("runs/colours-embedded"))
-    typed = f"transfer-cli extract {colours} --backbone embedded --seed 2"
-    assert f"picked: {typed}" in done.stderr
-    assert run.command.read_text() == typed + "\n"
-    # What was ranked by is what the run does not test by.
+def test_rank_next_command_trains_on_the_ranked_images(colours: Path) -> None:
+    result = invoke(colours, "--among", "embedded", "--seed", "2")
+    command = f"transfer-cli extract {colours} --backbone embedded --seed 2"
+    assert f"next: {command}\n" in result.stderr
+    trained = CliRunner().invoke(main, shlex.split(command)[1:])
+    assert (trained.exit_code, trained.stdout) == (0, "runs/colours-embedded\n"), trained.stderr
+    # The ranking used the training images of the run only.
     ranked = json.loads(Path("runs/rank-colours/ranking.json").read_text())["images"]
-    counts = Split.read(run.split).counts()
+    counts = Split.read(RunDirectory(Path("runs/colours-embedded")).split).counts()
     assert (ranked, ranked + counts["test"]) == (counts["train"], 36)
 
 
-def test_nothing_is_trained_where_none_won(colours: Path) -> None:
-    done = invoke(colours, "--among", "embedded", "--max-mb", "1", "--pick", "finetune")
-    assert done.exit_code == 3
-    assert "There is no winner to train" in done.stderr
-    assert not Path("runs/colours-embedded-finetune").exists()
-
-
-def test_what_could_not_be_read_is_said(colours: Path) -> None:
+def test_rank_unreadable_image_exits_with_5(colours: Path) -> None:
     folder = Path(shutil.copytree(colours, "colours"))
     (folder / "red" / "broken.png").write_bytes(b"nothing")
-    done = invoke(folder, "--among", "embedded", "--score", "logme")
-    assert done.exit_code == 5
-    assert "1 pictures could not be read" in done.stderr
+    result = invoke(folder, "--among", "embedded", "--score", "logme")
+    assert result.exit_code == 5
+    assert "1 image could not be read" in result.stderr
     assert invoke(folder, "--among", "embedded", "--strict").exit_code == 3
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("--among", "mobilent*"), 2, "Did you mean mobilenet?"),
         (("--among", "resnet5"), 2, "Did you mean resnet50?"),
@@ -91,13 +83,13 @@ def test_what_could_not_be_read_is_said(colours: Path) -> None:
         (("--among", "resnet*"), 4, "transfer-cli weights fetch"),
         (("--among", "lenet5"), 3, "--weights none"),
         (("--max-ms", "0"), 2, "--max-ms"),
-        (("--time-budget", "soon"), 2, "is no time"),
+        (("--time-budget", "soon"), 2, "is not a time span"),
         (("-o", "notes"), 3, "holds no ranking"),
     ],
 )
-def test_what_cannot_be_done(words: tuple[str, ...], code: int, said: str, colours: Path) -> None:
+def test_rank_wrong_usage_is_error(arguments: tuple[str, ...], code: int, message: str, colours: Path) -> None:
     Path("notes").mkdir()
     Path("notes/mine.txt").touch()
-    done = invoke(colours, *words)
-    assert (done.exit_code, said in done.stderr) == (code, True), done.stderr
+    result = invoke(colours, *arguments)
+    assert (result.exit_code, message in result.stderr) == (code, True), result.stderr
     assert not Path("runs").exists()

@@ -1,4 +1,4 @@
-"""The same answers on every runtime, and a start without TensorFlow."""
+"""``--runtime``: same predictions on every runtime, and a start without TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from transfer_cli.cli.main import main
 from transfer_cli.features import table
 
 
-def probabilities(run: Path, images: Path, *words: str) -> NDArray[np.float64]:
-    done = CliRunner().invoke(main, ["--quiet", "predict", str(run), str(images), *words])
-    assert done.exit_code == 0, done.stderr
-    rows = list(csv.DictReader(done.stdout.splitlines()))
+def probabilities(run: Path, images: Path, *arguments: str) -> NDArray[np.float64]:
+    result = CliRunner().invoke(main, ["--quiet", "predict", str(run), str(images), *arguments])
+    assert result.exit_code == 0, result.stderr
+    rows = list(csv.DictReader(result.stdout.splitlines()))
     return np.array([[float(row[word]) for word in row if word.startswith("p_")] for row in rows])
 
 
 @pytest.mark.parametrize("kind", ["trained", "finetuned"])
 @pytest.mark.parametrize("runtime", ["keras", "litert", "openvino"])
-def test_the_same_answers(kind: str, runtime: str, colours: Path, request: pytest.FixtureRequest) -> None:
+def test_predict_same_on_all_runtimes(kind: str, runtime: str, colours: Path, request: pytest.FixtureRequest) -> None:
     run = request.getfixturevalue(kind)
     own = probabilities(run, colours)
     given = probabilities(run, colours, "--runtime", runtime)
@@ -35,7 +35,7 @@ def test_the_same_answers(kind: str, runtime: str, colours: Path, request: pytes
 
 
 @pytest.mark.parametrize("kind", ["trained", "finetuned"])
-def test_predicting_imports_nothing_heavy(kind: str, colours: Path, request: pytest.FixtureRequest) -> None:
+def test_predict_imports_nothing_heavy(kind: str, colours: Path, request: pytest.FixtureRequest) -> None:
     heavy = ("tensorflow", "keras", "sklearn", "scipy", "skops", "matplotlib", "h5py", "pyarrow", "openvino")
     program = (
         "import sys\n"
@@ -43,24 +43,24 @@ def test_predicting_imports_nothing_heavy(kind: str, colours: Path, request: pyt
         f"main(['predict', {str(request.getfixturevalue(kind))!r}, {str(colours)!r}], standalone_mode=False)\n"
         f"print('imported:', [name for name in {heavy!r} if name in sys.modules])\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "imported: []"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "imported: []"
 
 
 @pytest.mark.parametrize("runtime", ["keras", "openvino"])
-def test_another_runtime_for_the_whole_run(runtime: str, colours: Path, trained: Path, tmp_path: Path) -> None:
+def test_extract_runtime_reaches_run(runtime: str, colours: Path, trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    done = CliRunner().invoke(main, ["extract", str(colours), *TINY_WORDS, "--runtime", runtime, "-o", str(run)])
-    assert done.exit_code == 0, done.stderr
+    result = CliRunner().invoke(main, ["extract", str(colours), *TINY_WORDS, "--runtime", runtime, "-o", str(run)])
+    assert result.exit_code == 0, result.stderr
     assert f'[inference]\nruntime = "{runtime}"' in (run / "recipe.toml").read_text()
     assert (run / "model/graph.tflite").exists() == (runtime != "keras")
     given, expected = probabilities(run, colours), probabilities(trained, colours)
-    # Features of a random network hardly differ from picture to picture: the scaler enlarges what is rounded of them.
+    # Features of a random network hardly vary between images; scaling them enlarges rounding differences.
     np.testing.assert_allclose(given, expected, atol=2e-2)
     assert (given.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
-def test_a_graph_for_a_bundle_without_one(colours: Path, tmp_path: Path) -> None:
+def test_predict_bundle_without_graph_is_converted(colours: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     CliRunner().invoke(main, ["extract", str(colours), *TINY_WORDS, "--runtime", "keras", "-o", str(run)])
     own = probabilities(run, colours)
@@ -68,36 +68,36 @@ def test_a_graph_for_a_bundle_without_one(colours: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--set", "inference.precision=bf16"], "precision bf16 needs runtime openvino. Received: 'auto'."),
         (["--set", "inference.precision=bf16", "--runtime", "litert"], "Received: 'litert'."),
         (["--set", "inference.runtime=litter"], "There is no runtime called 'litter'. Did you mean litert?"),
     ],
 )
-def test_faults(words: list[str], message: str, colours: Path) -> None:
-    done = CliRunner().invoke(main, ["extract", str(colours), *TINY_WORDS, *words])
-    assert done.exit_code == 3
-    assert message in done.stderr
+def test_runtime_wrong_value_is_error(arguments: list[str], message: str, colours: Path) -> None:
+    result = CliRunner().invoke(main, ["extract", str(colours), *TINY_WORDS, *arguments])
+    assert result.exit_code == 3
+    assert message in result.stderr
 
 
-def test_half_the_digits(colours: Path, trained: Path, tmp_path: Path) -> None:
+def test_predict_half_precision_is_close(colours: Path, trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = ["--runtime", "openvino", "--set", "inference.precision=bf16"]
-    done = CliRunner().invoke(main, ["extract", str(colours), *TINY_WORDS, *words, "-o", str(run)])
-    assert done.exit_code == 0, done.stderr
-    assert "run by Keras" not in done.stderr
+    arguments = ["--runtime", "openvino", "--set", "inference.precision=bf16"]
+    result = CliRunner().invoke(main, ["extract", str(colours), *TINY_WORDS, *arguments, "-o", str(run)])
+    assert result.exit_code == 0, result.stderr
+    assert "falling back to Keras" not in result.stderr
     assert (run / "model/graph.tflite").is_file()
     exact = table.read(trained / "features.parquet")
     off = np.abs(table.read(run / "features.parquet") - exact).max() / np.abs(exact).max()
     assert 1e-4 < off < 0.1
 
 
-def test_a_runtime_that_is_not_installed(
+def test_runtime_not_installed_exits_with_4(
     trained: Path, colours: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TRANSFER_CLI_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, "openvino", None)
-    done = CliRunner().invoke(main, ["predict", str(trained), str(colours), "--runtime", "openvino"])
-    assert done.exit_code == 4
-    assert "pip install 'transfer-cli[openvino]'" in done.stderr
+    result = CliRunner().invoke(main, ["predict", str(trained), str(colours), "--runtime", "openvino"])
+    assert result.exit_code == 4
+    assert "pip install 'transfer-cli[openvino]'" in result.stderr

@@ -1,4 +1,4 @@
-"""A CSV file that lists pictures: what it may say, and what is said where it is wrong."""
+"""CSV manifests: accepted content and messages about errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transfer_cli.errors import FolderError
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Return a folder with eight pictures and no sub-folder but one."""
+    """Return a folder with eight images, two of them in a sub-folder."""
     for number in range(8):
         path = tmp_path / "images" / ("deep" if number > 5 else "") / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,8 +28,8 @@ def listed(folder: Path, text: str, name: str = "labels.csv") -> Path:
     return folder / name
 
 
-def test_one_label_a_picture(images: Path) -> None:
-    table = listed(images, "path,label,part\n1.png,dog,Training\n./0.png, cat ,\ndeep/7.png,dog,test\n2.png,,\n")
+def test_scan_csv_with_label_column_is_single_label(images: Path) -> None:
+    table = listed(images, "path,label,split\n1.png,dog,Training\n./0.png, cat ,\ndeep/7.png,dog,test\n2.png,,\n")
     for source in (table, images):
         folder = ImageFolder.scan(source)
         assert folder.task == SINGLE_LABEL
@@ -39,77 +39,77 @@ def test_one_label_a_picture(images: Path) -> None:
             ("deep/7.png", ("dog",), "test"),
         ]
         assert folder.root == images
-    assert folder.left_out == {"pictures that are not in labels.csv": 5, "without a label": 1}
+    assert folder.left_out == {"images that labels.csv does not list": 5, "without a label": 1}
     assert folder.name == "images"
     assert ImageFolder.scan(table).name == "labels"
     assert ImageFolder.scan(table).left_out == {"without a label": 1}
 
 
-def test_any_number_of_labels_a_picture(images: Path) -> None:
+def test_scan_csv_with_labels_column_is_multi_label(images: Path) -> None:
     listed(images, "path,labels\n0.png,b; a;b\n1.png,\n2.png,10\ndeep\\6.png,2;a\n")
     folder = ImageFolder.scan(images)
     assert folder.task == MULTI_LABEL
     assert folder.class_names == ("2", "10", "a", "b")
     assert [file.labels for file in folder.files] == [("b", "a"), (), ("10",), ("2", "a")]
     assert folder.files[3].path == "deep/6.png"
-    assert folder.summary() == "4 pictures of 4 labels, any number a picture: 2 1, 10 1, a 2, b 1"
+    assert folder.summary() == "4 images, 4 labels (any number per image): 2 1, 10 1, a 2, b 1"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("path,label,labels\n0.png,a,b\n", "expected the columns path,label .or path,labels .* Received: path, label,"),
         ("file,label\n0.png,a\n", "Received: file, label"),
-        ("path;label\n0.png;a\n", "parted by commas"),
+        ("path;label\n0.png;a\n", "Separate the columns by commas"),
         ("", "Received: an empty file"),
-        ("path,label\n", "lists 0 pictures"),
+        ("path,label\n", "lists 0 images"),
         ("path,label,label\n0.png,a,b\n", "each once. Received: path, label, label"),
-        ("path,label\ndeep/6.png,a\ndeep//6.png,b\n", "line 3: deep/6.png is listed already"),
-        ("path,label\ndeep/6.png,a\nother/../deep/6.png,b\n", "line 3: deep/6.png is listed already"),
-        ("path,label\n0.png,a\n0.png,b\n", "line 3: 0.png is listed already, in line 2"),
+        ("path,label\ndeep/6.png,a\ndeep//6.png,b\n", "line 3: deep/6.png is already listed"),
+        ("path,label\ndeep/6.png,a\nother/../deep/6.png,b\n", "line 3: deep/6.png is already listed"),
+        ("path,label\n0.png,a\n0.png,b\n", "line 3: 0.png is already listed in line 2"),
         (
-            "path,label,part\n0.png,a,exam\n",
-            "line 2: expected the part train, val or test, .* 'exam'",
+            "path,label,split\n0.png,a,exam\n",
+            "line 2: expected train, val, test or an empty cell in the column split.* 'exam'",
         ),
-        ("path,label\n ,a\n", "line 2: expected the path of a picture"),
+        ("path,label\n ,a\n", "line 2: expected the path of an image"),
         (
             "path,label\nno/0.png,a\nno/1.png,b\n",
-            "none of them is there. Expected .* Received: no/0.png",
+            "none of them exists. Expected .* Received: no/0.png",
         ),
-        ("path,label\n0.png,a\n1.png,a\n", "names 1 classes; a classifier needs two or more"),
-        ("path,label,part\n0.png,a,train\n1.png,b,test\n", "classes without training pictures: b"),
+        ("path,label\n0.png,a\n1.png,a\n", "has 1 class. Expected at least two classes"),
+        ("path,label,split\n0.png,a,train\n1.png,b,test\n", "classes without training images: b"),
     ],
 )
-def test_what_is_wrong_is_said(images: Path, text: str, said: str) -> None:
-    with pytest.raises(FolderError, match=said):
+def test_scan_invalid_csv_names_the_error(images: Path, text: str, message: str) -> None:
+    with pytest.raises(FolderError, match=message):
         ImageFolder.scan(listed(images, text))
 
 
-def test_a_file_that_is_no_table_of_pictures_is_named(images: Path) -> None:
+def test_scan_image_file_is_refused(images: Path) -> None:
     with pytest.raises(FolderError, match=r"is a file\. .* Or a CSV file with the columns path,label"):
         ImageFolder.scan(images / "0.png")
 
 
-def test_the_split_of_several_labels_comes_back(tmp_path: Path, images: Path) -> None:
+def test_split_multi_label_is_read_as_written(tmp_path: Path, images: Path) -> None:
     rows = "".join(f"{'deep/' if n > 5 else ''}{n}.png,{'a;' * (n % 2)}{'b' if n % 3 else ''}\n" for n in range(8))
     listed(images, f"path,labels\n{rows}")
     folder = ImageFolder.scan(images)
     digests = [f"{number:064x}" for number in range(8)]
     split = Split.make(folder.files, digests, test=0.3, val=0.0, task=folder.task)
     split.write(tmp_path / "split.csv")
-    assert (tmp_path / "split.csv").read_text().startswith("path,sha256,labels,part\n0.png,")
+    assert (tmp_path / "split.csv").read_text().startswith("path,sha256,labels,split\n0.png,")
     again = Split.read(tmp_path / "split.csv")
     assert (again.rows, again.task) == (split.rows, MULTI_LABEL)
     assert again.truth().tolist() == [[n % 2, int(n % 3 > 0)] for n in range(8)]
-    assert split.learnt() == {
+    assert split.training_counts() == {
         name: sum(name in row.labels for row in split.rows if row.part == "train") for name in ("a", "b")
     }
 
 
-def test_each_label_gets_every_part_and_no_part_loses_one() -> None:
+def test_split_multi_label_has_every_label_in_every_part() -> None:
     from transfer_cli.data.image_folder import ImageFile
 
-    # The rare label is on two pictures only, one of which carries the common one, too.
+    # Only two images have the rare label, and one of them has the common label, too.
     labels = [("common",)] * 18 + [("common", "rare"), ("rare",)]
     files = [ImageFile(f"{number}.png", each) for number, each in enumerate(labels)]
     digests = [f"{number:064x}" for number in range(20)]
@@ -120,10 +120,10 @@ def test_each_label_gets_every_part_and_no_part_loses_one() -> None:
             assert held == {"common", "rare"}, (seed, part)
 
 
-def test_absolute_paths_are_read(images: Path, tmp_path: Path) -> None:
-    from transfer_cli.data.decoding import batches
+def test_scan_csv_absolute_paths_are_read(images: Path, tmp_path: Path) -> None:
+    from transfer_cli.data.image_batches import batches
 
-    table = listed(tmp_path, f"path,label\n{images / '0.png'},a\npictures/1.png,b\n", "elsewhere.csv")
+    table = listed(tmp_path, f"path,label\n{images / '0.png'},a\nimages/1.png,b\n", "elsewhere.csv")
     folder = ImageFolder.scan(table)
     paths = [file.path for file in folder.files]
     read = next(batches(paths, size=32, resize="squash", batch_size=4, root=folder.root))
@@ -131,12 +131,12 @@ def test_absolute_paths_are_read(images: Path, tmp_path: Path) -> None:
     assert not read.skipped
 
 
-def test_absolute_paths_into_the_folder_are_relative_ones(images: Path) -> None:
+def test_scan_csv_absolute_paths_inside_the_folder_become_relative(images: Path) -> None:
     listed(images, f"path,label\n{images / 'deep/6.png'},a\n0.png,b\n")
     assert [file.path for file in ImageFolder.scan(images).files] == ["0.png", "deep/6.png"]
 
 
-def test_another_programs_table_is_no_manifest(colours: Path, tmp_path: Path) -> None:
+def test_scan_labels_csv_of_another_program_is_left_out(colours: Path, tmp_path: Path) -> None:
     import shutil
 
     mine = tmp_path / "mine"
@@ -148,7 +148,7 @@ def test_another_programs_table_is_no_manifest(colours: Path, tmp_path: Path) ->
     assert "has other columns than path,label" in reason
 
 
-def test_what_is_said_to_be_train_is_where_others_are_left_open() -> None:
+def test_split_given_train_parts_are_kept_when_others_are_open() -> None:
     from transfer_cli.data.image_folder import ImageFile
 
     files = [ImageFile(f"{n}.png", ("ab"[n % 2],), "train" if n < 50 else None) for n in range(100)]
@@ -159,16 +159,16 @@ def test_what_is_said_to_be_train_is_where_others_are_left_open() -> None:
         assert {row.part for row in split.rows[50:]} == {"train", "val", "test"}
 
 
-def test_a_label_that_needs_train_takes_no_other_label_its_test() -> None:
+def test_split_filling_train_keeps_the_test_image_of_another_label() -> None:
     from transfer_cli.data.image_folder import ImageFile
 
-    # One picture with both labels, drawn to test, five with the first alone, drawn to train.
-    from transfer_cli.data.split import part_of
+    # One image with both labels falls into test, five images with the first label alone into train.
+    from transfer_cli.data.split_assignment import part_of
 
     digests = [f"{n:064x}" for n in range(200)]
     tested = next(each for each in digests if part_of(each, test=0.3, val=0) == "test")
-    learnt = [each for each in digests if part_of(each, test=0.3, val=0) == "train"][:5]
+    trained = [each for each in digests if part_of(each, test=0.3, val=0) == "train"][:5]
     files = [ImageFile("both.png", ("a", "b")), *(ImageFile(f"{n}.png", ("a",)) for n in range(5))]
-    split = Split.make(files, [tested, *learnt], test=0.3, val=0.0, task=MULTI_LABEL)
+    split = Split.make(files, [tested, *trained], test=0.3, val=0.0, task=MULTI_LABEL)
     assert split.counts() == {"train": 5, "test": 1}
-    assert split.learnt() == {"a": 5, "b": 1}
+    assert split.training_counts() == {"a": 5, "b": 1}

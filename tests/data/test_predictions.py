@@ -1,3 +1,5 @@
+"""Tables of predictions, and skipped.csv."""
+
 from __future__ import annotations
 
 import csv
@@ -9,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from transfer_cli.data.predictions import FORMATS, Predictions, writer
+from transfer_cli.data.predictions import FORMATS, Predictions, open_writer
 from transfer_cli.data.skipped import Skipped, read_skipped, write_skipped
 
 CLASSES = ("cat", "label", "ox, musk")
@@ -20,14 +22,14 @@ SECOND = Predictions((ODD,), CLASSES, np.array([[0.0, 1 / 3, 2 / 3]], np.float32
 
 def written(format: str, top_k: int | None = None, truth: bool = False) -> bytes:
     target = io.BytesIO()
-    table = writer(format, target, CLASSES, top_k, truth=truth)
+    table = open_writer(format, target, CLASSES, top_k, truth=truth)
     table.append(FIRST, ["cat", "label"] if truth else None)
     table.append(SECOND, ["cat"] if truth else None)
     table.close()
     return target.getvalue()
 
 
-def test_csv() -> None:
+def test_csv_writer() -> None:
     assert written("csv") == (
         b'path,label,confidence,p_cat,p_label,"p_ox, musk"\n'
         b"a.jpg,label,0.7,0.1,0.7,0.2\n"
@@ -36,20 +38,20 @@ def test_csv() -> None:
     )
 
 
-def test_csv_brings_float32_back_exactly() -> None:
+def test_csv_writer_float32_is_read_back_exactly() -> None:
     rows = list(csv.reader(io.StringIO(written("csv").decode("utf-8", "surrogateescape"), newline="")))[1:]
     values = np.array([[float(cell) for cell in row[3:]] for row in rows], np.float32)
     assert np.array_equal(values, np.concatenate([FIRST.probabilities, SECOND.probabilities]))
 
 
-def test_csv_of_the_best_with_truth() -> None:
+def test_csv_writer_top_k_with_truth() -> None:
     assert written("csv", top_k=2, truth=True).splitlines()[:2] == [
-        b"path,class,label,confidence,label_2,confidence_2",
+        b"path,true_label,label,confidence,label_2,confidence_2",
         b'a.jpg,cat,label,0.7,"ox, musk",0.2',
     ]
 
 
-def test_jsonl() -> None:
+def test_jsonl_writer() -> None:
     rows = [json.loads(line) for line in written("jsonl").decode("utf-8", "surrogateescape").splitlines()]
     assert rows[0] == {
         "path": "a.jpg",
@@ -62,9 +64,9 @@ def test_jsonl() -> None:
     assert best["probabilities"] == {"label": 0.7}
 
 
-def test_parquet() -> None:
+def test_parquet_writer() -> None:
     table = pq.read_table(io.BytesIO(written("parquet", truth=True))).to_pydict()
-    assert list(table) == ["path", "class", "label", "confidence", "p_cat", "p_label", "p_ox, musk"]
+    assert list(table) == ["path", "true_label", "label", "confidence", "p_cat", "p_label", "p_ox, musk"]
     assert table["path"] == ["a.jpg", "b,\n.jpg", "odd \\xff name.jpg"]
     assert table["label"] == ["label", "cat", "ox, musk"]
     assert table["p_label"] == [np.float32(0.7), np.float32(0.2), np.float32(1 / 3)]
@@ -77,18 +79,18 @@ def test_parquet() -> None:
     ]
 
 
-def test_table() -> None:
+def test_table_writer() -> None:
     assert written("table", top_k=2).decode("utf-8", "surrogateescape").splitlines()[0] == (
         "a.jpg     label     70.0%  ox, musk  20.0%"
     )
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_more_classes_asked_for_than_there_are(format: str) -> None:
+def test_writer_top_k_above_the_number_of_classes_gives_all(format: str) -> None:
     assert written(format, top_k=99) == written(format, top_k=3)
 
 
-def test_skipped(tmp_path: Path) -> None:
+def test_skipped_is_read_as_written(tmp_path: Path) -> None:
     skipped = (Skipped("a,b.jpg", "the file is empty"), Skipped(ODD, "odd"))
     write_skipped(tmp_path / "skipped.csv", skipped)
     expected = b'path,reason\n"a,b.jpg",the file is empty\nodd \xff name.jpg,odd\n'

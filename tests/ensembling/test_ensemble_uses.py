@@ -1,4 +1,4 @@
-"""What else is done with a model is done with an ensemble, or a person is told what to type instead."""
+"""Other commands on an ensemble: report, predict, evaluate, compare; or an error that names its members."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from click.testing import CliRunner
 from tests.browser import chromium, faults
 from transfer_cli.cli.main import main
 from transfer_cli.ensembling.member_comparison import MemberComparison
-from transfer_cli.report.diagnostics import CHECKS, findings
+from transfer_cli.report.diagnostics import CHECKS, diagnose
 from transfer_cli.report.history import TrainingHistory
 from transfer_cli.report.report import report
-from transfer_cli.report.run_facts_reader import case_of
-from transfer_cli.report.summary import sentences, together
+from transfer_cli.report.run_facts_reader import read_run_facts
+from transfer_cli.report.sections.summary import ensemble_sentences, sentences
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.run_directory import RunDirectory
 
@@ -29,9 +29,9 @@ def run(join: Join) -> Path:
     return join("average", "plain", "finetuned", "large")
 
 
-def test_the_page_tells_of_the_members(run: Path, tmp_path: Path) -> None:
+def test_report_of_ensemble_lists_the_members(run: Path, tmp_path: Path) -> None:
     made = report(FinishedRun.read(run), tmp_path / "report.html")
-    assert made.left_out == {}
+    assert made.omissions == {}
     page = made.path.read_text("utf-8")
     company = MemberComparison.read(RunDirectory(run).members)
     assert 'id="members"' in page
@@ -39,27 +39,28 @@ def test_the_page_tells_of_the_members(run: Path, tmp_path: Path) -> None:
         assert row.name in page
         assert f"{100 * row.gain['value']:+.1f}" in page
         assert all(f"{100 * share:.0f} %" in page for share in shares)
-    assert "of which an ensemble has none of its own" in page
-    assert "3 models (mobilenet@0.25) answer as one (the mean of the members' probabilities)" in page.replace(
-        "&#39;", "'"
-    )
+    assert "An ensemble has no features of its own" in page
+    sentence = "An ensemble of 3 models (mobilenet@0.25), combined as follows: the mean of the members' probabilities."
+    assert sentence in page.replace("&#39;", "'")
     with chromium(tmp_path / "profile") as browser:
         assert faults(browser, made.path) == []
-        # The twin: a column too wide for its place is seen.
-        wide = page.replace('<p class="small">The gain', '<p style="width:3000px">The gain')
+        # Counter-check: a column that is too wide is detected.
+        wide = page.replace('<p class="small">Differences have', '<p style="width:3000px">Differences have')
         assert wide != page
         made.path.write_text(wide, "utf-8")
         assert any("the body is" in fault for fault in faults(browser, made.path))
 
 
-def test_a_page_without_its_members_says_so(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_without_members_json_lists_it_as_left_out(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(RunDirectory, "members", property(lambda self: tmp_path / "nothing.json"))
     made = report(FinishedRun.read(run), tmp_path / "report.html")
-    assert "nothing.json cannot be read" in made.left_out["its members"]
+    assert "nothing.json cannot be read" in made.omissions["the members"]
     assert 'id="members"' not in made.path.read_text("utf-8")
 
 
-def test_the_summary_says_whether_it_was_worth_it(run: Path) -> None:
+def test_ensemble_sentences_report_the_gain_of_the_ensemble(run: Path) -> None:
     company = MemberComparison.read(RunDirectory(run).members)
     best = replace(
         company.rows[0],
@@ -68,44 +69,43 @@ def test_the_summary_says_whether_it_was_worth_it(run: Path) -> None:
         gain={"value": 0.02, "low": -0.01, "high": 0.05},
     )
     worse = replace(best, name="worse", accuracy={"value": 0.8, "low": 0.7, "high": 0.9})
-    (said,) = together(replace(company, rows=(worse, best)))
-    assert said.startswith(
-        f"On the {company.images} pictures of test the best of its members, best, has 90.0 % by itself, and the "
+    (sentence,) = ensemble_sentences(replace(company, rows=(worse, best)))
+    assert sentence.startswith(
+        f"On {company.images} test images the best member, best, has an accuracy of 90.0 %; the "
         "ensemble is 2.0 points better (95 % interval 1.0 points worse to 5.0 points better), which may be chance."
     )
     sure = replace(best, gain={"value": -0.03, "low": -0.05, "high": -0.01})
-    assert (
-        "3.0 points worse (95 % interval 5.0 points worse to 1.0 points worse). It"
-        in together(replace(company, rows=(sure,)))[0]
-    )
-    assert together(None) == together(replace(company, part="")) == []
+    (sentence,) = ensemble_sentences(replace(company, rows=(sure,)))
+    assert "3.0 points worse (95 % interval 5.0 points worse to 1.0 points worse). The ensemble takes" in sentence
+    assert ensemble_sentences(None) == ensemble_sentences(replace(company, part="")) == []
 
 
-def test_what_a_doctor_says_can_be_typed(run: Path) -> None:
+def test_findings_of_ensemble_advise_commands_that_exist(run: Path) -> None:
     """No advice has the command of an ensemble with the options of a training."""
     finished = FinishedRun.read(run)
-    parts = {part: finished.answered(part) for part in finished.parts}
-    case = case_of(finished, parts, TrainingHistory((), None, (), ()), None)
-    assert (case.method, case.from_scratch, case.image_size) == ("ensemble", False, 224)
-    every = replace(case, duplicates=3)
-    (found,) = [each for each in findings(every) if each.name == "duplicates across parts"]
-    assert "each member by its own command with `--overwrite`, then `" in found.next
+    parts = {part: finished.predictions_of(part) for part in finished.parts}
+    facts = read_run_facts(finished, parts, TrainingHistory((), None, (), ()), None)
+    assert (facts.method, facts.from_scratch, facts.image_size) == ("ensemble", False, 224)
+    leaking = replace(facts, exact_duplicates=3)
+    (finding,) = [each for each in diagnose(leaking) if each.name == "leakage: identical files"]
+    assert "each member with its own command and `--overwrite`, then `" in finding.next_step
     assert len(CHECKS) > 20
-    for each in findings(every):
-        assert "transfer-cli ensemble " not in each.next or each.next.endswith("--overwrite`")
-    first = next(iter(case.scored))
-    assert sentences(replace(case, networks=("a", "b")), first, case.scored[first])[0].startswith("3 models (a, b) ")
+    for each in diagnose(leaking):
+        assert "transfer-cli ensemble " not in each.next_step or each.next_step.endswith("--overwrite`")
+    part = next(iter(facts.scores))
+    first = sentences(replace(facts, networks=("a", "b")), part)[0]
+    assert first.startswith("An ensemble of 3 models (a, b), ")
 
 
-def test_of_val_it_says_what_was_chosen_there(run: Path) -> None:
+def test_sentences_on_val_name_what_was_selected_there(run: Path) -> None:
     finished = FinishedRun.read(run)
-    val = {"val": finished.answered("val")}
-    case = case_of(finished, val, TrainingHistory((), None, (), ()), None)
-    assert "which the settings of its members were chosen" in sentences(case, "val", case.scored["val"])[0]
+    val = {"val": finished.predictions_of("val")}
+    facts = read_run_facts(finished, val, TrainingHistory((), None, (), ()), None)
+    assert "also used to choose the settings of its members" in sentences(facts, "val")[0]
 
 
 @pytest.mark.parametrize("words", [("map",), ("leaks",), ("similar",)])
-def test_what_takes_features_names_the_members(words: tuple[str, ...], run: Path, colours: Path) -> None:
+def test_commands_on_features_name_the_members(words: tuple[str, ...], run: Path, colours: Path) -> None:
     extra = [str(next(iter(sorted(colours.rglob("*.png")))))] if words == ("similar",) else []
     done = CliRunner().invoke(main, [*words, str(run), *extra])
     assert done.exit_code == 3
@@ -113,18 +113,20 @@ def test_what_takes_features_names_the_members(words: tuple[str, ...], run: Path
     assert "plain" in done.stderr
 
 
-def test_predict_evaluate_compare_and_show(run: Path, members: dict[str, Path], colours: Path, tmp_path: Path) -> None:
-    def said(*words: str | Path) -> str:
+def test_predict_evaluate_compare_and_show_accept_an_ensemble(
+    run: Path, members: dict[str, Path], colours: Path, tmp_path: Path
+) -> None:
+    def run_command(*words: str | Path) -> str:
         done = CliRunner().invoke(main, [str(word) for word in words])
         assert done.exit_code == 0, done.stderr
         return done.stdout
 
-    said("predict", run, colours, "-o", tmp_path / "predictions.csv")
+    run_command("predict", run, colours, "-o", tmp_path / "predictions.csv")
     rows = (tmp_path / "predictions.csv").read_text().splitlines()
     assert len(rows) == 37
-    figures = json.loads(said("--json", "evaluate", run, colours, "-o", tmp_path / "evaluated"))
-    assert figures
-    assert "plain" in said("compare", run, members["plain"])
-    shown = said("bundle", "show", run)
+    metrics = json.loads(run_command("--json", "evaluate", run, colours, "-o", tmp_path / "evaluated"))
+    assert metrics
+    assert "plain" in run_command("compare", run, members["plain"])
+    shown = run_command("bundle", "show", run)
     assert "member 03" in shown
     assert "large: features, mobilenet@0.25, 48 x 48, crop, weight 0.333" in shown

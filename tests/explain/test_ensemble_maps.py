@@ -15,7 +15,8 @@ from PIL import Image
 from transfer_cli import explain_images
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import explainers
-from transfer_cli.data.decoding import batches, ratio_of
+from transfer_cli.data.decoding import aspect_ratio
+from transfer_cli.data.image_batches import batches
 from transfer_cli.data.resizing import RESIZE
 from transfer_cli.data.views import View
 from transfer_cli.errors import InputError, ModelError
@@ -33,7 +34,7 @@ GRAD_CAM = explainers.find(explainers.GRAD_CAM)
 def pictures_of(folder: Path, views: tuple[View, ...]) -> tuple[NDArray[np.uint8], ...]:
     (size, resize), *others = views
     paths = sorted(map(str, folder.rglob("*.png")))[::6]
-    return next(batches(paths, size=size, resize=resize, others=others, batch_size=len(paths))).views
+    return next(batches(paths, size=size, resize=resize, other_views=others, batch_size=len(paths))).views
 
 
 def test_the_map_is_the_mean_of_the_members_maps(join: Join, members: dict[str, Path], colours: Path) -> None:
@@ -180,7 +181,7 @@ def test_the_ratio_is_that_of_the_upright_picture(tmp_path: Path) -> None:
     image = Image.new("RGB", (80, 20))
     image.save(tmp_path / "a.jpg")
     image.save(tmp_path / "b.jpg", exif=lying)
-    assert (ratio_of(tmp_path / "a.jpg"), ratio_of(tmp_path / "b.jpg")) == (4.0, 0.25)
+    assert (aspect_ratio(tmp_path / "a.jpg"), aspect_ratio(tmp_path / "b.jpg")) == (4.0, 0.25)
 
 
 def test_it_is_judged_by_what_the_ensemble_says(join: Join, colours: Path, tmp_path: Path) -> None:

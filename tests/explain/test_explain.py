@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.live_networks import alive, wake
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, explain_images, extract
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, explain_images, extract
 from transfer_cli.catalog import explainers
 from transfer_cli.catalog.backbones import find
-from transfer_cli.data.decoding import batches
+from transfer_cli.data.image_batches import batches
 from transfer_cli.errors import ModelError, UnknownNameError
 from transfer_cli.explain.explain import Explainable, overlay
 from transfer_cli.explain.faithfulness import RANDOM_MAPS, Belief, beliefs
@@ -90,7 +90,7 @@ def clothing(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_HOME", str(shared / "keras_home"))
         recipe = ExtractRecipe.load(None, ["backbone.name=mobilenet@0.25", "split.test=0"])
-        extract(ImageFolder.scan(root / "few"), recipe, RunDirectory(root / "run"), offline=True)
+        extract(TrainingRequest(ImageFolder.scan(root / "few"), RunDirectory(root / "run"), offline=True), recipe)
         yield root / "run"
 
 
@@ -186,7 +186,7 @@ def check_family(name: str) -> None:
     What speaks for no class at a place leaves a map empty, rightly; what speaks against it then must not.
     """
     spec = find(name)
-    images = noise(6, max(SIDE, spec.minimum))
+    images = noise(6, max(SIDE, spec.min_size))
     images[::2] //= 2
     for number, image in enumerate(images):
         image[:, :, number % 3] //= 4

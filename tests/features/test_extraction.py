@@ -1,4 +1,4 @@
-"""A pass over a folder of which some features are known."""
+"""Feature extraction of a folder with some cached features."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import COLOURS, TINY, TINY_SIZE, save_picture
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, extract
-from transfer_cli.data.decoding import ImageBatch
+from tests.conftest import COLOURS, TINY, TINY_SIZE, save_image
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, extract
+from transfer_cli.data.image_batches import ImageBatch
 from transfer_cli.errors import FolderError, ImageError
 from transfer_cli.features import extraction, table
 from transfer_cli.inference import compiled_network
@@ -28,21 +28,21 @@ def folder(colours: Path, tmp_path: Path) -> Path:
 
 def run_on(folder: Path, run: Path, cache: Path, **words: Any) -> TrainingResult:
     recipe = ExtractRecipe.load(None, [], WORDS | words)
-    return extract(ImageFolder.scan(folder), recipe, RunDirectory(run), cache=Cache(cache))
+    return extract(TrainingRequest(ImageFolder.scan(folder), RunDirectory(run), cache=Cache(cache)), recipe)
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
-    """Let something happen between the look at a batch of known pictures and the reading of their features."""
-    rows = extraction.KnownFeatures.rows
+    """Call `act` between the look-up of a batch in the cache and the reading of its features."""
+    rows = extraction.FeatureExtractor.rows
 
-    def later(self: extraction.KnownFeatures, batch: ImageBatch) -> Any:
+    def later(self: extraction.FeatureExtractor, batch: ImageBatch) -> Any:
         act()
         return rows(self, batch)
 
-    monkeypatch.setattr(extraction.KnownFeatures, "rows", later)
+    monkeypatch.setattr(extraction.FeatureExtractor, "rows", later)
 
 
-def test_features_that_are_removed_meanwhile_are_computed_again(
+def test_extract_features_removed_from_the_cache_are_computed_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run_on(folder, tmp_path / "first", tmp_path / "cache").run
@@ -51,8 +51,8 @@ def test_features_that_are_removed_meanwhile_are_computed_again(
     assert np.array_equal(table.read(second.features), table.read(first.features))
 
 
-@pytest.mark.parametrize("change", ["another picture", "no picture", "gone"])
-def test_a_picture_that_changes_meanwhile_too(
+@pytest.mark.parametrize("change", ["another image", "no image", "gone"])
+def test_extract_image_that_changes_meanwhile_raises(
     change: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_on(folder, tmp_path / "first", tmp_path / "cache")
@@ -60,9 +60,9 @@ def test_a_picture_that_changes_meanwhile_too(
 
     def act() -> None:
         Cache(tmp_path / "cache").clear()
-        if change == "another picture":
-            save_picture(image, COLOURS["blue"], np.random.default_rng(2))
-        elif change == "no picture":
+        if change == "another image":
+            save_image(image, COLOURS["blue"], np.random.default_rng(2))
+        elif change == "no image":
             image.write_bytes(b"nothing")
         else:
             image.unlink(missing_ok=True)
@@ -72,7 +72,7 @@ def test_a_picture_that_changes_meanwhile_too(
         run_on(folder, tmp_path / "second", tmp_path / "cache")
 
 
-def test_a_folder_of_unreadable_files_with_a_new_network(tmp_path: Path) -> None:
+def test_extract_unreadable_folder_with_an_unchecked_network_raises(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "folder" / name).mkdir(parents=True)
         for number in range(3):
@@ -81,25 +81,27 @@ def test_a_folder_of_unreadable_files_with_a_new_network(tmp_path: Path) -> None
         run_on(tmp_path / "folder", tmp_path / "run", tmp_path / "cache")
 
 
-def test_a_network_is_checked_on_more_than_the_one_new_picture(
+def test_extract_single_new_image_checks_the_network_on_more_images(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_on(folder, tmp_path / "first", tmp_path / "cache")
     Cache(tmp_path / "cache").clear("networks")
-    save_picture(folder / "red" / "new.png", COLOURS["red"], np.random.default_rng(2))
+    save_image(folder / "red" / "new.png", COLOURS["red"], np.random.default_rng(2))
     checked = counted(monkeypatch, "check")
     run_on(folder, tmp_path / "second", tmp_path / "cache")
-    assert checked == [compiled_network.CHECKED]
+    assert checked == [compiled_network.PARITY_IMAGES]
 
 
-def test_small_batches_are_checked_on_more(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extract_small_batches_check_the_network_on_more_images(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checked = counted(monkeypatch, "check")
     run_on(folder, tmp_path / "run", tmp_path / "cache", batch_size=2)
-    assert checked == [compiled_network.CHECKED]
+    assert checked == [compiled_network.PARITY_IMAGES]
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, method: str) -> list[int]:
-    """Return a list of how many pictures each call of a method will see."""
+    """Return a list that records the number of images in each call of a method."""
     call, seen = getattr(compiled_network.CompiledNetwork, method), []
 
     def counting(self: compiled_network.CompiledNetwork, images: Any) -> Any:
@@ -110,7 +112,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, method: str) -> list[int]:
     return seen
 
 
-def test_an_interrupted_pass_keeps_what_it_computed(
+def test_extract_interrupted_pass_keeps_computed_features(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call, done = compiled_network.CompiledNetwork.__call__, []
@@ -130,12 +132,12 @@ def test_an_interrupted_pass_keeps_what_it_computed(
     assert sum(seen) == 36 - done[0]
 
 
-def test_a_run_goes_on_with_its_own_runtime(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More pictures, or a graphics card, do not make another run of it."""
+def test_extract_completed_run_keeps_its_runtime(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More images, or a GPU, do not change the runtime of a run."""
     words = {"classifier.name": "none"}
     first = run_on(folder, tmp_path / "run", tmp_path / "cache", **words)
     assert 'runtime = "keras"' in first.run.recipe.read_text()
-    monkeypatch.setattr("transfer_cli.inference.runtimes.WORTH_CONVERTING", 1)
+    monkeypatch.setattr("transfer_cli.inference.runtimes.MIN_IMAGES_TO_CONVERT", 1)
     assert run_on(folder, tmp_path / "run", tmp_path / "cache", **words).was_complete
     other = run_on(folder, tmp_path / "other", tmp_path / "cache", **words)
     assert 'runtime = "litert"' in other.run.recipe.read_text()

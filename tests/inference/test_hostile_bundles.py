@@ -1,4 +1,4 @@
-"""Bundles as an attacker would make them, all digests right: each guard refuses its own, and nothing of it is run."""
+"""Hostile bundles with correct digests: each check refuses its own kind, and nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from transfer_cli.calibration.rejection import Rejection
 from transfer_cli.classifiers import fit
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.reject import Rejecting
+from transfer_cli.inference.reject import Rejector
 from transfer_cli.inference.verify_bundle import verify
 from transfer_cli.io.digests import digest_of_file
 from transfer_cli.io.untrusted.keras_config import INITIALIZERS, LAYERS
@@ -38,10 +38,10 @@ LOADERS: dict[str, Callable[[Path], object]] = {
     "classifier.skops": fit.load,
     "linear.npz": Linear.load,
     "rejection.npz": Rejection.load,
-    "learnt.npz": TrainingImages.load,
+    "training_images.npz": TrainingImages.load,
 }
 Plant = Callable[[Path, Path], None]
-"""Puts something hostile into a file; the second path is what it would make if it were run."""
+"""Plants something hostile in a file; if executed, it would create the second path."""
 
 
 def pickled_array(path: Path, marker: Path) -> None:
@@ -75,7 +75,7 @@ def configured(change: Callable[[dict[str, Any]], Any], path: Path, marker: Path
 
 
 def layer(change: dict[str, Any], config: dict[str, Any]) -> None:
-    """Make another thing of the second layer of a network."""
+    """Change the second layer of a network."""
     config["config"]["layers"][1] |= change
 
 
@@ -98,7 +98,7 @@ def deep(data: bytes) -> bytes:
 
 
 def weights(change: Callable[[Any], object], path: Path, marker: Path) -> None:
-    """Change the file of weights of a network."""
+    """Change the weights file of a network."""
 
     def changed(data: bytes) -> bytes:
         buffer = io.BytesIO(data)
@@ -148,7 +148,7 @@ def skops_file(made: object, path: Path, marker: Path) -> None:
 
 
 def reduced(path: Path, marker: Path) -> None:
-    """Let a node of the file call a function, as an object with __reduce__ would."""
+    """Make a node of the file call a function, as an object with __reduce__ does."""
 
     def change(schema: dict[str, Any]) -> dict[str, Any]:
         words = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode", "is_json": True, "__id__": 1}
@@ -161,7 +161,7 @@ def reduced(path: Path, marker: Path) -> None:
 
 
 def method(path: Path, marker: Path) -> None:
-    """Name a method of an object, whose class each check by the type alone would take."""
+    """Name a method of an object; a check of the class alone would accept it."""
 
     def change(schema: dict[str, Any]) -> dict[str, Any]:
         whole = {word: schema.pop(word) for word in ("protocol", "_skops_version")}
@@ -178,10 +178,10 @@ def unnamed(schema: dict[str, Any]) -> None:
 KERAS: dict[str, tuple[Plant, str]] = {
     "a pickle": (raw_pickle, "could not be read as a zip file"),
     "HDF5, for which Keras has no safe mode": (hdf5, "could not be read as a zip file"),
-    "up": (partial(more, "../x"), "leads elsewhere"),
-    "absolute": (partial(more, "/abs"), "leads elsewhere"),
-    "assets": (partial(more, "assets/x"), "does not belong there"),
-    "pickled weights": (partial(more, "model.weights.npz"), "does not belong there"),
+    "up": (partial(more, "../x"), "is not a safe path"),
+    "absolute": (partial(more, "/abs"), "is not a safe path"),
+    "assets": (partial(more, "assets/x"), "is not expected there"),
+    "pickled weights": (partial(more, "model.weights.npz"), "is not expected there"),
     "bomb": (bomb, "is compressed"),
     "nothing but a name": (lambda path, _: path.write_bytes(zip_of({"config.json": b"{}"})) and None, "it has no"),
     "lambda": (
@@ -226,7 +226,7 @@ KERAS: dict[str, tuple[Plant, str]] = {
     ),
     "registered elsewhere": (
         partial(configured, partial(layer, {"registered_name": "stranger>Cast"})),
-        "which no network of this program has",
+        "which is not an accepted layer or function",
     ),
     "a list for a name": (partial(configured, partial(layer, {"class_name": ["Cast"]})), "something that is no name"),
     "enable_unsafe_deserialization": (
@@ -236,22 +236,25 @@ KERAS: dict[str, tuple[Plant, str]] = {
         ),
         "describes no network",
     ),
-    "how to train": (partial(configured, compiled), "it says how to train"),
+    "how to train": (partial(configured, compiled), "it contains a training configuration"),
     "deep": (lambda path, _: with_member(path, "config.json", deep), "nested too deeply"),
     "external link": (partial(weights, external_link), r"layers/stranger is a link to another place \(ExternalLink\)"),
     "soft link": (partial(weights, soft_link), r"is a link to another place \(SoftLink\)"),
-    "circle": (partial(weights, circle), "/layers/stranger is there twice"),
-    "external storage": (partial(weights, external_storage), "the values of /layers/stranger lie in another file"),
-    "virtual": (partial(weights, virtual), "the values of /layers/stranger lie in another file"),
-    "shape bomb": (partial(weights, shape_bomb), "is not stored as it is"),
+    "circle": (partial(weights, circle), "/layers/stranger occurs twice"),
+    "external storage": (
+        partial(weights, external_storage),
+        "the values of /layers/stranger are stored in another file",
+    ),
+    "virtual": (partial(weights, virtual), "the values of /layers/stranger are stored in another file"),
+    "shape bomb": (partial(weights, shape_bomb), "is not stored contiguously"),
     "never stored": (partial(weights, never_stored), "which is not what is stored"),
-    "text": (partial(weights, objects_in_it), "which is no number"),
+    "text": (partial(weights, objects_in_it), "expected numbers"),
     "no HDF5": (lambda path, _: with_member(path, "model.weights.h5", lambda data: b"x"), "was refused"),
 }
 SKOPS: dict[str, tuple[Plant, str]] = {
     "a pickle": (raw_pickle, "could not be read as a zip file"),
-    "up": (partial(more, "../x"), "leads elsewhere"),
-    "other": (partial(more, "x.pkl"), "does not belong there"),
+    "up": (partial(more, "../x"), "is not a safe path"),
+    "other": (partial(more, "x.pkl"), "is not expected there"),
     "bomb": (bomb, "is compressed"),
     "reduced": (reduced, r"os\.mkdir \(ConstructorFromReduceNode\)"),
     "method": (method, r"sklearn\.pipeline\.Pipeline \(MethodNode\)"),
@@ -265,9 +268,9 @@ SKOPS: dict[str, tuple[Plant, str]] = {
     "empty": (lambda path, _: path.write_bytes(zip_of({"x.npy": b""})) and None, "schema.json"),
 }
 ARRAYS: dict[str, tuple[Plant, str]] = {
-    "pickled array": (pickled_array, "no array of numbers; nothing of it was run"),
+    "pickled array": (pickled_array, "not an array of numbers; no code in it was run"),
     "a pickle": (raw_pickle, "could not be read as a zip file"),
-    "up": (partial(more, "../x.npy"), "leads elsewhere"),
+    "up": (partial(more, "../x.npy"), "is not a safe path"),
     "bomb": (bomb, "is compressed"),
 }
 CASES = [
@@ -276,7 +279,7 @@ CASES = [
     *(("trained", "classifier.skops", name, *SKOPS[name]) for name in SKOPS),
     *(
         ("trained", file, name, *ARRAYS[name])
-        for file in ("linear.npz", "rejection.npz", "learnt.npz")
+        for file in ("linear.npz", "rejection.npz", "training_images.npz")
         for name in ARRAYS
     ),
 ]
@@ -286,7 +289,7 @@ CASES = [
     ("run", "file", "plant", "reason"),
     [pytest.param(run, file, plant, reason, id=f"{file}: {name}") for run, file, name, plant, reason in CASES],
 )
-def test_it_is_refused_and_nothing_of_it_is_run(
+def test_hostile_file_is_refused_and_not_executed(
     run: str, file: str, plant: Plant, reason: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     marker, bundle = tmp_path / "marker", copied(request.getfixturevalue(run), tmp_path / "bundle")
@@ -295,28 +298,28 @@ def test_it_is_refused_and_nothing_of_it_is_run(
     for act in (partial(verify, bundle), partial(LOADERS[file], bundle / file)):
         with pytest.raises(ModelError, match=reason):
             act()
-    # The fixture may have made a home for Keras.
+    # A fixture may have created the folder for Keras.
     assert {path.name for path in tmp_path.iterdir()} <= {"bundle", "keras"}
 
 
 @pytest.mark.parametrize("run", ["trained", "finetuned"])
-def test_what_was_only_resealed_is_taken(run: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """The twin: it is what was planted that is refused, not how the tests plant it."""
+def test_resealed_bundle_is_accepted(run: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Control: the planted content is refused, not the way in which the tests write it."""
     bundle = copied(request.getfixturevalue(run), tmp_path / "bundle")
     for path in [*bundle.glob("*.keras"), *bundle.glob("*.skops")]:
         path.write_bytes(zip_of(members_of(path)))
     reseal(bundle)
     (bundle / "notes.txt").write_text("mine")
     found = verify(bundle)
-    assert found.others == ("notes.txt",)
+    assert found.unlisted == ("notes.txt",)
     assert found.label in found.bundle.class_names
-    graph, other = (name.split(" and ")[0] for name in (found.ways[0], found.ways[-1]))
+    graph, other = (name.split(" and ")[0] for name in (found.computed_by[0], found.computed_by[-1]))
     assert (graph, other) == ("graph.tflite", "backbone.keras" if run == "trained" else "network.keras")
     assert load(str(bundle)).class_names == found.bundle.class_names
 
 
-def test_the_payloads_are_live(trained: Path, tmp_path: Path) -> None:
-    """The twin: whoever opens these files without a guard runs them, or reads what lies elsewhere."""
+def test_payloads_are_executed_without_the_checks(trained: Path, tmp_path: Path) -> None:
+    """Control: the planted payloads work when the files are loaded without the checks."""
     path, marker = tmp_path / "x.npz", tmp_path / "marker"
     path.write_bytes((trained / "model/linear.npz").read_bytes())
     pickled_array(path, marker)
@@ -363,7 +366,7 @@ def graph_of(shape: tuple[int, ...], width: int, path: Path) -> None:
     ],
     ids=["pickle", "empty", "half", "zeros"],
 )
-def test_a_graph_that_is_none(
+def test_invalid_graph_is_refused(
     runtime: str, data: Callable[[bytes], bytes], reason: str, trained: Path, tmp_path: Path
 ) -> None:
     bundle = copied(trained, tmp_path / "bundle")
@@ -375,12 +378,14 @@ def test_a_graph_that_is_none(
 
 
 @pytest.mark.parametrize("runtime", ["litert", "openvino"])
-def test_a_graph_that_does_not_fit(runtime: str, trained: Path, tmp_path: Path) -> None:
+def test_graph_with_wrong_input_or_output_is_refused(runtime: str, trained: Path, tmp_path: Path) -> None:
     bundle = copied(trained, tmp_path / "bundle")
     recipe = json.loads((bundle / "bundle.json").read_text())["recipe"]
     graph_of((40, 40, 3), 256, bundle / "graph.tflite")
     reseal(bundle, recipe={**recipe, "inference": {"runtime": runtime, "precision": "f32"}})
-    with pytest.raises(ModelError, match=r"takes uint8 of shape \[-?1, 40, 40, 3\]\. Expected .* \[n, 32, 32, 3\]"):
+    with pytest.raises(
+        ModelError, match=r"has the input uint8 of shape \[-?1, 40, 40, 3\]\. Expected .* \[n, 32, 32, 3\]"
+    ):
         load(str(bundle))
     graph_of((32, 32, 3), 5, bundle / "graph.tflite")
     reseal(bundle)
@@ -388,13 +393,13 @@ def test_a_graph_that_does_not_fit(runtime: str, trained: Path, tmp_path: Path) 
     with pytest.raises(ModelError, match=r"numbers of the shape \(2, 5\)\. Expected \(2, 256\)"):
         model.predict_proba(np.zeros((2, 32, 32, 3), np.uint8))
     if runtime == "litert":
-        # Right in each shape, and another network: what it says is not what the network says.
+        # The shapes are right, but it is another network.
         graph_of((32, 32, 3), 256, bundle / "graph.tflite")
-        with pytest.raises(ModelError, match=r"graph\.tflite and backbone\.keras should be one network"):
+        with pytest.raises(ModelError, match=r"graph\.tflite and backbone\.keras should contain the same network"):
             verify(reseal(bundle))
 
 
-def test_arrays_that_do_not_fit(trained: Path, tmp_path: Path) -> None:
+def test_arrays_with_wrong_shapes_are_refused(trained: Path, tmp_path: Path) -> None:
     bundle = copied(trained, tmp_path / "bundle")
     Linear(np.zeros((256, 2)), np.zeros(2)).save(bundle / "linear.npz")
     with pytest.raises(ModelError, match=r"linear\.npz is made for 2 classes; the bundle has 3"):
@@ -405,13 +410,13 @@ def test_arrays_that_do_not_fit(trained: Path, tmp_path: Path) -> None:
     bundle = copied(trained, tmp_path / "other")
     rejection = Rejection.load(bundle / "rejection.npz")
     Rejection(np.ones((4, 7), np.float16), *list(vars(rejection).values())[1:]).save(bundle / "rejection.npz")
-    rejecting = Rejecting(load(str(reseal(bundle))), coverage=0.9)
-    with pytest.raises(ModelError, match="is made for 7 features; the network has 256"):
-        rejecting(np.zeros((1, 32, 32, 3), np.uint8))
+    rejector = Rejector(load(str(reseal(bundle))), coverage=0.9)
+    with pytest.raises(ModelError, match="was fitted on 7 features per image, but the network gives 256"):
+        rejector(np.zeros((1, 32, 32, 3), np.uint8))
 
 
-def test_a_classifier_that_does_not_fit(trained: Path, tmp_path: Path) -> None:
-    """Of a class that is known, with contents that no code would give it."""
+def test_classifier_with_wrong_contents_is_refused(trained: Path, tmp_path: Path) -> None:
+    """The class is trusted, but has contents that training never produces."""
     bundle = copied(trained, tmp_path / "bundle")
     files = json.loads((bundle / "bundle.json").read_text())["files"]
     del files["linear.npz"]
@@ -422,7 +427,7 @@ def test_a_classifier_that_does_not_fit(trained: Path, tmp_path: Path) -> None:
     model = load(str(reseal(bundle, files=files)))
     with pytest.raises(ModelError, match=r"classifier\.skops could not be run"):
         model.predict_proba(np.zeros((1, 32, 32, 3), np.uint8))
-    # The twin: with what it learnt it answers.
+    # Control: with its own classes it predicts.
     pipeline[-1].classes_ = np.array([0, 1, 2])
     fit.save(pipeline, bundle / "classifier.skops")
     files["classifier.skops"] = digest_of_file(bundle / "classifier.skops").model_dump()
@@ -430,7 +435,7 @@ def test_a_classifier_that_does_not_fit(trained: Path, tmp_path: Path) -> None:
     assert model.predict_proba(np.zeros((1, 32, 32, 3), np.uint8)).shape == (1, 3)
 
 
-def test_the_list_of_layers_is_fixed_and_names_what_there_is() -> None:
+def test_trusted_layers_are_fixed_and_exist() -> None:
     assert all(issubclass(getattr(keras.layers, name), keras.layers.Layer) for name in LAYERS)
     assert all(issubclass(getattr(keras.initializers, name), keras.initializers.Initializer) for name in INITIALIZERS)
     assert not LAYERS & {

@@ -1,4 +1,4 @@
-"""Ensembles as an attacker would send them: whatever is not what the manifests name is refused."""
+"""Hostile ensembles: anything that does not match the manifests is refused."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.hostile_files import copied, members_of, reseal, zip_of
-from transfer_cli.bundle.bundle import DEEPEST, ENSEMBLE, MANIFEST, Member, ModelBundle
+from transfer_cli.bundle.bundle import ENSEMBLE, MAX_DEPTH, EnsembleMember, ModelBundle
+from transfer_cli.bundle.files import MANIFEST
 from transfer_cli.calibration.rejection import REJECTION_FILE
 from transfer_cli.errors import ModelError
 from transfer_cli.inference.bundle_archive import pack, unpack
 from transfer_cli.inference.load import load
-from transfer_cli.inference.reject import Rejecting
+from transfer_cli.inference.reject import Rejector
 from transfer_cli.inference.verify_bundle import verify
 from transfer_cli.io.digests import digest_of_file
 
@@ -25,7 +26,7 @@ ONE, TWO = "member-01", "member-02"
 
 @pytest.fixture
 def bundle(join: Join, tmp_path: Path) -> Path:
-    """Return a copy of an ensemble of two members, which a test may spoil."""
+    """Return a copy of an ensemble of two members, for a test to change."""
     return copied(join("average", "plain", "linear"), tmp_path / "bundle")
 
 
@@ -61,7 +62,7 @@ def gone(bundle: Path) -> None:
 
 
 def resealed_member(bundle: Path) -> None:
-    """Change a member and its own digests; the ensemble still names what it was."""
+    """Change a member and its own digests, but not the digest of the member in the ensemble."""
     (bundle / ONE / "MODEL_CARD.md").write_text("another")
     reseal(bundle / ONE)
 
@@ -108,14 +109,14 @@ def stack_without_a_matrix(bundle: Path) -> None:
 
 
 def pickled(bundle: Path) -> None:
-    """Put what only a guard can refuse into a member, with digests that fit all the way up."""
+    """Plant a hostile file in a member, with correct digests on all levels."""
     (bundle / ONE / "classifier.skops").write_bytes(zip_of({"schema.json": b'{"__class__": "system"}'}))
     reseal(bundle / ONE)
     follow(bundle)
 
 
 def follow(bundle: Path) -> None:
-    """Let an ensemble name its members as they are now."""
+    """Update the digests of an ensemble's members."""
     import json
 
     data = json.loads((bundle / MANIFEST).read_text())
@@ -126,62 +127,62 @@ def follow(bundle: Path) -> None:
 
 HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "altered byte": (flipped, r"member-01/linear\.npz was altered"),
-    "swapped members": (swapped, "member-01 is another model than the one"),
+    "swapped members": (swapped, "member-01 is not the model that"),
     "linked member": (linked, "member-01 is missing"),
     "linked file": (linked_file, r"member-02/linear\.npz is missing"),
     "missing member": (gone, "member-02 is missing"),
-    "another member": (resealed_member, "member-01 is another model than the one"),
+    "another member": (resealed_member, "member-01 is not the model that"),
     "a file outside": (names_outside, r"names a file outside its folder: '\.\./x'"),
     "a file of a member": (names_a_members_file, "names a file outside its folder: 'member-01/linear"),
-    "other classes": (other_classes, "member-01 has other classes"),
-    "no members": (without_members, "an ensemble, and nothing else, has members"),
-    "members of none": (members_of_no_ensemble, "an ensemble, and nothing else, has members"),
+    "other classes": (other_classes, "member-01 does not have the classes of its ensemble"),
+    "no members": (without_members, "an ensemble must have members and a combination"),
+    "members of none": (members_of_no_ensemble, "an ensemble must have members and a combination"),
     "too many members": (too_many, "members"),
     "unknown combination": (unknown_combination, "os.system"),
-    "no weights": (without_weights, "the members have no weight at all"),
+    "no weights": (without_weights, "all members have the weight 0"),
     "a stack without its matrix": (stack_without_a_matrix, r"gives no digest of linear\.npz"),
     "a pickle in a member": (pickled, r"classifier\.skops"),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_not_as_it_says_is_refused(name: str, bundle: Path) -> None:
-    spoil, said = HOSTILE[name]
+def test_verify_hostile_ensemble_is_refused(name: str, bundle: Path) -> None:
+    spoil, message = HOSTILE[name]
     spoil(bundle)
-    with pytest.raises(ModelError, match=said) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         verify(bundle)
     assert caught.value.exit_code == 4
 
 
-def test_the_untouched_one_passes(bundle: Path) -> None:
-    """The twin of all of these; what lies beside the members' files is told."""
+def test_verify_unaltered_ensemble_passes(bundle: Path) -> None:
+    """Control for the hostile ones; other files in the folders are reported."""
     (bundle / ONE / "notes.txt").write_text("mine")
     found = verify(bundle)
-    assert found.others == (f"{ONE}/notes.txt",)
+    assert found.unlisted == (f"{ONE}/notes.txt",)
     assert f"{TWO}/linear.npz" in found.files
-    assert found.ways == ("2 members",)
+    assert found.computed_by == ("2 members",)
     follow(bundle)
     assert verify(bundle).bundle == found.bundle
 
 
-def test_a_rejection_needs_a_member_to_go_by(join: Join, tmp_path: Path) -> None:
-    twin = copied(join("average", "plain", "linear"), tmp_path / "twin")
-    assert verify(twin).bundle.files[REJECTION_FILE]
-    bundle = nested(twin, tmp_path / "bundle")
+def test_rejection_requires_a_member_with_frozen_backbone(join: Join, tmp_path: Path) -> None:
+    original = copied(join("average", "plain", "linear"), tmp_path / "original")
+    assert verify(original).bundle.files[REJECTION_FILE]
+    bundle = nested(original, tmp_path / "bundle")
     assert REJECTION_FILE not in verify(bundle).bundle.files
-    with pytest.raises(ModelError, match="no member of it keeps its backbone") as caught:
-        Rejecting(load(str(bundle)), coverage=0.9)
-    assert caught.value.hint == "A bar on the probability alone: --threshold 0.5"
-    # Where the members are ensembles, none has features.
-    shutil.copyfile(twin / REJECTION_FILE, bundle / REJECTION_FILE)
+    with pytest.raises(ModelError, match="requires a member with a frozen backbone") as caught:
+        Rejector(load(str(bundle)), coverage=0.9)
+    assert caught.value.hint == "Use a threshold on the confidence alone: --threshold 0.5"
+    # Members that are ensembles have no features.
+    shutil.copyfile(original / REJECTION_FILE, bundle / REJECTION_FILE)
     reseal(bundle, files={REJECTION_FILE: digest_of_file(bundle / REJECTION_FILE).model_dump()})
-    with pytest.raises(ModelError, match=r"rejection\.npz, but no member") as caught:
+    with pytest.raises(ModelError, match=r"rejection\.npz, but no member has a frozen backbone") as caught:
         verify(bundle)
     assert caught.value.exit_code == 4
 
 
 def nested(bundle: Path, target: Path) -> Path:
-    """Return an ensemble whose members are twice the same bundle."""
+    """Return an ensemble whose two members are the same bundle."""
     inner = ModelBundle.open(bundle)
 
     def save(directory: Path) -> None:
@@ -189,23 +190,23 @@ def nested(bundle: Path, target: Path) -> Path:
             inner.copy_to(directory / name)
 
     made = inner.bundle if inner.members else ModelBundle.open(bundle.parent).bundle
-    members = tuple(Member(name=name, digest=inner.bundle.digest, weight=0.5) for name in (ONE, TWO))
+    members = tuple(EnsembleMember(name=name, digest=inner.bundle.digest, weight=0.5) for name in (ONE, TWO))
     made.model_copy(update={"kind": ENSEMBLE, "members": members, "files": {}}).write(target, save)
     return target
 
 
-def test_ensembles_lie_in_one_another_so_deep_and_no_deeper(bundle: Path, tmp_path: Path) -> None:
+def test_open_ensembles_nested_too_deeply_are_refused(bundle: Path, tmp_path: Path) -> None:
     twice = nested(bundle, tmp_path / "twice")
     assert len([*ModelBundle.open(twice).leaves()]) == 4
     again = unpack(pack(twice, tmp_path / "twice.zip"), tmp_path / "again")
     assert contents(tmp_path / "again") == contents(twice)
     assert again == ModelBundle.read(twice)[0]
     thrice = nested(twice, tmp_path / "thrice")
-    with pytest.raises(ModelError, match=f"deeper than {DEEPEST}"):
+    with pytest.raises(ModelError, match=f"deeper than {MAX_DEPTH} levels"):
         ModelBundle.open(thrice)
 
 
-def test_there_and_back(bundle: Path, tmp_path: Path) -> None:
+def test_unpack_restores_the_packed_ensemble(bundle: Path, tmp_path: Path) -> None:
     packed = pack(bundle, tmp_path / "x.zip")
     assert next(iter(members_of(packed))) == MANIFEST
     unpack(packed, tmp_path / "again")
@@ -216,25 +217,25 @@ def test_there_and_back(bundle: Path, tmp_path: Path) -> None:
 
 ENTRIES = {
     "a folder that is no member's": ("other/linear.npz", "does not belong"),
-    "a member that is not named": ("member-03/linear.npz", r"member-03/linear\.npz is not named"),
-    "a stranger in a member": ("member-01/x.txt", r"member-01/x\.txt is not named"),
+    "a member that is not named": ("member-03/linear.npz", r"member-03/linear\.npz is not listed"),
+    "a stranger in a member": ("member-01/x.txt", r"member-01/x\.txt is not listed"),
     "too deep": ("member-01/member-01/member-01/x", "does not belong"),
-    "up from a member": ("member-01/../../x", "leads elsewhere"),
+    "up from a member": ("member-01/../../x", "is not a safe path"),
     "a folder within a member": ("member-01/x/linear.npz", "does not belong"),
 }
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_an_entry_that_is_no_members_is_refused(name: str, bundle: Path, tmp_path: Path) -> None:
-    entry, said = ENTRIES[name]
+def test_unpack_unexpected_entry_is_refused(name: str, bundle: Path, tmp_path: Path) -> None:
+    entry, message = ENTRIES[name]
     packed = pack(bundle, tmp_path / "x.zip")
     packed.write_bytes(zip_of({**members_of(packed), entry: b"x"}))
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match=message):
         unpack(packed, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "x.zip"]
 
 
-def test_a_zip_without_a_members_file_is_refused(bundle: Path, tmp_path: Path) -> None:
+def test_unpack_missing_file_of_a_member_is_refused(bundle: Path, tmp_path: Path) -> None:
     packed = pack(bundle, tmp_path / "x.zip")
     kept = {name: data for name, data in members_of(packed).items() if name != f"{TWO}/linear.npz"}
     packed.write_bytes(zip_of(kept))

@@ -1,3 +1,5 @@
+"""Atomic writes, and checks before they retarget something."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -6,18 +8,18 @@ import numpy as np
 import pytest
 
 from tests.cli.test_evaluate import call
-from tests.conftest import COLOURS, save_picture
+from tests.conftest import COLOURS, save_image
 from transfer_cli.errors import OutputError
-from transfer_cli.io.atomic import must_be_ours, written_whole
+from transfer_cli.io.atomic import atomic_write, check_replaceable
 
 
-def test_a_path_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_atomic_write_current_folder_is_retargetd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
     monkeypatch.chdir(inside)
     for path in (Path(), Path("../inside/deeper/..")):
         (inside / "deeper").mkdir(exist_ok=True)
-        with written_whole(path) as draft:
+        with atomic_write(path) as draft:
             assert draft.parent.resolve() == tmp_path
             draft.mkdir()
             (draft / "letter.txt").write_text("dear")
@@ -26,57 +28,57 @@ def test_a_path_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.chdir(inside)
 
 
-def test_nothing_of_a_person_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_replaceable_refuses_files_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def known(path: Path) -> bool:
         return path.name == "ours.csv"
 
-    place = tmp_path / "place"
-    must_be_ours(place, known, "no table")
-    place.mkdir()
-    must_be_ours(place, known, "no table")
-    (place / "ours.csv").touch()
-    must_be_ours(place, known, "no table")
-    (place / "mine.txt").touch()
-    with pytest.raises(OutputError, match=r"place holds mine\.txt, which is no table, and would be lost"):
-        must_be_ours(place, known, "no table")
-    (place / "mine.txt").unlink()
-    (place / "ours.csv").unlink()
-    (place / "ours.csv").mkdir()
+    target = tmp_path / "target"
+    check_replaceable(target, known, "a table")
+    target.mkdir()
+    check_replaceable(target, known, "a table")
+    (target / "ours.csv").touch()
+    check_replaceable(target, known, "a table")
+    (target / "mine.txt").touch()
+    with pytest.raises(OutputError, match=r"target holds mine\.txt, which is not part of a table and would be lost"):
+        check_replaceable(target, known, "a table")
+    (target / "mine.txt").unlink()
+    (target / "ours.csv").unlink()
+    (target / "ours.csv").mkdir()
     with pytest.raises(OutputError, match=r"holds ours\.csv"):
-        must_be_ours(place, known, "no table")
+        check_replaceable(target, known, "a table")
     with pytest.raises(OutputError, match="is a file"):
-        must_be_ours(Path(__file__), known, "no table")
+        check_replaceable(Path(__file__), known, "a table")
     empty = tmp_path / "empty/deeper"
     empty.mkdir(parents=True)
     monkeypatch.chdir(empty)
     for target in (Path(), Path(".."), empty, empty.parent):
-        with pytest.raises(OutputError, match="is the folder that you are in, or holds it"):
-            must_be_ours(target, known, "no table")
-    must_be_ours(Path("../other"), known, "no table")
+        with pytest.raises(OutputError, match="is the current folder or contains it"):
+            check_replaceable(target, known, "a table")
+    check_replaceable(Path("../other"), known, "a table")
 
 
-def test_commands_keep_what_they_did_not_write(
+def test_commands_keep_files_that_they_did_not_write(
     trained: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(2):
-        save_picture(tmp_path / "one" / "red" / f"{number}.png", COLOURS["red"], np.random.default_rng(number))
+        save_image(tmp_path / "one" / "red" / f"{number}.png", COLOURS["red"], np.random.default_rng(number))
     check = ["data", "check", tmp_path / "one", "--no-probe"]
     evaluate = ["evaluate", trained, tmp_path / "one"]
     for words, name, kind in ((check, "check", "a check"), (evaluate, "evaluation", "an evaluation")):
-        place = tmp_path / name
-        assert call(*words, "-o", place)[0] == 0
-        assert call(*words, "-o", place)[0] == 0
-        (place / "labels").mkdir()
-        (place / "labels/mine.txt").write_text("weeks of work")
-        code, _, err = call(*words, "-o", place)
-        assert (code, f"{place} holds labels, which is no part of {kind}, and would be lost." in err) == (3, True)
-        assert (place / "labels/mine.txt").read_text() == "weeks of work"
+        target = tmp_path / name
+        assert call(*words, "-o", target)[0] == 0
+        assert call(*words, "-o", target)[0] == 0
+        (target / "labels").mkdir()
+        (target / "labels/mine.txt").write_text("weeks of work")
+        code, _, err = call(*words, "-o", target)
+        assert (code, f"{target} holds labels, which is not part of {kind} and would be lost." in err) == (3, True)
+        assert (target / "labels/mine.txt").read_text() == "weeks of work"
         here = tmp_path / f"{name} here"
         here.mkdir()
         monkeypatch.chdir(here)
         code, out, err = call(*words, "-o", ".")
         assert code == 3
-        assert "is the folder that you are in" in err
+        assert "is the current folder" in err
         assert "looking at" not in err + out
         assert "loading" not in err + out
         assert call("data", "split", colours, "-o", ".")[0] == 3

@@ -1,3 +1,5 @@
+"""The cache on disk."""
+
 from __future__ import annotations
 
 import os
@@ -32,7 +34,7 @@ def network(cache: Cache, name: str, size: int, used: float) -> Path:
     return folder
 
 
-def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_user_reads_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRANSFER_CLI_CACHE", str(tmp_path))
     assert Cache.of_user() == Cache(tmp_path, LIMIT)
     assert Cache.of_user(0) == Cache(tmp_path, 0)
@@ -43,7 +45,7 @@ def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Cache.of_user().path.name == "transfer-cli"
 
 
-def test_entries_are_in_the_order_of_their_use(tmp_path: Path) -> None:
+def test_entries_are_sorted_by_last_use(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     paths = [shard(cache, "b", 20, 300), network(cache, "old", 50, 100), shard(cache, "a", 10, 200)]
     entries = cache.entries()
@@ -55,7 +57,7 @@ def test_entries_are_in_the_order_of_their_use(tmp_path: Path) -> None:
     assert [entry.bytes for entry in entries][1:] == [10, 20]
 
 
-def test_what_was_used_last_stays(tmp_path: Path) -> None:
+def test_trim_removes_the_least_recently_used(tmp_path: Path) -> None:
     old = network(Cache(tmp_path), "old", 1000, 100)
     older, newer = shard(Cache(tmp_path), "a", 400, 200), shard(Cache(tmp_path), "b", 400, 300)
     Cache(tmp_path, limit=500).trim()
@@ -64,20 +66,20 @@ def test_what_was_used_last_stays(tmp_path: Path) -> None:
     assert newer.exists()
 
 
-def test_a_cache_that_is_off_is_left_alone(tmp_path: Path) -> None:
-    kept = shard(Cache(tmp_path), "a", 400, 200)
+def test_trim_disabled_cache_is_untouched(tmp_path: Path) -> None:
+    path = shard(Cache(tmp_path), "a", 400, 200)
     Cache(tmp_path, limit=0).trim()
-    assert kept.exists()
+    assert path.exists()
 
 
-def test_a_folder_that_another_process_is_about_to_fill_stays(tmp_path: Path) -> None:
+def test_trim_new_empty_folder_stays(tmp_path: Path) -> None:
     folder = Cache(tmp_path).folder("features", FACT)
     folder.mkdir(parents=True)
     Cache(tmp_path).trim()
     assert folder.exists()
 
 
-def test_clearing_removes_nothing_but_what_is_ours(tmp_path: Path) -> None:
+def test_clear_removes_only_cache_entries(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     shard(cache, "a", 10, 1)
     network(cache, "net", 20, 1)
@@ -96,7 +98,7 @@ def test_clearing_removes_nothing_but_what_is_ours(tmp_path: Path) -> None:
     assert not cache.folder("features", FACT).exists()
 
 
-def test_drafts_of_the_dead_go_when_they_are_old(tmp_path: Path) -> None:
+def test_trim_removes_old_drafts_only(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     (tmp_path / "features").mkdir()
     young, old = (tmp_path / "features" / f".{digest_of_facts(FACT)}.{number * 8}.parquet" for number in "01")
@@ -107,18 +109,18 @@ def test_drafts_of_the_dead_go_when_they_are_old(tmp_path: Path) -> None:
     assert (young.exists(), old.exists()) == (True, False)
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+def test_draft_unwritable_folder_raises(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError), Cache(tmp_path / "file").draft("features", FACT):
         pass
 
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("20GB", 20 * 10**9), ("1.5 mb", 1_500_000), (" 7 ", 7)])
-def test_sizes(text: str, size: int) -> None:
+def test_parse_size_valid(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "much", "-1GB", "3 PB", "1e9"])
-def test_no_sizes(text: str) -> None:
-    with pytest.raises(InputError, match=re.escape(f"{text!r} is no size. Expected a number and a unit")):
+def test_parse_size_invalid_raises(text: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"{text!r} is not a size. Expected a number and a unit")):
         parse_size(text)

@@ -1,3 +1,5 @@
+"""Confusion matrices and points of curves."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,38 +16,38 @@ from transfer_cli.metrics.scores import calibration_error
 NAMES = ("class", "t-shirt, long", "3")
 
 
-def test_counts_are_those_of_scikit_learn_and_come_back(tmp_path: Path) -> None:
+def test_confusion_equals_scikit_learn_and_is_read_as_written(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     truth, predicted = random.integers(0, 3, (2, 60))
-    found = Confusion.of(truth, predicted, NAMES)
-    np.testing.assert_array_equal(found.counts, sk.confusion_matrix(truth, predicted))
-    found.write(tmp_path / "confusion.csv")
+    confusion = Confusion.of(truth, predicted, NAMES)
+    np.testing.assert_array_equal(confusion.counts, sk.confusion_matrix(truth, predicted))
+    confusion.write(tmp_path / "confusion.csv")
     header, first = (tmp_path / "confusion.csv").read_text().splitlines()[:2]
     assert header == 'class,predicted_class,"predicted_t-shirt, long",predicted_3'
-    assert first == f"class,{','.join(map(str, found.counts[0]))}"
+    assert first == f"class,{','.join(map(str, confusion.counts[0]))}"
     again = Confusion.read(tmp_path / "confusion.csv")
     assert again.class_names == NAMES
-    np.testing.assert_array_equal(again.counts, found.counts)
+    np.testing.assert_array_equal(again.counts, confusion.counts)
 
 
-def test_the_most_confused_pairs() -> None:
-    found = Confusion(NAMES, np.array([[5, 2, 0], [7, 9, 1], [0, 1, 3]]))
-    assert found.pairs()[:2] == [("t-shirt, long", "class", 7), ("class", "t-shirt, long", 2)]
-    assert found.summary("test") == (
-        "test  most often taken for another: t-shirt, long for class 7, class for t-shirt, long 2, "
-        "t-shirt, long for 3 1, ..."
+def test_summary_names_the_most_frequent_confusions() -> None:
+    confusion = Confusion(NAMES, np.array([[5, 2, 0], [7, 9, 1], [0, 1, 3]]))
+    assert confusion.pairs()[:2] == [("t-shirt, long", "class", 7), ("class", "t-shirt, long", 2)]
+    assert confusion.summary("test") == (
+        "test  most frequent confusions (true → predicted): t-shirt, long → class 7, class → t-shirt, long 2, "
+        "t-shirt, long → 3 1, ..."
     )
     assert Confusion(NAMES, np.eye(3, dtype=np.int64)).summary("test") is None
 
 
 @pytest.mark.parametrize("text", ["", "class,predicted_a\na,x\n", "class,a\na,1\n", "class,predicted_a\na,1\nb,2\n"])
-def test_what_is_no_table_of_counts(tmp_path: Path, text: str) -> None:
+def test_read_invalid_confusion_raises(tmp_path: Path, text: str) -> None:
     (tmp_path / "odd.csv").write_text(text)
     with pytest.raises(InputError, match=r"odd\.csv"):
         Confusion.read(tmp_path / "odd.csv")
 
 
-def test_points_of_curves_have_the_areas() -> None:
+def test_curve_points_have_the_areas_of_scikit_learn() -> None:
     random = np.random.default_rng(0)
     truth = random.integers(0, 3, 200)
     logits = random.normal(size=(200, 3)) + np.eye(3)[truth]
@@ -60,7 +62,7 @@ def test_points_of_curves_have_the_areas() -> None:
     assert (np.diff(points[:, 0]) * points[1:, 1]).sum() == pytest.approx(
         sk.average_precision_score(there, scores), abs=0.01
     )
-    found = reliability(truth, probabilities)
-    assert found.images.sum() == 200
-    error = (np.abs(found.accuracy - found.confidence) * found.images).sum() / 200
+    confusion = reliability(truth, probabilities)
+    assert confusion.images.sum() == 200
+    error = (np.abs(confusion.accuracy - confusion.confidence) * confusion.images).sum() / 200
     assert error == pytest.approx(calibration_error(truth, probabilities))

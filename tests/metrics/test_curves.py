@@ -1,3 +1,5 @@
+"""Curves written to a table."""
+
 from __future__ import annotations
 
 import csv
@@ -13,7 +15,7 @@ from transfer_cli.metrics.scores import calibration_error
 NAMES = ("a", "b", "never", "d")
 
 
-def drawn(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
+def random_predictions(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     truth = random.choice([0, 1, 3], count)
     logits = random.normal(size=(count, 4)) + 1.5 * np.eye(4)[truth]
@@ -32,9 +34,9 @@ def points(rows: list[dict[str, str]], curve: str, name: str) -> np.ndarray:
     )
 
 
-def test_areas_under_the_written_curves_are_scikit_learns(tmp_path: Path) -> None:
-    truth, given = drawn()
-    curves.write(tmp_path / "curves.csv", truth, given, NAMES)
+def test_write_curves_have_the_areas_of_scikit_learn(tmp_path: Path) -> None:
+    truth, probabilities = random_predictions()
+    curves.write(tmp_path / "curves.csv", truth, probabilities, NAMES)
     rows = rows_of(tmp_path / "curves.csv")
     for column, name in enumerate(NAMES):
         if name == "never":
@@ -42,36 +44,38 @@ def test_areas_under_the_written_curves_are_scikit_learns(tmp_path: Path) -> Non
             continue
         there = truth == column
         wrong, right = points(rows, "roc", name).T
-        assert np.trapezoid(right, wrong) == pytest.approx(sk.roc_auc_score(there, given[:, column]), abs=1e-5)
+        assert np.trapezoid(right, wrong) == pytest.approx(sk.roc_auc_score(there, probabilities[:, column]), abs=1e-5)
         recall, precision = points(rows, "precision-recall", name).T
         area = float(np.sum(np.diff(recall) * precision[1:]))
-        assert area == pytest.approx(sk.average_precision_score(there, given[:, column]), abs=1e-4)
+        assert area == pytest.approx(sk.average_precision_score(there, probabilities[:, column]), abs=1e-4)
 
 
-def test_the_calibration_error_is_in_the_reliability_curve(tmp_path: Path) -> None:
-    truth, given = drawn()
-    curves.write(tmp_path / "curves.csv", truth, given, NAMES)
+def test_write_reliability_curve_has_the_calibration_error(tmp_path: Path) -> None:
+    truth, probabilities = random_predictions()
+    curves.write(tmp_path / "curves.csv", truth, probabilities, NAMES)
     bins = [row for row in rows_of(tmp_path / "curves.csv") if row["curve"] == "reliability"]
     counts = np.array([int(row["images"]) for row in bins])
     gaps = np.array([abs(float(row["x"]) - float(row["y"])) for row in bins])
     assert counts.sum() == len(truth)
-    assert counts @ gaps / counts.sum() == pytest.approx(calibration_error(truth, given), abs=1e-5)
+    assert counts @ gaps / counts.sum() == pytest.approx(calibration_error(truth, probabilities), abs=1e-5)
 
 
-def test_labels_have_curves_and_no_reliability(tmp_path: Path) -> None:
-    truth, given = drawn()
-    curves.write(tmp_path / "curves.csv", np.eye(4, dtype=np.int64)[truth], given, NAMES)
+def test_write_multi_label_has_no_reliability_curve(tmp_path: Path) -> None:
+    truth, probabilities = random_predictions()
+    curves.write(tmp_path / "curves.csv", np.eye(4, dtype=np.int64)[truth], probabilities, NAMES)
     rows = rows_of(tmp_path / "curves.csv")
     assert {row["curve"] for row in rows} == {"roc", "precision-recall"}
-    curves.write(tmp_path / "single.csv", truth, given, NAMES)
+    curves.write(tmp_path / "single.csv", truth, probabilities, NAMES)
     assert rows == [row for row in rows_of(tmp_path / "single.csv") if row["curve"] != "reliability"]
 
 
-def test_a_long_curve_is_thinned_and_keeps_its_ends(tmp_path: Path) -> None:
-    truth, given = drawn(20_000)
-    curves.write(tmp_path / "curves.csv", truth, given, NAMES)
-    found = points(rows_of(tmp_path / "curves.csv"), "roc", "a")
-    assert len(found) == 500
-    assert found[0].tolist() == [0, 0]
-    assert found[-1].tolist() == [1, 1]
-    assert np.trapezoid(found[:, 1], found[:, 0]) == pytest.approx(sk.roc_auc_score(truth == 0, given[:, 0]), abs=1e-3)
+def test_write_long_curve_is_thinned_and_keeps_its_ends(tmp_path: Path) -> None:
+    truth, probabilities = random_predictions(20_000)
+    curves.write(tmp_path / "curves.csv", truth, probabilities, NAMES)
+    curve = points(rows_of(tmp_path / "curves.csv"), "roc", "a")
+    assert len(curve) == 500
+    assert curve[0].tolist() == [0, 0]
+    assert curve[-1].tolist() == [1, 1]
+    assert np.trapezoid(curve[:, 1], curve[:, 0]) == pytest.approx(
+        sk.roc_auc_score(truth == 0, probabilities[:, 0]), abs=1e-3
+    )

@@ -1,4 +1,4 @@
-"""Intervals hold what they say: replicates are scikit-learn's, and 95 of 100 hold the figure of endless pictures."""
+"""Intervals: replicates equal scikit-learn, and 95 % of the intervals cover the true value."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from transfer_cli.metrics.intervals import LOG, LOGIT, PERCENTILE, Resamples, Scale, between, proportion
-from transfer_cli.metrics.metrics_table import replicates_of, score
+from transfer_cli.metrics.intervals import LOG, LOGIT, PERCENTILE, Resamples, Scale, bootstrap_interval, proportion
+from transfer_cli.metrics.metrics_table import replicate_metrics, score
 
 Part = tuple[np.ndarray, np.ndarray]
-FIGURES: dict[str, Scale] = {
+METRICS: dict[str, Scale] = {
     "balanced_accuracy": PERCENTILE,
     "macro_precision": PERCENTILE,
     "macro_f1": PERCENTILE,
@@ -33,7 +33,7 @@ def draw(random: np.random.Generator, count: int, classes: int = 4, strength: fl
 
 
 class Once(Resamples):
-    """The pictures themselves, each once."""
+    """The images themselves, each once."""
 
     def blocks(self) -> Iterator[np.ndarray]:
         yield np.ones((self.images, 1), np.float32)
@@ -41,17 +41,17 @@ class Once(Resamples):
 
 def replicates(part: Part, resamples: Resamples) -> dict[str, np.ndarray]:
     truth, probabilities = part
-    return replicates_of(truth, probabilities, probabilities.argmax(axis=1), resamples)
+    return replicate_metrics(truth, probabilities, probabilities.argmax(axis=1), resamples)
 
 
-def test_resamples_are_drawn_with_replacement_and_the_same_again() -> None:
+def test_resamples_are_drawn_with_replacement_and_reproducible() -> None:
     weights = np.concatenate([*Resamples(50, 30).blocks()], axis=1)
     assert weights.shape == (50, 30)
     assert (weights.sum(axis=0) == 50).all()
     assert weights.max() > 2
     np.testing.assert_array_equal(weights, np.concatenate([*Resamples(50, 30).blocks()], axis=1))
     assert (weights != np.concatenate([*Resamples(50, 30, seed=1).blocks()], axis=1)).any()
-    # In one block or in several, they are the same.
+    # The number of blocks does not change them.
     last = [*Resamples(100_000, 9).blocks()][-1][:, -1]
     random = np.random.default_rng(0)
     drawn = [np.bincount(random.integers(0, 100_000, 100_000), minlength=100_000) for _ in range(9)]
@@ -60,10 +60,10 @@ def test_resamples_are_drawn_with_replacement_and_the_same_again() -> None:
     assert [Resamples.affordable(*size).count for size in sizes] == [1000, 1000, 200]
 
 
-def test_each_replicate_is_scikit_learns_with_sample_weight() -> None:
+def test_replicate_single_label_equals_scikit_learn_with_sample_weight() -> None:
     random = np.random.default_rng(3)
     truth, probabilities = draw(random, 60)
-    # A rare class, missing in some resamples, and probabilities that are equal, as those of neighbours are.
+    # A rare class that is missing in some resamples, and equal probabilities, as k nearest neighbours give them.
     truth[truth == 3] = 2
     truth[:2] = 3
     probabilities = np.round(probabilities, 1).astype(np.float32)
@@ -95,22 +95,22 @@ def test_each_replicate_is_scikit_learns_with_sample_weight() -> None:
         expected["average_precision"] = np.mean([*precise.values()])
         assert {name: got[name][index] for name in expected} == pytest.approx(expected, rel=1e-5)
         for column in range(4):
-            found = [got[f"{name}/"][column, index] for name in ("roc_auc", "average_precision", "f1")]
+            result = [got[f"{name}/"][column, index] for name in ("roc_auc", "average_precision", "f1")]
             if column not in present:
-                assert np.isnan(found).all()
+                assert np.isnan(result).all()
                 continue
             f1 = sk.f1_score(truth == column, predicted == column, sample_weight=weight, zero_division=0)
-            assert found == pytest.approx([areas[column], precise[column], f1])
+            assert result == pytest.approx([areas[column], precise[column], f1])
     assert missing
 
 
-def test_each_replicate_of_labels_is_scikit_learns() -> None:
+def test_replicate_multi_label_equals_scikit_learn_with_sample_weight() -> None:
     random = np.random.default_rng(4)
     truth = (random.random((50, 3)) < [0.5, 0.3, 0.1]).astype(np.int64)
     probabilities = (1 / (1 + np.exp(-random.normal(size=(50, 3)) - 2 * truth + 1))).astype(np.float32)
     predicted = (probabilities >= 0.5).astype(np.int64)
     resamples = Resamples(50, 10)
-    got = replicates_of(truth, probabilities, predicted, resamples)
+    got = replicate_metrics(truth, probabilities, predicted, resamples)
     for index, weight in enumerate(np.concatenate([*resamples.blocks()], axis=1).T):
         expected = {
             "accuracy": sk.accuracy_score(truth, predicted, sample_weight=weight),
@@ -123,58 +123,58 @@ def test_each_replicate_of_labels_is_scikit_learns() -> None:
 
 
 def coverage(times: int, count: int, images: int = 150) -> dict[str, float]:
-    """Return how often the interval of each figure holds what endless pictures would give."""
+    """Return how often the interval of each metric covers its value on a very large sample."""
     random = np.random.default_rng(1)
     true = replicates(draw(random, 300_000), Once(300_000))
-    held: Counter[str] = Counter()
+    covered: Counter[str] = Counter()
     for _ in range(times):
         part = draw(random, images)
         drawn, own = replicates(part, Resamples(images, count)), replicates(part, Once(images))
-        for name, scale in FIGURES.items():
-            low, high = between(drawn[name], images, own[name][0], scale)
+        for name, scale in METRICS.items():
+            low, high = bootstrap_interval(drawn[name], images, own[name][0], scale)
             assert low is not None
             assert high is not None
-            held[name] += low <= true[name][0] <= high
-        right = proportion(round(own["accuracy"][0] * images), images)
-        assert right["low"] is not None
-        assert right["high"] is not None
-        held["accuracy"] += right["low"] <= true["accuracy"][0] <= right["high"]
-    return {name: held[name] / times for name in [*FIGURES, "accuracy"]}
+            covered[name] += low <= true[name][0] <= high
+        interval = proportion(round(own["accuracy"][0] * images), images)
+        assert interval["low"] is not None
+        assert interval["high"] is not None
+        covered["accuracy"] += interval["low"] <= true["accuracy"][0] <= interval["high"]
+    return {name: covered[name] / times for name in [*METRICS, "accuracy"]}
 
 
-def test_intervals_hold_what_they_say() -> None:
+def test_intervals_cover_the_true_value() -> None:
     shares = coverage(400, 400)
     assert all(0.93 <= share <= 0.97 for share in shares.values()), shares
 
 
 @pytest.mark.slow
-def test_intervals_hold_what_they_say_at_length() -> None:
+def test_intervals_cover_the_true_value_in_long_simulations() -> None:
     shares = coverage(3000, 1000)
     assert all(0.93 <= share <= 0.97 for share in shares.values()), shares
 
 
-def test_too_narrow_an_interval_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As if twice as many pictures were drawn as there are: the intervals are narrower by a third.
-    plain = Resamples.blocks
+def test_intervals_from_twice_the_images_cover_too_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Planted fault: twice as many images are drawn as there are, so the intervals are narrower by a third.
+    blocks = Resamples.blocks
 
     def twice(self: Resamples) -> Iterator[np.ndarray]:
-        return (block[:, ::2] + block[:, 1::2] for block in plain(self) if block.shape[1] > 1)
+        return (block[:, ::2] + block[:, 1::2] for block in blocks(self) if block.shape[1] > 1)
 
     monkeypatch.setattr(Resamples, "blocks", twice)
     shares = coverage(100, 200)
     assert sum(share < 0.93 for share in shares.values()) >= 6, shares
 
 
-def test_what_was_never_wrong_has_no_interval_by_resampling() -> None:
+def test_score_without_errors_has_no_bootstrap_interval() -> None:
     truth = np.array([0, 1] * 10)
-    figures = score(truth, np.eye(2, dtype=np.float32)[truth], class_names="ab")
+    metrics = score(truth, np.eye(2, dtype=np.float32)[truth], class_names="ab")
     for name in ("balanced_accuracy", "macro_f1", "roc_auc", "f1/a", "average_precision/b"):
-        assert figures[name] == {"value": 1.0, "low": None, "high": None}
-    assert figures["accuracy"]["low"] == pytest.approx(0.839, abs=1e-3)
-    assert figures["recall/a"]["high"] == 1.0
+        assert metrics[name] == {"value": 1.0, "low": None, "high": None}
+    assert metrics["accuracy"]["low"] == pytest.approx(0.839, abs=1e-3)
+    assert metrics["recall/a"]["high"] == 1.0
 
 
-def test_one_picture_has_no_interval_by_resampling() -> None:
-    figures = score(np.array([1]), np.array([[0.4, 0.6]], np.float32), class_names="ab")
-    assert figures["log_loss"]["low"] is None
-    assert figures["accuracy"]["low"] == pytest.approx(0.2065, abs=1e-3)
+def test_score_one_image_has_no_bootstrap_interval() -> None:
+    metrics = score(np.array([1]), np.array([[0.4, 0.6]], np.float32), class_names="ab")
+    assert metrics["log_loss"]["low"] is None
+    assert metrics["accuracy"]["low"] == pytest.approx(0.2065, abs=1e-3)

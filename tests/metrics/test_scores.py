@@ -1,3 +1,5 @@
+"""Metrics of a part, compared with scikit-learn."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -8,9 +10,9 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from transfer_cli.calibration.thresholds import fit_thresholds
-from transfer_cli.metrics.intervals import Figure, proportion
+from transfer_cli.metrics.intervals import MetricValue, proportion
 from transfer_cli.metrics.metrics_table import score
-from transfer_cli.metrics.scores import calibration_error, log_loss, recalls_in_words, summary
+from transfer_cli.metrics.scores import calibration_error, log_loss, recalls_summary, summary
 
 
 @pytest.fixture
@@ -22,11 +24,11 @@ def part() -> tuple[np.ndarray, np.ndarray]:
     return truth, probabilities.astype(np.float32)
 
 
-def values(figures: Mapping[str, Figure]) -> dict[str, float]:
-    return {name: figure["value"] for name, figure in figures.items()}
+def values(metrics: Mapping[str, MetricValue]) -> dict[str, float]:
+    return {name: each["value"] for name, each in metrics.items()}
 
 
-def test_figures_are_those_of_scikit_learn(part: tuple[np.ndarray, np.ndarray]) -> None:
+def test_score_single_label_equals_scikit_learn(part: tuple[np.ndarray, np.ndarray]) -> None:
     truth, probabilities = part
     predicted = probabilities.argmax(axis=1)
     normal = probabilities.astype(float) / probabilities.sum(axis=1, keepdims=True, dtype=float)
@@ -60,7 +62,7 @@ def test_figures_are_those_of_scikit_learn(part: tuple[np.ndarray, np.ndarray]) 
         expected |= {f"{kind}/{name}": value for name, value in zip(names, four, strict=True)}
     got = score(truth, probabilities, class_names=names)
     assert values(got) == pytest.approx(expected, rel=1e-5)
-    without = {name for name, figure in got.items() if figure["low"] is None}
+    without = {name for name, each in got.items() if each["low"] is None}
     assert without == {"images", "expected_calibration_error", *(f"support/{name}" for name in names)}
     for name in got.keys() - without:
         low, value, high = got[name]["low"], got[name]["value"], got[name]["high"]
@@ -69,27 +71,27 @@ def test_figures_are_those_of_scikit_learn(part: tuple[np.ndarray, np.ndarray]) 
         assert low < value < high, name
 
 
-def test_a_shuffled_truth_is_found_out(part: tuple[np.ndarray, np.ndarray]) -> None:
+def test_score_shuffled_truth_is_much_lower(part: tuple[np.ndarray, np.ndarray]) -> None:
     truth, probabilities = part
     shuffled = np.random.default_rng(1).permutation(truth)
-    right, wrong = score(truth, probabilities), score(shuffled, probabilities)
+    correct, wrong = score(truth, probabilities), score(shuffled, probabilities)
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc"):
-        high, low = wrong[name]["high"], right[name]["low"]
+        high, low = wrong[name]["high"], correct[name]["low"]
         assert high is not None
         assert low is not None
         assert high < low
     assert wrong["roc_auc"]["value"] == pytest.approx(0.5, abs=0.1)
 
 
-def test_calibration_error() -> None:
-    # Guo et al. 2017, equation 3: two bins, 3 of 4 right at 0.9 (off by 0.15) and 1 of 2 right at 0.6 (off by 0.1).
+def test_calibration_error_two_bins() -> None:
+    # Guo et al. 2017, equation 3: two bins, 3 of 4 correct at 0.9 (off by 0.15) and 1 of 2 correct at 0.6 (off by 0.1).
     probabilities = np.array([[0.9, 0.1]] * 4 + [[0.6, 0.4]] * 2, np.float32)
     truth = np.array([0, 0, 0, 1, 0, 1])
     assert calibration_error(truth, probabilities) == pytest.approx((4 * 0.15 + 2 * 0.1) / 6)
 
 
-def test_wilson_interval() -> None:
-    # 8 of 10: 0.490 to 0.943 (Wilson 1927; the same figures as statsmodels' proportion_confint).
+def test_score_accuracy_has_the_wilson_interval() -> None:
+    # 8 of 10: 0.490 to 0.943 (Wilson 1927; the same values as statsmodels' proportion_confint).
     truth = np.zeros(10, int)
     probabilities = np.eye(2, dtype=np.float32)[[0] * 8 + [1] * 2]
     accuracy = score(truth, probabilities)["accuracy"]
@@ -97,14 +99,14 @@ def test_wilson_interval() -> None:
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 1), (1, 1), (0, 7), (7, 7), (3, 8), (282, 372)])
-def test_wilson_interval_is_that_of_scipy(right: int, count: int) -> None:
+def test_proportion_interval_equals_scipy(right: int, count: int) -> None:
     expected = binomtest(right, count).proportion_ci(method="wilson")
     got = proportion(right, count)
     assert (got["low"], got["high"]) == pytest.approx((expected.low, expected.high), abs=1e-12)
     assert got["value"] == right / count
 
 
-def test_a_part_without_some_classes() -> None:
+def test_score_missing_classes_are_left_out() -> None:
     truth = np.array([0, 0, 2])
     probabilities = np.array([[0.9, 0.1, 0], [0.2, 0.7, 0.1], [0, 0.1, 0.9]], np.float32)
     got = score(truth, probabilities, class_names="abc")
@@ -115,7 +117,7 @@ def test_a_part_without_some_classes() -> None:
     assert got["precision/b"]["value"] == 0.0
     assert not {"recall/b", "f1/b", "roc_auc/b", "average_precision/b"} & got.keys()
     assert log_loss(truth, probabilities) == pytest.approx(-np.log([0.9, 0.2, 0.9]).mean())
-    assert summary("test", got) == "test  accuracy 0.667 (95 % interval 0.208 to 0.939; 3 pictures)"
+    assert summary("test", got) == "test  accuracy 0.667 (95 % interval 0.208 to 0.939; 3 images)"
 
 
 @pytest.fixture
@@ -126,12 +128,12 @@ def labels() -> tuple[np.ndarray, np.ndarray]:
     return truth, (1 / (1 + np.exp(-logits))).astype(np.float32)
 
 
-def test_figures_of_labels_are_those_of_scikit_learn(labels: tuple[np.ndarray, np.ndarray]) -> None:
+def test_score_multi_label_equals_scikit_learn(labels: tuple[np.ndarray, np.ndarray]) -> None:
     truth, probabilities = labels
     thresholds = np.array([0.5, 0.4, 0.3, 0.5])
     predicted = (probabilities >= thresholds).astype(int)
     got = score(truth, probabilities, thresholds, "abcd")
-    # The last label is on no picture: nothing can be found of it.
+    # No image has the last label, so its metrics are undefined.
     precisions = [sk.average_precision_score(truth[:, column], probabilities[:, column]) for column in range(3)]
     areas = [sk.roc_auc_score(truth[:, column], probabilities[:, column]) for column in range(3)]
     expected = {
@@ -147,7 +149,7 @@ def test_figures_of_labels_are_those_of_scikit_learn(labels: tuple[np.ndarray, n
         expected[f"micro_{kind}"] = of_sklearn(truth, predicted, average="micro")
         for average in ("macro", "weighted"):
             expected[f"{average}_{kind}"] = of_sklearn(truth[:, :3], predicted[:, :3], average=average)
-    assert values({name: figure for name, figure in got.items() if "/" not in name}) == pytest.approx(expected)
+    assert values({name: each for name, each in got.items() if "/" not in name}) == pytest.approx(expected)
     for column, name in enumerate("abc"):
         for kind, of_sklearn in kinds.items():
             assert got[f"{kind}/{name}"]["value"] == pytest.approx(of_sklearn(truth[:, column], predicted[:, column]))
@@ -158,25 +160,27 @@ def test_figures_of_labels_are_those_of_scikit_learn(labels: tuple[np.ndarray, n
     assert summary("test", got).startswith(f"test  mAP {np.mean(precisions):.3f}, macro F1 ")
 
 
-def test_thresholds_are_the_best_there_are(labels: tuple[np.ndarray, np.ndarray]) -> None:
+def test_fit_thresholds_maximise_f1(labels: tuple[np.ndarray, np.ndarray]) -> None:
     truth, probabilities = labels
-    found = fit_thresholds(truth, probabilities)
-    assert found[3] == 0.5
+    thresholds = fit_thresholds(truth, probabilities)
+    assert thresholds[3] == 0.5
     for column in range(3):
-        of_each = [sk.f1_score(truth[:, column], probabilities[:, column] >= bar) for bar in probabilities[:, column]]
-        assert sk.f1_score(truth[:, column], probabilities[:, column] >= found[column]) == pytest.approx(max(of_each))
+        scores = [sk.f1_score(truth[:, column], probabilities[:, column] >= each) for each in probabilities[:, column]]
+        assert sk.f1_score(truth[:, column], probabilities[:, column] >= thresholds[column]) == pytest.approx(
+            max(scores)
+        )
     assert fit_thresholds(np.ones((5, 1), int), np.full((5, 1), 0.2, np.float32)).tolist() == [0.5]
 
 
-def test_a_part_in_which_no_picture_has_a_label() -> None:
+def test_score_no_image_with_a_label_is_finite() -> None:
     got = score(np.zeros((3, 2), int), np.full((3, 2), 0.2, np.float32), np.array([0.5, 0.5]))
-    assert all(np.isfinite(figure["value"]) for figure in got.values())
+    assert all(np.isfinite(each["value"]) for each in got.values())
     assert got["exact_matches"]["value"] == 1
 
 
-def test_recalls_in_words(part: tuple[np.ndarray, np.ndarray]) -> None:
+def test_recalls_summary_starts_with_the_lowest(part: tuple[np.ndarray, np.ndarray]) -> None:
     truth, probabilities = part
     expected = sk.recall_score(truth, probabilities.argmax(axis=1), average=None)
     worst = "abcd"[int(np.argmin(expected))]
-    figures = score(truth, probabilities, class_names="abcd")
-    assert recalls_in_words("test", figures).startswith(f"test  found of each class: {worst} {expected.min():.2f}, ")
+    metrics = score(truth, probabilities, class_names="abcd")
+    assert recalls_summary("test", metrics).startswith(f"test  recall per class: {worst} {expected.min():.2f}, ")

@@ -11,9 +11,9 @@ from tests.live_networks import alive, answers_to_its_input, outputs, sample_ima
 from transfer_cli.catalog.backbones import BACKBONES, BackboneSpec, find
 from transfer_cli.errors import InputError, ModelError, UnknownNameError
 from transfer_cli.inference.litert_conversion import convert
-from transfer_cli.inference.runtime_parity import disagreement
-from transfer_cli.inference.runtimes import LARGEST, open_graph
-from transfer_cli.models.backbone import _pooled, build, build_with_top, plain
+from transfer_cli.inference.runtime_parity import parity_fault
+from transfer_cli.inference.runtimes import MAX_CONVERTED_PARAMETERS, open_graph
+from transfer_cli.models.backbone import _pooled, build, build_bare, build_with_top
 from transfer_cli.models.compile import inference_function
 from transfer_cli.models.keras_file import load_keras
 from transfer_cli.models.layer_summary import layer_table, memory
@@ -54,10 +54,10 @@ def check_survival(spec: BackboneSpec, photographs: NDArray[np.uint8], tmp_path:
     assert model.layers[-2].output.shape == (None, spec.width)
     before = outputs(model, photographs)
     assert answers_to_its_input(before)
-    if spec.parameters <= LARGEST:
+    if spec.parameters <= MAX_CONVERTED_PARAMETERS:
         convert(model, tmp_path / "model.tflite")
         converted = open_graph("litert", tmp_path / "model.tflite")(photographs)
-        assert disagreement(before, converted, classes=True) is None
+        assert parity_fault(before, converted, classes=True) is None
         # Random weights let float32's rounding grow with the depth: 1.2e-3 for ResNet152. Swapped channels make 1e-2.
         np.testing.assert_allclose(converted, before, atol=3e-3)
         (tmp_path / "model.tflite").unlink()
@@ -147,7 +147,7 @@ def test_weights_from_a_file(tmp_path: Path, photographs: NDArray[np.uint8]) -> 
 
 
 def test_what_vgg16_needs() -> None:
-    table = layer_table(plain(find("vgg16")))
+    table = layer_table(build_bare(find("vgg16")))
     needs = memory(table)
     assert needs.parameters == 138_357_544
     assert needs.activations == 15_262_696

@@ -39,7 +39,7 @@ FAMILIES = [
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_two_sides_of_a_cut_are_the_whole(name: str) -> None:
     spec = backbones.find(name)
-    size = max(64, spec.minimum)
+    size = max(64, spec.min_size)
     images = sample_images(Path(SAMPLES), size, 8)
     network = build(spec, weights="none", size=size, seed=1)
     wake(network, images)
@@ -49,9 +49,9 @@ def test_the_two_sides_of_a_cut_are_the_whole(name: str) -> None:
     for unfreeze in ("last:50%", few, "last:10%"):
         frozen_split = freezing.split_at(network, unfreeze)
         assert any(layer.weights for layer in frozen_split.layers)
-        assert frozen_split.trunk is not None
+        assert frozen_split.frozen is not None
         assert frozen_split.upper is not None
-        between = np.asarray(frozen_split.trunk(images, training=False))
+        between = np.asarray(frozen_split.frozen(images, training=False))
         np.testing.assert_allclose(
             np.asarray(frozen_split.upper(between, training=False)), expected, atol=1e-4, rtol=1e-4
         )
@@ -64,7 +64,7 @@ def test_the_two_sides_of_a_cut_are_the_whole(name: str) -> None:
 
 def test_single_threads_of_a_network_with_branches() -> None:
     network = build(backbones.find("mobilenet_v2@0.35"), weights="none", size=64)
-    names = [operation.name for operation in freezing.single_threads(network)]
+    names = [operation.name for operation in freezing.cut_points(network)]
     assert {"block_2_add", "block_3_expand", "out_relu"} <= set(names)
     # Beside these, block_2's branch runs the input of the block itself.
     assert not {"block_2_expand", "block_2_depthwise", "block_2_project_BN"} & set(names)
@@ -85,7 +85,7 @@ def test_what_is_unfrozen() -> None:
     assert names("last:1000") == layers
     assert names("from:conv_dw_13") == layers[layers.index("conv_dw_13") :]
     assert names("last:100%") == layers
-    assert freezing.split_at(network, "all").trunk is None
+    assert freezing.split_at(network, "all").frozen is None
     with pytest.raises(UnknownNameError, match=r"no layer 'conv_dw_14' to unfreeze from\. Did you mean conv_dw_4"):
         names("from:conv_dw_14")
 
@@ -96,7 +96,7 @@ def test_a_share_of_the_layers_parts_no_block() -> None:
         first = freezing.split_at(network, f"last:{share}%").layers[0].name
         layers = [layer.name for layer in freezing.backbone_layers(network)]
         before = layers[layers.index(first) - 1]
-        assert before in {operation.name for operation in freezing.single_threads(network)}, (share, first)
+        assert before in {operation.name for operation in freezing.cut_points(network)}, (share, first)
 
 
 def test_a_block_that_would_be_parted_is_named() -> None:

@@ -14,17 +14,27 @@ from numpy.typing import NDArray
 
 from tests.finetuning import network_of, rows_of, run_on, weights_of
 from tests.training.test_resume import same_end, stop_before_each_epoch
-from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, extract, finetune, load, predict
+from transfer_cli import (
+    ExtractRecipe,
+    FinetuneRecipe,
+    ImageFolder,
+    RunDirectory,
+    TrainingRequest,
+    extract,
+    finetune,
+    load,
+    predict,
+)
 from transfer_cli.catalog.backbones import find
 from transfer_cli.cli.main import main
 from transfer_cli.errors import WeightsError
 from transfer_cli.models import backbone, freezing
-from transfer_cli.models.backbone import plain
-from transfer_cli.models.classifier_network import Network
+from transfer_cli.models.backbone import build_bare
+from transfer_cli.models.classifier_network import ClassifierNetwork
 from transfer_cli.models.layer_summary import layer_table
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.recipe.sections import Head
-from transfer_cli.training.loop import stage_trainer
+from transfer_cli.training.loop import training_step
 
 SHAPES = {
     "lenet5": {"conv1": (28, 28, 6), "pool1": (14, 14, 6), "conv2": (10, 10, 16), "pool2": (5, 5, 16), "dense2": (84,)},
@@ -42,7 +52,7 @@ def noise(size: int, count: int = 4) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes_and_where_the_top_is_cut(name: str) -> None:
     spec = find(name)
-    table = {row.name: row for row in layer_table(plain(spec))}
+    table = {row.name: row for row in layer_table(build_bare(spec))}
     assert {layer: table[layer].output_shape for layer in SHAPES[name]} == SHAPES[name]
     assert table["predictions"].output_shape == (spec.classes,)
     # The count that the books give, with their own number of classes.
@@ -69,10 +79,12 @@ def test_what_they_see() -> None:
 def test_the_recipe_trains_saves_and_predicts(name: str, colours: Path, tmp_path: Path) -> None:
     said: list[str] = []
     recipe = FinetuneRecipe.load(RECIPES[name], ["stage.1.epochs=2"])
-    result = finetune(ImageFolder.scan(colours), recipe, RunDirectory(tmp_path / "run"), progress=Heard(said))
+    result = finetune(
+        TrainingRequest(ImageFolder.scan(colours), RunDirectory(tmp_path / "run"), progress=Heard(said)), recipe
+    )
     assert (recipe.backbone.name, recipe.backbone.weights, recipe.resolved().images.size) == (name, "none", 32)
     # Nothing was wrong with the converted graph, and nobody is warned of what is meant.
-    assert not [line for line in said if "random weights" in line or "run by Keras" in line]
+    assert not [line for line in said if "random weights" in line or "falling back to Keras" in line]
     assert (result.run.model / "graph.tflite").is_file()
     before = backbone.build(find(name), weights="none", seed=recipe.seed)
     after = network_of(tmp_path / "run")
@@ -99,9 +111,9 @@ class Heard:
 
 @pytest.mark.slow
 def test_alexnet_trains_one_epoch(colours: Path, tmp_path: Path) -> None:
-    words = {"stage.1.epochs": 1, "images.size": find("alexnet").minimum, "inference.runtime": "keras"}
+    words = {"stage.1.epochs": 1, "images.size": find("alexnet").min_size, "inference.runtime": "keras"}
     recipe = Recipe.load("alexnet", [], words)
-    result = finetune(ImageFolder.scan(colours), recipe, RunDirectory(tmp_path / "run"))
+    result = finetune(TrainingRequest(ImageFolder.scan(colours), RunDirectory(tmp_path / "run")), recipe)
     assert 0 <= result.metrics["test"]["accuracy"]["value"] <= 1
     assert network_of(tmp_path / "run").get_layer("drop7").output.shape == (None, 4096)
 
@@ -110,7 +122,9 @@ def test_features_of_random_weights(colours: Path, tmp_path: Path) -> None:
     said: list[str] = []
     words = {"backbone.name": "lenet5", "backbone.weights": "none"}
     recipe = ExtractRecipe.load(None, [], words)
-    result = extract(ImageFolder.scan(colours), recipe, RunDirectory(tmp_path / "run"), progress=Heard(said))
+    result = extract(
+        TrainingRequest(ImageFolder.scan(colours), RunDirectory(tmp_path / "run"), progress=Heard(said)), recipe
+    )
     assert [line for line in said if line.startswith("the network has random weights")]
     assert (result.run.model / "graph.tflite").is_file()
     (batch,) = predict(load(str(tmp_path / "run")), sorted(map(str, (colours / "red").iterdir())))
@@ -123,7 +137,7 @@ def test_there_are_no_imagenet_weights(colours: Path, tmp_path: Path, monkeypatc
         tail = [tmp_path / "x.jpg"] if words[0] == "predict" else ["--backbone", "small-cnn"]
         done = CliRunner().invoke(main, [str(word) for word in (*words, *tail)])
         assert (done.exit_code, done.stdout) == (4, "")
-        assert "small_cnn has no ImageNet weights: it is a network to be trained from scratch." in done.stderr
+        assert "small_cnn has no ImageNet weights: it has to be trained from scratch." in done.stderr
         assert "--recipe small-cnn" in done.stderr
         assert "--weights none" in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -145,10 +159,10 @@ def test_cuts_of_a_network_with_dropout() -> None:
     assert (len(layers), layers[0], layers[-1]) == (11, "block1_conv1", "dropout")
     frozen_split = freezing.split_at(network, "last:2")
     assert [layer.name for layer in frozen_split.layers] == ["dense", "dropout"]
-    assert frozen_split.trunk is not None
-    assert frozen_split.trunk.layers[-1].name == "flatten"
+    assert frozen_split.frozen is not None
+    assert frozen_split.frozen.layers[-1].name == "flatten"
     assert frozen_split.upper is not None
-    assert freezing.split_at(network, "all").trunk is None
+    assert freezing.split_at(network, "all").frozen is None
 
 
 LOSSES = ("stage.1.optimizer=sgd", "stage.1.learning_rate=1e-12", "stage.1.momentum=0")
@@ -173,9 +187,9 @@ def test_dropout_acts_in_training_and_not_in_predicting(
     head = loss_of(colours, tmp_path / "head", "stage.1.unfreeze=head")
     assert len({training, dense, head}) == 3
     # The twin: a backbone that answers as in inference has the loss of a frozen one, whose dropout is still.
-    forward = stage_trainer.StageTrainer._forward
+    forward = training_step.TrainingStep.forward
     monkeypatch.setattr(
-        stage_trainer.StageTrainer, "_forward", lambda self, inputs, training=False: forward(self, inputs)
+        training_step.TrainingStep, "forward", lambda self, inputs, training=False: forward(self, inputs)
     )
     assert loss_of(colours, tmp_path / "still") == pytest.approx(head, abs=1e-5)
 
@@ -185,7 +199,7 @@ def masks(layer: Any) -> NDArray[np.bool_]:
 
 
 def test_each_dropout_draws_its_own_and_the_same_for_a_seed() -> None:
-    network = Network(backbone.build(find("small_cnn"), weights="none"), Head(dropout=0.5), 3, 0)
+    network = ClassifierNetwork(backbone.build(find("small_cnn"), weights="none"), Head(dropout=0.5), 3, 0)
     layers = [network.features.get_layer("dropout"), network.head.get_layer("head_dropout")]
     drawn = {}
     for seed in ((1, 2), (1, 3), (2**32 - 1, 0)):
@@ -219,9 +233,9 @@ def test_a_stopped_training_from_scratch_ends_as_an_unbroken_one(
     assert all(np.array_equal(one[name], other[name]) for name in one)
     # The twin: only the head's dropout is drawn by the epoch.
     monkeypatch.undo()
-    head = Network.set_dropout
+    head = ClassifierNetwork.set_dropout
 
-    def of_the_head_alone(self: Network, seed: tuple[int, int]) -> None:
+    def of_the_head_alone(self: ClassifierNetwork, seed: tuple[int, int]) -> None:
         features, self.features = self.features, self.head
         head(self, seed)
         self.features = features
@@ -230,6 +244,6 @@ def test_a_stopped_training_from_scratch_ends_as_an_unbroken_one(
         colours,
         tmp_path / "lost",
         monkeypatch,
-        lambda: monkeypatch.setattr(Network, "set_dropout", of_the_head_alone),
+        lambda: monkeypatch.setattr(ClassifierNetwork, "set_dropout", of_the_head_alone),
     )
     assert not same_end(straight.path, tmp_path / "lost")

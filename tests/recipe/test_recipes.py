@@ -10,13 +10,13 @@ from transfer_cli.recipe.stages import Stage
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_shipped_recipes_are_valid_and_survive_being_written(name: str, tmp_path: Path) -> None:
+def test_recipe_builtin_round_trips_through_toml(name: str, tmp_path: Path) -> None:
     recipe = Recipe.load(name).resolved()
     (tmp_path / "recipe.toml").write_text(recipe.to_toml())
     assert Recipe.load(str(tmp_path / "recipe.toml")) == recipe
 
 
-def test_all_faults_are_said_at_once_with_their_places(tmp_path: Path) -> None:
+def test_load_several_errors_lists_all_with_line_numbers(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('seed = -1\n\n[backbone]\nname = "resnet5"\npoling = "avg"\n\n[images]\nresize = "crap"\n')
     with pytest.raises(RecipeError) as caught:
@@ -24,15 +24,15 @@ def test_all_faults_are_said_at_once_with_their_places(tmp_path: Path) -> None:
     assert sorted(str(caught.value).splitlines()) == [
         f"  {path}:1: seed: Input should be greater than or equal to 0. Received: -1.",
         f"  {path}:4: backbone.name: There is no backbone called 'resnet5'. Did you mean resnet50?",
-        f"  {path}:5: backbone.poling: there is no such word. Did you mean pooling?",
+        f"  {path}:5: backbone.poling: unknown setting. Did you mean pooling?",
         f"  {path}:8: images.resize: expected squash, crop, pad. Received: 'crap'. Did you mean crop?",
         "  classifier.name: There is no classifier called 'logstic'. Did you mean logistic?",
         "  split.test: Input should be less than 1. Received: 1.5.",
-        "The recipe has 6 faults:",
+        "Invalid recipe (6 errors):",
     ]
 
 
-def test_overrides() -> None:
+def test_load_overrides_replace_settings() -> None:
     recipe = Recipe.load("quick", ["images.size=96", "backbone.weights=none"], {"seed": 3, "backbone.layer": None})
     assert (recipe.images.size, recipe.backbone.weights, recipe.seed) == (96, "none", 3)
     assert recipe.backbone.layer is None
@@ -41,84 +41,90 @@ def test_overrides() -> None:
 @pytest.mark.parametrize(
     ("source", "overrides", "message"),
     [
-        (None, ["split.test=0.9", "split.val=0.5"], "split: test and val are 0.9 and 0.5, which leaves nothing"),
-        (None, ["backbone=3"], "backbone: expected a section of words. Received: 3."),
+        (None, ["split.test=0.9", "split.val=0.5"], "split: test = 0.9 and val = 0.5 leave no images for training"),
+        (None, ["backbone=3"], "backbone: expected a section. Received: 3."),
         (None, ["images.size=abc"], "images.size: expected a whole number. Received: 'abc'."),
-        ("quik", [], "There is no recipe and no file called 'quik'. Did you mean quick?"),
-        (None, ["seed"], "Expected --set SECTION.WORD=VALUE. Received: 'seed'."),
-        (None, ["seed=1", "seed.x=1"], "seed.x: seed is a value"),
+        ("quik", [], "No recipe and no file is called 'quik'. Did you mean quick?"),
+        (None, ["seed"], "Expected --set SECTION.KEY=VALUE, such as --set stage.1.epochs=5. Received: 'seed'."),
+        (None, ["seed=1", "seed.x=1"], "seed.x: seed is a setting"),
     ],
 )
-def test_faults_beyond_the_words(source: str | None, overrides: list[str], message: str) -> None:
+def test_load_invalid_override_or_name_raises(source: str | None, overrides: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=message.replace("?", r"\?")):
         Recipe.load(source, overrides)
 
 
-def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
+def test_load_invalid_toml_raises(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text("seed == 1")
-    with pytest.raises(RecipeError, match="not a TOML file that can be read"):
+    with pytest.raises(RecipeError, match="as TOML"):
         Recipe.load(str(tmp_path / "x.toml"))
 
 
-def test_resolved_leaves_nothing_to_the_backbone() -> None:
+def test_resolved_fills_in_backbone_defaults() -> None:
     recipe = Recipe.load(None, ["backbone.name=xception", "classifier.name=random-forest"]).resolved()
     assert recipe.images.size == 299
     assert recipe.classifier.tune is False
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         ("method = 3", "1: method: expected extract or finetune. Received: 3."),
         ('method = "fine"', "1: method: expected extract or finetune. Received: 'fine'."),
-        ("stage = 3", "1: stage: expected one [[stage]] or more. Received: 3."),
-        ('method = "finetune"', " stage: expected one [[stage]] or more."),
-        ('[stage]\nunfreeze = "head"', "1: stage: expected one [[stage]] or more. Received: {'unfreeze': 'head'}."),
-        ("stage = []", "1: stage: expected one [[stage]] or more"),
-        ("stage = [3]", "1: stage.1: expected a section of words. Received: 3."),
-        ('head = "mlp"\n[[stage]]', "1: head: expected a section of words. Received: 'mlp'."),
+        ("stage = 3", "1: stage: expected at least one [[stage]]. Received: 3."),
+        ('method = "finetune"', " stage: expected at least one [[stage]]."),
+        ('[stage]\nunfreeze = "head"', "1: stage: expected at least one [[stage]]. Received: {'unfreeze': 'head'}."),
+        ("stage = []", "1: stage: expected at least one [[stage]]"),
+        ("stage = [3]", "1: stage.1: expected a section. Received: 3."),
+        ('head = "mlp"\n[[stage]]', "1: head: expected a section. Received: 'mlp'."),
         ("[images]\nsize = 1e3", "2: images.size: expected a whole number. Received: 1000.0."),
         ("[classifier]\ntune = 1", "2: classifier.tune: expected true or false. Received: 1."),
         ("seed = nan", "1: seed: expected a whole number. Received: nan."),
-        ('"méthode" = "x"', " méthode: there is no such word. Did you mean method?"),
+        ('"méthode" = "x"', " méthode: unknown setting. Did you mean method?"),
         ("[augmentation]\nzoom_range = [nan, 1]", "2: augmentation.zoom_range: expected a number from 0 to 1, or two"),
-        ("[augmentation]\nbrightness_range = [true, 2]", "2: augmentation.brightness_range: expected two numbers"),
+        (
+            "[augmentation]\nbrightness_range = [true, 2]",
+            "2: augmentation.brightness_range: expected two positive numbers",
+        ),
         ("[augmentation]\nrotation_range = nan", "2: augmentation.rotation_range: Input should be a finite number"),
-        ('[head]\nkind = "mlp"\nstart = "probe"', "1: head: a head of kind mlp cannot start from a probe; only linear"),
-        ("[balance]\ntau = 2.0", "1: balance: method none has no tau; logit-adjustment has"),
+        (
+            '[head]\nkind = "mlp"\nstart = "probe"',
+            "1: head: head.start = probe is not possible for head.kind = mlp, only for linear",
+        ),
+        ("[balance]\ntau = 2.0", "1: balance: tau is a setting of method logit-adjustment, not of none"),
         ('[balance]\nmethod = "focus"', "2: balance.method: There is no balance called 'focus'. Did you mean focal?"),
-        ("[head]\nunits = 3", "1: head: a head of kind linear has no hidden layer, so no units"),
+        ("[head]\nunits = 3", "1: head: head.units needs a hidden layer, and head.kind = linear has none"),
     ],
 )
-def test_odd_files(text: str, fault: str, tmp_path: Path) -> None:
+def test_load_invalid_values_name_line_and_expectation(text: str, error: str, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(text, "utf-8")
     with pytest.raises(RecipeError) as caught:
         Recipe.load(str(tmp_path / "x.toml"))
-    assert f"{tmp_path / 'x.toml'}:{fault}" in str(caught.value)
+    assert f"{tmp_path / 'x.toml'}:{error}" in str(caught.value)
 
 
 STAGE = '[[stage]]\nunfreeze = "head"\nepochs = 4\nlearning_rate = 1e-3\n'
 
 
 @pytest.mark.parametrize(
-    ("more", "fault"),
+    ("more", "error"),
     [
-        ('optimizer = "adam"\nmomentum = 0.9', "adam takes no momentum; sgd, rmsprop can"),
-        ('optimizer = "sgd"\nweight_decay = 0.1', "sgd takes no weight_decay; adamw can"),
-        ("plateau_factor = 0.5", "schedule constant has no plateau_factor; plateau has"),
+        ('optimizer = "adam"\nmomentum = 0.9', "optimizer adam has no setting momentum; it belongs to sgd, rmsprop"),
+        ('optimizer = "sgd"\nweight_decay = 0.1', "optimizer sgd has no setting weight_decay; it belongs to adamw"),
+        ("plateau_factor = 0.5", "plateau_factor is a setting of schedule plateau, not of constant"),
         (
             '[head]\nkind = "flatten-mlp"\n[backbone]\npooling = "max"',
-            "takes backbone.pooling flatten",
+            "needs backbone.pooling = flatten",
         ),
     ],
 )
-def test_words_that_do_not_fit_each_other(more: str, fault: str, tmp_path: Path) -> None:
+def test_load_conflicting_settings_raise(more: str, error: str, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(STAGE + more)
-    with pytest.raises(RecipeError, match=fault):
+    with pytest.raises(RecipeError, match=error):
         Recipe.load(str(tmp_path / "x.toml"))
 
 
-def test_a_byte_order_mark_and_no_method(tmp_path: Path) -> None:
+def test_load_byte_order_mark_without_method_is_finetune(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text("\ufeff" + STAGE, "utf-8")
     recipe = Recipe.load(str(tmp_path / "x.toml"))
     assert isinstance(recipe, FinetuneRecipe)
@@ -126,24 +132,24 @@ def test_a_byte_order_mark_and_no_method(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "fault"),
+    ("override", "error"),
     [
-        ("stage.0.epochs=1", "stage.0.epochs: there is no stage 0. The recipe has one, counted from 1."),
+        ("stage.0.epochs=1", "stage.0.epochs: there is no stage 0. The recipe has 1 stage, numbered from 1."),
         ("stage.x.epochs=1", "stage.x.epochs: there is no stage x."),
         ("stage.2.epochs=1", "stage.2.epochs: there is no stage 2."),
-        ("stage.epochs=1", "stage.epochs: expected stage.N.WORD with N from 1 to 1."),
-        ("stage.1=3", "stage.1: expected stage.N.WORD with N from 1 to 1."),
+        ("stage.epochs=1", "stage.epochs: expected stage.N.KEY with N from 1 to 1."),
+        ("stage.1=3", "stage.1: expected stage.N.KEY with N from 1 to 1."),
         ("stage.1.epochs=1.5", "stage.1.epochs: expected a whole number. Received: 1.5."),
     ],
 )
-def test_overrides_of_stages(override: str, fault: str) -> None:
+def test_load_stage_overrides_count_from_one(override: str, error: str) -> None:
     with pytest.raises(RecipeError) as caught:
         FinetuneRecipe.load(None, [override])
-    assert fault in str(caught.value)
+    assert error in str(caught.value)
     assert FinetuneRecipe.load(None, ["stage.1.epochs=3"]).stage[0].epochs == 3
 
 
-def test_learning_rates() -> None:
+def test_stage_learning_rate_follows_schedule() -> None:
     stage = Stage(unfreeze="head", epochs=10, learning_rate=0.4, schedule="cosine", warmup=0.2)
     rates = [stage.learning_rate_at(done) for done in (0, 1, 2, 6, 10)]
     assert rates == pytest.approx([0, 0.2, 0.4, 0.2, 0])

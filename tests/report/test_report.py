@@ -18,10 +18,11 @@ from tests.browser import chromium, faults, show
 from tests.conftest import COLOURS
 from tests.finetuning import WORDS
 from tests.untrained_runs import planted
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, extract
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, extract
 from transfer_cli.errors import RunError
-from transfer_cli.report import report as report_module
+from transfer_cli.rendering.thumbnails import ThumbnailStore
 from transfer_cli.report.report import report
+from transfer_cli.report.sections import mistakes
 from transfer_cli.runs.completed_run import FinishedRun
 
 
@@ -39,80 +40,87 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 @pytest.fixture(scope="session")
 def pairs_run(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a finished run on pictures of two halves of a colour each, whose labels are both colours."""
+    """Return a multi-label run: each image has two halves, and the colours of both as labels."""
     folder = tmp_path_factory.mktemp("labels")
     random = np.random.default_rng(0)
-    lines = ["path,labels,part"]
+    lines = ["path,labels,split"]
     for number in range(60):
         names = random.choice(list(COLOURS), 2)
         image = np.repeat(np.array([COLOURS[name] for name in names], np.uint8), 16, axis=0)[None].repeat(32, axis=0)
         Image.fromarray(image).save(folder / f"{number}.png")
         lines.append(f"{number}.png,{';'.join(sorted(set(names)))},{('train', 'val', 'test')[number % 3]}")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
-    run = RunDirectory(tmp_path_factory.mktemp("several") / "run")
-    extract(ImageFolder.scan(folder), ExtractRecipe.load(words={**WORDS, "backbone.weights": str(weights)}), run)
+    run = RunDirectory(tmp_path_factory.mktemp("multi-label") / "run")
+    extract(
+        TrainingRequest(ImageFolder.scan(folder), run),
+        ExtractRecipe.load(settings={**WORDS, "backbone.weights": str(weights)}),
+    )
     return run.path
 
 
 def data_of(page: Path) -> dict[str, Any]:
     (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page.read_text("utf-8"), re.S)
-    found: dict[str, Any] = json.loads(text)
-    return found
+    data: dict[str, Any] = json.loads(text)
+    return data
 
 
-def test_the_page_has_no_fault(page: Path, browser: webdriver.Chrome) -> None:
+def test_report_page_has_no_fault(page: Path, browser: webdriver.Chrome) -> None:
     assert faults(browser, page) == []
 
 
 FAULTS = {
     "a script that fails": ("</main>", "<script>nothing.at.all()</script></main>", "Content Security Policy"),
     "a script that was changed": ('"use strict";', '"use strict"; nothing();', "Content Security Policy"),
-    "no panel": ('id="panel"', 'id="elsewhere"', "there is no #panel"),
+    "no panel": ('id="panel"', 'id="elsewhere"', "#panel does not exist"),
     "no title of the panel": ('id="panel-title"', "", "Cannot set properties of null"),
-    "a picture from elsewhere": ("</main>", '<img src="http://127.0.0.1:9/a.png" alt="a"></main>', "127.0.0.1:9"),
-    "a picture without a text": ('alt="green, said', 'title="green, said', "without a text"),
+    "an image from outside": ("</main>", '<img src="http://127.0.0.1:9/a.png" alt="a"></main>', "127.0.0.1:9"),
+    "an image without alternative text": (
+        'alt="true label green',
+        'title="true label green',
+        "without alternative text",
+    ),
     "a wide row": ("</main>", '<p style="width:2000px">wide</p></main>', "the body is"),
-    "pale words": ("</main>", '<p style="color:#888;background:#999">pale</p></main>', "has a contrast of"),
-    "a name twice": ("</main>", '<p id="leaks">again</p></main>', "#leaks is there twice"),
-    "a link to nowhere": ('id="leaks"', "", "#leaks is not there"),
+    "low contrast": ("</main>", '<p style="color:#888;background:#999">pale</p></main>', "has a contrast of"),
+    "a duplicate id": ("</main>", '<p id="leakage">again</p></main>', "#leakage is used twice"),
+    "a link without target": ('id="leakage"', "", "#leakage does not exist"),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_planted_fault_is_found(name: str, page: Path, browser: webdriver.Chrome, tmp_path: Path) -> None:
-    before, after, said = FAULTS[name]
+def test_faults_planted_fault_is_found(name: str, page: Path, browser: webdriver.Chrome, tmp_path: Path) -> None:
+    before, after, message = FAULTS[name]
     text = page.read_text("utf-8")
     assert before in text
     twin = tmp_path / "twin.html"
     twin.write_text(text.replace(before, after), "utf-8")
-    assert any(said in fault for fault in faults(browser, twin))
+    assert any(message in fault for fault in faults(browser, twin))
 
 
 def shown(browser: webdriver.Chrome) -> tuple[str, list[str]]:
     title = browser.find_element(By.ID, "panel-title").text
-    return title, [path.text for path in browser.find_elements(By.CSS_SELECTOR, "#panel-pictures .path")]
+    return title, [path.text for path in browser.find_elements(By.CSS_SELECTOR, "#panel-images .path")]
 
 
-def test_a_cell_shows_its_pictures_by_mouse_and_by_keyboard(page: Path, browser: webdriver.Chrome) -> None:
+def test_confusion_matrix_cell_shows_its_images_by_mouse_and_keyboard(page: Path, browser: webdriver.Chrome) -> None:
     show(browser, page)
-    # It begins with the most frequent mistake.
-    assert shown(browser)[0].startswith("green taken for blue: 2 of 6")
-    cell = browser.find_element(By.CSS_SELECTOR, '[aria-label="blue taken for green: 1 of 6"]')
+    # The panel starts with the most frequent mistake.
+    assert shown(browser)[0].startswith("green predicted as blue: 2 of 6")
+    cell = browser.find_element(By.CSS_SELECTOR, '[aria-label="blue predicted as green: 1 of 6"]')
     cell.click()
-    assert shown(browser) == ("blue taken for green: 1 of 6 (17 %)", ["test/blue/blue 5.png"])
+    assert shown(browser) == ("blue predicted as green: 1 of 6 (17 %)", ["test/blue/blue 5.png"])
     assert cell.get_attribute("aria-pressed") == "true"
-    image = browser.find_element(By.CSS_SELECTOR, "#panel-pictures img")
-    assert image.get_attribute("alt") == "is blue, said to be green: test/blue/blue 5.png"
-    # From the diagonal two to the left, over the empty places, and down; by Enter.
+    image = browser.find_element(By.CSS_SELECTOR, "#panel-images img")
+    assert image.get_attribute("alt") == "true label blue, predicted green: test/blue/blue 5.png"
+    # The arrow keys skip empty cells.
     ActionChains(browser).send_keys(Keys.ARROW_DOWN).send_keys(Keys.ENTER).perform()
-    assert shown(browser)[0].startswith("green rightly named: 4 of 6")
+    assert shown(browser)[0].startswith("green predicted correctly: 4 of 6")
     ActionChains(browser).send_keys(Keys.ARROW_LEFT).send_keys(Keys.SPACE).perform()
     title, paths = shown(browser)
-    assert title.startswith("green taken for blue")
+    assert title.startswith("green predicted as blue")
     assert sorted(paths) == ["test/green/green 0.png", "test/green/green 1.png"]
 
 
-def test_every_cell_is_reached_by_the_tab_key(page: Path, browser: webdriver.Chrome) -> None:
+def test_confusion_matrix_every_cell_is_reached_by_tab(page: Path, browser: webdriver.Chrome) -> None:
     show(browser, page)
     ActionChains(browser).send_keys(Keys.TAB).perform()
     assert browser.switch_to.active_element.text == "Skip to the content"
@@ -126,15 +134,15 @@ def test_every_cell_is_reached_by_the_tab_key(page: Path, browser: webdriver.Chr
     assert visible <= reached
 
 
-def test_the_other_part_is_shown_on_demand(page: Path, browser: webdriver.Chrome) -> None:
+def test_report_switches_between_splits(page: Path, browser: webdriver.Chrome) -> None:
     show(browser, page, 390)
     browser.find_element(By.CSS_SELECTOR, '[data-show-part="val"]').click()
-    assert shown(browser)[0].startswith("blue rightly named: 4 of 4")
+    assert shown(browser)[0].startswith("blue predicted correctly: 4 of 4")
     assert not browser.find_elements(By.CSS_SELECTOR, '[data-part="test"]')[0].is_displayed()
     assert all(view.is_displayed() for view in browser.find_elements(By.CSS_SELECTOR, '[data-part="val"]'))
 
 
-def test_the_map_shows_the_picture_that_is_pointed_at_or_gone_to(page: Path, browser: webdriver.Chrome) -> None:
+def test_map_shows_the_image_selected_by_mouse_or_keyboard(page: Path, browser: webdriver.Chrome) -> None:
     show(browser, page)
     panel = browser.find_element(By.ID, "map-panel")
     assert not panel.find_elements(By.TAG_NAME, "img")
@@ -152,66 +160,64 @@ def test_the_map_shows_the_picture_that_is_pointed_at_or_gone_to(page: Path, bro
     browser.execute_script("arguments[0].dispatchEvent(new PointerEvent('pointerover', {bubbles: true}))", wrong)
     image = data["images"][data["points"][int(wrong.get_attribute("data-point") or "")]]
     assert image["path"] in panel.text
-    assert image["truth"] != image["top"][0][0]
+    assert image["true_label"] != image["top"][0][0]
     browser.find_element(By.CSS_SELECTOR, '[data-chip="1"]').click()
     shown_points = browser.find_elements(By.CSS_SELECTOR, "#map-board.some .point.of")
     assert len(shown_points) == 8 + 4 + 6
 
 
-def test_the_surest_mistakes_stand_beside_what_is_most_like_them(page: Path, browser: webdriver.Chrome) -> None:
+def test_confident_mistakes_show_similar_training_images(page: Path, browser: webdriver.Chrome) -> None:
     show(browser, page)
-    cards = browser.find_elements(By.CSS_SELECTOR, '#worst [data-part="test"] .card')
+    cards = browser.find_elements(By.CSS_SELECTOR, '#confident-mistakes [data-part="test"] .card')
     assert len(cards) == 3
     for card in cards:
         truth = card.find_element(By.CSS_SELECTOR, ".verdict b").text
-        alike = [item.text for item in card.find_elements(By.CSS_SELECTOR, ".alike li")]
-        assert alike == [truth] * 3  # the features of a colour lie together, whatever was said
+        similar = [item.text for item in card.find_elements(By.CSS_SELECTOR, ".similar li")]
+        assert similar == [truth] * 3  # images of a colour have similar features, whatever the prediction
 
 
-def test_what_the_page_says_is_what_the_run_says(page: Path) -> None:
+def test_report_numbers_are_those_of_the_run(page: Path) -> None:
     text = page.read_text("utf-8")
-    assert "15 of 18 test pictures are named rightly" in text
+    assert "15 of 18 test images classified correctly (83 %)" in text
     cells = data_of(page)["cells"]["test"]
     assert {key: cell["count"] for key, cell in cells.items()} == {"0-0": 5, "0-1": 1, "1-0": 2, "1-1": 4, "2-2": 6}
-    assert "few test pictures" in text
+    assert "Small test set" in text
 
 
-def test_pictures_that_are_gone_are_said_and_the_page_goes_on(tmp_path: Path, browser: webdriver.Chrome) -> None:
+def test_report_missing_images_are_placeholders(tmp_path: Path, browser: webdriver.Chrome) -> None:
     run = planted(tmp_path, missing=["test/blue/blue 5.png"])
     made = report(FinishedRun.read(run.path), tmp_path / "page.html")
-    assert made.gone == 1
-    assert "pictures that are gone" in [finding.name for finding in made.findings]
+    assert made.missing_images == 1
+    assert "missing images" in [finding.name for finding in made.findings]
     assert faults(browser, made.path) == []
-    browser.find_element(By.CSS_SELECTOR, '[aria-label="blue taken for green: 1 of 6"]').click()
-    (gone,) = browser.find_elements(By.CSS_SELECTOR, "#panel-pictures .gone")
-    assert "blue 5.png" in (gone.get_attribute("aria-label") or "")
+    browser.find_element(By.CSS_SELECTOR, '[aria-label="blue predicted as green: 1 of 6"]').click()
+    (placeholder,) = browser.find_elements(By.CSS_SELECTOR, "#panel-images .gone")
+    assert "blue 5.png" in (placeholder.get_attribute("aria-label") or "")
 
 
-def test_the_page_holds_no_more_pictures_than_there_is_room_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_report_stops_at_the_maximum_size_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = FinishedRun.read(planted(tmp_path).path)
     whole = report(run)
-    monkeypatch.setattr(report_module.ThumbnailStore.__init__, "__defaults__", (0, 128))
+    monkeypatch.setattr(ThumbnailStore.__init__, "__defaults__", (0, 128))
     empty = report(run)
     assert empty.images == 0 < whole.images
     assert empty.size < whole.size
-    assert empty.gone == 0
+    assert empty.missing_images == 0
 
 
-def test_many_classes_are_a_list_of_mistakes(
+def test_mistakes_of_many_classes_are_a_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: webdriver.Chrome
 ) -> None:
-    monkeypatch.setattr(report_module, "CLASSES_IN_A_MATRIX", 2)
+    monkeypatch.setattr(mistakes, "MAX_MATRIX_CLASSES", 2)
     made = report(FinishedRun.read(planted(tmp_path).path))
     assert faults(browser, made.path) == []
     (first, second) = browser.find_elements(By.CSS_SELECTOR, '[data-part="test"] .pairs button')
-    assert first.text == "green taken for blue: 2 of 6"
+    assert first.text == "green predicted as blue: 2 of 6"
     second.click()
-    assert shown(browser) == ("blue taken for green: 1 of 6 (17 %)", ["test/blue/blue 5.png"])
+    assert shown(browser) == ("blue predicted as green: 1 of 6 (17 %)", ["test/blue/blue 5.png"])
 
 
-def test_a_run_without_predictions_has_no_report(tmp_path: Path) -> None:
+def test_report_run_without_predictions_is_error(tmp_path: Path) -> None:
     run = planted(tmp_path)
     run.predictions("val").unlink()
     run.predictions("test").unlink()
@@ -219,24 +225,24 @@ def test_a_run_without_predictions_has_no_report(tmp_path: Path) -> None:
         report(FinishedRun.read(run.path))
 
 
-def test_several_labels_a_picture(pairs_run: Path, browser: webdriver.Chrome) -> None:
+def test_report_multi_label_shows_a_table_of_labels(pairs_run: Path, browser: webdriver.Chrome) -> None:
     made = report(FinishedRun.read(pairs_run))
     assert faults(browser, made.path) == []
     text = made.path.read_text("utf-8")
-    assert "mean average precision" in text
+    assert "Mean average precision" in text
     cells = data_of(made.path)["cells"]["test"]
     assert {key.split("-")[1] for key in cells} >= {"found"}
-    table = browser.find_elements(By.CSS_SELECTOR, '[data-part="test"] .answers tbody tr')
+    table = browser.find_elements(By.CSS_SELECTOR, '[data-part="test"] .labels tbody tr')
     assert [row.find_element(By.TAG_NAME, "th").text for row in table] == ["blue", "green", "red"]
     key, cell = next(iter(cells.items()))
     browser.find_element(By.CSS_SELECTOR, f'[data-cell="test:{key}"]').click()
     title, paths = shown(browser)
-    assert title.startswith(f"{cell['words']}: {cell['count']} of {cell['of']}")
+    assert title.startswith(f"{cell['title']}: {cell['count']} of {cell['total']}")
     assert len(paths) == len(cell["images"])
 
 
-def test_options_do_not_break_at_their_hyphens(browser: webdriver.Chrome, tmp_path: Path) -> None:
-    """Every word of a command is on one line, at the width of a telephone, too; the twin lets a browser break them."""
+def test_report_options_do_not_break_at_hyphens(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    """Each word of a command is on one line, on a phone, too; in the twin page the browser breaks them."""
     lines = (
         "return [...document.querySelectorAll('.findings code span')].map(word => {"
         "const range = document.createRange(); range.selectNodeContents(word);"

@@ -11,38 +11,38 @@ from transfer_cli.io.csv_tables import read_table
 from transfer_cli.runs.completed_run import FinishedRun
 
 
-def test_a_run_is_read_as_it_was_written(trained: Path, colours: Path) -> None:
+def test_finished_run_reads_split_metrics_and_predictions(trained: Path, colours: Path) -> None:
     run = FinishedRun.read(trained)
     assert run.root == colours.resolve()
     assert run.parts == ("val", "test")
     assert run.metrics == json.loads((trained / "metrics.json").read_text())
-    test = run.answered("test")
-    table = read_table(trained / "predictions_test.csv", ("path", "class", "label"))
-    assert [run.split.class_names[column] for column in test.truth] == [row["class"] for row in table]
+    test = run.predictions_of("test")
+    table = read_table(trained / "predictions_test.csv", ("path", "true_label", "label"))
+    assert [run.split.class_names[column] for column in test.truth] == [row["true_label"] for row in table]
     assert [run.split.class_names[column] for column in test.predicted] == [row["label"] for row in table]
     assert [run.split.rows[row].path for row in test.rows] == list(test.predictions.paths)
     assert np.mean(test.predicted == test.truth) == pytest.approx(run.metrics["test"]["accuracy"]["value"])
 
 
-def test_what_is_no_finished_run(copy_of_trained: Path, tmp_path: Path) -> None:
+def test_finished_run_missing_or_incomplete_raises(copy_of_trained: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="There is no run at"):
         FinishedRun.read(tmp_path / "nothing")
-    with pytest.raises(RunError, match="is no run"):
+    with pytest.raises(RunError, match="is not a run"):
         FinishedRun.read(tmp_path)
     (copy_of_trained / "metrics.json").unlink()
-    with pytest.raises(RunError, match="was not finished"):
+    with pytest.raises(RunError, match="is not complete"):
         FinishedRun.read(copy_of_trained)
 
 
-def test_a_table_of_another_split_is_refused(copy_of_trained: Path) -> None:
+def test_predictions_of_another_split_raise(copy_of_trained: Path) -> None:
     path = copy_of_trained / "predictions_test.csv"
     path.write_text(path.read_text().replace("blue 0", "azure 0"))
-    with pytest.raises(InputError, match="does not have"):
-        FinishedRun.read(copy_of_trained).answered("test")
+    with pytest.raises(InputError, match="is not in"):
+        FinishedRun.read(copy_of_trained).predictions_of("test")
 
 
-def test_a_class_that_is_no_utf_8(copy_of_trained: Path) -> None:
+def test_finished_run_with_a_class_that_is_not_utf_8(copy_of_trained: Path) -> None:
     path = copy_of_trained / "metrics.json"
     path.write_bytes(path.read_bytes().replace(b'"recall/red"', b'"recall/r\xe9d"'))
-    figures = FinishedRun.read(copy_of_trained).metrics["test"]
-    assert "recall/r\udce9d" in figures
+    metric_values = FinishedRun.read(copy_of_trained).metrics["test"]
+    assert "recall/r\udce9d" in metric_values

@@ -1,4 +1,4 @@
-"""The main job through the Python API, on a tiny real network."""
+"""`extract` through the Python API, on a tiny real network."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import TINY, TINY_SIZE, save_picture
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, extract, load, predict
+from tests.conftest import TINY, TINY_SIZE, save_image
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, TrainingRequest, extract, load, predict
 from transfer_cli.errors import FolderError, ImageError, RunError, UnknownNameError
 from transfer_cli.progress import SILENT
 from transfer_cli.runs.request import TrainingResult
@@ -26,7 +26,7 @@ def recipe(**words: object) -> ExtractRecipe:
 
 def run_on(folder: Path, run: Path, **options: object) -> TrainingResult:
     words = options.pop("words", {})
-    return extract(ImageFolder.scan(folder), recipe(**words), RunDirectory(run), **options)  # type: ignore[arg-type]
+    return extract(TrainingRequest(ImageFolder.scan(folder), RunDirectory(run), **options), recipe(**words))  # type: ignore[arg-type]
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -34,7 +34,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_files_of_a_run(trained: Path, colours: Path) -> None:
+def test_extract_writes_all_files_of_a_run(trained: Path, colours: Path) -> None:
     assert sorted(path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()) == [
         "command.txt",
         "confusion_test.csv",
@@ -52,9 +52,9 @@ def test_the_files_of_a_run(trained: Path, colours: Path) -> None:
         "model/bundle.json",
         "model/classifier.skops",
         "model/graph.tflite",
-        "model/learnt.npz",
         "model/linear.npz",
         "model/rejection.npz",
+        "model/training_images.npz",
         "predictions_test.csv",
         "predictions_val.csv",
         "recipe.toml",
@@ -69,32 +69,32 @@ def test_the_files_of_a_run(trained: Path, colours: Path) -> None:
     assert [event for event in events if event != "trial"] == ["begin", "features", "end"]
 
 
-def test_features_lie_beside_their_pictures(trained: Path, colours: Path) -> None:
+def test_features_table_has_the_rows_of_the_split(trained: Path, colours: Path) -> None:
     table = pq.read_table(trained / "features.parquet")
     assert str(table.schema.field("feature").type) == "fixed_size_list<element: float>[256]"
     split = Split.read(trained / "split.csv")
-    columns = table.select(["path", "sha256", "class", "part"]).to_pylist()
+    columns = table.select(["path", "sha256", "class", "split"]).to_pylist()
     assert columns == [
-        {"path": row.path, "sha256": row.sha256, "class": row.truth, "part": row.part} for row in split.rows
+        {"path": row.path, "sha256": row.sha256, "class": row.truth, "split": row.part} for row in split.rows
     ]
     assert [row["path"] for row in columns] == [file.path for file in ImageFolder.scan(colours).files]
 
 
-def test_metrics_are_those_of_the_predictions(trained: Path) -> None:
+def test_metrics_match_the_predictions_tables(trained: Path) -> None:
     metrics = json.loads((trained / "metrics.json").read_text())
     assert list(metrics) == ["val", "test"]
     parts = {row.path: row.part for row in Split.read(trained / "split.csv").rows}
     for part, within in (("val", "train"), ("test", "test")):
         rows = rows_of(trained / f"predictions_{part}.csv")
         assert {row["path"] for row in rows} == {path for path in parts if parts[path] == within}
-        right = sum(row["class"] == row["label"] for row in rows)
+        right = sum(row["true_label"] == row["label"] for row in rows)
         assert metrics[part]["images"]["value"] == len(rows)
         assert metrics[part]["accuracy"]["value"] == pytest.approx(right / len(rows))
         assert set(metrics[part]["accuracy"]) == {"value", "low", "high"}
     assert metrics["test"]["accuracy"]["value"] >= 0.8
 
 
-def test_the_bundle_predicts_what_the_run_scored(trained: Path, colours: Path) -> None:
+def test_bundle_predicts_the_scored_probabilities(trained: Path, colours: Path) -> None:
     expected = {row["path"]: row for row in rows_of(trained / "predictions_test.csv")}
     model = load(str(trained))
     batches = list(predict(model, [str(colours / path) for path in expected], batch_size=5))
@@ -105,13 +105,13 @@ def test_the_bundle_predicts_what_the_run_scored(trained: Path, colours: Path) -
             np.testing.assert_allclose(row, [float(written[f"p_{name}"]) for name in model.class_names], atol=2e-5)
 
 
-def test_two_runs_give_the_same_bytes(trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_extract_twice_writes_the_same_bytes(trained: Path, colours: Path, tmp_path: Path) -> None:
     result = run_on(colours, tmp_path / "again")
     for name in ("predictions_val.csv", "predictions_test.csv", "split.csv", "history.csv", "metrics.json"):
         assert (result.run.path / name).read_bytes() == (trained / name).read_bytes()
 
 
-def test_a_complete_run_is_left_as_it_is(copy_of_trained: Path, colours: Path) -> None:
+def test_extract_complete_run_is_not_changed(copy_of_trained: Path, colours: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in copy_of_trained.rglob("*") if "model" in path.parts}
     result = run_on(colours, copy_of_trained)
     assert result.was_complete
@@ -119,7 +119,7 @@ def test_a_complete_run_is_left_as_it_is(copy_of_trained: Path, colours: Path) -
     assert before == {path: path.stat().st_mtime_ns for path in copy_of_trained.rglob("*") if "model" in path.parts}
 
 
-def test_another_recipe_on_a_run_is_an_error(copy_of_trained: Path, colours: Path) -> None:
+def test_extract_other_recipe_in_the_same_run_raises(copy_of_trained: Path, colours: Path) -> None:
     with pytest.raises(RunError, match="seed is 0 there and 1 here") as caught:
         run_on(colours, copy_of_trained, words={"seed": 1})
     assert "--overwrite" in str(caught.value.hint)
@@ -128,19 +128,19 @@ def test_another_recipe_on_a_run_is_an_error(copy_of_trained: Path, colours: Pat
     assert ExtractRecipe.load(str(copy_of_trained / "recipe.toml")).seed == 1
 
 
-def test_an_unfinished_run_goes_on_with_its_split(copy_of_trained: Path, colours: Path) -> None:
+def test_extract_unfinished_run_keeps_its_split(copy_of_trained: Path, colours: Path) -> None:
     split = (copy_of_trained / "split.csv").read_text()
     swapped = split.replace(",train", ",TEST").replace(",test", ",train").replace(",TEST", ",test")
     (copy_of_trained / "split.csv").write_text(swapped)
     (copy_of_trained / "metrics.json").unlink()
-    (copy_of_trained / ".features.1234abcd.parquet").write_text("what a killed process left")
+    (copy_of_trained / ".features.1234abcd.parquet").write_text("draft of a killed process")
     result = run_on(colours, copy_of_trained)
     assert (copy_of_trained / "split.csv").read_text() == swapped
     assert result.metrics["test"]["images"]["value"] == split.count(",train")
     assert not list(copy_of_trained.glob(".*"))
 
 
-def test_a_foreign_directory_is_not_written_to(colours: Path, tmp_path: Path) -> None:
+def test_extract_into_a_directory_without_a_run_raises(colours: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(RunError, match="is not empty and holds no run"):
         run_on(colours, tmp_path)
@@ -153,7 +153,7 @@ def test_a_foreign_directory_is_not_written_to(colours: Path, tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == [".git", "mine.txt", "recipe.toml"]
 
 
-def test_overwriting_begins_when_the_new_run_can(copy_of_trained: Path, colours: Path) -> None:
+def test_extract_overwrite_that_cannot_start_keeps_the_old_run(copy_of_trained: Path, colours: Path) -> None:
     before = sorted(copy_of_trained.rglob("*"))
     with pytest.raises(UnknownNameError):
         run_on(colours, copy_of_trained, words={"backbone.layer": "typo"}, overwrite=True)
@@ -163,27 +163,29 @@ def test_overwriting_begins_when_the_new_run_can(copy_of_trained: Path, colours:
         run_on(colours, copy_of_trained, words={"seed": 1})
 
 
-def test_adding_pictures_moves_none(copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_extract_added_images_keep_the_split_of_the_others(
+    copy_of_trained: Path, colours: Path, tmp_path: Path
+) -> None:
     before = {row.path: row.part for row in Split.read(copy_of_trained / "split.csv").rows}
     bigger = Path(shutil.copytree(colours, tmp_path / "colours"))
     for number in range(5):
-        save_picture(bigger / "red" / f"another {number}.png", (200, 40, 40), np.random.default_rng(number))
+        save_image(bigger / "red" / f"another {number}.png", (200, 40, 40), np.random.default_rng(number))
     (copy_of_trained / "folder.txt").write_text(f"{bigger}\n")
-    said: list[str] = []
+    messages: list[str] = []
 
     class Listener(type(SILENT)):  # type: ignore[misc]
         def warn(self, message: str) -> None:
-            said.append(message)
+            messages.append(message)
 
     run_on(bigger, copy_of_trained, progress=Listener())
-    assert "5 new pictures, 0 gone" in said[0]
+    assert "5 new images, 0 missing" in messages[0]
     run_on(bigger, copy_of_trained, overwrite=True)
     after = {row.path: row.part for row in Split.read(copy_of_trained / "split.csv").rows}
     assert len(after) == len(before) + 5
     assert before.items() <= after.items()
 
 
-def test_with_a_val_part_the_classifier_learns_from_train_alone(colours: Path, tmp_path: Path) -> None:
+def test_extract_with_validation_set_predicts_only_that(colours: Path, tmp_path: Path) -> None:
     result = run_on(colours, tmp_path / "run", words={"split.val": 0.3})
     assert result.val_note == ""
     parts = {row.path: row.part for row in Split.read(result.run.split).rows}
@@ -192,7 +194,7 @@ def test_with_a_val_part_the_classifier_learns_from_train_alone(colours: Path, t
     }
 
 
-def test_features_only(colours: Path, tmp_path: Path) -> None:
+def test_extract_without_classifier_writes_features_only(colours: Path, tmp_path: Path) -> None:
     result = run_on(colours, tmp_path / "run", words={"classifier.name": "none", "backbone.pooling": "flatten"})
     assert result.metrics == {}
     assert result.run.features.is_file()
@@ -200,13 +202,13 @@ def test_features_only(colours: Path, tmp_path: Path) -> None:
     assert not result.run.model.exists()
 
 
-def test_unreadable_pictures_are_listed_and_have_no_part(colours: Path, tmp_path: Path) -> None:
+def test_extract_unreadable_images_are_listed_and_not_split(colours: Path, tmp_path: Path) -> None:
     messy = Path(shutil.copytree(colours, tmp_path / "colours"))
     (messy / "red" / "aaa.jpg").write_bytes(b"")
-    (messy / "blue" / "zzz.png").write_bytes(b"not a picture")
+    (messy / "blue" / "zzz.png").write_bytes(b"not an image")
     result = run_on(messy, tmp_path / "run")
     assert rows_of(result.run.skipped) == [
-        {"path": "blue/zzz.png", "reason": "not a picture in a known format"},
+        {"path": "blue/zzz.png", "reason": "not an image in a known format"},
         {"path": "red/aaa.jpg", "reason": "the file is empty"},
     ]
     paths = [row.path for row in Split.read(result.run.split).rows]
@@ -217,7 +219,7 @@ def test_unreadable_pictures_are_listed_and_have_no_part(colours: Path, tmp_path
     assert not (tmp_path / "strict/features.parquet").exists()
 
 
-def test_a_class_without_a_readable_picture(colours: Path, tmp_path: Path) -> None:
+def test_extract_class_without_readable_image_is_left_out(colours: Path, tmp_path: Path) -> None:
     messy = Path(shutil.copytree(colours, tmp_path / "colours"))
     (messy / "violet").mkdir()
     (messy / "violet" / "x.png").write_bytes(b"?")
@@ -226,7 +228,9 @@ def test_a_class_without_a_readable_picture(colours: Path, tmp_path: Path) -> No
     for name in ("blue", "green"):
         for image in (messy / name).iterdir():
             image.write_bytes(b"?")
-    with pytest.raises(FolderError, match=r"Received: pictures of 1; 12 pictures(.|\n)*blue/blue 00\.png: not a pict"):
+    with pytest.raises(
+        FolderError, match=r"Received: readable images of 1; 12 images(.|\n)*blue/blue 00\.png: not an image"
+    ):
         run_on(messy, tmp_path / "other")
     assert sorted(path.name for path in (tmp_path / "other").iterdir()) == [
         "command.txt",
@@ -237,20 +241,20 @@ def test_a_class_without_a_readable_picture(colours: Path, tmp_path: Path) -> No
     ]
 
 
-def test_a_class_of_one_picture(colours: Path, tmp_path: Path) -> None:
+def test_extract_class_with_one_image_is_in_train(colours: Path, tmp_path: Path) -> None:
     small = Path(shutil.copytree(colours, tmp_path / "colours"))
-    save_picture(small / "white" / "only.png", (240, 240, 240), np.random.default_rng(1))
+    save_image(small / "white" / "only.png", (240, 240, 240), np.random.default_rng(1))
     result = run_on(small, tmp_path / "run")
     assert {row.part for row in Split.read(result.run.split).rows if row.labels == ("white",)} == {"train"}
     assert load(str(result.run.path)).class_names == ("blue", "green", "red", "white")
     assert "white/only.png" not in {row["path"] for row in rows_of(result.run.predictions("val"))}
 
 
-def test_a_split_of_ones_own(colours: Path, tmp_path: Path) -> None:
+def test_extract_follows_a_given_split(colours: Path, tmp_path: Path) -> None:
     files = ImageFolder.scan(colours).files
     chosen = {file.path: "test" if file.path.endswith(("00.png", "01.png")) else "train" for file in files}
     lines = [f"{path},,{path.split('/')[0]},{part}" for path, part in chosen.items()]
-    (tmp_path / "mine.csv").write_text("path,sha256,class,part\n" + "\n".join(lines) + "\n")
+    (tmp_path / "mine.csv").write_text("path,sha256,class,split\n" + "\n".join(lines) + "\n")
     result = run_on(colours, tmp_path / "run", split=Split.read(tmp_path / "mine.csv"))
     assert {row.path: row.part for row in Split.read(result.run.split).rows} == chosen
     assert result.metrics["test"]["images"]["value"] == 6

@@ -1,4 +1,4 @@
-"""Classes of unequal sizes for `extract`: what a method does to its probabilities, in the run and in the bundle."""
+"""Class balancing of `extract`: the probabilities in the run and in the bundle."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 
 from tests.conftest import run_command
 from tests.finetuning import WORDS, rows_of
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, extract
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, TrainingRequest, extract
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import classifiers
 from transfer_cli.classifiers import fit
 from transfer_cli.classifiers.linear import remove_log_prior
-from transfer_cli.data.decoding import batches
+from transfer_cli.data.image_batches import batches
 from transfer_cli.errors import RecipeError
 from transfer_cli.features.table import read
 from transfer_cli.inference.load import load
@@ -24,7 +24,7 @@ from transfer_cli.inference.load import load
 
 @pytest.fixture(scope="session")
 def uneven(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the colours with three pictures of one."""
+    """Return the colours with only three red images."""
     folder = tmp_path_factory.mktemp("uneven") / "uneven"
     shutil.copytree(colours, folder)
     for path in sorted((folder / "red").iterdir())[3:]:
@@ -34,35 +34,37 @@ def uneven(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_on(folder: Path, run: Path, weights: Path, *overrides: str, **words: str) -> RunDirectory:
     recipe = ExtractRecipe.load(None, overrides, {**WORDS, "backbone.weights": str(weights), **words})
-    extract(ImageFolder.scan(folder), recipe, RunDirectory(run))
+    extract(TrainingRequest(ImageFolder.scan(folder), RunDirectory(run)), recipe)
     return RunDirectory(run)
 
 
-def given(run: RunDirectory, part: str = "test") -> np.ndarray:
+def scored(run: RunDirectory, part: str = "test") -> np.ndarray:
     rows = rows_of(run.predictions(part))
     return np.array([[float(row[f"p_{name}"]) for name in ("blue", "green", "red")] for row in rows])
 
 
 @pytest.mark.parametrize("classifier", ["logistic", "knn"])
-def test_the_prior_is_taken_out_of_any_classifier(classifier: str, uneven: Path, weights: Path, tmp_path: Path) -> None:
+def test_logit_adjustment_removes_the_prior_of_any_classifier(
+    classifier: str, uneven: Path, weights: Path, tmp_path: Path
+) -> None:
     words = {"classifier.name": classifier}
     plain = run_on(uneven, tmp_path / "plain", weights, **words)
     balanced = run_on(uneven, tmp_path / "balanced", weights, "balance.method=logit-adjustment", **words)
-    learnt = np.array([*Split.read(plain.split).learnt().values()])
-    adjusted = given(plain) / (learnt / learnt.sum())
+    counts = np.array([*Split.read(plain.split).training_counts().values()])
+    adjusted = scored(plain) / (counts / counts.sum())
     expected = adjusted / adjusted.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(given(balanced), expected, atol=1e-5)
-    assert given(balanced)[:, 2].mean() > given(plain)[:, 2].mean()
-    # The bundle says the same of the same pictures, once.
+    np.testing.assert_allclose(scored(balanced), expected, atol=1e-5)
+    assert scored(balanced)[:, 2].mean() > scored(plain)[:, 2].mean()
+    # The bundle predicts the same for the same images: the prior is removed once only.
     bundle, _ = ModelBundle.read(balanced.path)
-    np.testing.assert_allclose(np.exp(bundle.log_prior or ()), learnt / learnt.sum())
+    np.testing.assert_allclose(np.exp(bundle.log_prior or ()), counts / counts.sum())
     paths = [str(uneven / row["path"]) for row in rows_of(balanced.predictions("test"))]
     images = next(batches(paths, size=32, resize="squash", batch_size=len(paths))).images
-    np.testing.assert_allclose(load(str(balanced.path)).predict_proba(images), given(balanced), atol=1e-5)
+    np.testing.assert_allclose(load(str(balanced.path)).predict_proba(images), scored(balanced), atol=1e-5)
     assert ModelBundle.read(plain.path)[0].log_prior is None
 
 
-def test_pictures_of_rare_classes_count_for_more(uneven: Path, weights: Path, tmp_path: Path) -> None:
+def test_class_weights_increase_rare_classes(uneven: Path, weights: Path, tmp_path: Path) -> None:
     run = run_on(uneven, tmp_path / "run", weights, "balance.method=class-weights", "classifier.tune=false")
     split = Split.read(run.split)
     train, truth = split.mask("train"), split.truth()
@@ -78,33 +80,33 @@ def test_pictures_of_rare_classes_count_for_more(uneven: Path, weights: Path, tm
         weights=train.sum() / (3 * counts),
     )
     expected = fit.probabilities(fitted.pipeline, matrix[split.mask("test")], 3)
-    np.testing.assert_allclose(given(run), expected, atol=1e-4)
+    np.testing.assert_allclose(scored(run), expected, atol=1e-4)
 
 
-def test_what_cannot_be_is_said(uneven: Path, weights: Path, tmp_path: Path) -> None:
+def test_unsupported_balancing_raises(uneven: Path, weights: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="knn cannot count pictures of one class more") as caught:
         run_on(uneven, tmp_path / "run", weights, "balance.method=class-weights", **{"classifier.name": "knn"})
     assert "logit-adjustment" in str(caught.value.hint)
     words = {"classifier.name": "nearest-centroid"}
     with pytest.raises(RecipeError, match="nearest-centroid cannot count pictures of one class more"):
         run_on(uneven, tmp_path / "other", weights, "balance.method=oversampling", **words)
-    with pytest.raises(RecipeError, match="focal is a loss, which finetune can; extract cannot"):
+    with pytest.raises(RecipeError, match="focal is a loss function, which only finetune has"):
         ExtractRecipe.load(None, ("balance.method=focal",))
 
 
-def test_nothing_is_taken_out_where_classes_are_as_common() -> None:
+def test_remove_log_prior_none_keeps_probabilities() -> None:
     rows = np.array([[0.2, 0.8], [0.6, 0.4]], np.float32)
     np.testing.assert_allclose(remove_log_prior(rows, [np.log(0.5)] * 2), rows, rtol=1e-6)
     assert remove_log_prior(rows, None) is rows
 
 
-def test_what_was_found_of_each_class_is_said_where_they_are_unequal(
+def test_recall_per_class_is_reported_for_imbalanced_classes(
     uneven: Path, colours: Path, weights: Path, tmp_path: Path
 ) -> None:
     words = [f"--set={word}={value}" for word, value in {**WORDS, "backbone.weights": weights}.items()]
     done = run_command("extract", uneven, *words, "-o", tmp_path / "uneven")
-    figures = json.loads((tmp_path / "uneven/metrics.json").read_text())["test"]
-    worst = min(("blue", "green", "red"), key=lambda name: figures[f"recall/{name}"]["value"])
-    (line,) = [line for line in done.err.splitlines() if "found of each class" in line]
-    assert line.startswith(f"test  found of each class: {worst} {figures[f'recall/{worst}']['value']:.2f}, ")
-    assert "found of each class" not in run_command("extract", colours, *words, "-o", tmp_path / "even").err
+    metric_values = json.loads((tmp_path / "uneven/metrics.json").read_text())["test"]
+    worst = min(("blue", "green", "red"), key=lambda name: metric_values[f"recall/{name}"]["value"])
+    (line,) = [line for line in done.err.splitlines() if "recall per class" in line]
+    assert line.startswith(f"test  recall per class: {worst} {metric_values[f'recall/{worst}']['value']:.2f}, ")
+    assert "recall per class" not in run_command("extract", colours, *words, "-o", tmp_path / "even").err

@@ -1,4 +1,4 @@
-"""Fine-tuning through the Python API and the command, on a tiny real network."""
+"""`finetune` through the Python API, on a tiny real network."""
 
 from __future__ import annotations
 
@@ -13,22 +13,32 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import TINY, TINY_SIZE, save_picture
+from tests.conftest import TINY, TINY_SIZE, save_image
 from tests.finetuning import AS_MADE, WORDS, network_of, rows_of, run_on, weights_of
-from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, extract, finetune, load, predict
+from transfer_cli import (
+    ExtractRecipe,
+    FinetuneRecipe,
+    ImageFolder,
+    RunDirectory,
+    TrainingRequest,
+    extract,
+    finetune,
+    load,
+    predict,
+)
 from transfer_cli.catalog import backbones
 from transfer_cli.data.split import Split
 from transfer_cli.errors import OutputError, RecipeError, RunError, UnknownNameError, WeightsError
 from transfer_cli.io.atomic import remove
 from transfer_cli.models.backbone import build
 from transfer_cli.recipe.recipes import Recipe, recipe_names
-from transfer_cli.training.loop import frozen_activations, stage_trainer
+from transfer_cli.training.loop import frozen_activations, training_step
 
 QUICK = ("default", "last-block", "small-cnn")
 """Shipped recipes that are run each time; the others are in the long sweep."""
 
 
-def test_the_files_of_a_run(finetuned: Path) -> None:
+def test_finetune_writes_all_files_of_a_run(finetuned: Path) -> None:
     names = sorted(path.relative_to(finetuned).as_posix() for path in finetuned.rglob("*") if path.is_file())
     best = next(name for name in names if name.startswith("checkpoints/best-"))
     assert names == [
@@ -48,10 +58,10 @@ def test_the_files_of_a_run(finetuned: Path) -> None:
         "model/MODEL_CARD.md",
         "model/bundle.json",
         "model/graph.tflite",
-        "model/learnt.npz",
         "model/linear.npz",
         "model/network.keras",
         "model/rejection.npz",
+        "model/training_images.npz",
         "plots/curves.png",
         "plots/preview.png",
         "predictions_test.csv",
@@ -67,7 +77,7 @@ def test_the_files_of_a_run(finetuned: Path) -> None:
     assert (bundle["kind"], bundle["class_names"]) == ("network", ["blue", "green", "red"])
 
 
-def test_the_history_and_the_best_epoch(finetuned: Path) -> None:
+def test_history_lists_all_epochs_and_the_best_is_kept(finetuned: Path) -> None:
     rows = rows_of(finetuned / "history.csv")
     assert [(row["epoch"], row["stage"]) for row in rows] == [
         ("0", "1"),
@@ -85,7 +95,7 @@ def test_the_history_and_the_best_epoch(finetuned: Path) -> None:
     assert metrics["test"]["accuracy"]["value"] >= 0.6
 
 
-def test_predict_does_not_know_the_difference(finetuned: Path, colours: Path) -> None:
+def test_predict_on_a_finetuned_run_matches_its_tables(finetuned: Path, colours: Path) -> None:
     expected = {row["path"]: row for row in rows_of(finetuned / "predictions_test.csv")}
     model = load(str(finetuned))
     for batch in predict(model, [str(colours / path) for path in expected], batch_size=5):
@@ -94,19 +104,21 @@ def test_predict_does_not_know_the_difference(finetuned: Path, colours: Path) ->
             np.testing.assert_allclose(row, [float(written[f"p_{name}"]) for name in model.class_names], atol=2e-5)
 
 
-def test_the_head_begins_as_the_probe(colours: Path, weights: Path, tmp_path: Path) -> None:
+def test_epoch_0_predicts_as_the_linear_probe(colours: Path, weights: Path, tmp_path: Path) -> None:
     """Epoch 0 of a fine-tuning has the val predictions of the logistic regression that extract fits."""
     words = {**WORDS, "backbone.weights": str(weights), "split.val": 0.3}
     folder = ImageFolder.scan(colours)
-    extract(folder, ExtractRecipe.load(None, [], words), RunDirectory(tmp_path / "extract"))
-    finetune(folder, FinetuneRecipe.load(None, ["stage.1.epochs=1"], words), RunDirectory(tmp_path / "run"))
+    extract(TrainingRequest(folder, RunDirectory(tmp_path / "extract")), ExtractRecipe.load(None, [], words))
+    finetune(
+        TrainingRequest(folder, RunDirectory(tmp_path / "run")), FinetuneRecipe.load(None, ["stage.1.epochs=1"], words)
+    )
     first = rows_of(tmp_path / "run/history.csv")[0]
     probe = json.loads((tmp_path / "extract/metrics.json").read_text())["val"]
     assert float(first["val_accuracy"]) == pytest.approx(probe["accuracy"]["value"], abs=1e-6)
     assert float(first["val_loss"]) == pytest.approx(probe["log_loss"]["value"], abs=1e-3)
 
 
-def test_a_probe_of_two_classes(colours: Path, tmp_path: Path) -> None:
+def test_linear_probe_with_two_classes(colours: Path, tmp_path: Path) -> None:
     two = tmp_path / "two"
     for name in ("blue", "red"):
         shutil.copytree(colours / name, two / name)
@@ -132,7 +144,7 @@ UNFREEZING = ("stage.1.epochs=2", "stage.1.unfreeze=last:50%", "batch_size=4")
 
 
 @pytest.mark.parametrize("augmented", [True, False])
-def test_batch_norm_keeps_its_statistics(augmented: bool, weights: Path, colours: Path, tmp_path: Path) -> None:
+def test_batch_norm_statistics_are_not_changed(augmented: bool, weights: Path, colours: Path, tmp_path: Path) -> None:
     off = () if augmented else ("augmentation={}",)
     before = moving_statistics(build(backbones.find(TINY), weights=str(weights), size=TINY_SIZE))
     words = (*UNFREEZING, *off, f"backbone.weights={weights}", "split.val=0.0")
@@ -140,41 +152,43 @@ def test_batch_norm_keeps_its_statistics(augmented: bool, weights: Path, colours
     assert FinetuneRecipe.load(str(result.run.recipe)).augmentation.is_off == (not augmented)
     after = network_of(tmp_path / "run")
     assert equal_bits(before, moving_statistics(after))
-    # And something was trained, the scales of the unfrozen norms among it.
+    # The scales of the unfrozen layers were trained.
     assert not np.array_equal(after.get_layer("conv_pw_13_bn").gamma, np.ones(256))
     assert np.array_equal(after.get_layer("conv_pw_1_bn").gamma, np.ones(16))
 
 
-def test_batch_norm_in_training_mode_is_found_out(
+def test_batch_norm_in_training_mode_is_detected(
     weights: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forward(self: Any, inputs: Any, training: bool = False) -> Any:
         return self._frozen_split.upper(inputs, training=True)
 
-    monkeypatch.setattr(stage_trainer.StageTrainer, "_forward", forward)
+    monkeypatch.setattr(training_step.TrainingStep, "forward", forward)
     before = moving_statistics(build(backbones.find(TINY), weights=str(weights), size=TINY_SIZE))
     run_on(colours, tmp_path / "run", *UNFREEZING, f"backbone.weights={weights}", "split.val=0.0")
     assert not equal_bits(before, moving_statistics(network_of(tmp_path / "run")))
 
 
-def test_a_complete_run_and_another_recipe(finetuned: Path, colours: Path, two_stages: Path, tmp_path: Path) -> None:
+def test_finetune_complete_run_with_another_recipe_raises(
+    finetuned: Path, colours: Path, two_stages: Path, tmp_path: Path
+) -> None:
     run = Path(shutil.copytree(finetuned, tmp_path / "run"))
     assert run_on(colours, run, *AS_MADE, source=str(two_stages)).was_complete
     with pytest.raises(RunError, match=r"stage\.2\.epochs is 2 there and 3 here"):
         run_on(colours, run, *AS_MADE, "stage.2.epochs=3", source=str(two_stages))
 
 
-def test_a_split_that_a_complete_run_did_not_follow(
+def test_finetune_complete_run_with_another_split_raises(
     colours: Path, two_stages: Path, finetuned: Path, tmp_path: Path
 ) -> None:
     split = Split.read(finetuned / "split.csv")
     swapped = tuple(replace(row, part={"train": "test", "test": "train"}.get(row.part, row.part)) for row in split.rows)
-    with pytest.raises(RunError, match="is complete with other parts"):
+    with pytest.raises(RunError, match="is complete with another split"):
         run_on(colours, finetuned, *AS_MADE, source=str(two_stages), split=replace(split, rows=swapped))
     assert run_on(colours, finetuned, *AS_MADE, source=str(two_stages), split=split).was_complete
 
 
-def test_another_recipe_in_the_place_of_a_run_without_results(colours: Path, tmp_path: Path) -> None:
+def test_finetune_replaces_a_run_without_results(colours: Path, tmp_path: Path) -> None:
     run = run_on(colours, tmp_path / "run", "stage.1.epochs=1").run
     for name in ("metrics.json", "checkpoints", "model", "features.parquet"):
         remove(run.path / name)
@@ -184,7 +198,7 @@ def test_another_recipe_in_the_place_of_a_run_without_results(colours: Path, tmp
     assert result.metrics["test"]["images"]["value"] > 14
 
 
-def test_nothing_is_left_where_a_run_cannot_begin(colours: Path, tmp_path: Path) -> None:
+def test_finetune_that_cannot_start_writes_nothing(colours: Path, tmp_path: Path) -> None:
     (tmp_path / "foreign.weights.h5").write_bytes(b"no weights")
     for words in (["stage.1.unfreeze=from:conv_pw_99"], [f"backbone.weights={tmp_path}/foreign.weights.h5"]):
         with pytest.raises((UnknownNameError, WeightsError)):
@@ -192,36 +206,36 @@ def test_nothing_is_left_where_a_run_cannot_begin(colours: Path, tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_stage_that_would_train_nothing(colours: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="unfreeze = 'last:1' holds no layer with weights"):
+def test_stage_without_trainable_layers_raises(colours: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="unfreeze = 'last:1' contains no layer with weights"):
         run_on(colours, tmp_path / "run", "stage.1.unfreeze=last:1")
 
 
-def test_early_stopping_explains_itself(colours: Path, tmp_path: Path) -> None:
-    said: list[str] = []
+def test_early_stopping_message_names_the_patience(colours: Path, tmp_path: Path) -> None:
+    messages: list[str] = []
     run_on(
         colours,
         tmp_path / "run",
         *("stage.1.unfreeze=head", "stage.1.learning_rate=0.5", "stage.1.epochs=9", "stage.1.schedule=constant"),
         *("early_stopping.patience=3", "stage.1.warmup=0"),
-        progress=Listener(said),
+        progress=Listener(messages),
     )
     rows = rows_of(tmp_path / "run/history.csv")
-    why = next(line for line in said if line.startswith("stopped after"))
+    why = next(line for line in messages if line.startswith("early stopping after"))
     best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
     assert int(rows[-1]["epoch"]) == int(best["epoch"]) + 3 < 9
     assert why == (
-        f"stopped after {rows[-1]['epoch']} of 9 epochs: val accuracy is not better than "
-        f"{float(best['val_accuracy']):.3f} (epoch {best['epoch']}) since, and patience ends after 3 epochs. "
-        "To wait longer: --overwrite --set early_stopping.patience=6, or 0 for every epoch"
+        f"early stopping after {rows[-1]['epoch']} of 9 epochs: val accuracy has not improved on "
+        f"{float(best['val_accuracy']):.3f} (epoch {best['epoch']}) for 3 epochs. "
+        "To train longer: --overwrite --set early_stopping.patience=6 (0: all epochs)"
     )
 
 
 class Listener:
-    """Keeps what is said."""
+    """A progress that records all messages."""
 
-    def __init__(self, said: list[str]) -> None:
-        self.note = self.warn = said.append
+    def __init__(self, messages: list[str]) -> None:
+        self.note = self.warn = messages.append
 
     def track(self, description: str, total: int | None) -> Any:
         from transfer_cli.progress import SILENT
@@ -229,7 +243,7 @@ class Listener:
         return SILENT.track(description, total)
 
 
-def test_under_a_cosine_the_last_third_decides() -> None:
+def test_early_stopping_with_cosine_counts_in_the_last_third() -> None:
     from transfer_cli.recipe.stages import EarlyStopping, Stage
     from transfer_cli.runs.history import Epoch
     from transfer_cli.training.loop import early_stopping
@@ -239,33 +253,33 @@ def test_under_a_cosine_the_last_third_decides() -> None:
     history = tuple(Epoch(epoch, 1, 0.1, 1, 1, 1, 1, 1, 1) for epoch in range(13))
     for done in range(1, 13):
         state = State("", done=done, best=0, history=history)
-        assert bool(early_stopping.why(state, stage, EarlyStopping(patience=3))) == (done >= 11)
+        assert bool(early_stopping.stop_reason(state, stage, EarlyStopping(patience=3))) == (done >= 11)
         flat = stage.model_copy(update={"schedule": "constant"})
-        assert bool(early_stopping.why(state, flat, EarlyStopping(patience=3))) == (done >= 3)
-        assert not early_stopping.why(state, flat, EarlyStopping(patience=0))
+        assert bool(early_stopping.stop_reason(state, flat, EarlyStopping(patience=3))) == (done >= 3)
+        assert not early_stopping.stop_reason(state, flat, EarlyStopping(patience=0))
 
 
 @pytest.mark.parametrize("count", [5, 20])
-def test_few_pictures(count: int, tmp_path: Path) -> None:
+def test_finetune_few_images_warns_and_completes(count: int, tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     for name, colour in (("dark", (40, 40, 40)), ("light", (210, 210, 210))):
         for number in range(count):
-            save_picture(tmp_path / "few" / name / f"{number}.png", colour, random)
-    said: list[str] = []
-    result = run_on(tmp_path / "few", tmp_path / "run", "stage.1.epochs=2", progress=Listener(said))
+            save_image(tmp_path / "few" / name / f"{number}.png", colour, random)
+    messages: list[str] = []
+    result = run_on(tmp_path / "few", tmp_path / "run", "stage.1.epochs=2", progress=Listener(messages))
     parts = Split.read(result.run.split).counts()
     assert parts.keys() == {"train", "val", "test"}
-    assert [line for line in said if line.startswith("few pictures: ")]
+    assert [line for line in messages if line.startswith("few images: ")]
     assert result.metrics["test"]["accuracy"]["value"] >= 0.5
-    # One picture more than a batch, or fewer than one, is no matter.
+    # A last batch with a single image is no problem.
     run_on(tmp_path / "few", tmp_path / "other", "stage.1.epochs=1", f"batch_size={parts['train'] - 1}")
 
 
-def test_without_a_val_part_every_epoch_is_run_and_the_last_one_predicts(colours: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    result = run_on(colours, tmp_path / "run", "split.val=0.0", "stage.1.epochs=2", progress=Listener(said))
+def test_finetune_without_validation_set_keeps_the_last_epoch(colours: Path, tmp_path: Path) -> None:
+    messages: list[str] = []
+    result = run_on(colours, tmp_path / "run", "split.val=0.0", "stage.1.epochs=2", progress=Listener(messages))
     assert list(result.metrics) == ["test"]
-    assert "there is no val part: every epoch is run, and the last one is what predicts" in said
+    assert "no validation set: all epochs are run, and the last one is kept" in messages
     assert sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir()) == ["last.npz"]
     last = np.load(tmp_path / "run/checkpoints/last.npz")
     written = list(weights_of(tmp_path / "run").values())
@@ -278,21 +292,21 @@ def test_without_a_val_part_every_epoch_is_run_and_the_last_one_predicts(colours
         assert any(array.shape == other.shape and np.array_equal(array, other) for other in written)
 
 
-def test_a_loss_that_runs_away(colours: Path, tmp_path: Path) -> None:
+def test_diverging_training_raises(colours: Path, tmp_path: Path) -> None:
     words = ("stage.1.optimizer=sgd", "stage.1.learning_rate=10", "stage.1.unfreeze=head", "head.l2=1")
-    with pytest.raises(RecipeError, match="the weights have run away") as caught:
+    with pytest.raises(RecipeError, match="Training diverged in epoch") as caught:
         run_on(colours, tmp_path / "run", *words, "stage.1.warmup=0", "batch_size=4")
     assert "--set stage.1.learning_rate=1 --overwrite" in str(caught.value.hint)
 
 
-def test_a_layer_that_is_not_there(colours: Path, tmp_path: Path) -> None:
+def test_unfreeze_unknown_layer_suggests_a_name(colours: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"no layer 'conv_pw_99' to unfreeze from\. Did you mean conv_pw_9"):
         run_on(colours, tmp_path / "run", "stage.1.unfreeze=from:conv_pw_99")
     run_on(colours, tmp_path / "run", "stage.1.unfreeze=from:conv_pw_13", "stage.1.epochs=1")
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
-def test_optimizers_and_heads(optimizer: str, colours: Path, tmp_path: Path) -> None:
+def test_optimizers_and_heads_decrease_the_loss(optimizer: str, colours: Path, tmp_path: Path) -> None:
     words = (
         f"stage.1.optimizer={optimizer}",
         "stage.1.unfreeze=head",
@@ -308,7 +322,7 @@ def test_optimizers_and_heads(optimizer: str, colours: Path, tmp_path: Path) -> 
     assert losses[-1] < losses[0]
 
 
-def test_weight_decay_spares_biases_and_scales() -> None:
+def test_weight_decay_excludes_biases_and_scales() -> None:
     from transfer_cli.catalog import optimizers
 
     dense = keras.layers.Dense(2, bias_initializer="ones")
@@ -329,7 +343,7 @@ def test_weight_decay_spares_biases_and_scales() -> None:
     "name",
     [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in recipe_names()],
 )
-def test_every_shipped_recipe_runs(name: str, colours: Path, tmp_path: Path) -> None:
+def test_builtin_recipe_runs(name: str, colours: Path, tmp_path: Path) -> None:
     stage_trainer = getattr(Recipe.load(name), "stage", ())
     # A recipe that names a layer needs a network that has it.
     tiny = "mobilenet_v2@0.35" if any(stage.unfreeze.startswith("from:") for stage in stage_trainer) else TINY
@@ -337,7 +351,7 @@ def test_every_shipped_recipe_runs(name: str, colours: Path, tmp_path: Path) -> 
     words |= {f"stage.{number}.epochs": 1 for number in range(1, len(stage_trainer) + 1)}
     recipe = Recipe.load(name, [], words)
     train: Any = {"extract": extract, "finetune": finetune}[recipe.method]
-    result = train(ImageFolder.scan(colours), recipe, RunDirectory(tmp_path / "run"))
+    result = train(TrainingRequest(ImageFolder.scan(colours), RunDirectory(tmp_path / "run")), recipe)
     assert 0 <= result.metrics["test"]["accuracy"]["value"] <= 1
     (batch,) = predict(load(str(tmp_path / "run")), sorted(map(str, (colours / "red").iterdir())))
     assert batch.probabilities.shape == (12, 3)
@@ -345,17 +359,17 @@ def test_every_shipped_recipe_runs(name: str, colours: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_views_that_do_not_fit_are_drawn_afresh_aloud(
+def test_views_that_do_not_fit_on_disk_are_computed_in_every_epoch(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
         raise OutputError("no space is left")
 
-    monkeypatch.setattr(frozen_activations, "several", full)
-    said: list[str] = []
+    monkeypatch.setattr(frozen_activations, "compute_views", full)
+    messages: list[str] = []
     words = ["stage.1.epochs=8", "stage.1.unfreeze=head", "early_stopping.patience=0"]
-    run_on(colours, tmp_path / "auto", *words, progress=Listener(said))
-    assert any("run in every epoch" in line and "no space is left" in line for line in said)
+    run_on(colours, tmp_path / "auto", *words, progress=Listener(messages))
+    assert any("run in every epoch" in line and "no space is left" in line for line in messages)
     run_on(colours, tmp_path / "fresh", *words, "trunk.views=fresh")
     one, other = weights_of(tmp_path / "auto"), weights_of(tmp_path / "fresh")
     assert all(np.array_equal(one[name], other[name]) for name in one)

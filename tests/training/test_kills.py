@@ -1,4 +1,4 @@
-"""Twenty kills at moments drawn by chance, of three stages with augmentation, dropout and a refit."""
+"""Twenty kills at random times during three stages with augmentation, dropout and a refit."""
 
 from __future__ import annotations
 
@@ -59,25 +59,25 @@ mixup = 0.2
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again_ends_as_an_unbroken_one(colours: Path, tmp_path: Path) -> None:
+def test_finetune_killed_many_times_ends_with_the_same_weights(colours: Path, tmp_path: Path) -> None:
     (tmp_path / "three.toml").write_text(THREE_STAGES)
-    words = ["finetune", colours, "--recipe", tmp_path / "three.toml", *TINY_WORDS, "--set", "split.val=0.2"]
-    words += ["--set", "inference.runtime=keras", "--set", "batch_size=2", "-o"]
+    arguments = ["finetune", colours, "--recipe", tmp_path / "three.toml", *TINY_WORDS, "--set", "split.val=0.2"]
+    arguments += ["--set", "inference.runtime=keras", "--set", "batch_size=2", "-o"]
 
     def started(run: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "transfer_cli", "--quiet", *map(str, words), str(run)]
+        command = [sys.executable, "-m", "transfer_cli", "--quiet", *map(str, arguments), str(run)]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     begun = time.monotonic()
     assert started(tmp_path / "unbroken").wait() == 0
     seconds = time.monotonic() - begun
     expected = weights_of(tmp_path / "unbroken")
-    draw, kills, killed_in, compared = random.Random(0), 0, set(), 0
+    generator, kills, killed_in, compared = random.Random(0), 0, set(), 0
     while kills < KILLS or not compared:
         process = started(tmp_path / "run")
         try:
-            # Most kills come where it trains; some hit the start, the end, or a file that is being written.
-            ended = process.wait(draw.uniform(0.2, 0.7) * seconds) if kills < KILLS else process.wait()
+            # Most kills hit the training; some hit the start, the end, or a file that is being written.
+            ended = process.wait(generator.uniform(0.2, 0.7) * seconds) if kills < KILLS else process.wait()
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -86,10 +86,10 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_unbroken_one(colours: P
             killed_in.add(history.read_text().splitlines()[-1].split(",")[1] if history.is_file() else "start")
             continue
         assert ended == 0
-        found = weights_of(tmp_path / "run")
-        assert found.keys() == expected.keys()
+        resumed = weights_of(tmp_path / "run")
+        assert resumed.keys() == expected.keys()
         for name, weights in expected.items():
-            np.testing.assert_array_equal(found[name], weights, err_msg=f"{name} after {kills} kills")
+            np.testing.assert_array_equal(resumed[name], weights, err_msg=f"{name} after {kills} kills")
         compared += 1
         shutil.rmtree(tmp_path / "run")
     assert len(killed_in) > 1, killed_in

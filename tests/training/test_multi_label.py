@@ -1,4 +1,4 @@
-"""Several labels a picture: from a CSV file through extract and finetune to the table of predictions."""
+"""Multi-label: from a CSV file through extract and finetune to the table of predictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.conftest import COLOURS
 from tests.finetuning import WORDS, rows_of
-from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, extract, finetune
+from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest, extract, finetune
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import classifiers
 from transfer_cli.classifiers import fit
@@ -34,13 +34,13 @@ ONE_STAGE = ("refit.when=never", "stage.1.epochs=3", "stage.1.unfreeze=from:conv
 
 @pytest.fixture(scope="session")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return pictures of two halves of one colour each, and labels.csv that names the colours; grey has no name."""
+    """Return images with two halves of one colour each, and labels.csv with the colours; grey has no label."""
     folder = tmp_path_factory.mktemp("pairs")
     random = np.random.default_rng(0)
     colours = {**COLOURS, "": (128, 128, 128)}
     with (folder / "labels.csv").open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["path", "labels", "part"])
+        table.writerow(["path", "labels", "split"])
         for number in range(160):
             names = random.choice(list(colours), 2)
             image = np.zeros((32, 32, 3), np.uint8)
@@ -56,46 +56,48 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def extracted(pairs: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("several") / "extract"
-    recipe = ExtractRecipe.load(words={**WORDS, "backbone.weights": str(weights)})
-    extract(ImageFolder.scan(pairs), recipe, RunDirectory(run))
+    recipe = ExtractRecipe.load(settings={**WORDS, "backbone.weights": str(weights)})
+    extract(TrainingRequest(ImageFolder.scan(pairs), RunDirectory(run)), recipe)
     return run
 
 
 @pytest.fixture(scope="session")
 def trained(pairs: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("several") / "finetune"
-    recipe = FinetuneRecipe.load(overrides=ONE_STAGE, words={**WORDS, "backbone.weights": str(weights)})
-    finetune(ImageFolder.scan(pairs), recipe, RunDirectory(run))
+    recipe = FinetuneRecipe.load(overrides=ONE_STAGE, settings={**WORDS, "backbone.weights": str(weights)})
+    finetune(TrainingRequest(ImageFolder.scan(pairs), RunDirectory(run)), recipe)
     return run
 
 
 @pytest.mark.parametrize("name", ["extracted", "trained"])
-def test_a_run(name: str, pairs: Path, request: pytest.FixtureRequest) -> None:
+def test_multi_label_run_writes_thresholds_labels_and_metrics(
+    name: str, pairs: Path, request: pytest.FixtureRequest
+) -> None:
     run: Path = request.getfixturevalue(name)
     bundle, _ = ModelBundle.read(run)
     assert (bundle.task, bundle.class_names) == ("multi-label", ("blue", "green", "red"))
     thresholds = np.array(bundle.thresholds)
     rows = rows_of(run / "predictions_test.csv")
-    assert list(rows[0]) == ["path", "class", "labels", "p_blue", "p_green", "p_red"]
-    given = np.array([[float(row[f"p_{name}"]) for name in bundle.class_names] for row in rows])
-    for row, has in zip(rows, given >= thresholds, strict=True):
+    assert list(rows[0]) == ["path", "true_label", "labels", "p_blue", "p_green", "p_red"]
+    probabilities = np.array([[float(row[f"p_{name}"]) for name in bundle.class_names] for row in rows])
+    for row, has in zip(rows, probabilities >= thresholds, strict=True):
         assert row["labels"] == ";".join(name for name, there in zip(bundle.class_names, has, strict=True) if there)
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test"]["mean_average_precision"]["value"] > 0.6
     assert metrics["val"]["macro_f1"]["value"] > 0.6
     assert {"recall/blue", "recall/green", "recall/red"} < metrics["test"].keys()
     # Probabilities of labels need not sum to one.
-    assert np.ptp(given.sum(axis=1)) > 0.5
+    assert np.ptp(probabilities.sum(axis=1)) > 0.5
     loaded = load(str(run))
     assert loaded.thresholds == bundle.thresholds
-    from transfer_cli.data.decoding import batches
+    from transfer_cli.data.image_batches import batches
 
     paths = [str(pairs / row["path"]) for row in rows]
     images = next(batches(paths, size=32, resize="squash", batch_size=len(paths))).images
-    np.testing.assert_allclose(loaded.predict_proba(images), given, atol=1e-5)
+    np.testing.assert_allclose(loaded.predict_proba(images), probabilities, atol=1e-5)
 
 
-def test_training_begins_at_the_probe_and_is_compared_by_map(trained: Path) -> None:
+def test_multi_label_finetune_starts_from_the_probe_and_monitors_map(trained: Path) -> None:
     first, *rest = rows_of(trained / "history.csv")
     assert "val_balanced_accuracy" not in first
     assert float(first["val_mean_average_precision"]) > 0.6
@@ -105,18 +107,18 @@ def test_training_begins_at_the_probe_and_is_compared_by_map(trained: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
-        (("balance.method=oversampling",), "balance.method oversampling is none of a multi-label task"),
-        (("early_stopping.monitor=balanced_accuracy",), "early_stopping.monitor balanced_accuracy is none"),
+        (("balance.method=oversampling",), "balance.method = oversampling is not possible for a multi-label task"),
+        (("early_stopping.monitor=balanced_accuracy",), "early_stopping.monitor = balanced_accuracy is not possible for a multi-label task"),
     ],
 )
-def test_words_of_one_class_a_picture_are_refused(
-    pairs: Path, tmp_path: Path, overrides: tuple[str, ...], said: str
+def test_multi_label_single_label_settings_raise(
+    pairs: Path, tmp_path: Path, overrides: tuple[str, ...], message: str
 ) -> None:
-    recipe = FinetuneRecipe.load(overrides=overrides, words=WORDS)
-    with pytest.raises(RecipeError, match=said):
-        finetune(ImageFolder.scan(pairs), recipe, RunDirectory(tmp_path / "run"))
+    recipe = FinetuneRecipe.load(overrides=overrides, settings=WORDS)
+    with pytest.raises(RecipeError, match=message):
+        finetune(TrainingRequest(ImageFolder.scan(pairs), RunDirectory(tmp_path / "run")), recipe)
     assert not (tmp_path / "run").exists()
 
 
@@ -131,7 +133,7 @@ SLOW = {"gradient-boosting", "random-forest", "extra-trees", "bagging"}
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in classifiers.CLASSIFIERS]
 )
-def test_every_classifier_learns_each_label_against_the_rest(name: str, tmp_path: Path) -> None:
+def test_multi_label_classifier_fits_one_vs_rest(name: str, tmp_path: Path) -> None:
     features, truth = truth_of(np.random.default_rng(1), 60)
     spec = classifiers.find(name)
     fitted = fit.fit(spec, features, truth, classes=3, tune=False, out_of_fold=True)
@@ -146,28 +148,28 @@ def test_every_classifier_learns_each_label_against_the_rest(name: str, tmp_path
         np.testing.assert_allclose(Linear.fold(fitted.pipeline, 3).probabilities(features), expected, atol=1e-5)
 
 
-def test_each_label_is_what_it_would_be_alone() -> None:
+def test_multi_label_probabilities_match_separate_classifiers() -> None:
     features, truth = truth_of(np.random.default_rng(2), 120)
     fitted = fit.fit(classifiers.find("logistic"), features, truth, classes=3, tune=False, out_of_fold=False)
-    given = fit.probabilities(fitted.pipeline, features, 3)
+    probabilities = fit.probabilities(fitted.pipeline, features, 3)
     scaled = StandardScaler().fit_transform(features)
     for column in range(3):
         alone = LogisticRegression(C=fitted.value, solver="newton-cg").fit(scaled, truth[:, column])
-        np.testing.assert_allclose(given[:, column], alone.predict_proba(scaled)[:, 1], atol=1e-3)
+        np.testing.assert_allclose(probabilities[:, column], alone.predict_proba(scaled)[:, 1], atol=1e-3)
 
 
-def test_a_label_that_all_have_or_none_is_answered_surely(tmp_path: Path) -> None:
+def test_multi_label_constant_label_gets_probability_0_or_1(tmp_path: Path) -> None:
     features, truth = truth_of(np.random.default_rng(3), 60)
     truth[:, 0], truth[:, 1] = 1, 0
     fitted = fit.fit(classifiers.find("logistic"), features, truth, classes=3, tune=True)
     fit.save(fitted.pipeline, tmp_path / "classifier.skops")
     loaded = fit.load(tmp_path / "classifier.skops")
-    for given in (fit.probabilities(loaded, features, 3), Linear.fold(loaded, 3).probabilities(features)):
-        assert (given[:, 0] == 1).all()
-        assert (given[:, 1] == 0).all()
+    for probabilities in (fit.probabilities(loaded, features, 3), Linear.fold(loaded, 3).probabilities(features)):
+        assert (probabilities[:, 0] == 1).all()
+        assert (probabilities[:, 1] == 0).all()
 
 
-def test_folds_deal_out_every_label() -> None:
+def test_multi_label_folds_contain_every_label() -> None:
     random = np.random.default_rng(4)
     truth = (random.random((100, 4)) < [0.5, 0.3, 0.1, 0.07]).astype(np.int64)
     dealt = folds(truth, 5, 0)
@@ -177,7 +179,7 @@ def test_folds_deal_out_every_label() -> None:
         assert truth[train].any(axis=0).all()
 
 
-def test_losses_of_labels() -> None:
+def test_multi_label_losses_match_numpy() -> None:
     random = np.random.default_rng(5)
     logits = random.normal(0, 2, (50, 3)).astype(np.float32)
     truth = (random.random((50, 3)) < [0.5, 0.2, 0.1]).astype(np.int64)
@@ -200,7 +202,7 @@ def test_losses_of_labels() -> None:
     assert int(hits) == ((logits > 0) == truth).all(axis=1).sum()
 
 
-def test_labels_as_common_as_each_other_are_balanced_all_the_same() -> None:
+def test_multi_label_class_weights_balance_each_label() -> None:
     truth = np.zeros((100, 3), np.int64)
     truth[:10, 0] = truth[5:15, 1] = truth[:, 2] = 1
     weights = Balancing.of(Balance(method="class-weights"), truth, 3).weights
@@ -209,33 +211,35 @@ def test_labels_as_common_as_each_other_are_balanced_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("name", ["linear-svm", "nearest-centroid"])
-def test_a_label_of_one_picture_can_be_calibrated(name: str) -> None:
+def test_multi_label_label_with_one_image_is_calibrated(name: str) -> None:
     features, truth = truth_of(np.random.default_rng(6), 60)
     truth[:, 2] = 0
     truth[7, 2] = 1
     fitted = fit.fit(classifiers.find(name), features, truth, classes=3, tune=False)
     assert fitted.out_of_fold is not None
-    # Nothing is known of it that was not learnt from it.
+    # No classifier predicts it without having been trained on it.
     assert np.flatnonzero(np.isnan(fitted.out_of_fold[:, 0])).tolist() == [7]
 
 
-def test_an_evaluation_and_a_comparison_of_labels(extracted: Path, trained: Path, pairs: Path, tmp_path: Path) -> None:
-    folder = ImageFolder.scan(pairs, learns=False)
-    found = evaluate(str(extracted), folder, EvaluationDirectory(tmp_path / "evaluation"), part="test")
+def test_multi_label_evaluate_and_compare_match_the_run(
+    extracted: Path, trained: Path, pairs: Path, tmp_path: Path
+) -> None:
+    folder = ImageFolder.scan(pairs, for_training=False)
+    evaluation = evaluate(str(extracted), folder, EvaluationDirectory(tmp_path / "evaluation"), part="test")
     own = json.loads((extracted / "metrics.json").read_text())["test"]
-    assert found.learnt == 0
-    assert found.metrics["test"].keys() == own.keys()
+    assert evaluation.trained_on == 0
+    assert evaluation.metrics["test"].keys() == own.keys()
     for name, figure in own.items():
-        assert found.metrics["test"][name]["value"] == pytest.approx(figure["value"], abs=1e-4), name
+        assert evaluation.metrics["test"][name]["value"] == pytest.approx(figure["value"], abs=1e-4), name
     assert not (tmp_path / "evaluation/confusion.csv").exists()
     flipped = evaluate(str(extracted), folder, EvaluationDirectory(tmp_path / "flipped"), part="test", tta="flip")
     assert flipped.gain is not None
-    assert flipped.gain.figures["accuracy"]["value"] == flipped.metrics["test"]["exact_matches"]["value"]
-    assert flipped.gain.figures_without["accuracy"]["value"] == found.metrics["test"]["exact_matches"]["value"]
+    assert flipped.gain.metrics["accuracy"]["value"] == flipped.metrics["test"]["exact_matches"]["value"]
+    assert flipped.gain.metrics_without["accuracy"]["value"] == evaluation.metrics["test"]["exact_matches"]["value"]
     both = compare([ModelPredictions.read(tmp_path / "evaluation"), ModelPredictions.read(trained)])
-    assert both.figures[str(tmp_path / "evaluation")]["accuracy"]["value"] == pytest.approx(
+    assert both.metrics[str(tmp_path / "evaluation")]["accuracy"]["value"] == pytest.approx(
         own["exact_matches"]["value"]
     )
-    assert both.figures[str(trained)]["macro_f1"]["value"] == pytest.approx(
+    assert both.metrics[str(trained)]["macro_f1"]["value"] == pytest.approx(
         json.loads((trained / "metrics.json").read_text())["test"]["macro_f1"]["value"]
     )

@@ -1,4 +1,4 @@
-"""Every method that a recipe has a word for: it is followed, and changes what comes out."""
+"""Settings of a recipe: each is followed, and changes the trained network."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import COLOURS, save_picture
+from tests.conftest import COLOURS, save_image
 from tests.finetuning import WORDS, rows_of, run_on, weights_of
-from transfer_cli import ImageFolder, RunDirectory, extract
+from transfer_cli import ImageFolder, RunDirectory, TrainingRequest, extract
 from transfer_cli.catalog.backbones import find
 from transfer_cli.data.split import Split
 from transfer_cli.models import freezing
@@ -20,8 +20,9 @@ from transfer_cli.models.backbone import build
 from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.recipe.stages import Stage
 from transfer_cli.runs.history import Epoch
-from transfer_cli.training.loop import early_stopping, trainer
+from transfer_cli.training.loop import early_stopping
 from transfer_cli.training.loop.checkpoints import State
+from transfer_cli.training.loop.fine_tuning import refits
 
 PLAIN = ("stage.1.epochs=2", "stage.1.unfreeze=last:6", "batch_size=4", "split.val=0", "trunk.views=2")
 METHODS = {
@@ -48,12 +49,12 @@ METHODS = {
 
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return three classes of 14, 7 and 4 pictures."""
+    """Return three classes of 14, 7 and 4 images."""
     root = tmp_path_factory.mktemp("data") / "uneven"
     random = np.random.default_rng(5)
     for (name, colour), count in zip(COLOURS.items(), (14, 7, 4), strict=True):
         for number in range(count):
-            save_picture(root / name / f"{number:02}.png", colour, random)
+            save_image(root / name / f"{number:02}.png", colour, random)
     return root
 
 
@@ -64,18 +65,20 @@ def plain(uneven: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     return weights_of(run)
 
 
-@pytest.mark.parametrize("words", METHODS.values(), ids=METHODS)
-def test_a_method_trains_another_network(words: list[str], uneven: Path, plain: dict[str, Any], tmp_path: Path) -> None:
-    result = run_on(uneven, tmp_path / "run", *PLAIN, *words)
-    given = weights_of(tmp_path / "run")
-    assert given.keys() == plain.keys()
-    assert all(np.isfinite(array).all() for array in given.values())
-    assert not all(np.array_equal(given[name], plain[name]) for name in plain)
+@pytest.mark.parametrize("overrides", METHODS.values(), ids=METHODS)
+def test_setting_changes_the_trained_weights(
+    overrides: list[str], uneven: Path, plain: dict[str, Any], tmp_path: Path
+) -> None:
+    result = run_on(uneven, tmp_path / "run", *PLAIN, *overrides)
+    weights = weights_of(tmp_path / "run")
+    assert weights.keys() == plain.keys()
+    assert all(np.isfinite(array).all() for array in weights.values())
+    assert not all(np.array_equal(weights[name], plain[name]) for name in plain)
     assert result.metrics["test"]["accuracy"]["value"] >= 0.5
 
 
 @pytest.mark.parametrize(
-    ("words", "rates"),
+    ("settings", "rates"),
     [
         ({}, [1.0, 1.0, 1.0]),
         ({"schedule": "cosine"}, [1.0, 0.5, 0.0]),
@@ -86,12 +89,12 @@ def test_a_method_trains_another_network(words: list[str], uneven: Path, plain: 
     ],
     ids=str,
 )
-def test_schedules(words: dict[str, Any], rates: list[float]) -> None:
-    stage = Stage(unfreeze="head", epochs=10, learning_rate=1.0, **words)
+def test_schedule_gives_these_rates(settings: dict[str, Any], rates: list[float]) -> None:
+    stage = Stage(unfreeze="head", epochs=10, learning_rate=1.0, **settings)
     assert [stage.learning_rate_at(done) for done in (0, 5, 10)] == pytest.approx(rates)
 
 
-def test_one_cycle_rises_for_three_tenths() -> None:
+def test_one_cycle_warms_up_for_30_percent() -> None:
     stage = Stage(unfreeze="head", epochs=10, learning_rate=1.0, schedule="one-cycle")
     rates = [stage.learning_rate_at(done / 10) for done in range(101)]
     assert rates.index(max(rates)) == 30
@@ -99,7 +102,7 @@ def test_one_cycle_rises_for_three_tenths() -> None:
     assert rates[30:] == sorted(rates[30:], reverse=True)
 
 
-def test_a_plateau_lowers_the_learning_rate_and_so_does_its_refit() -> None:
+def test_plateau_lowers_the_learning_rate_also_in_the_refit() -> None:
     stage = Stage(unfreeze="head", epochs=9, learning_rate=1.0, schedule="plateau", plateau_patience=2)
     losses = [5.0, 4.0, 4.5, 4.2, 4.1, 3.0, 3.1, 3.1]
     state, counts = State(split_digest=""), []
@@ -109,47 +112,47 @@ def test_a_plateau_lowers_the_learning_rate_and_so_does_its_refit() -> None:
         counts.append(early_stopping.reductions(state, stage))
     assert counts == [0, 0, 0, 1, 1, 1, 1, 2]
     assert stage.learning_rate_at(8, counts[-1]) == pytest.approx(0.09)
-    again = state.begin_refit()
-    assert [early_stopping.reductions(replace(again, done=done), stage) for done in range(9)] == [0, *counts]
+    refit = state.begin_refit()
+    assert [early_stopping.reductions(replace(refit, done=done), stage) for done in range(9)] == [0, *counts]
 
 
 @pytest.mark.parametrize(
     ("images", "epochs"), [(100_000, 20), (868, 20), (480, 20), (448, 22), (200, 43), (85, 100), (1, 100)]
 )
-def test_few_pictures_get_more_epochs(images: int, epochs: int) -> None:
-    stage = Stage(unfreeze="head", epochs="auto", learning_rate=1.0).for_pictures(images, batch_size=32)
+def test_auto_epochs_depend_on_the_number_of_images(images: int, epochs: int) -> None:
+    stage = Stage(unfreeze="head", epochs="auto", learning_rate=1.0).for_images(images, batch_size=32)
     assert (stage.epochs, stage.length) == (epochs, epochs)
 
 
-def test_a_number_of_epochs_is_kept() -> None:
+def test_fixed_epochs_are_kept() -> None:
     stage = Stage(unfreeze="head", epochs=3, learning_rate=1.0)
-    assert stage.for_pictures(5, batch_size=32) is stage
+    assert stage.for_images(5, batch_size=32) is stage
 
 
-def test_as_many_epochs_are_run_as_auto_is(uneven: Path, tmp_path: Path) -> None:
-    words = [*PLAIN, "stage.1.unfreeze=head", "stage.1.epochs=auto", "batch_size=1"]
-    result = run_on(uneven, tmp_path / "run", *words)
+def test_finetune_runs_the_auto_epochs(uneven: Path, tmp_path: Path) -> None:
+    overrides = [*PLAIN, "stage.1.unfreeze=head", "stage.1.epochs=auto", "batch_size=1"]
+    result = run_on(uneven, tmp_path / "run", *overrides)
     assert [row["epoch"] for row in rows_of(result.run.history)] == [str(epoch) for epoch in range(21)]
 
 
-def test_depths_count_kernels_from_the_top() -> None:
+def test_layer_depths_count_kernels_from_the_top() -> None:
     layers = freezing.backbone_layers(build(find("mobilenet@0.25"), weights="none", size=32))
     depths = dict(zip((layer.name for layer in layers), freezing.depths(layers), strict=True))
     assert [depths[name] for name in ("conv_pw_13", "conv_pw_13_bn", "conv_pw_13_relu")] == [1, 1, 1]
     assert [depths[name] for name in ("conv_dw_13", "conv_dw_13_bn", "conv_pw_12", "conv1")] == [2, 2, 3, 27]
 
 
-def test_deeper_layers_move_less_under_layer_decay(uneven: Path, tmp_path: Path) -> None:
-    """By plain SGD of one step each layer moves by its own rate; weights begin the same for the same seed."""
-    words = (*PLAIN, "stage.1.optimizer=sgd", "stage.1.momentum=0", "stage.1.epochs=1", "batch_size=64")
-    words += ("stage.1.unfreeze=from:conv_dw_13", "stage.1.warmup=0", "stage.1.learning_rate=0.1")
+def test_layer_decay_reduces_the_step_of_lower_layers(uneven: Path, tmp_path: Path) -> None:
+    """With one step of plain SGD each layer moves by its own rate; the seed fixes the initial weights."""
+    overrides = (*PLAIN, "stage.1.optimizer=sgd", "stage.1.momentum=0", "stage.1.epochs=1", "batch_size=64")
+    overrides += ("stage.1.unfreeze=from:conv_dw_13", "stage.1.warmup=0", "stage.1.learning_rate=0.1")
     ends = {}
     for name, more in {
         "still": ["stage.1.learning_rate=1e-12"],
         "even": [],
         "decayed": ["stage.1.layer_decay=0.5"],
     }.items():
-        run_on(uneven, tmp_path / name, *words, *more)
+        run_on(uneven, tmp_path / name, *overrides, *more)
         ends[name] = weights_of(tmp_path / name)
     for layer, rate in {"conv_pw_13": 0.5, "conv_dw_13": 0.25}.items():
         name = next(name for name in ends["even"] if name.startswith(f"{layer}/"))
@@ -158,25 +161,25 @@ def test_deeper_layers_move_less_under_layer_decay(uneven: Path, tmp_path: Path)
         np.testing.assert_allclose(less, rate * moved, atol=2e-2 * np.abs(moved).max())
 
 
-def test_the_average_is_what_is_scored_and_kept(uneven: Path, tmp_path: Path) -> None:
+def test_ema_weights_are_scored_and_kept(uneven: Path, tmp_path: Path) -> None:
     run = run_on(uneven, tmp_path / "run", *PLAIN, "split.val=0.2", "stage.1.ema=0.9", "refit.when=never").run
     rows = rows_of(run.history)
     metrics = json.loads(run.metrics.read_text())
     best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
     assert metrics["val"]["log_loss"]["value"] == pytest.approx(float(best["val_loss"]), abs=1e-4)
     if best["epoch"] == rows[-1]["epoch"]:
-        last, kept = (
+        last, best_weights = (
             np.load(run.checkpoints / "last.npz"),
             np.load(run.checkpoints / f"best-{int(best['epoch']):04}.npz"),
         )
-        names = [name for name in kept.files if name.startswith("weights/")]
-        assert not all(np.array_equal(last[name], kept[name]) for name in names)
+        names = [name for name in best_weights.files if name.startswith("weights/")]
+        assert not all(np.array_equal(last[name], best_weights[name]) for name in names)
 
 
-def test_a_refit_learns_from_val_as_long_as_val_said(uneven: Path, tmp_path: Path) -> None:
-    words = [*PLAIN, "split.val=0.2", "early_stopping.patience=0", "stage.1.learning_rate=1e-2"]
-    run = run_on(uneven, tmp_path / "run", *words, "refit.when=always").run
-    alone = run_on(uneven, tmp_path / "alone", *words, "refit.when=never").run
+def test_refit_trains_on_val_for_the_best_number_of_epochs(uneven: Path, tmp_path: Path) -> None:
+    overrides = [*PLAIN, "split.val=0.2", "early_stopping.patience=0", "stage.1.learning_rate=1e-2"]
+    run = run_on(uneven, tmp_path / "run", *overrides, "refit.when=always").run
+    alone = run_on(uneven, tmp_path / "alone", *overrides, "refit.when=never").run
     rows, before = rows_of(run.history), rows_of(alone.history)
     columns = ("epoch", "val_accuracy", "val_loss", "loss")
     assert [[row[column] for column in columns] for row in rows[:3]] == [
@@ -185,25 +188,25 @@ def test_a_refit_learns_from_val_as_long_as_val_said(uneven: Path, tmp_path: Pat
     best = max(before, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
     trained = 2 if best["epoch"] != "0" else 0
     assert [(row["refit"], row["val_accuracy"]) for row in rows[3:]] == [("yes", "")] * trained
-    # What is said of val is by the network that had not learnt from it.
+    # Predictions on val are those of the network before the refit.
     assert run.predictions("val").read_bytes() == alone.predictions("val").read_bytes()
     one, other = weights_of(run.path), weights_of(alone.path)
     assert not all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def test_a_refit_of_the_probe_is_extract(
+def test_refit_without_gain_equals_extract(
     uneven: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where training brings nothing, what is left is the classifier that extract makes of the same pictures."""
+    """If training does not improve on the probe, the result is the classifier that extract fits on the same images."""
     monkeypatch.setattr(early_stopping, "key", lambda epoch, early: (-float(epoch.epoch), 0.0))
-    given = f"backbone.weights={weights}"
-    run = run_on(uneven, tmp_path / "run", *PLAIN, "split.val=0.2", "refit.when=always", given).run
+    pretrained = f"backbone.weights={weights}"
+    run = run_on(uneven, tmp_path / "run", *PLAIN, "split.val=0.2", "refit.when=always", pretrained).run
     split = Split.read(run.split)
     rows = [replace(row, part="test" if row.part == "test" else "train") for row in split.rows]
     both = replace(split, rows=tuple(rows))
-    recipe = ExtractRecipe.load(None, [given, "inference.runtime=keras"], {**WORDS, "backbone.weights": None})
+    recipe = ExtractRecipe.load(None, [pretrained, "inference.runtime=keras"], {**WORDS, "backbone.weights": None})
     probe = RunDirectory(tmp_path / "extract")
-    extract(ImageFolder.scan(uneven), recipe, probe, split=both)
+    extract(TrainingRequest(ImageFolder.scan(uneven), probe, split=both), recipe)
     one, other = rows_of(run.predictions("test")), rows_of(probe.predictions("test"))
     assert [row["path"] for row in one] == [row["path"] for row in other]
     for name in COLOURS:
@@ -211,43 +214,44 @@ def test_a_refit_of_the_probe_is_extract(
 
 
 @pytest.mark.slow
-def test_a_stopped_refit_ends_as_an_unbroken_one(uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_refit_ends_with_the_same_weights(
+    uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tests.training.test_resume import same_end, stop_before_each_epoch
 
     monkeypatch.setattr(early_stopping, "key", lambda epoch, early: (float(epoch.epoch), 0.0))
-    words = [*PLAIN, "split.val=0.2", "refit.when=always", "early_stopping.patience=0"]
-    straight = run_on(uneven, tmp_path / "straight", *words).run
+    overrides = [*PLAIN, "split.val=0.2", "refit.when=always", "early_stopping.patience=0"]
+    straight = run_on(uneven, tmp_path / "straight", *overrides).run
     stopped = stop_before_each_epoch(monkeypatch)
     for _ in range(4):
         with pytest.raises(KeyboardInterrupt):
-            run_on(uneven, tmp_path / "run", *words)
-    run = run_on(uneven, tmp_path / "run", *words).run
+            run_on(uneven, tmp_path / "run", *overrides)
+    run = run_on(uneven, tmp_path / "run", *overrides).run
     assert stopped == [1, 2, 3, 4]
     assert same_end(straight.path, run.path)
     for part in ("val", "test"):
         assert run.predictions(part).read_bytes() == straight.predictions(part).read_bytes()
 
 
-def test_when_there_is_a_refit(uneven: Path, tmp_path: Path) -> None:
+def test_refit_depends_on_the_recipe_and_the_images(uneven: Path, tmp_path: Path) -> None:
     from transfer_cli.recipe.recipes import FinetuneRecipe
 
     run = run_on(uneven, tmp_path / "run", *PLAIN, "split.val=0.2", "stage.1.unfreeze=head", "stage.1.epochs=1").run
     split = Split.read(run.split)
     per_class = split.counts()["train"] / 3
 
-    def refits(**words: Any) -> bool:
-        return trainer.refits(
-            FinetuneRecipe.load(None, [], {f"refit.{word}": value for word, value in words.items()}), split
-        )
+    def refits_with(**settings: Any) -> bool:
+        overrides = {f"refit.{name}": value for name, value in settings.items()}
+        return refits(FinetuneRecipe.load(None, [], overrides), split)
 
-    assert refits()
-    assert refits(below=int(per_class) + 1)
-    assert not refits(below=int(per_class))
-    assert refits(when="always", below=1)
-    assert not refits(when="never")
+    assert refits_with()
+    assert refits_with(below=int(per_class) + 1)
+    assert not refits_with(below=int(per_class))
+    assert refits_with(when="always", below=1)
+    assert not refits_with(when="never")
 
 
-def test_weights_that_run_away_once_are_taken_back(
+def test_diverged_epoch_is_repeated_at_half_the_rate(
     uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transfer_cli.training.loop import stage_trainer

@@ -1,4 +1,4 @@
-"""A fine-tuning that was stopped, killed or changed under: it ends as an unbroken one, or says why not."""
+"""Resume: an interrupted or killed fine-tuning ends as an uninterrupted one, or raises if images have changed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import FINETUNE_WORDS, run_command, save_picture
+from tests.conftest import FINETUNE_WORDS, run_command, save_image
 from tests.finetuning import AS_MADE, network_of, rows_of, run_on, weights_of
 from transfer_cli.errors import RunError
-from transfer_cli.models.classifier_network import Network
-from transfer_cli.training.loop import stage_trainer, trainer
-from transfer_cli.training.loop.frozen_activations import Views
+from transfer_cli.models.classifier_network import ClassifierNetwork
+from transfer_cli.training.loop import recorder
+from transfer_cli.training.loop.frozen_activations import CachedViews
+from transfer_cli.training.loop.stage_inputs import StageInputs
+from transfer_cli.training.loop.stage_trainer import StageTrainer
 
 SLOW_STAGES = [
     *FINETUNE_WORDS,
@@ -36,13 +38,13 @@ def unbroken(colours: Path, two_stages: Path, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
-def test_a_stopped_run_ends_as_an_unbroken_one(
+def test_killed_run_resumes_and_ends_with_the_same_weights(
     number: signal.Signals, unbroken: Path, colours: Path, two_stages: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    words = ["finetune", str(colours), "--recipe", str(two_stages), *SLOW_STAGES, "-o", str(run)]
+    arguments = ["finetune", str(colours), "--recipe", str(two_stages), *SLOW_STAGES, "-o", str(run)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "transfer_cli", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "transfer_cli", *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
     events = run / "events.jsonl"
@@ -55,18 +57,18 @@ def test_a_stopped_run_ends_as_an_unbroken_one(
     assert process.returncode == (143 if number == signal.SIGTERM else -9), err
     assert not (run / "metrics.json").exists()
     stopped_after = len(rows_of(run / "history.csv")) - 1
-    again = run_command(*words)
+    again = run_command(*arguments)
     assert again.code == 0, again.err
-    assert "going on after epoch" in again.err
+    assert "resuming after epoch" in again.err
     resumed = [json.loads(line) for line in events.read_text().splitlines() if '"resume"' in line]
     assert resumed[0]["stage"] == 2
     assert stopped_after - 1 <= resumed[0]["epoch"] <= stopped_after
     assert not list(run.rglob(".*"))
 
-    expected, given = weights_of(unbroken), weights_of(run)
-    assert expected.keys() == given.keys()
+    expected, resulting = weights_of(unbroken), weights_of(run)
+    assert expected.keys() == resulting.keys()
     for path in expected:
-        np.testing.assert_array_equal(expected[path], given[path], err_msg=path)
+        np.testing.assert_array_equal(expected[path], resulting[path], err_msg=path)
     for name in ("metrics.json", "predictions_test.csv", "split.csv"):
         assert (run / name).read_bytes() == (unbroken / name).read_bytes()
     assert same_end(unbroken, run)
@@ -77,24 +79,24 @@ def test_a_stopped_run_ends_as_an_unbroken_one(
     assert histories[0] == histories[1]
 
 
-def test_two_processes_on_one_run(colours: Path, two_stages: Path, tmp_path: Path) -> None:
+def test_second_process_on_one_run_raises(colours: Path, two_stages: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = ["finetune", str(colours), "--recipe", str(two_stages), *SLOW_STAGES, "-o", str(run)]
-    first = subprocess.Popen([sys.executable, "-m", "transfer_cli", *words], stderr=subprocess.DEVNULL)
+    arguments = ["finetune", str(colours), "--recipe", str(two_stages), *SLOW_STAGES, "-o", str(run)]
+    first = subprocess.Popen([sys.executable, "-m", "transfer_cli", *arguments], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
         while not (run / "recipe.toml").is_file() and time.monotonic() < deadline:
             time.sleep(0.02)
-        second = run_command(*words)
+        second = run_command(*arguments)
         assert first.poll() is None
         assert second.code == 3
-        assert f"Another process is writing the run {run} at this moment." in second.err
+        assert f"Another process is writing the run {run}." in second.err
     finally:
         first.kill()
         first.wait()
 
 
-def test_the_layers_of_the_last_stage_are_trainable_after_a_resume(unbroken: Path, finetuned: Path) -> None:
+def test_resume_keeps_the_trainable_layers_of_the_last_stage(unbroken: Path, finetuned: Path) -> None:
     for run in (unbroken, finetuned):
         network = network_of(run)
         trainable = [layer.name for layer in network.layers if layer.trainable and layer.weights]
@@ -104,18 +106,18 @@ def test_the_layers_of_the_last_stage_are_trainable_after_a_resume(unbroken: Pat
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_in_the_middle_of_any_stage(
+def test_resume_after_every_epoch_ends_with_the_same_weights(
     colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped after every single epoch and gone on with, as often as there are epochs."""
-    words = ("stage.1.epochs=2", "stage.2.epochs=2", "early_stopping.patience=0", "stage.2.ema=0.9")
-    words += ("stage.1.schedule=plateau", "stage.2.layer_decay=0.7", "augmentation.mixup=0.2")
-    straight = run_on(colours, tmp_path / "straight", *words, source=str(two_stages)).run
+    """The run is interrupted before each epoch, and resumed as often."""
+    overrides = ("stage.1.epochs=2", "stage.2.epochs=2", "early_stopping.patience=0", "stage.2.ema=0.9")
+    overrides += ("stage.1.schedule=plateau", "stage.2.layer_decay=0.7", "augmentation.mixup=0.2")
+    straight = run_on(colours, tmp_path / "straight", *overrides, source=str(two_stages)).run
     stopped = stop_before_each_epoch(monkeypatch)
     for _ in range(4):
         with pytest.raises(KeyboardInterrupt):
-            run_on(colours, tmp_path / "run", *words, source=str(two_stages))
-    run_on(colours, tmp_path / "run", *words, source=str(two_stages))
+            run_on(colours, tmp_path / "run", *overrides, source=str(two_stages))
+    run_on(colours, tmp_path / "run", *overrides, source=str(two_stages))
     assert stopped == [1, 2, 3, 4]
     assert same_end(straight.path, tmp_path / "run")
     epochs = [row["epoch"] for row in rows_of(tmp_path / "run/history.csv")]
@@ -123,17 +125,17 @@ def test_a_run_goes_on_in_the_middle_of_any_stage(
 
 
 def stop_before_each_epoch(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let each epoch be stopped before it begins, the first time; return which were."""
-    train = stage_trainer.StageTrainer.epoch
+    """Interrupt each epoch once, before it starts; return the list of interrupted epochs."""
+    train = StageTrainer.epoch
     stopped: list[int] = []
 
-    def once(self: Any, epoch: int, *others: Any) -> Any:
+    def interrupt_once(self: Any, epoch: int, *others: Any) -> Any:
         if epoch not in stopped:
             stopped.append(epoch)
             raise KeyboardInterrupt
         return train(self, epoch, *others)
 
-    monkeypatch.setattr(stage_trainer.StageTrainer, "epoch", once)
+    monkeypatch.setattr(StageTrainer, "epoch", interrupt_once)
     return stopped
 
 
@@ -149,48 +151,48 @@ def same_end(one: Path, other: Path) -> bool:
     "lost",
     ["optimizer", *(pytest.param(each, marks=pytest.mark.slow) for each in ("dropout", "order", "views", "average"))],
 )
-def test_a_resume_that_loses_something_is_found_out(
+def test_resume_that_loses_state_ends_with_other_weights(
     lost: str, colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The twin of the tests above and below."""
-    words = ("stage.1.epochs=3", "stage.2.epochs=1", "batch_size=4", "early_stopping.patience=0", "trunk.views=2")
-    words += ("stage.1.ema=0.9",)
-    straight = run_on(colours, tmp_path / "straight", *words, source=str(two_stages)).run
+    """Planted faults, which the other tests of this file must detect."""
+    overrides = ("stage.1.epochs=3", "stage.2.epochs=1", "batch_size=4", "early_stopping.patience=0", "trunk.views=2")
+    overrides += ("stage.1.ema=0.9",)
+    straight = run_on(colours, tmp_path / "straight", *overrides, source=str(two_stages)).run
     stopped = stop_before_each_epoch(monkeypatch)
     stopped += [1, 2, 4]
     with pytest.raises(KeyboardInterrupt):
-        run_on(colours, tmp_path / "run", *words, source=str(two_stages))
+        run_on(colours, tmp_path / "run", *overrides, source=str(two_stages))
     if lost == "optimizer":
-        monkeypatch.setattr(stage_trainer.StageTrainer, "set_optimizer_state", lambda self, state: None)
+        monkeypatch.setattr(StageTrainer, "set_optimizer_state", lambda self, state: None)
     elif lost == "average":
-        set_state = stage_trainer.StageTrainer.set_optimizer_state
+        set_state = StageTrainer.set_optimizer_state
 
         def without_average(self: Any, state: Any) -> None:
-            kept = [average.numpy() for average in self._averages]
+            before = [average.numpy() for average in self.step.averages]
             set_state(self, state)
-            for average, value in zip(self._averages, kept, strict=True):
+            for average, value in zip(self.step.averages, before, strict=True):
                 average.assign(value)
 
-        monkeypatch.setattr(stage_trainer.StageTrainer, "set_optimizer_state", without_average)
+        monkeypatch.setattr(StageTrainer, "set_optimizer_state", without_average)
     elif lost == "dropout":
-        monkeypatch.setattr(Network, "set_dropout", lambda self, seed: None)
+        monkeypatch.setattr(ClassifierNetwork, "set_dropout", lambda self, seed: None)
     elif lost == "views":
-        take = Views.take
-        monkeypatch.setattr(Views, "take", lambda self, chosen, epoch: take(self, chosen, 0))
+        take = CachedViews.take
+        monkeypatch.setattr(CachedViews, "take", lambda self, positions, epoch: take(self, positions, 0))
     else:
-        batches_of = stage_trainer.StageTrainer._batches
+        batches = StageInputs.batches
         monkeypatch.setattr(
-            stage_trainer.StageTrainer, "_batches", lambda self, order, epoch: batches_of(self, np.sort(order), epoch)
+            StageInputs, "batches", lambda self, sizes, order, epoch: batches(self, sizes, np.sort(order), epoch)
         )
-    run_on(colours, tmp_path / "run", *words, source=str(two_stages))
+    run_on(colours, tmp_path / "run", *overrides, source=str(two_stages))
     assert not same_end(straight.path, tmp_path / "run")
 
 
-def test_a_process_that_dies_before_its_last_line(
+def test_resume_after_a_kill_before_the_last_history_line(
     colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("stage.1.epochs=1", "stage.2.epochs=1", "early_stopping.patience=0")
-    write = trainer.write_table
+    overrides = ("stage.1.epochs=1", "stage.2.epochs=1", "early_stopping.patience=0")
+    write = recorder.write_table
 
     def dies(path: Path, header: Any, rows: Any) -> None:
         rows = list(rows)
@@ -198,49 +200,51 @@ def test_a_process_that_dies_before_its_last_line(
             raise KeyboardInterrupt
         write(path, header, rows)
 
-    monkeypatch.setattr(trainer, "write_table", dies)
+    monkeypatch.setattr(recorder, "write_table", dies)
     with pytest.raises(KeyboardInterrupt):
-        run_on(colours, tmp_path / "run", *words, source=str(two_stages))
-    monkeypatch.setattr(trainer, "write_table", write)
-    # What a process leaves that dies while it writes a checkpoint.
+        run_on(colours, tmp_path / "run", *overrides, source=str(two_stages))
+    monkeypatch.setattr(recorder, "write_table", write)
+    # Drafts of a process that was killed while it wrote a checkpoint.
     (tmp_path / "run/checkpoints/.last.0123abcd.npz").write_bytes(b"half")
     (tmp_path / "run/plots/.curves.0123abcd.png").write_bytes(b"half")
-    run_on(colours, tmp_path / "run", *words, source=str(two_stages))
+    run_on(colours, tmp_path / "run", *overrides, source=str(two_stages))
     assert [row["epoch"] for row in rows_of(tmp_path / "run/history.csv")] == ["0", "1", "2"]
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_changed_pictures_under_a_stopped_run(colours: Path, two_stages: Path, finetuned: Path, tmp_path: Path) -> None:
+def test_resume_with_changed_images_raises(colours: Path, two_stages: Path, finetuned: Path, tmp_path: Path) -> None:
     mine = Path(shutil.copytree(colours, tmp_path / "colours"))
     run = Path(shutil.copytree(finetuned, tmp_path / "run"))
     (run / "metrics.json").unlink()
     (run / "folder.txt").write_text(f"{mine}\n")
-    save_picture(mine / "red" / "new.png", (220, 30, 30), np.random.default_rng(1))
+    save_image(mine / "red" / "new.png", (220, 30, 30), np.random.default_rng(1))
     before = (run / "split.csv").read_bytes()
-    with pytest.raises(RunError, match=r"was stopped with other pictures than .*: 1 new, 0 gone, 0 changed"):
+    with pytest.raises(RunError, match=r"cannot be resumed: the images of .* \(1 new, 0 missing, 0 changed"):
         run_on(mine, run, *AS_MADE, source=str(two_stages))
     assert (run / "split.csv").read_bytes() == before
     (mine / "red" / "new.png").unlink()
     assert not run_on(mine, run, *AS_MADE, source=str(two_stages)).was_complete
 
 
-def test_a_damaged_checkpoint(colours: Path, two_stages: Path, finetuned: Path, tmp_path: Path) -> None:
+def test_resume_from_a_damaged_checkpoint_raises(
+    colours: Path, two_stages: Path, finetuned: Path, tmp_path: Path
+) -> None:
     run = Path(shutil.copytree(finetuned, tmp_path / "run"))
     (run / "metrics.json").unlink()
     checkpoint = run / "checkpoints/last.npz"
     data = bytearray(checkpoint.read_bytes())
     data[len(data) // 2] ^= 255
     checkpoint.write_bytes(data)
-    with pytest.raises(RunError, match=r"last\.npz is not a checkpoint that can be read"):
+    with pytest.raises(RunError, match=r"last\.npz is not a readable checkpoint"):
         run_on(colours, run, *AS_MADE, source=str(two_stages))
 
 
 @pytest.mark.slow
-def test_layers_that_keras_numbers(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one process such layers get other names each time the network is built."""
-    words = ("backbone.name=inception_v3", "images.size=75", "stage.1.unfreeze=last:5%", "stage.1.epochs=1")
+def test_resume_with_layers_that_keras_numbers(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one process the names of such layers change each time the network is built."""
+    overrides = ("backbone.name=inception_v3", "images.size=75", "stage.1.unfreeze=last:5%", "stage.1.epochs=1")
     stopped = stop_before_each_epoch(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        run_on(colours, tmp_path / "run", *words, "stage.1.warmup=0")
-    run_on(colours, tmp_path / "run", *words, "stage.1.warmup=0")
+        run_on(colours, tmp_path / "run", *overrides, "stage.1.warmup=0")
+    run_on(colours, tmp_path / "run", *overrides, "stage.1.warmup=0")
     assert stopped == [1]

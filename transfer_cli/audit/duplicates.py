@@ -1,4 +1,4 @@
-"""Pictures that are there twice: byte for byte, or as copies (re-encoded, resized, cropped, mirrored, brightened)."""
+"""Duplicate images: equal files, and near-duplicates (re-encoded, resized, cropped, mirrored or brightened)."""
 
 from __future__ import annotations
 
@@ -12,36 +12,39 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.audit.image_alignment import SAME, compare
-from transfer_cli.audit.image_stats import Looks, hashes
+from transfer_cli.audit.image_alignment import SAME_IMAGE, compare_images
+from transfer_cli.audit.image_stats import ImageStats, perceptual_hashes
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.system import processors
+from transfer_cli.system import cpu_count
 
 _BLOCK = 1024
-"""Rows of the matrix of all against all that are in memory at a time."""
-_BITS_APART = 10
-"""Of 63 bits of the hash. Copies that were re-encoded, halved, mirrored or brightened differ in 8 or fewer of them, all
-but one in twenty; 54 of 500,000 pairs of other photographs of clothing are as near as 10."""
-_BY_HASH = 20
-_BY_FEATURE = 5
-"""Neighbours of a picture that are looked at: in a folder of one kind of thing all are near, and no bar would do."""
-_LEAST_COSINE = 0.7
-_FLAT = 2.0
-"""Grey levels: what varies less than this has no look that could be compared."""
+"""Rows of the n x n similarity matrix that are in memory at once."""
+_MAX_DIFFERENT_BITS = 10
+"""Of the 63 bits of the hash. 95 % of near-duplicates that were re-encoded, halved, mirrored or brightened differ in at
+most 8 bits; of 500,000 pairs of different photographs of clothing 54 differ in at most 10."""
+_HASH_NEIGHBOURS = 20
+_FEATURE_NEIGHBOURS = 5
+"""Candidates per image by features. A fixed threshold would not do: in a folder of one kind of object all are close."""
+_MIN_COSINE = 0.7
+_MIN_CONTRAST = 2.0
+"""Standard deviation in grey levels; an image with less has no detail to compare."""
+
+Match = tuple[int, int, float, bool]
+"""Rows of the two images, similarity score, whether one is mirrored."""
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two pictures that are one.
+class DuplicatePair:
+    """Two files with the same image.
 
     Attributes
     ----------
     path_a, path_b : str
-        In the order of the pictures.
+        In input order.
     kind : {"exact", "near"}
-        The same bytes, or the same picture.
+        Equal bytes, or the same image after a small change.
     score : float
-        How alike their details are, 1 for the same bytes.
+        Correlation of the details of both images, 0 to 1; 1 for equal bytes.
     mirrored : bool
         Whether one is the mirror image of the other.
     """
@@ -55,111 +58,124 @@ class Pair:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What was found.
+    """All duplicates of a list of images.
 
     Attributes
     ----------
-    pairs : tuple of Pair
-        In the order of the pictures. Of many files with the same bytes each is paired with the first.
+    pairs : tuple of DuplicatePair
+        In input order. Of several files with equal bytes each is paired with the first.
     groups : tuple of tuple of str
-        The paths that pairs connect, in the order of the pictures.
+        Connected components of the pairs: paths, in input order.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[DuplicatePair, ...]
     groups: tuple[tuple[str, ...], ...]
 
 
-def find(
-    looks: Looks, features: NDArray[np.float32] | None, *, verify: bool = True, progress: Progress = SILENT
+def find_duplicates(
+    stats: ImageStats, features: NDArray[np.float32] | None, *, verify: bool = True, progress: Progress = SILENT
 ) -> Duplicates:
-    """Return the pictures that are there more than once.
+    """Return the images that occur more than once.
 
-    A pair is a candidate where the perceptual hashes of the two, or of one and the other's mirror image, are near, or
-    one is among the nearest of the other by the cosine of their features; then the pixels decide (see
-    alignment.compare).
+    Two images are a candidate pair if their perceptual hashes (or one and the hash of the other's mirror image) are
+    close, or if one is among the nearest neighbours of the other by cosine similarity of their features. The pixels of
+    each candidate are then compared, see `image_alignment.compare_images`.
 
     Parameters
     ----------
-    looks : Looks
+    stats : ImageStats
     features : ndarray of shape (n, width), float32, optional
-        In the order of `looks`. Without them most copies that were cropped are no candidates.
+        Features in the order of `stats`. Without features most cropped duplicates are missed.
     verify : bool
-        Let the pixels decide; without it every candidate is a pair, for comparison.
+        Compare pixels; if False, every candidate is returned (for benchmarks).
     progress : Progress
     """
     rows_of: dict[str, list[int]] = defaultdict(list)
-    for row, digest in enumerate(looks.digests):
+    for row, digest in enumerate(stats.digests):
         rows_of[digest].append(row)
-    first = np.array([rows[0] for rows in rows_of.values()], np.int64)
-    found = [(rows[0], row, 1.0, False) for rows in rows_of.values() for row in rows[1:]]
-    exact = len(found)
-    found += _near(looks, first, features, verify, progress)
+    distinct = np.array([rows[0] for rows in rows_of.values()], np.int64)
+    exact: list[Match] = [(rows[0], row, 1.0, False) for rows in rows_of.values() for row in rows[1:]]
+    matches = exact + _near_duplicates(stats, distinct, features, verify, progress)
     pairs = [
-        Pair(looks.paths[a], looks.paths[b], "exact" if number < exact else "near", round(score, 3), mirrored)
-        for number, (a, b, score, mirrored) in enumerate(found)
+        DuplicatePair(
+            stats.paths[a], stats.paths[b], "exact" if number < len(exact) else "near", round(score, 3), mirrored
+        )
+        for number, (a, b, score, mirrored) in enumerate(matches)
     ]
-    place = {path: row for row, path in enumerate(looks.paths)}
+    place = {path: row for row, path in enumerate(stats.paths)}
     pairs.sort(key=lambda pair: (place[pair.path_a], place[pair.path_b]))
-    groups = connected(len(looks.paths), [(a, b) for a, b, _, _ in found])
-    return Duplicates(tuple(pairs), tuple(tuple(looks.paths[row] for row in group) for group in groups))
+    groups = connected_components(len(stats.paths), [(a, b) for a, b, _, _ in matches])
+    return Duplicates(tuple(pairs), tuple(tuple(stats.paths[row] for row in group) for group in groups))
 
 
-def connected(count: int, edges: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """Return the connected components of two or more of `count` nodes, in order."""
-    above = list(range(count))
+def connected_components(count: int, edges: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
+    """Return the connected components of at least two of the nodes 0 to `count` - 1, in order.
 
-    def top(node: int) -> int:
-        while above[node] != node:
-            above[node] = above[above[node]]
-            node = above[node]
+    Examples
+    --------
+    >>> connected_components(5, [(0, 3), (3, 4)])
+    [(0, 3, 4)]
+    """
+    parent = list(range(count))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
         return node
 
     for a, b in edges:
-        one, other = sorted((top(a), top(b)))
-        above[other] = one
+        one, other = sorted((root(a), root(b)))
+        parent[other] = one
     members: dict[int, list[int]] = defaultdict(list)
     for node in range(count):
-        members[top(node)].append(node)
+        members[root(node)].append(node)
     return [tuple(nodes) for nodes in members.values() if len(nodes) > 1]
 
 
-def _near(
-    looks: Looks, rows: NDArray[np.int64], features: NDArray[np.float32] | None, verify: bool, progress: Progress
-) -> list[tuple[int, int, float, bool]]:
-    """Return the near duplicates among some rows, which have different bytes: two rows, score, mirrored."""
-    # A picture of one colour has no detail, and all such are alike.
-    rows = rows[looks.contrast[rows] > _FLAT]
-    grey = looks.grey[rows]
-    signs = hashes(grey)
-    turned = hashes(image[:, ::-1] for image in grey)
-    least = signs.shape[1] - 2 * _BITS_APART
-    near = [_nearest(signs, signs, _BY_HASH, least), _nearest(signs, turned, _BY_HASH, least)]
-    if features is not None:
-        length = np.linalg.norm(features[rows], axis=1, keepdims=True)
-        unit = features[rows] / np.maximum(length, 1e-12)
-        near.append(_nearest(unit, unit, _BY_FEATURE, _LEAST_COSINE))
-    candidates = sorted(set(chain(*near)))
+def _near_duplicates(
+    stats: ImageStats, rows: NDArray[np.int64], features: NDArray[np.float32] | None, verify: bool, progress: Progress
+) -> list[Match]:
+    """Return the near-duplicates among some rows, all of different bytes."""
+    rows = rows[stats.contrast[rows] > _MIN_CONTRAST]
+    grey = stats.grey[rows]
+    candidates = _candidates(grey, None if features is None else features[rows])
     if not verify:
         return [(int(rows[a]), int(rows[b]), 0.0, False) for a, b in candidates]
-    found = []
+    matches = []
     with (
-        ThreadPoolExecutor(processors(), thread_name_prefix="compare") as pool,
-        progress.track("comparing pictures that look alike", len(candidates)) as advance,
+        ThreadPoolExecutor(cpu_count(), thread_name_prefix="compare") as pool,
+        progress.track("comparing similar images", len(candidates)) as advance,
     ):
         for start in range(0, len(candidates), _BLOCK):
-            part = candidates[start : start + _BLOCK]
-            compared = pool.map(lambda pair: compare(grey[pair[0]], grey[pair[1]]), part)
-            for (a, b), alike in zip(part, compared, strict=True):
-                if alike.score >= SAME:
-                    found.append((int(rows[a]), int(rows[b]), alike.score, alike.mirrored))
-            advance(len(part))
-    return found
+            block = candidates[start : start + _BLOCK]
+            compared = pool.map(lambda pair: compare_images(grey[pair[0]], grey[pair[1]]), block)
+            for (a, b), similarity in zip(block, compared, strict=True):
+                if similarity.score >= SAME_IMAGE:
+                    matches.append((int(rows[a]), int(rows[b]), similarity.score, similarity.mirrored))
+            advance(len(block))
+    return matches
+
+
+def _candidates(grey: NDArray[np.uint8], features: NDArray[np.float32] | None) -> list[tuple[int, int]]:
+    """Return pairs of images that may be near-duplicates, by hash and by features."""
+    hashes = perceptual_hashes(grey)
+    mirrored = perceptual_hashes(image[:, ::-1] for image in grey)
+    least = hashes.shape[1] - 2 * _MAX_DIFFERENT_BITS
+    neighbours = [
+        _nearest(hashes, hashes, _HASH_NEIGHBOURS, least),
+        _nearest(hashes, mirrored, _HASH_NEIGHBOURS, least),
+    ]
+    if features is not None:
+        unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+        neighbours.append(_nearest(unit, unit, _FEATURE_NEIGHBOURS, _MIN_COSINE))
+    return sorted(set(chain(*neighbours)))
 
 
 def _nearest(
     left: NDArray[np.float32], right: NDArray[np.float32], count: int, least: float
 ) -> Iterable[tuple[int, int]]:
-    """Yield pairs of rows, the lower first: each row of `left` and the nearest of `right` by their product."""
+    """Yield pairs of rows, the lower first: each row of `left` and its `count` nearest of `right` by inner product."""
     total = len(left)
     count = min(count, total - 1)
     if count < 1:

@@ -1,4 +1,4 @@
-"""Which pictures of a folder have to be in one part, by what the recipe says."""
+"""Which images must stay in one split, according to ``split.group_by`` of the recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.request import TrainingRequest
 
 Features = Callable[[], tuple[Sequence[int], NDArray[np.float32]]]
-"""Positions in the folder of the pictures whose features there are, and these, of shape (n, width)."""
+"""Returns positions of images in the folder, and their features, of shape (n, width)."""
 
 
 def groups_of(
@@ -25,19 +25,18 @@ def groups_of(
     digests: Sequence[str],
     features: Features | None = None,
 ) -> list[str | None] | None:
-    """Return the group of each picture, None for one without relatives; None where the recipe does not group.
+    """Return the group of each image, None for an image without group; None if the recipe does not group.
 
     Parameters
     ----------
-    request : Request
+    request : TrainingRequest
     recipe : Recipe
         Resolved.
     indices : sequence of int
-        Positions in the folder of the pictures that could be read.
+        Positions of the readable images in the folder.
     digests : sequence of str
     features : callable, optional
-        Where they are had from, if near duplicates are asked for; the backbone's, through the cache, where it is not
-        given.
+        Provides the features to search near-duplicates by. [features of the backbone, through the cache]
     """
     text = recipe.split.group_by
     if text is None:
@@ -45,59 +44,65 @@ def groups_of(
     files = request.folder.files
     paths = [files[index].path for index in indices]
     if text == groups.NEAR_DUPLICATES:
-        found = _copies(request, paths, digests, features or (lambda: folder_features(request, recipe)))
+        result = _near_duplicates(request, paths, digests, features or (lambda: folder_features(request, recipe)))
     else:
-        found = groups.by_pattern(paths, text)
-    request.progress.note(groups.summary(found, text))
-    return found
+        result = groups.groups_by_pattern(paths, text)
+    request.progress.note(groups.summary(result, text))
+    return result
 
 
-def _copies(
+def _near_duplicates(
     request: TrainingRequest, paths: Sequence[str], digests: Sequence[str], features: Features
 ) -> list[str | None]:
-    from transfer_cli.audit import duplicates
-    from transfer_cli.audit.image_stats import look
+    from transfer_cli.audit.duplicates import find_duplicates
+    from transfer_cli.audit.image_stats import measure_images
 
     places, matrix = features()
     row_of = {request.folder.files[place].path: row for row, place in enumerate(places)}
-    looks = look([path for path in paths if path in row_of], request.folder.root, request.progress)
-    rows = [row_of[path] for path in looks.paths]
-    twice = duplicates.find(looks, matrix[rows], progress=request.progress)
-    return groups.by_members(paths, digests, twice.groups)
+    stats = measure_images([path for path in paths if path in row_of], request.folder.root, request.progress)
+    rows = [row_of[path] for path in stats.paths]
+    duplicates = find_duplicates(stats, matrix[rows], progress=request.progress)
+    return groups.groups_by_members(paths, digests, duplicates.groups)
 
 
 def folder_features(
     request: TrainingRequest, recipe: Recipe, network: CompiledNetwork | None = None
 ) -> tuple[list[int], NDArray[np.float32]]:
-    """Return the features of the pictures of a folder that can be read, by the backbone as it is, through the cache.
+    """Return the features of the readable images of a folder, by the pretrained backbone, through the cache.
 
     Parameters
     ----------
-    request : Request
+    request : TrainingRequest
     recipe : Recipe
         Resolved.
-    network : Prepared, optional
-        The backbone of the recipe, where it is ready already.
-    """
-    from transfer_cli.features.extraction import KnownFeatures
+    network : CompiledNetwork, optional
+        The backbone of the recipe, if it is already compiled.
 
-    network = network or prepared(request, recipe)
-    known = KnownFeatures(request, recipe, network)
+    Returns
+    -------
+    places : list of int
+        Positions of the images in the folder.
+    features : ndarray of shape (n, width), float32
+    """
+    from transfer_cli.features.extraction import FeatureExtractor
+
+    network = network or compiled_backbone(request, recipe)
+    extractor = FeatureExtractor.open(request, recipe, network)
     matrix = np.empty((len(request.folder.files), network.width), np.float32)
     places: list[int] = []
     try:
         with request.progress.track(f"features by {recipe.backbone.name} on {network.runtime}", len(matrix)) as advance:
-            for batch in known.batches():
-                matrix[len(places) : len(places) + len(batch.indices)] = known.rows(batch)
+            for batch in extractor.batches():
+                matrix[len(places) : len(places) + len(batch.indices)] = extractor.rows(batch)
                 places += batch.indices
                 advance(len(batch.indices) + len(batch.skipped))
-        known.check()
+        extractor.check()
     finally:
-        known.close()
+        extractor.close()
     return places, matrix[: len(places)]
 
 
-def prepared(request: TrainingRequest, recipe: Recipe) -> CompiledNetwork:
+def compiled_backbone(request: TrainingRequest, recipe: Recipe) -> CompiledNetwork:
     """Return the backbone of a resolved recipe, ready to run."""
     source = network_sources.backbone_source(
         backbones.find(recipe.backbone.name),
@@ -107,4 +112,4 @@ def prepared(request: TrainingRequest, recipe: Recipe) -> CompiledNetwork:
         offline=request.offline,
         progress=request.progress,
     )
-    return CompiledNetwork(source, recipe.inference, request.cache, request.progress)
+    return CompiledNetwork.build(source, recipe.inference, request.cache, request.progress)

@@ -1,4 +1,4 @@
-"""Whether two pictures show the same pixels: laid over each other as well as can be, then compared in their detail."""
+"""Whether two images show the same pixels: align one with the other, then correlate their details."""
 
 from __future__ import annotations
 
@@ -10,103 +10,111 @@ from numpy.typing import NDArray
 
 Grey = NDArray[np.uint8]
 
-SAME = 0.83
-"""From which score on two pictures are one. Chosen on the train pictures of two folders (clothing and hands), where
-different ones come to 0.81 at most and copies of photographs of clothing, re-encoded, at half the size, mirrored,
-cropped or brightened, to 0.85 at least."""
-_SIMILAR = 0.75
-"""Of two copies laid over each other by scale and shift; they come to 0.82 at least, and most other pairs are out."""
-_COARSE = 32
+SAME_IMAGE = 0.83
+"""Two images with at least this score are near-duplicates. Chosen on the training images of two folders (clothing and
+hands): different images score at most 0.81; photographs of clothing and their re-encoded, halved, mirrored, cropped or
+brightened versions at least 0.85."""
+_MIN_COARSE_SIMILARITY = 0.75
+"""After scale and shift near-duplicates reach at least 0.82. Most other pairs do not, and the slow step is saved."""
+_COARSE_SIDE = 32
 _SCALES = (1.0, 0.95, 0.9, 0.85, 0.8)
 _MARGIN = 2
 _DETAIL = 3.0
-"""Pixels: what is coarser than this (light, background, the outline of a kind of thing) does not count."""
-_MOST_STRETCH = 1.2
-"""A copy has its proportions; another garment can be stretched until its outline fits."""
-_LEAST_COMMON = 0.5
+"""Sigma of the high-pass filter in pixels: light, background and outlines are coarser and do not count."""
+_MAX_STRETCH = 1.2
+"""A near-duplicate keeps its proportions; another garment could be stretched until its outline fits."""
+_MIN_OVERLAP = 0.5
 _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
 
 
 @dataclass(frozen=True)
-class Alike:
-    """How alike two pictures are, 0 to 1, and whether one is the mirror image of the other."""
+class ImageSimilarity:
+    """Similarity of two images, 0 to 1, and whether one is the mirror image of the other."""
 
     score: float
     mirrored: bool
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """How the second of two pictures lies in the first: `outer` shows all of `inner`, at a scale and a shift."""
+class _Alignment:
+    """`warp` maps `inner` into `outer`, which shows all of it."""
 
-    likeness: float
+    similarity: float
     outer: Grey
     inner: Grey
     warp: NDArray[np.float32]
 
 
-def compare(first: Grey, second: Grey) -> Alike:
-    """Return how alike two pictures are in their detail.
+def compare_images(first: Grey, second: Grey) -> ImageSimilarity:
+    """Return the similarity of two images in their details; brightness and contrast do not matter.
 
-    A scale and a shift are searched by normalised cross-correlation (Lewis 1995, "Fast normalized cross-correlation"),
-    mirrored and not, either within the other; then an affine map is fitted by the enhanced correlation coefficient
-    (Evangelidis and Psarakis 2008, "Parametric image alignment using enhanced correlation coefficient maximization").
-    The score is the correlation of what is finer than a few pixels. Neither brightness nor contrast changes it.
+    Scale and shift are found by normalised cross-correlation [1]_, for the image and its mirror image, either within
+    the other. An affine map is then fitted by the enhanced correlation coefficient [2]_. The score is the correlation
+    of both images after a high-pass filter.
 
     Parameters
     ----------
     first, second : ndarray of shape (n, n), uint8
+
+    References
+    ----------
+    .. [1] J. P. Lewis, "Fast normalized cross-correlation", 1995.
+    .. [2] G. Evangelidis and E. Psarakis, "Parametric image alignment using enhanced correlation coefficient
+       maximization", IEEE TPAMI 30(10), 2008.
     """
-    plain = _place(first, second)
-    turned = _place(first, np.ascontiguousarray(second[:, ::-1]))
-    best = max(plain, turned, key=lambda placed: placed.likeness)
-    score = _score(best) if best.likeness >= _SIMILAR else 0.0
-    return Alike(score, best is turned)
+    plain = _align(first, second)
+    mirrored = _align(first, np.ascontiguousarray(second[:, ::-1]))
+    best = max(plain, mirrored, key=lambda alignment: alignment.similarity)
+    score = _score(best) if best.similarity >= _MIN_COARSE_SIMILARITY else 0.0
+    return ImageSimilarity(score, best is mirrored)
 
 
-def _place(first: Grey, second: Grey) -> _Placed:
-    likeness, warp = _within(first, second)
-    other, back = _within(second, first)
-    return _Placed(likeness, first, second, warp) if likeness >= other else _Placed(other, second, first, back)
+def _align(first: Grey, second: Grey) -> _Alignment:
+    similarity, warp = _locate(first, second)
+    other, back = _locate(second, first)
+    if similarity >= other:
+        return _Alignment(similarity, first, second, warp)
+    return _Alignment(other, second, first, back)
 
 
-def _within(outer: Grey, inner: Grey) -> tuple[float, NDArray[np.float32]]:
-    """Return how like `outer` is to `inner` where it is put best, and the map from `inner` to `outer`."""
-    little = _small(outer, _COARSE)
-    best, found = -1.0, (1.0, 0.0, 0.0)
+def _locate(outer: Grey, inner: Grey) -> tuple[float, NDArray[np.float32]]:
+    """Return the best correlation of `inner` within `outer`, and the 2 x 3 map from `inner` to `outer`."""
+    small = _resize(outer, _COARSE_SIDE)
+    best, placement = -1.0, (1.0, 0.0, 0.0)
     for scale in _SCALES:
-        side = round(scale * _COARSE)
-        # At its own size a picture can only move if its margin is left out.
-        margin = _MARGIN if side == _COARSE else 0
-        template = _small(inner, side)[margin : side - margin, margin : side - margin]
-        _, value, _, (left, top) = cv2.minMaxLoc(cv2.matchTemplate(little, template, cv2.TM_CCOEFF_NORMED))
+        side = round(scale * _COARSE_SIDE)
+        # At full size the image can only be shifted if its margin is cropped.
+        margin = _MARGIN if side == _COARSE_SIDE else 0
+        template = _resize(inner, side)[margin : side - margin, margin : side - margin]
+        _, value, _, (left, top) = cv2.minMaxLoc(cv2.matchTemplate(small, template, cv2.TM_CCOEFF_NORMED))
         if value > best:
-            best, found = value, (side / _COARSE, (left - margin) / _COARSE, (top - margin) / _COARSE)
-    scale, left, top = found
+            best = value
+            placement = (side / _COARSE_SIDE, (left - margin) / _COARSE_SIDE, (top - margin) / _COARSE_SIDE)
+    scale, left, top = placement
     pixels = len(outer)
     return best, np.array([[scale, 0, left * pixels], [0, scale, top * pixels]], np.float32)
 
 
-def _score(placed: _Placed) -> float:
-    outer, inner = placed.outer, placed.inner
+def _score(alignment: _Alignment) -> float:
+    outer, inner = alignment.outer, alignment.inner
     try:
-        _, warp = cv2.findTransformECC(inner, outer, placed.warp, cv2.MOTION_AFFINE, _STEPS, None, 3)
-    except cv2.error:  # it does not converge: there is nothing common to be laid over each other
+        _, warp = cv2.findTransformECC(inner, outer, alignment.warp, cv2.MOTION_AFFINE, _STEPS, None, 3)
+    except cv2.error:  # does not converge: the images have nothing in common
         return 0.0
     stretch = np.linalg.svd(warp[:, :2], compute_uv=False)
-    if stretch[0] > _MOST_STRETCH * stretch[1]:
+    if stretch[0] > _MAX_STRETCH * stretch[1]:
         return 0.0
     size = inner.shape[::-1]
     moved = cv2.warpAffine(outer, warp, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     full = np.full_like(outer, 255)
     covered = cv2.warpAffine(full, warp, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
     common = cv2.erode(covered, np.ones((5, 5), np.uint8)) > 0
-    if common.mean() < _LEAST_COMMON:
+    if common.mean() < _MIN_OVERLAP:
         return 0.0
     return _correlation(_detail(moved)[common], _detail(inner)[common])
 
 
-def _small(grey: Grey, side: int) -> Grey:
+def _resize(grey: Grey, side: int) -> Grey:
     return np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""What a picture looks like in little: a small grey copy, a perceptual hash, how bright and how sharp it is."""
+"""Statistics of each image that need no network: a small grey version, perceptual hash, brightness, sharpness."""
 
 from __future__ import annotations
 
@@ -11,39 +11,42 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.data.decoding import batches
+from transfer_cli.data.image_batches import batches
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.progress import SILENT, Progress
 
 SIDE = 96
-"""Of the grey copies that pairs are compared by: enough to tell two shirts apart, 9 kB a picture."""
-_READ = 2 * SIDE
+"""Side of the grey versions that pairs are compared by, in pixels: enough to distinguish two shirts, 9 kB per image."""
+_DECODED_SIDE = 2 * SIDE
 _BATCH = 64
 _DCT_SIDE = 32
-_LOW = 8
+_LOW_FREQUENCIES = 8
 
 
 @dataclass(frozen=True)
-class Looks:
-    """The pictures that could be read, in their order.
+class ImageStats:
+    """Statistics of the images that could be read, in input order.
 
     Attributes
     ----------
     indices : tuple of int
-        Position of each in the input.
+        Position of each image in the input.
     paths, digests : tuple of str
-        Path and SHA-256 of each.
+        Path and SHA-256 of each image.
     grey : ndarray of shape (n, SIDE, SIDE), uint8
-        The whole picture, its shape given up.
+        The whole image, made square.
     brightness : ndarray of shape (n,), float32
         Mean grey value, 0 to 255.
     contrast : ndarray of shape (n,), float32
         Standard deviation of the grey values.
     sharpness : ndarray of shape (n,), float32
-        Variance of the Laplacian (Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy"), at 192
-        pixels a side.
+        Variance of the Laplacian at 192 x 192 pixels [1]_.
     skipped : tuple of Skipped
-        What could not be read.
+        Images that could not be read.
+
+    References
+    ----------
+    .. [1] J. L. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy: a comparative study", ICPR 2000.
     """
 
     indices: tuple[int, ...]
@@ -55,45 +58,45 @@ class Looks:
     sharpness: NDArray[np.float32]
     skipped: tuple[Skipped, ...]
 
-    def only(self, rows: Sequence[int]) -> Looks:
-        """Return some of the pictures that could be read, by their place among them."""
-        places = list(rows)
-        return Looks(
-            indices=tuple(self.indices[row] for row in places),
-            paths=tuple(self.paths[row] for row in places),
-            digests=tuple(self.digests[row] for row in places),
-            grey=self.grey[places],
-            brightness=self.brightness[places],
-            contrast=self.contrast[places],
-            sharpness=self.sharpness[places],
+    def select(self, rows: Sequence[int]) -> ImageStats:
+        """Return the statistics of some of the readable images, by position among them."""
+        selected = list(rows)
+        return ImageStats(
+            indices=tuple(self.indices[row] for row in selected),
+            paths=tuple(self.paths[row] for row in selected),
+            digests=tuple(self.digests[row] for row in selected),
+            grey=self.grey[selected],
+            brightness=self.brightness[selected],
+            contrast=self.contrast[selected],
+            sharpness=self.sharpness[selected],
             skipped=self.skipped,
         )
 
 
-def look(paths: Sequence[str], root: Path, progress: Progress = SILENT) -> Looks:
-    """Return what the pictures at `paths` look like; each file is read once."""
+def measure_images(paths: Sequence[str], root: Path, progress: Progress = SILENT) -> ImageStats:
+    """Return the statistics of the images at `paths`, relative to `root`; each file is read once."""
     grey = np.empty((len(paths), SIDE, SIDE), np.uint8)
-    figures = np.empty((len(paths), 3), np.float32)
+    values = np.empty((len(paths), 3), np.float32)
     indices: list[int] = []
-    known: list[str] = []
+    readable: list[str] = []
     digests: list[str] = []
     skipped: list[Skipped] = []
-    with progress.track("looking at the pictures", len(paths)) as advance:
-        for batch in batches(paths, size=_READ, resize="squash", batch_size=_BATCH, root=root):
-            for row, image in enumerate(batch.images, start=len(known)):
+    with progress.track("measuring the images", len(paths)) as advance:
+        for batch in batches(paths, size=_DECODED_SIDE, resize="squash", batch_size=_BATCH, root=root):
+            for row, image in enumerate(batch.images, start=len(readable)):
                 plain = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-                figures[row] = plain.mean(), plain.std(), cv2.Laplacian(plain, cv2.CV_32F).var()
+                values[row] = plain.mean(), plain.std(), cv2.Laplacian(plain, cv2.CV_32F).var()
                 grey[row] = cv2.resize(plain, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
             indices += batch.indices
-            known += batch.paths
+            readable += batch.paths
             digests += batch.digests
             skipped += batch.skipped
             advance(len(batch.indices) + len(batch.skipped))
-    count = len(known)
-    brightness, contrast, sharpness = figures[:count].T
-    return Looks(
+    count = len(readable)
+    brightness, contrast, sharpness = values[:count].T
+    return ImageStats(
         indices=tuple(indices),
-        paths=tuple(known),
+        paths=tuple(readable),
         digests=tuple(digests),
         grey=grey[:count],
         brightness=brightness,
@@ -103,22 +106,26 @@ def look(paths: Sequence[str], root: Path, progress: Progress = SILENT) -> Looks
     )
 
 
-def hashes(grey: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Return the perceptual hash of each picture, as signs, so that a product of two counts the bits they share.
+def perceptual_hashes(grey: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Return the perceptual hash (pHash) of each grey image.
 
-    The lowest frequencies of the discrete cosine transform, above or below their median (pHash: Zauner 2010,
-    "Implementation and benchmarking of perceptual image hash functions").
+    The bits say which of the lowest frequencies of the discrete cosine transform exceed their median [1]_. As signs,
+    the product of two hashes is the number of equal bits less the number of different bits.
 
     Returns
     -------
     ndarray of shape (n, 63), float32
-        1 or -1; the mean of a picture is no part of it.
+        1 or -1. The mean of the image, frequency 0, is left out.
+
+    References
+    ----------
+    .. [1] C. Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010.
     """
     rows = [_hash(image) for image in grey]
-    return np.array(rows, np.float32).reshape(len(rows), _LOW**2 - 1)
+    return np.array(rows, np.float32).reshape(len(rows), _LOW_FREQUENCIES**2 - 1)
 
 
 def _hash(grey: NDArray[np.uint8]) -> Any:
     small = cv2.resize(grey, (_DCT_SIDE, _DCT_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    low = cv2.dct(small)[:_LOW, :_LOW].ravel()[1:]
+    low = cv2.dct(small)[:_LOW_FREQUENCIES, :_LOW_FREQUENCIES].ravel()[1:]
     return np.where(low > np.median(low), 1, -1)

@@ -1,4 +1,4 @@
-"""Which labels look wrong: the pictures whose class a probe that did not see them finds least likely."""
+"""Label issues: images whose label a cross-validated classifier finds unlikely."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ Truth = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Suspect:
-    """A picture whose label may be wrong.
+class LabelIssue:
+    """An image whose label may be wrong.
 
     Attributes
     ----------
     path : str
     labels : tuple of str
-        What it is said to be.
-    likely : tuple of str
-        What it looks like to the probe.
+        The labels it has.
+    suggested : tuple of str
+        The labels that the classifier predicts.
     score : float
-        How well its label fits: the lower, the more likely it is wrong.
+        Probability of the labels it has; the lower, the more likely they are wrong.
     confident : bool
-        Whether the probe is as sure of another class as it is of that class's own pictures, see `confidently_other`.
+        Whether the classifier predicts another class as confidently as for that class's own images, see
+        `confidently_other`.
     """
 
     path: str
     labels: tuple[str, ...]
-    likely: tuple[str, ...]
+    suggested: tuple[str, ...]
     score: float
     confident: bool
 
@@ -49,9 +50,10 @@ def out_of_fold(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Probabilities:
-    """Return the probabilities of each picture by a logistic regression that saw neither it nor a copy of it.
+    """Return out-of-fold probabilities of a logistic regression.
 
-    Rows with the same number in `groups` are copies. Rows of a class with a single picture are NaN.
+    Rows with the same number in `groups` are in the same fold, so that no duplicate vouches for a label. Rows of a
+    class with a single image are NaN.
     """
     spec = classifiers.find("logistic")
     fitted = fit.fit(spec, features, truth, classes=classes, tune=True, groups=groups, seed=seed, progress=progress)
@@ -60,10 +62,14 @@ def out_of_fold(
 
 
 def normalized_margin(truth: Truth, probabilities: Probabilities) -> NDArray[np.float64]:
-    """Return the probability of the label less that of the most likely other class (Northcutt et al. 2021).
+    """Return the probability of the label less that of the most probable other class [1]_.
 
-    Northcutt, Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels". Of several labels it is
-    the worst of them: the probability of what is said less that of the opposite.
+    In a multi-label task: the lowest of all labels, each against its opposite.
+
+    References
+    ----------
+    .. [1] C. Northcutt, L. Jiang and I. Chuang, "Confident learning: estimating uncertainty in dataset labels",
+       JAIR 70, 2021.
     """
     if truth.ndim == 2:
         return 2 * self_confidence(truth, probabilities) - 1
@@ -74,7 +80,7 @@ def normalized_margin(truth: Truth, probabilities: Probabilities) -> NDArray[np.
 
 
 def self_confidence(truth: Truth, probabilities: Probabilities) -> NDArray[np.float64]:
-    """Return the probability of the label; of several the least of what is said of each."""
+    """Return the probability of the label; in a multi-label task the lowest of all labels."""
     if truth.ndim == 2:
         return np.asarray(np.where(truth > 0, probabilities, 1 - probabilities).min(axis=1), np.float64)
     return np.asarray(probabilities[np.arange(len(truth)), truth], np.float64)
@@ -84,46 +90,60 @@ RANKINGS: dict[str, Callable[[Truth, Probabilities], NDArray[np.float64]]] = {
     "self-confidence": self_confidence,
     "normalized margin": normalized_margin,
 }
-"""Ways to rank; see docs/benchmarks.md for what each finds."""
+"""Ways to rank label issues; docs/benchmarks.md compares them."""
 RANKING = "self-confidence"
 
 
 def confidently_other(truth: Truth, probabilities: Probabilities) -> NDArray[np.bool_]:
-    """Return which pictures are off the diagonal of the confident joint (Northcutt et al. 2021).
+    """Return which images are off the diagonal of the confident joint [1]_.
 
-    The bar of a class is the mean probability of it over the pictures that bear it as their label. Among the classes
-    whose bar a picture reaches, another than its label is the most probable. Of several labels each is a question of
-    its own, with a bar for yes and one for no, and one answer is enough.
+    The threshold of a class is the mean of its probability over the images with this label. An image counts if, among
+    the classes whose threshold it reaches, the most probable is not its label. In a multi-label task each label has a
+    threshold for yes and one for no, and one such label is enough.
+
+    References
+    ----------
+    .. [1] C. Northcutt, L. Jiang and I. Chuang, "Confident learning: estimating uncertainty in dataset labels",
+       JAIR 70, 2021.
     """
-    given = probabilities.astype(np.float64)
+    yes = probabilities.astype(np.float64)
     if truth.ndim == 2:
-        yes, no = (np.where(truth == side, said, np.nan) for side, said in ((1, given), (0, 1 - given)))
-        bars = [np.array([np.nanmean(c) if (~np.isnan(c)).any() else np.inf for c in side.T]) for side in (yes, no)]
-        said_yes, said_no = (given >= bars[0]) & (given > 0.5), (1 - given >= bars[1]) & (given < 0.5)
-        return np.asarray(((truth == 0) & said_yes | (truth == 1) & said_no).any(axis=1))
-    bars = [given[truth == column, column] for column in range(given.shape[1])]
-    reached = given >= [bar.mean() if len(bar) else np.inf for bar in bars]
-    best = np.where(reached, given, -1).argmax(axis=1)
+        no = 1 - yes
+        is_yes = (yes >= _mean_where(truth == 1, yes)) & (yes > 0.5)
+        is_no = (no >= _mean_where(truth == 0, no)) & (yes < 0.5)
+        return np.asarray(((truth == 0) & is_yes | (truth == 1) & is_no).any(axis=1))
+    has_label = truth[:, None] == np.arange(yes.shape[1])
+    reached = yes >= _mean_where(has_label, yes)
+    best = np.where(reached, yes, -1).argmax(axis=1)
     return np.asarray(reached.any(axis=1) & (best != truth))
 
 
-def suspects(
+def label_issues(
     paths: tuple[str, ...], truth: Truth, class_names: tuple[str, ...], probabilities: Probabilities
-) -> tuple[Suspect, ...]:
-    """Return the pictures that look like something else than their label says, the most suspicious first."""
+) -> tuple[LabelIssue, ...]:
+    """Return the images whose prediction differs from their label, the most suspicious first."""
     known = np.flatnonzero(~np.isnan(probabilities).any(axis=1))
     score = RANKINGS[RANKING](truth[known], probabilities[known])
-    sure = confidently_other(truth[known], probabilities[known])
-    found = []
+    confident = confidently_other(truth[known], probabilities[known])
+    predicted = _predicted(truth, probabilities)
+    issues = []
     for place in np.argsort(score, kind="stable"):
         row = known[place]
-        labels, likely = (_names(which[row], class_names) for which in (truth, _most_likely(truth, probabilities)))
-        if labels != likely:
-            found.append(Suspect(paths[row], labels, likely, round(float(score[place]), 4), bool(sure[place])))
-    return tuple(found)
+        labels, suggested = _names(truth[row], class_names), _names(predicted[row], class_names)
+        if labels != suggested:
+            issues.append(
+                LabelIssue(paths[row], labels, suggested, round(float(score[place]), 4), bool(confident[place]))
+            )
+    return tuple(issues)
 
 
-def _most_likely(truth: Truth, probabilities: Probabilities) -> Truth:
+def _mean_where(mask: NDArray[np.bool_], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of each column over the rows in `mask`; infinity for a column without one."""
+    columns = zip(mask.T, values.T, strict=True)
+    return np.array([column[rows].mean() if rows.any() else np.inf for rows, column in columns])
+
+
+def _predicted(truth: Truth, probabilities: Probabilities) -> Truth:
     if truth.ndim == 2:
         return (probabilities >= 0.5).astype(np.int64)
     return np.asarray(np.nan_to_num(probabilities).argmax(axis=1), np.int64)

@@ -1,4 +1,4 @@
-"""A model that was chosen by val meets the pictures of test, once; its run becomes one like any other."""
+"""Evaluate the selected model on test, once, and write its run."""
 
 from __future__ import annotations
 
@@ -8,92 +8,89 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.bundle import model_card
 from transfer_cli.bundle.bundle import ModelBundle, folder_of
+from transfer_cli.bundle.files import MODEL_CARD_FILE
+from transfer_cli.bundle.model_card import ModelCard
 from transfer_cli.calibration.fit import ValFit
 from transfer_cli.calibration.rejection import REJECTION_FILE, Rejection
-from transfer_cli.data.decoding import batches
+from transfer_cli.data.image_batches import batches
 from transfer_cli.data.skipped import Skipped, read_skipped, write_skipped
 from transfer_cli.data.split import Split
 from transfer_cli.features import table
 from transfer_cli.inference.load import load
-from transfer_cli.inference.models import AbstractModel, FeatureModel
-from transfer_cli.io.atomic import write_json, write_text
+from transfer_cli.io.atomic import write_text
 from transfer_cli.metrics.scores import Metrics
+from transfer_cli.runs.accuracy_gate import check_accuracy
 from transfer_cli.runs.completed_run import FinishedRun
-from transfer_cli.runs.request import TrainingRequest, TrainingResult, is_uneven
+from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import score_parts
-from transfer_cli.training.setup import lifecycle
 from transfer_cli.training.setup.preflight import Survey
 
 _BATCH = 32
 
 
 class FinalTest:
-    """What is written once it is decided which of some runs is taken.
+    """Evaluates the selected model on test and writes it as a run like any other.
 
     Parameters
     ----------
-    request : Request
-        Its run is the one to be written.
-    found : Survey
-        All pictures, those of test, too.
+    request : TrainingRequest
+        `run` is the run to write.
+    survey : Survey
+        All images, including test.
     winner : TrainingResult
-        A run that was given no picture of test.
+        The run of the selected model, which has no test images.
     """
 
-    def __init__(self, request: TrainingRequest, found: Survey, winner: TrainingResult) -> None:
-        self._request, self._found, self._winner = request, found, winner
+    def __init__(self, request: TrainingRequest, survey: Survey, winner: TrainingResult) -> None:
+        self._request, self._survey, self._winner = request, survey, winner
         self._run, self._source = request.run, FinishedRun.read(winner.run.path)
         self._opened = ModelBundle.open(winner.run.path)
-        known = [*found.skipped, *read_skipped(winner.run.skipped)]
-        self._skipped: list[Skipped] = [*{item.path: item for item in known}.values()]
+        skipped = [*survey.skipped, *read_skipped(winner.run.skipped)]
+        self._skipped: list[Skipped] = [*{item.path: item for item in skipped}.values()]
 
-    def write(self) -> TrainingResult:
-        """Score the model on test and write all of the run; return what it came to."""
+    def run(self) -> TrainingResult:
+        """Evaluate the model on test, and write the run."""
         run, winner = self._run, self._winner
-        self._copy()
-        test, answers, rows = self._asked_about_test()
-        split = self._whole_split(test)
+        self._copy_files()
+        test, probabilities, features = self._predict_test()
+        split = self._merge_split(test)
         split.write(run.split)
         write_skipped(run.skipped, self._skipped)
-        self._write_features(split, test, rows)
+        self._write_features(split, test, features)
         opened = self._opened
-        fitted = _trust_of(opened.bundle, opened.directory)
-        place = {row.path: number for number, row in enumerate(split.rows)}
-        where = np.array([place[path] for path in test], np.int64)
-        metrics: Metrics = {part: figures for part, figures in winner.metrics.items() if part == "val"}
-        metrics = {**metrics, **score_parts(run, split, {"test": (where, answers)}, fitted.thresholds)}
-        lifecycle.must_be_good_enough(self._request, metrics, winner.val_note)
+        fitted = _val_fit_of(opened.bundle, opened.directory)
+        row_of = {row.path: number for number, row in enumerate(split.rows)}
+        rows = np.array([row_of[path] for path in test], np.int64)
+        metrics: Metrics = {part: values for part, values in winner.metrics.items() if part == "val"}
+        metrics = {**metrics, **score_parts(run, split, {"test": (rows, probabilities)}, fitted.thresholds)}
+        check_accuracy(self._request, metrics, winner.val_note)
 
         def save(directory: Path) -> None:
-            for name in opened.bundle.files.keys() - {model_card.FILE}:
+            for name in opened.bundle.files.keys() - {MODEL_CARD_FILE}:
                 shutil.copyfile(opened.directory / name, directory / name)
-            known: dict[str, Path] = {}
+            copied: dict[str, Path] = {}
             for number, member in enumerate(opened.members, start=1):
-                member.copy_to(directory / folder_of(number), known)
-            model_card.write(
-                directory,
+                member.copy_to(directory / folder_of(number), copied)
+            ModelCard(
                 opened.bundle,
                 split,
                 metrics,
                 fitted,
-                name=self._request.folder.name,
+                dataset=self._request.folder.name,
                 skipped=len(self._skipped),
                 val_note=winner.val_note,
                 members=[*opened.leaves()] if opened.members else (),
-            )
+            ).write(directory)
 
         opened.bundle.model_copy(update={"files": {}, "digest": ""}).write(run.model, save)
-        write_json(run.metrics, metrics)
-        run.log("end", metrics=metrics)
-        take_recipe(run, winner.run)
-        uneven = is_uneven(split)
-        return TrainingResult(run, metrics, tuple(self._skipped), winner.val_note, is_uneven=uneven)
+        result = TrainingResult.complete(run, split, metrics, self._skipped, winner.val_note)
+        copy_recipe(winner.run, run)
+        return result
 
-    def _copy(self) -> None:
-        """Bring along what the winner has beside its model."""
+    def _copy_files(self) -> None:
+        """Copy the files and events of the winner that are not part of its model."""
         run, winner = self._run, self._winner.run
         pairs = [
             (winner.history, run.history),
@@ -105,20 +102,20 @@ class FinalTest:
         for source, target in pairs:
             if source.is_file():
                 shutil.copyfile(source, target)
-        if any(event["event"] == "test" for event in run.logged()):
-            # Brought by a command that was stopped after this.
+        if any(event["event"] == "test" for event in run.read_events()):
+            # The events were copied by an earlier command that was interrupted later.
             return
-        for event in winner.logged():
+        for event in winner.read_events():
             if event["event"] not in ("begin", "end"):
-                run.log(**{word: value for word, value in event.items() if word != "time"})
+                run.log(**{key: value for key, value in event.items() if key != "time"})
 
-    def _asked_about_test(self) -> tuple[list[str], NDArray[np.float32], NDArray[np.float32] | None]:
-        """Return the pictures of test that can be read, what the model says of them, and their features if it has any.
+    def _predict_test(self) -> tuple[list[str], NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return the readable test images, their probabilities, and their features if the model has any.
 
-        This is the one place where a picture of test is looked at.
+        This is the only place where `auto` uses test images.
         """
         run, folder = self._run, self._request.folder
-        paths = self._askable()
+        paths = self._testable_images()
         run.log("test", images=len(paths))
         with self._request.progress.track("loading the model", None):
             model = load(str(self._winner.run.path), cache=self._request.cache, images=len(paths))
@@ -127,73 +124,64 @@ class FinalTest:
             paths,
             size=size,
             resize=resize,
-            others=others,
+            other_views=others,
             batch_size=_BATCH,
             root=folder.root,
             strict=self._request.strict,
         )
-        kept: list[str] = []
-        answers: list[NDArray[np.float32]] = [np.empty((0, len(model.class_names)), np.float32)]
-        rows: list[NDArray[np.float32]] = []
+        readable: list[str] = []
+        probabilities: list[NDArray[np.float32]] = [np.empty((0, len(model.class_names)), np.float32)]
+        features: list[NDArray[np.float32]] = []
         with self._request.progress.track("predicting test", len(paths)) as advance:
             for batch in read:
                 if batch.paths:
-                    said, found = _answer(model, batch.views)
-                    answers.append(said)
-                    rows += [] if found is None else [found]
-                kept += batch.paths
+                    predicted, rows = model.predict_with_features(batch.views)
+                    probabilities.append(predicted)
+                    features += [] if rows is None else [rows]
+                readable += batch.paths
                 self._skipped += batch.skipped
                 advance(len(batch.paths) + len(batch.skipped))
-        return kept, np.concatenate(answers), np.concatenate(rows) if rows else None
+        return readable, np.concatenate(probabilities), np.concatenate(features) if features else None
 
-    def _askable(self) -> list[str]:
-        """Return the pictures of test but those of a class that the model does not know: it could only be wrong."""
-        learnt = {*self._opened.bundle.class_names}
-        rows = [row for row in self._found.split.rows if row.part == "test"]
-        paths = [row.path for row in rows if learnt.issuperset(row.labels)]
-        if unknown := sorted({label for row in rows for label in row.labels} - learnt):
+    def _testable_images(self) -> list[str]:
+        """Return the test images whose classes the model knows; the others are recorded as skipped."""
+        known = {*self._opened.bundle.class_names}
+        rows = [row for row in self._survey.split.rows if row.part == "test"]
+        paths = [row.path for row in rows if known.issuperset(row.labels)]
+        if unknown := sorted({label for row in rows for label in row.labels} - known):
             self._request.progress.warn(
-                f"{len(rows) - len(paths)} pictures of test are left out: no picture of {', '.join(unknown)} could be "
-                "read to learn from"
+                f"{len(rows) - len(paths)} test images are left out: no training image of {', '.join(unknown)} could "
+                "be read"
             )
         for row in rows:
-            if missing := [label for label in row.labels if label not in learnt]:
-                reason = f"no picture of {', '.join(missing)} could be read to learn from"
+            if missing := [label for label in row.labels if label not in known]:
+                reason = f"no training image of {', '.join(missing)} could be read"
                 self._skipped.append(Skipped(row.path, reason))
         return paths
 
-    def _whole_split(self, test: list[str]) -> Split:
-        """Return the parts of all pictures that have a say here, in the order of the folder."""
-        found = self._found.split
-        kept = {row.path for row in self._source.split.rows} | {*test}
-        return Split(tuple(row for row in found.rows if row.path in kept), found.seed, found.made_by, found.task)
+    def _merge_split(self, test: list[str]) -> Split:
+        """Return the split of the images of the winner and of test, in the order of the folder."""
+        split = self._survey.split
+        used = {row.path for row in self._source.split.rows} | {*test}
+        return Split(tuple(row for row in split.rows if row.path in used), split.seed, split.made_by, split.task)
 
-    def _write_features(self, split: Split, test: list[str], rows: NDArray[np.float32] | None) -> None:
-        if not self._winner.run.features.is_file() or (rows is None and test):
+    def _write_features(self, split: Split, test: list[str], features: NDArray[np.float32] | None) -> None:
+        if not self._winner.run.features.is_file() or (features is None and test):
             return
-        known = table.of_run(self._source)
+        known = table.features_of_run(self._source)
         row_of = dict(zip((row.path for row in self._source.split.rows), known, strict=True))
-        if rows is not None:
-            row_of |= dict(zip(test, rows, strict=True))
+        if features is not None:
+            row_of |= dict(zip(test, features, strict=True))
         table.write(self._run.features, split, np.stack([row_of[row.path] for row in split.rows]))
 
 
-def take_recipe(run: RunDirectory, winner: RunDirectory) -> None:
-    """Let a run have the recipe of what was taken, so that it can be repeated; what was asked for is in auto.json."""
+def copy_recipe(winner: RunDirectory, run: RunDirectory) -> None:
+    """Copy the recipe of the selected model, so that the run can be reproduced; that of `auto` is in auto.json."""
     write_text(run.recipe, winner.recipe.read_text("utf-8"))
 
 
-def _answer(
-    model: AbstractModel, views: tuple[NDArray[np.uint8], ...]
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    if not isinstance(model, FeatureModel):
-        return model.predict_views(views), None
-    rows = model.features(views[0])
-    return model.classify(rows), rows
-
-
-def _trust_of(bundle: ModelBundle, directory: Path) -> ValFit:
-    """Return what was fitted on val when a bundle was made."""
+def _val_fit_of(bundle: ModelBundle, directory: Path) -> ValFit:
+    """Return the thresholds, temperature and rejection of a bundle."""
     rejection = Rejection.load(directory / REJECTION_FILE) if REJECTION_FILE in bundle.files else None
     thresholds = None if bundle.thresholds is None else np.array(bundle.thresholds)
     return ValFit(thresholds, bundle.temperature, rejection)

@@ -1,4 +1,4 @@
-"""Which of some models to take, by what each said of the pictures of val."""
+"""Select a model by its predictions on val."""
 
 from __future__ import annotations
 
@@ -8,42 +8,43 @@ from dataclasses import dataclass
 from transfer_cli.data.split import Split
 from transfer_cli.evaluation.comparison import compare
 from transfer_cli.evaluation.paired_predictions import ModelPredictions
-from transfer_cli.metrics.intervals import Figure
+from transfer_cli.metrics.intervals import MetricValue
 from transfer_cli.metrics.scores import log_loss
 from transfer_cli.runs.run_directory import RunDirectory
 
 _NORMAL = 1.96
-"""Half of a 95 % interval in standard errors, of a mean of so many pictures as are worth choosing by."""
+"""Half of a 95 % interval, in standard errors."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A model that is taken, and why.
+    """The selected model, and the metrics that it was selected by.
 
     Attributes
     ----------
     single : str
-        The one with the lowest log loss of those that are no ensemble.
+        The single model (no ensemble) with the lowest log loss.
     losses : dict of str to float
-        Log loss of each of them, in nats.
+        Log loss of each single model on val, in nats.
     images : int
-        By so many pictures of val it was chosen.
-    gain : Figure or None
-        Log loss of the ensemble less that of `single`, with a paired bootstrap interval; None without an ensemble.
+        Number of validation images.
+    gain : MetricValue or None
+        Log loss of the ensemble minus that of `single`, with a paired bootstrap interval; None without an ensemble.
     """
 
     single: str
     losses: dict[str, float]
     images: int
-    gain: Figure | None = None
+    gain: MetricValue | None = None
 
     @property
-    def takes_ensemble(self) -> bool:
-        """Whether val says that the ensemble is better: by more than one standard error of the difference.
+    def uses_ensemble(self) -> bool:
+        """Whether the log loss of the ensemble is lower by more than one standard error of the difference.
 
-        The rule of Breiman et al. (1984, section 3.4.3) for the simpler of two. A val part of some hundred pictures
-        hardly ever tells two good models apart by the 95 % interval, and the single one is flattered: it was the best
-        of several on the same pictures, where the ensemble's figure is of folds.
+        This is the one-standard-error rule, which prefers the simpler of two models (Breiman et al. 1984,
+        "Classification and Regression Trees", section 3.4.3). With some hundred validation images the 95 % interval
+        hardly ever separates two good models. Besides, the log loss of the single model is optimistic, as it is the
+        best of several on the same images, while that of the ensemble is cross-validated.
         """
         if self.gain is None or self.gain["low"] is None or self.gain["high"] is None:
             return False
@@ -51,39 +52,39 @@ class Choice:
         return bool(self.gain["value"] < -standard_error)
 
     def summary(self) -> str:
-        """Return what a person is told."""
-        by = f"{self.images} pictures of val: "
+        """Return the selection and its reason as one line."""
+        on = f"on {self.images} validation images"
         if self.gain is None:
-            return f"{by}{self.single} has the lowest log loss, {self.losses[self.single]:.3f}: it is taken"
+            return f"selected {self.single}: lowest log loss ({self.losses[self.single]:.3f}) {on}"
         low, high = self.gain["low"], self.gain["high"]
         interval = "" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})"
-        taken = "the ensemble" if self.takes_ensemble else self.single
+        selected = "the ensemble" if self.uses_ensemble else self.single
         return (
-            f"{by}log loss of the ensemble {self.gain['value']:+.3f} against {self.single}'s{interval}: "
-            f"{taken} is taken"
+            f"selected {selected}: log loss of the ensemble compared with {self.single} {on} is "
+            f"{self.gain['value']:+.3f}{interval}"
         )
 
 
 def best_single(runs: Mapping[str, RunDirectory]) -> Choice:
-    """Return the choice among some runs, each by its name; they were asked about the same pictures of val."""
-    answers = {name: _of(run) for name, run in runs.items()}
-    losses = {name: log_loss(each.truth, each.probabilities) for name, each in answers.items()}
+    """Return the run with the lowest log loss on val; all runs have predictions for the same validation images."""
+    predictions = {name: _predictions_of(run) for name, run in runs.items()}
+    losses = {name: log_loss(each.truth, each.probabilities) for name, each in predictions.items()}
     single = min(losses, key=losses.__getitem__)
-    return Choice(single, losses, len(answers[single].images))
+    return Choice(single, losses, len(predictions[single].images))
 
 
-def or_ensemble(choice: Choice, single: RunDirectory, joined: RunDirectory, *, seed: int) -> Choice:
-    """Return the choice with an ensemble beside it."""
-    gain, images = gain_of(joined, single, seed=seed)
+def compare_ensemble(choice: Choice, single: RunDirectory, combined: RunDirectory, *, seed: int) -> Choice:
+    """Return the choice between the best single model and an ensemble."""
+    gain, images = log_loss_difference(combined, single, seed=seed)
     return Choice(choice.single, choice.losses, images, gain)
 
 
-def gain_of(one: RunDirectory, other: RunDirectory, *, seed: int) -> tuple[Figure, int]:
-    """Return what the log loss of one run is less that of another, and of how many pictures; below zero is better."""
-    answers = [_of(each) for each in (one, other)]
-    (pair,) = compare(answers, seed=seed).pairs
-    return pair.difference("log_loss", answers[0].name), pair.images
+def log_loss_difference(one: RunDirectory, other: RunDirectory, *, seed: int) -> tuple[MetricValue, int]:
+    """Return the log loss of `one` minus that of `other`, and the number of images; negative if `one` is better."""
+    predictions = [_predictions_of(each) for each in (one, other)]
+    (pair,) = compare(predictions, seed=seed).pairs
+    return pair.difference("log_loss", predictions[0].name), pair.images
 
 
-def _of(run: RunDirectory) -> ModelPredictions:
+def _predictions_of(run: RunDirectory) -> ModelPredictions:
     return ModelPredictions.of_run(run, Split.read(run.split))

@@ -1,86 +1,125 @@
-"""How far ``auto`` has come: kept beside its run, so that a stopped one goes on, whatever it was stopped at."""
+"""The state of an `auto` run, written beside it so that an interrupted run can continue, and its progress messages."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from transfer_cli.errors import RunError
 from transfer_cli.io.atomic import write_json
 from transfer_cli.ranking.candidates import Candidate
 from transfer_cli.recipe.auto import AutoRecipe
+from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
+
+_STEPS = 7
 
 
 @dataclass(frozen=True)
 class AutoState:
-    """What is decided already.
+    """The decisions made so far.
 
     Attributes
     ----------
-    choices : dict of str to object
-        What was asked for, as JSON holds it.
+    recipe : dict of str to object
+        The recipe of the run, as JSON.
     seconds : float
-        What has been spent so far, by all commands that worked on the run.
+        Time spent so far, by all commands that worked on the run.
     ranked : tuple of Candidate
-        The best of the ranking, once that has ended.
+        The best candidates of the ranking, once it is complete.
     winner : str
-        The step whose model is taken; it is decided before test is read, and not again.
+        The step whose model is selected. It is decided before test is used, and is final.
     val_note : str
-        What the winner's figures of val are.
+        How the metrics of the winner on val were computed.
     """
 
-    choices: dict[str, object]
+    recipe: dict[str, object]
     seconds: float = 0.0
     ranked: tuple[Candidate, ...] = ()
     winner: str = ""
     val_note: str = ""
 
     @classmethod
-    def begin(cls, recipe: AutoRecipe) -> AutoState:
-        """Return the state in which nothing is decided."""
+    def start(cls, recipe: AutoRecipe) -> AutoState:
+        """Return the state of a new run."""
         return cls(recipe.model_dump(mode="json"))
 
     @classmethod
     def read(cls, run: RunDirectory) -> AutoState:
-        """Return what auto.json says; raise RunError when it cannot be read."""
+        """Return the state in auto.json; raise RunError if it cannot be read."""
         try:
-            facts = json.loads(run.auto.read_text("utf-8"))
-            ranked = tuple(Candidate(str(row["backbone"]), str(row["weights"])) for row in facts.get("ranked", []))
-            winner, note = (str(facts.get(word) or "") for word in ("winner", "val_note"))
-            return cls(dict(facts["choices"]), float(facts.get("seconds", 0.0)), ranked, winner, note)
+            data = json.loads(run.auto.read_text("utf-8"))
+            ranked = tuple(Candidate(str(row["backbone"]), str(row["weights"])) for row in data.get("ranked", []))
+            winner, note = (str(data.get(key) or "") for key in ("winner", "val_note"))
+            return cls(dict(data["recipe"]), float(data.get("seconds", 0.0)), ranked, winner, note)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{run.auto} cannot be read: {error}.", hint="Add --overwrite to make it anew.") from None
+            raise RunError(f"{run.auto} cannot be read: {error}.", hint="Start again with --overwrite.") from None
 
     def write(self, run: RunDirectory) -> None:
         """Write auto.json."""
-        facts = {
-            "choices": self.choices,
+        data = {
+            "recipe": self.recipe,
             "seconds": round(self.seconds, 1),
             "ranked": [{"backbone": each.backbone, "weights": each.weights} for each in self.ranked],
             "winner": self.winner,
             "val_note": self.val_note,
         }
-        write_json(run.auto, facts)
+        write_json(run.auto, data)
 
-    def must_match(self, run: RunDirectory, recipe: AutoRecipe, source: Path) -> None:
-        """Raise RunError, saying every difference, unless the run is of these choices and of this folder."""
-        was, now = self.choices, recipe.model_dump(mode="json")
-        other = [f"{word} is {was.get(word)} there and {now[word]} here" for word in now if was.get(word) != now[word]]
+    def check_matches(self, run: RunDirectory, recipe: AutoRecipe, source: Path) -> None:
+        """Raise RunError, with all differences, unless the run has this recipe and this folder."""
+        earlier, now = self.recipe, recipe.model_dump(mode="json")
+        differences = [
+            f"{key} is {earlier.get(key)} there and {now[key]} here" for key in now if earlier.get(key) != now[key]
+        ]
         folder = run.folder.read_text("utf-8", "surrogateescape").strip() if run.folder.is_file() else ""
         if folder != str(source.resolve()):
-            other.append(f"its folder is {folder or 'unknown'}")
-        if other:
+            differences.append(f"its folder is {folder or 'unknown'}")
+        if differences:
             raise RunError(
-                f"{run.path} holds another run: {'; '.join(other)}.",
-                hint="Choose another place with -o RUN, or --overwrite to replace it.",
+                f"{run.path} holds another run: {'; '.join(differences)}.",
+                hint="Choose another folder with -o RUN, or replace the run with --overwrite.",
             )
 
     def is_complete(self, run: RunDirectory) -> bool:
-        """Return whether nothing is left to do: test was read, and the report is there."""
+        """Return whether the run is tested and its report is written."""
         return self.is_tested(run) and run.report.is_file()
 
     def is_tested(self, run: RunDirectory) -> bool:
-        """Return whether the model that was taken has its figures of test."""
+        """Return whether the selected model was evaluated on test."""
         return bool(self.winner) and run.is_complete(with_model=True, with_features=False)
+
+
+class AutoProgress:
+    """The progress of an `auto` run.
+
+    Attributes
+    ----------
+    state : AutoState
+        The state as it was last saved.
+    seconds_before : float
+        Time spent by earlier commands.
+    """
+
+    def __init__(self, request: TrainingRequest, state: AutoState) -> None:
+        self._request, self.state, self.seconds_before = request, state, state.seconds
+
+    def seconds_spent(self) -> float:
+        """Return the time spent by all commands."""
+        return self.seconds_before + time.monotonic() - self._request.begun
+
+    def save(self, **decisions: Any) -> None:
+        """Write the time spent and new decisions, which are fields of `AutoState`."""
+        self.state = replace(self.state, seconds=self.seconds_spent(), **decisions)
+        self.state.write(self._request.run)
+
+    def step_run(self, name: str) -> RunDirectory:
+        """Return the run directory of a step."""
+        return RunDirectory(self._request.run.steps / name)
+
+    def note(self, step: int, message: str) -> None:
+        """Report the outcome of a step."""
+        self._request.progress.note(f"{step}/{_STEPS} {message}")

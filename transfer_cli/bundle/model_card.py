@@ -1,133 +1,139 @@
-"""A page about a bundle that travels within it (Mitchell et al. 2019, "Model Cards for Model Reporting")."""
+"""The model card in a bundle: a Markdown page on its data, metrics and limits.
+
+References
+----------
+M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.bundle.files import MODEL_CARD_FILE
 from transfer_cli.calibration.fit import ValFit
 from transfer_cli.catalog import backbones
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.groups import NEAR_DUPLICATES
-from transfer_cli.data.image_folder import PARTS
 from transfer_cli.data.split import Split
+from transfer_cli.data.split_assignment import PARTS
 from transfer_cli.io.digests import digest_of_file
-from transfer_cli.metrics.scores import RECALL, Figure, Metrics
+from transfer_cli.metrics.scores import RECALL, Metrics, MetricValue
 from transfer_cli.text import printable
 
-FILE = "MODEL_CARD.md"
-_FIGURES = {
+_METRICS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
     "micro_f1": "micro F1",
     "mean_average_precision": "mean average precision",
-    "exact_matches": "all labels right",
+    "exact_matches": "exact match ratio",
     "roc_auc": "area under the ROC curve",
-    "log_loss": "log loss, nats",
+    "log_loss": "log loss (nats)",
     "brier": "Brier score",
     "expected_calibration_error": "expected calibration error",
 }
-_FEW_TEST = 100
-_WEAK = 0.5
+_FEW_TEST_IMAGES = 100
+_LOW_RECALL = 0.5
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~])")
 
 
-def write(
-    directory: Path,
-    bundle: ModelBundle,
-    split: Split,
-    metrics: Metrics,
-    fitted: ValFit,
-    *,
-    name: str,
-    skipped: int,
-    val_note: str,
-    members: Sequence[ModelBundle] = (),
-) -> None:
-    """Write the card of a bundle whose other files are in `directory`.
+@dataclass(frozen=True)
+class ModelCard:
+    """The content of a model card.
 
-    Parameters
+    Attributes
     ----------
-    directory : Path
     bundle : ModelBundle
     split : Split
-        What was learnt from.
     metrics : mapping
         As in metrics.json.
-    fitted : Trust
-    name : str
-        Of the folder of pictures.
+    fitted : ValFit
+    dataset : str
+        Name of the image folder.
     skipped : int
-        How many files could not be read.
+        Number of files that could not be read.
     val_note : str
-        What the figures of val are, where they are not plain predictions of a part that was held out.
+        How the metrics on val were computed, unless they are predictions on a held-out part.
     members : sequence of ModelBundle
-        Of an ensemble, each network that it has.
+        The networks of an ensemble.
     """
-    networks = members or (bundle,)
-    parts = [part for part in PARTS if part in metrics]
-    facts = {
-        "bundle": bundle,
-        "name": name,
-        "single": bundle.task == SINGLE_LABEL,
-        "classes": bundle.class_names,
-        "made_with": _made_with(bundle),
-        "origins": [*dict.fromkeys(map(_origin, networks))],
-        "seen_as": [
-            *dict.fromkeys(f"{each.image_size} x {each.image_size} pixels ({each.resize})" for each in networks)
-        ],
-        "parts": parts,
-        "val_note": val_note,
-        "figures": _figures(metrics, parts),
-        "recalls": _table(["class", "found", "images"], _recalls(metrics.get("test", {}))),
-        "bar": "" if fitted.rejection is None else fitted.rejection.bar().summary(),
-        "counts": _counts(split),
-        "made_by": {
-            "digest": "by group" if bundle.recipe.get("split", {}).get("group_by") else "by content",
-            "folders": "as the folder is laid out",
-        }.get(split.made_by, "as in an existing split.csv"),
-        "skipped": skipped,
-        "limits": _limits(bundle, split, metrics, fitted, networks),
-        "versions": ", ".join(
-            f"{package} {version}" for package, version in sorted(bundle.versions.items()) if version
-        ),
-        "files": _files(directory),
-    }
-    # Markdown, not HTML: `text` escapes what comes from a folder.
-    environment = Environment(loader=PackageLoader("transfer_cli"), undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["text"] = _text
-    card = environment.get_template("model_card.md").render(facts)
-    card = re.sub(r"\n{3,}", "\n\n", card).strip() + "\n"
-    (directory / FILE).write_bytes(card.encode("utf-8", "backslashreplace"))
+
+    bundle: ModelBundle
+    split: Split
+    metrics: Metrics
+    fitted: ValFit
+    dataset: str
+    skipped: int = 0
+    val_note: str = ""
+    members: Sequence[ModelBundle] = ()
+
+    def write(self, directory: Path) -> None:
+        """Write the card to the directory of a bundle that holds all other files."""
+        networks = self.members or (self.bundle,)
+        sizes = [f"{each.image_size} x {each.image_size} pixels ({each.resize})" for each in networks]
+        parts = [part for part in PARTS if part in self.metrics]
+        rejection = self.fitted.rejection
+        versions = sorted(self.bundle.versions.items())
+        context = {
+            "bundle": self.bundle,
+            "name": self.dataset,
+            "single": self.bundle.task == SINGLE_LABEL,
+            "classes": self.bundle.class_names,
+            "training": _training(self.bundle),
+            "origins": [*dict.fromkeys(map(_origin, networks))],
+            "sizes": [*dict.fromkeys(sizes)],
+            "parts": parts,
+            "val_note": self.val_note,
+            "metrics": _metrics_table(self.metrics, parts),
+            "recalls": _table(["class", "recall", "images"], _recalls(self.metrics.get("test", {}))),
+            "rejection": "" if rejection is None else rejection.threshold_for().summary(),
+            "counts": _counts(self.split),
+            "split_by": {
+                "digest": "by group" if _group_by(self.bundle) else "by image content",
+                "folders": "from the folder layout",
+            }.get(self.split.made_by, "from an existing split.csv"),
+            "skipped": self.skipped,
+            "limits": _limits(self, networks),
+            "versions": ", ".join(f"{package} {version}" for package, version in versions if version),
+            "files": _files(directory),
+        }
+        # Markdown, not HTML: the filter `text` escapes names that come from the image folder.
+        loader = PackageLoader("transfer_cli.bundle")
+        environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True)
+        environment.filters["text"] = _text
+        card = environment.get_template("model_card.md").render(context)
+        card = re.sub(r"\n{3,}", "\n\n", card).strip() + "\n"
+        (directory / MODEL_CARD_FILE).write_bytes(card.encode("utf-8", "backslashreplace"))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table whose first column is text, or nothing where there are no rows."""
+    """Return a Markdown table whose first column is escaped, or an empty string if there are no rows."""
     lines = [header, ["---"] * len(header), *([_text(row[0]), *map(str, row[1:])] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) if rows else ""
 
 
-def _figures(metrics: Metrics, parts: Sequence[str]) -> str:
+def _metrics_table(metrics: Metrics, parts: Sequence[str]) -> str:
     rows = [["images", *(int(metrics[part]["images"]["value"]) for part in parts)]]
-    for name, words in _FIGURES.items():
+    for name, title in _METRICS.items():
         if any(name in metrics[part] for part in parts):
-            rows.append([words, *(_shown(metrics[part][name]) if name in metrics[part] else "-" for part in parts)])
-    return _table(["figure", *parts], rows if parts else [])
+            rows.append([title, *(_value(metrics[part][name]) if name in metrics[part] else "-" for part in parts)])
+    return _table(["metric", *parts], rows if parts else [])
 
 
-def _recalls(figures: Mapping[str, Figure]) -> list[tuple[str, str, str]]:
-    """Return each class, which share of its pictures was found, and how many there are; the worst first."""
-    of_class = {key.removeprefix(RECALL): figure for key, figure in figures.items() if key.startswith(RECALL)}
+def _recalls(metrics: Mapping[str, MetricValue]) -> list[tuple[str, str, str]]:
+    """Return name, recall and number of images of each class, the lowest recall first."""
+    recalls = {key.removeprefix(RECALL): value for key, value in metrics.items() if key.startswith(RECALL)}
     rows = []
-    for name, figure in sorted(of_class.items(), key=lambda item: (item[1]["value"], item[0])):
-        support = figures.get(f"support/{name}")
-        rows.append((name, _shown(figure), "-" if support is None else f"{support['value']:.0f}"))
+    for name, recall in sorted(recalls.items(), key=lambda item: (item[1]["value"], item[0])):
+        support = metrics.get(f"support/{name}")
+        rows.append((name, _value(recall), "-" if support is None else f"{support['value']:.0f}"))
     return rows
 
 
@@ -140,90 +146,112 @@ def _counts(split: Split) -> str:
 
 def _files(directory: Path) -> str:
     paths = sorted(path for path in directory.rglob("*") if path.is_file())
-    found = [(path.relative_to(directory).as_posix(), digest_of_file(path)) for path in paths]
-    return _table(["file", "bytes", "SHA-256"], [[name, facts.bytes, f"`{facts.sha256}`"] for name, facts in found])
+    digests = [(path.relative_to(directory).as_posix(), digest_of_file(path)) for path in paths]
+    rows = [[name, digest.bytes, f"`{digest.sha256}`"] for name, digest in digests]
+    return _table(["file", "bytes", "SHA-256"], rows)
 
 
-def _made_with(bundle: ModelBundle) -> str:
-    """Return what a bundle is made of, after "made with"."""
+def _training(bundle: ModelBundle) -> str:
+    """Return one sentence on how the model was trained."""
     if bundle.members:
-        counted = f"{len(bundle.members)} models" if len(bundle.members) > 1 else "one model"
+        count = f"{len(bundle.members)} models" if len(bundle.members) > 1 else "one model"
         rows = ", ".join(f"{_text(member.name)} ({member.weight:.2f})" for member in bundle.members)
-        return f"{counted} whose answers are joined by {bundle.combination}: {rows}."
+        return f"an ensemble of {count} combined by {bundle.combination}, with weights: {rows}."
     name = bundle.backbone["name"]
     if bundle.kind == "network" and "ensemble" in bundle.recipe:
-        return (
-            f"the network {name}, whose weights are the mean of several that were trained further on the pictures "
-            "below."
-        )
+        return f"the network {name}, whose weights are the mean of several networks fine-tuned on the images below."
     if bundle.kind == "network":
-        return f"the network {name} was trained further on the pictures below."
+        return f"the network {name}, fine-tuned on the images below."
     classifier = bundle.recipe["classifier"]["name"]
-    return f"the network {name} as it is, and a classifier ({classifier}) on what it makes of the pictures below."
+    return f"the frozen network {name} and a classifier ({classifier}) trained on its features of the images below."
 
 
 def _origin(network: ModelBundle) -> str:
-    """Return which backbone a network began as, its weights and their licence."""
+    """Return the backbone of a network, its initial weights and their licence."""
     name, weights = network.backbone["name"], network.backbone["weights"]
     pretrained = weights in (backbones.IMAGENET, backbones.EMBEDDED)
     licence = f" (licence of the published weights: {backbones.find(name).licence})" if pretrained else ""
-    return f"Backbone: {name}, weights {_text(weights)}{licence}."
+    return f"Backbone: {name}, initial weights {_text(weights)}{licence}."
 
 
-def _limits(
-    bundle: ModelBundle, split: Split, metrics: Metrics, fitted: ValFit, networks: Sequence[ModelBundle]
-) -> list[str]:
-    """Return in what cases a person should not rely on the model, the general ones last."""
-    limits = []
-    test = metrics.get("test")
+def _group_by(bundle: ModelBundle) -> str | None:
+    group_by: str | None = bundle.recipe.get("split", {}).get("group_by")
+    return group_by
+
+
+def _limits(card: ModelCard, networks: Sequence[ModelBundle]) -> list[str]:
+    """Return when the model should not be relied on, the most general limits last."""
+    return [
+        *_test_limits(card.metrics.get("test")),
+        *_weights_limits(networks),
+        *_class_limits(card),
+        "The metrics apply to images like those above. With another camera, place, season or background they may be "
+        "much lower: measure the model on your own images with transfer-cli evaluate.",
+        *_split_limits(card),
+    ]
+
+
+def _test_limits(test: Mapping[str, MetricValue] | None) -> list[str]:
     if test is None:
-        limits.append("There was no test part: no figure here is one of pictures that had no say in anything.")
-    elif test["images"]["value"] < _FEW_TEST:
-        limits.append(f"It was tested on {int(test['images']['value'])} pictures only: see the intervals.")
-    recalls = {key.removeprefix(RECALL): figure for key, figure in (test or {}).items() if key.startswith(RECALL)}
-    if weak := [name for name, figure in recalls.items() if figure["value"] < _WEAK]:
-        limits.append(f"It finds less than half of {', '.join(weak)}.")
+        return ["There was no test set: no metric here was measured on images that were not used for selection."]
+    limits = []
+    if (count := int(test["images"]["value"])) < _FEW_TEST_IMAGES:
+        limits.append(f"The test set has only {count} images: see the confidence intervals.")
+    low = [name for name, recall in test.items() if name.startswith(RECALL) and recall["value"] < _LOW_RECALL]
+    if low:
+        names = ", ".join(name.removeprefix(RECALL) for name in low)
+        limits.append(f"Recall is below 50 % for {names}.")
+    return limits
+
+
+def _weights_limits(networks: Sequence[ModelBundle]) -> list[str]:
     weights = {each.backbone["name"]: each.backbone["weights"] for each in networks}
-    if any(of == "none" and backbones.find(name).is_pretrained for name, of in weights.items()):
-        limits.append("Its network began with random weights: it knows nothing but the pictures above.")
+    limits = []
+    if any(initial == "none" and backbones.find(name).is_pretrained for name, initial in weights.items()):
+        limits.append("The backbone started from random weights, not from ImageNet weights: expect a lower accuracy.")
     if backbones.EMBEDDED in weights.values():
         limits.append(
-            "Its network began with weights that have seen no photograph but the pictures above: from ImageNet's it "
-            "would be more accurate."
-        )
-    if bundle.task == SINGLE_LABEL:
-        several = ", ".join(bundle.class_names)
-        words = "" if fitted.rejection is None else " unless it is asked to say unknown"
-        limits.append(f"It knows nothing else: every picture is called one of {several}{words}.")
-    limits.append(
-        "The figures hold for pictures like those above. With another camera, place, season or background they may be "
-        "much lower: try it on some of yours with transfer-cli evaluate."
-    )
-    grouped = bundle.recipe.get("split", {}).get("group_by") if split.made_by == "digest" else None
-    if grouped == NEAR_DUPLICATES:
-        limits.append(
-            "Copies of one picture were kept in one part. Where different pictures show the same thing, the figures "
-            "flatter all the same."
-        )
-    elif grouped is not None:
-        limits.append(
-            f"Pictures in whose paths {grouped} finds the same were kept in one part: test has none of a group that "
-            "was learnt from. Where several groups show the same thing, the figures flatter. The intervals take every "
-            "picture for a new one: with pictures of few groups they are too narrow."
-        )
-    elif split.made_by == "digest":
-        limits.append(
-            "The parts were drawn picture by picture: where several pictures show the same thing, the figures flatter."
+            "The backbone started from weights pretrained on generated textures, not on photographs: with ImageNet "
+            "weights the accuracy would be higher."
         )
     return limits
 
 
-def _shown(figure: Figure) -> str:
-    low, high = figure["low"], figure["high"]
+def _class_limits(card: ModelCard) -> list[str]:
+    if card.bundle.task != SINGLE_LABEL:
+        return []
+    classes = ", ".join(card.bundle.class_names)
+    unless = "" if card.fitted.rejection is None else ", unless predict --unknown rejects it"
+    return [f"The model knows no other classes: every image gets one of the labels {classes}{unless}."]
+
+
+def _split_limits(card: ModelCard) -> list[str]:
+    if card.split.made_by != "digest":
+        return []
+    group_by = _group_by(card.bundle)
+    if group_by is None:
+        return [
+            "The split was drawn image by image: if several images show the same object or scene, the metrics are too "
+            "optimistic."
+        ]
+    if group_by == NEAR_DUPLICATES:
+        return [
+            "Near-duplicates were kept in the same part of the split. Metrics may still be too optimistic if different "
+            "images show the same object or scene."
+        ]
+    return [
+        f"Images whose paths have the same match of {group_by} form a group, and no group is in both the training set "
+        "and the test set. If several groups show the same object or scene, the metrics are too optimistic. The "
+        "confidence intervals assume independent images: with few groups they are too narrow."
+    ]
+
+
+def _value(metric: MetricValue) -> str:
+    low, high = metric["low"], metric["high"]
     interval = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
-    return f"{figure['value']:.3f}{interval}"
+    return f"{metric['value']:.3f}{interval}"
 
 
 def _text(value: object) -> str:
-    """Return a name as Markdown shows it, whatever is in it."""
+    """Escape a name so that Markdown shows it literally."""
     return _SPECIAL.sub(r"\\\1", printable(str(value)).replace("\n", " "))

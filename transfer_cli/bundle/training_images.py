@@ -1,4 +1,4 @@
-"""By which pictures a bundle came about, so that a score on them is not taken for one on new ones."""
+"""Digests of the images that a model was trained or selected on, to detect leakage when the model is evaluated."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from numpy.typing import NDArray
 from transfer_cli.errors import ModelError
 from transfer_cli.io.untrusted.npz_file import read_arrays
 
-LEARNT_FILE = "learnt.npz"
-_CHARACTERS = 16
-"""Of a digest in hexadecimal: the 8 bytes that are kept. Among a million pictures none is taken for another."""
+_HEX_DIGITS = 16
+"""64 bits of each SHA-256 are stored: a collision among a million images has a probability of about 3e-8."""
 
-Say = Literal["yes", "chosen", "no"]
-"""Whether a picture was learnt from; ``chosen`` where it was not, and something was chosen by it."""
+ImageRole = Literal["train", "val", "unseen"]
+"""How a model used an image: ``train`` for its weights, ``val`` for selection or calibration only."""
 
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """The pictures that had a say in a model, by the first 8 bytes of their SHA-256.
+    """The images that a model was trained or selected on, as the first 8 bytes of their SHA-256.
 
     Attributes
     ----------
     train : ndarray of shape (n,), uint64
-        Those that were learnt from, ascending, each once.
+        Training images, sorted and unique.
     val : ndarray of shape (v,), uint64
-        Others, by which something was chosen or fitted: the best epoch, the temperature, thresholds, what is rejected.
+        Images that were not trained on but used to choose the epoch, or to fit temperature, thresholds or rejection.
     """
 
     train: NDArray[np.uint64]
@@ -38,30 +37,32 @@ class TrainingImages:
 
     @classmethod
     def of(cls, train: Iterable[str], val: Iterable[str] = ()) -> TrainingImages:
-        """Return the pictures with these SHA-256 digests, in hexadecimal; one that is in both was learnt from."""
-        learnt = np.unique(_numbers(train))
-        return cls(learnt, np.setdiff1d(_numbers(val), learnt))
+        """Build it from SHA-256 hex digests; an image in both lists counts as a training image."""
+        numbers = np.unique(_to_uint64(train))
+        return cls(numbers, np.setdiff1d(_to_uint64(val), numbers))
 
     @classmethod
     def load(cls, path: Path) -> TrainingImages:
-        """Return what `save` wrote; raise ModelError where the file holds something else."""
+        """Read a file that `save` wrote; raise ModelError if it holds anything else."""
         arrays = read_arrays(path, "train", "val")
-        found = cls(arrays["train"], arrays["val"])
-        for array in (found.train, found.val):
+        for array in (arrays["train"], arrays["val"]):
             if array.dtype != np.uint64 or array.ndim != 1 or (array[1:] <= array[:-1]).any():
-                raise ModelError(f"{path} holds something else than sorted digests.")
-        return found
+                raise ModelError(f"{path} does not hold sorted image digests (uint64). Use an unaltered copy.")
+        return cls(arrays["train"], arrays["val"])
 
     def save(self, path: Path) -> None:
-        """Write the arrays; no pickle."""
+        """Write both arrays as .npz, without pickle."""
         np.savez(path, train=self.train, val=self.val)
 
-    def say(self, digests: Sequence[str]) -> tuple[Say, ...]:
-        """Return what say each of some pictures had."""
-        numbers = _numbers(digests)
-        learnt, chosen = np.isin(numbers, self.train), np.isin(numbers, self.val)
-        return tuple("yes" if one else "chosen" if other else "no" for one, other in zip(learnt, chosen, strict=True))
+    def roles_of(self, digests: Sequence[str]) -> tuple[ImageRole, ...]:
+        """Return the role of each image, given its SHA-256 hex digest."""
+        numbers = _to_uint64(digests)
+        in_train, in_val = np.isin(numbers, self.train), np.isin(numbers, self.val)
+        return tuple(
+            "train" if trained else "val" if selected else "unseen"
+            for trained, selected in zip(in_train, in_val, strict=True)
+        )
 
 
-def _numbers(digests: Iterable[str]) -> NDArray[np.uint64]:
-    return np.array([int(digest[:_CHARACTERS], 16) for digest in digests], np.uint64)
+def _to_uint64(digests: Iterable[str]) -> NDArray[np.uint64]:
+    return np.array([int(digest[:_HEX_DIGITS], 16) for digest in digests], np.uint64)

@@ -1,1 +1,1 @@
-"""What is fitted on val: temperature, thresholds, reject option."""
+"""Fitted on val: temperature, thresholds, reject option."""

@@ -1,4 +1,4 @@
-"""What pictures of val say of a model beside its score: thresholds, how sure it should be, and what it cannot judge."""
+"""Everything that is fitted on the validation set after training: thresholds, temperature and rejection."""
 
 from __future__ import annotations
 
@@ -10,40 +10,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.calibration.rejection import REJECTION_FILE, Rejection
-from transfer_cli.calibration.temperature import apply_temperature, fit_temperature, of_equal_classes
+from transfer_cli.calibration.temperature import apply_temperature, balanced_class_weights, fit_temperature
 from transfer_cli.calibration.thresholds import fit_thresholds
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.split import Split
 from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe
 
-Scored = tuple[NDArray[np.int64], NDArray[np.float32]]
+PartProbabilities = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Row numbers in the split, and the probabilities of each."""
 
 
 @dataclass(frozen=True)
 class ValFit:
-    """What was fitted on val.
+    """The result of fitting on val.
 
     Attributes
     ----------
     thresholds : ndarray of shape (k,) or None
-        From which probability on a picture has a label, of a multi-label task.
+        Multi-label: the minimum probability of each label.
     temperature : float or None
-        See calibration.fit_temperature; None leaves probabilities as they are.
+        None leaves the probabilities unchanged.
     rejection : Rejection or None
-        What tells whether a picture is one that the model can judge, of a single-label task.
+        Single-label: detects images that should be labelled ``unknown``.
     """
 
     thresholds: NDArray[np.float64] | None = None
     temperature: float | None = None
     rejection: Rejection | None = None
 
-    def calibrated(self, scored: Mapping[str, Scored]) -> dict[str, Scored]:
-        """Return the same answers with calibrated probabilities."""
-        return {part: (rows, apply_temperature(given, self.temperature)) for part, (rows, given) in scored.items()}
+    def calibrate(self, scored: Mapping[str, PartProbabilities]) -> dict[str, PartProbabilities]:
+        """Apply the temperature to the probabilities of each part."""
+        return {
+            part: (rows, apply_temperature(probabilities, self.temperature))
+            for part, (rows, probabilities) in scored.items()
+        }
 
     def save(self, directory: Path) -> None:
-        """Write what is too long for a manifest."""
+        """Write the rejection to a bundle; thresholds and temperature are in its manifest."""
         if self.rejection is not None:
             self.rejection.save(directory / REJECTION_FILE)
 
@@ -53,27 +56,27 @@ def fit(
     split: Split,
     features: NDArray[np.float32],
     train: NDArray[np.int64],
-    scored: Mapping[str, Scored],
+    scored: Mapping[str, PartProbabilities],
     *,
     earlier: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
     groups: NDArray[np.int64] | None = None,
 ) -> ValFit:
-    """Return what val says. Without a val part, and without out-of-fold answers, nothing is fitted: never on test.
+    """Fit on ``scored["val"]``; without it nothing is fitted. The test set is never used.
 
     Parameters
     ----------
     recipe : ExtractRecipe or FinetuneRecipe
     split : Split
     features : ndarray of shape (n, width), float32
-        Of all pictures, in the order of the split.
+        Features of all images, in the order of the split.
     train : ndarray of int
-        The rows that new pictures are compared with.
+        Rows of the training images that new images are compared with.
     scored : mapping of str to (ndarray of shape (n,), ndarray of shape (n, k))
-        For each part the row numbers in the split and the probabilities, as the model gives them.
+        Rows and uncalibrated probabilities of each part; for val they may be out-of-fold.
     earlier : tuple of two ndarrays, optional
-        Features of train and of val by the network that said the probabilities of val, where the model is another.
+        Features of train and of val by the network that predicted val, if the final network is another one.
     groups : ndarray of shape (n,), int, optional
-        Rows with the same number are relatives, which are not compared with one another.
+        Group ids; images of one group are not compared with each other.
     """
     rows, probabilities = scored.get("val", (np.empty(0, np.int64), np.empty(0, np.float32)))
     if split.task != SINGLE_LABEL:
@@ -82,10 +85,10 @@ def fit(
     if not len(rows):
         return ValFit()
     truth = split.truth()[rows]
-    # Where classes were balanced, probabilities are those of equally common ones.
+    # A model trained with class balancing predicts for equally frequent classes.
     balanced = recipe.balance.method != "none"
-    weights = of_equal_classes(truth, len(split.class_names)) if balanced else None
+    weights = balanced_class_weights(truth, len(split.class_names)) if balanced else None
     temperature = fit_temperature(truth, probabilities, weights)
-    sure = apply_temperature(probabilities, temperature)
-    rejection = Rejection.fit(features, train, rows, sure, truth, recipe.seed, earlier=earlier, groups=groups)
+    calibrated = apply_temperature(probabilities, temperature)
+    rejection = Rejection.fit(features, train, rows, calibrated, truth, recipe.seed, earlier=earlier, groups=groups)
     return ValFit(None, temperature, rejection)

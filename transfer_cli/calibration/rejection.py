@@ -1,4 +1,10 @@
-"""When a model should say that it does not know: where it is unsure, or a picture is unlike all it has learnt from."""
+"""Rejection: label an image ``unknown`` if the prediction is unsure or the image is unlike the training images.
+
+References
+----------
+Y. Geifman, R. El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017 (coverage and risk).
+Y. Sun, Y. Ming, X. Zhu, Y. Li, "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022 (distance).
+"""
 
 from __future__ import annotations
 
@@ -9,84 +15,81 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import ModelError
-from transfer_cli.io.untrusted.npz_file import must_be_numbers, read_arrays
+from transfer_cli.io.untrusted.npz_file import check_numeric, read_arrays
 
 REJECTION_FILE = "rejection.npz"
-"""In a bundle."""
+"""Its name in a bundle."""
 COVERAGE = 0.92
-"""The share of the pictures of val that are kept unless a person says otherwise, see docs/benchmarks.md."""
+"""Default share of validation images that keep their label, see docs/benchmarks.md."""
 NEIGHBOURS = 5
-IMPROBABLE, UNLIKE = "improbable", "unlike"
-"""Why a picture is rejected: its class is improbable, or it is unlike all that was learnt from."""
+LOW_CONFIDENCE, UNLIKE_TRAINING = "low confidence", "unlike training images"
+"""The reasons for a rejection, as written to the column ``reason``."""
 LENIENCE = 3
-"""A picture has to be so many times as odd by its probability as by its distance: what is foreign shows in the latter,
-see docs/benchmarks.md."""
-_FEW = 50
-_MOST_BYTES = 8_000_000
-_MOST_ROWS = 10_000
-_ROWS_AT_A_TIME = 1024
+"""The confidence quantile is multiplied by it: the distance detects out-of-distribution images better than the
+confidence does, see docs/benchmarks.md."""
+_FEW_IMAGES = 50
+_MAX_BYTES = 8_000_000
+_MAX_ROWS = 10_000
+_CHUNK = 1024
 
 Rows = NDArray[np.float32]
+Groups = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Bar:
-    """Where pictures are rejected, and what that came to on val.
+class RejectionThreshold:
+    """A threshold on the score, and its effect on the validation set.
 
     Attributes
     ----------
     score : float
-        A picture below it is rejected.
+        Images with a lower score are rejected.
     coverage : float
-        The share of the pictures of val that is kept.
-    risk : float
-        The share of those kept that got a wrong class.
-    risk_of_all : float
-        The same of all pictures of val.
+        Share of the validation images that keep their label.
+    error_rate, error_rate_of_all : float
+        Share of wrong predictions among these, and among all validation images.
     images : int
-        How many these are.
+        Number of validation images.
     """
 
     score: float
     coverage: float
-    risk: float
-    risk_of_all: float
+    error_rate: float
+    error_rate_of_all: float
     images: int
 
     def summary(self) -> str:
-        """Return one line for a person."""
-        few = ", which are few to fit a bar on" if self.images < _FEW else ""
+        """Return one line of text."""
+        few = f"; unreliable, since there are only {self.images}" if self.images < _FEW_IMAGES else ""
         return (
-            f"on val ({self.images} pictures{few}) this keeps {self.coverage:.0%} of the pictures, of which "
-            f"{self.risk:.0%} are wrong (of all: {self.risk_of_all:.0%})"
+            f"{self.coverage:.0%} of validation images keep a label; {self.error_rate:.0%} of those are wrong "
+            f"({self.error_rate_of_all:.0%} without the threshold){few}"
         )
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """What tells whether a picture is one that the model can judge.
+    """Scores how typical an image is, from the confidence and the distance to the training images.
 
-    Two signals are joined: the probability of the class that is named, and the mean cosine distance of the picture's
-    feature to its nearest training pictures (Sun et al. 2022, "Out-of-Distribution Detection with Deep Nearest
-    Neighbors"), in units of the median that training pictures have among themselves. Each becomes the share of the
-    pictures of val that are as odd or odder, that of the probability times `LENIENCE`, and the smaller is the picture's
-    score: one bar serves both.
-    Coverage and risk are those of Geifman & El-Yaniv 2017.
+    The distance is the mean cosine distance between the image's features and those of its nearest training images
+    (Sun et al. 2022), divided by the median of that distance among training images. Confidence and distance each
+    become a quantile: the share of validation images that are as atypical or more so. The score is the smaller of the
+    two quantiles, after that of the confidence was multiplied by `LENIENCE`, so one threshold applies to both.
 
     Attributes
     ----------
     reference : ndarray of shape (m, width), float16
-        Features of training pictures, of length one.
+        Features of training images, normalised to length 1.
     unit : ndarray of shape (), float32
-        The median distance of these among themselves.
+        Median distance among them.
     confidence : ndarray of shape (v,), float32
-        Of the pictures of val the probability of the class that was named, ascending.
+        Probability of the predicted class of each validation image, ascending.
     distance : ndarray of shape (v,), float32
-        Of the same pictures in units, ascending.
+        Their distances in units, ascending.
     score : ndarray of shape (v,), float32
-        Of the same pictures, ascending.
+        Their scores, ascending.
     wrong : ndarray of shape (v,), bool
-        Whether they got a wrong class, in the order of `score`.
+        Whether their predictions were wrong, in the order of `score`.
     """
 
     reference: NDArray[np.float16]
@@ -107,89 +110,90 @@ class Rejection:
         seed: int = 0,
         *,
         earlier: tuple[Rows, Rows] | None = None,
-        groups: NDArray[np.int64] | None = None,
+        groups: Groups | None = None,
     ) -> Rejection | None:
-        """Return what val says of both signals, or None where there is nothing to compare.
+        """Fit on validation images; return None if there are none, or no training images to compare with.
 
         Parameters
         ----------
         features : ndarray of shape (n, width), float32
-            Of all pictures.
+            Features of all images.
         train : ndarray of int
-            The rows that were learnt from.
+            Rows of the training images.
         val : ndarray of shape (v,), int
-            The rows whose answers are known; one that was learnt from is compared with the others alone.
+            Rows of the validation images. If one is a training image, it is compared with the others only.
         probabilities : ndarray of shape (v, k), float32
-            Calibrated, by a model that did not learn from them.
+            Calibrated predictions by a model that was not trained on these images.
         truth : ndarray of shape (v,), int
         seed : int
-            Decides which pictures are taken where there are very many.
+            Random seed of the sample, if there are more than 10,000 images.
         earlier : tuple of two ndarrays, optional
-            Features of train and of val by the model that said the probabilities, where the one to be used has learnt
-            from val since: new pictures would be further from its training pictures than those of val are.
+            Features of train and of val by the network that predicted val, if the final network was trained on val
+            (refit). Otherwise validation images would be closer to the training images than new ones.
         groups : ndarray of shape (n,), int, optional
-            Of all pictures: one is not compared with those of its own group, its relatives, either.
+            Group ids of all images; images of one group are not compared with each other.
         """
         groups = np.arange(len(features)) if groups is None else groups
-        draw = np.random.default_rng(seed)
-        most = min(_MOST_ROWS, max(_MOST_BYTES // (2 * features.shape[1]), 2 * NEIGHBOURS))
-        places = np.sort(draw.permutation(len(train))[:most])
-        chosen = np.sort(draw.permutation(len(val))[:_MOST_ROWS])
-        kept = train[places]
-        if len(kept) and (groups[kept] == groups[kept[0]]).all():
-            # Nothing but its relatives is there to compare a picture with.
-            chosen = chosen[groups[val[chosen]] != groups[kept[0]]]
-        if len(kept) < 2 or not len(chosen):
+        random = np.random.default_rng(seed)
+        most = min(_MAX_ROWS, max(_MAX_BYTES // (2 * features.shape[1]), 2 * NEIGHBOURS))
+        places = np.sort(random.permutation(len(train))[:most])
+        chosen = np.sort(random.permutation(len(val))[:_MAX_ROWS])
+        sample = train[places]
+        if len(sample) and (groups[sample] == groups[sample[0]]).all():
+            # The sample is a single group, so images of that group have nothing to be compared with.
+            chosen = chosen[groups[val[chosen]] != groups[sample[0]]]
+        if len(sample) < 2 or not len(chosen):
             return None
-        reference = _unit(features[kept]).astype(np.float16)
-        assign_group_ids = groups[val[chosen]], groups[kept]
-        unit = _typical(reference, groups[kept])
+        reference = _normalise(features[sample]).astype(np.float16)
+        val_groups, train_groups = groups[val[chosen]], groups[sample]
+        unit = _typical_distance(reference, train_groups)
         if earlier is None:
-            distance = _distance(reference, features[val[chosen]], *assign_group_ids) / unit
+            distance = _distance(reference, features[val[chosen]], val_groups, train_groups) / unit
         else:
-            before = _unit(earlier[0][places]).astype(np.float16)
-            distance = _distance(before, earlier[1][chosen], *assign_group_ids) / _typical(before, groups[kept])
+            before = _normalise(earlier[0][places]).astype(np.float16)
+            distance = _distance(before, earlier[1][chosen], val_groups, train_groups)
+            distance /= _typical_distance(before, train_groups)
         confidence = probabilities[chosen].max(axis=1)
         wrong = probabilities[chosen].argmax(axis=1) != truth[chosen]
-        nothing = np.empty(0, np.float32)
-        fitted = cls(reference, np.asarray(unit, np.float32), np.sort(confidence), np.sort(distance), nothing, wrong)
-        score = np.minimum(*fitted._shares(confidence, distance))
+        empty = np.empty(0, np.float32)
+        fitted = cls(reference, np.asarray(unit, np.float32), np.sort(confidence), np.sort(distance), empty, wrong)
+        score = np.minimum(*fitted._quantiles(confidence, distance))
         order = np.argsort(score, kind="stable")
         return replace(fitted, score=score[order], wrong=wrong[order])
 
     @classmethod
     def load(cls, path: Path) -> Rejection:
-        """Return what `save` wrote; raise ModelError where the file holds something else."""
+        """Read a file that `save` wrote; raise ModelError if it holds anything else."""
         arrays = read_arrays(path, *cls.__dataclass_fields__)
-        found = cls(*(must_be_numbers(path, arrays[name]) for name in cls.__dataclass_fields__))
-        several = (found.confidence, found.distance, found.score, found.wrong)
+        loaded = cls(*(check_numeric(path, arrays[name]) for name in cls.__dataclass_fields__))
+        vectors = (loaded.confidence, loaded.distance, loaded.score, loaded.wrong)
         if (
-            found.reference.ndim != 2
-            or found.unit.shape != ()
-            or found.unit <= 0
-            or len(found.reference) < 2
-            or not len(found.score)
-            or {array.shape for array in several} != {(len(found.score),)}
+            loaded.reference.ndim != 2
+            or loaded.unit.shape != ()
+            or loaded.unit <= 0
+            or len(loaded.reference) < 2
+            or not len(loaded.score)
+            or {array.shape for array in vectors} != {(len(loaded.score),)}
         ):
-            raise ModelError(f"{path} holds arrays that do not fit each other.")
-        return found
+            raise ModelError(f"{path} holds arrays whose shapes do not match. Use an unaltered copy.")
+        return loaded
 
     def save(self, path: Path) -> None:
-        """Write the arrays; no pickle."""
+        """Write the arrays as .npz, without pickle."""
         np.savez(path, **{name: getattr(self, name) for name in self.__dataclass_fields__})
 
-    def bar(self, coverage: float = COVERAGE) -> Bar:
-        """Return the bar that keeps a share of the pictures of val, or a little more where pictures are equal."""
+    def threshold_for(self, coverage: float = COVERAGE) -> RejectionThreshold:
+        """Return the threshold with which a share of the validation images keep their label, or more if scores tie."""
         count = len(self.score)
-        # A rounding error must not cost one picture more.
+        # The small number keeps a rounding error from rejecting one more image.
         first = min(int(np.floor((1 - coverage) * count + 1e-9)), count - 1)
-        bar = float(self.score[first])
-        kept = self.score >= bar
-        risks = float(self.wrong[kept].mean()), float(self.wrong.mean())
-        return Bar(bar, float(kept.mean()), *risks, count)
+        threshold = float(self.score[first])
+        kept = self.score >= threshold
+        error_rates = float(self.wrong[kept].mean()), float(self.wrong.mean())
+        return RejectionThreshold(threshold, float(kept.mean()), *error_rates, count)
 
-    def shares(self, probabilities: Rows, features: Rows) -> tuple[Rows, Rows]:
-        """Return how ordinary pictures are: the share of the pictures of val that are as odd or odder.
+    def quantiles(self, probabilities: Rows, features: Rows) -> tuple[Rows, Rows]:
+        """Return the share of validation images that are as atypical as an image or more so, from 0 to 1.
 
         Parameters
         ----------
@@ -199,39 +203,40 @@ class Rejection:
         Returns
         -------
         tuple of two ndarrays of shape (n,), float32
-            By probability, times `LENIENCE`, and by distance, from 0 (odder than any) to 1.
+            By confidence, multiplied by `LENIENCE`, and by distance.
 
         Raises
         ------
         ModelError
-            When the features are of another width.
+            If the features have another width than those of the training images.
         """
         if features.shape[1] != self.reference.shape[1]:
             raise ModelError(
-                f"{REJECTION_FILE} is made for {self.reference.shape[1]} features; the network has {features.shape[1]}."
+                f"{REJECTION_FILE} was fitted on {self.reference.shape[1]} features per image, but the network gives "
+                f"{features.shape[1]}. Use an unaltered copy of the model."
             )
         distance = _distance(self.reference, features) / self.unit
-        return self._shares(probabilities.max(axis=1), distance)
+        return self._quantiles(probabilities.max(axis=1), distance)
 
     def scores(self, probabilities: Rows, features: Rows) -> Rows:
-        """Return the smaller of both `shares`, of shape (n,)."""
-        return np.minimum(*self.shares(probabilities, features))
+        """Return the smaller one of the two `quantiles`, of shape (n,)."""
+        return np.minimum(*self.quantiles(probabilities, features))
 
-    def _shares(self, confidence: Rows, distance: Rows) -> tuple[Rows, Rows]:
+    def _quantiles(self, confidence: Rows, distance: Rows) -> tuple[Rows, Rows]:
         count = len(self.confidence)
-        as_unsure = np.minimum(LENIENCE * np.searchsorted(self.confidence, confidence, "right") / count, 1)
-        as_far = 1 - np.searchsorted(self.distance, distance, "left") / count
-        return as_unsure.astype(np.float32), as_far.astype(np.float32)
+        by_confidence = np.minimum(LENIENCE * np.searchsorted(self.confidence, confidence, "right") / count, 1)
+        by_distance = 1 - np.searchsorted(self.distance, distance, "left") / count
+        return by_confidence.astype(np.float32), by_distance.astype(np.float32)
 
 
-def _typical(reference: NDArray[np.float16], groups: NDArray[np.int64]) -> float:
-    """Return the median distance of some pictures among themselves, relatives left out, never 0."""
-    of_each = groups if len(np.unique(groups)) > 1 else np.arange(len(groups))
-    median = np.median(_distance(reference, reference.astype(np.float32), of_each, of_each))
+def _typical_distance(reference: NDArray[np.float16], groups: Groups) -> float:
+    """Return the median distance between images of different groups, at least 1e-6."""
+    group_ids = groups if len(np.unique(groups)) > 1 else np.arange(len(groups))
+    median = np.median(_distance(reference, reference.astype(np.float32), group_ids, group_ids))
     return max(float(median), 1e-6)
 
 
-def _unit(features: Rows) -> Rows:
+def _normalise(features: Rows) -> Rows:
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return np.asarray(features / np.where(lengths, lengths, 1), np.float32)
 
@@ -239,21 +244,21 @@ def _unit(features: Rows) -> Rows:
 def _distance(
     reference: NDArray[np.float16],
     features: Rows,
-    groups: NDArray[np.int64] | None = None,
-    of_reference: NDArray[np.int64] | None = None,
+    groups: Groups | None = None,
+    reference_groups: Groups | None = None,
 ) -> Rows:
-    """Return one less the mean cosine to the nearest of the reference, relatives of a picture and itself left out."""
-    rows = reference.astype(np.float32).T
-    found = np.empty(len(features), np.float32)
-    for start in range(0, len(features), _ROWS_AT_A_TIME):
-        part = slice(start, start + _ROWS_AT_A_TIME)
-        cosines = _unit(features[part]) @ rows
-        if groups is not None and of_reference is not None:
-            cosines[groups[part][:, None] == of_reference] = -np.inf
-        near = min(NEIGHBOURS, cosines.shape[1] - 1)
-        nearest = np.partition(cosines, -near, axis=1)[:, -near:]
-        found[part] = 1 - nearest.mean(axis=1)
-        # Fewer are left of a small reference where a group is a large part of it.
+    """Return the mean cosine distance to the nearest rows of the reference that belong to another group."""
+    transposed = reference.astype(np.float32).T
+    distance = np.empty(len(features), np.float32)
+    for start in range(0, len(features), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        cosines = _normalise(features[chunk]) @ transposed
+        if groups is not None and reference_groups is not None:
+            cosines[groups[chunk][:, None] == reference_groups] = -np.inf
+        count = min(NEIGHBOURS, cosines.shape[1] - 1)
+        nearest = np.partition(cosines, -count, axis=1)[:, -count:]
+        distance[chunk] = 1 - nearest.mean(axis=1)
+        # In a small reference fewer rows may be left if one group is a large part of it.
         for row in np.flatnonzero(np.isneginf(nearest).any(axis=1)):
-            found[start + row] = 1 - nearest[row][np.isfinite(nearest[row])].mean()
-    return found
+            distance[start + row] = 1 - nearest[row][np.isfinite(nearest[row])].mean()
+    return distance

@@ -1,43 +1,49 @@
-"""Probabilities that are as sure as they are right: one temperature, fitted on pictures that were not learnt from."""
+"""Temperature scaling: calibrated probabilities from one parameter, fitted on held-out images.
+
+References
+----------
+C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern Neural Networks", ICML 2017.
+L. Breiman, J. Friedman, R. Olshen, C. Stone, "Classification and Regression Trees", 1984, section 3.4.3
+(rule of one standard error).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST = 1e-12
-"""A probability of zero, as forests give, is taken for this: its logarithm has to be finite."""
-_COLDEST, _HOTTEST = 0.05, 20.0
+MIN_PROBABILITY = 1e-12
+"""Smaller probabilities, such as the zeros of random forests, are replaced by it: their logarithm must be finite."""
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.05, 20.0
 _STEPS = 50
-_FEWEST = 30
-"""With fewer pictures a temperature says more about these than about the classifier."""
+_MIN_IMAGES = 30
+"""With fewer images the fitted temperature is unreliable."""
 
 
 def fit_temperature(
     truth: NDArray[np.int64], probabilities: NDArray[np.float32], weights: NDArray[np.float64] | None = None
 ) -> float | None:
-    """Return the mildest temperature whose log loss is that of the best one, as far as the pictures can tell.
+    """Return the temperature closest to 1 whose log loss is within one standard error of the best one.
 
-    The best one (Guo et al. 2017, section 4.2) follows the chance of few pictures, and then does harm as often as good.
-    So of all between it and 1 the nearest to 1 is taken whose loss is worse by one standard error at most, as
-    Breiman et al. (1984, section 3.4.3) choose the simplest tree; see docs/benchmarks.md. Where no answer is wrong the
-    likelihood alone would have no best: it counts one picture more, of which nothing is known.
+    The temperature with the lowest log loss (Guo et al. 2017, section 4.2) overfits on few images and then makes
+    predictions worse as often as better; see docs/benchmarks.md. If all predictions are correct, the likelihood alone
+    has no maximum, so one pseudo-image with equally likely classes is added.
 
     Parameters
     ----------
     truth : ndarray of shape (n,), int
-        Column of the class of each picture.
+        Class index of each image.
     probabilities : ndarray of shape (n, k), float
-        Of pictures that were not learnt from.
+        Predictions for images that were not trained on.
     weights : ndarray of shape (k,), optional
-        What a picture of each class counts.
+        Weight of an image of each class.
 
     Returns
     -------
     float or None
-        Above 1 it makes probabilities less sure, below 1 more. None where there are too few pictures to say.
+        Above 1 it lowers the confidence, below 1 it raises it. None if there are fewer than 30 images.
     """
-    if len(truth) < _FEWEST:
+    if len(truth) < _MIN_IMAGES:
         return None
 
     from scipy.optimize import minimize_scalar
@@ -47,59 +53,52 @@ def fit_temperature(
     shares = counts / counts.sum()
     rows = np.arange(len(truth))
 
-    def scaled_by(log_temperature: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the logits, and the logarithm of what their powers add up to."""
+    def scale(log_temperature: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the scaled logits and their log-sum-exp."""
         scaled = logits / np.exp(log_temperature)
         largest = scaled.max(axis=1)
         return scaled, np.log(np.exp(scaled - largest[:, None]).sum(axis=1)) + largest
 
     def losses(log_temperature: float) -> NDArray[np.float64]:
-        scaled, spread = scaled_by(log_temperature)
-        return np.asarray(spread - scaled[rows, truth])
+        scaled, log_sum = scale(log_temperature)
+        return np.asarray(log_sum - scaled[rows, truth])
 
     def objective(log_temperature: float) -> float:
-        scaled, spread = scaled_by(log_temperature)
-        # Of the one picture more each class is as likely, and its logits are those of any of the others. Pictures
-        # that count unequally are as good as 1 / (shares @ shares) equal ones.
-        of_nothing = float(shares @ (spread - scaled.mean(axis=1)))
-        return float(shares @ (spread - scaled[rows, truth])) + of_nothing * float(shares @ shares)
+        scaled, log_sum = scale(log_temperature)
+        # The pseudo-image has equally likely classes and the average logits. The effective number of images with
+        # unequal weights is 1 / (shares @ shares).
+        pseudo_loss = float(shares @ (log_sum - scaled.mean(axis=1)))
+        return float(shares @ (log_sum - scaled[rows, truth])) + pseudo_loss * float(shares @ shares)
 
-    bounds = (np.log(_COLDEST), np.log(_HOTTEST))
+    bounds = (np.log(_MIN_TEMPERATURE), np.log(_MAX_TEMPERATURE))
     best = float(minimize_scalar(objective, bounds=bounds, method="bounded").x)
-    least = losses(best)
+    lowest = losses(best)
     for step in range(_STEPS):
-        mild = best * step / _STEPS
-        worse = losses(mild) - least
-        mean = float(shares @ worse)
-        if mean <= float(np.sqrt(np.sum((shares * (worse - mean)) ** 2))):
-            return float(np.exp(mild))
+        candidate = best * step / _STEPS
+        excess = losses(candidate) - lowest
+        mean = float(shares @ excess)
+        if mean <= float(np.sqrt(np.sum((shares * (excess - mean)) ** 2))):
+            return float(np.exp(candidate))
     return float(np.exp(best))
 
 
 def apply_temperature(probabilities: NDArray[np.float32], temperature: float | None) -> NDArray[np.float32]:
-    """Return probabilities whose logits are divided by a temperature; the order of the classes stays.
-
-    Parameters
-    ----------
-    probabilities : ndarray of shape (n, k), float32
-    temperature : float or None
-        None changes nothing.
-    """
+    """Divide the logits of probabilities of shape (n, k) by a temperature; None leaves them unchanged."""
     if temperature is None:
         return probabilities
     scaled = _logits(probabilities) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    # A class that was never learnt stays impossible.
+    # A class without training images keeps the probability 0.
     powers[probabilities == 0] = 0
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
-def of_equal_classes(truth: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
-    """Return what a picture of each class counts so that all classes count the same, of shape (classes,)."""
+def balanced_class_weights(truth: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    """Return the weight of an image of each class that gives all classes the same total, of shape (classes,)."""
     counts = np.bincount(truth, minlength=classes)
     share = len(truth) / int(np.count_nonzero(counts))
     return np.asarray(share / np.maximum(counts, 1), np.float64)
 
 
 def _logits(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.log(np.maximum(probabilities.astype(np.float64), LEAST))
+    return np.log(np.maximum(probabilities.astype(np.float64), MIN_PROBABILITY))

@@ -1,4 +1,4 @@
-"""What can be done about classes of unequal sizes, one row each."""
+"""Methods for class imbalance in training."""
 
 from __future__ import annotations
 
@@ -15,90 +15,95 @@ Counts = NDArray[np.int64]
 PerClass = NDArray[np.float64]
 
 
-def _no_weights(counts: Counts, words: Any) -> PerClass:
-    """Return 1 for each class."""
+def _no_weights(counts: Counts, settings: Any) -> PerClass:
     return np.ones(len(counts))
 
 
-def _no_offsets(counts: Counts, words: Any) -> PerClass:
-    """Return 0 for each class."""
+def _no_offsets(counts: Counts, settings: Any) -> PerClass:
     return np.zeros(len(counts))
 
 
 @dataclass(frozen=True)
-class BalanceSpec:
-    """What the catalog knows of a method.
+class ClassBalancingSpec:
+    """A method for class imbalance.
 
     Attributes
     ----------
     name : str
     summary : str
-        What it does, in a few words.
-    word : str
-        The word of the recipe's section that is of this method alone; empty where it has none.
+    setting : str
+        The setting of the recipe section ``balance`` that only this method uses; empty if there is none.
     weights : callable
-        ``weights(counts, words)`` gives the weight of a picture of each class in the loss, of mean 1 over the pictures.
-        `counts` are the training pictures of each class, `words` the recipe's section.
+        ``weights(counts, settings)`` returns the loss weight of an image of each class, with a mean of 1 over the
+        images. `counts` are the training images of each class, `settings` the recipe section.
     offsets : callable
-        ``offsets(counts, words)`` gives what is added to the logit of each class in training, and not afterwards.
+        ``offsets(counts, settings)`` returns what is added to each class's logit during training only.
     focal : bool
-        Whether pictures that are classified well count for less.
+        Whether the focal loss is used.
     oversamples : bool
         Whether every class is drawn equally often.
     """
 
     name: str
     summary: str
-    word: str = ""
+    setting: str = ""
     weights: Callable[[Counts, Any], PerClass] = _no_weights
     offsets: Callable[[Counts, Any], PerClass] = _no_offsets
     focal: bool = False
     oversamples: bool = False
 
-    def fitted_weights(self, counts: Counts, words: Any) -> PerClass | None:
-        """Return what a picture of each class counts for a classifier that is fitted at once; None: all the same."""
-        # To be shown more often is to count for more.
-        weights = balanced(counts, words) if self.oversamples else self.weights(counts, words)
+    def weights_per_class(self, counts: Counts, settings: Any) -> PerClass | None:
+        """Return the weight of an image of each class for a scikit-learn classifier; None if all are equal."""
+        # Without epochs, a class that is drawn more often is a class with a larger weight.
+        weights = balanced(counts, settings) if self.oversamples else self.weights(counts, settings)
         return None if (weights == weights[0]).all() else weights
 
 
-def find(name: str) -> BalanceSpec:
-    """Return the row called `name`; raise UnknownNameError when there is none."""
-    if name not in BALANCES:
-        raise UnknownNameError.of("balance", name, BALANCES, f"Expected one of {', '.join(BALANCES)}.")
-    return BALANCES[name]
+def find(name: str) -> ClassBalancingSpec:
+    """Return the row called `name`; raise UnknownNameError if there is none."""
+    if name not in CLASS_BALANCING_METHODS:
+        names = ", ".join(CLASS_BALANCING_METHODS)
+        raise UnknownNameError.of("class balancing method", name, CLASS_BALANCING_METHODS, f"Expected one of {names}.")
+    return CLASS_BALANCING_METHODS[name]
 
 
-def balanced(counts: Counts, words: Any) -> PerClass:
-    """Return weights by which all classes count the same."""
-    return _of_mean_one(1 / counts, counts)
+def balanced(counts: Counts, settings: Any) -> PerClass:
+    """Return weights that give all classes the same total weight."""
+    return _with_mean_one(1 / counts, counts)
 
 
-def _effective(counts: Counts, words: Any) -> PerClass:
-    return _of_mean_one((1 - words.beta) / (1 - words.beta**counts), counts)
+def _effective_number(counts: Counts, settings: Any) -> PerClass:
+    return _with_mean_one((1 - settings.beta) / (1 - settings.beta**counts), counts)
 
 
-def _of_mean_one(weights: PerClass, counts: Counts) -> PerClass:
+def _with_mean_one(weights: PerClass, counts: Counts) -> PerClass:
     return np.asarray(weights * counts.sum() / (weights * counts).sum())
 
 
-def _log_prior(counts: Counts, words: Any) -> PerClass:
-    return np.asarray(words.tau * np.log(counts / counts.sum()))
+def _log_prior(counts: Counts, settings: Any) -> PerClass:
+    return np.asarray(settings.tau * np.log(counts / counts.sum()))
 
 
 _ROWS = (
-    BalanceSpec("none", "every picture counts the same"),
-    BalanceSpec("class-weights", "a picture counts inversely to the size of its class", weights=balanced),
-    BalanceSpec(
+    ClassBalancingSpec("none", "all images have the same weight"),
+    ClassBalancingSpec(
+        "class-weights", "an image's weight is inversely proportional to the size of its class", weights=balanced
+    ),
+    ClassBalancingSpec(
         "effective-number",
-        "the same, large classes thought to repeat themselves (Cui et al. 2019)",
+        "like class-weights, with less weight for small classes (Cui et al. 2019)",
         "beta",
-        weights=_effective,
+        weights=_effective_number,
     ),
-    BalanceSpec(
-        "logit-adjustment", "what is common is taken out of the answer (Menon et al. 2021)", "tau", offsets=_log_prior
+    ClassBalancingSpec(
+        "logit-adjustment",
+        "class frequencies are removed from the logits (Menon et al. 2021)",
+        "tau",
+        offsets=_log_prior,
     ),
-    BalanceSpec("focal", "pictures that are classified well count for less (Lin et al. 2017)", "gamma", focal=True),
-    BalanceSpec("oversampling", "pictures of rare classes are shown more often", oversamples=True),
+    ClassBalancingSpec(
+        "focal", "images that are already classified well get less weight (Lin et al. 2017)", "gamma", focal=True
+    ),
+    ClassBalancingSpec("oversampling", "images of rare classes are drawn more often", oversamples=True),
 )
-BALANCES = {row.name: row for row in _ROWS}
+CLASS_BALANCING_METHODS = {row.name: row for row in _ROWS}

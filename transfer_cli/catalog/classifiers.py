@@ -1,9 +1,8 @@
-"""The classifiers of `extract`, one row each: scikit-learn methods that give probabilities.
+"""Classifiers of `extract`: scikit-learn methods that predict probabilities.
 
-Methods without probabilities of their own get them by calibration on out-of-fold scores: Platt's sigmoid for the
-support vector machines (Platt 1999), a fitted temperature for the nearest centroid, whose probabilities are
-a softmax over squared distances. Linear discriminants use Ledoit-Wolf shrinkage, since features are often as many
-as pictures.
+Methods without probabilities are calibrated on out-of-fold scores: support vector machines by Platt's sigmoid (Platt
+1999), the nearest centroid by a fitted temperature of the softmax over squared distances. Linear discriminant analysis
+uses Ledoit-Wolf shrinkage, since there are often as many features as images.
 """
 
 from __future__ import annotations
@@ -15,40 +14,39 @@ from typing import Any
 from transfer_cli.errors import UnknownNameError
 
 NONE = "none"
-"""The word for features only, without a classifier."""
+"""Extract features only, without a classifier."""
 
 Splits = list[tuple[Any, Any]]
-"""Pairs of integer arrays: the rows to learn from and the rows to score."""
+"""Folds as pairs of integer arrays: rows to train on and rows to score."""
 
 
 @dataclass(frozen=True)
 class ClassifierSpec:
-    """What the catalog knows of a classifier.
+    """A classifier.
 
     Attributes
     ----------
     name : str
     summary : str
-        What it is, in a few words.
     build : callable
         ``build(value, seed, splits)`` returns an unfitted scikit-learn classifier; `value` is the tuned parameter,
-        `splits` are the folds a calibration has to use.
+        `splits` are the folds for calibration.
     parameter : str
-        What `grid` is a grid of; empty where nothing is tuned.
+        Name of the tuned parameter; empty if nothing is tuned.
     grid : tuple of float
-        Values to choose from, in order from the strongest regularisation to the weakest.
+        Values of the parameter, from the strongest regularisation to the weakest.
     default : float
-        The value without tuning.
+        Value without tuning.
     standardise : bool
-        Whether features are brought to mean 0 and deviation 1 first.
-    quick : bool
-        Whether it is tuned unless told otherwise.
+        Whether features are scaled to mean 0 and standard deviation 1.
+    tuned_by_default : bool
+        Whether it is fast enough to be tuned unless the recipe says otherwise.
     folds : int
-        Folds of the cross-validation; fewer for the slow methods.
+        Number of cross-validation folds; fewer for slow methods.
     linear : bool
         Whether its probabilities are the softmax of a linear function of the features.
     trusted : tuple of str
-        The types, beyond those skops trusts by itself, that a saved one of this row consists of.
+        Types that its file contains beside those that skops trusts anyway.
     """
 
     name: str
@@ -58,7 +56,7 @@ class ClassifierSpec:
     grid: tuple[float, ...] = ()
     default: float = 0.0
     standardise: bool = True
-    quick: bool = True
+    tuned_by_default: bool = True
     folds: int = 5
     linear: bool = False
     trusted: tuple[str, ...] = ()
@@ -78,24 +76,24 @@ ESTIMATORS = frozenset(
         "RandomForestClassifier",
     }
 )
-"""What the rows build; a bundle's classifier is one of these, scaled or not."""
+"""Class names that the rows build. The classifier in a bundle must be one of these; a fixed list, for safety."""
 
 
 def find(name: str) -> ClassifierSpec:
-    """Return the row called `name`; raise UnknownNameError when there is none."""
+    """Return the row called `name`; raise UnknownNameError if there is none."""
     if name not in CLASSIFIERS:
         raise UnknownNameError.of("classifier", name, names(), f"Expected one of {', '.join(names())}.")
     return CLASSIFIERS[name]
 
 
 def names() -> list[str]:
-    """Return every name that `--classifier` takes."""
+    """Return every name that `--classifier` accepts."""
     return [*CLASSIFIERS, NONE]
 
 
 def trusted_types() -> list[str]:
-    """Return the fixed list of types that a bundle's classifier may consist of."""
-    # Of several labels a picture, one that all have, or none, has a classifier that is always of one mind.
+    """Return the fixed list of types that the classifier in a bundle may contain."""
+    # A label of a multi-label task that all or no images have.
     of_labels = {"sklearn.multiclass._ConstantPredictor"}
     return sorted(of_labels.union(*(spec.trusted for spec in CLASSIFIERS.values())))
 
@@ -103,7 +101,7 @@ def trusted_types() -> list[str]:
 def _logistic(c: float, seed: int, splits: Splits) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    # On some hundred features and some thousand rows newton-cg reaches the same optimum as lbfgs ten times sooner.
+    # For hundreds of features and thousands of rows, newton-cg reaches the optimum of lbfgs in a tenth of the time.
     return LogisticRegression(C=c, solver="newton-cg", max_iter=500)
 
 
@@ -192,22 +190,22 @@ CLASSIFIERS: Mapping[str, ClassifierSpec] = {
     for spec in (
         ClassifierSpec("logistic", "multinomial logistic regression", _logistic, "C", _C, 1e-2, linear=True),
         ClassifierSpec(
-            "linear-svm", "linear support vectors, calibrated", _linear_svm, "C", _C[:7], 1e-3, trusted=_SIGMOID
+            "linear-svm", "linear support vector machine, calibrated", _linear_svm, "C", _C[:7], 1e-3, trusted=_SIGMOID
         ),
         ClassifierSpec(
             "rbf-svm",
-            "support vectors with a Gaussian kernel, calibrated",
+            "support vector machine with a Gaussian kernel, calibrated",
             _rbf_svm,
             "C",
             (0.3, 1.0, 3.0, 10.0, 30.0),
             3.0,
-            quick=False,
+            tuned_by_default=False,
             folds=3,
             trusted=_SIGMOID,
         ),
         ClassifierSpec(
             "knn",
-            "nearest neighbours, weighted by distance",
+            "k nearest neighbours, weighted by distance",
             _knn,
             "neighbours",
             (50, 30, 20, 15, 10, 5, 3, 1),
@@ -225,48 +223,60 @@ CLASSIFIERS: Mapping[str, ClassifierSpec] = {
             _nearest_centroid,
             trusted=(_CALIBRATED, "sklearn.calibration._TemperatureScaling"),
         ),
-        ClassifierSpec("lda", "linear discriminants with shrinkage", _lda, linear=True),
+        ClassifierSpec("lda", "linear discriminant analysis with shrinkage", _lda, linear=True),
         ClassifierSpec(
-            "random-forest", "random forest", _random_forest, standardise=False, quick=False, folds=3, trusted=(_TREE,)
+            "random-forest",
+            "random forest",
+            _random_forest,
+            standardise=False,
+            tuned_by_default=False,
+            folds=3,
+            trusted=(_TREE,),
         ),
         ClassifierSpec(
             "extra-trees",
             "extremely randomised trees",
             _extra_trees,
             standardise=False,
-            quick=False,
+            tuned_by_default=False,
             folds=3,
             trusted=(_TREE,),
         ),
         ClassifierSpec(
-            "bagging", "bagged decision trees", _bagging, standardise=False, quick=False, folds=3, trusted=(_TREE,)
+            "bagging",
+            "bagged decision trees",
+            _bagging,
+            standardise=False,
+            tuned_by_default=False,
+            folds=3,
+            trusted=(_TREE,),
         ),
         ClassifierSpec(
             "adaboost",
             "boosted small decision trees",
             _adaboost,
             standardise=False,
-            quick=False,
+            tuned_by_default=False,
             folds=3,
             trusted=(_TREE,),
         ),
         ClassifierSpec(
             "gradient-boosting",
-            "gradient boosting on histograms",
+            "histogram-based gradient boosting",
             _gradient_boosting,
             standardise=False,
-            quick=False,
+            tuned_by_default=False,
             folds=3,
             trusted=("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
         ),
         ClassifierSpec(
             "mlp",
-            "one hidden layer of 256",
+            "neural network with one hidden layer of 256 units",
             _mlp,
             "alpha",
             (10.0, 1.0, 0.1, 1e-2, 1e-3),
             1.0,
-            quick=False,
+            tuned_by_default=False,
             folds=3,
             trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",),
         ),

@@ -1,4 +1,4 @@
-"""How the answers of several models become one."""
+"""Methods to combine several models into one."""
 
 from __future__ import annotations
 
@@ -12,57 +12,66 @@ WEIGHTED = "weighted"
 STACK = "stack"
 GREEDY = "greedy"
 SOUP = "soup"
-FEWEST_BAGS, MOST_BAGS = 2, 50
-"""Members of a bagged run; beyond twenty-five Breiman (1996, "Bagging Predictors", section 6.2) found little gained."""
+MIN_BAGS, MAX_BAGS = 2, 50
+"""Members of a bagged model; more than 25 gain little (Breiman 1996, "Bagging predictors", section 6.2)."""
 
 
 @dataclass(frozen=True)
-class CombinerSpec:
-    """A row of the catalog.
+class EnsembleMethodSpec:
+    """A method to combine models.
 
     Attributes
     ----------
     name : str
     summary : str
     fitted : bool
-        Whether it takes pictures that no member has learnt from, to choose by.
-    several_labels : bool
-        Whether it can join answers about any number of labels a picture.
-    one_network : bool
-        Whether its members become one network, which costs what one of them costs.
+        Whether it is fitted on validation images, which no member was trained on.
+    multi_label : bool
+        Whether it supports multi-label tasks.
+    single_network : bool
+        Whether the result is one network, which costs as much as one member.
     """
 
     name: str
     summary: str
     fitted: bool = False
-    several_labels: bool = True
-    one_network: bool = False
+    multi_label: bool = True
+    single_network: bool = False
 
 
 _ROWS = (
-    CombinerSpec(AVERAGE, "The mean of the members' probabilities."),
-    CombinerSpec(VOTE, "What most members name; among equals what they are surest of.", several_labels=False),
-    CombinerSpec(WEIGHTED, "A weighted mean, the weights by the likelihood of val.", fitted=True),
-    CombinerSpec(
+    EnsembleMethodSpec(AVERAGE, "The mean of the members' probabilities."),
+    EnsembleMethodSpec(
+        VOTE, "The class that most members predict; a tie goes to the most confident one.", multi_label=False
+    ),
+    EnsembleMethodSpec(
+        WEIGHTED, "A weighted mean; the weights maximise the likelihood of the validation set.", fitted=True
+    ),
+    EnsembleMethodSpec(
         GREEDY,
-        "The mean of some members, some of them several times, added one by one as val likes best.",
+        "The mean of members that are added one by one (possibly repeatedly) by their gain on the validation set.",
         fitted=True,
     ),
-    CombinerSpec(
-        STACK, "A logistic regression on the members' probabilities of val.", fitted=True, several_labels=False
+    EnsembleMethodSpec(
+        STACK,
+        "A logistic regression on the members' probabilities, fitted on the validation set.",
+        fitted=True,
+        multi_label=False,
     ),
-    CombinerSpec(SOUP, "One network with the mean of the members' weights.", one_network=True),
+    EnsembleMethodSpec(
+        SOUP, "Weight averaging: one network with the mean of the members' weights.", single_network=True
+    ),
 )
 _BY_NAME = {row.name: row for row in _ROWS}
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all rows, the usual one first."""
+    """Return the names of all methods, the default first."""
     return tuple(_BY_NAME)
 
 
-def find(name: str) -> CombinerSpec:
-    """Return a row; raise UnknownNameError, with the nearest, where there is none of that name."""
+def find(name: str) -> EnsembleMethodSpec:
+    """Return the method called `name`; raise UnknownNameError if there is none."""
     if name not in _BY_NAME:
-        raise UnknownNameError.of("way to combine models", name, names(), "See: transfer-cli ensemble --help")
+        raise UnknownNameError.of("ensemble method", name, names(), "See: transfer-cli ensemble --help")
     return _BY_NAME[name]

@@ -1,4 +1,4 @@
-"""Ways to say why a model said what it said, one row each."""
+"""Methods that compute saliency maps."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Maps = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ExplainerSpec:
-    """What the catalog knows of an explainer.
+    """A saliency method.
 
     Attributes
     ----------
     name : str
     summary : str
-        What it does, in a few words.
     source : str
-        Who described it.
+        Reference.
     combine : callable or None
-        ``combine(activations, gradients)`` makes maps of shape (n, h, w) of what a layer gives and the gradient of the
-        logit by it, both of shape (n, h, w, channels). None where the model is asked about changed pictures instead.
+        ``combine(activations, gradients)`` returns maps of shape (n, h, w). The arguments have the shape
+        (n, h, w, channels): a layer's output, and the gradient of the logit with respect to it. None for a method that
+        runs the model on changed images instead.
     """
 
     name: str
@@ -40,19 +40,19 @@ class ExplainerSpec:
 
     @property
     def needs_gradient(self) -> bool:
-        """Whether it looks into the network, and so takes no model without a gradient."""
+        """Whether it needs a model with gradients."""
         return self.combine is not None
 
 
 def names() -> list[str]:
-    """Return the names of all explainers, the default first."""
+    """Return the names of all methods, the default first."""
     return list(EXPLAINERS)
 
 
 def find(name: str) -> ExplainerSpec:
-    """Return the row called `name`; raise UnknownNameError where there is none."""
+    """Return the row called `name`; raise UnknownNameError if there is none."""
     if name not in EXPLAINERS:
-        raise UnknownNameError.of("way to explain", name, EXPLAINERS, f"Expected one of {', '.join(EXPLAINERS)}.")
+        raise UnknownNameError.of("saliency method", name, EXPLAINERS, f"Expected one of {', '.join(EXPLAINERS)}.")
     return EXPLAINERS[name]
 
 
@@ -64,13 +64,13 @@ def _grad_cam(activations: Any, gradients: Any) -> Maps:
 _ROWS = (
     ExplainerSpec(
         GRAD_CAM,
-        "where the last maps of the network speak for a class: each weighted by the gradient of the class's logit",
+        "feature maps of the last convolutional layer, weighted by the gradient of the class's logit",
         "Selvaraju et al. 2017",
         _grad_cam,
     ),
     ExplainerSpec(
         OCCLUSION,
-        "how much less probable a class gets where a patch of the picture is covered; for every model, and slower",
+        "how much the probability of a class drops when a patch of the image is covered; slower, for every model",
         "Zeiler and Fergus 2014",
         None,
     ),

@@ -1,4 +1,4 @@
-"""What a finished classifier can be written as, one row a format."""
+"""File formats that a trained classifier can be exported to."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class ExporterSpec:
-    """What the catalog knows of a format.
+class ExportFormatSpec:
+    """An export format.
 
     Attributes
     ----------
     name : str
     file : str
-        What is written: a file, or a folder where it has no suffix.
+        Name of the file, or of the folder if it has no suffix.
     precision : {"f32", "int8"}
-        In what numbers it computes.
+        Number format of the computation.
     modules : tuple of str
-        What is imported of other packages to write it and to try it.
+        Further packages that are imported to write and verify it.
     extra : str or None
-        The extra that brings them, if they do not come with the program.
+        The extra that installs these packages, None if they are always installed.
     any_classifier : bool
-        Whether it can hold what is not linear behind the network.
+        Whether it supports classifiers that are not linear.
     summary : str
         Where it is used.
     """
@@ -48,60 +48,64 @@ class ExporterSpec:
 
     @property
     def companions(self) -> tuple[str, ...]:
-        """The files that belong to the first."""
+        """Further files that belong to `file`."""
         return (f"{self.file.removesuffix('.xml')}.bin",) if self.file.endswith(".xml") else ()
 
     @property
-    def is_here(self) -> bool:
-        """Whether the packages it needs are installed."""
+    def is_installed(self) -> bool:
+        """Whether its packages are installed."""
         return all(importlib.util.find_spec(module) is not None for module in self.modules)
 
 
 _ROWS = (
-    ExporterSpec(KERAS, "model.keras", "f32", (), None, False, "Keras 3: further training, other tools of Keras"),
-    ExporterSpec(
-        SAVED_MODEL, "saved_model", "f32", (), None, False, "TensorFlow and TensorFlow Serving; takes JPEG and PNG, too"
+    ExportFormatSpec(KERAS, "model.keras", "f32", (), None, False, "Keras 3: further training, Keras tools"),
+    ExportFormatSpec(SAVED_MODEL, "saved_model", "f32", (), None, False, "TensorFlow and TensorFlow Serving"),
+    ExportFormatSpec(
+        LITERT,
+        "model.tflite",
+        "f32",
+        (),
+        None,
+        False,
+        "LiteRT (TensorFlow Lite): phones, single-board computers, browsers, CPUs",
     ),
-    ExporterSpec(
-        LITERT, "model.tflite", "f32", (), None, False, "LiteRT (TensorFlow Lite): phones, boards, browsers, processors"
+    ExportFormatSpec(
+        LITERT_INT8, "model-int8.tflite", "int8", (), None, False, "LiteRT with 8-bit integers: a third of the size"
     ),
-    ExporterSpec(
-        LITERT_INT8, "model-int8.tflite", "int8", (), None, False, "LiteRT in whole numbers: a third of the size"
-    ),
-    ExporterSpec(
+    ExportFormatSpec(
         ONNX,
         "model.onnx",
         "f32",
         ("onnx", "onnxruntime"),
         "onnx",
         True,
-        "ONNX Runtime: servers, C++, C#, browsers; takes every classifier that ONNX has",
+        "ONNX Runtime: servers, C++, C#, browsers; also non-linear classifiers",
     ),
-    ExporterSpec(
-        OPENVINO, "model.xml", "f32", ("openvino",), "openvino", False, "OpenVINO: processors and graphics of Intel"
-    ),
-    ExporterSpec(
-        OPENVINO_INT8, "model-int8.xml", "int8", ("openvino", "nncf"), "int8", False, "OpenVINO in whole numbers"
+    ExportFormatSpec(OPENVINO, "model.xml", "f32", ("openvino",), "openvino", False, "OpenVINO: Intel CPUs and GPUs"),
+    ExportFormatSpec(
+        OPENVINO_INT8, "model-int8.xml", "int8", ("openvino", "nncf"), "int8", False, "OpenVINO with 8-bit integers"
     ),
 )
-EXPORTERS = {row.name: row for row in _ROWS}
+EXPORT_FORMATS = {row.name: row for row in _ROWS}
 
 
 def names() -> list[str]:
     """Return the names of all formats."""
-    return list(EXPORTERS)
+    return list(EXPORT_FORMATS)
 
 
-def find(name: str) -> ExporterSpec:
-    """Return the row called `name`; raise UnknownNameError where there is none."""
-    if name not in EXPORTERS:
-        raise UnknownNameError.of("format", name, EXPORTERS, f"Expected one of {', '.join(EXPORTERS)}.")
-    return EXPORTERS[name]
+def find(name: str) -> ExportFormatSpec:
+    """Return the row called `name`; raise UnknownNameError if there is none."""
+    if name not in EXPORT_FORMATS:
+        raise UnknownNameError.of(
+            "export format", name, EXPORT_FORMATS, f"Expected one of {', '.join(EXPORT_FORMATS)}."
+        )
+    return EXPORT_FORMATS[name]
 
 
-def must_be_here(spec: ExporterSpec) -> None:
-    """Raise MissingExtraError, with the line that installs it, unless what a format needs is installed."""
-    if not spec.is_here:
+def check_installed(spec: ExportFormatSpec) -> None:
+    """Raise MissingExtraError, with the command to install them, if packages of a format are missing."""
+    if not spec.is_installed:
         raise MissingExtraError(
             f"The format {spec.name} needs {' and '.join(spec.modules)}, which are not all installed.",
             hint=f"Install them: pip install 'transfer-cli[{spec.extra}]'",

@@ -1,4 +1,4 @@
-"""The heads of `finetune`, one row each: what is put on a backbone instead of the top that was cut off."""
+"""Heads of `finetune`: the layers that replace the classification layers of a backbone."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ RANDOM = "random"
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """What the catalog knows of a head.
+    """A head.
 
     Attributes
     ----------
     name : str
     summary : str
-        What it is, in a few words.
     build : callable
-        ``build(features, classes, units, dropout, l2)`` takes a Keras tensor of shape (n, width) and returns logits of
-        shape (n, classes).
+        ``build(features, classes, units, dropout, l2)`` maps a Keras tensor of shape (n, width) to logits of shape
+        (n, classes).
     units : int or None
-        Width of the hidden layer unless the recipe says otherwise; None where there is no hidden layer.
+        Default width of the hidden layer; None if there is no hidden layer.
     pooling : str or None
-        How a map becomes a row for this head; None leaves it to the recipe.
+        Pooling that this head needs; None if the recipe decides.
     starts : tuple of str
-        How its weights may begin, the default first: ``probe`` (a logistic regression on the features) or ``random``.
+        Accepted initial weights, the default first: ``probe`` (a logistic regression on the features) or ``random``.
     """
 
     name: str
@@ -41,7 +40,7 @@ class HeadSpec:
 
 
 def find(name: str) -> HeadSpec:
-    """Return the row called `name`; raise UnknownNameError when there is none."""
+    """Return the row called `name`; raise UnknownNameError if there is none."""
     if name not in HEADS:
         raise UnknownNameError.of("head", name, HEADS, f"Expected one of {', '.join(HEADS)}.")
     return HEADS[name]
@@ -50,7 +49,7 @@ def find(name: str) -> HeadSpec:
 def _dense(units: int, l2: float, name: str, activation: str | None = None) -> Any:
     import keras
 
-    # A regulariser of 0 would still be computed in every step.
+    # A regulariser of 0 would be computed in every step.
     regulariser = keras.regularizers.L2(l2) if l2 else None
     return keras.layers.Dense(units, activation=activation, kernel_regularizer=regulariser, name=name)
 
@@ -72,10 +71,10 @@ def _mlp(features: Any, classes: int, units: int, dropout: float, l2: float) -> 
 
 _ROWS = (
     HeadSpec("linear", "one dense layer on the pooled features", _linear, None, None, (PROBE, RANDOM)),
-    HeadSpec("mlp", "pooled features, a hidden layer with relu, dropout, a dense layer", _mlp, 256, None, (RANDOM,)),
+    HeadSpec("mlp", "pooled features, hidden layer with ReLU, dropout, dense layer", _mlp, 256, None, (RANDOM,)),
     HeadSpec(
         "flatten-mlp",
-        "the whole map as one row, a wide hidden layer with relu, dropout, a dense layer: the classic top of VGG16",
+        "flattened feature map, wide hidden layer with ReLU, dropout, dense layer (as in VGG16)",
         _mlp,
         1024,
         "flatten",

@@ -1,4 +1,4 @@
-"""The optimizers of `finetune`, one row each: Keras's, with the words each of them takes."""
+"""Keras optimizers of `finetune`, with the settings that each of them has."""
 
 from __future__ import annotations
 
@@ -11,51 +11,50 @@ from transfer_cli.errors import UnknownNameError
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """What the catalog knows of an optimizer.
+    """An optimizer.
 
     Attributes
     ----------
     name : str
     factory : str
         Its name in keras.optimizers.
-    words : mapping of str to float or bool
-        The words of a stage that it takes beside the learning rate, with their defaults.
+    settings : mapping of str to float or bool
+        Settings of a stage that it has beside the learning rate, with their defaults.
     """
 
     name: str
     factory: str
-    words: Mapping[str, float | bool] = field(default_factory=dict)
+    settings: Mapping[str, float | bool] = field(default_factory=dict)
 
     def build(
         self,
         learning_rate: float,
-        words: Mapping[str, float | bool],
+        settings: Mapping[str, float | bool],
         *,
         clip: float | None = None,
         rates: Sequence[float] | None = None,
     ) -> Any:
-        """Return the optimizer; `words` override the defaults of the row.
+        """Return the Keras optimizer; `settings` override the defaults.
 
-        Weight decay is decoupled (Loshchilov and Hutter 2019) and spares biases and the scales of norms, which it would
-        only pull away from where they do their work.
+        Weight decay is decoupled (Loshchilov and Hutter 2019) and not applied to biases and normalisation parameters.
 
         Parameters
         ----------
         learning_rate : float
-        words : mapping
+        settings : mapping
         clip : float, optional
-            Largest norm of all gradients of a step together.
+            Largest global norm of the gradients of a step.
         rates : sequence of float, optional
-            What the learning rate is multiplied by for each variable that the optimizer is built for, in their order.
-            Weight decay keeps the learning rate itself.
+            Factor of the learning rate for each variable, in the order of the variables (discriminative learning
+            rates). Weight decay uses the learning rate itself.
         """
         import keras
 
         kind = getattr(keras.optimizers, self.factory)
         if rates is not None:
             kind = _discriminative(kind, rates)
-        optimizer = kind(learning_rate, **{**self.words, **words}, global_clipnorm=clip)
-        if "weight_decay" in self.words:
+        optimizer = kind(learning_rate, **{**self.settings, **settings}, global_clipnorm=clip)
+        if "weight_decay" in self.settings:
             optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         return optimizer
 
@@ -70,7 +69,7 @@ def _discriminative(kind: type[Any], rates: Sequence[float]) -> type[Any]:
 
 
 def find(name: str) -> OptimizerSpec:
-    """Return the row called `name`; raise UnknownNameError when there is none."""
+    """Return the row called `name`; raise UnknownNameError if there is none."""
     if name not in OPTIMIZERS:
         raise UnknownNameError.of("optimizer", name, OPTIMIZERS, f"Expected one of {', '.join(OPTIMIZERS)}.")
     return OPTIMIZERS[name]
@@ -83,4 +82,4 @@ _ROWS = (
     OptimizerSpec("adamw", "AdamW", {"weight_decay": 0.01}),
 )
 OPTIMIZERS = {row.name: row for row in _ROWS}
-WORDS = sorted({word for row in _ROWS for word in row.words})
+SETTINGS = sorted({word for row in _ROWS for word in row.settings})

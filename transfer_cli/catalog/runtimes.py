@@ -1,4 +1,4 @@
-"""What a network can be run on: Keras itself, or a runtime made for processors, from a converted graph."""
+"""Runtimes that run a network: Keras itself, or a CPU runtime that runs a converted graph."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ OPENVINO = "openvino"
 
 @dataclass(frozen=True)
 class RuntimeSpec:
-    """A row of the catalog.
+    """A runtime.
 
     Attributes
     ----------
     name : str
     package : str
-        The distribution whose version is the runtime's.
+        Distribution on PyPI; its version is that of the runtime.
     module : str
-        What is imported of it.
+        Module to import.
     extra : str or None
-        The extra that brings it, if it does not come with the program.
-    takes_graph : bool
-        Whether it runs the converted graph; all that do read the same file.
+        The extra that installs it, None if it is always installed.
+    runs_converted_graph : bool
+        Whether it runs the converted graph (the same file for all such runtimes).
     precisions : tuple of str
-        In what numbers it can compute.
+        Supported number formats.
     """
 
     name: str
     package: str
     module: str
     extra: str | None
-    takes_graph: bool
+    runs_converted_graph: bool
     precisions: tuple[str, ...]
 
     @property
-    def is_here(self) -> bool:
+    def is_installed(self) -> bool:
         """Whether its package is installed."""
         return importlib.util.find_spec(self.module) is not None
 
     @property
     def version(self) -> str:
-        """Of its package; raise MissingExtraError where that is not installed."""
+        """Version of its package; raise MissingExtraError if it is not installed."""
         try:
             return metadata.version(self.package)
         except metadata.PackageNotFoundError:
-            raise missing(self) from None
+            raise missing_package_error(self) from None
 
 
 _ROWS = (
@@ -68,20 +68,20 @@ def names() -> list[str]:
 
 
 def find(name: str) -> RuntimeSpec:
-    """Return the runtime called `name`; raise UnknownNameError where there is none."""
+    """Return the runtime called `name`; raise UnknownNameError if there is none."""
     if name not in _BY_NAME:
         raise UnknownNameError.of("runtime", name, names(), f"Expected one of {', '.join([AUTO, *names()])}.")
     return _BY_NAME[name]
 
 
-def missing(spec: RuntimeSpec) -> MissingExtraError:
-    """Return the error that says how to install a runtime."""
+def missing_package_error(spec: RuntimeSpec) -> MissingExtraError:
+    """Return an error with the command that installs a runtime."""
     wanted = f"'transfer-cli[{spec.extra}]'" if spec.extra else spec.package
     return MissingExtraError(
         f"The runtime {spec.name} needs the package {spec.package}, which is not installed.",
-        hint=f"Install it: pip install {wanted}, or take --runtime keras.",
+        hint=f"Install it: pip install {wanted}, or use --runtime keras.",
     )
 
 
-FEW = 4
-"""Pictures that a runtime is given at a time: their numbers stay in the processor's cache, see docs/benchmarks.md."""
+RUNTIME_BATCH = 4
+"""Images per call of a runtime: their activations stay in the CPU cache, see docs/benchmarks.md."""

@@ -1,4 +1,4 @@
-"""What a classifier may be asked, one row each: which one class, or which of several."""
+"""Classification tasks: one class per image, or any number of labels per image."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ MULTI_LABEL: Task = "multi-label"
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What the catalog knows of a task.
+    """A task.
 
     Attributes
     ----------
     name : str
     summary : str
-        What it is, in a few words.
     activation : str
-        What makes probabilities of logits.
+        Maps logits to probabilities.
     monitors : tuple of str
-        What epochs can be compared by, the default first.
+        Metrics that select the best epoch, the default first.
     scored : tuple of str
-        The figures on val of each epoch, beside the log loss.
+        Validation metrics of each epoch, beside the log loss.
     balances : tuple of str
-        The methods for classes of unequal sizes that it can take.
+        Supported class balancing methods.
     """
 
     name: Task
@@ -39,12 +38,12 @@ class TaskSpec:
 
 
 def of(truth: Any) -> TaskSpec:
-    """Return the task that an array of truth belongs to.
+    """Return the task of an array of true labels.
 
     Parameters
     ----------
     truth : ndarray of shape (n,) or (n, k)
-        The column of the class of each picture, or the indicator matrix of its labels, as scikit-learn has it.
+        Class index of each image, or indicator matrix of its labels.
     """
     return TASKS[MULTI_LABEL if truth.ndim == 2 else SINGLE_LABEL]
 
@@ -52,7 +51,7 @@ def of(truth: Any) -> TaskSpec:
 _ROWS: Sequence[TaskSpec] = (
     TaskSpec(
         SINGLE_LABEL,
-        "every picture is of one class",
+        "every image has one class",
         "softmax",
         ("accuracy", "balanced_accuracy", "log_loss"),
         ("accuracy", "balanced_accuracy"),
@@ -60,7 +59,7 @@ _ROWS: Sequence[TaskSpec] = (
     ),
     TaskSpec(
         MULTI_LABEL,
-        "a picture has any number of labels, or none",
+        "an image has any number of labels",
         "sigmoid",
         ("mean_average_precision", "log_loss"),
         ("accuracy", "mean_average_precision"),

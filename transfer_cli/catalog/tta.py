@@ -1,4 +1,4 @@
-"""Ways to ask a model about several variants of a picture, one row each."""
+"""Test-time augmentation: sets of image variants whose predictions are averaged."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 from transfer_cli.errors import UnknownNameError
 
 FLIP = "flip"
-FEWEST, MOST = 2, 100
-"""So many crops may be drawn by chance; of one there is nothing to average."""
+MIN_CROPS, MAX_CROPS = 2, 100
+"""Accepted numbers of random crops."""
 _SEED = 0
 
 
 class Variant(NamedTuple):
-    """One way to see a picture.
+    """One variant of an image.
 
     Attributes
     ----------
     down, across : float
-        Where the crop begins, as a share of what the larger picture has to spare: 0 top or left, 1 bottom or right.
+        Position of the crop in the larger image: 0 is top or left, 1 is bottom or right.
     mirrored : bool
-        Left and right exchanged, after the crop.
+        Flipped horizontally after the crop.
     """
 
     down: float
@@ -33,20 +33,19 @@ class Variant(NamedTuple):
 
 @dataclass(frozen=True)
 class TtaSpec:
-    """What the catalog knows of a test-time augmentation.
+    """A test-time augmentation.
 
     Attributes
     ----------
     name : str
-        As it is typed.
+        As typed on the command line.
     summary : str
-        What it does, in a few words.
     source : str
-        Who described it.
+        Reference.
     variants : tuple of Variant
-        Each is a pass through the network.
+        Each costs one pass through the network.
     crops : bool
-        Whether they are cut out of a larger picture, rather than the picture itself.
+        Whether the variants are crops of a larger image.
     """
 
     name: str
@@ -57,52 +56,55 @@ class TtaSpec:
 
     @property
     def passes(self) -> int:
-        """How often the network is run for a picture."""
+        """Number of passes through the network per image."""
         return len(self.variants)
 
 
 def names() -> list[str]:
-    """Return the names of all rows, the cheapest first."""
+    """Return the names of all methods, the cheapest first."""
     return list(METHODS)
 
 
 def find(name: str) -> TtaSpec:
-    """Return the row called `name`, or that of a number of crops; raise UnknownNameError where there is none."""
+    """Return the method called `name` or with that number of crops; raise UnknownNameError if there is none."""
     if name.isascii() and name.isdecimal():
-        return _drawn(int(name))
+        return _random_crops(int(name))
     if name not in METHODS:
         raise UnknownNameError.of("test-time augmentation", name, METHODS, _EXPECTED)
     return METHODS[name]
 
 
-def _drawn(count: int) -> TtaSpec:
-    if not FEWEST <= count <= MOST:
-        why = "Of one crop there is nothing to average." if count == 1 else f"{count} crops are not to be had."
-        raise UnknownNameError(why, hint=_EXPECTED)
-    # One row for each that may be asked for: a larger number begins with the crops of a smaller one.
-    drawn = np.random.default_rng(_SEED).random((MOST, 3)).tolist()
-    crops = tuple(Variant(down, across, mirrored=coin < 0.5) for down, across, coin in drawn[: count - 1])
-    summary = f"the middle and {count - 1} crops drawn by chance, mirrored or not, the same for every picture"
-    return TtaSpec(str(count), summary, "Krizhevsky et al. 2012, who trained so", (_MIDDLE, *crops), crops=True)
+def _random_crops(count: int) -> TtaSpec:
+    if not MIN_CROPS <= count <= MAX_CROPS:
+        raise UnknownNameError(f"Expected {MIN_CROPS} to {MAX_CROPS} crops. Received: {count}.", hint=_EXPECTED)
+    # A larger number starts with the crops of a smaller one.
+    random = np.random.default_rng(_SEED).random((MAX_CROPS, 3)).tolist()
+    crops = tuple(Variant(down, across, mirrored=coin < 0.5) for down, across, coin in random[: count - 1])
+    summary = f"the central and {count - 1} random crops, some mirrored, the same for every image"
+    return TtaSpec(str(count), summary, "Krizhevsky et al. 2012, in training", (_CENTRE, *crops), crops=True)
 
 
-_MIDDLE = Variant(0.5, 0.5, mirrored=False)
+_CENTRE = Variant(0.5, 0.5, mirrored=False)
 _CORNERS = tuple(Variant(down, across, mirrored=False) for down in (0.0, 1.0) for across in (0.0, 1.0))
-_FIVE = (_MIDDLE, *_CORNERS)
+_FIVE = (_CENTRE, *_CORNERS)
 
 
-def _and_mirrored(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
+def _with_mirrored(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
     return (*variants, *(each._replace(mirrored=True) for each in variants))
 
 
 _ROWS = (
     TtaSpec(
-        FLIP, "the picture and its mirror image", "Simonyan and Zisserman 2015", _and_mirrored((_MIDDLE,)), crops=False
+        FLIP, "the image and its mirror image", "Simonyan and Zisserman 2015", _with_mirrored((_CENTRE,)), crops=False
     ),
-    TtaSpec("five-crop", "the middle and the four corners", "Krizhevsky et al. 2012", _FIVE, crops=True),
+    TtaSpec("five-crop", "the central crop and four corner crops", "Krizhevsky et al. 2012", _FIVE, crops=True),
     TtaSpec(
-        "ten-crop", "these five and their mirror images", "Krizhevsky et al. 2012", _and_mirrored(_FIVE), crops=True
+        "ten-crop",
+        "the five crops and their mirror images",
+        "Krizhevsky et al. 2012",
+        _with_mirrored(_FIVE),
+        crops=True,
     ),
 )
 METHODS = {row.name: row for row in _ROWS}
-_EXPECTED = f"Expected one of {', '.join(METHODS)}, or a number of crops from {FEWEST} to {MOST}."
+_EXPECTED = f"Expected one of {', '.join(METHODS)}, or a number of crops from {MIN_CROPS} to {MAX_CROPS}."

@@ -1,9 +1,8 @@
-"""What the files of weights have to hold, as far as keras.applications says it.
+"""Digests of the pretrained weight files.
 
-Each digest is the ``file_hash`` that keras.applications hands to its own download (Keras 3.15,
-github.com/keras-team/keras, keras/src/applications; the tests compare every row with the installed source): MD5, and
-SHA-256 for ConvNeXt. Keras knows none for MobileNet and MobileNetV2. MD5 finds a damaged file; it is no proof against
-somebody who means harm.
+Each digest is the ``file_hash`` of keras.applications (Keras 3.15; the tests compare every row with the installed
+source): MD5, and SHA-256 for ConvNeXt. Keras has none for MobileNet and MobileNetV2. MD5 detects a damaged file, but
+not a manipulated one.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ from sklearn.utils.validation import has_fit_parameter
 
 from transfer_cli.catalog.classifiers import ESTIMATORS, ClassifierSpec, trusted_types
 from transfer_cli.classifiers.folds import Groups, Truth, dealt_by, folds, single_rows
-from transfer_cli.classifiers.skops_file import must_be_known, stranger
+from transfer_cli.classifiers.skops_file import check_classifier_file, untrusted_type
 from transfer_cli.errors import InputError, ModelError, RecipeError
-from transfer_cli.metrics.scores import of_epoch
+from transfer_cli.metrics.scores import epoch_metrics
 from transfer_cli.progress import SILENT, Progress
 
 Features = NDArray[np.float32]
@@ -146,15 +146,15 @@ def load(path: Path) -> Any:
     import skops.io
     from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
-    must_be_known(path)
+    check_classifier_file(path)
     try:
         loaded = skops.io.load(path, trusted=trusted_types())
     except (UntrustedTypesFoundException, UnsupportedTypeException) as error:
-        raise stranger(path, [str(error)]) from error
+        raise untrusted_type(path, [str(error)]) from error
     except Exception as error:  # a damaged archive fails in many ways
         raise ModelError(f"{path} is not a classifier that can be read: {error}.") from error
     if not _is_of_the_catalog(loaded):
-        raise stranger(path, [type(loaded).__name__])
+        raise untrusted_type(path, [type(loaded).__name__])
     return loaded
 
 
@@ -246,7 +246,7 @@ def _search(
             with progress.track(f"{spec.name}, {spec.parameter} = {value:g}", None):
                 given = predict(value)
             scored = ~np.isnan(given[:, 0])
-            figures = of_epoch(truth[scored], given[scored])
+            figures = epoch_metrics(truth[scored], given[scored])
             tried[value] = Trial(value, figures["log_loss"], figures["accuracy"]), given
         return tried[value][0].log_loss
 

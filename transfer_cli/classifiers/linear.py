@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import ModelError
-from transfer_cli.io.untrusted.npz_file import must_be_numbers, read_arrays
+from transfer_cli.io.untrusted.npz_file import check_numeric, read_arrays
 
 _ROWS_AT_A_TIME = 1024
 ALIKE = 1e-4
@@ -64,7 +64,7 @@ class Linear:
     def load(cls, path: Path) -> Linear:
         """Return the matrix in a file; raise ModelError when it holds none."""
         arrays = read_arrays(path, "kernel", "bias", optional=("activation",))
-        kernel, bias = (must_be_numbers(path, arrays[name]).astype(np.float64) for name in ("kernel", "bias"))
+        kernel, bias = (check_numeric(path, arrays[name]).astype(np.float64) for name in ("kernel", "bias"))
         activation = str(arrays["activation"]) if "activation" in arrays else "softmax"
         if (kernel.shape[1:] if kernel.ndim == 2 else None) != bias.shape:
             raise ModelError(f"{path} holds arrays of shapes {kernel.shape} and {bias.shape}, which do not fit.")

@@ -13,8 +13,8 @@ from zipfile import BadZipFile, ZipFile
 
 from transfer_cli.catalog.classifiers import trusted_types
 from transfer_cli.errors import ModelError
-from transfer_cli.io.untrusted.json_text import objects, parsed
-from transfer_cli.io.untrusted.zip_file import members
+from transfer_cli.io.untrusted.json_text import iter_objects, parse_json
+from transfer_cli.io.untrusted.zip_file import list_members
 
 SCHEMA = "schema.json"
 MOST_BYTES = 512_000_000
@@ -64,13 +64,13 @@ _LOADERS = {
 """What each of skops's loaders may make."""
 
 
-def must_be_known(path: Path) -> None:
+def check_classifier_file(path: Path) -> None:
     """Raise ModelError where a classifier's file names anything that no classifier of the catalog has."""
     if found := strangers(path):
-        raise stranger(path, found)
+        raise untrusted_type(path, found)
 
 
-def stranger(path: Path, found: list[str]) -> ModelError:
+def untrusted_type(path: Path, found: list[str]) -> ModelError:
     """Return what to tell a person of a file that names such things."""
     others = "" if len(found) <= _SHOWN else f" and {len(found) - _SHOWN} others"
     return ModelError(
@@ -87,16 +87,16 @@ def strangers(path: Path) -> list[str]:
     ModelError
         When it is no zip file that a library can be let at, or does not say what it consists of.
     """
-    members(path, may_be=lambda name: name == SCHEMA or name.endswith(".npy"))
+    list_members(path, is_expected=lambda name: name == SCHEMA or name.endswith(".npy"))
     try:
         with ZipFile(path) as archive:
-            schema = parsed(archive.read(SCHEMA), most_bytes=MOST_BYTES)
+            schema = parse_json(archive.read(SCHEMA), most_bytes=MOST_BYTES)
         if not isinstance(schema, dict) or "__loader__" not in schema:
             raise ValueError(f"its {SCHEMA} names no object")
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise ModelError(f"{path} is not a classifier that can be read: {error}.") from error
     found = set()
-    for each in objects(schema):
+    for each in iter_objects(schema):
         if {"__loader__", "__module__", "__class__"} & each.keys():
             loader, kind = each.get("__loader__"), f"{each.get('__module__')}.{each.get('__class__')}"
             if not isinstance(loader, str) or kind not in _LOADERS.get(loader, ()):

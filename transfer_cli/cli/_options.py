@@ -1,12 +1,13 @@
-"""Options that several commands share, and what they complete to in a shell."""
+"""Options that several commands share, and their completion in a shell."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,31 +16,45 @@ from transfer_cli.catalog import backbones, ensemble_methods, runtimes, tta
 from transfer_cli.cli._console import Console
 from transfer_cli.io.cache import LIMIT, Cache, parse_size
 
+if TYPE_CHECKING:
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.runs.request import TrainingRequest
+    from transfer_cli.runs.run_directory import RunDirectory
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Share(click.FloatRange):
-    """A number from 0 to 1, which is not typed as a percentage."""
+class Share(click.ParamType[float]):
+    """A number from 0 to 1; a percentage is refused, with the number that was probably meant."""
 
-    def __init__(self) -> None:
-        super().__init__(0, 1)
+    name = "share"
+
+    def __init__(self, *, above_zero: bool = False) -> None:
+        self._range = click.FloatRange(0, 1, min_open=above_zero)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
         try:
-            return float(super().convert(value, param, ctx))
-        except click.BadParameter as error:
+            return float(self._range.convert(value, param, ctx))
+        except click.BadParameter:
             match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%?\s*", str(value))
             share = float(match[1]) / 100 if match else 2.0
             guess = f" Did you mean {share:g}?" if share <= 1 else ""
-            self.fail(f"{error.message}{guess}", param, ctx)
+            self.fail(f"Expected a number from 0 to 1. Received: {value}.{guess}", param, ctx)
 
 
-BAR: dict[str, Any] = {"type": Share(), "metavar": "SHARE"}
+class Seed(click.ParamType[int]):
+    """A random seed, from 0 to 2^32 - 1 as NumPy requires."""
+
+    name = "seed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        return int(click.IntRange(0, 2**32 - 1).convert(value, param, ctx))
 
 
 class Duration(click.ParamType[float]):
-    """Seconds, typed as 90s, 10m, 1h or 1h30m."""
+    """A time span such as 90s, 10m, 1h or 1h30m, in seconds."""
 
     name = "duration"
 
@@ -51,147 +66,227 @@ class Duration(click.ParamType[float]):
         hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
         total = 3600 * hours + 60 * minutes + seconds
         if not total:
-            self.fail(f"{value!r} is no time. Expected one such as 90s, 10m, 1h or 1h30m.", param, ctx)
+            self.fail(f"{value!r} is not a time span. Expected for example 90s, 10m, 1h or 1h30m.", param, ctx)
         return float(total)
 
 
-class Words(click.ParamType[tuple[str, ...]]):
-    """Several words, parted by commas."""
+class Names(click.ParamType[tuple[str, ...]]):
+    """Several names, separated by commas."""
 
-    name = "words"
+    name = "names"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """Return the words."""
+        """Return the names."""
         if isinstance(value, tuple):
             return value
-        return tuple(word.strip() for word in str(value).split(",") if word.strip())
+        return tuple(name.strip() for name in str(value).split(",") if name.strip())
 
 
-def seed_option(
-    text: str = "Of all that is drawn by chance.  [0]", default: int | None = None
-) -> Callable[[Command], Command]:
-    """Return what adds ``--seed``, which NumPy takes from 0 to 2^32 - 1."""
-    return click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=default, metavar="N", help=text)
+def seed_option(text: str = "Random seed.  [0]", default: int | None = None) -> Callable[[Command], Command]:
+    """Return the decorator that adds ``--seed``."""
+    return click.option("--seed", type=Seed(), default=default, metavar="N", help=text)
 
 
 def recipe_options(command: Command) -> Command:
-    """Add the choice of a recipe and of what is overridden in it."""
+    """Add the choice of a recipe and of settings that override it."""
     options = [
         click.option(
             "--recipe",
             metavar="NAME|FILE",
             shell_complete=complete_recipes,
-            help="Start from a shipped recipe (transfer-cli recipes list) or a TOML file.",
+            help="Recipe (all training settings): a built-in one (see: transfer-cli recipes list) or a TOML file.  "
+            "[default]",
         ),
-        click.option("--set", "overrides", multiple=True, metavar="WORD=VALUE", help="Override a word of the recipe."),
+        set_option,
         seed_option(),
     ]
     return _added(options, command)
 
 
+def set_option(command: Command) -> Command:
+    """Add ``--set``."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override one recipe setting, e.g. --set stage.1.epochs=5 (repeatable; all settings: docs/recipes.md).",
+    )(command)
+
+
 def training_options(command: Command) -> Command:
-    """Add what every command that trains takes beside a recipe."""
+    """Add the options that extract and finetune share."""
     options = [
-        click.option("-o", "--output", type=click.Path(), metavar="RUN", help="The run to write.  [runs/NAME]"),
+        click.option(
+            "-o", "--output", type=click.Path(), metavar="RUN", help="Folder of the run to write.  [runs/NAME]"
+        ),
         recipe_options,
         runtime_option,
-        click.option("--split", type=click.Path(), metavar="FILE", help="Follow the parts in a split.csv."),
-        group_option,
-        click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read."),
-        click.option("--min-accuracy", **BAR, help="Write no model below it; on test, else on val."),
-        click.option("--overwrite", is_flag=True, help="Replace an earlier run; its test pictures stay the same."),
+        split_option,
+        group_option(),
+        strict_option,
+        min_accuracy_option,
+        overwrite_run_option,
     ]
     return _added(options, command)
+
+
+def split_option(command: Command) -> Command:
+    """Add ``--split``."""
+    return click.option(
+        "--split",
+        type=click.Path(path_type=Path),
+        metavar="FILE.csv",
+        help="Use the train/val/test assignment of this CSV, e.g. OTHER_RUN/split.csv.  [a new split]",
+    )(command)
+
+
+def strict_option(command: Command) -> Command:
+    """Add ``--strict``."""
+    return click.option(
+        "--strict", is_flag=True, help="Stop at the first unreadable image.  [skip it, list it and exit with code 5]"
+    )(command)
+
+
+def min_accuracy_option(command: Command) -> Command:
+    """Add ``--min-accuracy`` of a command that trains."""
+    return click.option(
+        "--min-accuracy",
+        type=Share(),
+        metavar="SHARE",
+        help="Fail (exit code 6) and save no model if test accuracy is below SHARE, 0 to 1 (val if there is no test).",
+    )(command)
+
+
+def overwrite_run_option(command: Command) -> Command:
+    """Add ``--overwrite`` of a command that trains."""
+    return click.option(
+        "--overwrite", is_flag=True, help="Replace an existing run in RUN; its train/test split is kept."
+    )(command)
 
 
 def bags_option(command: Command) -> Command:
     """Add ``--bags``."""
     return click.option(
         "--bags",
-        type=click.IntRange(ensemble_methods.FEWEST_BAGS, ensemble_methods.MOST_BAGS),
+        type=click.IntRange(ensemble_methods.MIN_BAGS, ensemble_methods.MAX_BAGS),
         metavar="N",
-        help="Train N members on bootstrap samples of train, in RUN/bags, and join them.",
+        help="Bagging: train N models on bootstrap samples and average them (they are in RUN/bags).",
     )(command)
 
 
 def backbone_options(command: Command) -> Command:
-    """Add the choice of the network, its weights and its cut."""
+    """Add the choice of the network, its weights and its output layer."""
     options = [
         click.option(
             "--backbone",
             metavar="NAME",
             shell_complete=complete_backbones,
-            help="See: transfer-cli backbones list.  [mobilenet_v2]",
+            help="Pretrained network to build on (see: transfer-cli backbones list).  [mobilenet_v2]",
         ),
-        click.option("--weights", metavar="imagenet|none|FILE", help="Pretrained, random, or a file.  [imagenet]"),
-        click.option("--pooling", type=click.Choice(["avg", "max", "flatten"]), help="Map to row.  [avg]"),
-        click.option("--layer", metavar="NAME", help="Cut after this layer.  [the last below the top]"),
+        click.option(
+            "--weights",
+            metavar="imagenet|none|FILE",
+            help="Initial weights: imagenet (pretrained), none (random), or a weights file.  [imagenet]",
+        ),
+        click.option(
+            "--pooling",
+            type=click.Choice(["avg", "max", "flatten"]),
+            help="How the last feature map becomes one vector: average pooling, max pooling, or flatten.  [avg]",
+        ),
+        click.option(
+            "--layer",
+            metavar="NAME",
+            help="Use the output of this layer as features.  [last layer before the classification head]",
+        ),
     ]
     return _added(options, command)
 
 
 def candidate_options(command: Command) -> Command:
-    """Add the choice of the backbones that are compared, and whether weights are brought for that."""
+    """Add the choice of the networks to compare, and ``--download``."""
     options = [
         click.option(
             "--among",
-            type=Words(),
+            type=Names(),
             metavar="NAMES",
             shell_complete=complete_backbones,
-            help="Backbones or patterns: mobilenet*,resnet50.  [all whose weights are here]",
+            help="Try only these networks; comma-separated names or wildcards, e.g. 'mobilenet*,resnet50'.  "
+            "[all with installed weights]",
         ),
-        click.option("--download", is_flag=True, help="Bring the weights that are not here."),
+        click.option("--download", is_flag=True, help="Download missing pretrained weights."),
     ]
     return _added(options, command)
 
 
 def runtime_option(command: Command) -> Command:
-    """Add the choice of what runs a network."""
-    return click.option("--runtime", type=click.Choice([runtimes.AUTO, *runtimes.names()]), help="[auto]")(command)
+    """Add ``--runtime``."""
+    return click.option(
+        "--runtime",
+        type=click.Choice([runtimes.AUTO, *runtimes.names()]),
+        help="Engine that runs the network: LiteRT, Keras or OpenVINO.  [auto: the fastest that is installed]",
+    )(command)
 
 
 def tta_option(command: Command) -> Command:
-    """Add the choice of what is averaged over several variants of each picture."""
+    """Add ``--tta``."""
     return click.option(
         "--tta",
         metavar="|".join([*tta.names(), "N"]),
         shell_complete=complete_tta,
-        help="Ask about variants of each picture, N of them by chance, and average.  [none]",
+        help="Test-time augmentation: average the predictions over flips, crops, or N random variants of each image.  "
+        "[none]",
     )(command)
 
 
-def group_option(command: Command) -> Command:
-    """Add the choice of what keeps pictures in one part."""
-    text = "Keep pictures in one part whose paths agree in this, or copies of one picture."
-    return click.option("--group-by", metavar="REGEX|near-duplicates", help=text)(command)
+def group_option(near_duplicates: bool = True) -> Callable[[Command], Command]:
+    """Return the decorator that adds ``--group-by``."""
+    text = "Never split a group between train and test: images whose path has the same REGEX match (e.g. '{}'{}."
+    return click.option(
+        "--group-by",
+        metavar="REGEX|near-duplicates" if near_duplicates else "REGEX",
+        help=text.format(r"ST\d+", " for stations), or near-duplicates" if near_duplicates else " for stations)"),
+    )
 
 
-def pictures_option(command: Command) -> Command:
+def images_option(command: Command) -> Command:
     """Add ``--images``."""
     return click.option(
         "--images",
         type=click.Path(path_type=Path),
-        metavar="FOLDER",
-        help="Where the pictures are now.  [where they were when RUN was made]",
+        metavar="DIR",
+        help="Folder of the images, if it has moved since training.  [the folder that RUN was trained on]",
     )(command)
 
 
 def cache_option(command: Command) -> Command:
-    """Add the choice of how much is kept for another time."""
-    bound = f"What is kept for another time may take so much; 0: nothing is read or kept.  [{LIMIT // 10**9}GB]"
-    return click.option("--cache-limit", metavar="SIZE", help=bound)(command)
+    """Add ``--cache-limit``."""
+    text = f"Maximum size of the cache, e.g. 500MB or 5GB; 0 turns caching off.  [{LIMIT // 10**9}GB]"
+    return click.option("--cache-limit", metavar="SIZE", help=text)(command)
 
 
 def cache_of(options: Mapping[str, Any]) -> Cache:
-    """Return the person's cache with the limit that was typed."""
-    said = options.get("cache_limit")
-    return Cache.of_user(None if said is None else parse_size(said))
+    """Return the user's cache with the limit of ``--cache-limit``."""
+    limit = options.get("cache_limit")
+    return Cache.of_user(None if limit is None else parse_size(limit))
 
 
-def backbone_words(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the words of a recipe that these options stand for."""
+def check_suffix(path: Path, *suffixes: str) -> None:
+    """Raise a usage error unless the name of a file to write has one of these suffixes."""
+    if path.suffix.lower() not in suffixes:
+        raise click.UsageError(f"Expected a file name that ends in {' or '.join(suffixes)}. Received: {path}.")
+
+
+def set_resume_hint(ctx: click.Context, finished: str, overwrite: bool = False) -> None:
+    """Set what is printed if the user interrupts the command: `finished` work is kept, and how to continue."""
+    without = " without --overwrite (which would start over)" if overwrite else ""
+    ctx.meta["resume_hint"] = f"{finished} kept; run the same command again{without} to continue."
+
+
+def backbone_overrides(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe settings that `backbone_options`, ``--runtime`` and ``--seed`` override."""
     if options["backbone"]:
-        # A name that was typed is a fault of usage, not of a recipe.
+        # A wrong name on the command line is a usage error, not a recipe error.
         backbones.find(options["backbone"])
     return {
         "backbone.name": options["backbone"],
@@ -203,34 +298,38 @@ def backbone_words(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def training_request(console: Console, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a function that trains takes beside the folder, the recipe and the run."""
+def training_request(
+    console: Console, folder: ImageFolder, run: RunDirectory, options: Mapping[str, Any]
+) -> TrainingRequest:
+    """Return the request of a command that trains, from the options that it has."""
     from transfer_cli.data.split import Split
+    from transfer_cli.runs.request import TrainingRequest
 
-    return {
-        "split": Split.read(Path(options["split"])) if options["split"] else None,
-        "offline": console.offline,
-        "strict": options["strict"],
-        "overwrite": options["overwrite"],
-        "min_accuracy": options["min_accuracy"],
-        "command": ["transfer-cli", *sys.argv[1:]],
-        "cache": cache_of(options),
-        "progress": console,
-    }
+    request = TrainingRequest(
+        folder,
+        run,
+        split=Split.read(Path(options["split"])) if options.get("split") else None,
+        offline=console.offline,
+        command=["transfer-cli", *sys.argv[1:]],
+        cache=cache_of(options),
+        progress=console,
+    )
+    names = ("strict", "overwrite", "min_accuracy", "time_budget", "begun", "tensorboard")
+    return replace(request, **{name: options[name] for name in names if name in options})
 
 
 def complete_backbones(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the names of backbones that begin with what was typed."""
+    """Return the names of backbones that start with `incomplete`."""
     return [CompletionItem(name) for name in backbones.names() if name.startswith(incomplete)]
 
 
 def complete_tta(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the names of test-time augmentations that begin with what was typed."""
+    """Return the names of test-time augmentations that start with `incomplete`."""
     return [CompletionItem(name) for name in tta.names() if name.startswith(incomplete)]
 
 
 def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the names of recipes that begin with what was typed."""
+    """Return the names of recipes that start with `incomplete`."""
     from transfer_cli.recipe.recipes import recipe_names
 
     return [CompletionItem(name) for name in recipe_names() if name.startswith(incomplete)]

@@ -7,34 +7,35 @@ import click
 from transfer_cli.cli._console import Console
 
 
-@click.group("backbones")
+@click.group("backbones", short_help="List the available networks, or show one layer by layer.")
 def command() -> None:
-    """List the networks, or show one layer by layer."""
+    """List the available networks (backbones), or show one layer by layer."""
 
 
-@command.command("list")
+@command.command("list", short_help="List the networks: size, accuracy, licence.")
 @click.pass_context
 def list_(ctx: click.Context) -> None:
-    """List the backbones and what they cost.
+    """List the available networks with input size, parameters, accuracy and licence.
 
-    Parameters, multiply-adds and top-1 are those of the whole network with its own top (1000 classes; lenet5 and
-    small_cnn: ten); width is the length of the feature after pooling; scheme is how 0 to 255 becomes the network's
-    range, which is done inside the model. A name with @ is a narrower or wider network. The weights of embedded come
-    with the program and have seen no photograph. The networks of the textbooks have no weights: finetune trains
-    them from scratch, with the recipe of their name.
+    Parameters, multiply-adds and top-1 (ImageNet accuracy in %) are those of the full network with its own
+    classification head (1000 classes; lenet5 and small_cnn: 10). width is the length of the feature vector after
+    average pooling; scheme is how pixel values 0 to 255 are scaled (done inside the model). A name with @ is a narrower
+    or wider version. The weights of embedded come with transfer-cli; they were trained on generated images, not on
+    photos. The textbook networks (from scratch) have no pretrained weights: train them with finetune and the recipe of
+    their name.
 
     \b
     Example:
         transfer-cli backbones list
     """
     from transfer_cli.catalog.backbones import find, names
-    from transfer_cli.models.weights.registry import needs_no_network
+    from transfer_cli.models.weights.registry import has_local_weights
 
     header = ("name", "size", "parameters", "MB", "multiply-adds", "top-1", "scheme", "width", "licence", "weights")
     rows, facts = [], []
     for spec in map(find, names()):
-        here = needs_no_network(spec)
-        weights = ("here" if here else "to download") if spec.is_pretrained else "from scratch"
+        here = has_local_weights(spec)
+        weights = ("installed" if here else "to download") if spec.is_pretrained else "from scratch"
         top1 = f"{spec.top1:.1f}" if spec.top1 else "-"
         rows.append(
             (
@@ -61,11 +62,12 @@ def list_(ctx: click.Context) -> None:
                 "width": spec.width,
                 "licence": spec.licence,
                 "pretrained": spec.is_pretrained,
-                "weights_here": here,
+                "weights_installed": here,
             }
         )
     console = ctx.ensure_object(Console)
-    console.table(header, rows, facts)
+    numeric = ("size", "parameters", "MB", "multiply-adds", "top-1", "width")
+    console.table(header, rows, facts, numeric)
     console.note("next: transfer-cli backbones show NAME")
 
 
@@ -73,9 +75,9 @@ def list_(ctx: click.Context) -> None:
 @click.argument("name")
 @click.pass_context
 def show(ctx: click.Context, name: str) -> None:
-    """Show a backbone layer by layer, and the memory it needs.
+    """Show a network layer by layer, and the memory it needs.
 
-    The network is built with its own top and random weights; no weights are downloaded.
+    The network is built with its classification head and random weights; nothing is downloaded.
 
     \b
     Example:
@@ -86,13 +88,13 @@ def show(ctx: click.Context, name: str) -> None:
     console = ctx.ensure_object(Console)
     spec = backbones.find(name)
     with console.track(f"building {spec.name}", None):
-        from transfer_cli.quiet_imports import start_tensorflow
+        from transfer_cli.quiet_imports import import_tensorflow
 
-        start_tensorflow()
-        from transfer_cli.models.backbone import plain
+        import_tensorflow()
+        from transfer_cli.models.backbone import build_bare
         from transfer_cli.models.layer_summary import layer_table, memory
 
-        table = layer_table(plain(spec))
+        table = layer_table(build_bare(spec))
     needed = memory(table)
     rows = [
         (
@@ -107,6 +109,7 @@ def show(ctx: click.Context, name: str) -> None:
     ]
     facts = {"name": spec.name, "size": spec.size, "licence": spec.licence, "memory": needed.to_dict()}
     facts["layers"] = [vars(row) for row in table]
-    console.table(("layer", "kind", "output", "activations", "parameters", "multiply-adds"), rows, facts)
+    numeric = ("activations", "parameters", "multiply-adds")
+    console.table(("layer", "kind", "output", *numeric), rows, facts, numeric)
     for line in needed.summary():
         console.note(line)

@@ -5,59 +5,58 @@ from __future__ import annotations
 import click
 
 from transfer_cli.cli._console import Console
+from transfer_cli.text import megabytes
 
 
 @click.group("cache")
 def command() -> None:
-    """See or remove what is kept so that it need not be computed again."""
+    """Show or delete cached features and converted networks."""
 
 
 @command.command("info")
 @click.pass_context
 def info(ctx: click.Context) -> None:
-    """Say where the cache is and what is in it.
+    """Show where the cache is, what it contains and its size.
 
     \b
     Example:
         transfer-cli cache info
     """
-    from transfer_cli.cli._summaries import megabytes
     from transfer_cli.io.cache import Cache
 
     console, cache = ctx.ensure_object(Console), Cache.of_user()
-    kept = cache.kept()
-    total = sum(kept.values())
-    rows = [(kind, network, megabytes(size)) for (kind, network), size in kept.items()]
+    entries = cache.sizes()
+    total = sum(entries.values())
+    rows = [(kind, network, megabytes(size)) for (kind, network), size in entries.items()]
     facts = {
         "path": str(cache.path),
         "limit": cache.limit,
         "bytes": total,
-        "kept": [{"kind": kind, "network": network, "bytes": size} for (kind, network), size in kept.items()],
+        "entries": [{"kind": kind, "network": network, "bytes": size} for (kind, network), size in entries.items()],
     }
-    console.note(f"{cache.path}: {megabytes(total)} of {megabytes(cache.limit)} at most")
+    console.note(f"{cache.path}: {megabytes(total)} used, limit {megabytes(cache.limit)}")
     if rows or console.json:
-        console.table(("kind", "network", "size"), rows, facts)
+        console.table(("kind", "network", "size"), rows, facts, numeric=("size",))
     else:
-        console.note("nothing is kept yet")
+        console.note("the cache is empty")
 
 
 @command.command("clear")
 @click.argument("kind", type=click.Choice(["features", "networks"]), required=False)
 @click.pass_context
 def clear(ctx: click.Context, kind: str | None) -> None:
-    """Remove what is kept: all of it, or one KIND.
+    """Delete the cache (all, or only features / networks).
 
-    Nothing is lost but time: what is needed is computed again. Runs and their models have copies of their own.
+    Only time is lost: deleted data is computed again when needed. Runs and models do not depend on the cache.
 
     \b
     Example:
         transfer-cli cache clear
         transfer-cli cache clear features
     """
-    from transfer_cli.cli._summaries import megabytes
     from transfer_cli.io.cache import Cache
 
     console, cache = ctx.ensure_object(Console), Cache.of_user()
     freed = cache.clear(kind)
-    console.note(f"{megabytes(freed)} removed")
+    console.note(f"{megabytes(freed)} deleted")
     console.result(str(cache.path), {"path": str(cache.path), "bytes": freed})

@@ -9,21 +9,23 @@ import click
 
 from transfer_cli.cli._console import Console
 from transfer_cli.errors import DONE
+from transfer_cli.text import counted
 
 if TYPE_CHECKING:
     from transfer_cli.evaluation.comparison import Comparison
-    from transfer_cli.metrics.intervals import Figure
+    from transfer_cli.metrics.intervals import MetricValue
 
 
-@click.command("compare")
+@click.command("compare", short_help="Compare trained models, with a significance test.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", type=click.Path(path_type=Path))
 @click.pass_context
 def command(ctx: click.Context, /, runs: tuple[Path, ...]) -> None:
-    """Say which run is better, and whether the pictures can tell.
+    """Compare trained models on the same test images, with a significance test.
 
-    RUN is a run, whose test part is taken, or an evaluation that transfer-cli evaluate wrote. All must be about the
-    same pictures, wherever these lie. The difference of every other one to the best has a paired bootstrap interval,
-    and is judged by McNemar's exact test; of more than two runs the p-values are Holm's, over all pairs.
+    RUN is a run (its test images are used) or a folder written by transfer-cli evaluate. All must contain the same
+    images; they are matched by content. Each model is compared with the best one: difference in accuracy with a 95 %
+    interval (paired bootstrap) and McNemar's exact test. With more than two runs, p-values are adjusted for multiple
+    comparisons (Holm).
 
     \b
     Example:
@@ -35,48 +37,53 @@ def command(ctx: click.Context, /, runs: tuple[Path, ...]) -> None:
 
     console = ctx.ensure_object(Console)
     if len(runs) < 2:
-        raise click.UsageError("Expected two runs or more.", ctx)
+        raise click.UsageError("Expected at least two runs to compare. Received: 1.", ctx)
     with console.track("comparing", None):
-        found = compare([ModelPredictions.read(path) for path in runs])
-    if found.left_out:
-        shown = ", ".join(found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
-        console.warn(
-            f"left out: {len(found.left_out)} pictures that one of them has learnt from or was chosen by: {shown}"
-        )
-    console.note(f"{found.images} pictures ({found.part}), the same for all")
-    if found.elsewhere:
-        console.note(f"{found.elsewhere} of them lie elsewhere for one of the runs: matched by their content")
-    if len(found.pairs) > 1:
-        console.note(f"p-values are adjusted for {len(found.pairs)} pairs (Holm); each interval is for itself")
-    header = ("run", "accuracy", "95 % interval", "macro F1", "log loss", "less than the best", "p", "verdict")
-    console.table(header, [_row(found, name) for name in found.figures], _facts(found))
+        comparison = compare([ModelPredictions.read(path) for path in runs])
+    _print_notes(console, comparison)
+    numeric = ("accuracy", "macro F1", "log loss", "p-value")
+    header = ("run", "accuracy", "95 % interval", "macro F1", "log loss", "accuracy below best", "p-value", "result")
+    console.table(header, [_row(comparison, name) for name in comparison.metrics], _to_json(comparison), numeric)
     ctx.exit(DONE)
 
 
-def _row(found: Comparison, name: str) -> list[str]:
-    figures = found.figures[name]
-    row = [name, f"{figures['accuracy']['value']:.3f}", _interval(figures["accuracy"])]
-    row += [f"{figures[word]['value']:.3f}" for word in ("macro_f1", "log_loss")]
-    if name == found.best:
-        others = [other for other in found.leading if other != name]
-        return [*row, "", "", f"as many right as {', '.join(others)}" if others else "the best"]
-    pair = found.against_best(name)
+def _print_notes(console: Console, comparison: Comparison) -> None:
+    if used := comparison.left_out:
+        listed = ", ".join(used[:3]) + (", ..." if len(used) > 3 else "")
+        console.warn(f"left out: {counted(len(used), 'image')} used to train or select one of the models: {listed}")
+    console.note(f"{counted(comparison.images, 'image')} ({comparison.part}), the same for all models")
+    if comparison.moved:
+        console.note(f"{comparison.moved} of them have different paths in the runs and were matched by content")
+    if len(comparison.pairs) > 1:
+        console.note(
+            f"p-values are adjusted for {len(comparison.pairs)} comparisons (Holm); the intervals are not adjusted"
+        )
+
+
+def _row(comparison: Comparison, name: str) -> list[str]:
+    metrics = comparison.metrics[name]
+    row = [name, f"{metrics['accuracy']['value']:.3f}", _interval(metrics["accuracy"])]
+    row += [f"{metrics[metric]['value']:.3f}" for metric in ("macro_f1", "log_loss")]
+    if name == comparison.best:
+        others = [other for other in comparison.leading if other != name]
+        return [*row, "", "", f"same accuracy as {', '.join(others)}" if others else "best"]
+    pair = comparison.against_best(name)
     difference = pair.differences["accuracy"]
     return [*row, f"{difference['value']:.3f} ({_interval(difference)})", f"{pair.p_adjusted:.2g}", pair.verdict()]
 
 
-def _interval(figure: Figure) -> str:
-    return "-" if figure["low"] is None else f"{figure['low']:.3f} to {figure['high']:.3f}"
+def _interval(metric: MetricValue) -> str:
+    return "-" if metric["low"] is None else f"{metric['low']:.3f} to {metric['high']:.3f}"
 
 
-def _facts(found: Comparison) -> dict[str, Any]:
+def _to_json(comparison: Comparison) -> dict[str, Any]:
     return {
-        "images": found.images,
-        "part": found.part,
-        "best": found.best if len(found.leading) == 1 else None,
-        "leading": list(found.leading),
-        "elsewhere": found.elsewhere,
-        "runs": found.figures,
+        "images": comparison.images,
+        "split": comparison.part,
+        "best": comparison.best if len(comparison.leading) == 1 else None,
+        "leading": list(comparison.leading),
+        "moved": comparison.moved,
+        "runs": comparison.metrics,
         "pairs": [
             {
                 "better": pair.better,
@@ -86,7 +93,7 @@ def _facts(found: Comparison) -> dict[str, Any]:
                 "p_adjusted": pair.p_adjusted,
                 "verdict": pair.verdict(),
             }
-            for pair in found.pairs
+            for pair in comparison.pairs
         ],
-        "left_out": list(found.left_out),
+        "left_out": list(comparison.left_out),
     }

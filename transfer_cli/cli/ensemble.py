@@ -10,24 +10,31 @@ import click
 
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import cache_of, cache_option, pictures_option, seed_option
+from transfer_cli.cli._options import cache_of, cache_option, images_option, seed_option
 from transfer_cli.cli._summaries import end_of_ensemble
 
 
-@click.command("ensemble")
+@click.command("ensemble", short_help="Combine several trained models into one.")
 @click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="RUN", required=True, help="The run to write.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="RUN", required=True, help="Folder of the run to write."
+)
 @click.option(
     "--method",
     type=click.Choice(ensemble_methods.names()),
-    help="How the answers become one.  [weighted; average where nothing was held out]",
+    help="How the members' predictions are combined.  [weighted; average if there are no validation images]",
 )
-@click.option("--max-models", type=click.IntRange(min=1), help="Of greedy: so many different members at most.")
-@click.option("--max-ms", type=click.FloatRange(min=0, min_open=True), help="Of greedy: milliseconds a picture.")
-@seed_option("Of the folds of val.  [0]", default=0)
-@pictures_option
+@click.option("--max-models", type=click.IntRange(min=1), metavar="N", help="Greedy only: maximum number of members.")
+@click.option(
+    "--max-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="Greedy only: maximum milliseconds per image.",
+)
+@seed_option("Random seed of the cross-validation folds.  [0]", default=0)
+@images_option
 @cache_option
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing run.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -42,20 +49,20 @@ def command(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    """Join finished runs into one model.
+    """Combine several trained models into one (averaging, voting, stacking, weight soup).
 
-    RUNs are of extract and finetune in any mix (and ensembles), on the same classes and the same parts. The ensemble is
-    a run like any other: predict, evaluate and report take it. What the members said of val and test lies in their
-    runs, so that nothing is trained, and no picture is read but for a soup. What weighted, greedy and stack fit is
-    fitted on val.
+    Each RUN is a finished run of extract, finetune or ensemble; all need the same classes and the same train/val/test
+    split (use --split FIRST_RUN/split.csv when training the others). The result is a run that predict, evaluate and
+    report accept. No network is trained: the members' saved predictions are combined; weights, selection and stacking
+    are fitted on the validation images.
 
     \b
-    average   the mean of the probabilities
-    vote      what most members name; among equals what they are surest of
-    weighted  a weighted mean
-    greedy    the mean of those members that do best together, some counted several times
-    stack     a logistic regression on the members' probabilities
-    soup      one network with the mean of the weights of fine-tuned members of one backbone
+    average   mean of the members' probabilities
+    vote      the class that most members predict; ties by confidence
+    weighted  weighted mean of the probabilities
+    greedy    mean of the members that are best together (greedy selection, with repeats)
+    stack     logistic regression on the members' probabilities (stacking)
+    soup      one network with the mean weights of fine-tuned members of the same backbone
 
     \b
     Example:
@@ -68,16 +75,16 @@ def command(
     console = ctx.ensure_object(Console)
     if method != ensemble_methods.GREEDY and (max_models or max_ms):
         raise click.UsageError(
-            f"--max-models and --max-ms are for --method {ensemble_methods.GREEDY}. Received: {method or 'no method'}.",
+            f"--max-models and --max-ms need --method {ensemble_methods.GREEDY}. Received: {method or 'no --method'}.",
             ctx,
         )
     recipe = EnsembleRecipe(seed=seed, ensemble=EnsembleOptions(method=method, max_models=max_models, max_ms=max_ms))
 
     from transfer_cli.ensembling.ensemble import ensemble
+    from transfer_cli.ensembling.request import EnsembleRequest
 
-    result = ensemble(
+    request = EnsembleRequest(
         runs,
-        recipe,
         RunDirectory(output),
         overwrite=overwrite,
         images=images,
@@ -85,4 +92,4 @@ def command(
         cache=cache_of(options),
         progress=console,
     )
-    ctx.exit(end_of_ensemble(console, result))
+    ctx.exit(end_of_ensemble(console, ensemble(request, recipe)))

@@ -11,20 +11,31 @@ import click
 from transfer_cli.catalog import tta
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import BAR, cache_of, cache_option, runtime_option, tta_option
+from transfer_cli.cli._options import Share, cache_of, cache_option, runtime_option, strict_option, tta_option
 from transfer_cli.cli._summaries import end_of_evaluation
 
 
-@click.command("evaluate")
+@click.command("evaluate", short_help="Measure a trained model on new labelled images.")
 @click.argument("model", metavar="RUN|BUNDLE")
 @click.argument("folder", metavar="FOLDER|CSV", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[RUN/evaluations/FOLDER]")
-@click.option("--part", type=click.Choice(["train", "val", "test"]), help="Of a folder laid out in parts.  [all]")
-@click.option("--min-accuracy", **BAR, help="Exit code 6 below it, on pictures that had no say in the model.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.  [RUN/evaluations/FOLDER]"
+)
+@click.option(
+    "--part",
+    type=click.Choice(["train", "val", "test"]),
+    help="Evaluate only this split, if FOLDER has train/val/test sub-folders.  [all]",
+)
+@click.option(
+    "--min-accuracy",
+    type=Share(),
+    metavar="SHARE",
+    help="Exit with code 6 if accuracy on images not used for training or selection is below SHARE, 0 to 1.",
+)
 @tta_option
 @runtime_option
 @cache_option
-@click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
+@strict_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -37,12 +48,13 @@ def command(
     strict: bool,
     **options: Any,
 ) -> None:
-    """Say how good a finished classifier is on other pictures.
+    """Measure a trained model on labelled images it has not seen.
 
-    FOLDER holds one sub-folder a class, some of the model's classes or all, or parts (train, val, test) of such; or a
-    CSV file says what is on them. Written are predictions.csv, metrics.json, confusion.csv and skipped.csv. Pictures
-    that the model has learnt from, or that it was chosen by, are told by their content; the score without them is said.
-    With --tta the score is the one with it, and what that cost and brought is said beside it.
+    RUN is the folder that a training command wrote, BUNDLE the model folder in it. FOLDER has one sub-folder of images
+    per class (all classes of the model or some of them), or train/val/test folders with such sub-folders; CSV is a file
+    with the columns path,label. Writes predictions.csv, metrics.json, confusion.csv and skipped.csv. Images that were
+    used to train the model or to select it are recognised by their content; the accuracy without them is printed too.
+    With --tta, the gain and the extra time are printed too.
 
     \b
     Example:
@@ -51,23 +63,24 @@ def command(
         transfer-cli evaluate runs/first new_photos --tta flip
     """
     from transfer_cli.data.image_folder import ImageFolder
-    from transfer_cli.runs.accuracy_gate import Gate
-    from transfer_cli.runs.evaluation_directory import EvaluationDirectory, is_model, run_with
+    from transfer_cli.runs.accuracy_gate import AccuracyGate
+    from transfer_cli.runs.evaluation_directory import EvaluationDirectory
+    from transfer_cli.runs.run_of_model import is_model, run_of_model
 
     console = ctx.ensure_object(Console)
     method = None if options["tta"] is None else tta.find(options["tta"]).name
     if is_model(folder) and Path(model).exists() and not is_model(Path(model)):
         ordered = f"transfer-cli evaluate {shlex.quote(str(folder))} {shlex.quote(model)}"
-        raise click.UsageError(f"{folder} is a model and {model} is none: the model comes first.\n{ordered}", ctx)
-    images = ImageFolder.scan(folder, learns=False)
-    run = run_with(model)
+        raise click.UsageError(f"{folder} is a model, {model} is not. The model comes first. Try: {ordered}", ctx)
+    images = ImageFolder.scan(folder, for_training=False)
+    run = run_of_model(model)
     if output is None and run is None and Path(model).exists():
-        raise click.UsageError(f"{model} does not lie in a run: say with -o DIR where to write.", ctx)
+        raise click.UsageError(f"{model} is not inside a run, so there is no default output folder. Add -o DIR.", ctx)
     name = "-".join(word for word in (images.name, part, method) if word)
     place = EvaluationDirectory(output or (run.evaluations if run else Path(model)) / name)
-    gate = None if min_accuracy is None else Gate(min_accuracy)
+    gate = None if min_accuracy is None else AccuracyGate(min_accuracy)
     if gate:
-        gate.must_fit(images.task)
+        gate.check_task(images.task)
 
     from transfer_cli.evaluation.evaluate import evaluate
 
@@ -86,12 +99,12 @@ def command(
     code = end_of_evaluation(console, found)
     if gate:
         left = f"The evaluation is in {place.path}."
-        gate.must_be_fair(found.is_known, left)
-        gate.judge(
+        gate.check_training_images_known(found.training_images_known, left)
+        gate.check(
             found.metrics,
-            (found.judged,),
-            left=left,
-            hint="More pictures, or a better model, may reach it.",
-            none=f"Evaluate pictures that it has not seen: transfer-cli evaluate {shlex.quote(model)} OTHER_PICTURES",
+            (found.fair_part,),
+            consequence=left,
+            hint="Train on more images, or try finetune or another backbone.",
+            no_images_hint=f"Evaluate other images: transfer-cli evaluate {shlex.quote(model)} OTHER_IMAGES",
         )
     ctx.exit(code)

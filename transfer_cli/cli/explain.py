@@ -13,18 +13,32 @@ from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import cache_of, cache_option, runtime_option
 from transfer_cli.cli._summaries import end_of_explanation
 
-_KINDS = "[grad-cam, or occlusion for a classifier that has no gradient]"
 
-
-@click.command("explain")
+@click.command("explain", short_help="Draw saliency maps of what a prediction is based on.")
 @click.argument("model", metavar="RUN|BUNDLE")
-@click.argument("images", nargs=-1, type=click.Path())
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to write.  [RUN/explanations]")
-@click.option("--method", type=click.Choice(names()), help=f"How to find out.  {_KINDS}")
-@click.option("--class", "classes", multiple=True, metavar="NAME", help="What speaks for it.  [what the model said]")
-@click.option("--layer", metavar="NAME", help="Whose maps grad-cam looks at.  [the last below the pooling]")
-@click.option("--filters", is_flag=True, help="Draw the filters of the first convolution instead; -o FILE.png.")
-@click.option("--activations", metavar="LAYER", help="Draw what a layer makes of one picture instead; -o FILE.png.")
+@click.argument("images", nargs=-1, type=click.Path(), metavar="IMAGES...")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder to write (with --filters or --activations: PNG file).  [RUN/explanations]",
+)
+@click.option(
+    "--method",
+    type=click.Choice(names()),
+    help="Method of the saliency map.  [grad-cam; occlusion where there are no gradients]",
+)
+@click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="NAME",
+    help="Explain this class instead of the predicted one (repeatable).",
+)
+@click.option("--layer", metavar="NAME", help="Layer that Grad-CAM uses.  [last convolutional layer]")
+@click.option("--filters", is_flag=True, help="Instead: save the filters of the first convolutional layer (no IMAGES).")
+@click.option("--activations", metavar="LAYER", help="Instead: save the activation maps of LAYER for one image.")
 @runtime_option
 @cache_option
 @click.pass_context
@@ -39,12 +53,13 @@ def command(
     activations: str | None,
     **options: Any,
 ) -> None:
-    """Show where on pictures a model sees what it says, and whether that is to be believed.
+    """Draw saliency maps (Grad-CAM, occlusion) of what a prediction is based on, and test each map.
 
-    PICTURES are files or folders. Each gets an overlay, black by red to yellow where the class is seen, and a row in
-    explanations.csv. The brightest places are blurred step by step, and all others, to see whether the model changes
-    its mind sooner than with places drawn by chance (deletion and insertion scores). A picture that cannot be read is
-    listed on stderr, and the exit code is 5.
+    RUN is the folder that a training command wrote, BUNDLE the model folder in it; IMAGES are files or folders. For
+    each image a saliency map (heat map) is drawn over it, from black to red to yellow where the evidence for the class
+    is strongest, and explanations.csv gets a row. Each map is tested: if the regions it marks are blurred step by step,
+    does the prediction change sooner than with random regions (deletion and insertion scores)? If so the map is called
+    faithful. Unreadable images are listed on stderr, with exit code 5.
 
     \b
     Example:
@@ -55,18 +70,18 @@ def command(
     """
     console = ctx.ensure_object(Console)
     if filters or activations:
-        given = [f"--{word}" for word in ("method", "layer", "runtime") if options[word]] + ["--class"] * bool(classes)
+        unused = [f"--{word}" for word in ("method", "layer", "runtime") if options[word]] + ["--class"] * bool(classes)
         if filters and activations:
-            raise click.UsageError("--filters and --activations are two pictures: ask for one.", ctx)
-        if given:
-            raise click.UsageError(f"{given[0]} belongs to explanations, not to --filters or --activations.", ctx)
+            raise click.UsageError("Expected --filters or --activations, not both.", ctx)
+        if unused:
+            raise click.UsageError(f"{unused[0]} cannot be combined with --filters or --activations.", ctx)
         if len(images) != bool(activations):
-            wanted = "--activations LAYER takes one picture" if activations else "--filters takes no picture"
-            raise click.UsageError(f"{wanted}. Received: {len(images)}.", ctx)
+            expected = "--activations LAYER needs exactly one image" if activations else "--filters takes no images"
+            raise click.UsageError(f"{expected}. Received: {len(images)}.", ctx)
         _draw(console, model, activations, images, output)
         return
     if not images:
-        raise click.UsageError("Missing argument 'PICTURES...'.", ctx)
+        raise click.UsageError("Missing argument 'IMAGES...'.", ctx)
     ctx.exit(_explain(console, model, images, output, classes, options))
 
 
@@ -78,16 +93,16 @@ def _explain(
     classes: tuple[str, ...],
     options: dict[str, Any],
 ) -> int:
-    from transfer_cli.io.discovery import at_least_one, walk_paths
-    from transfer_cli.runs.evaluation_directory import run_with
+    from transfer_cli.io.discovery import expand_paths, require_paths
+    from transfer_cli.runs.run_of_model import run_of_model
 
-    run = run_with(model)
+    run = run_of_model(model)
     target = output or (run.explanations if run else Path("explanations"))
-    files = at_least_one(walk_paths(images))
+    files = require_paths(expand_paths(images))
 
-    from transfer_cli.explain.explain import Explainable, explain, must_be_ours
+    from transfer_cli.explain.explain import Explainable, check_replaceable, explain
 
-    must_be_ours(target)
+    check_replaceable(target)
     with console.track("loading the model", None):
         opened = Explainable(
             model,
@@ -101,27 +116,27 @@ def _explain(
 
 
 def _draw(console: Console, model: str, activations: str | None, images: tuple[str, ...], output: Path | None) -> None:
-    from transfer_cli.runs.evaluation_directory import run_with
+    from transfer_cli.runs.run_of_model import run_of_model
 
-    run = run_with(model)
+    run = run_of_model(model)
     plots = run.plots if run else Path("plots")
     name = "filters" if activations is None else f"activations-{activations}-{Path(images[0]).stem}"
     target = output or plots / f"{name}.png"
 
-    from transfer_cli.rendering.png_provenance import EXPLAIN, must_be_replaceable
+    from transfer_cli.rendering.png_provenance import EXPLAIN, check_png_target
 
-    must_be_replaceable(target, EXPLAIN)
+    check_png_target(target, EXPLAIN)
 
-    from transfer_cli.quiet_imports import start_tensorflow
+    from transfer_cli.quiet_imports import import_tensorflow
 
     with console.track("starting TensorFlow", None):
-        start_tensorflow()
+        import_tensorflow()
     from transfer_cli.explain.network_visualization import draw_activations, draw_filters
 
     if activations is None:
         count = draw_filters(model, target)
-        console.note(f"{count} filters of the first convolution, each in its own scale, grey is 0")
+        console.note(f"{count} filters of the first convolutional layer, each scaled separately; grey is 0")
     else:
         count = draw_activations(model, activations, images[0], target)
-        console.note(f"{count} maps of {activations}, that with the highest value first, by their numbers")
+        console.note(f"{count} activation maps of {activations} with their channel numbers, highest activation first")
     console.result(str(target), {"output": str(target), "drawn": count})

@@ -9,19 +9,18 @@ import click
 
 from transfer_cli.catalog import export_formats
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import pictures_option
-from transfer_cli.cli._summaries import megabytes
-from transfer_cli.text import counted
+from transfer_cli.cli._options import images_option
+from transfer_cli.text import counted, megabytes
 
 if TYPE_CHECKING:
-    from transfer_cli.export.export import Exported
+    from transfer_cli.export.results import ExportResult
 
 _FORMATS = "\b\nFormats:\n" + "\n".join(
-    f"    {spec.name:<15}{spec.summary}" for spec in export_formats.EXPORTERS.values()
+    f"    {spec.name:<15}{spec.summary}" for spec in export_formats.EXPORT_FORMATS.values()
 )
 
 
-@click.command("export", epilog=_FORMATS)
+@click.command("export", epilog=_FORMATS, short_help="Export a model to TFLite, ONNX, OpenVINO, SavedModel or Keras.")
 @click.argument("model", metavar="RUN|BUNDLE")
 @click.option(
     "--format",
@@ -30,16 +29,24 @@ _FORMATS = "\b\nFormats:\n" + "\n".join(
     metavar="NAME,...",
     default=(export_formats.LITERT,),
     show_default=True,
-    help=f"Of {', '.join(export_formats.names())}; or {export_formats.ALL} that can be had here.",
+    help=f"File formats, comma-separated (see below), or {export_formats.ALL}: every format whose packages are "
+    "installed.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[RUN/export, or export]")
-@pictures_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder to write.  [RUN/export, or export for a bundle]",
+)
+@images_option
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 100),
     default=1.0,
     show_default=True,
-    help="How many points of accuracy on test a file in int8 may lose.",
+    metavar="POINTS",
+    help="Reject an int8 file that loses more than this many percentage points of test accuracy.",
 )
 @click.pass_context
 def command(
@@ -51,13 +58,14 @@ def command(
     images: Path | None,
     max_drop: float,
 ) -> None:
-    """Write a classifier for phones, browsers, servers and other programs, and prove that it says the same.
+    """Export a trained model to Keras, SavedModel, TFLite, ONNX or OpenVINO, and verify each file.
 
-    Every file takes pictures as uint8 RGB of shape (n, size, size, 3) and gives a probability a class; class names,
-    size and the way to resize are in it. Each is asked about pictures of val (of test where there is no val) in its own
-    runtime before it is handed over: where one gets another class, or a probability is off by more than 0.0001, there
-    is no file and the exit code is 6. Files in int8 are calibrated on train pictures and may lose --max-drop points of
-    accuracy on test. A bundle without its run needs --images: any folder of pictures.
+    RUN is the folder that a training command wrote, BUNDLE the model folder in it. Input of every file: uint8 RGB
+    images of shape (n, size, size, 3). Output: one probability per class. Class names, size and resize method are
+    stored in the file. Before a file is written, its predictions on the validation images (test images if there are
+    none) are compared with the model's: if a label changes, or a probability differs by more than 0.0001, no file is
+    written and the exit code is 6. int8 files are calibrated on training images and may lose --max-drop points of test
+    accuracy. A bundle without its run needs --images: any folder of images.
 
     \b
     Example:
@@ -65,40 +73,41 @@ def command(
         transfer-cli export runs/first --format onnx,openvino,litert-int8 -o deployed
         transfer-cli predict runs/first/export/model.tflite photos/
     """
-    from transfer_cli.runs.evaluation_directory import run_with
+    from transfer_cli.runs.run_of_model import run_of_model
 
     console = ctx.ensure_object(Console)
     wanted = [name.strip() for names in formats for name in names.split(",") if name.strip()] or list(formats)
-    run = run_with(model)
+    run = run_of_model(model)
     target = output or (run.path if run else Path()) / "export"
 
-    from transfer_cli.export.export import export, formats_for, judge
-    from transfer_cli.export.output_folder import must_be_free
+    from transfer_cli.export.export import export
+    from transfer_cli.export.format_selection import select_formats
+    from transfer_cli.export.output_folder import check_output_folder
+    from transfer_cli.export.results import check_results
 
-    specs = formats_for(model, wanted, console)
-    must_be_free(target, specs)
+    specs = select_formats(model, wanted, console)
+    check_output_folder(target, specs)
     if max_drop != max_drop:
-        raise click.UsageError("--max-drop is no number. Expected points of accuracy, 1 say.", ctx)
-    made = export(model, specs, target, images=images, max_drop=max_drop, progress=console)
-    _say(console, made, target)
-    judge(made)
+        raise click.UsageError("--max-drop is not a number. Expected percentage points of accuracy, e.g. 1.", ctx)
+    results = export(model, specs, target, images=images, max_drop=max_drop, progress=console)
+    _print_results(console, results, target)
+    check_results(results)
 
 
-def _say(console: Console, made: list[Exported], target: Path) -> None:
-    header = ("format", "file", "size", "ms a picture", "most off", "other answers", "accuracy lost")
-    rows = []
-    for each in made:
-        rows.append(
-            (
-                each.spec.name,
-                each.path.name if each.path else "refused",
-                megabytes(each.size),
-                f"{each.milliseconds:.2f}",
-                f"{each.parity.deviation:.1e}",
-                f"{each.parity.changed} of {each.parity.images}",
-                each.drop.summary if each.drop else "",
-            )
+def _print_results(console: Console, results: list[ExportResult], target: Path) -> None:
+    header = ("format", "file", "size", "ms/image", "max abs diff", "changed labels", "accuracy drop")
+    rows = [
+        (
+            result.spec.name,
+            result.path.name if result.path else "not exported",
+            megabytes(result.size),
+            f"{result.ms_per_image:.2f}",
+            f"{result.parity.max_abs_diff:.1e}",
+            f"{result.parity.changed_labels} of {result.parity.images}",
+            result.drop.summary if result.drop else "",
         )
-    console.table(header, rows, {"output": str(target), "formats": [each.to_dict() for each in made]})
-    compared = counted(max(each.parity.images for each in made), "picture")
-    console.note(f"{target}: each was asked about {compared}, as the model was, in its own runtime")
+        for result in results
+    ]
+    console.table(header, rows, {"output": str(target), "formats": [result.to_dict() for result in results]})
+    images = counted(max(result.parity.images for result in results), "image")
+    console.note(f"{target}: each file was compared with the model on {images}, in its own runtime")

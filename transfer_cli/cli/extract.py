@@ -11,30 +11,38 @@ from transfer_cli.catalog import classifiers
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import (
     backbone_options,
-    backbone_words,
+    backbone_overrides,
     bags_option,
     cache_option,
+    set_resume_hint,
     training_options,
     training_request,
 )
 from transfer_cli.cli._summaries import end_of_bagging, end_of_training
 
 
-@click.command("extract")
+@click.command("extract", short_help="Train a classifier fast, on a fixed pretrained network.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @backbone_options
-@click.option("--classifier", type=click.Choice(classifiers.names()), help="What learns.  [logistic]")
-@click.option("--tune/--no-tune", default=None, help="Choose its regularisation by cross-validation.  [if quick]")
+@click.option(
+    "--classifier", type=click.Choice(classifiers.names()), help="Classifier to train on the features.  [logistic]"
+)
+@click.option(
+    "--tune/--no-tune",
+    default=None,
+    help="Tune the classifier's regularisation strength by cross-validation.  [on for the fast classifiers]",
+)
 @bags_option
 @training_options
 @cache_option
 @click.pass_context
 def command(ctx: click.Context, /, folder: Path, output: str | None, bags: int | None, **options: Any) -> None:
-    """Make a classifier from the features of a frozen backbone.
+    """Train a classifier fast (start here): a fixed pretrained network plus logistic regression.
 
-    FOLDER holds one sub-folder a class, or train and test (and val) with one sub-folder a class each; or it is a
-    CSV file with the columns path,label or path,labels (a;b), and part where you know. The run
-    holds the features, the split, the scores, the predictions and the model.
+    FOLDER has one sub-folder of images per class, e.g. photos/cat and photos/dog; or sub-folders train and test (and
+    val), each with one sub-folder per class; or it is a CSV file with the columns path,label (or path,labels with
+    several labels as a;b) and optionally split (train, val or test). The run holds the model, its metrics and
+    predictions on the test images, the split and the features.
 
     \b
     Example:
@@ -47,23 +55,24 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, bags: int |
     from transfer_cli.runs.run_directory import RunDirectory, default_path
 
     console = ctx.ensure_object(Console)
-    words = {
-        **backbone_words(options),
+    overrides = {
+        **backbone_overrides(options),
         "classifier.name": options["classifier"],
         "classifier.tune": options["tune"],
         "split.group_by": options["group_by"],
     }
-    recipe = ExtractRecipe.load(options["recipe"], options["overrides"], words)
+    recipe = ExtractRecipe.load(options["recipe"], options["overrides"], overrides)
     if bags and recipe.classifier.name == classifiers.NONE:
-        raise click.UsageError("--bags is for a classifier. Received: --classifier none, which makes none.", ctx)
+        raise click.UsageError("--bags needs a classifier. Received: --classifier none (features only).", ctx)
     images = ImageFolder.scan(folder)
     run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name))
-    request = training_request(console, options)
+    request = training_request(console, images, run, options)
     if bags:
         from transfer_cli.ensembling.bagging import bagged
 
-        ctx.exit(end_of_bagging(console, bagged(images, recipe, run, bags, **request)))
+        set_resume_hint(ctx, "Finished bags are", options["overwrite"])
+        ctx.exit(end_of_bagging(console, bagged(request, recipe, bags)))
 
     from transfer_cli.training.extract import extract
 
-    ctx.exit(end_of_training(console, extract(images, recipe, run, **request)))
+    ctx.exit(end_of_training(console, extract(request, recipe)))

@@ -8,19 +8,23 @@ from pathlib import Path
 import click
 
 from transfer_cli.cli._console import Console
+from transfer_cli.cli._options import check_suffix
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
+from transfer_cli.text import counted
 
 
-@click.command("leaks")
+@click.command("leaks", short_help="Find test images that are also in the training set.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.csv", help="[RUN/leaks.csv]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE.csv", help="File to write.  [RUN/leaks.csv]"
+)
 @click.pass_context
 def command(ctx: click.Context, /, run: Path, output: Path | None) -> None:
-    """Find pictures that RUN was tested on and had learnt from.
+    """Find data leakage: test images that are also (or almost) in the training set.
 
-    Lists pictures that are in two parts, or in two classes: byte for byte, or as copies that were re-encoded, resized,
-    cropped, mirrored or brightened; and the score without them. Pictures that are gone or have changed since are left
-    out.
+    RUN is the folder that a training command wrote. Lists images that occur in two splits (e.g. train and test) or in
+    two classes: identical files and near-duplicates (re-encoded, resized, cropped, mirrored or brightened copies); and
+    the test accuracy without them. Images that are missing or have changed since training are skipped.
 
     \b
     Example:
@@ -32,36 +36,40 @@ def command(ctx: click.Context, /, run: Path, output: Path | None) -> None:
     console = ctx.ensure_object(Console)
     finished = FinishedRun.read(run)
 
-    from transfer_cli.audit.leakage import leaks, must_be_replaceable, summary
+    from transfer_cli.audit.leakage import check_leaks_file, leaks, summary
 
     target = output or finished.directory.leaks
-    if target.suffix.lower() != ".csv":
-        raise click.UsageError(f"{target} is no CSV file. Expected a name that ends in .csv.", ctx)
-    must_be_replaceable(target)
+    check_suffix(target, ".csv")
+    check_leaks_file(target)
     found = leaks(finished, progress=console)
     for line in summary(found):
         console.note(line)
     if found.across_classes:
-        console.note("where a copy bears another label, correct the label first: one of the two is wrong")
-    if found.across_parts:
-        console.note("next time they stay together: --group-by near-duplicates, with --overwrite or another -o RUN")
+        console.note("duplicates with different labels: correct the wrong label first")
+    if found.across_splits:
+        console.note(
+            "to keep duplicates in one split, train again with --group-by near-duplicates and with --overwrite (or "
+            "another -o RUN)"
+        )
     if found.skipped:
-        console.warn(f"{len(found.skipped)} pictures of the run cannot be read any more: {found.skipped[0].path}, ...")
+        console.warn(
+            f"{counted(len(found.skipped), 'image')} of the run could not be read: {found.skipped[0].path}, ..."
+        )
     if found.changed:
         console.warn(
-            f"{len(found.changed)} pictures are others than those that the run was made of, and were left out: "
+            f"{counted(len(found.changed), 'image')} changed since the run was trained and were left out: "
             f"{found.changed[0]}, ..."
         )
-    # Said before it is written: what was found in minutes is not lost to a full disk.
+    # Printed before it is written, so that a full disk does not lose the result of minutes of work.
     found.write(target)
     facts = {
         "output": str(target),
-        "across_parts": [leak.to_dict() for leak in found.across_parts],
+        "across_splits": [leak.to_dict() for leak in found.across_splits],
         "across_classes": [leak.to_dict() for leak in found.across_classes],
-        "leaked": list(found.leaked),
-        "figure": found.figure,
-        "with_leaked": found.with_leaked,
-        "without_leaked": found.without_leaked,
+        "leaked_test_images": list(found.leaked_test_images),
+        "metric": found.metric,
+        "score_with_leaks": found.score_with_leaks,
+        "score_without_leaks": found.score_without_leaks,
         "skipped": [asdict(item) for item in found.skipped],
         "changed": list(found.changed),
     }

@@ -1,4 +1,4 @@
-"""The command line: one file a command, and the one place where errors become exit codes."""
+"""The command line: one file per command, and the only place where errors become exit codes."""
 
 from __future__ import annotations
 
@@ -15,56 +15,51 @@ import click
 from transfer_cli.cli._console import Console
 from transfer_cli.errors import InputError, TransferError, nearest
 
-_COMMANDS = {
-    "auto": "auto",
-    "rank": "rank",
-    "extract": "extract",
-    "finetune": "finetune",
-    "lr-find": "lr_find",
-    "ensemble": "ensemble",
-    "predict": "predict",
-    "evaluate": "evaluate",
-    "compare": "compare",
-    "similar": "similar",
-    "map": "map",
-    "explain": "explain",
-    "export": "export",
-    "leaks": "leaks",
-    "data": "data",
-    "preview": "preview",
-    "report": "report",
-    "bundle": "bundle",
-    "recipes": "recipes",
-    "backbones": "backbones",
-    "weights": "weights",
-    "cache": "cache",
-    "sample-data": "sample_data",
+# One row per heading of `transfer-cli --help`; the command x-y is in x_y.py.
+_SECTIONS = {
+    "Start here": ("demo", "auto", "extract", "predict"),
+    "Train": ("finetune", "ensemble", "lr-find", "preview"),
+    "Judge": ("evaluate", "compare", "leaks", "report", "rank"),
+    "Look": ("explain", "similar", "map"),
+    "Data": ("data", "sample-data"),
+    "Use": ("export",),
+    "Manage": ("recipes", "backbones", "weights", "bundle", "cache"),
 }
+_COMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
 _GROUP_FLAGS = ("--quiet", "--json", "--offline")
 _INTERRUPTED = 130
 _STOPPED = f"{__name__}.stopped"
 _BROKEN_PIPE = 141
+_NOTHING_LEFT = "No partial files were left; run the same command again."
 
 
 class Group(click.Group):
     """A group that imports a command when it is called and turns errors into exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands in the order of their use."""
+        """Return the names of all commands, section by section."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import and return a command."""
         if name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"transfer_cli.cli.{_COMMANDS[name]}")
-        command: click.Command = module.command
+        command: click.Command = importlib.import_module(f"transfer_cli.cli.{name.replace('-', '_')}").command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under their headings, with one column of summaries for all."""
+        width = max(map(len, _COMMANDS))
+        for title, names in _SECTIONS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            rows = [(name.ljust(width), command.get_short_help_str(200)) for name, command in commands if command]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command by its name; name the nearest where there is none."""
+        """Return the command with this name; suggest the nearest name if it does not exist."""
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             near = "--help" if name == "help" else nearest(name, _COMMANDS)
@@ -72,7 +67,7 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; end with the exit code of what went wrong."""
+        """Run a command and exit with the code of the error, if there is one."""
         try:
             return super().invoke(ctx)
         except BaseException as error:
@@ -83,18 +78,18 @@ class Group(click.Group):
 
 
 def _exit_code(error: BaseException, ctx: click.Context) -> int | None:
-    """Say what went wrong and return the exit code, or None for what click or Python should deal with."""
+    """Print the error and return its exit code, or None if click or Python should handle it."""
     console: Console = ctx.ensure_object(Console)
     stopped = ctx.meta.get(_STOPPED)
-    # Libraries catch everything here and there: a signal may arrive as any other error.
+    # Some libraries catch KeyboardInterrupt and raise another error instead.
     if stopped or isinstance(error, KeyboardInterrupt | click.Abort):
-        console.error(*_what_is_left(ctx))
+        console.say(f"Interrupted. {ctx.meta.get('resume_hint', _NOTHING_LEFT)}", style="red")
         return stopped or _INTERRUPTED
     if isinstance(error, TransferError):
         console.error(str(error), error.hint)
         return error.exit_code
     if isinstance(error, BrokenPipeError):
-        # Whoever read our rows has enough; what is still in the buffer must not raise again at exit.
+        # The reader closed the pipe (e.g. `head`); the rest of the buffer must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     if isinstance(error, OSError) and error.errno:
@@ -107,28 +102,24 @@ def _exit_code(error: BaseException, ctx: click.Context) -> int | None:
     return None
 
 
-def _what_is_left(ctx: click.Context) -> tuple[str, str | None]:
-    """Return what a person who stopped a command should know, and what to do next."""
-    if ctx.invoked_subcommand == "auto":
-        return "Stopped. Every step that was finished is kept.", "To go on, give the same command again."
-    without = " without --overwrite, which would begin anew" if "--overwrite" in sys.argv else ""
-    if ctx.invoked_subcommand == "extract" and any(word.startswith("--bags") for word in sys.argv):
-        return "Stopped. Every bag that was finished is kept.", f"To go on, give the same command again{without}."
-    if ctx.invoked_subcommand != "finetune":
-        return "Stopped. Nothing half-written was left; give the same command again.", None
-    return "Stopped. Every epoch that was finished is kept.", f"To go on, give the same command again{without}."
-
-
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--quiet", is_flag=True, help="Say nothing but results, warnings and errors.")
-@click.option("--json", "json_", is_flag=True, help="Write results to stdout as JSON.")
+@click.option("--quiet", is_flag=True, help="Print only results, warnings and errors.")
+@click.option("--json", "json_", is_flag=True, help="Print results to stdout as JSON.")
 @click.option(
-    "--offline", is_flag=True, envvar="TRANSFER_CLI_OFFLINE", help="Never open a socket, not even for weights."
+    "--offline",
+    is_flag=True,
+    envvar="TRANSFER_CLI_OFFLINE",
+    help="Never connect to the internet, not even to download pretrained weights.",
 )
 @click.version_option(package_name="transfer-cli")
 @click.pass_context
 def main(ctx: click.Context, quiet: bool, json_: bool, offline: bool) -> None:
-    """Make a classifier from a folder of pictures, and use it.
+    """Train an image classifier on a folder of images, and use it (transfer learning).
+
+    A training command reads FOLDER, which has one sub-folder of images per class (e.g. photos/cat and photos/dog), and
+    writes RUN, a folder with the model (RUN/model, called BUNDLE), its metrics and settings.
+
+    Help on one command: transfer-cli COMMAND --help. All commands: docs/cli.md.
 
     \b
     Example:
@@ -139,7 +130,7 @@ def main(ctx: click.Context, quiet: bool, json_: bool, offline: bool) -> None:
     console = ctx.ensure_object(Console)
     console.quiet, console.json, console.offline = quiet, json_, offline
     if offline:
-        # urllib3, which Keras imports, opens and binds a socket to learn whether there is IPv6.
+        # urllib3, which Keras imports, opens and binds a socket to find out whether IPv6 works.
         socket.has_ipv6 = False
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -147,6 +138,6 @@ def main(ctx: click.Context, quiet: bool, json_: bool, offline: bool) -> None:
 
 
 def _stop(ctx: click.Context, number: int) -> None:
-    # As an exception, so that every draft is removed on the way out.
+    # Raised as an exception, so that unfinished files are removed on the way out.
     ctx.meta[_STOPPED] = 128 + number
     raise KeyboardInterrupt

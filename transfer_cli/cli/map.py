@@ -7,43 +7,49 @@ from pathlib import Path
 import click
 
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import pictures_option
+from transfer_cli.cli._options import check_suffix, images_option
+from transfer_cli.text import counted
 
 
-@click.command("map")
+@click.command("map", short_help="Draw all images of a run on a 2-D map by similarity.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The PNG to write.  [RUN/plots/map.png]")
-@pictures_option
-@click.option("--overwrite", is_flag=True, help="Draw it anew though most pictures are gone.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="PNG file to write.  [RUN/plots/map.png]",
+)
+@images_option
+@click.option("--overwrite", is_flag=True, help="Redraw although most image files are missing.")
 @click.pass_context
 def command(ctx: click.Context, /, run: Path, output: Path | None, images: Path | None, overwrite: bool) -> None:
-    """Draw all pictures of RUN, those that its network finds alike side by side.
+    """Draw all images of a run on a 2-D map (t-SNE), similar images next to each other.
 
-    Each picture is framed in the colour of its class, and a mistake has a corner in the colour of the class that it
-    was taken for. map.csv, in RUN or beside the PNG that -o names, says where each picture lies, its class, its part
-    and what it was taken for.
+    RUN is the folder that a training command wrote. Each image has a frame in the colour of its class; a misclassified
+    image also has a corner in the colour of the predicted class. map.csv, in RUN or beside the PNG of -o, has the
+    position, class, split and prediction of each image.
 
     \b
     Example:
         transfer-cli map runs/first
         transfer-cli map runs/first -o map.png
     """
-    from transfer_cli.rendering.png_provenance import MAP, must_be_replaceable
+    from transfer_cli.rendering.png_provenance import MAP, check_png_target
     from transfer_cli.runs.completed_run import FinishedRun
 
     console = ctx.ensure_object(Console)
     finished = FinishedRun.read(run, images)
     target = output or finished.directory.plots / "map.png"
-    if target.suffix.lower() != ".png":
-        raise click.UsageError(f"{target} is no PNG. Expected a name that ends in .png.", ctx)
-    must_be_replaceable(target, MAP)
-    finished.must_not_lose(target, overwrite=overwrite)
+    check_suffix(target, ".png")
+    check_png_target(target, MAP)
+    finished.check_images_not_lost(target, overwrite=overwrite)
 
-    from transfer_cli.features.feature_map import map_run, must_be_a_map
+    from transfer_cli.features.feature_map import check_map_table, draw_run_map
 
     table = output.with_suffix(".csv") if output else finished.directory.map
-    must_be_a_map(table)
-    mapped = map_run(finished, target, table, progress=console)
-    console.note(f"{mapped.drawn} of {mapped.images} pictures drawn; {table} has all of them")
+    check_map_table(table)
+    mapped = draw_run_map(finished, target, table, progress=console)
+    console.note(f"{mapped.drawn} of {counted(mapped.images, 'image')} drawn; {table} lists all")
     facts = {"output": str(target), "table": str(table), **vars(mapped)}
     console.result(str(target), facts)

@@ -15,36 +15,54 @@ from transfer_cli.calibration.rejection import COVERAGE
 from transfer_cli.catalog import tta
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import cache_of, cache_option, runtime_option, tta_option
+from transfer_cli.cli._options import Share, cache_of, cache_option, runtime_option, strict_option, tta_option
 from transfer_cli.cli._summaries import end_of_prediction
 from transfer_cli.data.predictions import FORMATS
 from transfer_cli.progress import SILENT
 
 if TYPE_CHECKING:
     from transfer_cli.inference.models import AbstractModel
-    from transfer_cli.inference.reject import Rejecting
+    from transfer_cli.inference.reject import Rejector
 
 
-@click.command("predict")
+@click.command("predict", short_help="Classify new images with a trained model.")
 @click.argument("model", metavar="RUN|BUNDLE|FILE|imagenet:BACKBONE")
 @click.argument("paths", nargs=-1, required=True, type=click.Path())
-@click.option("--format", "format_", type=click.Choice(FORMATS), help="[by the name of --output, else csv]")
-@click.option("--top-k", type=click.IntRange(min=1), help="The k best classes instead of every probability.")
-@click.option("--unknown", is_flag=True, help=f"Say unknown of what the model cannot judge: --coverage {COVERAGE}.")
+@click.option(
+    "--format", "format_", type=click.Choice(FORMATS), help="Output format.  [by the suffix of --output, else csv]"
+)
+@click.option(
+    "--top-k",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Write the K most likely classes instead of the probability of every class.",
+)
+@click.option(
+    "--unknown",
+    is_flag=True,
+    help="Label an image `unknown` if the model is unsure or it looks unlike the training images "
+    f"(= --coverage {COVERAGE}).",
+)
 @click.option(
     "--coverage",
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Say unknown so that this share of the pictures of val is kept.",
+    type=Share(above_zero=True),
+    metavar="SHARE",
+    help="Set the `unknown` threshold so that this share of the validation images still gets a label, 0 to 1.",
 )
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), help="Say unknown where the class is less probable than this."
+    "--threshold",
+    type=Share(),
+    metavar="P",
+    help="Label an image `unknown` if its confidence is below this, 0 to 1.",
 )
 @tta_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [stdout]")
-@click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="File to write.  [stdout]")
+@click.option(
+    "--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True, metavar="N", help="Images per batch."
+)
 @runtime_option
 @cache_option
-@click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
+@strict_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -58,13 +76,14 @@ def command(
     strict: bool,
     **options: Any,
 ) -> None:
-    """Say what is on pictures: one row a picture, in input order.
+    """Classify new images with a trained model; one output row per image (CSV, JSON Lines, Parquet, table).
 
-    FILE is what export wrote: model.onnx, .tflite, .xml or .keras.
-    PATHS are pictures, folders of pictures, or - for paths on stdin, one a line. A picture that cannot be read is
-    listed on stderr, and the exit code is 5. With --unknown the label of a picture is unknown where its class is
-    improbable, or the picture unlike all that was learnt from; what the model would say and why it should not be
-    asked stand beside it. Foreign pictures can still be named.
+    The model is a run (the folder that extract, finetune, ensemble or auto wrote), the model folder in it (BUNDLE), a
+    file written by export (FILE: .onnx, .tflite, .xml or .keras), or imagenet:BACKBONE (a pretrained network with its
+    1000 ImageNet classes). PATHS are images, folders of images, or - to read paths from stdin, one per line. Unreadable
+    images are listed on stderr, with exit code 5. With --unknown, the label is `unknown` if the confidence is low or
+    the image is unlike the training images; the columns guess and reason have the model's guess and the reason for
+    rejecting it. Some images of other things still get a label.
 
     \b
     Example:
@@ -74,25 +93,25 @@ def command(
         transfer-cli predict runs/first holiday.jpg --tta ten-crop --format table
         find photos -name '*.jpg' | transfer-cli predict runs/first -
     """
-    from transfer_cli.io.atomic import must_be_writable
-    from transfer_cli.io.discovery import at_least_one, walk_paths
+    from transfer_cli.io.atomic import check_writable
+    from transfer_cli.io.discovery import expand_paths, require_paths
 
     console = ctx.ensure_object(Console)
-    # A name that was mistyped is said before anything is loaded.
+    # Report a mistyped name before anything is loaded.
     method = None if options["tta"] is None else tta.find(options["tta"])
     format_ = format_ or _format_of(output, console)
     if output:
-        must_be_writable(output)
+        check_writable(output)
     elif format_ == "parquet" and sys.stdout.isatty():
-        raise click.UsageError("Parquet is no text for a terminal: give -o FILE.", ctx)
-    files = at_least_one(walk_paths(_typed(paths)))
+        raise click.UsageError("Parquet is a binary format and cannot be shown on a terminal. Add -o FILE.", ctx)
+    files = require_paths(expand_paths(_expand_stdin(paths)))
 
     from transfer_cli.inference.load import load
     from transfer_cli.inference.predict import predict, write_predictions
-    from transfer_cli.inference.runtimes import WORTH_CONVERTING
-    from transfer_cli.inference.tta import Augmented
+    from transfer_cli.inference.runtimes import MIN_IMAGES_TO_CONVERT
+    from transfer_cli.inference.tta import AugmentedModel
 
-    ahead, files = _ahead(files, WORTH_CONVERTING if "-" not in paths else 0)
+    ahead, files = _ahead(files, MIN_IMAGES_TO_CONVERT if "-" not in paths else 0)
     with console.track("loading the model", None):
         loaded = load(
             model,
@@ -102,10 +121,10 @@ def command(
             cache=cache_of(options),
             progress=console,
         )
-    request = loaded if method is None else Augmented(loaded, method.name)
-    rejecting = _rejecting(request, console, options)
-    request = rejecting.model if rejecting else request
-    batches = predict(request, files, batch_size=batch_size, strict=strict, rejecting=rejecting)
+    classifier = loaded if method is None else AugmentedModel(loaded, method.name)
+    rejector = _rejector(classifier, console, options)
+    classifier = rejector.model if rejector else classifier
+    batches = predict(classifier, files, batch_size=batch_size, strict=strict, rejector=rejector)
     rows, skipped = write_predictions(
         batches,
         output or console.rows,
@@ -114,22 +133,22 @@ def command(
         top_k=top_k,
         progress=console if output else SILENT,
     )
-    if isinstance(request, Augmented):
-        console.note(f"{request.spec.name}: {request.cost.summary()}")
-    ctx.exit(end_of_prediction(console, rows, skipped, output, rejecting.rejected if rejecting else None))
+    if isinstance(classifier, AugmentedModel):
+        console.note(f"{classifier.spec.name}: {classifier.cost.summary()}")
+    ctx.exit(end_of_prediction(console, rows, skipped, output, rejector.rejected if rejector else None))
 
 
-def _rejecting(model: AbstractModel, console: Console, options: Mapping[str, Any]) -> Rejecting | None:
+def _rejector(model: AbstractModel, console: Console, options: Mapping[str, Any]) -> Rejector | None:
     coverage = options["coverage"] or (COVERAGE if options["unknown"] else None)
     if coverage is None and options["threshold"] is None:
         return None
 
-    from transfer_cli.inference.reject import Rejecting
+    from transfer_cli.inference.reject import Rejector
 
-    rejecting = Rejecting(model, coverage=coverage, threshold=options["threshold"])
-    if rejecting.bar is not None:
-        console.note(f"unknown below a bar: {rejecting.bar.summary()}")
-    return rejecting
+    rejector = Rejector(model, coverage=coverage, threshold=options["threshold"])
+    if rejector.fitted_threshold is not None:
+        console.note(f"`unknown` threshold: {rejector.fitted_threshold.summary()}")
+    return rejector
 
 
 def _format_of(output: Path | None, console: Console) -> str:
@@ -137,17 +156,17 @@ def _format_of(output: Path | None, console: Console) -> str:
         return "jsonl" if console.json else "csv"
     suffix = output.suffix.lower().lstrip(".")
     if suffix not in FORMATS:
-        raise click.UsageError(f"{output} does not say its format. Expected .csv, .jsonl or .parquet, or --format.")
+        raise click.UsageError(f"Unknown format: {output}. Expected a name in .csv, .jsonl or .parquet, or --format.")
     return suffix
 
 
 def _ahead(files: Iterator[str], count: int) -> tuple[int, Iterator[str]]:
-    """Return how many of the next `count` files there are, and all files; a pipe may still be waited for: count 0."""
+    """Return how many of the next `count` files exist, and all files; with count 0 nothing is read from a pipe."""
     first = list(islice(files, count))
     return len(first), chain(first, files)
 
 
-def _typed(paths: tuple[str, ...]) -> Iterator[str]:
+def _expand_stdin(paths: tuple[str, ...]) -> Iterator[str]:
     for path in paths:
         if path == "-":
             yield from (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer if line.strip())

@@ -7,31 +7,31 @@ from pathlib import Path
 import click
 
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import complete_recipes
+from transfer_cli.cli._options import complete_recipes, set_option
 
 
-@click.group("recipes")
+@click.group("recipes", short_help="List, show, copy and check recipes (training settings).")
 def command() -> None:
-    """List the recipes that come with the program, and make one of your own."""
+    """List, show, copy and check recipes (files with all training settings)."""
 
 
 @command.command("list")
 @click.pass_context
 def list_(ctx: click.Context) -> None:
-    """List the shipped recipes: what they do, what they cost, what they reached.
+    """List the built-in recipes with training time and accuracy.
 
     \b
     Example:
         transfer-cli recipes list
     """
-    from transfer_cli.recipe.recipes import Recipe, recipe_names, shipped
+    from transfer_cli.recipe.recipes import Recipe, builtin_recipe, recipe_names
     from transfer_cli.recipe.toml_source import head_of
 
     console = ctx.ensure_object(Console)
     blocks, facts = [], []
     for name in recipe_names():
         method = Recipe.load(name).method
-        head = head_of(shipped(name).read_text("utf-8"))
+        head = head_of(builtin_recipe(name).read_text("utf-8"))
         lines = [f"{name} ({method})", head["summary"], *(f"{word}: {head[word]}" for word in ("cost", "score"))]
         blocks.append("\n  ".join(lines))
         facts.append({"name": name, "method": method, **head})
@@ -43,15 +43,15 @@ def list_(ctx: click.Context) -> None:
 @click.argument("name", shell_complete=complete_recipes)
 @click.pass_context
 def show(ctx: click.Context, name: str) -> None:
-    """Print a shipped recipe.
+    """Print a built-in recipe.
 
     \b
     Example:
         transfer-cli recipes show default
     """
-    from transfer_cli.recipe.recipes import Recipe, shipped
+    from transfer_cli.recipe.recipes import Recipe, builtin_recipe
 
-    text = shipped(name).read_text("utf-8")
+    text = builtin_recipe(name).read_text("utf-8")
     ctx.ensure_object(Console).result(text.rstrip("\n"), Recipe.load(name).model_dump(mode="json"))
 
 
@@ -60,7 +60,7 @@ def show(ctx: click.Context, name: str) -> None:
 @click.argument("target", type=click.Path(path_type=Path))
 @click.pass_context
 def copy(ctx: click.Context, name: str, target: Path) -> None:
-    """Copy a shipped recipe to TARGET, to be changed.
+    """Copy a built-in recipe to the file TARGET, to edit it.
 
     \b
     Example:
@@ -68,23 +68,23 @@ def copy(ctx: click.Context, name: str, target: Path) -> None:
         transfer-cli recipes check mine.toml
         transfer-cli finetune photos --recipe mine.toml
     """
-    from transfer_cli.recipe.recipes import Recipe, copy_shipped
+    from transfer_cli.recipe.recipes import Recipe, copy_builtin
 
     console = ctx.ensure_object(Console)
-    written = copy_shipped(name, target)
-    console.note(f"next: change {written}, then transfer-cli recipes check {written}")
+    written = copy_builtin(name, target)
+    console.note(f"next: edit {written}, then transfer-cli recipes check {written}")
     console.note(f"then: transfer-cli {Recipe.load(name).method} FOLDER --recipe {written}")
     console.result(str(written), {"recipe": str(written)})
 
 
 @command.command("check")
 @click.argument("source", metavar="FILE|NAME", shell_complete=complete_recipes)
-@click.option("--set", "overrides", multiple=True, metavar="WORD=VALUE", help="Override a word of the recipe.")
+@set_option
 @click.pass_context
 def check(ctx: click.Context, source: str, overrides: tuple[str, ...]) -> None:
-    """Say every fault of a recipe at once, or what it comes to.
+    """Validate a recipe and print it with all defaults filled in.
 
-    The recipe is written to stdout with nothing left out. Exit code 3 where it has faults.
+    If the recipe is invalid, all errors are listed, with exit code 3.
 
     \b
     Example:
@@ -99,7 +99,7 @@ def check(ctx: click.Context, source: str, overrides: tuple[str, ...]) -> None:
     try:
         recipe = recipe.resolved()
     except RecipeError:
-        # A word may be one of pictures with several labels; the fault of a recipe for neither is said.
+        # Some settings are valid only for images with several labels; if that fails, too, the error is shown.
         recipe = recipe.resolved(MULTI_LABEL)
-    console.note(f"{source} has no fault: a recipe of {recipe.method}. Nothing left out, it says:")
+    console.note(f"{source} is a valid recipe for {recipe.method}; with all defaults filled in:")
     console.result(recipe.to_toml().rstrip("\n"), recipe.model_dump(mode="json"))

@@ -9,11 +9,11 @@ import click
 from transfer_cli.cli._console import Console
 
 
-@click.command("sample-data")
+@click.command("sample-data", short_help="Copy a small set of sample images to a folder.")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.pass_context
 def command(ctx: click.Context, target: Path) -> None:
-    """Copy the sample pictures that come with the program to TARGET.
+    """Copy the sample images that come with transfer-cli to the folder TARGET, to try things out.
 
     \b
     Example:

@@ -10,13 +10,21 @@ import click
 
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import complete_backbones
+from transfer_cli.text import counted, megabytes
 
 if TYPE_CHECKING:
     from transfer_cli.catalog.backbones import WeightsFile
 
-_top = click.option("--top", is_flag=True, help="Also the file with the top, and the names of the 1000 classes.")
+_top = click.option(
+    "--top",
+    is_flag=True,
+    help="Also the full ImageNet classifier and its class names (needed for `predict imagenet:NAME`).",
+)
 _size = click.option(
-    "--size", type=click.IntRange(1), metavar="PIXELS", help="Of the pictures; MobileNets have weights for several."
+    "--size",
+    type=click.IntRange(1),
+    metavar="PIXELS",
+    help="Input size in pixels; MobileNet v1/v2 have separate weights per size.",
 )
 
 
@@ -25,9 +33,9 @@ def _names(required: bool) -> Callable[..., Any]:
     return click.argument("names", nargs=-1, required=required, metavar=metavar, shell_complete=complete_backbones)
 
 
-@click.group("weights")
+@click.group("weights", short_help="List, download, verify and copy pretrained weights.")
 def command() -> None:
-    """See, bring and check the ImageNet weights, and carry them to a machine without a network."""
+    """List, download and verify pretrained weights, or copy them to an offline machine."""
 
 
 @command.command("list")
@@ -36,11 +44,11 @@ def command() -> None:
 @_size
 @click.pass_context
 def list_(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | None) -> None:
-    """List the files of weights that backbones need, and whether they are here.
+    """List weights files, their size, and whether they are installed.
 
-    Without a NAME: of all backbones. MB is the size of the file where it is here, and about that of its numbers where
-    it is not. The digest is the one that Keras knows (none for MobileNet and MobileNetV2); --json has all of it, and
-    the address.
+    Without NAME, all networks are listed. MB is the file size, estimated from the number of parameters if the file is
+    not installed. The digest is the checksum published by Keras (MobileNet and MobileNetV2 have none); --json gives the
+    full digest and the download address.
 
     \b
     Example:
@@ -48,23 +56,23 @@ def list_(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
         transfer-cli weights list resnet50 --top
     """
     from transfer_cli.catalog import backbones
-    from transfer_cli.models.weights.registry import cache_folder, uses
+    from transfer_cli.models.weights.registry import cache_folder, weight_uses
 
     console = ctx.ensure_object(Console)
     every = [name for name in backbones.names() if backbones.find(name).has_imagenet]
-    facts = [_facts(file, uses()) for file in _files(names or every, top, size)]
+    facts = [_facts(file, weight_uses()) for file in _files(names or every, top, size)]
     rows = [
         (
             fact["backbone"] or "all",
             fact["file"],
             _megabytes(fact),
-            f"{fact['algorithm']} {fact['digest'][:8]}..." if fact["digest"] else "not known",
-            "here" if fact["here"] else "not here",
+            f"{fact['algorithm']} {fact['digest'][:8]}..." if fact["digest"] else "unknown",
+            "installed" if fact["installed"] else "missing",
         )
         for fact in facts
     ]
-    console.note(f"Keras's cache: {cache_folder()}")
-    console.table(("name", "file", "MB", "digest", "where"), rows, facts)
+    console.note(f"folder of the weights (Keras cache): {cache_folder()}")
+    console.table(("network", "file", "MB", "digest", "state"), rows, facts, numeric=("MB",))
     console.note("next: transfer-cli weights fetch NAME, or transfer-cli weights pack NAME -o weights.tar")
 
 
@@ -74,10 +82,10 @@ def list_(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
 @_size
 @click.pass_context
 def fetch(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | None) -> None:
-    """Download weights into Keras's cache, where every command looks for them.
+    """Download pretrained weights.
 
-    A file that is here and whole is left, a damaged one is replaced. What arrives is compared with Keras's digest where
-    there is one; what is not the file is thrown away, with exit code 4.
+    Files are stored in the Keras cache (see: transfer-cli weights list), where all commands look for them. Intact files
+    are kept, damaged ones are replaced. A download whose checksum is wrong is deleted, with exit code 4.
 
     \b
     Example:
@@ -89,9 +97,9 @@ def fetch(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
 
     console = ctx.ensure_object(Console)
     files = _files(names, top, size)
-    brought = download.fetch(files, offline=console.offline, progress=console)
-    console.note(f"{len(brought)} downloaded, {len(files) - len(brought)} here already")
-    facts = [{"file": str(cache_folder() / file.name), "downloaded": file in brought} for file in files]
+    downloaded = download.fetch(files, offline=console.offline, progress=console)
+    console.note(f"{counted(len(downloaded), 'file')} downloaded, {len(files) - len(downloaded)} already installed")
+    facts = [{"file": str(cache_folder() / file.name), "downloaded": file in downloaded} for file in files]
     console.result("\n".join(fact["file"] for fact in facts if isinstance(fact["file"], str)), facts)
 
 
@@ -100,37 +108,36 @@ def fetch(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
 @_top
 @_size
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.tar", help="The kit to write."
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.tar", help="File to write."
 )
 @click.pass_context
 def pack(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | None, output: Path) -> None:
-    """Write weights into one file, a kit, for a machine without a network.
+    """Put weights into one tar file to copy to an offline machine.
 
-    What is not here is downloaded first. The kit is a tar of the files and a manifest with their SHA-256.
+    Missing weights are downloaded first. The tar file also contains a manifest with the SHA-256 checksum of each file.
 
     \b
     Example:
         transfer-cli weights pack resnet50 mobilenet_v2 -o weights.tar
     """
-    from transfer_cli.cli._summaries import megabytes
     from transfer_cli.models.weights import kit as weights_kit
 
     console = ctx.ensure_object(Console)
     kit = weights_kit.pack(output, _files(names, top, size), offline=console.offline, progress=console)
-    console.note(f"{len(kit.files)} files, {megabytes(output.stat().st_size)}")
+    console.note(f"{counted(len(kit.files), 'file')}, {megabytes(output.stat().st_size)}")
     console.note(f"next, on the other machine: transfer-cli weights install {output.name}")
     console.result(str(output), {"output": str(output), **kit.model_dump()})
 
 
 @command.command("install")
 @click.argument("kit", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE.tar")
-@click.option("--overwrite", is_flag=True, help="Replace weights that are here and differ.")
+@click.option("--overwrite", is_flag=True, help="Replace installed weights that differ.")
 @click.pass_context
 def install(ctx: click.Context, kit: Path, overwrite: bool) -> None:
-    """Put the weights of a kit where every command looks for them; no network is needed.
+    """Install weights from a file made by `weights pack` (offline).
 
-    All of the kit is checked before any of it is put in place: against its manifest, and against Keras's digests where
-    there are some. Exit code 4 where something in it is not what it should be.
+    First all files are compared with the checksums in the tar file and with those published by Keras. If one is wrong,
+    nothing is installed and the exit code is 4.
 
     \b
     Example:
@@ -151,10 +158,11 @@ def install(ctx: click.Context, kit: Path, overwrite: bool) -> None:
 @_names(required=False)
 @click.pass_context
 def verify(ctx: click.Context, names: tuple[str, ...]) -> None:
-    """Check the weights in Keras's cache, all of them or those of some backbones.
+    """Check installed weights for damage.
 
-    A file is compared with Keras's digest; where there is none, all of it has to be readable, with no fewer numbers
-    than the network has. Exit code 4 where one is damaged, or none is here of a NAME.
+    Without NAME, all installed files are checked. Each file is compared with the checksum published by Keras; a file
+    without one is read completely and its number of parameters is compared with the network's. The exit code is 4 if a
+    file is damaged or a NAME has no installed file.
 
     \b
     Example:
@@ -166,14 +174,14 @@ def verify(ctx: click.Context, names: tuple[str, ...]) -> None:
 
     console = ctx.ensure_object(Console)
     with console.track(f"reading {cache_folder()}", None):
-        found = integrity.verify(names)
-    rows = [(item.file.name, item.state, item.reason) for item in found]
-    facts = [{"file": item.file.name, "state": item.state, "reason": item.reason} for item in found]
+        checked = integrity.verify(names)
+    rows = [(item.file.name, item.state, item.reason) for item in checked]
+    facts = [{"file": item.file.name, "state": item.state, "reason": item.reason} for item in checked]
     if rows or console.json:
-        console.table(("file", "state", "why"), rows, facts)
+        console.table(("file", "state", "reason"), rows, facts)
     else:
-        console.note(f"there are no ImageNet weights in {cache_folder()}")
-    integrity.must_be_good(found)
+        console.note(f"no pretrained weights are installed in {cache_folder()}")
+    integrity.require_intact(checked)
 
 
 def _files(names: Sequence[str], top: bool, size: int | None) -> list[WeightsFile]:
@@ -185,21 +193,21 @@ def _files(names: Sequence[str], top: bool, size: int | None) -> list[WeightsFil
 
 
 def _megabytes(fact: dict[str, Any]) -> str:
-    if fact["here"]:
+    if fact["installed"]:
         return f"{fact['bytes'] / 1e6:.1f}"
-    return f"about {fact['bytes_about'] / 1e6:.1f}" if fact["bytes_about"] else "not known"
+    return f"about {fact['bytes_about'] / 1e6:.1f}" if fact["bytes_about"] else "unknown"
 
 
-def _facts(file: WeightsFile, uses: Any) -> dict[str, Any]:
-    from transfer_cli.models.weights.registry import cache_folder, is_here
+def _facts(file: WeightsFile, weight_uses: Any) -> dict[str, Any]:
+    from transfer_cli.models.weights.registry import cache_folder, is_installed
 
-    use = uses[file.name][1] if file.name in uses else None
-    here, path = is_here(file), cache_folder() / file.name
+    use = weight_uses[file.name][1] if file.name in weight_uses else None
+    here, path = is_installed(file), cache_folder() / file.name
     return {
         "backbone": use.spec.name if use else None,
         "file": file.name,
         "top": use.top if use else None,
-        "here": here,
+        "installed": here,
         "path": str(path) if here else None,
         "bytes": path.stat().st_size if here else None,
         "bytes_about": use.numbers * 4 if use else None,

@@ -1,4 +1,4 @@
-"""A CSV file that says which pictures there are, what is on them, and in which part they are."""
+"""A CSV file that lists images with their labels and, optionally, their train/val/test split."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task
 from transfer_cli.errors import FolderError
 from transfer_cli.io.csv_tables import read_table
 
-IN_FOLDER = "labels.csv"
-"""A folder that holds a file of this name is read by it."""
-COLUMNS = "path,label (or path,labels with ; between several), and part where it is known"
+LABELS_FILE = "labels.csv"
+"""If a folder holds a file of this name, it lists the images of the folder."""
+SPLIT_COLUMN = "split"
+"""Column that assigns an image to train, val or test, in every table that is read or written."""
 SEPARATOR = ";"
+COLUMNS = f"path,label (or path,labels with {SEPARATOR} between several labels), and optionally {SPLIT_COLUMN}"
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One picture: its path, its labels, and its part or None."""
+    """One image: its path, its labels, and its part (train, val or test) or None."""
 
     path: str
     labels: tuple[str, ...]
@@ -30,16 +32,16 @@ class ManifestRow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a CSV file lists.
+    """The content of a CSV file.
 
     Attributes
     ----------
     task : str
-        A row of catalog.tasks: single-label with a column ``label``, multi-label with a column ``labels``.
+        A row of `catalog.tasks`: single-label if there is a column ``label``, multi-label if ``labels``.
     rows : tuple of ManifestRow
         In the order of the file.
     without_label : int
-        How many rows of a single-label task name no class; they are not among `rows`.
+        Number of rows of a single-label task without a class; they are not in `rows`.
     """
 
     task: Task
@@ -48,51 +50,52 @@ class Manifest:
 
 
 def read(path: Path, parts: Mapping[str, str]) -> Manifest:
-    """Return what the CSV file at `path` lists.
+    """Read a CSV file.
 
     Parameters
     ----------
     path : Path
-        With the columns ``path`` and ``label``, or ``path`` and ``labels`` (several, parted by ``;``, or none), and
-        ``part`` where that is known. Paths are relative to where the file lies.
+        Table with the columns ``path`` and ``label`` (or ``labels``, separated by ``;``), and optionally ``split``.
+        Paths are relative to the folder of the file.
     parts : mapping of str to str
-        What a part may be called, and what it is.
+        Accepted names of a part, and the part that each means.
 
     Raises
     ------
     FolderError
-        When it has other columns, names a picture twice, or an unknown part.
+        If columns are missing, an image is listed twice, or a part is unknown.
     InputError
-        When it is no table that can be read.
+        If the file is not a readable table.
     """
     columns = _columns(path)
-    if not _fit(columns):
+    if not _has_columns(columns):
         received = ", ".join(columns) or "an empty file"
-        semicolons = " Its columns have to be parted by commas." if len(columns) == 1 and ";" in columns[0] else ""
+        semicolons = " Separate the columns by commas." if len(columns) == 1 and ";" in columns[0] else ""
         raise FolderError(f"{path}: expected the columns {COLUMNS}, each once. Received: {received}.{semicolons}")
     table = read_table(path, ())
     task = SINGLE_LABEL if "label" in columns else MULTI_LABEL
     rows: list[ManifestRow] = []
     line_of: dict[str, int] = {}
-    without = 0
+    without_label = 0
     for line, row in enumerate(table, start=2):
         name = _path(row["path"] or "", path.parent)
         if not name:
-            raise FolderError(f"{path} line {line}: expected the path of a picture. Received: none.")
+            raise FolderError(f"{path} line {line}: expected the path of an image. Received: an empty cell.")
         if name in line_of:
-            raise FolderError(f"{path} line {line}: {name} is listed already, in line {line_of[name]}.")
+            raise FolderError(f"{path} line {line}: {name} is already listed in line {line_of[name]}.")
         line_of[name] = line
         labels = _labels(row, task)
         if not labels and task == SINGLE_LABEL:
-            without += 1
+            without_label += 1
             continue
-        rows.append(ManifestRow(name, labels, _part(row.get("part") or "", parts, f"{path} line {line}")))
-    return Manifest(task, tuple(rows), without)
+        part = _part(row.get(SPLIT_COLUMN) or "", parts, f"{path} line {line}")
+        rows.append(ManifestRow(name, labels, part))
+    return Manifest(task, tuple(rows), without_label)
 
 
-def is_ours(path: Path) -> bool:
-    """Return whether a CSV file has the columns of a manifest; another program's table may have the same name."""
-    return _fit(_columns(path))
+def has_manifest_columns(path: Path) -> bool:
+    """Return whether a CSV file has the columns of a manifest; another program may use the same file name."""
+    return _has_columns(_columns(path))
 
 
 def _columns(path: Path) -> list[str]:
@@ -100,26 +103,24 @@ def _columns(path: Path) -> list[str]:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             return next(csv.reader(file), [])
     except (OSError, csv.Error) as error:
-        raise FolderError(f"{path} is not a table that can be read: {error}.") from error
+        raise FolderError(f"{path} is not a readable CSV table: {error}.") from error
 
 
-def _fit(columns: Sequence[str]) -> bool:
-    ours = [columns.count(name) for name in ("path", "label", "labels", "part")]
-    return ours[0] == 1 and sorted(ours[1:3]) == [0, 1] and ours[3] <= 1
+def _has_columns(columns: Sequence[str]) -> bool:
+    counts = [columns.count(name) for name in ("path", "label", "labels", SPLIT_COLUMN)]
+    return counts[0] == 1 and sorted(counts[1:3]) == [0, 1] and counts[3] <= 1
 
 
 def _path(text: str, root: Path) -> str:
-    """Return the path of a picture in the one spelling that is used, relative to `root` where it lies below it."""
+    """Return a path in its normal form, relative to `root` if it is below it."""
     text = text.strip().replace("\\", "/")
     if not text:
         return ""
-    path = posixpath.normpath(text)
-    above = root.absolute().as_posix() + "/"
-    return path.removeprefix(above)
+    return posixpath.normpath(text).removeprefix(root.absolute().as_posix() + "/")
 
 
 def _labels(row: Mapping[str, str], task: Task) -> tuple[str, ...]:
-    # As with the names of folders: an accent is one letter, however it is spelt.
+    # An accented letter has two spellings in Unicode; both must be one class, as with the names of folders.
     text = unicodedata.normalize("NFC", (row["label"] if task == SINGLE_LABEL else row["labels"]) or "").strip()
     if task == SINGLE_LABEL:
         return (text,) if text else ()
@@ -127,9 +128,11 @@ def _labels(row: Mapping[str, str], task: Task) -> tuple[str, ...]:
 
 
 def _part(text: str, parts: Mapping[str, str], place: str) -> str | None:
-    word = text.strip().lower()
-    if not word:
+    name = text.strip().lower()
+    if not name:
         return None
-    if word not in parts:
-        raise FolderError(f"{place}: expected the part train, val or test, or nothing. Received: {text!r}.")
-    return parts[word]
+    if name not in parts:
+        raise FolderError(
+            f"{place}: expected train, val, test or an empty cell in the column {SPLIT_COLUMN}. Received: {text!r}."
+        )
+    return parts[name]

@@ -1,4 +1,4 @@
-"""The parts of a folder written down for good: as folders of copies, or as a CSV file."""
+"""Write the train/val/test split of a folder: as folders of copies, or as a CSV file."""
 
 from __future__ import annotations
 
@@ -8,113 +8,114 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transfer_cli.catalog.tasks import SINGLE_LABEL
+from transfer_cli.data.csv_manifest import SPLIT_COLUMN
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.errors import OutputError
-from transfer_cli.io.atomic import written_whole
+from transfer_cli.io.atomic import atomic_write
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.io.discovery import is_hidden
 
-_FILES = frozenset((".txt", ".tsv", ".tab", ".json", ".jsonl", ".xls", ".xlsx", ".ods", ".parquet", ".toml", ".yaml"))
-"""Whoever gives a name with such an end thinks of a file."""
+_FILE_SUFFIXES = frozenset(
+    (".txt", ".tsv", ".tab", ".json", ".jsonl", ".xls", ".xlsx", ".ods", ".parquet", ".toml", ".yaml")
+)
+"""A target with one of these suffixes is a mistake: it would become a folder."""
 
 
-def must_be_new(target: Path, folder: ImageFolder) -> None:
-    """Raise OutputError where something is there already, or `target` would be taken for a class of the folder."""
+def check_target(target: Path, folder: ImageFolder) -> None:
+    """Raise OutputError if `target` exists, looks like another file type, or would become a class of the folder."""
     if target.exists() or target.is_symlink():
-        raise OutputError(f"{target} is there already.", hint="Give a name that is not there yet: -o NAME")
-    if target.suffix.lower() in _FILES:
+        raise OutputError(f"{target} already exists.", hint="Give a new name: -o NAME")
+    if target.suffix.lower() in _FILE_SUFFIXES:
         raise OutputError(
-            f"{target} would become a folder, and its name is that of a file. Expected a name that ends in .csv, or "
-            "one of a folder.",
-            hint=f"Take: -o {target.with_suffix('.csv')}, or -o {target.with_suffix('')}",
+            f"{target} would be a folder, but its name ends like that of a file. Expected a name that ends in .csv, or "
+            "the name of a folder.",
+            hint=f"Use -o {target.with_suffix('.csv')} or -o {target.with_suffix('')}",
         )
-    # What a CSV file lists may lie all around.
+    # The images of a CSV file may be anywhere around it.
     listed = folder.source != folder.root
     if not listed and not _is_table(target) and target.resolve().is_relative_to(folder.root.resolve()):
         raise OutputError(
-            f"{target} would lie inside the folder of pictures {folder.root}, and be taken for a class.",
-            hint="Choose a place outside with -o DIR.",
+            f"{target} is inside the image folder {folder.root} and would become one of its classes.",
+            hint="Choose a folder outside with -o DIR.",
         )
 
 
-def lay_out(split: Split, folder: ImageFolder, target: Path, *, link: bool = False) -> None:
-    """Write the parts of a folder: TARGET/PART/CLASS/NAME, or rows where `target` ends in .csv; whole or not at all.
+def export_split(split: Split, folder: ImageFolder, target: Path, *, link: bool = False) -> None:
+    """Write TARGET/PART/CLASS/NAME, or a CSV file if `target` ends in .csv; completely or not at all.
 
     Parameters
     ----------
     split : Split
-        Of pictures of the folder.
+        Split of the images of `folder`.
     folder : ImageFolder
     target : Path
-        Nothing may be there.
+        Must not exist.
     link : bool
-        Hard links instead of copies; both have to be on one file system.
+        Hard links instead of copies; both must be on one file system.
 
     Raises
     ------
     OutputError
-        When something is there, or the file system or the names refuse.
+        If the target exists, the file system refuses, or a class cannot be the name of a folder.
     """
-    must_be_new(target, folder)
+    check_target(target, folder)
     if _is_table(target):
         return _write_table(split, folder, target)
     if split.task != SINGLE_LABEL:
         raise OutputError(
-            "A picture with several labels cannot lie in one folder of each. Expected a file ending in .csv.",
-            hint=f"Take: -o {target}.csv",
+            "An image with several labels cannot be put into one class folder. Expected a target that ends in .csv.",
+            hint=f"Use -o {target}.csv",
         )
-    with written_whole(target) as draft:
-        for row, name in _named(split):
-            place = draft / row.part / row.labels[0] / name
-            place.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(target) as draft:
+        for row, name in _unique_names(split):
+            path = draft / row.part / row.labels[0] / name
+            path.parent.mkdir(parents=True, exist_ok=True)
             source = folder.root / row.path
             if link:
-                os.link(source.resolve(), place)
+                os.link(source.resolve(), path)
             else:
-                shutil.copy2(source, place)
+                shutil.copy2(source, path)
     return None
 
 
-def _named(split: Split) -> Iterator[tuple[SplitRow, str]]:
-    """Yield each row with a name that no other has in its folder, on file systems without capitals, too."""
-    taken: set[tuple[str, str, str]] = set()
+def _unique_names(split: Split) -> Iterator[tuple[SplitRow, str]]:
+    """Yield each row with a file name that is unique in its folder, also on case-insensitive file systems."""
+    used: set[tuple[str, str, str]] = set()
     for row in split.rows:
         label = row.labels[0]
         if "/" in label or "\\" in label or is_hidden(label) or not label.strip():
-            raise OutputError(
-                f"The class {label!r} cannot be the name of a folder.", hint="Take a CSV file instead: -o NAME.csv"
-            )
+            raise OutputError(f"The class {label!r} cannot be the name of a folder.", hint="Use -o NAME.csv")
         name = Path(row.path).name
         stem, suffix, number = Path(name).stem, Path(name).suffix, 1
-        while (key := (row.part, label.casefold(), name.casefold())) in taken:
+        while (key := (row.part, label.casefold(), name.casefold())) in used:
             number += 1
             name = f"{stem}-{number}{suffix}"
-        taken.add(key)
+        used.add(key)
         yield row, name
 
 
 def _write_table(split: Split, folder: ImageFolder, target: Path) -> None:
     single = split.task == SINGLE_LABEL
-    beside = target.resolve().parent
-    rows = [(_from(beside, folder.root / row.path), row.truth, row.part) for row in split.rows]
-    with written_whole(target) as draft:
-        write_table(draft, ("path", "label" if single else "labels", "part"), rows)
-        # A name with a backslash, or blanks at its end, is another one to whoever reads the file.
+    parent = target.resolve().parent
+    rows = [(_listed_path(parent, folder.root / row.path), row.truth, row.part) for row in split.rows]
+    with atomic_write(target) as draft:
+        write_table(draft, ("path", "label" if single else "labels", SPLIT_COLUMN), rows)
+        # Reading normalises backslashes and outer blanks: a name that has them would be read as another one.
         read = ImageFolder.scan(draft)
         if {(file.path, file.labels, file.part) for file in read.files} != {
             (path, row.labels, row.part) for (path, _, _), row in zip(rows, split.rows, strict=True)
         }:
             raise OutputError(
-                f"{target} would not be read as it was written: a path or a class has a backslash or blanks at an end.",
+                f"{target} would not be read as it was written: a path or a class has a backslash or outer blanks.",
                 hint="Rename it, or write a folder: -o DIR",
             )
 
 
-def _from(beside: Path, image: Path) -> str:
-    """Return a path as the CSV file says it: relative where the picture lies below it."""
-    whole = Path(os.path.abspath(image))  # noqa: PTH100
-    return whole.relative_to(beside).as_posix() if whole.is_relative_to(beside) else whole.as_posix()
+def _listed_path(parent: Path, image: Path) -> str:
+    """Return the path for the CSV file: relative if the image is below the folder of that file."""
+    absolute = Path(os.path.abspath(image))  # noqa: PTH100
+    return absolute.relative_to(parent).as_posix() if absolute.is_relative_to(parent) else absolute.as_posix()
 
 
 def _is_table(target: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The sample pictures that come with the program."""
+"""The sample images that are shipped with the program."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import shutil
 from pathlib import Path
 
 from transfer_cli.errors import OutputError
-from transfer_cli.io.atomic import written_whole
+from transfer_cli.io.atomic import atomic_write
 
 _NAME = "patterns"
 
 
 def sample_folder() -> Path:
-    """Return where the sample pictures are: in the package, or beside it in a checkout."""
+    """Return the folder of the sample images: in the package, or beside it in a checkout."""
     package = Path(__file__).parent.parent
     inside = package / "sample_data" / _NAME
     return inside if inside.is_dir() else package.parent / "sample_data" / _NAME
 
 
 def copy_to(target: Path) -> Path:
-    """Copy the sample pictures to the new folder `target` and return it.
+    """Copy the sample images to the new folder `target` and return it.
 
     Raises
     ------
     OutputError
-        When `target` is there already, or cannot be written.
+        If `target` exists, or cannot be written.
     """
     if target.exists():
-        raise OutputError(f"{target} is there already.", hint="Give the name of a folder that is not there yet.")
-    with written_whole(target) as draft:
+        raise OutputError(f"{target} already exists.", hint="Choose a new folder name.")
+    with atomic_write(target) as draft:
         shutil.copytree(sample_folder(), draft)
     return target

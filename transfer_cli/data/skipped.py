@@ -1,4 +1,4 @@
-"""Files that could not be read, and why."""
+"""Files that were skipped because they could not be read, and the table that lists them (skipped.csv)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Skipped:
 
 
 def write_skipped(path: Path, skipped: Iterable[Skipped]) -> None:
-    """Write skipped.csv: the path and the reason of each."""
+    """Write skipped.csv."""
     write_table(path, ("path", "reason"), ((item.path, item.reason) for item in skipped))
 
 
 def read_skipped(path: Path) -> tuple[Skipped, ...]:
-    """Read what `write_skipped` wrote."""
+    """Read skipped.csv."""
     return tuple(Skipped(row["path"], row["reason"]) for row in read_table(path, ("path", "reason")))

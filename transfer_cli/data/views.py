@@ -1,4 +1,4 @@
-"""How a model sees an image: side and resize method."""
+"""The input of a model: side of the square and resize method."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class View(NamedTuple):
-    """As what a model sees a picture: the side of the square in pixels, and how the picture becomes one."""
+    """Side in pixels of the square that a model gets, and how an image is resized to it."""
 
     size: int
     resize: str

@@ -1,292 +1,287 @@
-"""Several finished runs become one model, and a person sees whether that was worth it."""
+"""Combine finished runs into one model, and compare it with its members."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.bundle import model_card
-from transfer_cli.bundle.bundle import ENSEMBLE, FORMAT_VERSION, Member, ModelBundle, folder_of
-from transfer_cli.bundle.files import LINEAR_FILE
-from transfer_cli.bundle.training_images import LEARNT_FILE
-from transfer_cli.calibration.fit import Scored, ValFit
+from transfer_cli.bundle.bundle import ENSEMBLE, EnsembleMember, ModelBundle, folder_of
+from transfer_cli.bundle.files import LINEAR_FILE, TRAINING_IMAGES_FILE
+from transfer_cli.bundle.manifest import FORMAT_VERSION
+from transfer_cli.bundle.model_card import ModelCard
+from transfer_cli.calibration.fit import PartProbabilities, ValFit
 from transfer_cli.calibration.rejection import Rejection
 from transfer_cli.calibration.temperature import apply_temperature, fit_temperature
 from transfer_cli.calibration.thresholds import fit_thresholds
 from transfer_cli.catalog import ensemble_methods
+from transfer_cli.catalog.ensemble_methods import EnsembleMethodSpec
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.decoding import DECODER
 from transfer_cli.data.skipped import read_skipped, write_skipped
-from transfer_cli.ensembling import fit_combination
+from transfer_cli.ensembling import fit_combination, soup
 from transfer_cli.ensembling.fit_combination import FittedCombination, Limits
-from transfer_cli.ensembling.member_comparison import Joint, MemberComparison
-from transfer_cli.ensembling.members import Members, Part
-from transfer_cli.ensembling.request import EnsembleRequest, Options, learnt_of
+from transfer_cli.ensembling.member_comparison import EnsemblePredictions, MemberComparison
+from transfer_cli.ensembling.members import MemberPredictions, Members
+from transfer_cli.ensembling.request import EnsembleRequest
 from transfer_cli.errors import InputError
 from transfer_cli.features import table
-from transfer_cli.inference.latency import Costs
-from transfer_cli.inference.load import judge_of, load_members
+from transfer_cli.inference.latency import MemberCosts
+from transfer_cli.inference.load import load_members, rejection_member
 from transfer_cli.io.atomic import write_json
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.recipe.ensemble import EnsembleRecipe, MemberRun
-from transfer_cli.runs.request import TrainingResult, is_uneven
-from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.runs.accuracy_gate import check_accuracy, check_accuracy_of_completed
+from transfer_cli.runs.request import TrainingResult
 from transfer_cli.runs.scoring import score_parts, thresholds_note
-from transfer_cli.training.setup import lifecycle
 
 
-def ensemble(
-    runs: Sequence[Path], recipe: EnsembleRecipe, run: RunDirectory, **options: Unpack[Options]
-) -> TrainingResult:
-    """Join finished runs into one model, and score it on the pictures that all of them held out.
+def ensemble(request: EnsembleRequest, recipe: EnsembleRecipe) -> TrainingResult:
+    """Combine finished runs into one model, and evaluate it on the test set that all of them held out.
 
-    No picture is read and no network trained: what the members said of val and test lies in their runs. What is fitted
-    is fitted on val (or on out-of-fold answers), of which no member had learnt when it said them; the figures of val
-    are then those of folds. The test part is read once, at the end.
-
-    Parameters
-    ----------
-    runs : sequence of Path
-        Two or more, on the same classes and the same parts.
-    recipe : EnsembleRecipe
-    run : RunDirectory
-        Where everything is written. A complete run of the same members and choices is returned as it is.
-    **options
-        See `Options`.
+    The predictions of the members are read from their runs: no network is trained, and no image is read, except for a
+    soup. Weights, temperature and thresholds are fitted on val (or on out-of-fold predictions), which no member was
+    trained on; the metrics on val are then cross-validated. Test is used once, at the end.
 
     Raises
     ------
     InputError
-        When the runs do not fit each other, or the way to combine them does not fit what is there.
+        When the runs are not compatible, or the method cannot be used for them.
     RunError
-        When one is no finished run, or the run directory holds another run.
+        When a member is not a finished run, or the run directory holds another run.
     ModelError
-        When one has no model, or it is damaged.
+        When a member has no model, or a damaged one.
+
+    References
+    ----------
+    R. Caruana et al. (2004), "Ensemble Selection from Libraries of Models" (greedy).
+    D. H. Wolpert (1992), "Stacked Generalization" (stack).
+    M. Wortsman et al. (2022), "Model soups" (soup).
     """
-    request = EnsembleRequest(run, **options)
-    _must_lie_apart(run, runs)
-    members = Members.read(runs)
-    usual = ensemble_methods.WEIGHTED if members.has_held_out else ensemble_methods.AVERAGE
-    spec = ensemble_methods.find(recipe.ensemble.method or usual)
-    if members.split.task != SINGLE_LABEL and not spec.several_labels:
-        several = ", ".join(name for name in ensemble_methods.names() if ensemble_methods.find(name).several_labels)
-        raise InputError(
-            f"{spec.name} is for one class a picture; here a picture has several labels. Expected {several}."
-        )
-    if spec.fitted and members.are_bags:
-        raise InputError(
-            f"{spec.name} is fitted on pictures that no member has learnt from, and each of these bags left out other "
-            "ones.",
-            hint=f"Take --method {ensemble_methods.AVERAGE}, or train them with --set split.val=0.2",
-        )
-    if spec.fitted and not members.has_held_out:
-        without = ", ".join(
-            name for name, each in zip(members.names, members.runs, strict=True) if "val" not in each.parts
-        )
-        raise InputError(
-            f"{spec.name} is fitted on pictures that no member has learnt from, and there are none: {without} has no "
-            "val part and no out-of-fold answers.",
-            hint=f"Take --method {ensemble_methods.AVERAGE}, or train with --set split.val=0.2",
-        )
-    resolved = recipe.model_copy(
-        update={
-            "ensemble": recipe.ensemble.model_copy(update={"method": spec.name}),
-            "member": tuple(
-                MemberRun(run=name, digest=opened.bundle.digest)
-                for name, opened in zip(members.names, members.bundles, strict=True)
-            ),
-        }
-    )
+    _check_separate_folders(request)
+    run, members = request.run, Members.read(request.members)
+    default = ensemble_methods.WEIGHTED if members.has_held_out_predictions else ensemble_methods.AVERAGE
+    spec = ensemble_methods.find(recipe.ensemble.method or default)
+    _check_method(spec, members)
+    recipe = _resolve(recipe, spec, members)
     source = members.runs[0].source
     if run.is_complete(with_model=True, with_features=False) and not request.overwrite:
-        run.must_match(resolved, source)
+        run.check_matches(recipe, source)
         note, metrics = _val_note(members, spec), run.read_metrics()
-        lifecycle.must_still_be_good_enough(request, metrics, note)
+        check_accuracy_of_completed(request, metrics, note)
         return TrainingResult(run, metrics, read_skipped(run.skipped), note, was_complete=True)
-    run.must_be_free(resolved, source, overwrite=request.overwrite)
-    with run.released():
-        if spec.one_network:
-            from transfer_cli.ensembling.soup import soup
-
-            return soup(members, resolved, run, source, request)
-        run.begin(resolved, source, command=request.command, overwrite=request.overwrite)
-        return _EnsembleBuilder(request, members, resolved, spec).make()
+    run.check_free(recipe, source, overwrite=request.overwrite)
+    with run.releasing_lock():
+        if spec.single_network:
+            return soup.soup(request, members, recipe)
+        run.claim(recipe, source, command=request.command, overwrite=request.overwrite)
+        return _EnsembleBuilder(request, members, recipe, spec).build()
 
 
-def _must_lie_apart(run: RunDirectory, runs: Sequence[Path]) -> None:
-    """Raise InputError where the run to be written is a member, or one lies in the other; bags lie where they may."""
-    place = run.path.resolve()
-    for path in runs:
+def _check_separate_folders(request: EnsembleRequest) -> None:
+    """Raise InputError if the run to write is a member or contains one, or is inside of one; bags may be inside."""
+    place = request.run.path.resolve()
+    for path in request.members:
         member = path.resolve()
-        inside = place in member.parents and member.parent != run.bags.resolve()
-        if member == place or inside or member in place.parents:
+        contains = place in member.parents and member.parent != request.run.bags.resolve()
+        if member == place or contains or member in place.parents:
             raise InputError(
-                f"The ensemble would be written to {run.path}, and {path} is a member of it: one would destroy the "
-                "other.",
-                hint="Choose another place with -o RUN; where the members were typed as runs/*, name them.",
+                f"Cannot write the ensemble to {request.run.path}: its member {path} would be overwritten.",
+                hint="Choose another folder with -o RUN. If you typed the members as runs/*, list them by name.",
             )
 
 
-def _joint(members: Members, val: Part | None, test: Part | None, scored: Mapping[str, Scored]) -> Joint | None:
-    """Return what the ensemble said of test, of val where there is no test; None where members were not all asked."""
-    for part, about in (("test", test), ("val", val)):
-        if about is not None and part in scored:
-            return Joint(part, about, scored[part][1])
-    return None
+def _check_method(spec: EnsembleMethodSpec, members: Members) -> None:
+    if members.split.task != SINGLE_LABEL and not spec.multi_label:
+        usable = ", ".join(name for name in ensemble_methods.names() if ensemble_methods.find(name).multi_label)
+        raise InputError(
+            f"--method {spec.name} needs exactly one class per image; these runs are multi-label. Expected {usable}."
+        )
+    if not spec.fitted or members.has_held_out_predictions:
+        return
+    if members.are_bags:
+        reason = "each bag left out different images"
+    else:
+        without = [name for name, each in zip(members.names, members.runs, strict=True) if "val" not in each.parts]
+        reason = f"{', '.join(without)} has neither a validation set nor out-of-fold predictions"
+    raise InputError(
+        f"--method {spec.name} is fitted on images that no member was trained on, but {reason}.",
+        hint=f"Use --method {ensemble_methods.AVERAGE}, or train the members with --set split.val=0.2",
+    )
 
 
-def _val_note(members: Members, spec: ensemble_methods.CombinerSpec) -> str:
-    if spec.one_network:
-        from transfer_cli.ensembling.soup import val_note
+def _resolve(recipe: EnsembleRecipe, spec: EnsembleMethodSpec, members: Members) -> EnsembleRecipe:
+    """Return the recipe with its method and the digests of its members."""
+    runs = zip(members.names, members.bundles, strict=True)
+    return recipe.model_copy(
+        update={
+            "ensemble": recipe.ensemble.model_copy(update={"method": spec.name}),
+            "member": tuple(MemberRun(run=name, digest=opened.bundle.digest) for name, opened in runs),
+        }
+    )
 
-        return val_note(members)
+
+def _val_note(members: Members, spec: EnsembleMethodSpec) -> str:
+    if spec.single_network:
+        return soup.val_note(members)
     held_out = "out-of-bag" if members.are_bags else "out-of-fold"
-    out_of_fold = "" if "val" in members.split.counts() else held_out
-    fitted = f"{spec.name} in folds of it" if spec.fitted else ""
-    return ", ".join(filter(None, [out_of_fold, fitted, thresholds_note(members.split)]))
+    predictions = "" if "val" in members.split.counts() else held_out
+    fitted = f"{spec.name} cross-validated on it" if spec.fitted else ""
+    return ", ".join(filter(None, [predictions, fitted, thresholds_note(members.split)]))
 
 
 class _EnsembleBuilder:
-    """One ensemble on its way from its members to a run."""
+    """Builds the run of one ensemble from its members."""
 
     def __init__(
-        self, request: EnsembleRequest, members: Members, recipe: EnsembleRecipe, spec: ensemble_methods.CombinerSpec
+        self, request: EnsembleRequest, members: Members, recipe: EnsembleRecipe, spec: EnsembleMethodSpec
     ) -> None:
         self._request, self._members, self._recipe, self._spec = request, members, recipe, spec
         self._run, self._progress = request.run, request.progress
 
-    def make(self) -> TrainingResult:
-        run, members, request = self._run, self._members, self._request
+    def build(self) -> TrainingResult:
+        run, members, note = self._run, self._members, _val_note(self._members, self._spec)
         run.log("begin", members=list(members.names), combination=self._spec.name)
         run.write_environment(self._recipe.seed, "CPU")
-        with self._progress.track("measuring what the members cost", None):
+        with self._progress.track("measuring the speed of the members", None):
             models = load_members(members.bundles, cache=self._request.cache, progress=self._progress)
-            costs = Costs(models, members.bundles)
-        val = members.part("val")
-        joined = self._joined(val, costs)
-        fitted, scored = self._fitted_on(val, joined)
-        run.log("fit", weights=joined.weights, picks=joined.picks, temperature=fitted.temperature)
-        test = members.part("test")
+            costs = MemberCosts.measure(models, members.bundles)
+        val = members.predictions("val")
+        combination = self._fit_combination(val, costs)
+        fitted, scored = self._fit_on_val(val, combination)
+        run.log("fit", weights=combination.weights, picks=combination.picks, temperature=fitted.temperature)
+        test = members.predictions("test")
         if test is not None:
             run.log("test", images=len(test.rows))
-            scored["test"] = test.rows, joined(test.given)
+            scored["test"] = test.rows, combination(test.probabilities)
         members.split.write(run.split)
         skipped = read_skipped(members.runs[0].directory.skipped)
         write_skipped(run.skipped, skipped)
-        metrics = score_parts(run, members.split, fitted.calibrated(scored), fitted.thresholds)
-        lifecycle.must_be_good_enough(request, metrics, _val_note(members, self._spec))
-        # Before the model, so that what cannot be compared leaves none behind.
-        company = MemberComparison.of(
-            members, joined, costs, _joint(members, val, test, fitted.calibrated(scored)), thresholds=fitted.thresholds
-        )
-        self._write_bundle(joined, fitted, metrics)
-        write_json(run.members, company.to_dict())
-        write_json(run.metrics, metrics)
-        run.log("end", metrics=metrics)
-        note = _val_note(members, self._spec)
-        return TrainingResult(run, metrics, skipped, note, is_uneven=is_uneven(members.split))
+        calibrated = fitted.calibrate(scored)
+        metrics = score_parts(run, members.split, calibrated, fitted.thresholds)
+        check_accuracy(self._request, metrics, note)
+        # Before the model is written, so that a failed comparison leaves no model behind.
+        predicted = _ensemble_predictions({"test": test, "val": val}, calibrated)
+        comparison = MemberComparison.of(members, combination.weights, costs, predicted, thresholds=fitted.thresholds)
+        self._write_bundle(combination, fitted, metrics)
+        write_json(run.members, comparison.to_dict())
+        return TrainingResult.complete(run, members.split, metrics, skipped, note)
 
-    def _joined(self, val: Part | None, costs: Costs) -> FittedCombination:
+    def _fit_combination(self, val: MemberPredictions | None, costs: MemberCosts) -> FittedCombination:
         if not self._spec.fitted or val is None:
             return fit_combination.fixed(self._spec.name, len(self._members.runs))
-        words = self._recipe.ensemble
+        options = self._recipe.ensemble
         return fit_combination.fit(
             self._spec.name,
-            val.given,
+            val.probabilities,
             val.truth,
-            val.assign_group_ids,
+            val.group_ids,
             seed=self._recipe.seed,
-            limits=Limits(words.max_models, words.max_ms),
-            cost_of=lambda chosen: costs.together(chosen).milliseconds,
+            limits=Limits(options.max_models, options.max_ms),
+            cost_of=lambda members: costs.together(members).milliseconds,
             progress=self._progress,
         )
 
-    def _fitted_on(self, val: Part | None, joined: FittedCombination) -> tuple[ValFit, dict[str, Scored]]:
-        """Return what val says of how sure the ensemble should be, and its answers about val."""
-        several = self._members.split.task != SINGLE_LABEL
-        part = self._members.out_of_bag() if self._members.are_bags else val
-        if part is None:
-            halves = np.full(len(self._members.split.class_names), 0.5)
-            return ValFit(halves if several else None), {}
+    def _fit_on_val(
+        self, val: MemberPredictions | None, combination: FittedCombination
+    ) -> tuple[ValFit, dict[str, PartProbabilities]]:
+        """Return thresholds, temperature and rejection, and the uncalibrated probabilities on val."""
+        multi_label = self._members.split.task != SINGLE_LABEL
+        held_out = self._members.out_of_bag() if self._members.are_bags else val
+        if held_out is None:
+            return ValFit(np.full(len(self._members.split.class_names), 0.5) if multi_label else None), {}
         if val is None:
-            answers = fit_combination.of_those_who_know(joined.combination, part.given)
+            probabilities = fit_combination.combine_available(combination.combination, held_out.probabilities)
+        elif combination.held_out is None:
+            probabilities = combination(val.probabilities)
         else:
-            answers = joined(val.given) if joined.held_out is None else joined.held_out
-        val = part
-        scored: dict[str, Scored] = {"val": (val.rows, answers)}
-        if several:
-            return ValFit(fit_thresholds(val.truth, answers)), scored
-        temperature = fit_temperature(val.truth, answers)
-        return ValFit(None, temperature, self._rejection(val, joined, apply_temperature(answers, temperature))), scored
+            probabilities = combination.held_out
+        scored: dict[str, PartProbabilities] = {"val": (held_out.rows, probabilities)}
+        if multi_label:
+            return ValFit(fit_thresholds(held_out.truth, probabilities)), scored
+        temperature = fit_temperature(held_out.truth, probabilities)
+        rejection = self._fit_rejection(held_out, combination, apply_temperature(probabilities, temperature))
+        return ValFit(None, temperature, rejection), scored
 
-    def _rejection(self, val: Part, joined: FittedCombination, answers: NDArray[np.float32]) -> Rejection | None:
-        """Return what tells whether the ensemble can judge a picture, by the features of one of its members."""
-        kept = [number for number, weight in enumerate(joined.weights) if weight > 0]
-        judge = judge_of([self._members.bundles[number].bundle for number in kept])
-        if judge is None:
+    def _fit_rejection(
+        self, val: MemberPredictions, combination: FittedCombination, probabilities: NDArray[np.float32]
+    ) -> Rejection | None:
+        """Return the detector of out-of-distribution images, which uses the features of one member."""
+        used = [number for number, weight in enumerate(combination.weights) if weight > 0]
+        member = rejection_member([self._members.bundles[number].bundle for number in used])
+        if member is None:
             return None
-        run = self._members.runs[kept[judge]]
+        run = self._members.runs[used[member]]
         return Rejection.fit(
-            table.of_run(run),
+            table.features_of_run(run),
             np.flatnonzero(run.split.mask("train")),
-            self._members.places(run, val),
-            answers,
+            self._members.rows_in(run, val),
+            probabilities,
             val.truth,
             self._recipe.seed,
-            groups=self._members.kin_of(run),
+            groups=self._members.group_ids_in(run),
         )
 
-    def _write_bundle(self, joined: FittedCombination, fitted: ValFit, metrics: Metrics) -> None:
+    def _write_bundle(self, combination: FittedCombination, fitted: ValFit, metrics: Metrics) -> None:
         members, run = self._members, self._run
-        first = members.bundles[0].bundle
-        # What a greedy selection left out is not carried along.
-        kept = [number for number, weight in enumerate(joined.weights) if weight > 0]
-        if len(kept) < len(members.runs):
-            left = [name for number, name in enumerate(members.names) if number not in kept]
-            self._progress.note(f"left out, since val is better without: {', '.join(left)}")
+        used = [number for number, weight in enumerate(combination.weights) if weight > 0]
+        if len(used) < len(members.runs):
+            unused = [name for number, name in enumerate(members.names) if number not in used]
+            self._progress.note(f"members left out, as the ensemble is better on val without them: {', '.join(unused)}")
+        first = members.bundles[used[0]].bundle
         bundle = ModelBundle(
             format_version=FORMAT_VERSION,
             kind=ENSEMBLE,
             task=members.split.task,
-            class_names=first.class_names,
+            class_names=members.bundles[0].bundle.class_names,
             thresholds=None if fitted.thresholds is None else tuple(fitted.thresholds.tolist()),
             temperature=fitted.temperature,
-            image_size=members.bundles[kept[0]].bundle.image_size,
-            resize=members.bundles[kept[0]].bundle.resize,
+            image_size=first.image_size,
+            resize=first.resize,
             decoder=DECODER,
             backbone={},
-            combination=joined.combination,
+            combination=combination.combination,
             members=tuple(
-                Member(name=members.names[number], digest=members.bundles[number].bundle.digest, weight=weight)
-                for number, weight in enumerate(joined.weights)
-                if weight > 0
+                EnsembleMember(
+                    name=members.names[number],
+                    digest=members.bundles[number].bundle.digest,
+                    weight=combination.weights[number],
+                )
+                for number in used
             ),
             versions=run.versions(),
             recipe=self._recipe.model_dump(mode="json", exclude_none=True),
         )
 
         def save(directory: Path) -> None:
-            known: dict[str, Path] = {}
-            for number, member in enumerate(kept, start=1):
-                members.bundles[member].copy_to(directory / folder_of(number), known)
+            copied: dict[str, Path] = {}
+            for number, member in enumerate(used, start=1):
+                members.bundles[member].copy_to(directory / folder_of(number), copied)
             fitted.save(directory)
-            if joined.linear is not None:
-                joined.linear.save(directory / LINEAR_FILE)
-            learnt_of(members).save(directory / LEARNT_FILE)
-            model_card.write(
-                directory,
+            if combination.linear is not None:
+                combination.linear.save(directory / LINEAR_FILE)
+            members.training_images().save(directory / TRAINING_IMAGES_FILE)
+            ModelCard(
                 bundle,
                 members.split,
                 metrics,
                 fitted,
-                name=members.runs[0].root.name,
+                dataset=members.runs[0].root.name,
                 skipped=len(read_skipped(run.skipped)),
                 val_note=_val_note(members, self._spec),
-                members=[leaf for member in kept for leaf in members.bundles[member].leaves()],
-            )
+                members=[leaf for member in used for leaf in members.bundles[member].leaves()],
+            ).write(directory)
 
         bundle.write(run.model, save)
+
+
+def _ensemble_predictions(
+    each: Mapping[str, MemberPredictions | None], calibrated: Mapping[str, PartProbabilities]
+) -> EnsemblePredictions | None:
+    """Return the predictions for the first part that all members predicted; None if there is none."""
+    for part, members in each.items():
+        if members is not None and part in calibrated:
+            return EnsemblePredictions(part, members, calibrated[part][1])
+    return None

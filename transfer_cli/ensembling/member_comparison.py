@@ -1,4 +1,4 @@
-"""Members and their ensemble side by side: how good, how different, how dear."""
+"""Compare an ensemble with its members: accuracy, disagreement and cost."""
 
 from __future__ import annotations
 
@@ -12,207 +12,208 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ModelBundle
-from transfer_cli.ensembling.fit_combination import FittedCombination
-from transfer_cli.ensembling.members import Members, Part
+from transfer_cli.ensembling.members import MemberPredictions, Members
 from transfer_cli.errors import RunError
-from transfer_cli.evaluation.comparison import Comparison, Pair, compare
+from transfer_cli.evaluation.comparison import compare
 from transfer_cli.evaluation.paired_predictions import ModelPredictions
-from transfer_cli.inference.latency import Cost, Costs
-from transfer_cli.metrics.intervals import Figure, points
+from transfer_cli.inference.latency import InferenceCost, MemberCosts
+from transfer_cli.metrics.intervals import MetricValue, points_summary
 
-_JOINT = "the ensemble"
-_NONE: Figure = {"value": None, "low": None, "high": None}  # type: ignore[typeddict-item]
+_ENSEMBLE = "the ensemble"
+_UNKNOWN: MetricValue = {"value": None, "low": None, "high": None}  # type: ignore[typeddict-item]
 
 
 @dataclass(frozen=True)
 class MemberRow:
-    """A member beside the ensemble.
+    """A member compared with the ensemble.
 
     Attributes
     ----------
     name : str
     run : str
-        Its path.
+        Path of the run.
     weight : float
-        What its probabilities count.
-    accuracy : Figure
-    gain : Figure
-        The accuracy of the ensemble less that of the member, with a paired bootstrap interval.
+        Weight of its probabilities in the ensemble.
+    accuracy : MetricValue
+    gain : MetricValue
+        Accuracy of the ensemble minus that of the member, with a paired bootstrap interval.
     p : float
-        Of McNemar's exact test between both, after Holm.
-    cost : Cost
+        p-value of McNemar's exact test between both, after Holm's correction.
+    cost : InferenceCost
     """
 
     name: str
     run: str
     weight: float
-    accuracy: Figure
-    gain: Figure
+    accuracy: MetricValue
+    gain: MetricValue
     p: float
-    cost: Cost
+    cost: InferenceCost
 
 
 @dataclass(frozen=True)
-class Joint:
-    """What an ensemble said of pictures that each of its members was asked about.
+class EnsemblePredictions:
+    """The predictions of an ensemble beside those of its members.
 
     Attributes
     ----------
     part : str
-    about : Part
-    answers : ndarray of shape (n, k), float32
-        Calibrated.
+    members : MemberPredictions
+    probabilities : ndarray of shape (n, k), float32
+        Calibrated probabilities of the ensemble for the same images.
     """
 
     part: str
-    about: Part
-    answers: NDArray[np.float32]
+    members: MemberPredictions
+    probabilities: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class MemberComparison:
-    """An ensemble and its members on the same pictures.
+    """An ensemble and its members on the same images.
 
     Attributes
     ----------
     part : str
-        ``test``, or ``val`` where there is no test; empty where there is neither.
+        ``test``, or ``val`` if there is no test set; empty if there is neither.
     images : int
-    accuracy : Figure
-        Of the ensemble.
+    accuracy : MetricValue
+        Accuracy of the ensemble.
     rows : tuple of MemberRow
-    disagreement : list of list of float
-        Of every two members, the share of the pictures of which they say something else.
-    any_right : float
-        The share of the pictures that one member at least has right: what no way of joining them can exceed by much.
-    all_right : float
-    cost : Cost
-        Of the ensemble.
+    disagreement : tuple of tuple of float
+        Per pair of members, the share of the images with different predictions.
+    any_correct : float
+        Share of the images that at least one member classifies correctly: about the most that an ensemble can reach.
+    all_correct : float
+        Share of the images that all members classify correctly.
+    cost : InferenceCost
+        Cost of the ensemble.
     """
 
     part: str
     images: int
-    accuracy: Figure
+    accuracy: MetricValue
     rows: tuple[MemberRow, ...]
     disagreement: tuple[tuple[float, ...], ...]
-    any_right: float
-    all_right: float
-    cost: Cost
+    any_correct: float
+    all_correct: float
+    cost: InferenceCost
 
     @classmethod
     def of(
         cls,
         members: Members,
-        joined: FittedCombination,
-        costs: Costs,
-        said: Joint | None,
+        weights: Sequence[float],
+        costs: MemberCosts,
+        predicted: EnsemblePredictions | None,
         *,
         thresholds: NDArray[np.float64] | None = None,
-        own: Cost | None = None,
+        own_cost: InferenceCost | None = None,
     ) -> MemberComparison:
-        """Return what they come to on the same pictures.
+        """Compare an ensemble with its members.
 
         Parameters
         ----------
         members : Members
-        joined : Joined
-        costs : Costs
-        said : Joint or None
-            What the ensemble said of pictures that all members were asked about; None where there are none.
+        weights : sequence of float
+            Weight of each member in the ensemble.
+        costs : MemberCosts
+        predicted : EnsemblePredictions or None
+            None if there are no images that all members predicted.
         thresholds : ndarray of shape (k,), optional
-            Of the ensemble, of a multi-label task.
-        own : Cost, optional
-            Of the ensemble, where it is another than that of the members it has.
+            Thresholds of the ensemble (multi-label).
+        own_cost : InferenceCost, optional
+            Cost of the ensemble, if it is not that of its members together.
         """
-        used = [number for number, weight in enumerate(joined.weights) if weight > 0]
-        cost = own or costs.together(used)
-        if said is None:
-            rows = [
-                MemberRow(name, str(each.directory.path), weight, _NONE, _NONE, 1.0, costs.alone(number))
-                for number, (name, each, weight) in enumerate(
-                    zip(members.names, members.runs, joined.weights, strict=True)
-                )
-            ]
-            return cls("", 0, _NONE, tuple(rows), (), 0.0, 0.0, cost)
-        names, truth = members.split.class_names, said.about.truth
-        joint = ModelPredictions.of_rows(_JOINT, said.part, names, truth, said.answers, thresholds)
-        answers = [
-            ModelPredictions.of_rows(f"{number}", said.part, names, truth, given, _thresholds(opened.bundle))
-            for number, (given, opened) in enumerate(zip(said.about.given, members.bundles, strict=True))
+        used = [number for number, weight in enumerate(weights) if weight > 0]
+        cost = own_cost or costs.together(used)
+
+        def row(number: int, accuracy: MetricValue, gain: MetricValue, p: float) -> MemberRow:
+            run = str(members.runs[number].directory.path)
+            return MemberRow(members.names[number], run, weights[number], accuracy, gain, p, costs.alone(number))
+
+        if predicted is None:
+            rows = tuple(row(number, _UNKNOWN, _UNKNOWN, 1.0) for number in range(len(members.runs)))
+            return cls("", 0, _UNKNOWN, rows, (), 0.0, 0.0, cost)
+        names, part, truth = members.split.class_names, predicted.part, predicted.members.truth
+        ensemble = ModelPredictions.of_rows(_ENSEMBLE, part, names, truth, predicted.probabilities, thresholds)
+        each = [
+            ModelPredictions.of_rows(f"{number}", part, names, truth, probabilities, _thresholds(opened.bundle))
+            for number, (probabilities, opened) in enumerate(
+                zip(predicted.members.probabilities, members.bundles, strict=True)
+            )
         ]
-        found = compare([joint, *answers])
-        right = np.stack([each.right for each in answers])
+        comparison = compare([ensemble, *each])
+        pairs = [comparison.pair(_ENSEMBLE, one.name) for one in each]
+        correct = np.stack([one.correct for one in each])
         return cls(
-            said.part,
-            found.images,
-            found.figures[_JOINT]["accuracy"],
+            part,
+            comparison.images,
+            comparison.metrics[_ENSEMBLE]["accuracy"],
             tuple(
-                MemberRow(
-                    members.names[number],
-                    str(members.runs[number].directory.path),
-                    joined.weights[number],
-                    found.figures[each.name]["accuracy"],
-                    (pair := _pair(found, each.name)).difference("accuracy", _JOINT),
+                row(
+                    number,
+                    comparison.metrics[one.name]["accuracy"],
+                    pair.difference("accuracy", _ENSEMBLE),
                     pair.p_adjusted,
-                    costs.alone(number),
                 )
-                for number, each in enumerate(answers)
+                for number, (one, pair) in enumerate(zip(each, pairs, strict=True))
             ),
-            disagreement([each.predicted for each in answers]),
-            float(right.any(axis=0).mean()),
-            float(right.all(axis=0).mean()),
+            disagreement([one.predicted for one in each]),
+            float(correct.any(axis=0).mean()),
+            float(correct.all(axis=0).mean()),
             cost,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON can hold it."""
+        """Return all fields as JSON can hold them."""
         return asdict(self)
 
     @classmethod
     def read(cls, path: Path) -> MemberComparison:
-        """Return what `facts` was written to `path`; raise RunError where it holds something else."""
+        """Return the comparison that was written to `path`; raise RunError if the file holds something else."""
         try:
             data = json.loads(path.read_text("utf-8"))
-            rows = tuple(MemberRow(**{**row, "cost": Cost(**row["cost"])}) for row in data["rows"])
+            rows = tuple(MemberRow(**{**row, "cost": InferenceCost(**row["cost"])}) for row in data["rows"])
             pairs = tuple(tuple(row) for row in data["disagreement"])
-            return cls(**{**data, "rows": rows, "disagreement": pairs, "cost": Cost(**data["cost"])})
+            return cls(**{**data, "rows": rows, "disagreement": pairs, "cost": InferenceCost(**data["cost"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} cannot be read: {error}.") from None
 
     def summary_short(self) -> list[str]:
-        """Return what a person is told of many members that differ in nothing but chance."""
+        """Return a summary without the single members, for members that are statistically equal, such as bags."""
         alone = [row.accuracy["value"] for row in self.rows]
         if not self.part:
             return [self._cost_line()]
         spread = f"{np.mean(alone):.3f} each ({min(alone):.3f} to {max(alone):.3f})"
-        joint = f"{len(alone)} members on {self.part}: {spread}, {self.accuracy['value']:.3f} together"
-        return [joint, *self._why(), self._cost_line()]
+        joint = f"accuracy of {len(alone)} members on {self.part}: {spread}, {self.accuracy['value']:.3f} together"
+        return [joint, *self._agreement(), self._cost_line()]
 
     def summary(self) -> list[str]:
-        """Return what a person is told: a line each member, and why it helps or does not."""
-        said = []
+        """Return a summary: one line per member, the total cost, and how often the members agree."""
+        lines = []
         for row in self.rows:
-            cost = f"{row.cost.milliseconds:.1f} ms a picture, {row.cost.megabytes:.1f} MB"
-            gain = f", the ensemble {points(row.gain)}" if self.part else ""
-            accuracy = f"{row.accuracy['value']:.3f}{gain}; " if self.part else ""
-            said.append(f"{row.name}: {accuracy}weight {row.weight:.2f}; {cost}")
-        return [*said, self._cost_line(), *self._why()]
+            cost = f"{row.cost.milliseconds:.1f} ms/image, {row.cost.megabytes:.1f} MB"
+            gain = f", gain of the ensemble {points_summary(row.gain)}" if self.part else ""
+            accuracy = f"accuracy {row.accuracy['value']:.3f}{gain}; " if self.part else ""
+            lines.append(f"{row.name}: {accuracy}weight {row.weight:.2f}; {cost}")
+        return [*lines, self._cost_line(), *self._agreement()]
 
     def _cost_line(self) -> str:
-        return f"together: {self.cost.milliseconds:.1f} ms a picture, {self.cost.megabytes:.1f} MB"
+        return f"ensemble: {self.cost.milliseconds:.1f} ms/image, {self.cost.megabytes:.1f} MB"
 
-    def _why(self) -> list[str]:
+    def _agreement(self) -> list[str]:
         if not self.part:
             return []
         pairs = [share for number, row in enumerate(self.disagreement) for share in row[:number]]
         return [
-            f"two members differ on {100 * float(np.mean(pairs)):.0f} % of the pictures of {self.part}; on "
-            f"{100 * self.any_right:.0f} % one of them is right, on {100 * self.all_right:.0f} % all"
+            f"members disagree on {100 * float(np.mean(pairs)):.0f} % of {self.part}; at least one is right on "
+            f"{100 * self.any_correct:.0f} %, all are right on {100 * self.all_correct:.0f} %"
         ]
 
 
 def disagreement(predicted: Sequence[NDArray[np.int64]]) -> tuple[tuple[float, ...], ...]:
-    """Return of every two models the share of the pictures of which they say something else.
+    """Return, per pair of models, the share of the images with different predictions.
 
     Examples
     --------
@@ -223,10 +224,6 @@ def disagreement(predicted: Sequence[NDArray[np.int64]]) -> tuple[tuple[float, .
         tuple(float((one != other).reshape(len(one), -1).any(axis=1).mean()) for other in predicted)
         for one in predicted
     )
-
-
-def _pair(found: Comparison, name: str) -> Pair:
-    return next(pair for pair in found.pairs if {pair.better, pair.other} == {_JOINT, name})
 
 
 def _thresholds(bundle: ModelBundle) -> NDArray[np.float64] | None:

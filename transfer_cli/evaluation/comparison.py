@@ -1,4 +1,4 @@
-"""Which of some models is better, and whether the same pictures can tell."""
+"""Compare models on the same images: differences with paired intervals, and significance tests."""
 
 from __future__ import annotations
 
@@ -12,150 +12,147 @@ from numpy.typing import NDArray
 from transfer_cli.errors import InputError
 from transfer_cli.evaluation.paired_predictions import ModelPredictions, aligned
 from transfer_cli.metrics.bootstrap import Replicates
-from transfer_cli.metrics.intervals import LOG, Figure, Resamples, between, proportion
-from transfer_cli.metrics.metrics_table import replicates_of
-from transfer_cli.metrics.scores import log_losses
+from transfer_cli.metrics.intervals import LOG, MetricValue, Resamples, bootstrap_interval, proportion
+from transfer_cli.metrics.metrics_table import replicate_metrics
+from transfer_cli.metrics.scores import log_loss_per_image
 
 SIGNIFICANT = 0.05
 COMPARED = ("accuracy", "macro_f1", "log_loss")
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two models on the same pictures.
+class PairedComparison:
+    """Two models on the same images.
 
     Attributes
     ----------
     better, other : str
-        Their names, that with the higher accuracy first.
-    differences : dict of str to Figure
-        ``better`` less ``other``, of each of `COMPARED`, with a paired bootstrap interval.
+        Their names; `better` is the one with the higher accuracy.
+    differences : dict of str to MetricValue
+        `better` minus `other` for each metric of `COMPARED`, with a paired bootstrap interval.
     p : float
-        Of McNemar's exact test (McNemar 1947; the binomial test on the pictures that only one of them has right).
+        p-value of McNemar's exact test.
     p_adjusted : float
-        After Holm (1979), over all pairs of the comparison.
+        The same after Holm's correction for the number of pairs.
     images : int
     """
 
     better: str
     other: str
-    differences: dict[str, Figure]
+    differences: dict[str, MetricValue]
     p: float
     p_adjusted: float
     images: int
 
-    def difference(self, figure: str, of: str) -> Figure:
-        """Return a figure of one of the two less that of the other, with its interval.
-
-        Parameters
-        ----------
-        figure : str
-            One of `COMPARED`.
-        of : str
-            The name of the one that the other is taken from.
-        """
-        found = self.differences[figure]
+    def difference(self, metric: str, of: str) -> MetricValue:
+        """Return a metric of the model `of` minus that of the other model, with its interval."""
+        difference = self.differences[metric]
         if of == self.better:
-            return found
-        low, high = found["low"], found["high"]
-        # 0.0 less it, so that no difference is not said to be minus none.
+            return difference
+        low, high = difference["low"], difference["high"]
+        # Subtracted from 0.0, since negation would turn 0.0 into -0.0.
         return {
-            "value": 0.0 - found["value"],
+            "value": 0.0 - difference["value"],
             "low": None if high is None else 0.0 - high,
             "high": None if low is None else 0.0 - low,
         }
 
     @property
-    def is_distinguishable(self) -> bool:
-        """Whether the pictures tell that one has more right than the other."""
+    def is_significant(self) -> bool:
+        """Whether the two accuracies differ significantly at the level of 5 %."""
         return self.p_adjusted < SIGNIFICANT
 
     def verdict(self) -> str:
-        """Return what there is to say, for a person."""
-        if not self.is_distinguishable:
+        """Return the conclusion as one line."""
+        if not self.is_significant:
             return f"not distinguishable at n = {self.images}"
-        value, low, high = (self.differences["accuracy"][word] for word in ("value", "low", "high"))
+        value, low, high = (self.differences["accuracy"][key] for key in ("value", "low", "high"))
         interval = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
         return f"{self.better} is better by {100 * (value or 0):.1f} points{interval}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Some models on the same pictures.
+    """Several models on the same images.
 
     Attributes
     ----------
     images : int
     part : str
-    figures : dict of str to dict of str to Figure
-        Of each model, in the order in which they were given, each of `COMPARED`.
-    pairs : tuple of Pair
-        Every two of them.
+    metrics : dict of str to dict of str to MetricValue
+        Per model, in the order given, each metric of `COMPARED`.
+    pairs : tuple of PairedComparison
+        One for every two models.
     left_out : tuple of str
-        Pictures that one of them has learnt from or was chosen by, which say nothing fair.
-    elsewhere : int
-        How many pictures have another path for one of them; they are the same by content.
+        Images that one of the models was trained on or selected by; they are not scored.
+    moved : int
+        Number of images that have another path for one of the models (images are matched by content).
     """
 
     images: int
     part: str
-    figures: dict[str, dict[str, Figure]]
-    pairs: tuple[Pair, ...]
+    metrics: dict[str, dict[str, MetricValue]]
+    pairs: tuple[PairedComparison, ...]
     left_out: tuple[str, ...]
-    elsewhere: int = 0
+    moved: int = 0
 
     @property
     def best(self) -> str:
-        """The one with the highest accuracy; the first of equals."""
+        """The model with the highest accuracy; the first one of a tie."""
         return self.leading[0]
 
     @property
     def leading(self) -> tuple[str, ...]:
-        """Those with the highest accuracy: the best one, or several where none is."""
-        highest = max(figures["accuracy"]["value"] for figures in self.figures.values())
-        return tuple(name for name, figures in self.figures.items() if figures["accuracy"]["value"] == highest)
+        """All models that have the highest accuracy."""
+        highest = max(metrics["accuracy"]["value"] for metrics in self.metrics.values())
+        return tuple(name for name, metrics in self.metrics.items() if metrics["accuracy"]["value"] == highest)
 
-    def against_best(self, name: str) -> Pair:
-        """Return the pair of a model and the best one."""
-        return next(pair for pair in self.pairs if {pair.better, pair.other} == {name, self.best})
+    def against_best(self, name: str) -> PairedComparison:
+        """Return the comparison of a model with the best one."""
+        return self.pair(name, self.best)
+
+    def pair(self, one: str, two: str) -> PairedComparison:
+        """Return the comparison of two models."""
+        return next(pair for pair in self.pairs if {pair.better, pair.other} == {one, two})
 
 
 def compare(models: Sequence[ModelPredictions], seed: int = 0) -> Comparison:
-    """Compare models on pictures that all of them were asked about.
+    """Compare models on images that all of them predicted.
 
-    Pictures that one of them has learnt from, or was chosen by, are left out for all. Differences are taken in each of
-    the same resamples of the pictures, so that what is hard for all of them cancels.
-
-    Parameters
-    ----------
-    models : sequence of Answers
-    seed : int
-        Of the resamples.
+    Images that one of the models was trained on, or selected by, are left out for all models. The differences are
+    computed on the same bootstrap resamples of the images (paired bootstrap), so that the difficulty of an image, which
+    is the same for all models, cancels out. Pairs are tested by McNemar's exact test; the p-values are adjusted for
+    the number of pairs by Holm's method.
 
     Raises
     ------
     InputError
-        When they are fewer than two, were not asked about the same pictures, or all of these had a say in one of them.
+        When there are fewer than two models, they predicted different images, or no image is left.
+
+    References
+    ----------
+    Q. McNemar (1947), "Note on the sampling error of the difference between correlated proportions or percentages".
+    S. Holm (1979), "A simple sequentially rejective multiple test procedure".
     """
     if len(models) < 2 or len({each.name for each in models}) < len(models):
-        raise InputError("Expected two runs or more, each once.")
-    models, elsewhere = aligned(models)
-    learnt = frozenset[str]().union(*(each.learnt for each in models))
-    kept = np.array([digest not in learnt for _, digest in models[0].images], bool)
-    if not kept.any():
-        names = ", ".join(each.name for each in models if each.learnt & {d for _, d in models[0].images})
+        raise InputError("Expected two or more different runs to compare.")
+    models, moved = aligned(models)
+    used = frozenset[str]().union(*(each.used for each in models))
+    independent = np.array([digest not in used for _, digest in models[0].images], bool)
+    if not independent.any():
+        names = ", ".join(each.name for each in models if each.used & {digest for _, digest in models[0].images})
         raise InputError(
-            f"All of the {len(kept)} pictures had a say in {names}: they do not tell which model is better.",
-            hint="Ask all of them about other pictures with transfer-cli evaluate, and compare the evaluations.",
+            f"Cannot compare: all {len(independent)} images were used to train or select {names}.",
+            hint="Evaluate all models on other images with transfer-cli evaluate, and compare the evaluations.",
         )
-    left_out = tuple(path for (path, _), there in zip(models[0].images, kept, strict=True) if not there)
-    models = [each.only(kept) for each in models]
+    left_out = tuple(path for (path, _), kept in zip(models[0].images, independent, strict=True) if not kept)
+    models = [each.select(independent) for each in models]
     count = len(models[0].images)
     resamples = Resamples.affordable(count, len(models[0].class_names), seed)
-    replicates = [replicates_of(each.truth, each.probabilities, each.predicted, resamples) for each in models]
+    replicates = [replicate_metrics(each.truth, each.probabilities, each.predicted, resamples) for each in models]
     values = [_values(each) for each in models]
-    figures = {
-        each.name: _figures(each, value, drawn) for each, value, drawn in zip(models, values, replicates, strict=True)
+    metrics = {
+        each.name: _metrics(each, value, drawn) for each, value, drawn in zip(models, values, replicates, strict=True)
     }
     pairs = []
     for one, two in combinations(range(len(models)), 2):
@@ -164,20 +161,20 @@ def compare(models: Sequence[ModelPredictions], seed: int = 0) -> Comparison:
             name: _difference(name, values[first], values[second], replicates[first], replicates[second], count)
             for name in COMPARED
         }
-        p = mcnemar(models[first].right, models[second].right)
+        p = mcnemar(models[first].correct, models[second].correct)
         pairs.append((models[first].name, models[second].name, differences, p))
     adjusted = holm([pair[-1] for pair in pairs])
-    found = tuple(Pair(*pair, high, count) for pair, high in zip(pairs, adjusted, strict=True))
-    return Comparison(count, models[0].part, figures, found, left_out, elsewhere)
+    compared = tuple(PairedComparison(*pair, high, count) for pair, high in zip(pairs, adjusted, strict=True))
+    return Comparison(count, models[0].part, metrics, compared, left_out, moved)
 
 
 def mcnemar(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:
-    """Return the p-value of McNemar's exact test.
+    """Return the p-value of McNemar's exact test: a binomial test on the images that only one model has correct.
 
     Parameters
     ----------
     one, two : ndarray of shape (n,), bool
-        Which pictures each of two models has right.
+        Which images each of the two models classifies correctly.
     """
     from scipy.stats import binomtest
 
@@ -192,41 +189,39 @@ def accuracy_drop(
     thresholds: NDArray[np.float64] | None = None,
     seed: int = 0,
 ) -> tuple[float, float | None, float | None]:
-    """Return by how many points the accuracy fell, and its 95 % interval by a paired bootstrap of the pictures.
+    """Return the accuracy drop in percentage points, with its 95 % interval by a paired bootstrap.
 
     Parameters
     ----------
     truth : ndarray of shape (n,) or (n, k), int
-        Column of the true class of each picture, or the indicator matrix of its labels.
+        Column of the true class of each image, or the indicator matrix of its labels.
     before, after : ndarray of shape (n, k), float
-        Probabilities of the same pictures by two models, such as a network and what was made of it with fewer bits.
+        Probabilities of two models, such as a network and its quantised version.
     thresholds : ndarray of shape (k,), optional
-        From which probability on a picture has a label, of a multi-label task; 0.5 where they are not given.
-    seed : int
-        Of the resamples.
+        Probability from which a label is assigned (multi-label). [0.5]
 
     Returns
     -------
     (float, float or None, float or None)
-        The drop, below zero where it rose, and from where to where it may be. No interval where both have the same
-        pictures right: a bootstrap cannot know of mistakes that no picture shows.
+        The drop, negative if the accuracy rose, and its interval. There is no interval if both models have the same
+        images correct.
     """
 
-    def right(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    def correct(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
         if truth.ndim == 1:
             return np.asarray(probabilities.argmax(axis=1) == truth, np.float64)
-        given = probabilities >= (0.5 if thresholds is None else thresholds)
-        return np.asarray((given == (truth > 0)).all(axis=1), np.float64)
+        predicted = probabilities >= (0.5 if thresholds is None else thresholds)
+        return np.asarray((predicted == (truth > 0)).all(axis=1), np.float64)
 
-    lost = 100 * (right(before) - right(after))
+    lost = 100 * (correct(before) - correct(after))
     resamples = Resamples(len(lost), seed=seed)
     replicates = np.concatenate([lost @ weights for weights in resamples.blocks()]) / len(lost)
     value = float(lost.mean())
-    return value, *between(replicates, len(lost), value)
+    return value, *bootstrap_interval(replicates, len(lost), value)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return the p-values adjusted for their number, after Holm (1979).
+    """Return p-values adjusted for multiple tests (Holm 1979).
 
     Examples
     --------
@@ -240,31 +235,32 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _values(answers: ModelPredictions) -> dict[str, float]:
+def _values(predictions: ModelPredictions) -> dict[str, float]:
     from sklearn.metrics import f1_score
 
-    present = np.flatnonzero(answers.truth.any(axis=0)) if answers.truth.ndim == 2 else np.unique(answers.truth)
-    f1 = f1_score(answers.truth, answers.predicted, labels=present, average="macro", zero_division=0)
+    truth, predicted = predictions.truth, predictions.predicted
+    present = np.flatnonzero(truth.any(axis=0)) if truth.ndim == 2 else np.unique(truth)
+    f1 = f1_score(truth, predicted, labels=present, average="macro", zero_division=0)
     return {
-        "accuracy": float(answers.right.mean()),
+        "accuracy": float(predictions.correct.mean()),
         "macro_f1": float(f1),
-        "log_loss": float(log_losses(answers.truth, answers.probabilities).mean()),
+        "log_loss": float(log_loss_per_image(truth, predictions.probabilities).mean()),
     }
 
 
-def _figures(answers: ModelPredictions, values: dict[str, float], drawn: Replicates) -> dict[str, Figure]:
-    count = len(answers.images)
-    figures = {"accuracy": proportion(int(answers.right.sum()), count)}
-    low, high = between(drawn["macro_f1"], count, values["macro_f1"])
-    figures["macro_f1"] = {"value": values["macro_f1"], "low": low, "high": high}
-    low, high = between(drawn["log_loss"], count, values["log_loss"], LOG)
-    figures["log_loss"] = {"value": values["log_loss"], "low": low, "high": high}
-    return figures
+def _metrics(predictions: ModelPredictions, values: dict[str, float], drawn: Replicates) -> dict[str, MetricValue]:
+    count = len(predictions.images)
+    metrics = {"accuracy": proportion(int(predictions.correct.sum()), count)}
+    low, high = bootstrap_interval(drawn["macro_f1"], count, values["macro_f1"])
+    metrics["macro_f1"] = {"value": values["macro_f1"], "low": low, "high": high}
+    low, high = bootstrap_interval(drawn["log_loss"], count, values["log_loss"], LOG)
+    metrics["log_loss"] = {"value": values["log_loss"], "low": low, "high": high}
+    return metrics
 
 
 def _difference(
     name: str, one: dict[str, float], two: dict[str, float], first: Replicates, second: Replicates, images: int
-) -> Figure:
+) -> MetricValue:
     value = one[name] - two[name]
-    low, high = between(first[name] - second[name], images, value)
+    low, high = bootstrap_interval(first[name] - second[name], images, value)
     return {"value": value, "low": low, "high": high}

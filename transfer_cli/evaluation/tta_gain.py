@@ -1,4 +1,4 @@
-"""What test-time augmentation brings: a model with it and without on the same pictures."""
+"""The gain from test-time augmentation: a model with and without it on the same images."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from numpy.typing import NDArray
 
 from transfer_cli.evaluation.comparison import SIGNIFICANT, compare
 from transfer_cli.evaluation.paired_predictions import ModelPredictions
-from transfer_cli.inference.tta_cost import TtaCost
-from transfer_cli.metrics.intervals import Figure, points
+from transfer_cli.inference.tta import TtaCost
+from transfer_cli.metrics.intervals import MetricValue, points_summary
 
 _WITH, _WITHOUT = "with", "without"
 
 
 @dataclass(frozen=True)
-class Gain:
-    """The same model on the same pictures with test-time augmentation and without.
+class TtaGain:
+    """Metrics of a model with and without test-time augmentation (TTA) on the same images.
 
     Attributes
     ----------
     method : str
     part : str
     images : int
-    figures, figures_without : dict of str to Figure
-        accuracy (of several labels a picture: all of them right), macro_f1, log_loss.
-    differences : dict of str to Figure
-        With it less without it, intervals by a paired bootstrap of the pictures.
+    metrics, metrics_without : dict of str to MetricValue
+        accuracy (multi-label: all labels correct), macro_f1 and log_loss, with and without TTA.
+    differences : dict of str to MetricValue
+        With TTA minus without, with paired bootstrap intervals.
     p : float
-        Of McNemar's exact test, see comparison.
+        p-value of McNemar's exact test.
     cost : TtaCost
     """
 
     method: str
     part: str
     images: int
-    figures: dict[str, Figure]
-    figures_without: dict[str, Figure]
-    differences: dict[str, Figure]
+    metrics: dict[str, MetricValue]
+    metrics_without: dict[str, MetricValue]
+    differences: dict[str, MetricValue]
     p: float
     cost: TtaCost
 
@@ -55,42 +55,43 @@ class Gain:
         without: NDArray[np.float32],
         cost: TtaCost,
         thresholds: NDArray[np.float64] | None = None,
-    ) -> Gain:
-        """Compare the answers of both.
+    ) -> TtaGain:
+        """Compare the predictions of both.
 
         Parameters
         ----------
         method, part : str
         class_names : sequence of str
         truth : ndarray of shape (n,) or (n, k), int
-            Column of the true class of each picture, or the indicator matrix of its labels.
+            Column of the true class of each image, or the indicator matrix of its labels.
         augmented, without : ndarray of shape (n, k), float32
         cost : TtaCost
         thresholds : ndarray of shape (k,), optional
-            From which probability on a picture has a label, of a multi-label task: the same for both.
+            Probability from which a label is assigned (multi-label), the same for both.
         """
-        found = compare(
+        comparison = compare(
             [
                 ModelPredictions.of_rows(name, part, class_names, truth, probabilities, thresholds)
                 for name, probabilities in ((_WITH, augmented), (_WITHOUT, without))
             ]
         )
-        (pair,) = found.pairs
-        signed = {name: pair.difference(name, _WITH) for name in pair.differences}
-        return cls(method, part, len(truth), found.figures[_WITH], found.figures[_WITHOUT], signed, pair.p, cost)
+        (pair,) = comparison.pairs
+        differences = {name: pair.difference(name, _WITH) for name in pair.differences}
+        metrics, metrics_without = comparison.metrics[_WITH], comparison.metrics[_WITHOUT]
+        return cls(method, part, len(truth), metrics, metrics_without, differences, pair.p, cost)
 
     def summary(self) -> list[str]:
-        """Return it for a person, a line each for what it costs and what it brings."""
-        accuracy, before = (each["accuracy"]["value"] for each in (self.figures, self.figures_without))
-        told = "" if self.p < SIGNIFICANT else f", not distinguishable at n = {self.images}"
-        gain = points(self.differences["accuracy"])
-        loss, loss_before = (each["log_loss"]["value"] for each in (self.figures, self.figures_without))
+        """Return two lines: what TTA costs, and what it gains."""
+        accuracy, before = (each["accuracy"]["value"] for each in (self.metrics, self.metrics_without))
+        verdict = "" if self.p < SIGNIFICANT else f", not distinguishable at n = {self.images}"
+        gain = points_summary(self.differences["accuracy"])
+        loss, loss_before = (each["log_loss"]["value"] for each in (self.metrics, self.metrics_without))
         return [
             f"{self.method}: {self.cost.summary()}",
-            f"{self.method} on {self.part}: accuracy {accuracy:.3f} instead of {before:.3f}: {gain}{told}; "
+            f"{self.method} on {self.part}: accuracy {accuracy:.3f} instead of {before:.3f}: {gain}{verdict}; "
             f"log loss {loss:.3f} instead of {loss_before:.3f}",
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return all fields as JSON can hold them."""
         return asdict(self)

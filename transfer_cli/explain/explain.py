@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
 from transfer_cli.catalog import explainers, runtimes
 from transfer_cli.catalog.explainers import Maps
-from transfer_cli.data.decoding import batches, ratio_of
+from transfer_cli.data.decoding import aspect_ratio
+from transfer_cli.data.image_batches import batches
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import InputError, UnknownNameError
 from transfer_cli.explain import faithfulness
@@ -24,7 +25,7 @@ from transfer_cli.explain.overlay import overlay
 from transfer_cli.inference.load import has_gradient, load
 from transfer_cli.inference.models import AbstractModel
 from transfer_cli.io import atomic
-from transfer_cli.io.atomic import written_whole
+from transfer_cli.io.atomic import atomic_write
 from transfer_cli.io.cache import Cache
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.progress import SILENT, Progress
@@ -99,9 +100,9 @@ class Explainable:
             )
         if self.method.needs_gradient:
             # Before the model is loaded: what cannot be explained is said at once.
-            from transfer_cli.quiet_imports import start_tensorflow
+            from transfer_cli.quiet_imports import import_tensorflow
 
-            start_tensorflow()
+            import_tensorflow()
             self._differentiate(opened, layer, progress)
         elif layer:
             raise InputError(f"{self.method.name} looks at the picture, not at a layer. Received: --layer {layer}.")
@@ -293,18 +294,18 @@ def explain(
         When not one picture could be read.
     """
     wanted = columns_of(opened.model.class_names, class_names)
-    must_be_ours(target)
+    check_replaceable(target)
     rows: list[Explained] = []
     skipped: list[Skipped] = []
     names: set[str] = set()
     (size, resize), *others = views = opened.model.views
     crops = len({view.resize for view in views}) > 1
-    with written_whole(target) as draft, progress.track("explaining", None) as advance:
+    with atomic_write(target) as draft, progress.track("explaining", None) as advance:
         draft.mkdir()
-        for batch in batches(paths, size=size, resize=resize, others=others, batch_size=_PICTURES_AT_A_TIME):
+        for batch in batches(paths, size=size, resize=resize, other_views=others, batch_size=_PICTURES_AT_A_TIME):
             skipped += batch.skipped
             for path, *images in zip(batch.paths, *batch.views, strict=True):
-                seen = Seen(tuple(images), views, ratio_of(Path(path)) if crops else 1.0)
+                seen = Seen(tuple(images), views, aspect_ratio(Path(path)) if crops else 1.0)
                 rows += _explained(opened, path, seen, wanted, draft, names)
                 advance(1)
         if not rows:
@@ -325,9 +326,9 @@ def columns_of(known: Sequence[str], class_names: Iterable[str]) -> list[int]:
     return [known.index(name) for name in dict.fromkeys(class_names)]
 
 
-def must_be_ours(target: Path) -> None:
+def check_replaceable(target: Path) -> None:
     """Raise OutputError if a directory holds anything that `explain` did not write."""
-    atomic.must_be_ours(target, lambda path: path.name == TABLE or made_by(path) == EXPLAIN, "no explanation")
+    atomic.check_replaceable(target, lambda path: path.name == TABLE or made_by(path) == EXPLAIN, "an explanation")
 
 
 def _method_of(opened: OpenedBundle, layer: str | None, progress: Progress) -> explainers.ExplainerSpec:

@@ -18,7 +18,7 @@ from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import ModelError, UnknownNameError
 from transfer_cli.inference.load import has_gradient
 from transfer_cli.models.classifier_network import LOGITS
-from transfer_cli.models.freezing import single_threads
+from transfer_cli.models.freezing import cut_points
 from transfer_cli.models.keras_file import load_keras
 
 _PICTURES_AT_A_TIME = 16
@@ -141,7 +141,7 @@ def _of_bundle(bundle: ModelBundle, directory: Path) -> tuple[Any, Any]:
 
 
 def _last_map(network: Any) -> Any:
-    maps = [each for each in single_threads(network) if _gives_map(each) and min(each.output.shape[1:3]) > 1]
+    maps = [each for each in cut_points(network) if _gives_map(each) and min(each.output.shape[1:3]) > 1]
     # What only pads moves the places, and adds some where nothing is.
     maps = [each for each in maps if not isinstance(each, keras.layers.ZeroPadding2D)]
     # Below the first weights there is but the picture, in other numbers.

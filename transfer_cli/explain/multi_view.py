@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.bundle.bundle import OpenedBundle
 from transfer_cli.catalog.explainers import Maps
 from transfer_cli.data.views import View
 
@@ -110,11 +109,6 @@ def _middles(side: int, scale: float) -> NDArray[np.float64]:
     """Return where the middles of `side` cells lie in a view whose side is 1, from which they are scaled."""
     middles: NDArray[np.float64] = 0.5 + ((np.arange(side) + 0.5) / side - 0.5) * scale
     return middles
-
-
-def views_of(opened: OpenedBundle) -> tuple[View, ...]:
-    """Return as what the model of a bundle sees a picture, each way once: those of `AbstractModel.views`."""
-    return tuple(dict.fromkeys(View(leaf.image_size, leaf.resize) for leaf in opened.leaves()))
 
 
 def highest_is_one(maps: Maps) -> Maps:

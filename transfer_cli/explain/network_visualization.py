@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import backbones
-from transfer_cli.data.decoding import batches
+from transfer_cli.data.image_batches import batches
 from transfer_cli.errors import ImageError, ModelError
 from transfer_cli.explain.grad_cam import layer_with_map, network_of
 from transfer_cli.models.layer_summary import leaves

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from transfer_cli.rendering.palette import fitting, letters
+from transfer_cli.rendering.palette import load_font, truncate_to_width
 from transfer_cli.rendering.png_provenance import EXPLAIN, save_signed
 
 _LEAST, _MOST = 0.2, 0.75
@@ -56,8 +56,8 @@ def save_overlay(image: NDArray[np.uint8], map_: NDArray[np.float32], caption: l
     sheet = Image.new("RGB", (2 * side + _GAP, side + len(caption) * _LINE + _MARGIN), "white")
     for number, cell in enumerate(cells):
         sheet.paste(Image.fromarray(cell), (number * (side + _GAP), 0))
-    draw, font = ImageDraw.Draw(sheet), letters(11)
+    draw, font = ImageDraw.Draw(sheet), load_font(11)
     for number, line in enumerate(caption):
-        text = fitting(line, font, sheet.width - 4)
+        text = truncate_to_width(line, font, sheet.width - 4)
         draw.text((2, side + 2 + number * _LINE), text, "black", font=font)
     save_signed(sheet, target, EXPLAIN)

@@ -1,4 +1,4 @@
-"""What is exported: a bundle, in the shapes that formats begin with, each made once."""
+"""The model to export, in the forms that the writers start from; each form is computed once."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.bundle.files import CLASSIFIER_FILE, GRAPH_FILE
 from transfer_cli.catalog import runtimes
-from transfer_cli.export.merge_support import is_linear
-from transfer_cli.inference.formats.metadata import ExportedFacts
+from transfer_cli.export.merge_support import classifiers_are_linear
+from transfer_cli.inference.formats.metadata import ExportMetadata
 from transfer_cli.inference.load import load
 from transfer_cli.inference.models import AbstractModel
-from transfer_cli.io.untrusted.names import FACTS, LABELS
+from transfer_cli.io.untrusted.names import LABELS_FILE, METADATA_FILE
 from transfer_cli.progress import SILENT, Progress
 
 
 class ExportableModel:
-    """What is exported.
+    """The model to export.
 
     Parameters
     ----------
     source : str
         A run or a bundle.
     folder : Path
-        Where to keep what several formats begin with.
+        Folder for intermediate files that several formats share.
     progress : Progress
 
     Attributes
@@ -33,8 +33,6 @@ class ExportableModel:
     opened : OpenedBundle
     bundle : ModelBundle
     directory : Path
-    reference : AbstractModel
-        The model on Keras, which every file is compared with.
     """
 
     def __init__(self, source: str, folder: Path, progress: Progress = SILENT) -> None:
@@ -44,48 +42,41 @@ class ExportableModel:
         self.opened = ModelBundle.open(Path(source))
         self.bundle, self.directory = self.opened.bundle, self.opened.directory
 
-    @property
-    def is_linear(self) -> bool:
-        """Whether its classifier can be a layer."""
-        return is_linear(self.opened)
-
     @cached_property
     def reference(self) -> AbstractModel:
-        """The model on Keras, which every file is compared with."""
+        """The model run by Keras, with whose predictions those of every file are compared."""
         return load(self._source, runtime=runtimes.KERAS, cache=None, progress=self._progress)
 
     @cached_property
     def network(self) -> Any:
-        """All of it as one network."""
+        """The whole model as one Keras network."""
+        from transfer_cli.export import merged_network
+
         if self.opened.members:
-            from transfer_cli.export.merged_ensemble import whole_ensemble
-
-            return whole_ensemble(self.opened)
-        from transfer_cli.export.merged_network import whole_network
-
-        return whole_network(self.bundle, self.directory)
+            return merged_network.merge_ensemble(self.opened)
+        return merged_network.merge_model(self.bundle, self.directory)
 
     @cached_property
     def graph(self) -> Path:
-        """All of it as a LiteRT graph, which other formats begin with."""
+        """The whole model as a LiteRT graph, from which other formats are converted."""
         from transfer_cli.inference.litert_conversion import convert
 
         path = self._folder / GRAPH_FILE
         convert(self.network, path)
         return path
 
-    def to_dict(self, format: str) -> ExportedFacts:
-        """Return what a file of it in some format says of itself."""
+    def metadata(self, format: str) -> ExportMetadata:
+        """Return the metadata of a file of a format."""
         names = dict.fromkeys(str(leaf.backbone.get("name", "")) for leaf in self.opened.leaves())
-        return ExportedFacts.of_bundle(self.bundle, format, backbone=", ".join(names))
+        return ExportMetadata.of_bundle(self.bundle, format, backbone=", ".join(names))
 
-    def write_onnx(self, path: Path, facts: ExportedFacts) -> None:
-        """Write it as ONNX, whatever its classifier is."""
+    def write_onnx(self, path: Path, metadata: ExportMetadata) -> None:
+        """Write the model as ONNX, whatever its classifier is."""
         from transfer_cli.export.onnx import writer
 
-        words = {FACTS: facts.json_text(), LABELS: facts.labels_text}
-        if self.is_linear:
-            writer.write_onnx(self.network, path, metadata=words)
+        properties = {METADATA_FILE: metadata.json_text(), LABELS_FILE: metadata.labels_text}
+        if classifiers_are_linear(self.opened):
+            writer.write_onnx(self.network, path, metadata=properties)
             return
 
         from transfer_cli.classifiers import fit
@@ -98,5 +89,5 @@ class ExportableModel:
             classes=len(self.bundle.class_names),
             log_prior=self.bundle.log_prior,
             temperature=self.bundle.temperature,
-            metadata=words,
+            metadata=properties,
         )

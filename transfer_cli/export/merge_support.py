@@ -1,4 +1,4 @@
-"""What one graph can hold of a model: a graph takes pictures in one way, and most formats hold no trees in it."""
+"""Check whether a model can be exported as one graph, which reads images in one size and holds linear classifiers."""
 
 from __future__ import annotations
 
@@ -6,41 +6,40 @@ import shlex
 
 from transfer_cli.bundle.bundle import OpenedBundle, folder_of
 from transfer_cli.errors import ModelError
-from transfer_cli.explain.multi_view import views_of
 from transfer_cli.inference.load import has_gradient
 
 
-def is_linear(opened: OpenedBundle) -> bool:
-    """Return whether the classifier of a bundle, and of each model within an ensemble, can be a layer of a network."""
+def classifiers_are_linear(opened: OpenedBundle) -> bool:
+    """Return whether the classifier of a bundle, and of each member of an ensemble, can be a layer of a network."""
     return all(has_gradient(bundle) for bundle in opened.leaves())
 
 
-def must_fit_one_graph(opened: OpenedBundle, source: str) -> None:
-    """Raise ModelError where an ensemble cannot be one graph, with what to export instead.
+def check_mergeable(opened: OpenedBundle, source: str) -> None:
+    """Raise ModelError when the members of an ensemble cannot be merged into one graph.
 
     Parameters
     ----------
     opened : OpenedBundle
     source : str
-        As it was typed.
+        The run or bundle as the user typed it.
     """
     if not opened.members:
         return
-    one = shlex.quote(str(opened.directory / folder_of(1)))
-    instead = f"Export each member on its own: transfer-cli export {one} --images FOLDER -o DIR"
+    first = shlex.quote(str(opened.directory / folder_of(1)))
+    instead = f"Export each member separately: transfer-cli export {first} --images DIR -o DIR"
     named = list(zip(opened.bundle.members, opened.members, strict=True))
-    if len(views_of(opened)) > 1:
-        seen = "; ".join(f"{member.name} sees {_in_words(each)}" for member, each in named)
+    if len(opened.views) > 1:
+        sizes = "; ".join(f"{member.name} reads {_views_summary(each)}" for member, each in named)
         raise ModelError(
-            "The members of this ensemble see pictures in several ways, and a graph takes them in one: " + seen + ".",
-            hint=f"{instead}\nor join members of one --set images.size and images.resize.",
+            f"The members of this ensemble read images in different sizes or resize modes, a graph in one: {sizes}.",
+            hint=f"{instead}\nor ensemble models with the same --set images.size and images.resize.",
         )
-    if unlike := [member.name for member, each in named if not is_linear(each)]:
+    if nonlinear := [member.name for member, each in named if not classifiers_are_linear(each)]:
         raise ModelError(
-            f"The classifier of {', '.join(unlike)} is not linear, so that no graph can hold this ensemble.",
-            hint=f"{instead}\nor join members with --classifier logistic.",
+            f"The classifier of {', '.join(nonlinear)} is not linear, so no format can hold this ensemble.",
+            hint=f"{instead}\nor ensemble models with --classifier logistic.",
         )
 
 
-def _in_words(opened: OpenedBundle) -> str:
-    return " and ".join(f"{view.size} x {view.size} ({view.resize})" for view in views_of(opened))
+def _views_summary(opened: OpenedBundle) -> str:
+    return " and ".join(f"{view.size} x {view.size} ({view.resize})" for view in opened.views)

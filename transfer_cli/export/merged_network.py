@@ -1,77 +1,205 @@
-"""A bundle as one Keras network, from pictures to the probabilities that its predictions would have."""
+"""Merge the files of a bundle, or all members of an ensemble, into one Keras network from images to probabilities."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
 from transfer_cli.bundle.files import BACKBONE_FILE, LINEAR_FILE, NETWORK_FILE
+from transfer_cli.calibration import temperature as temperature_scaling
+from transfer_cli.catalog import ensemble_methods
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats.signature import OUTPUT
+from transfer_cli.inference import ensemble_model
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT
 from transfer_cli.inference.load import has_gradient
 from transfer_cli.models.classifier_network import LOGITS, below_logits_of
 from transfer_cli.models.keras_file import load_keras
 
-_NEVER = -1e4
-"""The bias of a class that was not learnt: the runtimes need not agree about infinity."""
-_ALWAYS = 1e4
+_MAX_LOGIT = 1e4
+"""Logits are clipped to +-1e4. A class with -1e4 is impossible: runtimes do not agree on how to handle infinity."""
+_VOTE_SLOPE = 1e12
+"""Turns a difference in the last digit of a float32 probability into a vote."""
+_POSITIVE_SLOPE = 1e38
+"""Turns every probability above zero into one."""
+
+Tensor = Any
 
 
 def features_network(bundle: ModelBundle, directory: Path) -> Any:
-    """Return the network of a bundle from pictures to what its classifier reads, float32 of shape (n, width)."""
+    """Return the network of a bundle from images to its classifier's features, float32 of shape (n, width)."""
     if bundle.kind == "features":
         return load_keras(directory / BACKBONE_FILE)
     return below_logits_of(load_keras(directory / NETWORK_FILE))
 
 
-def whole_network(bundle: ModelBundle, directory: Path) -> Any:
-    """Return a bundle's network and classifier as one network.
+def merge_model(bundle: ModelBundle, directory: Path) -> Any:
+    """Return the network and the classifier of a bundle as one network.
 
-    The classifier, what is taken out for common classes and the temperature are one dense layer: dividing its kernel
+    The classifier, the correction of class frequencies and the temperature become one dense layer: dividing its kernel
     and bias by the temperature divides the logits.
 
     Parameters
     ----------
     bundle : ModelBundle
     directory : Path
-        Where its files are.
+        Folder with the files of the bundle.
 
     Returns
     -------
     keras.Model
-        From uint8 of shape (n, size, size, 3) to float32 of shape (n, k); its graph is flat.
+        From uint8 of shape (n, size, size, 3) to float32 of shape (n, k). No layer is itself a model.
 
     Raises
     ------
     ModelError
-        When its classifier is not linear.
+        When the classifier is not linear.
     """
     if not has_gradient(bundle):
-        raise ModelError("The classifier of this model is not linear, and no layer of a network.")
+        raise ModelError("The classifier of this model is not linear, so it cannot be a layer of a network.")
     if LINEAR_FILE not in bundle.files:
         return load_keras(directory / NETWORK_FILE)
     network = features_network(bundle, directory)
     linear = Linear.load(directory / LINEAR_FILE).calibrated(bundle.log_prior, bundle.temperature)
     if linear.kernel.shape != (network.output_shape[-1], len(bundle.class_names)):
-        raise ModelError(f"{LINEAR_FILE} has {linear.kernel.shape}, which does not fit the network's features.")
-    dense = dense_of(linear)
+        expected = (network.output_shape[-1], len(bundle.class_names))
+        raise ModelError(f"The matrix in {LINEAR_FILE} has shape {linear.kernel.shape}; expected {expected}.")
+    dense = _dense_layer(linear, LOGITS)
     probabilities = keras.layers.Activation(linear.activation, name=OUTPUT, dtype="float32")
     model = keras.Model(network.inputs[0], probabilities(dense(network.output)), name=network.name)
-    put(linear, dense)
+    _set_weights(dense, linear)
     model.trainable = False
     return model
 
 
-def dense_of(linear: Linear, name: str = LOGITS) -> Any:
-    """Return a layer for a matrix; it has its numbers after `put`."""
+def merge_ensemble(opened: OpenedBundle) -> Any:
+    """Return an ensemble as one network; a network that several members share is included once.
+
+    Parameters
+    ----------
+    opened : OpenedBundle
+        An ensemble that passed `merge_support.check_mergeable`.
+
+    Returns
+    -------
+    keras.Model
+        From uint8 of shape (n, size, size, 3) to float32 of shape (n, k). The members' networks are layers of it.
+
+    Raises
+    ------
+    ModelError
+        When the files of the ensemble do not fit together.
+    """
+    size = opened.bundle.image_size
+    builder = _EnsembleBuilder(keras.Input((size, size, 3), dtype="uint8", name=INPUT))
+    probabilities = keras.layers.Activation("linear", name=OUTPUT, dtype="float32")(builder.predict(opened))
+    model = keras.Model(builder.images, probabilities, name="ensemble")
+    builder.set_weights()
+    model.trainable = False
+    return model
+
+
+class _EnsembleBuilder:
+    """Builds the graph of an ensemble: the predictions of all members for one input."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+        self._network_outputs: dict[tuple[str, str], Tensor] = {}
+        self._dense_layers: list[tuple[Any, Linear]] = []
+
+    def predict(self, opened: OpenedBundle) -> Tensor:
+        """Return the calibrated probabilities of a model or an ensemble."""
+        if not opened.members:
+            return self._predict_single(opened)
+        bundle = opened.bundle
+        predictions = [self.predict(member) for member in opened.members]
+        if bundle.combination == ensemble_methods.STACK:
+            logs = [keras.ops.log(keras.ops.maximum(each, ensemble_model.MIN_PROBABILITY)) for each in predictions]
+            linear = _checked(opened, features=len(predictions) * len(bundle.class_names))
+            return self._classify(keras.layers.Concatenate()(logs), linear.calibrated(None, bundle.temperature))
+        if bundle.combination == ensemble_methods.VOTE:
+            return _apply_temperature(_majority(predictions), bundle.temperature)
+        weights = [member.weight for member in bundle.members]
+        return _apply_temperature(_weighted_mean(predictions, weights), bundle.temperature)
+
+    def set_weights(self) -> None:
+        """Set the weights of the dense layers, which exist only once the model is built."""
+        for dense, linear in self._dense_layers:
+            _set_weights(dense, linear)
+
+    def _predict_single(self, opened: OpenedBundle) -> Tensor:
+        bundle, directory = opened.bundle, opened.directory
+        if LINEAR_FILE not in bundle.files:
+            return self._apply_once(bundle, NETWORK_FILE, "", lambda: merge_model(bundle, directory))
+        file = NETWORK_FILE if bundle.kind == "network" else BACKBONE_FILE
+        features = self._apply_once(bundle, file, "features", lambda: features_network(bundle, directory))
+        linear = _checked(opened, features=features.shape[-1])
+        linear.must_give(len(bundle.class_names), directory / LINEAR_FILE)
+        return self._classify(features, linear.calibrated(bundle.log_prior, bundle.temperature))
+
+    def _apply_once(self, bundle: ModelBundle, file: str, output: str, load: Callable[[], Any]) -> Tensor:
+        """Return the output of a network for the images; a file that another member uses, too, is not loaded again."""
+        key = bundle.files[file].sha256, output
+        if key not in self._network_outputs:
+            network = load()
+            name = f"network_{len(self._network_outputs) + 1}"
+            network = keras.Model(network.inputs[0], network.output, name=name)
+            self._network_outputs[key] = network(self.images)
+        return self._network_outputs[key]
+
+    def _classify(self, features: Tensor, linear: Linear) -> Tensor:
+        dense = _dense_layer(linear, f"{LOGITS}_{len(self._dense_layers) + 1}")
+        self._dense_layers.append((dense, linear))
+        return keras.layers.Activation(linear.activation, dtype="float32")(dense(features))
+
+
+def _checked(opened: OpenedBundle, features: int) -> Linear:
+    """Return the linear classifier of a bundle, which must have `features` inputs."""
+    linear = Linear.load(opened.directory / LINEAR_FILE)
+    linear.must_read(features, opened.directory / LINEAR_FILE)
+    return linear
+
+
+def _dense_layer(linear: Linear, name: str) -> Any:
     return keras.layers.Dense(len(linear.bias), name=name)
 
 
-def put(linear: Linear, dense: Any) -> None:
-    """Give a layer that is built the numbers of a matrix."""
-    dense.set_weights([linear.kernel.astype(np.float32), np.clip(linear.bias, _NEVER, _ALWAYS).astype(np.float32)])
+def _set_weights(dense: Any, linear: Linear) -> None:
+    bias = np.clip(linear.bias, -_MAX_LOGIT, _MAX_LOGIT).astype(np.float32)
+    dense.set_weights([linear.kernel.astype(np.float32), bias])
+
+
+def _weighted_mean(predictions: list[Tensor], weights: list[float]) -> Tensor:
+    shares = np.asarray(weights, np.float64) / np.sum(weights)
+    total = predictions[0] * float(shares[0])
+    for each, share in zip(predictions[1:], shares[1:], strict=True):
+        total = total + each * float(share)
+    return total
+
+
+def _majority(predictions: list[Tensor]) -> Tensor:
+    """Compute `inference.ensemble_model.majority`; a vote is 1 for the highest probability, and 0 for the others."""
+    votes = []
+    for each in predictions:
+        below_highest = each - keras.ops.max(each, axis=-1, keepdims=True)
+        votes.append(keras.ops.maximum(below_highest * _VOTE_SLOPE + 1.0, 0.0))
+    total = _weighted_mean(predictions, [1.0] * len(predictions)) * 0.5
+    for vote in votes:
+        total = total + vote
+    return total * (1 / (len(predictions) + 0.5))
+
+
+def _apply_temperature(probabilities: Tensor, temperature: float | None) -> Tensor:
+    """Compute `calibration.temperature.apply_temperature`."""
+    if temperature is None or temperature == 1:
+        return probabilities
+    logits = keras.ops.log(keras.ops.maximum(probabilities, temperature_scaling.MIN_PROBABILITY)) * (1 / temperature)
+    # The bound is high for possible classes, and so low for impossible ones that they stay impossible. Adding it to
+    # the logits instead would lose digits, because TensorFlow reorders sums with constants.
+    bound = keras.ops.minimum(probabilities * _POSITIVE_SLOPE, 1.0) * (2 * _MAX_LOGIT) - _MAX_LOGIT
+    return keras.layers.Activation("softmax", dtype="float32")(keras.ops.minimum(logits, bound))

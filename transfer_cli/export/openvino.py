@@ -1,4 +1,4 @@
-"""A Keras network as OpenVINO's pair of files, .xml and .bin, in float32 or with eight bits."""
+"""Write a network as OpenVINO files, .xml and .bin, in float32 or int8."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from transfer_cli.errors import MissingExtraError, ModelError
 from transfer_cli.export.litert import float_layers
-from transfer_cli.export.litert.float_layers import Kind, Step
-from transfer_cli.export.litert.int8 import gathered
-from transfer_cli.inference.formats.openvino import ABOUT
+from transfer_cli.export.litert.float_layers import Kind, Operation
+from transfer_cli.export.litert.int8 import stack_images
+from transfer_cli.inference.formats.openvino import MODEL_INFO
 from transfer_cli.inference.formats.signature import INPUT, OUTPUT
-from transfer_cli.inference.litert_conversion import _silence
-from transfer_cli.quiet_imports import start_openvino
+from transfer_cli.inference.litert_conversion import silent_converter
+from transfer_cli.quiet_imports import import_openvino
 
 Images = NDArray[np.uint8]
-_HELD = ("Constant", "Parameter", "Result")
+_NOT_COMPUTED = ("Constant", "Parameter", "Result")
 _KINDS: dict[str, Kind] = {
     "Convolution": "convolution",
     "GroupConvolution": "convolution",
@@ -34,69 +34,71 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def write_openvino(graph: Path, path: Path, about: Mapping[str, str]) -> None:
-    """Write a network as OpenVINO's files, `path` and, beside it, one that ends in .bin; all numbers are float32.
-
-    OpenVINO reads the LiteRT graph, so that one conversion serves both.
+def write_openvino(graph: Path, path: Path, model_info: Mapping[str, str]) -> None:
+    """Convert a LiteRT graph to OpenVINO files in float32: `path`, and a .bin with the weights beside it.
 
     Parameters
     ----------
     graph : Path
-        Of `convert.convert`, from uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k).
+        Written by `litert_conversion.convert`: uint8 of shape (n, size, size, 3) to float32 of shape (n, k).
     path : Path
-        Ends in .xml.
-    about : mapping of str to str
-        What to write under ``model_info``.
+        The .xml.
+    model_info : mapping of str to str
+        Metadata to write under ``model_info``.
 
     Raises
     ------
     MissingExtraError
         When OpenVINO is not installed.
     ModelError
-        When the network cannot be converted.
+        When OpenVINO cannot read the graph.
     """
-    openvino = _started()
-    _save(openvino, _read(openvino, graph), path, about)
+    openvino = _import_openvino()
+    _save(openvino, _read(openvino, graph), path, model_info)
 
 
 def write_openvino_int8(
-    graph: Path, size: int, calibration: Iterable[Images] | Images, path: Path, about: Mapping[str, str]
+    graph: Path, size: int, calibration: Iterable[Images] | Images, path: Path, model_info: Mapping[str, str]
 ) -> None:
-    """Write a network as OpenVINO's files with weights and activations of eight bits.
+    """Convert a LiteRT graph to OpenVINO files with int8 weights and activations.
 
-    Ranges and the correction of biases, layer by layer, are NNCF's (Kozlov et al. 2020, "Neural Network Compression
-    Framework for fast model inference"). The first convolutions and the last dense layer stay float32, see `quantize`.
+    NNCF computes the ranges and corrects the biases layer by layer [1]_. The first convolutions and the last dense
+    layer stay float32, see `float_layers`.
 
     Parameters
     ----------
     graph : Path
-        Of `convert.convert`, from uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k).
+        Written by `litert_conversion.convert`: uint8 of shape (n, size, size, 3) to float32 of shape (n, k).
     size : int
         Side of its input in pixels.
     calibration : iterable of ndarray of shape (n, size, size, 3) or (size, size, 3), uint8
-        Pictures that the network has learnt from, of all classes: a hundred or two.
+        100 to 200 training images of all classes.
     path : Path
-        Ends in .xml.
-    about : mapping of str to str
-        What to write under ``model_info``.
+        The .xml.
+    model_info : mapping of str to str
+        Metadata to write under ``model_info``.
 
     Raises
     ------
     InputError
-        When there is no picture, or one is not of the network's size.
+        When there is no image, or one has another size than the network's input.
     MissingExtraError
         When OpenVINO or NNCF is not installed.
     ModelError
-        When the network cannot be converted.
+        When the network cannot be quantized.
+
+    References
+    ----------
+    .. [1] Kozlov et al. 2020, "Neural Network Compression Framework for fast model inference".
     """
-    images = gathered(calibration, size)
-    openvino = _started("nncf", extra="int8")
+    images = stack_images(calibration, size)
+    openvino = _import_openvino("nncf", extra="int8")
     import nncf
 
     original = _read(openvino, graph)
     try:
-        # It draws bars on the stdout of the process.
-        with redirect_stdout(io.StringIO()), _silence():
+        # NNCF prints progress bars to stdout.
+        with redirect_stdout(io.StringIO()), silent_converter():
             nncf.set_log_level(logging.ERROR)
             quantized = nncf.quantize(
                 original,
@@ -104,35 +106,35 @@ def write_openvino_int8(
                 subset_size=len(images),
                 preset=nncf.QuantizationPreset.MIXED,
                 fast_bias_correction=False,
-                ignored_scope=nncf.IgnoredScope(names=_accurate(original)),
+                ignored_scope=nncf.IgnoredScope(names=_float_operations(original)),
             )
-    except Exception as error:  # as many kinds as there are operations
-        raise ModelError(f"{graph} could not be quantised for OpenVINO: {error}.") from error
-    _save(openvino, quantized, path, about)
+    except Exception as error:  # NNCF raises many kinds of errors
+        raise ModelError(f"{graph} cannot be quantized for OpenVINO: {error}.") from error
+    _save(openvino, quantized, path, model_info)
     path.write_text(_compact(path.read_text("utf-8")), "utf-8")
 
 
 def _compact(text: str) -> str:
-    """Return an .xml without line breaks and the shapes between layers, which OpenVINO infers as it reads.
+    """Return an .xml without line breaks and without the shapes between layers, which OpenVINO infers.
 
-    With eight bits they would be as large as half of the weights of a small network.
+    In int8 they would take half as many bytes as the weights of a small network.
     """
     return re.sub(r"\n\t*|<dim>-?\d+</dim>", "", text)
 
 
-def _started(*modules: str, extra: str = "openvino") -> Any:
+def _import_openvino(*modules: str, extra: str = "openvino") -> Any:
     try:
         with redirect_stdout(io.StringIO()):
-            return start_openvino(*modules)
+            return import_openvino(*modules)
     except ImportError as error:
         raise MissingExtraError(
-            f"The format needs {' and '.join(['openvino', *modules])}, of which one is not installed: {error}.",
-            hint=f"Install what is missing: pip install 'transfer-cli[{extra}]'.",
+            f"The format needs {' and '.join(['openvino', *modules])}, which cannot be imported: {error}.",
+            hint=f"Install the missing package: pip install 'transfer-cli[{extra}]'.",
         ) from error
 
 
 def _read(openvino: Any, graph: Path) -> Any:
-    """Return a graph as OpenVINO's model, its input and output called by what they are."""
+    """Read a graph into OpenVINO, and give its input and output their standard names."""
     try:
         model = openvino.Core().read_model(graph)
     except RuntimeError as error:
@@ -142,26 +144,26 @@ def _read(openvino: Any, graph: Path) -> Any:
     return model
 
 
-def _accurate(model: Any) -> list[str]:
-    """Return the names of what is left in float32: the first convolutions and the last dense layer.
+def _float_operations(model: Any) -> list[str]:
+    """Return the names of the operations that stay float32: the first convolutions and the last dense layer.
 
-    Of an ensemble these are the last dense layer of each member, and all that joins their answers.
+    In an ensemble these are the last dense layers of all members, and the combination of their predictions.
     """
-    computed = [each for each in model.get_ordered_ops() if each.get_type_name() not in _HELD]
-    place = {each.get_friendly_name(): at for at, each in enumerate(computed)}
-    steps = []
-    for each in computed:
-        names = (given.get_node().get_friendly_name() for given in each.input_values())
-        kind: Kind = _KINDS.get(each.get_type_name(), "other")
-        weights = int(np.prod(each.input(1).get_shape())) if kind == "convolution" else 0
-        steps.append(Step(kind, tuple(place[name] for name in names if name in place), weights))
-    early = [at for at in float_layers.early(steps) if steps[at].kind == "convolution"]
-    last = float_layers.read_outs(steps)
-    joined = float_layers.tail(steps) if len(last) > 1 else last
-    return [computed[at].get_friendly_name() for at in (*early, *joined)]
+    computed = [node for node in model.get_ordered_ops() if node.get_type_name() not in _NOT_COMPUTED]
+    index_of = {node.get_friendly_name(): index for index, node in enumerate(computed)}
+    operations = []
+    for node in computed:
+        inputs = (value.get_node().get_friendly_name() for value in node.input_values())
+        kind: Kind = _KINDS.get(node.get_type_name(), "other")
+        weights = int(np.prod(node.input(1).get_shape())) if kind == "convolution" else 0
+        operations.append(Operation(kind, tuple(index_of[name] for name in inputs if name in index_of), weights))
+    early = [index for index in float_layers.early(operations) if operations[index].kind == "convolution"]
+    last = float_layers.logit_layers(operations)
+    late = float_layers.tail(operations) if len(last) > 1 else last
+    return [computed[index].get_friendly_name() for index in (*early, *late)]
 
 
-def _save(openvino: Any, model: Any, path: Path, about: Mapping[str, str]) -> None:
-    for word, value in about.items():
-        model.set_rt_info(value, [ABOUT, word])
+def _save(openvino: Any, model: Any, path: Path, model_info: Mapping[str, str]) -> None:
+    for key, value in model_info.items():
+        model.set_rt_info(value, [MODEL_INFO, key])
     openvino.save_model(model, path, compress_to_fp16=False)

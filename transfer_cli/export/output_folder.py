@@ -1,4 +1,4 @@
-"""The folder that exported files are written into: what of it is ours, and the table of how each was tried."""
+"""The folder of exported files: check that nothing else is overwritten, and write parity.json and labels.txt."""
 
 from __future__ import annotations
 
@@ -10,92 +10,94 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.bundle.bundle import ModelBundle
-from transfer_cli.catalog.export_formats import ExporterSpec
+from transfer_cli.catalog.export_formats import ExportFormatSpec
 from transfer_cli.errors import ModelError, OutputError
-from transfer_cli.inference.exported_model import facts_of
-from transfer_cli.inference.formats import embedded_digest
-from transfer_cli.inference.formats.metadata import ExportedFacts
+from transfer_cli.inference.exported_model import exported_metadata
+from transfer_cli.inference.formats.embedded_digest import has_digest
+from transfer_cli.inference.formats.metadata import ExportMetadata
 from transfer_cli.io.atomic import remove, write_json, write_text
-from transfer_cli.io.untrusted.names import LABELS
+from transfer_cli.io.untrusted.names import LABELS_FILE
 from transfer_cli.progress import SILENT, Progress
 
 TABLE = "parity.json"
 DRAFT = ".draft-"
-"""How the folder begins in which a format is written and tried."""
+"""Prefix of the temporary folder in which a format is written and checked."""
 _STALE_SECONDS = 24 * 3600
 
 
-def must_be_free(target: Path, specs: Sequence[ExporterSpec]) -> None:
-    """Raise OutputError if an export, or what is written beside it, would replace what this program did not write."""
+def check_output_folder(target: Path, specs: Sequence[ExportFormatSpec]) -> None:
+    """Raise OutputError if an export would overwrite a file that transfer-cli did not write."""
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target} is a file. Expected the name of a folder.")
-    places = [] if _table(target) else [target / LABELS, target / TABLE]
+    unknown = [] if _read_table(target) else [target / LABELS_FILE, target / TABLE]
     for spec in specs:
-        if not _is_ours(target / spec.file):
-            places += [target / name for name in (spec.file, *spec.companions)]
-    for place in places:
-        if place.exists():
+        if not _is_export(target / spec.file):
+            unknown += [target / name for name in (spec.file, *spec.companions)]
+    for path in unknown:
+        if path.exists():
             raise OutputError(
-                f"{place} was not written by transfer-cli export, and would be lost.",
+                f"transfer-cli export did not write {path}, and would overwrite it.",
                 hint="Choose another folder with -o DIR.",
             )
 
 
-def _is_ours(place: Path) -> bool:
-    if not place.is_dir():
-        return embedded_digest.is_sealed(place)
+def _is_export(path: Path) -> bool:
+    if not path.is_dir():
+        return has_digest(path)
     try:
-        # Nothing else may lie in it: it is replaced as a whole.
-        return bool(facts_of(place))
+        # A SavedModel with additional files is rejected: the folder would be replaced as a whole.
+        return bool(exported_metadata(path))
     except ModelError:
         return False
 
 
-def write_down(
+def write_parity_table(
     target: Path, bundle: ModelBundle, rows: Mapping[str, Mapping[str, Any]], progress: Progress = SILENT
 ) -> None:
-    """Write the class names, and the table of how each format was tried; what it says of other formats stays in it.
+    """Write labels.txt and parity.json, in which the rows of other formats of the same model remain.
 
     Parameters
     ----------
     target : Path
     bundle : ModelBundle
-        What was exported.
+        The exported model.
     rows : mapping of str to mapping
-        What there is to say of each format, by its name.
+        Row of each format, by its name.
     progress : Progress
-        Is told which files that stay are of another model.
+        Is warned of files in the folder that were exported from another model.
     """
-    _sweep(target)
-    kept = _kept(target, bundle, rows, progress)
-    # The table first: by it the labels are known as ours.
-    write_json(target / TABLE, {"bundle": bundle.digest, "formats": [*kept, *rows.values()]})
-    write_text(target / LABELS, ExportedFacts.of_bundle(bundle, "").labels_text)
+    _remove_stale_drafts(target)
+    remaining = _remaining_rows(target, bundle, rows, progress)
+    # The table first: with it in place, labels.txt is known to be ours.
+    write_json(target / TABLE, {"bundle": bundle.digest, "formats": [*remaining, *rows.values()]})
+    write_text(target / LABELS_FILE, ExportMetadata.of_bundle(bundle, "").labels_text)
 
 
-def _sweep(target: Path) -> None:
-    """Remove the drafts of processes that died."""
+def _remove_stale_drafts(target: Path) -> None:
+    """Remove the temporary folders of processes that were killed."""
     for draft in target.glob(f"{DRAFT}*"):
         with suppress(OSError):
             if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
                 remove(draft)
 
 
-def _kept(
+def _remaining_rows(
     target: Path, bundle: ModelBundle, written: Mapping[str, Mapping[str, Any]], progress: Progress
 ) -> list[dict[str, Any]]:
-    table = _table(target) or {}
+    table = _read_table(target) or {}
     rows = [row for row in table.get("formats", []) if row.get("format") not in written and row.get("file")]
-    there = [row for row in rows if (target / row["file"]).exists()]
+    existing = [row for row in rows if (target / row["file"]).exists()]
     if table.get("bundle") == bundle.digest:
-        return there
-    for row in there:
-        progress.warn(f"{target / row['file']} is of another model, and {LABELS} beside it is not its own: remove it")
+        return existing
+    for row in existing:
+        progress.warn(
+            f"{target / row['file']} was exported from another model, and {LABELS_FILE} does not apply to it: remove it"
+        )
     return []
 
 
-def _table(target: Path) -> dict[str, Any] | None:
-    """Return what an earlier export said of its files, if that is what lies there."""
+def _read_table(target: Path) -> dict[str, Any] | None:
+    """Return the parity.json of an earlier export; None if there is none."""
     try:
         table = json.loads((target / TABLE).read_text("utf-8"))
         return table if {"bundle", "formats"} == table.keys() and all(row.keys() for row in table["formats"]) else None

@@ -1,4 +1,4 @@
-"""Whether an exported file gives what the model gives: both are asked about the same real pictures."""
+"""Parity: does an exported file predict what the model predicts? Both run on the same real images."""
 
 from __future__ import annotations
 
@@ -14,132 +14,123 @@ from numpy.typing import NDArray
 
 from transfer_cli.errors import ModelError
 
-MOST_OFF = 1e-4
-"""How much a probability of a file that computes in float32 may be off."""
+TOLERANCE = 1e-4
+"""Maximum absolute difference of a probability of a float32 file."""
 _ROUNDING = 1e-6
-"""Two probabilities that are no further apart are equal, as far as float32 can tell."""
-_TELLS_APART = 0.01
-_SECONDS = 900
+"""Two probabilities that differ by less are equal within the rounding of float32."""
+_MIN_VARIATION = 0.01
+_TIMEOUT_SECONDS = 900
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How the answers of a file compare with those of its model.
+    """Comparison of the predictions of a file with those of its model.
 
     Attributes
     ----------
     images : int
-    deviation : float
-        The most that a probability is off.
-    changed : int
-        How many pictures get another class; of several labels, another set of them.
+    max_abs_diff : float
+        Maximum absolute difference of the probabilities.
+    changed_labels : int
+        Number of images with another predicted class, or another set of labels.
     fault : str or None
-        Why they cannot be compared.
+        Why the predictions cannot be compared.
     """
 
     images: int
-    deviation: float
-    changed: int
+    max_abs_diff: float
+    changed_labels: int
     fault: str | None = None
 
     @property
     def is_exact(self) -> bool:
-        """Whether the file says the same, as far as rounding lets it."""
-        return self.fault is None and self.changed == 0 and self.deviation <= MOST_OFF
+        """Whether the predictions are equal within `TOLERANCE`."""
+        return self.fault is None and self.changed_labels == 0 and self.max_abs_diff <= TOLERANCE
 
     @property
     def summary(self) -> str:
-        """What is wrong, for a person."""
+        """The difference in one phrase."""
         if self.fault:
             return self.fault
-        return f"a probability is off by {self.deviation:.2g}, {self.changed} of {self.images} get another answer"
+        return f"max abs diff {self.max_abs_diff:.2g}, changed labels on {self.changed_labels} of {self.images} images"
 
 
 def compare(
-    expected: NDArray[np.float32], given: NDArray[np.float32], thresholds: Sequence[float] | None = None
+    expected: NDArray[np.float32], predicted: NDArray[np.float32], thresholds: Sequence[float] | None = None
 ) -> Parity:
-    """Return how two sets of answers to the same pictures compare.
+    """Compare predictions for the same images.
 
     Parameters
     ----------
-    expected, given : ndarray of shape (n, k), float32
-        Probabilities by the model, and by the file.
+    expected, predicted : ndarray of shape (n, k), float32
+        Probabilities of the model, and of the file.
     thresholds : sequence of k float, optional
-        From which probability on a picture has a label, of a multi-label task.
+        Of a multi-label model: the probability from which on each label is predicted.
     """
     count = len(expected)
-    if given.shape != expected.shape:
-        return Parity(count, np.inf, count, f"its output has the shape {given.shape}, not {expected.shape}")
-    if not np.isfinite(given).all():
-        return Parity(count, np.inf, count, "its output is not finite")
-    deviation = float(np.abs(expected.astype(np.float64) - given).max())
+    if predicted.shape != expected.shape:
+        return Parity(count, np.inf, count, f"the output has shape {predicted.shape}; expected {expected.shape}")
+    if not np.isfinite(predicted).all():
+        return Parity(count, np.inf, count, "the output is not finite")
+    max_abs_diff = float(np.abs(expected.astype(np.float64) - predicted).max())
     if thresholds is None:
-        best, other = expected.argmax(axis=1), given.argmax(axis=1)
+        best, other = expected.argmax(axis=1), predicted.argmax(axis=1)
         rows = np.arange(count)
-        # Of equals, as votes of neighbours often are, either may come first.
+        # Between equal probabilities, which votes of neighbours often are, either class may come first.
         changed = expected[rows, best] - expected[rows, other] > _ROUNDING
     else:
-        bars = np.array(thresholds)
-        changed = ((expected >= bars) != (given >= bars)).any(axis=1)
-    return Parity(count, deviation, int(changed.sum()))
+        limits = np.array(thresholds)
+        changed = ((expected >= limits) != (predicted >= limits)).any(axis=1)
+    return Parity(count, max_abs_diff, int(changed.sum()))
 
 
-def tells_apart(expected: NDArray[np.float32]) -> bool:
-    """Return whether a model says anything else of one picture than of another.
+def predictions_vary(expected: NDArray[np.float32]) -> bool:
+    """Return whether the predictions of a model depend on the image.
 
-    Where it does not, a file that ignores its input says the same, and a comparison proves nothing.
+    If they do not, a file that ignores its input predicts the same, and equal predictions prove nothing.
     """
-    return bool((expected.max(axis=0) - expected.min(axis=0)).max() >= _TELLS_APART)
+    return bool((expected.max(axis=0) - expected.min(axis=0)).max() >= _MIN_VARIATION)
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What a file said.
+class FilePredictions:
+    """Predictions of an exported file.
 
     Attributes
     ----------
     probabilities : ndarray of shape (n, k), float32
-    milliseconds : float
-        A picture.
-    of_files : ndarray of shape (m, k), float32, or None
-        Of pictures that it decoded by itself.
+    ms_per_image : float
+        Time per image, in batches.
     """
 
     probabilities: NDArray[np.float32]
-    milliseconds: float
-    of_files: NDArray[np.float32] | None
+    ms_per_image: float
 
 
-def answers_of(path: Path, images: NDArray[np.uint8], encoded: Sequence[Path] = ()) -> Answered:
-    """Return what the file at `path` says of some pictures in its own runtime.
-
-    It is asked in a new process, which has nothing of what wrote it.
+def predict_with_file(path: Path, images: NDArray[np.uint8]) -> FilePredictions:
+    """Predict with an exported file in its own runtime, in a new process that shares nothing with the exporter.
 
     Parameters
     ----------
     path : Path
     images : ndarray of shape (n, size, size, 3), uint8
-    encoded : sequence of Path
-        JPEG and PNG files, for a SavedModel.
 
     Raises
     ------
     ModelError
-        When it cannot be opened, or fails.
+        When the file cannot be opened, or fails.
     """
     with tempfile.TemporaryDirectory(prefix="transfer-cli-") as folder:
-        given, result = Path(folder) / "images.npy", Path(folder) / "result.npz"
-        np.save(given, images)
-        # Without -P a types.py in the folder where the command was given would be imported, and run.
-        command = [sys.executable, "-P", "-m", "transfer_cli.export.parity_worker", str(path), str(given), str(result)]
-        command += map(str, encoded)
+        inputs, outputs = Path(folder) / "images.npy", Path(folder) / "result.npz"
+        np.save(inputs, images)
+        # Without -P, Python would import and run a types.py in the current folder.
+        command = [sys.executable, "-P", "-m", "transfer_cli.export.parity_worker", *map(str, (path, inputs, outputs))]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
-            raise ModelError(f"{path} gave no answer within {_SECONDS} seconds.") from None
+            raise ModelError(f"{path} did not finish within {_TIMEOUT_SECONDS} seconds.") from None
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise ModelError(f"{path} does not run: {reason}")
-        with np.load(result) as arrays:
-            of_files = arrays.get("of_files")
-            return Answered(arrays["probabilities"], float(arrays["milliseconds"]), of_files)
+        with np.load(outputs) as arrays:
+            return FilePredictions(arrays["probabilities"], float(arrays["ms_per_image"]))

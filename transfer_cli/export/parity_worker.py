@@ -1,13 +1,12 @@
-"""An exported file in its own runtime, in a process that has nothing else: what it says of pictures, and how fast.
+"""Predict with an exported file in its own runtime, and time it, in a process that loads nothing else.
 
-Run as ``python -m transfer_cli.export.parity_worker FILE IMAGES.npy RESULT.npz [PICTURE...]``.
+Run as ``python -m transfer_cli.export.parity_worker FILE IMAGES.npy RESULT.npz``.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,82 +14,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import TransferError
-from transfer_cli.inference.formats.signature import OUTPUT
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT
 from transfer_cli.inference.runtimes import Run
 
 _TIMED_SECONDS = 2.0
 _BATCH = 32
 
 
-def answers(run: Run, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-    """Return the probabilities of some pictures, and milliseconds a picture.
-
-    Parameters
-    ----------
-    run : callable
-    images : ndarray of shape (n, size, size, 3), uint8
-    """
-    rows = np.concatenate([run(np.ascontiguousarray(images[at : at + _BATCH])) for at in range(0, len(images), _BATCH)])
-    # By now all that is done once is done.
-    some = np.ascontiguousarray(images[:_BATCH])
-    times: list[float] = []
-    begun = time.perf_counter()
-    while not times or time.perf_counter() - begun < _TIMED_SECONDS:
-        start = time.perf_counter()
-        run(some)
-        times.append(time.perf_counter() - start)
-    return rows, 1000 * float(np.median(times)) / len(some)
+def predict_and_time(run: Run, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+    """Return the probabilities, float32 of shape (n, k), and the milliseconds per image."""
+    starts = range(0, len(images), _BATCH)
+    probabilities = np.concatenate([run(np.ascontiguousarray(images[start : start + _BATCH])) for start in starts])
+    # The runs above were the warm-up.
+    batch = np.ascontiguousarray(images[:_BATCH])
+    seconds: list[float] = []
+    began = time.perf_counter()
+    while not seconds or time.perf_counter() - began < _TIMED_SECONDS:
+        start_time = time.perf_counter()
+        run(batch)
+        seconds.append(time.perf_counter() - start_time)
+    return probabilities, 1000 * float(np.median(seconds)) / len(batch)
 
 
-def _opened(path: Path) -> Run:
-    from transfer_cli.inference.exported_model import facts_of, open_exported
+def _open_file(path: Path) -> Run:
+    from transfer_cli.inference.exported_model import exported_metadata, open_exported
 
-    return open_exported(path, facts_of(path))
+    return open_exported(path, exported_metadata(path))
 
 
-def _saved_model(path: Path) -> tuple[Run, Callable[[list[bytes]], NDArray[np.float32]]]:
-    """Return what a SavedModel says of pictures, and of the files they are decoded from."""
-    # It must not need what wrote it.
+def _open_saved_model(path: Path) -> Run:
+    # The SavedModel must not need the package that wrote it.
     sys.modules["keras"] = None  # type: ignore[assignment]
-    from transfer_cli.quiet_imports import start_tensorflow
+    from transfer_cli.quiet_imports import import_tensorflow
 
-    start_tensorflow()
+    import_tensorflow()
     import tensorflow as tf
 
     loaded: Any = tf.saved_model.load(path)
 
-    # What is loaded must live as long as its signatures are used: they are looked up each time.
-    def of_images(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        given = loaded.signatures["serving_default"](images=tf.constant(images))
-        return np.asarray(given[OUTPUT], np.float32)
+    # The signature is looked up in each call, because it does not keep `loaded` alive.
+    def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        outputs = loaded.signatures["serving_default"](**{INPUT: tf.constant(images)})
+        return np.asarray(outputs[OUTPUT], np.float32)
 
-    def of_bytes(files: list[bytes]) -> NDArray[np.float32]:
-        return np.asarray(loaded.signatures["serving_bytes"](bytes=tf.constant(files))[OUTPUT], np.float32)
-
-    return of_images, of_bytes
+    return run
 
 
-def main(path: str, images: str, result: str, *encoded: str) -> None:
-    """Write what the file at `path` says of the pictures in one file into another.
-
-    Parameters
-    ----------
-    path, images, result : str
-    *encoded : str
-        JPEG and PNG files, for a SavedModel, which decodes by itself.
-    """
-    found: dict[str, Any] = {}
+def main(path: str, images: str, result: str) -> None:
+    """Predict the images in one file with the exported file at `path`, and write the probabilities into another."""
     try:
-        if Path(path).is_dir():
-            run, of_bytes = _saved_model(Path(path))
-            if encoded:
-                found["of_files"] = of_bytes([Path(each).read_bytes() for each in encoded])
-        else:
-            run = _opened(Path(path))
-        found["probabilities"], found["milliseconds"] = answers(run, np.load(images, mmap_mode="r"))
+        run = _open_saved_model(Path(path)) if Path(path).is_dir() else _open_file(Path(path))
+        probabilities, ms_per_image = predict_and_time(run, np.load(images, mmap_mode="r"))
     except TransferError as error:
         sys.exit(str(error))
-    np.savez(result, **found)
+    np.savez(result, probabilities=probabilities, ms_per_image=ms_per_image)
 
 
 if __name__ == "__main__":

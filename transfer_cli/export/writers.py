@@ -1,4 +1,4 @@
-"""Each format written as a file that says what it is: a row of the table for a row of catalog/exporters."""
+"""Write each format with its metadata and digest: one function per row of catalog.export_formats."""
 
 from __future__ import annotations
 
@@ -7,110 +7,104 @@ from collections.abc import Callable
 from pathlib import Path
 
 from transfer_cli.catalog import export_formats
-from transfer_cli.catalog.export_formats import ExporterSpec
-from transfer_cli.export.calibration_images import ComparisonImages
+from transfer_cli.export.export_images import ExportImages
 from transfer_cli.export.exportable_model import ExportableModel
-from transfer_cli.inference.exported_model import SAVED_FACTS
-from transfer_cli.inference.formats import embedded_digest
-from transfer_cli.inference.formats.metadata import ExportedFacts
+from transfer_cli.inference.exported_model import SAVED_MODEL_METADATA
+from transfer_cli.inference.formats.embedded_digest import embed_digest
+from transfer_cli.inference.formats.metadata import ExportMetadata
 from transfer_cli.io.digests import digest_of_file
-from transfer_cli.io.untrusted.names import FACTS, LABELS
+from transfer_cli.io.untrusted.names import LABELS_FILE, METADATA_FILE
 
-_LATER = "f" * 64
-"""What stands for a digest that is not known before the file is written."""
-
-
-def _keras(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
-    from transfer_cli.inference.formats.zip_metadata import add_facts
-
-    subject.network.save(path)
-    add_facts(path, subject.to_dict(export_formats.KERAS))
-    embedded_digest.seal(path)
+_PENDING_DIGEST = "f" * 64
+"""Placeholder for the digest of a companion file that is not written yet."""
 
 
-def _saved_model(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
-    from transfer_cli.export.saved_model.writer import write_saved_model
+def _write_keras(model: ExportableModel, path: Path, images: ExportImages) -> None:
+    from transfer_cli.inference.formats.zip_metadata import add_metadata
 
-    facts = subject.to_dict(export_formats.SAVED_MODEL)
-    write_saved_model(
-        subject.network,
-        path,
-        size=subject.bundle.image_size,
-        resize=subject.bundle.resize,
-        assets={FACTS: b"{}", LABELS: facts.labels_text.encode("utf-8", "surrogateescape")},
-    )
-    files = sorted(file for file in path.rglob("*") if file.is_file() and file != path / SAVED_FACTS)
+    model.network.save(path)
+    add_metadata(path, model.metadata(export_formats.KERAS))
+    embed_digest(path)
+
+
+def _write_saved_model(model: ExportableModel, path: Path, images: ExportImages) -> None:
+    from transfer_cli.export.saved_model import write_saved_model
+
+    metadata = model.metadata(export_formats.SAVED_MODEL)
+    labels = metadata.labels_text.encode("utf-8", "surrogateescape")
+    write_saved_model(model.network, path, {METADATA_FILE: b"{}", LABELS_FILE: labels})
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file != path / SAVED_MODEL_METADATA)
     digests = {file.relative_to(path).as_posix(): digest_of_file(file).sha256 for file in files}
-    (path / SAVED_FACTS).write_text(facts.model_copy(update={"files": digests}).json_text())
-    embedded_digest.seal(path / SAVED_FACTS)
+    (path / SAVED_MODEL_METADATA).write_text(metadata.model_copy(update={"files": digests}).json_text())
+    embed_digest(path / SAVED_MODEL_METADATA)
 
 
-def _litert(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
-    shutil.copyfile(subject.graph, path)
-    _say_what_it_is(subject, path, export_formats.LITERT)
+def _write_litert(model: ExportableModel, path: Path, images: ExportImages) -> None:
+    shutil.copyfile(model.graph, path)
+    _add_litert_metadata(path, model.metadata(export_formats.LITERT))
 
 
-def _litert_int8(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
+def _write_litert_int8(model: ExportableModel, path: Path, images: ExportImages) -> None:
     from transfer_cli.export.litert.int8 import write_litert_int8
 
-    write_litert_int8(subject.network, at_hand.calibration, path)
-    _say_what_it_is(subject, path, export_formats.LITERT_INT8)
+    write_litert_int8(model.network, images.calibration, path)
+    _add_litert_metadata(path, model.metadata(export_formats.LITERT_INT8))
 
 
-def _say_what_it_is(subject: ExportableModel, path: Path, format: str) -> None:
+def _add_litert_metadata(path: Path, metadata: ExportMetadata) -> None:
     from transfer_cli.export.litert.metadata import with_metadata
 
-    path.write_bytes(with_metadata(path.read_bytes(), subject.to_dict(format)))
-    embedded_digest.seal(path)
+    path.write_bytes(with_metadata(path.read_bytes(), metadata))
+    embed_digest(path)
 
 
-def _onnx(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
-    subject.write_onnx(path, subject.to_dict(export_formats.ONNX))
-    embedded_digest.seal(path)
+def _write_onnx(model: ExportableModel, path: Path, images: ExportImages) -> None:
+    model.write_onnx(path, model.metadata(export_formats.ONNX))
+    embed_digest(path)
 
 
-def _openvino(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
+def _write_openvino(model: ExportableModel, path: Path, images: ExportImages) -> None:
     from transfer_cli.export.openvino import write_openvino
 
-    facts = _facts_with_companions(subject, export_formats.find(export_formats.OPENVINO))
-    write_openvino(subject.graph, path, _words(facts))
-    _seal_with_companions(path, facts)
+    metadata = _openvino_metadata(model, export_formats.OPENVINO)
+    write_openvino(model.graph, path, _model_info(metadata))
+    _embed_digests(path, metadata)
 
 
-def _openvino_int8(subject: ExportableModel, path: Path, at_hand: ComparisonImages) -> None:
+def _write_openvino_int8(model: ExportableModel, path: Path, images: ExportImages) -> None:
     from transfer_cli.export.openvino import write_openvino_int8
 
-    facts = _facts_with_companions(subject, export_formats.find(export_formats.OPENVINO_INT8))
-    write_openvino_int8(subject.graph, subject.bundle.image_size, at_hand.calibration, path, _words(facts))
-    _seal_with_companions(path, facts)
+    metadata = _openvino_metadata(model, export_formats.OPENVINO_INT8)
+    write_openvino_int8(model.graph, model.bundle.image_size, images.calibration, path, _model_info(metadata))
+    _embed_digests(path, metadata)
 
 
-def _words(facts: ExportedFacts) -> dict[str, str]:
-    # OpenVINO's own tools take labels with spaces between them.
-    labels = " ".join("_".join(name.split()) for name in facts.class_names)
-    return {"model_type": "Classification", "labels": labels, FACTS: facts.json_text()}
+def _model_info(metadata: ExportMetadata) -> dict[str, str]:
+    # OpenVINO's own tools expect labels separated by spaces.
+    labels = " ".join("_".join(name.split()) for name in metadata.class_names)
+    return {"model_type": "Classification", "labels": labels, METADATA_FILE: metadata.json_text()}
 
 
-def _facts_with_companions(subject: ExportableModel, spec: ExporterSpec) -> ExportedFacts:
-    """Return facts that keep the room for the digests of files that are not there yet."""
-    facts = subject.to_dict(spec.name)
-    return facts.model_copy(update={"files": dict.fromkeys(spec.companions, _LATER)})
+def _openvino_metadata(model: ExportableModel, format: str) -> ExportMetadata:
+    """Return metadata with a placeholder for the digest of the .bin, which is not written yet."""
+    companions = export_formats.find(format).companions
+    return model.metadata(format).model_copy(update={"files": dict.fromkeys(companions, _PENDING_DIGEST)})
 
 
-def _seal_with_companions(path: Path, facts: ExportedFacts) -> None:
-    text = path.read_bytes()
-    for name in facts.files:
-        text = text.replace(_LATER.encode(), digest_of_file(path.parent / name).sha256.encode())
-    path.write_bytes(text)
-    embedded_digest.seal(path)
+def _embed_digests(path: Path, metadata: ExportMetadata) -> None:
+    content = path.read_bytes()
+    for name in metadata.files:
+        content = content.replace(_PENDING_DIGEST.encode(), digest_of_file(path.parent / name).sha256.encode())
+    path.write_bytes(content)
+    embed_digest(path)
 
 
-WRITERS: dict[str, Callable[[ExportableModel, Path, ComparisonImages], None]] = {
-    export_formats.KERAS: _keras,
-    export_formats.SAVED_MODEL: _saved_model,
-    export_formats.LITERT: _litert,
-    export_formats.LITERT_INT8: _litert_int8,
-    export_formats.ONNX: _onnx,
-    export_formats.OPENVINO: _openvino,
-    export_formats.OPENVINO_INT8: _openvino_int8,
+WRITERS: dict[str, Callable[[ExportableModel, Path, ExportImages], None]] = {
+    export_formats.KERAS: _write_keras,
+    export_formats.SAVED_MODEL: _write_saved_model,
+    export_formats.LITERT: _write_litert,
+    export_formats.LITERT_INT8: _write_litert_int8,
+    export_formats.ONNX: _write_onnx,
+    export_formats.OPENVINO: _write_openvino,
+    export_formats.OPENVINO_INT8: _write_openvino_int8,
 }

@@ -1,4 +1,4 @@
-"""The features of a folder's pictures: those that were computed before, and the network's for the rest."""
+"""Extract the features of an image folder: from the feature cache if possible, from the network otherwise."""
 
 from __future__ import annotations
 
@@ -8,37 +8,43 @@ from importlib import metadata
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.data import decoding
-from transfer_cli.data.decoding import DECODER, ImageBatch
+from transfer_cli.data.decoding import DECODER
+from transfer_cli.data.image_batches import ImageBatch, batches
 from transfer_cli.errors import ImageError
 from transfer_cli.features.cache import FeatureCache
-from transfer_cli.inference.compiled_network import CHECKED, ENOUGH_TO_KEEP, CompiledNetwork
+from transfer_cli.inference.compiled_network import MIN_IMAGES_TO_CACHE, PARITY_IMAGES, CompiledNetwork
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.request import TrainingRequest
 
 
-class KnownFeatures:
-    """A pass over a folder that runs the network on new pictures alone.
+class FeatureExtractor:
+    """Extracts the features of a folder, running the network on images without cached features only.
 
     Parameters
     ----------
-    request : Request
+    request : TrainingRequest
     recipe : Recipe
         Resolved.
-    network : Prepared
+    network : CompiledNetwork
+    cache : FeatureCache
     """
 
-    def __init__(self, request: TrainingRequest, recipe: Recipe, network: CompiledNetwork) -> None:
-        self._request, self._network = request, network
+    def __init__(self, request: TrainingRequest, recipe: Recipe, network: CompiledNetwork, cache: FeatureCache) -> None:
+        self._request, self._network, self._cache = request, network, cache
         self._size, self._resize, self._batch_size = recipe.image_size, recipe.images.resize, recipe.batch_size
         self._runtime = network.runtime
-        pixels = {"size": self._size, "resize": self._resize, "decoder": DECODER}
-        pixels |= {package: metadata.version(package) for package in ("pillow", "opencv-python-headless")}
-        self._cache = FeatureCache(request.cache, {**network.facts, **pixels}, network.width, request.progress)
         self._reused = 0
 
+    @classmethod
+    def open(cls, request: TrainingRequest, recipe: Recipe, network: CompiledNetwork) -> FeatureExtractor:
+        """Open the feature cache of a network."""
+        decoding = {"size": recipe.image_size, "resize": recipe.images.resize, "decoder": DECODER}
+        decoding |= {package: metadata.version(package) for package in ("pillow", "opencv-python-headless")}
+        facts = {**network.facts, **decoding}
+        return cls(request, recipe, network, FeatureCache.open(request.cache, facts, network.width, request.progress))
+
     def batches(self) -> Iterator[ImageBatch]:
-        """Return the pictures of the folder; those whose features are known are not decoded."""
+        """Yield the images of the folder; those with cached features are not decoded."""
         return self._read(self._paths(), self._batch_size, known=self._cache)
 
     def rows(self, batch: ImageBatch) -> NDArray[np.float32]:
@@ -46,13 +52,13 @@ class KnownFeatures:
         rows = np.empty((len(batch.paths), self._network.width), np.float32)
         self._run(rows, np.flatnonzero(~batch.known), batch)
         known = np.flatnonzero(batch.known)
-        found = self._cache.get([batch.digests[place] for place in known])
-        lost = {batch.paths[place]: place for place in known if batch.digests[place] not in found}
+        cached = self._cache.get([batch.digests[place] for place in known])
+        lost = {batch.paths[place]: place for place in known if batch.digests[place] not in cached}
         for place in known:
-            if batch.digests[place] in found:
-                rows[place] = found[batch.digests[place]]
+            if batch.digests[place] in cached:
+                rows[place] = cached[batch.digests[place]]
         self._reused += len(known) - len(lost)
-        # A shard was damaged, or another process made room, after its pictures were passed over.
+        # A shard was damaged, or removed by another process, after its images were skipped.
         for again in self._read(list(lost), self._batch_size):
             places = np.array([lost.pop(path) for path in again.paths], np.int64)
             changed = [
@@ -66,30 +72,30 @@ class KnownFeatures:
         return rows
 
     def close(self) -> None:
-        """Write what is new; tell how much was known."""
+        """Write new features to the cache, and report how many were loaded from it."""
         self._cache.flush()
         self._request.cache.trim()
         if self._reused:
-            self._request.progress.note(f"{self._reused} of them were known from an earlier run")
+            self._request.progress.note(f"{self._reused} loaded from the feature cache")
 
     def check(self) -> None:
-        """Compare the network with Keras on pictures of the folder, where that was not done yet."""
+        """Compare the network with Keras on images of the folder, unless that was done."""
         if self._network.is_checked:
             return
-        for batch in self._read(self._paths(), CHECKED):
+        for batch in self._read(self._paths(), PARITY_IMAGES):
             if len(batch.images):
                 self._network.check(batch.images)
                 return
 
     def _run(self, rows: NDArray[np.float32], places: NDArray[np.int64], batch: ImageBatch) -> None:
-        """Fill in the rows of the decoded pictures of a batch."""
+        """Compute the features of the decoded images of a batch."""
         if not len(batch.images):
             return
-        if len(batch.images) < ENOUGH_TO_KEEP:
-            # A comparison on so few says little.
+        if len(batch.images) < MIN_IMAGES_TO_CACHE:
+            # So few images are not enough for a comparison with Keras.
             self.check()
         rows[places] = new = self._network(batch.images)
-        # After a fall they are those of another runtime than the cache's.
+        # After a fallback to Keras the features do not belong in the cache of the other runtime.
         if self._network.runtime == self._runtime:
             self._cache.add([batch.digests[place] for place in np.flatnonzero(~batch.known)], new)
 
@@ -97,7 +103,7 @@ class KnownFeatures:
         return [file.path for file in self._request.folder.files]
 
     def _read(self, paths: list[str], batch_size: int, known: Container[str] = ()) -> Iterator[ImageBatch]:
-        return decoding.batches(
+        return batches(
             paths,
             size=self._size,
             resize=self._resize,
@@ -113,4 +119,7 @@ def _differ(batch: ImageBatch, place: np.int64, again: ImageBatch, path: str) ->
 
 
 def _changed(path: str) -> ImageError:
-    return ImageError(f"{path} changed while it was read.", hint="Give the same command again when nothing changes it.")
+    return ImageError(
+        f"{path} changed while it was read.",
+        hint="Run the same command again when no other program changes the images.",
+    )

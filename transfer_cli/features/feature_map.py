@@ -1,4 +1,4 @@
-"""The map of a run: all its pictures by their features, those that are alike side by side."""
+"""The map of a run: all its images placed by t-SNE of their features, as a drawing and as a table."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.data.csv_manifest import SEPARATOR
-from transfer_cli.data.decoding import batches
+from transfer_cli.data.csv_manifest import SEPARATOR, SPLIT_COLUMN
+from transfer_cli.data.image_batches import batches
+from transfer_cli.data.predictions import TRUE_LABEL
 from transfer_cli.errors import OutputError
-from transfer_cli.features import table as features
-from transfer_cli.features.feature_map_drawing import Tile, draw_map, side_of
-from transfer_cli.features.grid_assignment import on_grid
+from transfer_cli.features.feature_map_drawing import Tile, draw_map, thumbnail_side
+from transfer_cli.features.grid_assignment import assign_to_grid
+from transfer_cli.features.table import features_of_run
 from transfer_cli.features.tsne import layout
-from transfer_cli.io.atomic import must_be_writable
+from transfer_cli.io.atomic import check_writable
 from transfer_cli.io.csv_tables import csv_bytes, read_table, write_table
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.rendering.png_provenance import MAP, save_signed
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.text import counted
 
-HEADER = ("path", "x", "y", "class", "part", "label")
-_UNREAD = 214
+HEADER = ("path", "x", "y", TRUE_LABEL, SPLIT_COLUMN, "label")
+_MISSING_GREY = 214
 
 
 @dataclass(frozen=True)
-class Mapped:
+class MapSummary:
     """What a map shows.
 
     Attributes
     ----------
-    pictures, drawn : int
-        How many there are, and how many of them have a thumbnail.
+    images, drawn : int
+        Number of images, and of those that are drawn as thumbnails.
     scored, mistakes : int
-        Of how many it is known what they were taken for, and how many of these were taken for what they are not.
+        Number of images with a prediction, and of wrong predictions.
     """
 
     images: int
@@ -45,89 +46,101 @@ class Mapped:
     mistakes: int
 
 
-def must_be_a_map(table: Path) -> None:
-    """Raise OutputError unless a table of a map can be written there and nothing of a person's would be lost."""
+def check_map_table(table: Path) -> None:
+    """Raise OutputError if the table of a map cannot be written, or would replace another file."""
     if table.is_file() and not table.read_bytes().startswith(csv_bytes([HEADER])):
         raise OutputError(
-            f"{table} is there already, is no table of a map, and would be lost.",
-            hint="Choose another name with -o FILE.png: the table lies beside it.",
+            f"{table} already exists and is not the table of a map.",
+            hint="Choose another name with -o FILE.png: the table is written next to it.",
         )
-    must_be_writable(table)
+    check_writable(table)
 
 
-def map_run(run: FinishedRun, target: Path, table: Path | None = None, *, progress: Progress = SILENT) -> Mapped:
-    """Draw a run to `target`, and write where each picture lies.
+def draw_run_map(
+    run: FinishedRun, target: Path, table: Path | None = None, *, progress: Progress = SILENT
+) -> MapSummary:
+    """Draw the map of a run to the PNG file `target`, and write the position of each image to a table.
 
     Parameters
     ----------
     run : FinishedRun
     target : Path
-        A PNG file.
     table : Path, optional
-        ``map.csv`` in the run where it is not given.
+        By default ``map.csv`` in the run.
     progress : Progress
 
     Raises
     ------
     RunError
-        When the run has no features.
+        If the run has no features.
     """
-    matrix, rows = features.of_run(run), run.split.rows
-    with progress.track(f"laying out {len(rows)} pictures", None):
-        places = layout(matrix, int(run.recipe.get("seed", 0)), progress)
-    said = _said(run)
-    of_each = zip(rows, places, strict=True)
+    features, rows = features_of_run(run), run.split.rows
+    with progress.track(f"t-SNE of {len(rows)} images", None):
+        positions = layout(features, int(run.recipe.get("seed", 0)), progress)
+    predictions = _predictions(run)
     write_table(
         table or run.directory.map,
         HEADER,
-        ((row.path, f"{x:.4f}", f"{y:.4f}", row.truth, row.part, said.get(row.path, "")) for row, (x, y) in of_each),
+        (
+            (row.path, f"{x:.4f}", f"{y:.4f}", row.truth, row.part, predictions.get(row.path, ""))
+            for row, (x, y) in zip(rows, positions, strict=True)
+        ),
     )
     names = run.split.class_names
-    tiles = [_tile(row.labels, said.get(row.path), names) for row in rows]
-    wrong = np.array([tile.taken_for is not None for tile in tiles], bool)
+    tiles = [tile_of(row.labels, predictions.get(row.path), names) for row in rows]
+    wrong = np.array([tile.predicted is not None for tile in tiles], bool)
     with progress.track("drawing the map", None):
-        grid = on_grid(places, wrong)
-        thumbnails = _thumbnails(run, grid.members, side_of(grid), progress)
-        mapped = Mapped(len(rows), len(grid.members), len(said), int(wrong.sum()))
-        drawing = draw_map(grid, [tiles[member] for member in grid.members], thumbnails, names, _heading(run, mapped))
+        grid = assign_to_grid(positions, wrong)
+        summary = MapSummary(len(rows), len(grid.members), len(predictions), int(wrong.sum()))
+        if summary.drawn < summary.images:
+            progress.note(
+                f"the drawing has room for {summary.drawn} of {summary.images} images: images in crowded places are "
+                "left out, correct predictions first; the table lists all images"
+            )
+        thumbnails = _thumbnails(run, grid.members, thumbnail_side(grid), progress)
+        shown = [tiles[member] for member in grid.members]
+        drawing = draw_map(grid, shown, thumbnails, names, _heading(run, summary))
         save_signed(drawing, target, MAP)
-    return mapped
+    return summary
 
 
-def _heading(run: FinishedRun, mapped: Mapped) -> tuple[str, str]:
-    drawn = "" if mapped.drawn == mapped.images else f", {mapped.drawn} of them drawn"
-    wrong = f", {mapped.mistakes} of {mapped.scored} taken for what they are not" if mapped.scored else ""
+def tile_of(labels: Sequence[str], prediction: str | None, names: Sequence[str]) -> Tile:
+    """Return the colours of an image from its true labels and its prediction, as written in a table."""
+    column_of = {name: column for column, name in enumerate(names)}
+    column = min((column_of[label] for label in labels), default=-1)
+    if prediction is None:
+        return Tile(column)
+    predicted = {prediction} if prediction in column_of else set(filter(None, prediction.split(SEPARATOR)))
+    if predicted == set(labels):
+        return Tile(column)
+    # Multi-label: the first wrong label, or none if labels are only missing.
+    return Tile(column, min((column_of.get(label, -1) for label in predicted - set(labels)), default=-1))
+
+
+def _heading(run: FinishedRun, summary: MapSummary) -> tuple[str, str]:
+    shown = "" if summary.drawn == summary.images else f" ({summary.drawn} drawn)"
+    wrong = f", {summary.mistakes} of {summary.scored} predictions wrong" if summary.scored else ""
     name = run.directory.path.resolve().name
     backbone = run.recipe.get("backbone", {}).get("name", "the network")
     return (
-        f"{name}: {mapped.images} pictures of {len(run.split.class_names)} classes{drawn}{wrong}",
-        f"t-SNE of the features by {backbone}: what it finds alike is side by side; the way between groups says little",
+        f"{name}: {summary.images} images{shown} of {len(run.split.class_names)} classes{wrong}",
+        f"t-SNE of the features by {backbone}: similar images are close; distances between clusters mean little",
     )
 
 
-def _said(run: FinishedRun) -> dict[str, str]:
-    """Return what the run says of each picture that it was scored on: a class, or labels."""
-    said: dict[str, str] = {}
+def _predictions(run: FinishedRun) -> dict[str, str]:
+    """Return the predicted label, or labels, of each image that the run was scored on."""
+    predictions: dict[str, str] = {}
     for part in run.parts:
         for row in read_table(run.directory.predictions(part), ("path",)):
-            said[row["path"]] = row["labels"] if "labels" in row else row["label"]
-    return said
-
-
-def _tile(labels: Sequence[str], said: str | None, names: Sequence[str]) -> Tile:
-    column_of = {name: column for column, name in enumerate(names)}
-    column = min((column_of[label] for label in labels), default=-1)
-    given = None if said is None else {said} if said in column_of else set(filter(None, said.split(SEPARATOR)))
-    if given is None or given == set(labels):
-        return Tile(column)
-    # Of several labels the first that is too many; none where some are missing only.
-    return Tile(column, min((column_of.get(label, -1) for label in given - set(labels)), default=-1))
+            predictions[row["path"]] = row["labels"] if "labels" in row else row["label"]
+    return predictions
 
 
 def _thumbnails(run: FinishedRun, members: NDArray[np.int64], side: int, progress: Progress) -> NDArray[np.uint8]:
-    """Return the pictures of some rows as squares, grey where one cannot be read."""
+    """Return square thumbnails of some rows of the split, grey if an image cannot be read."""
     rows = [run.split.rows[member] for member in members]
-    thumbnails = np.full((len(rows), side, side, 3), _UNREAD, np.uint8)
+    thumbnails = np.full((len(rows), side, side, 3), _MISSING_GREY, np.uint8)
     changed, unread = 0, 0
     paths = [row.path for row in rows]
     for batch in batches(paths, size=side, resize="crop", batch_size=64, root=run.root):
@@ -136,7 +149,7 @@ def _thumbnails(run: FinishedRun, members: NDArray[np.int64], side: int, progres
             changed += digest != rows[index].sha256
         unread += len(batch.skipped)
     if unread:
-        progress.warn(f"{unread} of {len(rows)} pictures are not to be read in {run.root} any more: they are grey")
+        progress.warn(f"{unread} of {len(rows)} images can no longer be read in {run.root} and are drawn grey")
     if changed:
-        progress.warn(f"{counted(changed, 'picture')} in {run.root}: not the same as when this run was made")
+        progress.warn(f"{counted(changed, 'image')} in {run.root} changed since the run was trained")
     return thumbnails

@@ -1,4 +1,4 @@
-"""The map of a run as a picture: thumbnails on a grid, framed in the colour of their class."""
+"""Draw the map of a run: thumbnails on a grid, framed in the colour of their class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from transfer_cli.features.grid_assignment import Grid
-from transfer_cli.rendering.palette import NO_CLASS, Colour, colours_of, fitting, ink_on, letters
+from transfer_cli.rendering.palette import (
+    NO_CLASS,
+    Colour,
+    class_colours,
+    contrasting_ink,
+    load_font,
+    truncate_to_width,
+)
 
 _WIDTH = 2000
 _MARGIN = 40
@@ -24,22 +31,22 @@ _LEGEND = 100
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture on the map.
+    """The colours of an image on the map.
 
     Attributes
     ----------
     column : int
-        Of its class; negative where it has none.
-    taken_for : int or None
-        The column of the class that it was wrongly taken for, negative for none; None where there is no mistake.
+        Index of its class; negative if it has none.
+    predicted : int or None
+        Index of the wrongly predicted class, negative if none was predicted; None if the prediction is correct.
     """
 
     column: int
-    taken_for: int | None = None
+    predicted: int | None = None
 
 
-def side_of(grid: Grid) -> int:
-    """Return the side of a thumbnail within its frame, in pixels."""
+def thumbnail_side(grid: Grid) -> int:
+    """Return the side of a thumbnail without its frame, in pixels."""
     cell = _cell(grid)
     return cell - _GAP - 2 * _frame(cell)
 
@@ -51,7 +58,7 @@ def draw_map(
     class_names: Sequence[str],
     heading: tuple[str, str],
 ) -> Image.Image:
-    """Return the drawing.
+    """Draw a map.
 
     Parameters
     ----------
@@ -59,10 +66,10 @@ def draw_map(
     tiles : sequence of Tile
         In the order of the grid's members.
     thumbnails : ndarray of shape (m, side, side, 3), uint8
-        Of the same; `side` by `side_of`.
+        Their thumbnails; for `side` see `thumbnail_side`.
     class_names : sequence of str
     heading : tuple of str
-        A title and a line below it.
+        Title and subtitle.
     """
     cell = _cell(grid)
     width = max(grid.columns * cell, 1100) + 2 * _MARGIN
@@ -73,7 +80,7 @@ def draw_map(
     for tile, thumbnail, (column, row) in zip(tiles, thumbnails, grid.cells, strict=True):
         at = corner[0] + int(column) * cell, corner[1] + int(row) * cell
         drawing.paste(_framed(tile, thumbnail, cell - _GAP, _frame(cell)), at)
-    _name_classes(drawing, grid, tiles, class_names, corner, cell)
+    _draw_class_names(drawing, grid, tiles, class_names, corner, cell)
     return drawing
 
 
@@ -86,14 +93,15 @@ def _frame(cell: int) -> int:
 
 
 def _framed(tile: Tile, thumbnail: NDArray[np.uint8], side: int, frame: int) -> Image.Image:
-    drawing = _swatch(side, *colours_of(tile.column))
+    drawing = swatch(side, *class_colours(tile.column))
     drawing.paste(Image.fromarray(thumbnail), (frame, frame))
-    if tile.taken_for is not None:
-        _mark(drawing, tile.taken_for)
+    if tile.predicted is not None:
+        _mark(drawing, tile.predicted)
     return drawing
 
 
-def _swatch(side: int, one: Colour, other: Colour) -> Image.Image:
+def swatch(side: int, one: Colour, other: Colour) -> Image.Image:
+    """Return a square in the one or two colours of a class, divided along a diagonal."""
     drawing = Image.new("RGB", (side, side), one)
     if other != one:
         ImageDraw.Draw(drawing).polygon([(side, 0), (side, side), (0, side)], fill=other)
@@ -101,9 +109,9 @@ def _swatch(side: int, one: Colour, other: Colour) -> Image.Image:
 
 
 def _mark(drawing: Image.Image, column: int) -> None:
-    """Turn down the corner of a picture in the colour of the class that it was taken for, and cross it."""
+    """Draw a corner with a cross in the colour of the wrongly predicted class."""
     side, fold = drawing.width, round(drawing.width * 0.5)
-    draw, (one, other) = ImageDraw.Draw(drawing), colours_of(column)
+    draw, (one, other) = ImageDraw.Draw(drawing), class_colours(column)
     draw.polygon([(side - fold - 3, side), (side, side - fold - 3), (side, side)], fill="white")
     draw.polygon([(side - fold, side), (side, side - fold), (side, side)], fill=one)
     if other != one:
@@ -111,11 +119,11 @@ def _mark(drawing: Image.Image, column: int) -> None:
     middle, arm = side - fold * 0.3, fold * 0.16
     for way in (1, -1):
         line = [(middle - arm, middle - way * arm), (middle + arm, middle + way * arm)]
-        draw.line(line, fill=ink_on(one), width=max(2, round(fold / 9)))
+        draw.line(line, fill=contrasting_ink(one), width=max(2, round(fold / 9)))
 
 
 def _head(width: int, heading: tuple[str, str], class_names: Sequence[str], tiles: Sequence[Tile]) -> Image.Image:
-    """Return the title and the legend; the second way through knows how high they are."""
+    """Draw title and legend, a first time to measure their height."""
     height = 1
     for _ in range(2):
         drawing = Image.new("RGB", (width, height), "white")
@@ -127,32 +135,32 @@ def _write_head(
     drawing: Image.Image, heading: tuple[str, str], class_names: Sequence[str], tiles: Sequence[Tile]
 ) -> int:
     draw, room = ImageDraw.Draw(drawing), drawing.width - 2 * _MARGIN
-    title, below, small = letters(36, bold=True), letters(20), letters(20)
-    draw.text((_MARGIN, 32), fitting(heading[0], title, room), fill=_INK, font=title)
-    draw.text((_MARGIN, 84), fitting(heading[1], below, room), fill=_PALE, font=below)
-    entries = [(_swatch(24, *colours_of(number)), name) for number, name in enumerate(class_names[:_LEGEND])]
+    title, below, small = load_font(36, bold=True), load_font(20), load_font(20)
+    draw.text((_MARGIN, 32), truncate_to_width(heading[0], title, room), fill=_INK, font=title)
+    draw.text((_MARGIN, 84), truncate_to_width(heading[1], below, room), fill=_PALE, font=below)
+    entries = [(swatch(24, *class_colours(number)), name) for number, name in enumerate(class_names[:_LEGEND])]
     if len(class_names) > _LEGEND:
-        entries.append((_swatch(24, (255, 255, 255), (255, 255, 255)), f"and {len(class_names) - _LEGEND} more"))
+        entries.append((swatch(24, (255, 255, 255), (255, 255, 255)), f"and {len(class_names) - _LEGEND} more"))
     if any(tile.column < 0 for tile in tiles):
-        entries.append((_swatch(24, NO_CLASS, NO_CLASS), "no class"))
-    if any(tile.taken_for is not None for tile in tiles):
-        sample = _swatch(40, NO_CLASS, NO_CLASS)
+        entries.append((swatch(24, NO_CLASS, NO_CLASS), "no class"))
+    if any(tile.predicted is not None for tile in tiles):
+        sample = swatch(40, NO_CLASS, NO_CLASS)
         sample.paste((235, 236, 238), (4, 4, 36, 36))
         _mark(sample, 2)
-        entries.append((sample, "a mistake: the corner has the colour of the class it was taken for"))
+        entries.append((sample, "wrong prediction: the corner has the colour of the predicted class"))
     x, y = _MARGIN, 132
-    for swatch, name in entries:
-        text = fitting(name, small, room - 40)
-        needs = swatch.width + 10 + round(small.getlength(text))
+    for sample, name in entries:
+        text = truncate_to_width(name, small, room - 40)
+        needs = sample.width + 10 + round(small.getlength(text))
         if x > _MARGIN and x + needs > drawing.width - _MARGIN:
             x, y = _MARGIN, y + 44
-        drawing.paste(swatch, (x, y + 20 - swatch.height // 2))
-        draw.text((x + swatch.width + 10, y + 20), text, fill=_INK, font=small, anchor="lm")
+        drawing.paste(sample, (x, y + 20 - sample.height // 2))
+        draw.text((x + sample.width + 10, y + 20), text, fill=_INK, font=small, anchor="lm")
         x += needs + 34
     return y + 64
 
 
-def _name_classes(
+def _draw_class_names(
     drawing: Image.Image,
     grid: Grid,
     tiles: Sequence[Tile],
@@ -160,19 +168,19 @@ def _name_classes(
     corner: tuple[int, int],
     cell: int,
 ) -> None:
-    """Write the name of each class where most of it lies, so that nobody has to tell colours apart."""
+    """Write the name of each class at the centre of its images, so that the map can be read without colours."""
     draw = ImageDraw.Draw(drawing, "RGBA")
     columns = np.array([tile.column for tile in tiles])
-    font = letters(26 if len(class_names) <= 30 else 18, bold=True)
+    font = load_font(26 if len(class_names) <= 30 else 18, bold=True)
     taken: list[tuple[float, float, float, float]] = []
     present = [number for number in range(len(class_names)) if (columns == number).any()]
     for number in sorted(present, key=lambda number: -int((columns == number).sum())):
-        text = fitting(class_names[number], font, drawing.width / 4)
+        text = truncate_to_width(class_names[number], font, drawing.width / 4)
         size = font.getlength(text) + 24, font.size + 18.0
-        middle = np.array(corner) + (_heart(grid.cells[columns == number]) + 0.5) * cell
-        box = _free(middle, size, taken, (corner[1], *drawing.size))
+        middle = np.array(corner) + (_densest_cell(grid.cells[columns == number]) + 0.5) * cell
+        box = _free_box(middle, size, taken, (corner[1], *drawing.size))
         taken.append(box)
-        one, other = colours_of(number)
+        one, other = class_colours(number)
         draw.rounded_rectangle(box, radius=10, fill=(255, 255, 255, 225), outline=one, width=4)
         if other != one:
             inner = (box[0] + 4, box[1] + 4, box[2] - 4, box[3] - 4)
@@ -180,20 +188,20 @@ def _name_classes(
         draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), text, fill=_INK, font=font, anchor="mm")
 
 
-def _heart(cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the cell that has most others of its class close by."""
+def _densest_cell(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the cell with most other cells of its class nearby."""
     few = cells[:: max(1, len(cells) // 500)]
-    ways = ((few[:, None] - few[None]) ** 2).sum(axis=2)
-    return np.asarray(few[np.exp(-ways / 18).sum(axis=1).argmax()])
+    distances = ((few[:, None] - few[None]) ** 2).sum(axis=2)
+    return np.asarray(few[np.exp(-distances / 18).sum(axis=1).argmax()])
 
 
-def _free(
+def _free_box(
     middle: NDArray[np.floating],
     size: tuple[float, float],
     taken: Sequence[tuple[float, float, float, float]],
     within: tuple[int, int, int],
 ) -> tuple[float, float, float, float]:
-    """Return the box nearest to `middle` that covers none of those that are taken, if there is one."""
+    """Return the box nearest to `middle` that does not overlap the boxes in `taken`, if there is one."""
     (wide, high), (top, right, bottom) = size, within
     steps = sorted(product(range(-12, 13), repeat=2), key=lambda step: (step[0] ** 2 + step[1] ** 2, step))
     boxes = []

@@ -1,4 +1,4 @@
-"""One pass over a folder, from whose features several runs learn."""
+"""One extraction of features that several runs train on."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from transfer_cli.runs.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a pass over a folder came to.
+class ExtractedFolder:
+    """The result of extracting the features of an image folder.
 
     Attributes
     ----------
     split : Split
     skipped : tuple of Skipped
     group_ids : ndarray of shape (n,), int
-        The same number for relatives (see groups.kin).
+        Images with the same id belong to one group (see data.groups).
     features : Path
-        The table of the features, in a run.
+        The table of features, in a run.
     """
 
     split: Split
@@ -38,39 +38,37 @@ class Seen:
 
 
 class SharedExtraction:
-    """What runs that learn from the same features share.
+    """What runs with the same features share; each attribute is None until a run sets it.
 
     Attributes
     ----------
-    network : Prepared or None
-        None until a run needed it.
-    seen : Seen or None
-        None until a run needed it.
+    network : CompiledNetwork or None
+    extracted : ExtractedFolder or None
     earlier : RunDirectory or None
-        A complete run of an earlier command.
+        A completed run of an interrupted command.
     model : Path or None
-        A bundle that the network was written to. Keras writes the time into its files, so that only a copy is the same
-        network to an ensemble, which runs it once for all members.
+        A bundle with the network's files. Keras writes the time into its files, so only copies are equal; an ensemble
+        recognises them as one network, which it runs once.
     """
 
     def __init__(self, earlier: RunDirectory | None = None) -> None:
         self.network: CompiledNetwork | None = None
         self.earlier = earlier
-        self.seen: Seen | None = None
+        self.extracted: ExtractedFolder | None = None
         self.model: Path | None = None
 
-    def go_on_from(self, earlier: RunDirectory) -> None:
-        """Take the network's files from a run of an earlier command, if its network gave the same features."""
+    def reuse_network_of(self, earlier: RunDirectory) -> None:
+        """Use the network's files of an earlier run if its features are the same."""
         from transfer_cli.features import table
 
-        if self.seen is None or not earlier.features.is_file() or not earlier.model.is_dir():
+        if self.extracted is None or not earlier.features.is_file() or not earlier.model.is_dir():
             return
-        before, now = table.read(earlier.features), table.read(self.seen.features)
+        before, now = table.read(earlier.features), table.read(self.extracted.features)
         if before.shape == now.shape and np.allclose(before, now, rtol=1e-4, atol=1e-5):
             self.model = earlier.model
 
     def save_network(self, network: CompiledNetwork, keras_file: Path, graph_file: Path) -> None:
-        """Write a network and its graph, or link to where they were written before."""
+        """Write the network and its graph, or link to files written before."""
         if self.model is None:
             network.save(keras_file, graph_file)
             return
@@ -80,7 +78,7 @@ class SharedExtraction:
 
 
 def link(source: Path, target: Path) -> None:
-    """Let a file be at two places: once on the disk, where the system can do that."""
+    """Hard-link a file, or copy it if the file system has no hard links."""
     with suppress(OSError):
         target.hardlink_to(source)
         return

@@ -1,4 +1,4 @@
-"""The pictures of a run that are most like new ones, as the run's network sees them."""
+"""Find the images of a run that are most similar to given images, by the features of the run's network."""
 
 from __future__ import annotations
 
@@ -10,118 +10,115 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.data.decoding import batches
+from transfer_cli.data.image_batches import batches
 from transfer_cli.data.skipped import Skipped
+from transfer_cli.data.split import SplitRow
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.features import table
-from transfer_cli.features.nearest import Gallery, Neighbour
-from transfer_cli.inference.models import AbstractModel, FeatureModel
+from transfer_cli.features.nearest import FeatureIndex, Neighbour
+from transfer_cli.inference.models import AbstractModel
 from transfer_cli.runs.completed_run import FinishedRun
 
 ALL = "all"
-_MAY_BE_ONE = 0.99
+_MIN_COSINE_OF_SAME_FILE = 0.99
 
 
 @dataclass(frozen=True)
-class Alike:
-    """Some pictures, the nearest of the run to each, nearest first, and what could not be read in between."""
+class SimilarImages:
+    """A batch of query images with the nearest images of the run to each, and the files that could not be read."""
 
     paths: tuple[str, ...]
     neighbours: tuple[tuple[Neighbour, ...], ...]
     skipped: tuple[Skipped, ...] = ()
 
 
-class Pictures:
-    """The pictures that are looked in: those of a part of a run, or of ``all``.
+class SearchImages:
+    """The images to search.
 
     Attributes
     ----------
     rows : tuple of SplitRow
+    root : Path
+        The image folder of the run.
     width : int
-        How many numbers a feature has.
-
-    Parameters
-    ----------
-    run : FinishedRun
-    part : str
-
-    Raises
-    ------
-    RunError
-        When the run has no features.
-    InputError
-        When the part has no picture.
+        Number of values per feature vector.
     """
 
-    def __init__(self, run: FinishedRun, part: str) -> None:
-        matrix = table.of_run(run)
+    def __init__(self, rows: tuple[SplitRow, ...], root: Path, features: NDArray[np.float32]) -> None:
+        self.rows, self.root, self.width = rows, root.absolute(), features.shape[1]
+        self._index = FeatureIndex(features)
+
+    @classmethod
+    def of_run(cls, run: FinishedRun, part: str) -> SearchImages:
+        """Return the images of one part of a run's split, or ``all``.
+
+        Raises
+        ------
+        RunError
+            If the run has no features.
+        InputError
+            If the part has no images.
+        """
+        matrix = table.features_of_run(run)
         rows = np.flatnonzero([part in (ALL, row.part) for row in run.split.rows])
         if not len(rows):
-            has = ", ".join(run.split.counts())
-            raise InputError(f"{run.directory.path} has no picture in the part {part}. Expected one of {has}, {ALL}.")
-        self.rows = tuple(run.split.rows[row] for row in rows)
-        self.width = matrix.shape[1]
-        self._gallery = Gallery(matrix[rows])
-        self._root = run.root.absolute()
+            parts = ", ".join(run.split.counts())
+            raise InputError(f"{run.directory.path} has no {part} images. Expected one of {parts}, or {ALL}.")
+        return cls(tuple(run.split.rows[row] for row in rows), run.root, matrix[rows])
 
-    def alike(self, features: NDArray[np.float32], paths: Iterable[str], k: int) -> list[tuple[Neighbour, ...]]:
-        """Return the `k` nearest to each feature, nearest first; the very file at one of `paths` is not its own."""
-        indices, cosines = self._gallery.nearest(features, k + 1)
-        found = []
+    def nearest(self, features: NDArray[np.float32], paths: Iterable[str], k: int) -> list[tuple[Neighbour, ...]]:
+        """Return the `k` nearest images to each feature, nearest first, without the file at its own path."""
+        indices, cosines = self._index.nearest(features, k + 1)
+        neighbours = []
         for path, columns, values in zip(paths, indices, cosines, strict=True):
             near = (Neighbour(self.rows[column], float(value)) for column, value in zip(columns, values, strict=True))
-            found.append(tuple(other for other in near if not self._is(other, path))[:k])
-        return found
+            neighbours.append(tuple(other for other in near if not self._is_same_file(other, path))[:k])
+        return neighbours
 
-    def _is(self, near: Neighbour, path: str) -> bool:
-        known = self._root / near.row.path
-        # Links are followed only where the features agree, as those of one file do: it asks the disk many times.
+    def _is_same_file(self, near: Neighbour, path: str) -> bool:
+        known = self.root / near.row.path
+        # Links are resolved only if the features agree, since that needs several disk accesses.
         return known == Path(path).absolute() or (
-            near.cosine > _MAY_BE_ONE and os.path.realpath(known) == os.path.realpath(path)
+            near.cosine > _MIN_COSINE_OF_SAME_FILE and os.path.realpath(known) == os.path.realpath(path)
         )
 
 
 def similar(
     model: AbstractModel,
-    gallery: Pictures,
+    images: SearchImages,
     paths: Iterable[str],
     k: int,
     *,
     batch_size: int = 512,
     strict: bool = False,
-) -> Iterator[Alike]:
-    """Yield the pictures of a gallery that are nearest to those at `paths`, in order, batch by batch.
+) -> Iterator[SimilarImages]:
+    """Yield the nearest images to those at `paths`, in order, batch by batch.
 
     Parameters
     ----------
     model : AbstractModel
-        Of the run that the gallery is of.
-    gallery : Pictures
+        The model of the run that is searched.
+    images : SearchImages
     paths : iterable of str
     k : int
-        How many for each picture.
+        Number of results per image.
     batch_size : int
     strict : bool
-        Raise ImageError at the first file that cannot be read.
+        Raise ImageError at the first unreadable file.
 
     Raises
     ------
     ModelError
-        When the model gives no features, or others than those of the gallery.
+        If the model has no features, or features of another width.
     """
-    if not isinstance(model, FeatureModel):
-        raise ModelError(
-            "The model of this run gives no features: it was made by an earlier version.",
-            hint="The run's own command makes it anew with --overwrite; the test pictures stay the same.",
-        )
     for batch in batches(paths, size=model.image_size, resize=model.resize, batch_size=batch_size, strict=strict):
-        found: list[tuple[Neighbour, ...]] = []
+        neighbours: list[tuple[Neighbour, ...]] = []
         if batch.paths:
-            seen = model.features(batch.images)
-            if seen.shape[1] != gallery.width:
+            features = model.features(batch.images)
+            if features.shape[1] != images.width:
                 raise ModelError(
-                    f"The model gives features of {seen.shape[1]} numbers and features.parquet has "
-                    f"{gallery.width}: they are not of one run."
+                    f"The model has {features.shape[1]} features per image, but features.parquet has {images.width}: "
+                    "they are not of the same run."
                 )
-            found = gallery.alike(seen, batch.paths, k)
-        yield Alike(batch.paths, tuple(found), batch.skipped)
+            neighbours = images.nearest(features, batch.paths, k)
+        yield SimilarImages(batch.paths, tuple(neighbours), batch.skipped)

@@ -1,4 +1,4 @@
-"""Images become a table of features on disk, in bounded memory."""
+"""The table of features of an image folder, features.parquet; written and read in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ENSEMBLE
-from transfer_cli.data.csv_manifest import SEPARATOR
-from transfer_cli.data.decoding import ImageBatch
+from transfer_cli.data.csv_manifest import SEPARATOR, SPLIT_COLUMN
+from transfer_cli.data.image_batches import ImageBatch
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split
 from transfer_cli.errors import RunError
-from transfer_cli.io.atomic import written_whole
+from transfer_cli.io.atomic import atomic_write
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.text import utf8
 
-_ROWS_A_GROUP = 1024
+_ROWS_PER_GROUP = 1024
 
 
 @dataclass(frozen=True)
-class Extracted:
-    """What a pass over a folder found, without the features, which are on disk.
+class ExtractionResult:
+    """The result of a feature extraction, without the features, which are on disk.
 
     Attributes
     ----------
     indices : tuple of int
-        Position in the folder of each image that could be read.
+        Position in the folder of each readable image.
     digests : tuple of str
-        Its SHA-256.
+        SHA-256 of each.
     width : int
-        Numbers a feature.
+        Number of values per feature vector.
     skipped : tuple of Skipped
     """
 
@@ -48,7 +48,7 @@ class Extracted:
     skipped: tuple[Skipped, ...]
 
 
-def extract_to(
+def write_features(
     target: Path,
     batches: Iterable[ImageBatch],
     rows: Callable[[ImageBatch], NDArray[np.float32]],
@@ -56,21 +56,21 @@ def extract_to(
     *,
     width: int,
     advance: Callable[[int], None],
-) -> Extracted:
-    """Write the feature of every image to the Parquet file `target`, in batches as they come.
+) -> ExtractionResult:
+    """Write the features of all images to the Parquet file `target`, batch by batch.
 
-    The part is not known yet: it depends on which images can be read, which is known at the end.
+    The split depends on which images are readable, so its column is added later (see `add_split_column`).
 
     Parameters
     ----------
     target : Path
     batches : iterable of ImageBatch
     rows : callable
-        The features of a batch, float32 (n, width).
+        Returns the features of a batch, float32 of shape (n, width).
     folder : ImageFolder
     width : int
     advance : callable
-        Told how many images are done.
+        Called with the number of images processed.
     """
     indices: list[int] = []
     digests: list[str] = []
@@ -91,67 +91,59 @@ def extract_to(
             digests += batch.digests
             skipped += batch.skipped
             advance(len(batch.indices) + len(batch.skipped))
-    return Extracted(tuple(indices), tuple(digests), width, tuple(skipped))
+    return ExtractionResult(tuple(indices), tuple(digests), width, tuple(skipped))
 
 
-def add_parts(source: Path, target: Path, split: Split, width: int) -> None:
-    """Copy the table `source` to `target` with the part of each row, group by group."""
+def add_split_column(source: Path, target: Path, split: Split, width: int) -> None:
+    """Copy the table `source` to `target`, with a column for the train/val/test split."""
     parts = iter([row.part for row in split.rows])
     with _Table(target, _schema(width, part=True)) as table:
-        for group in pq.ParquetFile(source).iter_batches(_ROWS_A_GROUP):
+        for group in pq.ParquetFile(source).iter_batches(_ROWS_PER_GROUP):
             part = [next(parts) for _ in range(group.num_rows)]
             columns = [group.column(name) for name in ("path", "sha256", "class")]
             table.append([*columns, part, group.column("feature")])
 
 
 def write(target: Path, split: Split, features: NDArray[np.float32]) -> None:
-    """Write a table of the features of all pictures of a split, in its order.
-
-    Parameters
-    ----------
-    target : Path
-    split : Split
-    features : ndarray of shape (n, width), float32
-    """
-    with written_whole(target) as draft, _Table(draft, _schema(features.shape[1], part=True)) as table:
-        for start in range(0, len(split.rows), _ROWS_A_GROUP):
-            rows = split.rows[start : start + _ROWS_A_GROUP]
+    """Write the features of all images of a split, float32 of shape (n, width), in the order of the split."""
+    with atomic_write(target) as draft, _Table(draft, _schema(features.shape[1], part=True)) as table:
+        for start in range(0, len(split.rows), _ROWS_PER_GROUP):
+            rows = split.rows[start : start + _ROWS_PER_GROUP]
             texts = [[utf8(row.path) for row in rows], [row.sha256 for row in rows]]
             texts += [[utf8(row.truth) for row in rows], [row.part for row in rows]]
-            table.append([*texts, _column(features[start : start + _ROWS_A_GROUP])])
+            table.append([*texts, _column(features[start : start + _ROWS_PER_GROUP])])
 
 
 def read(path: Path) -> NDArray[np.float32]:
-    """Return the features of a table, of shape (n, width), float32, in the order of the split."""
+    """Return the features of a table, float32 of shape (n, width), in the order of the split."""
     file = pq.ParquetFile(path)
     features = np.empty((file.metadata.num_rows, file.schema_arrow.field("feature").type.list_size), np.float32)
     row = 0
-    for group in file.iter_batches(_ROWS_A_GROUP, columns=["feature"]):
+    for group in file.iter_batches(_ROWS_PER_GROUP, columns=["feature"]):
         features[row : row + group.num_rows] = group.column("feature").flatten().to_numpy().reshape(group.num_rows, -1)
         row += group.num_rows
     return features
 
 
-def of_run(run: FinishedRun) -> NDArray[np.float32]:
+def features_of_run(run: FinishedRun) -> NDArray[np.float32]:
     """Return the features of a run in the order of its split.
 
     Raises
     ------
     RunError
-        When it has none, or they cannot be read or are of other pictures.
+        If the run has none, or they cannot be read, or do not match the split.
     """
     path = run.directory.features
-    again = f"The command in {run.directory.command} makes it with --overwrite; the parts stay the same."
+    again = f"Run the command in {run.directory.command} again with --overwrite; it keeps the split."
     if not path.is_file() and run.recipe.get("method") == ENSEMBLE:
         members = ", ".join(str(member["run"]) for member in run.recipe.get("member", ()))
         raise RunError(
-            f"{run.directory.path} is an ensemble, which has no features of its own; those of its members are in "
-            f"their runs: {members}.",
-            hint="Give one of these: all of them are of the same pictures.",
+            f"{run.directory.path} is an ensemble, which has no features of its own. Its members have: {members}.",
+            hint="Use the run of a member instead; all members have the same images.",
         )
     if not path.is_file():
         raise RunError(
-            f"The run {run.directory.path} has no {path.name}: it is older than that, or the file was removed.",
+            f"The run {run.directory.path} has no {path.name}.",
             hint=again,
         )
     try:
@@ -160,15 +152,14 @@ def of_run(run: FinishedRun) -> NDArray[np.float32]:
         raise RunError(f"{path} cannot be read: {error}.", hint=again) from None
     if len(matrix) != len(run.split.rows):
         raise RunError(
-            f"{path} has the features of {len(matrix)} pictures, {run.directory.split} has {len(run.split.rows)}. "
-            "Expected as many.",
+            f"{path} has the features of {len(matrix)} images, but {run.directory.split} lists {len(run.split.rows)}.",
             hint=again,
         )
     return matrix
 
 
 def _schema(width: int, *, part: bool) -> pa.Schema:
-    texts = ["path", "sha256", "class", *(["part"] if part else [])]
+    texts = ["path", "sha256", "class", *([SPLIT_COLUMN] if part else [])]
     return pa.schema([*((name, pa.string()) for name in texts), ("feature", pa.list_(pa.float32(), width))])
 
 
@@ -178,13 +169,13 @@ def _column(features: NDArray[np.float32]) -> pa.Array:
 
 
 class _Table:
-    """A Parquet file written in groups of many batches: a group a batch would be slow to read."""
+    """A Parquet file whose row groups contain many batches: one row group per batch would be slow to read."""
 
     def __init__(self, target: Path, schema: pa.Schema) -> None:
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
-        # Features are all different: a dictionary or compression of them would only cost time.
-        texts = [name for name in ("class", "part") if name in schema.names]
+        # Features hardly repeat: dictionary encoding and compression would only cost time.
+        texts = [name for name in ("class", SPLIT_COLUMN) if name in schema.names]
         compression = {name: "snappy" for name in schema.names if name != "feature"} | {"feature.list.element": "none"}
         self._writer = pq.ParquetWriter(target, schema, use_dictionary=texts, compression=compression)
 
@@ -204,7 +195,7 @@ class _Table:
             for column, field in zip(columns, self._schema, strict=True)
         ]
         self._waiting.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-        if sum(batch.num_rows for batch in self._waiting) >= _ROWS_A_GROUP:
+        if sum(batch.num_rows for batch in self._waiting) >= _ROWS_PER_GROUP:
             self._write()
 
     def _write(self) -> None:

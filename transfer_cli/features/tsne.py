@@ -1,4 +1,15 @@
-"""Features laid out in a plane, so that pictures which are alike lie side by side."""
+"""t-SNE: place images on a plane so that similar ones are close to each other.
+
+References
+----------
+L. van der Maaten, G. Hinton, "Visualizing Data using t-SNE", JMLR 9, 2008.
+P. G. Poličar, M. Stražar, B. Zupan, "openTSNE: A Modular Python Library for t-SNE Dimensionality Reduction and
+Embedding", Journal of Statistical Software 109, 2024.
+P. G. Poličar, M. Stražar, B. Zupan, "Embedding to reference t-SNE space addresses batch effects in single-cell
+classification", Machine Learning 112, 2023: further points at the median of their neighbours.
+D. Kobak, P. Berens, "The art of using t-SNE for single-cell transcriptomics", Nature Communications 10, 2019:
+initialisation with principal components.
+"""
 
 from __future__ import annotations
 
@@ -9,92 +20,79 @@ from transfer_cli.features.nearest import nearest, unit_rows
 from transfer_cli.progress import SILENT, Progress
 
 SAMPLE = 4000
-"""Of more pictures so many are laid out, and the others among them."""
+"""With more images, t-SNE runs on a random sample of this size."""
 _PERPLEXITY = 30.0
-_DIMENSIONS = 50
-_EPOCHS = 500
-_FEWEST = 4
-_FOLLOWED = 5
+_COMPONENTS = 50
+_ITERATIONS = 500
+_MIN_IMAGES = 4
+_NEIGHBOURS = 5
 
 
 def layout(features: NDArray[np.float32], seed: int, progress: Progress = SILENT) -> NDArray[np.float32]:
-    """Return a place in the plane for each picture: t-SNE of the directions of its features.
+    """Return the position of each image, float32 of shape (n, 2), by t-SNE of its features.
 
-    The features are made equally long, so that cosines count, and brought to their first 50 principal components. The
-    perplexity is 30, or a third of the others where there are fewer than 90. The first two components are where it
-    begins. Beyond `SAMPLE` pictures a random part of so many is laid out, and each other picture is put amid the five
-    of these that are nearest to it in feature space, at the median of their places.
+    The features are normalised to length 1, so that cosine similarity counts, and reduced to their first 50 principal
+    components; the first two are the initial positions. The perplexity is 30, or (n - 1) / 3 for fewer than 91 images.
+    With more than `SAMPLE` images, t-SNE runs on a random sample, and each other image is placed at the median position
+    of its five nearest neighbours in the sample.
 
     Parameters
     ----------
     features : ndarray of shape (n, width), float32
     seed : int
-        The same seed gives the same places, on any number of processors.
+        The same seed gives the same positions, on any number of CPU cores.
     progress : Progress
-
-    Returns
-    -------
-    ndarray of shape (n, 2), float32
-
-    References
-    ----------
-    L. van der Maaten, G. Hinton, "Visualizing Data using t-SNE", JMLR 9, 2008.
-    P. G. Poličar, M. Stražar, B. Zupan, "openTSNE: A Modular Python Library for t-SNE Dimensionality Reduction and
-    Embedding", Journal of Statistical Software 109, 2024; places of further points by the median of their neighbours:
-    "Embedding to reference t-SNE space addresses batch effects in single-cell classification", Machine Learning, 2023.
-    D. Kobak, P. Berens, "The art of using t-SNE for single-cell transcriptomics", Nature Communications 10, 2019, for
-    the beginning at the principal components.
     """
     if len(features) <= SAMPLE:
         return _tsne(features, seed)
     progress.note(
-        f"{SAMPLE} of {len(features)} pictures are laid out, and the others beside those that are most like them"
+        f"t-SNE of a random sample of {SAMPLE} of {len(features)} images; the others are placed next to their nearest "
+        "neighbours"
     )
-    chosen = np.sort(np.random.default_rng(seed).choice(len(features), SAMPLE, replace=False))
-    places = _tsne(features[chosen], seed)
-    others = np.setdiff1d(np.arange(len(features)), chosen)
-    neighbours, _ = nearest(features[chosen], features[others], _FOLLOWED)
-    whole = np.empty((len(features), 2), np.float32)
-    whole[chosen] = places
-    whole[others] = np.median(places[neighbours], axis=1)
-    return whole
+    sample = np.sort(np.random.default_rng(seed).choice(len(features), SAMPLE, replace=False))
+    positions = np.empty((len(features), 2), np.float32)
+    positions[sample] = in_sample = _tsne(features[sample], seed)
+    others = np.setdiff1d(np.arange(len(features)), sample)
+    neighbours, _ = nearest(features[sample], features[others], _NEIGHBOURS)
+    positions[others] = np.median(in_sample[neighbours], axis=1)
+    return positions
 
 
 def _tsne(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     count = len(features)
-    reduced = _principal(features, seed)
+    reduced = _principal_components(features, seed)
     start = reduced[:, :2]
     spread = start[:, 0].std() if count else 0.0
-    if count < _FEWEST or not spread:
+    if count < _MIN_IMAGES or not spread:
         return start.astype(np.float32)
 
     from openTSNE import TSNE
 
     tsne = TSNE(
         perplexity=min(_PERPLEXITY, (count - 1) / 3),
-        n_iter=_EPOCHS,
+        n_iter=_ITERATIONS,
         initialization=start * (1e-4 / spread),
         metric="euclidean",
         neighbors="exact",
         negative_gradient_method="bh",
-        # Its threads wait for each other in a loop: beside another job two are slower than one, ten times at worst.
+        # Its threads wait actively for each other: on a busy machine two are slower than one, sometimes ten times.
         n_jobs=1,
         random_state=seed,
     )
     return np.asarray(tsne.fit(reduced), np.float32)
 
 
-def _principal(features: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
-    """Return the coordinates along the first principal components, two or more; of few pictures some are zero."""
+def _principal_components(features: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
+    """Return the coordinates along the first principal components; at least two, padded with zeros."""
     from sklearn.utils.extmath import randomized_svd
 
-    unit = unit_rows(features)
+    unit = unit_rows(features.astype(np.float64))
     centred = unit - unit.mean(axis=0) if len(unit) else unit
-    kept = min(_DIMENSIONS, *centred.shape)
-    coordinates = np.zeros((len(unit), max(kept, 2)))
-    if kept:
-        left, sizes, _ = randomized_svd(centred, kept, random_state=seed)
-        coordinates[:, :kept] = left * sizes
-    # What rounding leaves of equal pictures is no direction.
+    components = min(_COMPONENTS, *centred.shape)
+    coordinates = np.zeros((len(unit), max(components, 2)))
+    if components:
+        left, sizes, _ = randomized_svd(centred, components, random_state=seed)
+        coordinates[:, :components] = left * sizes
+    # Rounding errors of equal images are set to zero.
     coordinates[np.abs(coordinates) < 1e-9] = 0
     return coordinates

@@ -1,4 +1,4 @@
-"""A bundle as one file that can be sent, and back."""
+"""Pack a bundle into one zip file, and unpack it safely."""
 
 from __future__ import annotations
 
@@ -7,109 +7,110 @@ import shutil
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from transfer_cli.bundle.bundle import DEEPEST, MANIFEST, ModelBundle
+from transfer_cli.bundle.bundle import MAX_DEPTH, ModelBundle
+from transfer_cli.bundle.files import MANIFEST
 from transfer_cli.errors import ModelError, OutputError
-from transfer_cli.inference.verify_bundle import look_at
-from transfer_cli.io.atomic import must_be_ours, written_whole
-from transfer_cli.io.untrusted.zip_file import members
+from transfer_cli.inference.verify_bundle import check_contents
+from transfer_cli.io.atomic import atomic_write, check_replaceable
+from transfer_cli.io.untrusted.zip_file import list_members
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _READABLE = 0o100644 << 16
-_AT_A_TIME = 1 << 20
-_AGAIN = "Copy it again, and compare its sha256sum with what transfer-cli bundle pack said."
+_CHUNK_BYTES = 1 << 20
+_COPY_AGAIN = "Copy the file again, and compare its sha256sum with the one that transfer-cli bundle pack printed."
 
 
 def pack(path: Path, output: Path | None = None, *, overwrite: bool = False) -> Path:
-    """Write the bundle at `path` (a bundle, or a run that holds one) into one zip file; return where that is.
+    """Write the bundle at `path` (a bundle or a run) into a zip file; return its path.
 
-    The same bundle gives the same bytes, on any machine: the manifest first, then its files in the order of their
-    names, then those of each member of an ensemble, not compressed (weights hardly become shorter), with no time and no
-    owner. What lies beside them in the folder stays there.
+    The zip file of a bundle has the same bytes on every machine: the manifest first, then the bundle's files sorted by
+    name, then those of each ensemble member. They are stored without compression (weights are hardly compressible),
+    times and owners. Other files in the folder are not packed.
 
     Parameters
     ----------
     path : Path
     output : Path, optional
-        Where to write; the name of the run and ``.zip`` in the current folder where it is not given.
+        By default the name of the run with the suffix ``.zip``, in the current folder.
     overwrite : bool
-        Replace a file that is there.
+        Replace an existing file.
 
     Raises
     ------
     ModelError
-        When the bundle is missing or damaged.
+        If the bundle is missing or damaged.
     OutputError
-        When the file is there already, or cannot be written.
+        If the file exists, or cannot be written.
     """
     opened = ModelBundle.open(path)
     directory = opened.directory
     target = output or Path(f"{_name(directory)}.zip")
     if target.is_dir():
-        raise OutputError(f"{target} is a folder. Expected the name of a file.")
+        raise OutputError(f"{target} is a folder. Expected a file name, e.g. -o {target}/model.zip.")
     if target.exists() and not overwrite:
-        raise OutputError(f"{target} is there already.", hint="Add --overwrite, or another name with -o FILE.zip.")
-    with written_whole(target) as draft, ZipFile(draft, "w", ZIP_STORED) as archive:
+        raise OutputError(f"{target} already exists.", hint="Add --overwrite, or choose another name with -o FILE.zip.")
+    with atomic_write(target) as draft, ZipFile(draft, "w", ZIP_STORED) as archive:
         for name in opened.files():
             entry = ZipInfo(name, _EPOCH)
             entry.create_system, entry.external_attr = 3, _READABLE
             entry.file_size = (directory / name).stat().st_size
             with (directory / name).open("rb") as source, archive.open(entry, "w") as packed:
-                shutil.copyfileobj(source, packed, _AT_A_TIME)
+                shutil.copyfileobj(source, packed, _CHUNK_BYTES)
     return target
 
 
 def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBundle:
-    """Write the bundle in a zip file to the directory `target`, whole or not at all.
+    """Write the bundle in a zip file to the directory `target` atomically.
 
-    The file is taken for one that a stranger made: before `target` has its name each member was looked at, the digests
-    fit, nothing is there that the manifest does not name, and each guard of `verify` has passed. Nothing of it is run.
+    The zip file is untrusted: before `target` gets its name, all member names and digests are verified, the zip file
+    has no other files than the manifest names, and the contents passed the checks of `verify`. Nothing is executed.
 
     Parameters
     ----------
     archive : Path
     target : Path
     overwrite : bool
-        Replace a bundle that is there.
+        Replace an existing bundle.
 
     Raises
     ------
     ModelError
-        When anything is wrong with the file.
+        If a check fails.
     OutputError
-        When the directory is there already, or cannot be written.
+        If the directory exists, or cannot be written.
     """
     if not archive.is_file():
-        raise ModelError(f"There is no file {archive}. Expected one that transfer-cli bundle pack has made.")
+        raise ModelError(f"There is no file {archive}. Expected a zip file written by transfer-cli bundle pack.")
     if overwrite:
-        must_be_ours(target, lambda path: (target / MANIFEST).is_file(), "not of a bundle")
+        check_replaceable(target, lambda path: (target / MANIFEST).is_file(), "a bundle")
     elif target.exists() or target.is_symlink():
-        raise OutputError(f"{target} is there already.", hint="Add --overwrite, or another name with -o DIR.")
+        raise OutputError(f"{target} already exists.", hint="Add --overwrite, or choose another name with -o DIR.")
     try:
-        entries = members(archive, may_be=_may_be, compressed=True)
+        entries = list_members(archive, is_expected=_is_expected, compressed=True)
     except ModelError as error:
-        raise ModelError(str(error), hint=_AGAIN) from error
+        raise ModelError(str(error), hint=_COPY_AGAIN) from error
     names = {entry.filename for entry in entries}
     if MANIFEST not in names:
-        raise ModelError(f"{archive} has no {MANIFEST}: it is not a packed bundle.", hint=_AGAIN)
-    with written_whole(target) as draft:
+        raise ModelError(f"{archive} is not a packed bundle: it has no {MANIFEST}.", hint=_COPY_AGAIN)
+    with atomic_write(target) as draft:
         draft.mkdir()
         try:
             _extract(archive, entries, draft)
             opened = ModelBundle.open(draft)
-            if others := names - {*opened.files()}:
-                raise ModelError(f"{draft}/{min(others)} is not named by {MANIFEST}.")
-            look_at(opened)
+            if unlisted := names - {*opened.files()}:
+                raise ModelError(f"{draft}/{min(unlisted)} is not listed in {MANIFEST}.")
+            check_contents(opened)
         except ModelError as error:
-            # The draft is gone by the time that a person reads this.
+            # The draft no longer exists when the message is read.
             message = str(error).replace(f"{draft}/", f"{archive}: ").replace(str(draft), str(archive))
             message = message.replace(draft.name, target.name)
             raise ModelError(message, hint=error.hint) from error
     return opened.bundle
 
 
-def _may_be(name: str) -> bool:
+def _is_expected(name: str) -> bool:
     *folders, _ = name.split("/")
-    return len(folders) < DEEPEST and all(re.fullmatch(r"member-\d\d+", folder) for folder in folders)
+    return len(folders) < MAX_DEPTH and all(re.fullmatch(r"member-\d\d+", folder) for folder in folders)
 
 
 def _extract(archive: Path, entries: list[ZipInfo], directory: Path) -> None:
@@ -119,12 +120,12 @@ def _extract(archive: Path, entries: list[ZipInfo], directory: Path) -> None:
                 place = directory / entry.filename
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(entry) as source, place.open("xb") as file:
-                    # A member gives no more than it says, whatever is stored of it.
-                    shutil.copyfileobj(source, file, _AT_A_TIME)
+                    # zipfile never returns more bytes than the declared size, which was checked.
+                    shutil.copyfileobj(source, file, _CHUNK_BYTES)
     except OSError:
         raise
-    except Exception as error:  # zipfile and zlib raise many kinds at a damaged file
-        raise ModelError(f"{archive} could not be unpacked: {error}.", hint=_AGAIN) from error
+    except Exception as error:  # zipfile and zlib raise many types for a damaged file
+        raise ModelError(f"{archive} could not be unpacked: {error}.", hint=_COPY_AGAIN) from error
 
 
 def _name(directory: Path) -> str:

@@ -1,8 +1,7 @@
-"""A network ready to run: on Keras, or as a graph that was converted once, checked and kept."""
+"""A network ready to run: on Keras, or as a converted graph whose output was compared with that of Keras."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import weakref
@@ -20,285 +19,262 @@ from transfer_cli.bundle.files import GRAPH_FILE
 from transfer_cli.catalog import runtimes
 from transfer_cli.errors import MissingExtraError, ModelError, OutputError
 from transfer_cli.inference import runtimes as running
-from transfer_cli.inference.runtime_parity import disagreement
-from transfer_cli.io.atomic import remove, write_json
-from transfer_cli.io.cache import FACTS, Cache, touch
-from transfer_cli.io.digests import digest_of_file
+from transfer_cli.inference.converted_graph import KERAS_FILE, ConvertedGraph
+from transfer_cli.inference.runtime_parity import parity_fault
+from transfer_cli.io.atomic import remove
+from transfer_cli.io.cache import Cache, touch
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.quiet_imports import start_tensorflow
+from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.recipe.sections import Inference
 
-KERAS_FILE = "network.keras"
-INFO_FILE = "info.json"
-CHECKED = 32
-"""On so many pictures a graph is compared with Keras where those at hand are fewer, or none."""
-ENOUGH_TO_KEEP = 8
-"""A graph that was compared on fewer pictures is used, but not kept for another time."""
+PARITY_IMAGES = 32
+"""Number of images on which a graph is compared with Keras if a first batch is smaller or missing."""
+MIN_IMAGES_TO_CACHE = 8
+"""A graph that was compared on fewer images is used, but not cached."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A network before it is built.
+class NetworkSource:
+    """How to build a network.
 
     Attributes
     ----------
     facts : mapping
-        All that changes what it computes, as JSON can hold it.
+        Everything that determines its output, as JSON; the key of the cache.
     build : callable
-        Returns the keras.Model, from uint8 (n, size, size, 3) to float32 (n, k). TensorFlow has been started.
+        Returns the keras.Model, from uint8 (n, size, size, 3) to float32 (n, k). TensorFlow is imported before.
     classes : bool
-        Whether its rows are probabilities.
+        Whether its output is class probabilities.
     name : str
-        What a person is told is converted.
-    read_out : callable, optional
-        What makes probabilities of its rows: they are compared, too.
+        Its name in messages.
+    classifier : callable, optional
+        Computes probabilities from its output; these are compared, too.
     """
 
     facts: Mapping[str, Any]
     build: Callable[[], Any]
     classes: bool = False
     name: str = "the network"
-    read_out: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
+    classifier: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
 
 
 class CompiledNetwork:
-    """A network that runs on what `inference` says.
+    """A network that runs on the selected runtime; create it with `build`.
 
-    A converted graph is compared with Keras on the first pictures it is given, before any of its rows is used. Where
-    it disagrees, or cannot be made or run, Keras goes on, and a person is told.
-
-    Parameters
-    ----------
-    source : Source
-    inference : Inference
-        Resolved: its runtime is a name of the catalog.
-    cache : Cache or None
-        Where the graph is kept for another time, if anywhere.
-    progress : Progress
+    A converted graph is compared with Keras on the first images, before any of its output is used. If the output
+    differs, or the graph cannot be converted or run, Keras is used instead, with a warning.
 
     Attributes
     ----------
     runtime : str
-        What it runs on; ``keras`` after a fall.
+        The runtime in use; ``keras`` after a fallback.
     width : int
-        Numbers a row.
-
-    Raises
-    ------
-    MissingExtraError
-        When the runtime is not installed.
+        Number of output values per image.
     """
 
-    def __init__(self, source: Source, inference: Inference, cache: Cache | None, progress: Progress = SILENT) -> None:
+    width: int
+
+    def __init__(self, source: NetworkSource, inference: Inference, cache: Cache | None, progress: Progress) -> None:
         self._source, self._progress = source, progress
-        self._cache = cache if cache is not None and cache.is_on else None
+        self._cache = cache if cache is not None and cache.enabled else None
         self.runtime, self._precision = inference.runtime, inference.precision
-        spec = runtimes.find(self.runtime)
-        self._version = spec.version
+        self._version = runtimes.find(self.runtime).version
         self._device = "CPU"
         self._network: Any = None
-        self._graph: running.Run | None = None
-        self._keras: running.Run | None = None
-        self._place: Path | None = None
-        self._info: dict[str, Any] = {}
+        self._run_graph: running.Run | None = None
+        self._run_keras: running.Run | None = None
+        self._converted: ConvertedGraph | None = None
         self._checked = True
-        if not spec.takes_graph:
-            self.width = int(self.network.output_shape[-1])
-        elif not self._load_cached():
-            self._convert()
+
+    @classmethod
+    def build(
+        cls, source: NetworkSource, inference: Inference, cache: Cache | None, progress: Progress = SILENT
+    ) -> CompiledNetwork:
+        """Build the network, or convert it, or load its graph from the cache.
+
+        Parameters
+        ----------
+        source : NetworkSource
+        inference : Inference
+            With the name of a runtime, not ``auto``.
+        cache : Cache or None
+            Where converted graphs are stored, if anywhere.
+        progress : Progress
+
+        Raises
+        ------
+        MissingExtraError
+            If the runtime is not installed.
+        """
+        compiled = cls(source, inference, cache, progress)
+        if not runtimes.find(compiled.runtime).runs_converted_graph:
+            compiled.width = int(compiled.network.output_shape[-1])
+        elif not compiled._load_cached():
+            compiled._convert()
+        return compiled
 
     @property
     def device(self) -> str:
-        """What it computes on."""
+        """The device that computes."""
         return self._device if self.runtime == runtimes.KERAS else "CPU"
 
     @property
-    def words(self) -> str:
-        """The runtime, its version and its numbers."""
+    def runtime_version(self) -> str:
+        """The runtime with version and reduced precision, such as ``litert 2.1``."""
         precision = "" if self._precision == "f32" else f", {self._precision}"
         return f"{self.runtime} {self._version}{precision}"
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All that changes its rows, beside the pictures."""
-        return {**self._source.facts, "runtime": self.words, "device": self.device}
+        """Everything that determines its output, beside the images."""
+        return {**self._source.facts, "runtime": self.runtime_version, "device": self.device}
 
     @property
     def is_checked(self) -> bool:
-        """Whether its rows may be used as they are."""
+        """Whether the output was compared with that of Keras, or needs no comparison."""
         return self._checked
 
     @property
     def network(self) -> Any:
-        """The keras.Model; it is built or loaded where that was not done yet, which starts TensorFlow."""
+        """The keras.Model, built or loaded on first use; this imports TensorFlow."""
         if self._network is None:
-            is_here = "tensorflow" in sys.modules
-            with nullcontext() if is_here else self._progress.track("starting TensorFlow", None):
-                self._device = start_tensorflow()
-                # A kept one is quicker to load than to build, if no other process has removed it meanwhile.
-                if self._place is not None and self._has(KERAS_FILE):
+            imported = "tensorflow" in sys.modules
+            with nullcontext() if imported else self._progress.track("starting TensorFlow", None):
+                self._device = import_tensorflow()
+                # Loading the cached file is faster than building, if no other process has removed it.
+                if self._converted is not None and self._converted.has(KERAS_FILE):
                     from transfer_cli.models.keras_file import load_keras
 
-                    self._network = load_keras(self._place / KERAS_FILE)
+                    self._network = load_keras(self._converted.folder / KERAS_FILE)
                 else:
                     self._network = self._source.build()
         return self._network
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the rows of some pictures, one or more."""
+        """Return the output for one or more images."""
         if not self._checked:
             return self.check(images)
-        return self._by_keras(images) if self._graph is None else self._graph(images)
+        return self._by_keras(images) if self._run_graph is None else self._run_graph(images)
 
     def check(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compare the graph with Keras on some pictures; return the rows of what is right."""
-        assert self._graph is not None
+        """Compare the graph with Keras on some images; return the output of the graph if it agrees, else Keras's."""
+        assert self._run_graph is not None
+        assert self._converted is not None
         expected = self._by_keras(images)
         try:
-            given = self._graph(images)
-            reason = disagreement(expected, given, self._precision, classes=self._source.classes)
-            if not reason and self._source.read_out is not None:
-                named = self._source.read_out(expected), self._source.read_out(given)
-                reason = disagreement(*named, self._precision, classes=True)
+            output = self._run_graph(images)
+            fault = self._difference(expected, output)
         except (RuntimeError, ValueError) as error:
-            reason = str(error)
-        if reason:
-            self._fall_back_to_keras(f"on {self.words} it does not give what it gives on Keras ({reason})")
+            fault = str(error)
+        if fault:
+            self._fall_back_to_keras(f"output of {self.runtime_version} differs ({fault})")
             return expected
         self._checked = True
-        self._info.setdefault("checked", {})[self.words] = len(images)
-        if len(images) >= ENOUGH_TO_KEEP:
-            self._keep()
-        self._keras = None
-        if KERAS_FILE in self._info["files"]:
+        self._converted.set_verified_on(self.runtime_version, len(images))
+        if len(images) >= MIN_IMAGES_TO_CACHE:
+            self._store()
+        self._run_keras = None
+        if self._converted.lists(KERAS_FILE):
             self._network = None
-        return given
+        return output
 
     def save(self, keras_file: Path, graph_file: Path) -> bool:
-        """Write the network, and its graph where it has one that was checked; return whether it has.
+        """Write the network, and its graph if it has a verified one; return whether it has.
 
         Raises
         ------
         OSError
-            When a file cannot be written.
+            If a file cannot be written.
         """
-        if self._place is not None and self._has(KERAS_FILE):
-            shutil.copyfile(self._place / KERAS_FILE, keras_file)
+        if self._converted is not None and self._converted.has(KERAS_FILE):
+            shutil.copyfile(self._converted.folder / KERAS_FILE, keras_file)
         else:
             self.network.save(keras_file)
         return self.save_graph(graph_file)
 
     def save_graph(self, graph_file: Path) -> bool:
-        """Write its graph where it has one that was checked; return whether it has."""
-        if self._graph is None or not self._checked:
+        """Write the graph if it has a verified one; return whether it has."""
+        if self._run_graph is None or not self._checked:
             return False
-        if self._place is not None and self._has(GRAPH_FILE):
-            shutil.copyfile(self._place / GRAPH_FILE, graph_file)
+        if self._converted is not None and self._converted.has(GRAPH_FILE):
+            shutil.copyfile(self._converted.folder / GRAPH_FILE, graph_file)
         else:
             from transfer_cli.inference.litert_conversion import convert
 
-            # The cache was emptied meanwhile.
+            # The cache was cleared in the meantime.
             convert(self.network, graph_file)
         return True
 
     def _by_keras(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if self._keras is None:
+        if self._run_keras is None:
             from transfer_cli.models.compile import inference_function
 
-            self._keras = inference_function(self.network)
-        return self._keras(images)
+            self._run_keras = inference_function(self.network)
+        return self._run_keras(images)
+
+    def _difference(self, expected: NDArray[np.float32], output: NDArray[np.float32]) -> str | None:
+        fault = parity_fault(expected, output, self._precision, classes=self._source.classes)
+        if fault or self._source.classifier is None:
+            return fault
+        probabilities = self._source.classifier(expected), self._source.classifier(output)
+        return parity_fault(*probabilities, self._precision, classes=True)
 
     def _load_cached(self) -> bool:
-        """Open the graph that is in the cache, if there is one and it is whole."""
+        """Open the graph in the cache; return whether there is an undamaged one."""
         if self._cache is None:
             return False
-        place = self._cache.folder("networks", self._source.facts)
-        if not place.is_dir():
+        folder = self._cache.folder("networks", self._source.facts)
+        if not folder.is_dir():
             return False
-        self._place, self._info = place, _read(place)
-        if not self._has(GRAPH_FILE) or not isinstance(self._info.get("width"), int):
-            self._progress.warn(f"{place} was damaged: the network is converted again")
-            remove(place)
-            self._place, self._info = None, {}
+        self._converted = ConvertedGraph.open(folder)
+        if self._converted is None:
+            self._progress.warn(f"{folder} was damaged: converting the network again")
+            remove(folder)
             return False
-        touch(place)
-        self._open()
+        touch(folder)
+        self._open_graph(self._converted)
         return True
 
     def _convert(self) -> None:
         network = self.network
-        self._info = {"width": int(network.output_shape[-1]), "files": {}}
+        self.width = int(network.output_shape[-1])
         try:
-            place = Path(mkdtemp(prefix="transfer-cli-"))
-            weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
+            folder = Path(mkdtemp(prefix="transfer-cli-"))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             with self._progress.track(f"converting {self._source.name}", None):
                 from transfer_cli.inference.litert_conversion import convert
 
-                convert(network, place / GRAPH_FILE)
-            self._info["files"][GRAPH_FILE] = digest_of_file(place / GRAPH_FILE).model_dump()
-            self._place = place
+                convert(network, folder / GRAPH_FILE)
+            self._converted = ConvertedGraph.create(folder, self.width)
         except (OSError, ModelError) as error:
             self._fall_back_to_keras(str(error))
         else:
-            self._open()
+            self._open_graph(self._converted)
 
-    def _open(self) -> None:
-        assert self._place is not None
-        self.width = self._info["width"]
+    def _open_graph(self, converted: ConvertedGraph) -> None:
+        self.width = converted.width
         try:
-            self._graph = running.open_graph(self.runtime, self._place / GRAPH_FILE, self._precision)
+            self._run_graph = running.open_graph(self.runtime, converted.folder / GRAPH_FILE, self._precision)
         except MissingExtraError:
             raise
         except ModelError as error:
             self._fall_back_to_keras(str(error))
             return
-        self._checked = self.words in self._info.get("checked", {})
+        self._checked = converted.is_verified_on(self.runtime_version)
 
     def _fall_back_to_keras(self, reason: str) -> None:
-        self._progress.warn(f"{self._source.name} is run by Keras, which is slower: {reason}")
-        self.width = self._info["width"]
-        self.runtime, self._precision, self._graph, self._checked = runtimes.KERAS, "f32", None, True
+        self._progress.warn(f"falling back to Keras (slower) for {self._source.name}: {reason}")
+        self.runtime, self._precision, self._run_graph, self._checked = runtimes.KERAS, "f32", None, True
         self._version = runtimes.find(runtimes.KERAS).version
 
-    def _keep(self) -> None:
-        """Put the network into the cache, or note there that one more runtime gives what Keras gives."""
-        if self._cache is None or self._place is None:
+    def _store(self) -> None:
+        """Store the graph in the cache."""
+        if self._cache is None or self._converted is None:
             return
-        target = self._cache.folder("networks", self._source.facts)
         try:
-            if self._place == target:
-                # Not if another process has removed it meanwhile.
-                if target.is_dir():
-                    write_json(target / INFO_FILE, self._info)
-                return
-            self.network.save(self._place / KERAS_FILE)
-            self._info["files"][KERAS_FILE] = digest_of_file(self._place / KERAS_FILE).model_dump()
-            write_json(self._place / INFO_FILE, self._info)
-            write_json(self._place / FACTS, self._source.facts)
-            with self._cache.draft("networks", self._source.facts) as draft:
-                shutil.copytree(self._place, draft)
-                try:
-                    draft.replace(target)
-                except OSError:
-                    # Another process may have been quicker: its files are as good.
-                    if not target.is_dir():
-                        raise
-            self._cache.trim()
+            if not self._converted.lists(KERAS_FILE):
+                self.network.save(self._converted.folder / KERAS_FILE)
+                self._converted.add(KERAS_FILE)
+            self._converted.store(self._cache, self._source.facts)
         except (OSError, OutputError) as error:
-            self._progress.warn(f"the converted network is not kept for another time: {error}")
-
-    def _has(self, name: str) -> bool:
-        """Return whether a file is in its place as it was written."""
-        assert self._place is not None
-        try:
-            return bool(digest_of_file(self._place / name).model_dump() == self._info["files"][name])
-        except (OSError, KeyError, TypeError):
-            return False
-
-
-def _read(place: Path) -> dict[str, Any]:
-    try:
-        info = json.loads((place / INFO_FILE).read_text("utf-8"))
-        return info if isinstance(info, dict) else {}
-    except (OSError, ValueError):
-        return {}
+            self._progress.warn(f"cannot cache the converted network: {error}")

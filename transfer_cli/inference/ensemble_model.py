@@ -1,4 +1,4 @@
-"""Several models that answer as one."""
+"""An ensemble: several models whose probabilities are combined into one prediction."""
 
 from __future__ import annotations
 
@@ -13,52 +13,85 @@ from transfer_cli.calibration.temperature import apply_temperature
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.data.views import View
-from transfer_cli.inference.combine import Given, log_probabilities, majority, weighted_mean
 from transfer_cli.inference.models import AbstractModel, FeatureModel, Features, Images, Probabilities
 
-Join = Callable[[Given], NDArray[np.float32]]
-"""From the answers of m models, of shape (m, n, k), to one, of shape (n, k)."""
+MemberProbabilities = NDArray[np.float32]
+"""Probabilities by m models for n images, of shape (m, n, k)."""
 
-_Rows = dict[tuple[int, int], NDArray[np.float32]]
-"""Features, by the network and the view."""
+Combiner = Callable[[MemberProbabilities], NDArray[np.float32]]
+"""Combines probabilities of shape (m, n, k) into one array of shape (n, k)."""
+
+MIN_PROBABILITY = 1e-6
+"""Smaller probabilities are replaced by it before the logarithm is taken."""
+
+_SharedFeatures = dict[tuple[int, int], Features]
+"""Features by network and view."""
 
 
-def join_of(combination: str, weights: Sequence[float], linear: Linear | None) -> Join:
-    """Return what makes one answer of the members'.
+def weighted_mean(probabilities: MemberProbabilities, weights: Sequence[float]) -> NDArray[np.float32]:
+    """Return the weighted mean over the members, of shape (n, k); the weights need not sum to 1."""
+    shares = np.asarray(weights, np.float64)
+    return np.asarray(np.tensordot(shares / shares.sum(), probabilities.astype(np.float64), axes=1), np.float32)
+
+
+def majority(probabilities: MemberProbabilities) -> NDArray[np.float32]:
+    """Return the share of votes for each class, of shape (n, k); ties are broken by the mean probability.
+
+    Each member has one vote, and half a vote is distributed by the mean of all probabilities: this decides between
+    classes with equally many votes, and cannot overturn a majority. Each row sums to 1.
+
+    Examples
+    --------
+    Two members vote for the first class, and the third is certain of the second:
+
+    >>> probabilities = np.array([[[0.6, 0.4]], [[0.6, 0.4]], [[0.0, 1.0]]])
+    >>> majority(probabilities).argmax(), weighted_mean(probabilities, [1, 1, 1]).argmax()
+    (np.int64(0), np.int64(1))
+    """
+    members, _, classes = probabilities.shape
+    votes = np.eye(classes)[probabilities.argmax(axis=2)].sum(axis=0)
+    mean = probabilities.astype(np.float64).mean(axis=0)
+    return np.asarray((votes + mean / 2) / (members + 0.5), np.float32)
+
+
+def log_probabilities(probabilities: MemberProbabilities) -> NDArray[np.float32]:
+    """Return the input of a stacking classifier: all members' log probabilities side by side, of shape (n, m * k)."""
+    logs = np.log(np.maximum(probabilities.astype(np.float64), MIN_PROBABILITY))
+    return np.asarray(np.concatenate(list(logs), axis=1), np.float32)
+
+
+def combiner_of(combination: str, weights: Sequence[float], linear: Linear | None) -> Combiner:
+    """Return the function that combines the members' probabilities.
 
     Parameters
     ----------
     combination : str
-        A row of catalog.combiners whose members stay apart.
+        A name of catalog.ensemble_methods.
     weights : sequence of float
-        Of each member; only a weighted mean heeds them.
+        Of each member; only used by a weighted mean.
     linear : Linear or None
-        What reads the logarithms of a stack.
+        The classifier of stacking.
     """
     if combination == ensemble_methods.VOTE:
         return majority
     if combination == ensemble_methods.STACK:
         assert linear is not None
-        return lambda given: linear.probabilities(log_probabilities(given))
-    return lambda given: weighted_mean(given, weights)
+        return lambda probabilities: linear.probabilities(log_probabilities(probabilities))
+    return lambda probabilities: weighted_mean(probabilities, weights)
 
 
 class EnsembleModel(AbstractModel):
-    """Several models that answer as one.
+    """Several models that predict as one.
 
     Parameters
     ----------
     bundle : ModelBundle
     members : sequence of AbstractModel
     linear : Linear or None
-        What reads the members' answers, of a stack.
-    judge : int or None
-        The member whose features the rejection goes by (see model.judge_of).
+        The classifier of stacking.
+    rejection_member : int or None
+        The member whose features the rejection uses (see load.rejection_member).
     rejection_file : Path or None
-
-    Attributes
-    ----------
-    members : tuple of AbstractModel
     """
 
     def __init__(
@@ -66,70 +99,70 @@ class EnsembleModel(AbstractModel):
         bundle: ModelBundle,
         members: Sequence[AbstractModel],
         linear: Linear | None = None,
-        judge: int | None = None,
+        rejection_member: int | None = None,
         rejection_file: Path | None = None,
     ) -> None:
         self.class_names = bundle.class_names
         self.thresholds = bundle.thresholds
         self.members = tuple(members)
         self.rejection_file = rejection_file
-        self._judge = judge
+        self._rejection_member = rejection_member
         self._temperature = bundle.temperature
         assert bundle.combination is not None
-        self._join = join_of(bundle.combination, [member.weight for member in bundle.members], linear)
+        self._combiner = combiner_of(bundle.combination, [member.weight for member in bundle.members], linear)
         self._views = tuple(dict.fromkeys(view for member in members for view in member.views))
         self.image_size, self.resize = self._views[0]
-        self._places = [[self._views.index(view) for view in member.views] for member in members]
+        self._view_indices = [[self._views.index(view) for view in member.views] for member in members]
 
     @property
-    def has_judge(self) -> bool:
-        """Whether the features of a member can tell which pictures are ones to judge."""
-        return self._judge is not None
+    def has_rejection_member(self) -> bool:
+        """Whether the features of a member can be used for the rejection."""
+        return self._rejection_member is not None
 
     @property
     def views(self) -> tuple[View, ...]:
-        """As what its members see a picture, each way once."""
+        """The distinct input sizes and resize methods of its members."""
         return self._views
 
     def predict_proba(self, images: Images) -> Probabilities:
-        """Return the probabilities of pictures, where all members see them in one way."""
+        """Return the probabilities; only for members with the same input size and resize method."""
         if len(self._views) > 1:
             sizes = ", ".join(f"{view.size} {view.resize}" for view in self._views)
-            raise ValueError(f"The members see pictures in several ways ({sizes}): give all of them to predict_views.")
+            raise ValueError(f"The members have different input sizes ({sizes}). Use predict_views with one of each.")
         return self.predict_views((images,))
 
     def predict_views(self, views: Sequence[Images]) -> Probabilities:
-        """Return the joint probabilities of pictures that are given in each of `views`, float32 of shape (n, k)."""
-        return self.joined(self.answers(views))
+        """Return the combined probabilities, float32 of shape (n, k)."""
+        return self.combine(self.member_probabilities(views))
 
-    def judged(self, views: Sequence[Images]) -> tuple[Probabilities, Features | None]:
-        """Return the joint probabilities, and the features of the member that the rejection goes by."""
-        rows: _Rows = {}
-        probabilities = self.joined(self._answers(views, rows))
-        return probabilities, None if self._judge is None else rows[self._key(self._judge)]
+    def predict_with_features(self, views: Sequence[Images]) -> tuple[Probabilities, Features | None]:
+        """Return the combined probabilities, and the features of the member that the rejection uses."""
+        shared: _SharedFeatures = {}
+        probabilities = self.combine(self._member_probabilities(views, shared))
+        return probabilities, None if self._rejection_member is None else shared[self._key(self._rejection_member)]
 
-    def answers(self, views: Sequence[Images]) -> Given:
-        """Return what each member says, float32 of shape (m, n, k); members with one network run it once."""
-        return self._answers(views, {})
+    def member_probabilities(self, views: Sequence[Images]) -> MemberProbabilities:
+        """Return each member's probabilities, float32 of shape (m, n, k); a shared network runs once."""
+        return self._member_probabilities(views, {})
 
-    def _answers(self, views: Sequence[Images], rows: _Rows) -> Given:
-        given = []
-        for number, (member, places) in enumerate(zip(self.members, self._places, strict=True)):
+    def _member_probabilities(self, views: Sequence[Images], shared: _SharedFeatures) -> MemberProbabilities:
+        probabilities = []
+        for number, (member, indices) in enumerate(zip(self.members, self._view_indices, strict=True)):
             if isinstance(member, FeatureModel):
                 key = self._key(number)
-                if key not in rows:
-                    rows[key] = member.features(views[places[0]])
-                given.append(member.classify(rows[key]))
+                if key not in shared:
+                    shared[key] = member.features(views[indices[0]])
+                probabilities.append(member.classify(shared[key]))
             else:
-                given.append(member.predict_views([views[place] for place in places]))
-        return np.stack(given)
+                probabilities.append(member.predict_views([views[index] for index in indices]))
+        return np.stack(probabilities)
 
     def _key(self, number: int) -> tuple[int, int]:
-        """Return what tells the features of a member from others: its network, and what it sees."""
+        """Identify the features of a member by its network and its view."""
         member = self.members[number]
         assert isinstance(member, FeatureModel)
-        return id(member.network), self._places[number][0]
+        return id(member.network), self._view_indices[number][0]
 
-    def joined(self, given: Given) -> Probabilities:
-        """Return one calibrated answer of the members', of shape (n, k)."""
-        return apply_temperature(self._join(given), self._temperature)
+    def combine(self, probabilities: MemberProbabilities) -> Probabilities:
+        """Return the calibrated combination of the members' probabilities, of shape (n, k)."""
+        return apply_temperature(self._combiner(probabilities), self._temperature)

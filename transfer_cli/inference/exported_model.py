@@ -1,6 +1,6 @@
-"""Exported files read again: verified first, then what they say of themselves, then what runs them.
+"""Read and run exported files: verify digest and metadata, then open the file in its own runtime.
 
-Nothing here imports TensorFlow but for a file of Keras.
+Only a Keras file imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -12,107 +12,107 @@ from pathlib import Path
 from transfer_cli.catalog import export_formats, runtimes
 from transfer_cli.errors import ModelError
 from transfer_cli.inference.formats import embedded_digest
-from transfer_cli.inference.formats.metadata import ExportedFacts
-from transfer_cli.inference.formats.zip_metadata import facts_in
+from transfer_cli.inference.formats.metadata import ExportMetadata
+from transfer_cli.inference.formats.zip_metadata import read_metadata
 from transfer_cli.inference.runtimes import Run, open_graph
 from transfer_cli.io.digests import digest_of_file
-from transfer_cli.io.untrusted.names import FACTS
+from transfer_cli.io.untrusted.names import METADATA_FILE
 
-SAVED_FACTS = Path("assets") / FACTS
-"""Where a SavedModel keeps them: files of its own lie there."""
+SAVED_MODEL_METADATA = Path("assets") / METADATA_FILE
+"""The place of the metadata in a SavedModel, which stores additional files there."""
 
 
 def is_exported(path: Path) -> bool:
-    """Return whether `path` has the name of an exported file, or is a SavedModel; a run may have any name."""
-    return (path / "saved_model.pb").is_file() if path.is_dir() else path.suffix.lower() in _FACTS
+    """Return whether `path` has the suffix of an exported file, or is a SavedModel."""
+    return (path / "saved_model.pb").is_file() if path.is_dir() else path.suffix.lower() in _METADATA_READERS
 
 
-def facts_of(path: Path) -> ExportedFacts:
-    """Return what an exported file says of itself, once it and what belongs to it were found to be whole.
+def exported_metadata(path: Path) -> ExportMetadata:
+    """Return the metadata of an exported file, after verifying the file and its companions.
 
     Raises
     ------
     ModelError
-        When it was altered, or written by something else, or is not there.
+        If it is missing or altered, or another program wrote it.
     """
     if not path.exists():
-        raise ModelError(f"There is no file {path}.")
+        raise ModelError(f"There is no file {path}. Expected a file written by transfer-cli export.")
     if path.is_dir():
-        return _of_saved_model(path)
-    embedded_digest.must_be_whole(path)
-    facts = _FACTS[path.suffix.lower()](path)
-    spec = export_formats.EXPORTERS.get(facts.format)
+        return _saved_model_metadata(path)
+    embedded_digest.check_digest(path)
+    metadata = _METADATA_READERS[path.suffix.lower()](path)
+    spec = export_formats.EXPORT_FORMATS.get(metadata.format)
     if spec is None or Path(spec.file).suffix != path.suffix.lower():
-        raise ModelError(f"{path} says that it is of the format {facts.format[:80]!r}, which has not this suffix.")
-    if sorted(Path(name).suffix for name in spec.companions) != sorted(Path(name).suffix for name in facts.files):
-        raise ModelError(f"{path} does not name the files that belong to it.")
-    # A runtime looks for them by the name of the file, whatever that is now.
-    beside = {path.with_suffix(Path(name).suffix).name: digest for name, digest in facts.files.items()}
-    _must_fit(beside, path.parent)
-    return facts
+        raise ModelError(f"{path} has the wrong suffix for its format {metadata.format[:80]!r}.")
+    if sorted(Path(name).suffix for name in spec.companions) != sorted(Path(name).suffix for name in metadata.files):
+        raise ModelError(f"The metadata of {path} does not list the files that its format consists of.")
+    # A runtime finds companions by the name of the file, which may have been renamed.
+    companions = {path.with_suffix(Path(name).suffix).name: digest for name, digest in metadata.files.items()}
+    _verify_files(companions, path.parent)
+    return metadata
 
 
-def open_exported(path: Path, facts: ExportedFacts) -> Run:
-    """Return what runs an exported file in its own runtime: uint8 pictures to float32 probabilities.
+def open_exported(path: Path, metadata: ExportMetadata) -> Run:
+    """Return a function from uint8 images to float32 probabilities that runs an exported file in its own runtime.
 
     Raises
     ------
     ModelError
-        When it is one that is not to be opened here.
+        If it is a SavedModel, which could execute code.
     """
     if path.is_dir():
         raise ModelError(
-            f"{path} is a SavedModel, which may read and write files when it runs, so that predict opens none.",
-            hint="Predict by the run, or by another format; docs/export.md shows a client for this one.",
+            f"{path} is a SavedModel. A SavedModel may read and write files when it runs, so predict does not open it.",
+            hint="Predict with the run or another export format; docs/export.md has a client for SavedModel.",
         )
-    return _OPENERS[path.suffix.lower()](path, facts.image_size)
+    return _OPENERS[path.suffix.lower()](path, metadata.image_size)
 
 
-def _of_onnx(path: Path) -> ExportedFacts:
-    _must_have(export_formats.ONNX)
+def _onnx_metadata(path: Path) -> ExportMetadata:
+    _require_installed(export_formats.ONNX)
 
-    from transfer_cli.inference.formats.onnx import metadata_of
+    from transfer_cli.inference.formats.onnx import read_metadata
 
-    return _of_metadata(metadata_of(path), path)
-
-
-def _of_openvino(path: Path) -> ExportedFacts:
-    _must_have(export_formats.OPENVINO)
-
-    from transfer_cli.inference.formats.openvino import about_of
-
-    return _of_metadata(about_of(path), path)
+    return _parse_metadata(read_metadata(path), path)
 
 
-def _of_saved_model(path: Path) -> ExportedFacts:
-    embedded_digest.must_be_whole(path / SAVED_FACTS)
-    facts = ExportedFacts.of_json((path / SAVED_FACTS).read_bytes(), path / SAVED_FACTS)
-    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
-    if strange := found - facts.files.keys() - {SAVED_FACTS.as_posix()}:
-        raise ModelError(f"{path} holds {min(strange)}, which does not belong to it.")
-    _must_fit(facts.files, path)
-    return facts
+def _openvino_metadata(path: Path) -> ExportMetadata:
+    _require_installed(export_formats.OPENVINO)
+
+    from transfer_cli.inference.formats.openvino import read_model_info
+
+    return _parse_metadata(read_model_info(path), path)
 
 
-def _of_metadata(words: Mapping[str, str], path: Path) -> ExportedFacts:
-    if FACTS not in words:
-        raise ModelError(f"{path} does not say what it is: it was not written by transfer-cli export.")
-    return ExportedFacts.of_json(words[FACTS], path)
+def _saved_model_metadata(path: Path) -> ExportMetadata:
+    embedded_digest.check_digest(path / SAVED_MODEL_METADATA)
+    metadata = ExportMetadata.from_json((path / SAVED_MODEL_METADATA).read_bytes(), path / SAVED_MODEL_METADATA)
+    files = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
+    if unlisted := files - metadata.files.keys() - {SAVED_MODEL_METADATA.as_posix()}:
+        raise ModelError(f"{path} contains {min(unlisted)}, which is not part of the export. Use an unaltered copy.")
+    _verify_files(metadata.files, path)
+    return metadata
 
 
-def _must_fit(digests: Mapping[str, str], folder: Path) -> None:
+def _parse_metadata(entries: Mapping[str, str], path: Path) -> ExportMetadata:
+    if METADATA_FILE not in entries:
+        raise ModelError(f"{path} has no transfer-cli metadata: transfer-cli export did not write it.")
+    return ExportMetadata.from_json(entries[METADATA_FILE], path)
+
+
+def _verify_files(digests: Mapping[str, str], folder: Path) -> None:
     for name, digest in digests.items():
         path = folder / name
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise ModelError(f"A file outside of {folder} is named: {json.dumps(name)}.")
+            raise ModelError(f"The metadata names a file outside the folder {folder}: {json.dumps(name)}.")
         if path.is_symlink() or not path.is_file():
-            raise ModelError(f"{path} is missing. Copy what belongs together.")
+            raise ModelError(f"{path} is missing. Copy all files of the export together.")
         if digest_of_file(path).sha256 != digest:
-            raise ModelError(f"{path} was altered: its digest is another.", hint="Copy it again, or export it anew.")
+            raise ModelError(f"{path} was altered: its SHA-256 differs.", hint="Copy it again, or export it again.")
 
 
-def _must_have(format: str) -> None:
-    export_formats.must_be_here(export_formats.find(format))
+def _require_installed(format: str) -> None:
+    export_formats.check_installed(export_formats.find(format))
 
 
 def _open_litert(path: Path, size: int) -> Run:
@@ -133,21 +133,21 @@ def _open_openvino(path: Path, size: int) -> Run:
 
 
 def _open_keras(path: Path, size: int) -> Run:
-    from transfer_cli.quiet_imports import start_tensorflow
+    from transfer_cli.quiet_imports import import_tensorflow
 
-    start_tensorflow()
+    import_tensorflow()
     from transfer_cli.models.compile import inference_function
     from transfer_cli.models.keras_file import load_keras
 
-    given: Run = inference_function(load_keras(path))
-    return given
+    run: Run = inference_function(load_keras(path))
+    return run
 
 
-_FACTS: dict[str, Callable[[Path], ExportedFacts]] = {
-    ".tflite": facts_in,
-    ".onnx": _of_onnx,
-    ".xml": _of_openvino,
-    ".keras": facts_in,
+_METADATA_READERS: dict[str, Callable[[Path], ExportMetadata]] = {
+    ".tflite": read_metadata,
+    ".onnx": _onnx_metadata,
+    ".xml": _openvino_metadata,
+    ".keras": read_metadata,
 }
 _OPENERS: dict[str, Callable[[Path, int], Run]] = {
     ".tflite": _open_litert,

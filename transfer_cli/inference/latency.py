@@ -1,9 +1,9 @@
-"""What a model costs to use: milliseconds a picture, measured here, and megabytes."""
+"""The cost of using a model: latency in ms/image, measured on this machine, and size in MB."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -15,105 +15,115 @@ from transfer_cli.bundle.bundle import OpenedBundle
 from transfer_cli.inference.models import AbstractModel, FeatureModel, Features
 
 BATCH = 32
-"""Pictures in a batch that is timed."""
-_LEAST, _MOST, _SECONDS = 3, 50, 0.5
+"""Number of images in a batch that is timed."""
+_MIN_PASSES, _MAX_PASSES, _SECONDS = 3, 50, 0.5
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What it takes to predict one picture.
+class InferenceCost:
+    """The cost of a model.
 
     Attributes
     ----------
     milliseconds : float
-        A picture, decoded already: the median of some passes of a batch.
+        Per image, without decoding: the median of several passes over a batch.
     megabytes : float
-        Of 10^6 bytes, on disk; what is there twice counts once.
+        Size on disk in units of 10^6 bytes; equal files count once.
     """
 
     milliseconds: float
     megabytes: float
 
 
-def timed(work: Callable[[], object], images: int) -> float:
-    """Return how many milliseconds a picture takes: the median of some passes of a batch, after two that do not count.
+def ms_per_image(work: Callable[[], object], images: int) -> float:
+    """Return the median time per image in ms of several passes over a batch, after two warm-up passes.
 
     Parameters
     ----------
     work : callable
-        Passes a batch.
+        Processes one batch.
     images : int
-        In the batch; what is compared has batches of `BATCH`.
+        Number of images in the batch; compare only times of batches of `BATCH` images.
     """
-    # The first pass may compare the runtime with Keras, the next one may trace or lay out a graph.
+    # The first pass may compare the runtime with Keras, the second may trace or allocate a graph.
     work()
     work()
     passes: list[float] = []
-    while len(passes) < _LEAST or (len(passes) < _MOST and sum(passes) < _SECONDS):
-        begun = time.perf_counter()
+    while len(passes) < _MIN_PASSES or (len(passes) < _MAX_PASSES and sum(passes) < _SECONDS):
+        start = time.perf_counter()
         work()
-        passes.append(time.perf_counter() - begun)
+        passes.append(time.perf_counter() - start)
     return 1000 * median(passes) / images
 
 
-def milliseconds_of(model: AbstractModel) -> float:
-    """Return how long a model takes for a picture that is decoded, in milliseconds.
-
-    What is on a picture does not change how long it takes, so that these are noise.
-    """
+def model_ms_per_image(model: AbstractModel) -> float:
+    """Return the latency of a model in ms/image, measured on noise: it does not depend on the content of images."""
     views = _noise(model)
-    return timed(lambda: model.predict_views(views), BATCH)
+    return ms_per_image(lambda: model.predict_views(views), BATCH)
 
 
-def megabytes_of(opened: Sequence[OpenedBundle]) -> float:
-    """Return the size of some bundles, each file that is equal in several counted once."""
+def size_in_megabytes(opened: Sequence[OpenedBundle]) -> float:
+    """Return the total size of some bundles in MB; equal files count once."""
     sizes = {digest.sha256: digest.bytes for each in opened for leaf in each.leaves() for digest in leaf.files.values()}
     return sum(sizes.values()) / 1e6
 
 
-class Costs:
-    """What some models cost, alone and together; a network that several have is run once.
+@dataclass(frozen=True)
+class MemberCosts:
+    """The costs of some models, alone and together; a shared network counts once.
 
-    Parameters
+    Attributes
     ----------
-    models : sequence of AbstractModel
-        Loaded as members of one ensemble are.
     bundles : sequence of OpenedBundle
+    networks : sequence of int
+        The network of each model, by number.
+    network_milliseconds : mapping of int to float
+        Latency of each network.
+    classifier_milliseconds : sequence of float
+        Latency of the classifier of each model.
     """
 
-    def __init__(self, models: Sequence[AbstractModel], bundles: Sequence[OpenedBundle]) -> None:
-        self._bundles = bundles
-        self._networks: list[int] = []
-        self._rest: list[float] = []
-        self._milliseconds: dict[int, float] = {}
-        rows: dict[int, Features] = {}
+    bundles: Sequence[OpenedBundle]
+    networks: Sequence[int]
+    network_milliseconds: Mapping[int, float]
+    classifier_milliseconds: Sequence[float]
+
+    @classmethod
+    def measure(cls, models: Sequence[AbstractModel], bundles: Sequence[OpenedBundle]) -> MemberCosts:
+        """Measure models that were loaded as the members of one ensemble."""
+        networks: list[int] = []
+        of_network: dict[int, float] = {}
+        of_classifier: list[float] = []
+        features: dict[int, Features] = {}
         for model in models:
             if not isinstance(model, FeatureModel):
-                self._networks.append(id(model))
-                self._milliseconds[id(model)] = milliseconds_of(model)
-                self._rest.append(0.0)
+                networks.append(id(model))
+                of_network[id(model)] = model_ms_per_image(model)
+                of_classifier.append(0.0)
                 continue
             network = id(model.network)
-            if network not in rows:
+            if network not in features:
                 images = _noise(model)[0]
-                self._milliseconds[network] = timed(partial(model.features, images), BATCH)
-                rows[network] = model.features(images)
-            self._networks.append(network)
-            self._rest.append(timed(partial(model.classify, rows[network]), BATCH))
+                of_network[network] = ms_per_image(partial(model.features, images), BATCH)
+                features[network] = model.features(images)
+            networks.append(network)
+            of_classifier.append(ms_per_image(partial(model.classify, features[network]), BATCH))
+        return cls(bundles, networks, of_network, of_classifier)
 
-    def alone(self, member: int) -> Cost:
-        """Return what a member costs."""
+    def alone(self, member: int) -> InferenceCost:
+        """Return the cost of one member."""
         return self.together([member])
 
-    def together(self, members: Sequence[int]) -> Cost:
-        """Return what some members cost together."""
-        networks = sum(self._milliseconds[network] for network in {self._networks[member] for member in members})
-        rest = sum(self._rest[member] for member in members)
-        return Cost(networks + rest, megabytes_of([self._bundles[member] for member in members]))
+    def together(self, members: Sequence[int]) -> InferenceCost:
+        """Return the joint cost of some members."""
+        networks = {self.networks[member] for member in members}
+        milliseconds = sum(self.network_milliseconds[network] for network in networks)
+        milliseconds += sum(self.classifier_milliseconds[member] for member in members)
+        return InferenceCost(milliseconds, size_in_megabytes([self.bundles[member] for member in members]))
 
 
 def noise(count: int, size: int) -> NDArray[np.uint8]:
-    """Return pictures to be timed on."""
+    """Return images of random pixels, of shape (count, size, size, 3)."""
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""A Keras network becomes a graph that other runtimes can run, with its weights as constants."""
+"""Convert a Keras network to a LiteRT graph, which other runtimes read as well."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import keras
-import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from transfer_cli.errors import ModelError
-from transfer_cli.quiet_imports import native_stderr_kept
+from transfer_cli.inference.tensorflow_private import litert_converter
+from transfer_cli.quiet_imports import captured_native_stderr
 
 
 def convert(network: keras.Model, path: Path) -> None:
-    """Write a network as a LiteRT graph, which OpenVINO reads as well.
-
-    The function is frozen first, so that the converter reads one graph of constants. For small networks that takes a
-    quarter of the time of ``model.export``, which goes through a SavedModel (see docs/benchmarks.md).
+    """Write a network as a LiteRT graph with its weights as constants.
 
     Parameters
     ----------
@@ -31,28 +27,24 @@ def convert(network: keras.Model, path: Path) -> None:
     Raises
     ------
     ModelError
-        When the converter gives up.
+        If the network cannot be converted.
     """
-    size = network.input_shape[1]
-    signature = [tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")]
-    traced = tf.function(lambda images: network(images, training=False), signature, autograph=False)
     try:
-        with _silence():
-            frozen = convert_variables_to_constants_v2(traced.get_concrete_function())
-            data = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
-    except Exception as error:  # the converter raises many kinds at an operation it does not know
-        raise ModelError(f"{network.name} could not be converted: {error}.") from error
+        with silent_converter():
+            data = litert_converter(network).convert()
+    except Exception as error:  # the converter raises many types for an unsupported operation
+        raise ModelError(f"{network.name} cannot be converted to LiteRT: {error}.") from error
     path.write_bytes(data)
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Keep what the converter says to its developers from a person's terminal."""
+def silent_converter() -> Iterator[None]:
+    """Suppress the converter's messages to developers."""
     logger = logging.getLogger("absl")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), native_stderr_kept(show=False):
+        with warnings.catch_warnings(), captured_native_stderr(show=False):
             warnings.simplefilter("ignore")
             yield
     finally:

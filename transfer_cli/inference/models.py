@@ -1,4 +1,4 @@
-"""What predicts: pictures in, probabilities out, whatever it is made of."""
+"""Models: images in, class probabilities out."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.calibration.temperature import apply_temperature
 from transfer_cli.classifiers.linear import remove_log_prior
 from transfer_cli.data.views import View
+from transfer_cli.errors import ModelError
 
 IMAGENET = "imagenet:"
-"""The prefix of a backbone with its own 1000 classes, where a bundle is expected."""
+"""Prefix of a backbone with its own 1000 classes, where a bundle is expected."""
 
 Images = NDArray[np.uint8]
 Features = NDArray[np.float32]
@@ -24,7 +25,7 @@ Probabilities = NDArray[np.float32]
 
 
 class AbstractModel(ABC):
-    """What predicts.
+    """A model that predicts class probabilities.
 
     Attributes
     ----------
@@ -32,11 +33,11 @@ class AbstractModel(ABC):
     image_size : int
         Side of the input in pixels.
     resize : str
-        How a picture becomes that square.
+        How an image is made square.
     thresholds : tuple of float or None
-        From which probability on a picture has a label, of a multi-label task.
+        Multi-label: the minimum probability of each label.
     rejection_file : Path or None
-        What tells whether a picture is one that the model can judge, see rejection.Rejection.
+        The fitted rejection (see calibration.rejection), if there is one.
     """
 
     class_names: tuple[str, ...]
@@ -47,21 +48,34 @@ class AbstractModel(ABC):
 
     @property
     def views(self) -> tuple[View, ...]:
-        """As what it sees a picture; an ensemble may see it in several ways."""
+        """The input sizes and resize methods that it needs; an ensemble may need several."""
         return (View(self.image_size, self.resize),)
 
     def predict_views(self, views: Sequence[Images]) -> Probabilities:
-        """Return the probabilities of pictures that are given in each of `views`, float32 of shape (n, k)."""
+        """Return the probabilities, float32 of shape (n, k), of images that were decoded in each of `views`."""
         (images,) = views
         return self.predict_proba(images)
 
-    def judged(self, views: Sequence[Images]) -> tuple[Probabilities, Features | None]:
-        """Return the probabilities of pictures, and the features that its rejection goes by, where it has one."""
+    def predict_with_features(self, views: Sequence[Images]) -> tuple[Probabilities, Features | None]:
+        """Return the probabilities, and the features that the rejection uses, if the model has any."""
         return self.predict_views(views), None
+
+    def features(self, images: Images) -> Features:
+        """Return the features of images, float32 of shape (n, width).
+
+        Raises
+        ------
+        ModelError
+            If the model has no classifier on features.
+        """
+        raise ModelError(
+            "This model has no features: it is an exported file, an ensemble or a network with its own classes.",
+            hint="Use a run of extract or finetune.",
+        )
 
     @abstractmethod
     def predict_proba(self, images: Images) -> Probabilities:
-        """Return the probabilities of each class.
+        """Return the probability of each class.
 
         Parameters
         ----------
@@ -75,12 +89,12 @@ class AbstractModel(ABC):
 
 
 class FeatureModel(AbstractModel):
-    """A network that gives features, and what makes probabilities of them.
+    """A network that computes features, and a classifier on them.
 
     Attributes
     ----------
     network : object
-        What the features come from; members of an ensemble that have the same give the same features.
+        Identifies the network: ensemble members with the same network share its features.
     """
 
     def __init__(
@@ -103,15 +117,15 @@ class FeatureModel(AbstractModel):
         self._classifier = classifier
 
     def features(self, images: Images) -> Features:
-        """Return what the network makes of pictures, float32 of shape (n, width)."""
+        """Return the features of images, float32 of shape (n, width)."""
         return np.asarray(self._features(images), np.float32)
 
     def classify(self, features: Features) -> Probabilities:
-        """Return the calibrated probabilities of some features, float32 of shape (n, k)."""
+        """Return the calibrated probabilities for features, float32 of shape (n, k)."""
         return apply_temperature(remove_log_prior(self._classifier(features), self._log_prior), self._temperature)
 
-    def judged(self, views: Sequence[Images]) -> tuple[Probabilities, Features | None]:
-        """Return the classifier's probabilities, and the features that it made them of."""
+    def predict_with_features(self, views: Sequence[Images]) -> tuple[Probabilities, Features | None]:
+        """Return the probabilities and the features that they were computed from."""
         (images,) = views
         features = self.features(images)
         return self.classify(features), features
@@ -122,7 +136,7 @@ class FeatureModel(AbstractModel):
 
 
 class NetworkModel(AbstractModel):
-    """A network that gives probabilities by itself: an exported one, one with 1000 classes, or an older bundle's."""
+    """A network that outputs probabilities: an exported one, or a backbone with its 1000 ImageNet classes."""
 
     def __init__(
         self,

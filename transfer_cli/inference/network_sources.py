@@ -1,4 +1,4 @@
-"""What a network is made of, said before it is built: what was made of the same is in the cache."""
+"""Descriptions of networks: what determines their output, and how to build them if no cached graph exists."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec
-from transfer_cli.inference.compiled_network import Source
+from transfer_cli.inference.compiled_network import NetworkSource
 from transfer_cli.io.digests import digest_of_file
 from transfer_cli.models.weights import download
-from transfer_cli.models.weights.registry import cache_folder, embedded_file, imagenet_files, must_be_known
+from transfer_cli.models.weights.registry import cache_folder, embedded_file, imagenet_files, require_weights_file
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe.sections import Backbone
 
 GRAPH_VERSION = 1
-"""Changes whenever the same network is built or converted otherwise."""
+"""Increased whenever the same network is built or converted differently."""
 
 
 def backbone_source(
@@ -27,8 +27,8 @@ def backbone_source(
     seed: int = 0,
     offline: bool = False,
     progress: Progress = SILENT,
-) -> Source:
-    """Return the network from pictures to features.
+) -> NetworkSource:
+    """Return the network from images to features.
 
     Parameters
     ----------
@@ -38,14 +38,14 @@ def backbone_source(
     size : int
         Side of the input in pixels.
     seed : int
-        Of random weights.
+        Random seed of random weights.
     offline : bool
     progress : Progress
 
     Raises
     ------
     WeightsError
-        When the weights cannot be had.
+        If the weights are missing and cannot be downloaded.
     """
     weights = _weights(spec, choice.weights, size, seed, top=False, offline=offline, progress=progress)
 
@@ -68,8 +68,8 @@ def backbone_source(
     )
 
 
-def imagenet_source(spec: BackboneSpec, *, offline: bool = False, progress: Progress = SILENT) -> Source:
-    """Return the network from pictures to the probabilities of its 1000 ImageNet classes."""
+def imagenet_source(spec: BackboneSpec, *, offline: bool = False, progress: Progress = SILENT) -> NetworkSource:
+    """Return the network from images to the probabilities of the 1000 ImageNet classes."""
     weights = _weights(spec, "imagenet", spec.size, 0, top=True, offline=offline, progress=progress)
 
     def build() -> Any:
@@ -80,16 +80,16 @@ def imagenet_source(spec: BackboneSpec, *, offline: bool = False, progress: Prog
     return _source(build, classes=True, backbone=spec.name, weights=weights, size=spec.size, top=True)
 
 
-def file_source(path: Path, *, classes: bool = False, below_logits: bool = False) -> Source:
+def file_source(path: Path, *, classes: bool = False, below_logits: bool = False) -> NetworkSource:
     """Return the network in a ``.keras`` file.
 
     Parameters
     ----------
     path : Path
     classes : bool
-        Whether its rows are probabilities.
+        Whether its output is class probabilities.
     below_logits : bool
-        Cut off the last dense layer and what follows it: the rows are the features that it reads.
+        Remove the last dense layer and all layers after it; the output is the input of that layer.
     """
 
     def build() -> Any:
@@ -107,22 +107,22 @@ def file_source(path: Path, *, classes: bool = False, below_logits: bool = False
     return _source(build, classes=classes, file=digest_of_file(path).sha256, **facts)
 
 
-def _source(build: Callable[[], Any], classes: bool = False, **facts: Any) -> Source:
+def _source(build: Callable[[], Any], classes: bool = False, **facts: Any) -> NetworkSource:
     versions = {package: metadata.version(package) for package in ("keras", "tensorflow")}
-    return Source({**facts, **versions, "graph": GRAPH_VERSION}, build, classes)
+    return NetworkSource({**facts, **versions, "graph": GRAPH_VERSION}, build, classes)
 
 
 def _weights(
     spec: BackboneSpec, weights: str, size: int, seed: int, *, top: bool, offline: bool, progress: Progress
 ) -> str:
-    """Return what the weights are: a digest, or a seed."""
+    """Return what identifies the weights: a digest, or a random seed."""
     if weights == "none":
         return f"random, seed {seed}"
     if weights == EMBEDDED:
         return digest_of_file(embedded_file(spec)).sha256
     if weights != "imagenet":
-        must_be_known(weights)
+        require_weights_file(weights)
         return digest_of_file(Path(weights)).sha256
     files = imagenet_files(spec, top=top, size=size)
-    download.bring(files, offline=offline, progress=progress)
+    download.download_missing(files, offline=offline, progress=progress)
     return digest_of_file(cache_folder() / files[0].name).sha256

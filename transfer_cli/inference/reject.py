@@ -1,4 +1,4 @@
-"""A model that may say that it does not know."""
+"""Predict with a reject option: unsure or out-of-distribution images get the label ``unknown``."""
 
 from __future__ import annotations
 
@@ -6,104 +6,107 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transfer_cli.calibration.rejection import IMPROBABLE, UNLIKE, Bar, Rejection
+from transfer_cli.calibration.rejection import LOW_CONFIDENCE, UNLIKE_TRAINING, Rejection, RejectionThreshold
 from transfer_cli.data.predictions import UNKNOWN
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.inference.ensemble_model import EnsembleModel
 from transfer_cli.inference.models import AbstractModel, Images, Probabilities
-from transfer_cli.inference.tta import Augmented
+from transfer_cli.inference.tta import AugmentedModel
 
-_BY_PROBABILITY = "A bar on the probability alone: --threshold 0.5"
+_USE_THRESHOLD = "Use a threshold on the confidence alone: --threshold 0.5"
 
 
-class Rejecting:
-    """A model and the bars below which it rejects a picture.
+class Rejector:
+    """A model with thresholds below which it rejects an image.
 
     Parameters
     ----------
     model : AbstractModel
     coverage : float, optional
-        Reject so that this share of the pictures of val is kept: by probability and by distance to the training
-        pictures (see rejection.Rejection). Of an augmented model the picture itself is judged, as those of val were.
+        Reject so that this share of the validation images keep their label, by confidence and by distance to the
+        training images (see calibration.rejection). For an augmented model this is computed without augmentation, as
+        it was on val.
     threshold : float, optional
-        Reject where the named class is less probable than this, by the mean of an augmented model.
+        Reject if the confidence is lower; for an augmented model that of the mean.
 
     Attributes
     ----------
-    bar : Bar or None
-        What `coverage` came to on val.
+    fitted_threshold : RejectionThreshold or None
+        The threshold for `coverage`, and its effect on val.
     model : AbstractModel
-        The same, seeing the pictures without augmentation, too, where that is what is judged.
+        The model, with the views without augmentation if these are needed.
     rejected : int
-        How many pictures were rejected so far.
+        Number of images rejected so far.
 
     Raises
     ------
     ModelError
-        When the model holds nothing that could tell.
+        If the model has no fitted rejection.
     InputError
-        When a picture has several labels, or a class is called unknown.
+        If the model is multi-label, or has a class called ``unknown``.
     """
 
     def __init__(self, model: AbstractModel, *, coverage: float | None = None, threshold: float | None = None) -> None:
         if model.thresholds is not None:
             raise InputError(
-                "Here a picture has any number of labels, none among them: a picture without a label is what unknown "
-                "would be.",
-                hint="Leave out --unknown, --coverage and --threshold.",
+                "Rejection does not apply to a multi-label model: an image without any label is unknown already.",
+                hint="Remove --unknown, --coverage and --threshold.",
             )
         if UNKNOWN in model.class_names:
             raise InputError(
-                f"A class is called {UNKNOWN}, so that a rejected picture could not be told from one of it.",
-                hint="Rename its folder, and train again.",
+                f"The model has a class called {UNKNOWN}, which is also the label of rejected images.",
+                hint="Rename the folder of that class, and train again.",
             )
-        if coverage is not None and isinstance(model, Augmented):
-            model = model.with_plain()
+        if coverage is not None and isinstance(model, AugmentedModel):
+            model = model.with_original()
         self.model, self._threshold = model, threshold
-        self._rejection = None if coverage is None else _of(model)
-        self.bar: Bar | None = None
+        self._rejection = None if coverage is None else _load_rejection(model)
+        self.fitted_threshold: RejectionThreshold | None = None
         if self._rejection is not None and coverage is not None:
-            self.bar = self._rejection.bar(coverage)
+            self.fitted_threshold = self._rejection.threshold_for(coverage)
         self.rejected = 0
 
     def __call__(self, views: Sequence[Images]) -> tuple[Probabilities, tuple[str, ...]]:
-        """Return the probabilities of pictures, of shape (n, k), and why each is rejected, empty where it is not.
+        """Return the probabilities, of shape (n, k), and the reason for rejecting each image, empty if it is kept.
 
         Parameters
         ----------
         views : sequence of ndarray
-            The pictures in each of the views of `model`.
+            The images in each of the views of `model`.
         """
-        unsure = far = np.zeros(len(views[0]), bool)
-        augmented = self.model if isinstance(self.model, Augmented) else None
-        plain = augmented.inner if augmented else self.model
-        if self._rejection is not None and self.bar is not None:
-            probabilities, features = plain.judged(augmented.plain(views) if augmented else views)
+        unsure = unlike = np.zeros(len(views[0]), bool)
+        augmented = self.model if isinstance(self.model, AugmentedModel) else None
+        inner = augmented.inner if augmented else self.model
+        if self._rejection is not None and self.fitted_threshold is not None:
+            probabilities, features = inner.predict_with_features(
+                augmented.original_views(views) if augmented else views
+            )
             assert features is not None  # a model with a rejection has them
-            unsure, far = (each < self.bar.score for each in self._rejection.shares(probabilities, features))
+            quantiles = self._rejection.quantiles(probabilities, features)
+            unsure, unlike = (each < self.fitted_threshold.score for each in quantiles)
             if augmented:
                 probabilities = augmented.predict_views(views)
         else:
             probabilities = self.model.predict_views(views)
         if self._threshold is not None:
             unsure = unsure | (probabilities.max(axis=1) < self._threshold)
-        self.rejected += int((unsure | far).sum())
-        # That a picture is unlike all others says more than that its class is improbable.
-        return probabilities, tuple(np.where(far, UNLIKE, np.where(unsure, IMPROBABLE, "")).tolist())
+        self.rejected += int((unsure | unlike).sum())
+        # If both apply, the distance to the training images is the more informative reason.
+        return probabilities, tuple(np.where(unlike, UNLIKE_TRAINING, np.where(unsure, LOW_CONFIDENCE, "")).tolist())
 
 
-def _of(model: AbstractModel) -> Rejection:
-    plain = model.inner if isinstance(model, Augmented) else model
-    if isinstance(plain, EnsembleModel) and not plain.has_judge:
+def _load_rejection(model: AbstractModel) -> Rejection:
+    inner = model.inner if isinstance(model, AugmentedModel) else model
+    if isinstance(inner, EnsembleModel) and not inner.has_rejection_member:
         raise ModelError(
-            "This ensemble holds nothing that tells which pictures it knows: no member of it keeps its backbone as it "
-            "was, and what was trained on the pictures forgets what is unlike them all. Expected a member of extract.",
-            hint=_BY_PROBABILITY,
+            "This ensemble cannot detect images that are unlike the training images: that requires a member with a "
+            "frozen backbone, trained by extract.",
+            hint=_USE_THRESHOLD,
         )
     if model.rejection_file is None:
         raise ModelError(
-            "This model holds nothing that tells which pictures it knows: it was made by an older version, without "
-            "pictures to compare by, or it is a backbone with its own classes.",
-            hint=_BY_PROBABILITY,
+            "This model cannot detect images that are unlike the training images: it was trained without a validation "
+            "set, or is an exported file or a backbone with its own classes.",
+            hint=_USE_THRESHOLD,
         )
     return Rejection.load(model.rejection_file)

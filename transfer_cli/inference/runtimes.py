@@ -1,7 +1,4 @@
-"""The same network on Keras, LiteRT or OpenVINO: one function from pictures to rows, whatever runs it.
-
-Nothing here imports TensorFlow: what was converted once runs without it.
-"""
+"""Run a converted graph on LiteRT or OpenVINO: a function from images to output rows, without importing TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,49 +14,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import runtimes
-from transfer_cli.catalog.runtimes import FEW
+from transfer_cli.catalog.runtimes import RUNTIME_BATCH
 from transfer_cli.errors import ModelError
-from transfer_cli.quiet_imports import native_stderr_kept, start_openvino
-from transfer_cli.system import processors
+from transfer_cli.quiet_imports import captured_native_stderr, import_openvino
+from transfer_cli.system import cpu_count
 
 Images = NDArray[np.uint8]
 Rows = NDArray[np.float32]
 Run = Callable[[Images], Rows]
 
-LARGEST = 150_000_000
-"""Networks of more parameters are left to Keras: the converter takes memory many times their size."""
-WORTH_CONVERTING = 500
-"""With fewer pictures the conversion takes longer than Keras does, see docs/benchmarks.md."""
+MAX_CONVERTED_PARAMETERS = 150_000_000
+"""Larger networks run on Keras: the converter needs many times their size in memory."""
+MIN_IMAGES_TO_CONVERT = 500
+"""For fewer images the conversion takes longer than it saves, see docs/benchmarks.md."""
 
 
 def resolve(request: str, *, images: int, keeps_model: bool, parameters: int) -> str:
-    """Return the runtime that ``auto`` stands for; any other word as it is.
+    """Return the runtime to use for a request, which is ``auto`` or the name of a runtime.
 
-    It depends on the device, the network and the number of pictures alone, never on what is in the cache, so that the
-    same command gives the same numbers on every day.
+    The result depends on device, network and number of images only, not on the content of the cache, so the same
+    command always gives the same numbers.
 
     Parameters
     ----------
     request : str
-        A name of the catalog or ``auto``.
-    parameters : int
-        Of the network, with its top.
     images : int
-        How many there are to run.
+        Number of images to run.
     keeps_model : bool
-        Whether the converted graph is kept in a bundle, where it is of use whatever the number.
+        Whether the converted graph becomes part of a bundle; then it is useful for any number of images.
+    parameters : int
+        Of the network with its classification head.
     """
     if request != runtimes.AUTO:
         return request
-    if has_gpu() or parameters > LARGEST or not runtimes.find(runtimes.LITERT).is_here:
+    if has_gpu() or parameters > MAX_CONVERTED_PARAMETERS or not runtimes.find(runtimes.LITERT).is_installed:
         return runtimes.KERAS
-    return runtimes.LITERT if keeps_model or images >= WORTH_CONVERTING else runtimes.KERAS
+    return runtimes.LITERT if keeps_model or images >= MIN_IMAGES_TO_CONVERT else runtimes.KERAS
 
 
 def has_gpu() -> bool:
-    """Return whether TensorFlow would find a graphics card, without asking it: that costs its import.
+    """Return whether TensorFlow would find a GPU, without importing TensorFlow.
 
-    It needs a driver, and CUDA's libraries: those of the system or of TensorFlow's extra ``and-cuda``.
+    This requires a driver, and the CUDA libraries of the system or of TensorFlow's extra ``and-cuda``.
     """
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1") or not Path("/dev/nvidiactl").exists():
         return False
@@ -76,87 +72,88 @@ def open_graph(name: str, path: Path, precision: str = "f32", *, size: int | Non
     Parameters
     ----------
     name : str
-        Of a runtime that takes graphs.
+        A runtime that takes graphs.
     path : Path
     precision : {"f32", "bf16"}
-        In what numbers it computes.
     size : int, optional
-        Side of the pictures it must be made for; not looked at where it is not given.
+        Required side of the input in pixels; not checked by default.
 
     Returns
     -------
     callable
-        From uint8 of shape (n, size, size, 3) to float32 of shape (n, k); n may change from call to call.
+        From uint8 of shape (n, size, size, 3) to float32 of shape (n, k); n may differ from call to call.
 
     Raises
     ------
     MissingExtraError
-        When the runtime is not installed.
+        If the runtime is not installed.
     ModelError
-        When the file is no graph that it can run, or one for other pictures.
+        If the runtime cannot read the file, or the graph has another input.
     """
     try:
-        few = _OPENERS[name](path, precision, size)
+        run_batch = _OPENERS[name](path, precision, size)
     except ImportError as error:
-        raise runtimes.missing(runtimes.find(name)) from error
+        raise runtimes.missing_package_error(runtimes.find(name)) from error
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{path} cannot be opened by {name}: {error}.") from error
-    return lambda images: np.concatenate([few(images[at : at + FEW]) for at in range(0, len(images), FEW)])
+    return lambda images: np.concatenate(
+        [run_batch(images[start : start + RUNTIME_BATCH]) for start in range(0, len(images), RUNTIME_BATCH)]
+    )
 
 
-def _must_take(size: int | None, path: Path, takes: list[tuple[str, list[int]]]) -> None:
-    """Raise ModelError where a graph takes anything but pictures of one size.
+def _check_inputs(size: int | None, path: Path, inputs: list[tuple[str, list[int]]]) -> None:
+    """Raise ModelError unless the graph's only input is images of the required size.
 
     Parameters
     ----------
     size : int or None
     path : Path
-    takes : list of tuple
-        Type and shape of each input, -1 where any length will do.
+    inputs : list of tuple
+        Type and shape of each input; -1 is a dimension of any length.
     """
     expected = ["uint8", [size, size, 3]]
-    if size is not None and [[kind, shape[1:]] for kind, shape in takes] != [expected]:
-        received = "; ".join(f"{kind} of shape {shape}" for kind, shape in takes)
-        raise ModelError(f"{path} takes {received}. Expected pictures: uint8 of shape [n, {size}, {size}, 3].")
+    if size is not None and [[kind, shape[1:]] for kind, shape in inputs] != [expected]:
+        received = "; ".join(f"{kind} of shape {shape}" for kind, shape in inputs)
+        raise ModelError(f"{path} has the input {received}. Expected images: uint8 of shape [n, {size}, {size}, 3].")
 
 
-def _litert(path: Path, precision: str, size: int | None) -> Run:
+def _open_litert(path: Path, precision: str, size: int | None) -> Run:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from ai_edge_litert.interpreter import Interpreter
 
-    with native_stderr_kept():
-        interpreter = Interpreter(str(path), num_threads=processors())
-    inputs = interpreter.get_input_details()
-    takes = [(np.dtype(each["dtype"]).name, [int(side) for side in each["shape_signature"]]) for each in inputs]
-    _must_take(size, path, takes)
-    given = inputs[0]["index"]
+    with captured_native_stderr():
+        interpreter = Interpreter(str(path), num_threads=cpu_count())
+    details = interpreter.get_input_details()
+    inputs = [(np.dtype(each["dtype"]).name, [int(side) for side in each["shape_signature"]]) for each in details]
+    _check_inputs(size, path, inputs)
+    input_index = details[0]["index"]
     results = interpreter.get_output_details()
     if len(results) != 1:
-        raise ModelError(f"{path} gives {len(results)} things. Expected one: a row a picture.")
-    result = results[0]["index"]
-    held = 0
+        raise ModelError(f"{path} has {len(results)} outputs. Expected one, with a row per image.")
+    output_index = results[0]["index"]
+    allocated = 0
 
-    def few(images: Images) -> Rows:
-        nonlocal held
-        if len(images) != held:
-            interpreter.resize_tensor_input(given, images.shape)
-            # The first time it says which library does the work.
-            with nullcontext() if held else native_stderr_kept():
+    def run(images: Images) -> Rows:
+        nonlocal allocated
+        if len(images) != allocated:
+            interpreter.resize_tensor_input(input_index, images.shape)
+            # The first allocation writes the name of the delegate to stderr.
+            with nullcontext() if allocated else captured_native_stderr():
                 interpreter.allocate_tensors()
-            held = len(images)
-        interpreter.set_tensor(given, images)
+            allocated = len(images)
+        interpreter.set_tensor(input_index, images)
         interpreter.invoke()
-        return np.asarray(interpreter.get_tensor(result), np.float32)
+        return np.asarray(interpreter.get_tensor(output_index), np.float32)
 
-    return few
+    return run
 
 
-def _openvino(path: Path, precision: str, size: int | None) -> Run:
-    openvino = start_openvino()
-    words = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-    compiled = openvino.Core().compile_model(path, "CPU", words)
-    _must_take(
+def _open_openvino(path: Path, precision: str, size: int | None) -> Run:
+    openvino = import_openvino()
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    _check_inputs(
         size,
         path,
         [
@@ -174,4 +171,7 @@ def _openvino(path: Path, precision: str, size: int | None) -> Run:
     return run
 
 
-_OPENERS: dict[str, Callable[[Path, str, int | None], Run]] = {runtimes.LITERT: _litert, runtimes.OPENVINO: _openvino}
+_OPENERS: dict[str, Callable[[Path, str, int | None], Run]] = {
+    runtimes.LITERT: _open_litert,
+    runtimes.OPENVINO: _open_openvino,
+}

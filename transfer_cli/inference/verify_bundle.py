@@ -1,4 +1,4 @@
-"""A bundle looked at as if a stranger had sent it: each guard, then whether it predicts."""
+"""Verify a bundle as an untrusted file: digests, contents of each file, and a test prediction."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.bundle.bundle import MANIFEST, ModelBundle, OpenedBundle
-from transfer_cli.bundle.files import BACKBONE_FILE, CLASSIFIER_FILE, GRAPH_FILE, LINEAR_FILE, NETWORK_FILE
-from transfer_cli.bundle.training_images import LEARNT_FILE, TrainingImages
+from transfer_cli.bundle import files
+from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
+from transfer_cli.bundle.training_images import TrainingImages
 from transfer_cli.calibration.rejection import REJECTION_FILE, Rejection
 from transfer_cli.catalog import runtimes
 from transfer_cli.classifiers import skops_file
@@ -21,139 +21,139 @@ from transfer_cli.inference import runtimes as running
 from transfer_cli.inference.load import load
 from transfer_cli.inference.models import FeatureModel
 from transfer_cli.io.untrusted import keras_config
-from transfer_cli.io.untrusted.checked_output import guarded
+from transfer_cli.io.untrusted.checked_output import check_output
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.quiet_imports import start_tensorflow
+from transfer_cli.quiet_imports import import_tensorflow
 
 GREY = 127
-ALIKE = 0.05
-"""How far the probabilities of one picture may lie apart, by each way through a bundle; rounding takes far less."""
-SAME = 0.02
-"""How far the rows of one network may lie apart in two runtimes, as a share of the largest number."""
-_GUARDS = {
-    BACKBONE_FILE: keras_config.must_be_known,
-    NETWORK_FILE: keras_config.must_be_known,
-    CLASSIFIER_FILE: skops_file.must_be_known,
-    LINEAR_FILE: Linear.load,
+MAX_PROBABILITY_DIFFERENCE = 0.05
+"""Maximum difference between the probabilities that a bundle's files give for one image; rounding gives far less."""
+MAX_OUTPUT_DIFFERENCE = 0.02
+"""Maximum difference between the outputs of one network on two runtimes, relative to the largest value."""
+_CHECKS = {
+    files.BACKBONE_FILE: keras_config.check_keras_file,
+    files.NETWORK_FILE: keras_config.check_keras_file,
+    files.CLASSIFIER_FILE: skops_file.check_classifier_file,
+    files.LINEAR_FILE: Linear.load,
     REJECTION_FILE: Rejection.load,
-    LEARNT_FILE: TrainingImages.load,
+    files.TRAINING_IMAGES_FILE: TrainingImages.load,
 }
 
 
 @dataclass(frozen=True)
-class Verified:
-    """What was found of a bundle in which nothing is wrong.
+class VerifiedBundle:
+    """A bundle that passed every check.
 
     Attributes
     ----------
     bundle : ModelBundle
     directory : Path
     files : tuple of str
-        See `models_files`.
-    others : tuple of str
-        What lies beside its files without belonging to it; nothing reads that.
+        See `bundle_files`.
+    unlisted : tuple of str
+        Other files in the folder; they are ignored.
     label : str
-        What it says of a grey picture.
+        The predicted class of a grey image.
     confidence : float
-        How sure it is of that.
-    ways : tuple of str
-        The files that were asked.
+        Its probability.
+    computed_by : tuple of str
+        The files, or combinations of files, that predicted the image.
     """
 
     bundle: ModelBundle
     directory: Path
     files: tuple[str, ...]
-    others: tuple[str, ...]
+    unlisted: tuple[str, ...]
     label: str
     confidence: float
-    ways: tuple[str, ...]
+    computed_by: tuple[str, ...]
 
 
-def look_at(opened: OpenedBundle) -> None:
-    """Raise ModelError where a file of a bundle has anything that it should not have; no file of it is run."""
+def check_contents(opened: OpenedBundle) -> None:
+    """Raise ModelError if a file of a bundle contains anything unexpected; nothing in it is executed."""
     for name in opened.bundle.files:
-        if name in _GUARDS:
-            _GUARDS[name](opened.directory / name)
+        if name in _CHECKS:
+            _CHECKS[name](opened.directory / name)
     for member in opened.members:
-        look_at(member)
+        check_contents(member)
 
 
-def models_files(opened: OpenedBundle) -> tuple[str, ...]:
-    """Return the paths of the files of a bundle, and of an ensemble those of its members, without the manifests."""
-    return tuple(sorted(name for name in opened.files() if not name.endswith(MANIFEST)))
+def bundle_files(opened: OpenedBundle) -> tuple[str, ...]:
+    """Return the sorted paths of a bundle's files, including those of ensemble members, without the manifests."""
+    return tuple(sorted(name for name in opened.files() if not name.endswith(files.MANIFEST)))
 
 
-def strangers_in(opened: OpenedBundle) -> tuple[str, ...]:
-    """Return the paths of what lies in a bundle's folder and is not named by its manifest, sorted."""
-    there = {path.relative_to(opened.directory) for path in opened.directory.rglob("*") if not path.is_dir()}
-    return tuple(sorted({path.as_posix() for path in there} - {*opened.files()}))
+def unlisted_files(opened: OpenedBundle) -> tuple[str, ...]:
+    """Return the sorted paths of files in a bundle's folder that its manifest does not name."""
+    paths = {path.relative_to(opened.directory) for path in opened.directory.rglob("*") if not path.is_dir()}
+    return tuple(sorted({path.as_posix() for path in paths} - {*opened.files()}))
 
 
-def verify(path: Path, progress: Progress = SILENT) -> Verified:
-    """Return what is found of the bundle at `path` (a bundle, or a run that holds one).
+def verify(path: Path, progress: Progress = SILENT) -> VerifiedBundle:
+    """Verify the bundle at `path` (a bundle or a run).
 
-    Its digests are compared, each of its files is looked at, all are loaded, and each way through it is asked about a
-    grey picture.
+    The digests are compared, the contents of each file are checked, all files are loaded, and a grey image is
+    predicted with each combination of network and classifier in the bundle.
 
     Raises
     ------
     ModelError
-        When anything is wrong with it.
+        If a check fails.
     """
     opened = ModelBundle.open(path)
     bundle, directory = opened.bundle, opened.directory
-    look_at(opened)
-    with progress.track("loading all of it", None):
-        answers = _answers(opened)
-    given = _must_agree(answers, directory)
-    column = int(given[0].argmax())
-    return Verified(
+    check_contents(opened)
+    with progress.track("loading all files", None):
+        predictions = _predict_grey(opened)
+    probabilities = _require_agreement(predictions, directory)
+    column = int(probabilities[0].argmax())
+    return VerifiedBundle(
         bundle,
         directory,
-        models_files(opened),
-        strangers_in(opened),
+        bundle_files(opened),
+        unlisted_files(opened),
         bundle.class_names[column],
-        float(given[0, column]),
-        tuple(answers),
+        float(probabilities[0, column]),
+        tuple(predictions),
     )
 
 
-def _answers(opened: OpenedBundle) -> dict[str, NDArray[np.float32]]:
-    """Return the probabilities of a grey picture by each way through a bundle, by the files that were asked."""
+def _predict_grey(opened: OpenedBundle) -> dict[str, NDArray[np.float32]]:
+    """Return the probabilities of a grey image, by the files that computed them."""
     bundle, directory = opened.bundle, opened.directory
     if opened.members:
-        return _of_ensemble(opened)
+        return _predict_grey_by_ensemble(opened)
     images = _grey(bundle.image_size)
     networks = {}
-    linear = Linear.load(directory / LINEAR_FILE) if LINEAR_FILE in bundle.files else None
-    if GRAPH_FILE in bundle.files:
-        graph = running.open_graph(runtimes.LITERT, directory / GRAPH_FILE, size=bundle.image_size)
-        networks[GRAPH_FILE] = graph
-    file = directory / (NETWORK_FILE if bundle.kind == "network" else BACKBONE_FILE)
-    networks[file.name] = _keras(file, below_logits=bundle.kind == "network" and linear is not None)
+    linear = Linear.load(directory / files.LINEAR_FILE) if files.LINEAR_FILE in bundle.files else None
+    if files.GRAPH_FILE in bundle.files:
+        graph = running.open_graph(runtimes.LITERT, directory / files.GRAPH_FILE, size=bundle.image_size)
+        networks[files.GRAPH_FILE] = graph
+    file = directory / (files.NETWORK_FILE if bundle.kind == "network" else files.BACKBONE_FILE)
+    networks[file.name] = _load_keras(file, below_logits=bundle.kind == "network" and linear is not None)
     classes = len(bundle.class_names)
-    readers: dict[str, tuple[int, Any]] = {}
+    classifiers: dict[str, tuple[int, Any]] = {}
     if linear is not None:
-        linear.must_give(classes, directory / LINEAR_FILE)
-        readers[LINEAR_FILE] = len(linear.kernel), linear.probabilities
-    if CLASSIFIER_FILE in bundle.files:
-        readers[CLASSIFIER_FILE] = _classifier(directory / CLASSIFIER_FILE, classes)
-    width = next((width for width, _ in readers.values()), classes)
-    rows = {name: guarded(run, directory / name, width)(images) for name, run in networks.items()}
-    _must_be_one(rows, directory)
-    if not readers:
-        return rows
+        linear.must_give(classes, directory / files.LINEAR_FILE)
+        classifiers[files.LINEAR_FILE] = len(linear.kernel), linear.probabilities
+    if files.CLASSIFIER_FILE in bundle.files:
+        classifiers[files.CLASSIFIER_FILE] = _load_classifier(directory / files.CLASSIFIER_FILE, classes)
+    width = next((width for width, _ in classifiers.values()), classes)
+    outputs = {name: check_output(run, directory / name, width)(images) for name, run in networks.items()}
+    _require_one_network(outputs, directory)
+    if not classifiers:
+        return outputs
     return {
-        f"{name} and {reader}": FeatureModel(bundle, lambda given: given, probabilities).classify(row)
-        for name, row in rows.items()
-        for reader, (_, probabilities) in readers.items()
+        f"{name} and {classifier}": FeatureModel(bundle, lambda features: features, probabilities).classify(output)
+        for name, output in outputs.items()
+        for classifier, (_, probabilities) in classifiers.items()
     }
 
 
-def _of_ensemble(opened: OpenedBundle) -> dict[str, NDArray[np.float32]]:
-    """Return what an ensemble says of a grey picture, each of whose members is of one mind about it."""
+def _predict_grey_by_ensemble(opened: OpenedBundle) -> dict[str, NDArray[np.float32]]:
+    """Return an ensemble's probabilities of a grey image, after verifying each member's."""
     for member in opened.members:
-        _must_agree(_answers(member), member.directory)
+        _require_agreement(_predict_grey(member), member.directory)
     model = load(str(opened.directory))
     return {f"{len(opened.members)} members": model.predict_views([_grey(view.size) for view in model.views])}
 
@@ -162,27 +162,27 @@ def _grey(size: int) -> NDArray[np.uint8]:
     return np.full((1, size, size, 3), GREY, np.uint8)
 
 
-def _must_agree(answers: dict[str, NDArray[np.float32]], directory: Path) -> NDArray[np.float32]:
-    """Return what all ways through a bundle say; raise ModelError where they do not say the same."""
-    (first, given), *others = answers.items()
+def _require_agreement(predictions: dict[str, NDArray[np.float32]], directory: Path) -> NDArray[np.float32]:
+    """Return the first probabilities; raise ModelError unless the others agree."""
+    (first, probabilities), *others = predictions.items()
     for name, other in others:
-        if not np.abs(other - given).max() <= ALIKE:
-            raise ModelError(f"{directory}: by {name} a grey picture is something else than by {first}.")
-    if not np.isfinite(given).all():
-        raise ModelError(f"{directory}: what it says of a grey picture is no number.")
-    return given
+        if not np.abs(other - probabilities).max() <= MAX_PROBABILITY_DIFFERENCE:
+            raise ModelError(f"{directory}: {name} and {first} give different probabilities for the same image.")
+    if not np.isfinite(probabilities).all():
+        raise ModelError(f"{directory}: the model's probabilities are not finite.")
+    return probabilities
 
 
-def _must_be_one(rows: dict[str, NDArray[np.float32]], directory: Path) -> None:
-    """Raise ModelError where two files that should hold one network give different rows."""
-    (first, expected), *others = rows.items()
-    for name, given in others:
-        if not np.abs(given - expected).max() <= SAME * np.abs(expected).max():
-            raise ModelError(f"{directory}: {first} and {name} should be one network, and are not.")
+def _require_one_network(outputs: dict[str, NDArray[np.float32]], directory: Path) -> None:
+    """Raise ModelError if two files that should contain the same network have different outputs."""
+    (first, expected), *others = outputs.items()
+    for name, output in others:
+        if not np.abs(output - expected).max() <= MAX_OUTPUT_DIFFERENCE * np.abs(expected).max():
+            raise ModelError(f"{directory}: {first} and {name} should contain the same network, but outputs differ.")
 
 
-def _keras(file: Path, *, below_logits: bool) -> Any:
-    start_tensorflow()
+def _load_keras(file: Path, *, below_logits: bool) -> Any:
+    import_tensorflow()
     from transfer_cli.models.classifier_network import below_logits_of
     from transfer_cli.models.compile import inference_function
     from transfer_cli.models.keras_file import load_keras
@@ -191,10 +191,10 @@ def _keras(file: Path, *, below_logits: bool) -> Any:
     return inference_function(below_logits_of(network) if below_logits else network)
 
 
-def _classifier(file: Path, classes: int) -> tuple[int, Any]:
+def _load_classifier(file: Path, classes: int) -> tuple[int, Any]:
     from transfer_cli.classifiers import fit
 
     pipeline = fit.load(file)
-    return skops_file.width_of(pipeline, file), guarded(
+    return skops_file.width_of(pipeline, file), check_output(
         lambda features: fit.probabilities(pipeline, features, classes), file, classes, failures=(Exception,)
     )

@@ -1,4 +1,4 @@
-"""Arrays of one training: in memory while they fit, else in files that are gone when it ends."""
+"""Arrays of one training run: in memory while they fit, else in memory-mapped files that are removed at the end."""
 
 from __future__ import annotations
 
@@ -13,80 +13,80 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import OutputError
-from transfer_cli.io.atomic import refused
+from transfer_cli.io.atomic import write_error
 
 MEMORY_BYTES = 2**31
-"""All arrays of a training together take no more memory than this; the rest is memory-mapped."""
+"""Memory that the arrays of a training run may use together; further arrays are memory-mapped."""
 
 
-class Scratch:
-    """A place for arrays.
+class ArrayStore:
+    """Allocates arrays; a context manager that removes the memory-mapped files at its end.
 
     Parameters
     ----------
-    place : Path
-        The directory for those that do not fit into memory.
+    directory : Path
+        Where memory-mapped files are created.
     memory_bytes : int
     """
 
-    def __init__(self, place: Path, memory_bytes: int = MEMORY_BYTES) -> None:
-        self._place = place
-        self._left = memory_bytes
-        self._folder: TemporaryDirectory[str] | None = None
+    def __init__(self, directory: Path, memory_bytes: int = MEMORY_BYTES) -> None:
+        self._directory = directory
+        self._memory_left = memory_bytes
+        self._temporary: TemporaryDirectory[str] | None = None
         self._count = 0
 
-    def __enter__(self) -> Scratch:
+    def __enter__(self) -> ArrayStore:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """Return an array to be filled.
+        """Return an uninitialised array.
 
         Raises
         ------
         OutputError
-            When it neither fits into memory nor onto the disk.
+            If it fits neither into memory nor on the disk.
         """
         size = math.prod(shape) * np.dtype(dtype).itemsize
-        if size <= self._left:
-            self._left -= size
+        if size <= self._memory_left:
+            self._memory_left -= size
             return np.empty(shape, dtype)
         return self._mapped(shape, dtype, size)
 
-    def give_back(self, array: NDArray[Any]) -> None:
-        """Take back an array; its owner lets go of it."""
+    def release(self, array: NDArray[Any]) -> None:
+        """Free an array; the caller must not use it any more."""
         if not isinstance(array, np.memmap):
-            self._left += array.nbytes
+            self._memory_left += array.nbytes
         elif array.filename is not None:
             Path(array.filename).unlink(missing_ok=True)
 
     def _mapped(self, shape: tuple[int, ...], dtype: Any, size: int) -> NDArray[Any]:
-        if self._folder is None:
+        if self._temporary is None:
             try:
-                self._folder = TemporaryDirectory(prefix=".scratch-", dir=self._place)
+                self._temporary = TemporaryDirectory(prefix=".arrays-", dir=self._directory)
             except OSError as error:
-                raise refused(error, self._place) from error
-        path = Path(self._folder.name) / f"{self._count}.bin"
+                raise write_error(error, self._directory) from error
+        path = Path(self._temporary.name) / f"{self._count}.bin"
         self._count += 1
         try:
             with path.open("wb") as file:
                 _reserve(file, size)
         except OSError as error:
             raise OutputError(
-                f"{size / 1e9:.1f} GB of pictures or views of them do not fit beside the run {self._place}: "
-                f"{os.strerror(error.errno or 0)}.",
-                hint="Make room, or choose another place with -o RUN.",
+                f"There is no room for {size / 1e9:.1f} GB of decoded images or features beside the run "
+                f"{self._directory}: {os.strerror(error.errno or 0)}.",
+                hint="Free disk space, or choose another disk with -o RUN.",
             ) from error
         return np.memmap(path, dtype=dtype, mode="r+", shape=shape)
 
 
 def _reserve(file: IO[bytes], size: int) -> None:
-    """Make sure of room on the disk: writing to a mapping of a full one kills the process."""
+    """Allocate the disk space now: writing to a mapping on a full disk would kill the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
         return

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside their place, then renamed."""
+"""Atomic writes: a file or folder is written beside its target, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from transfer_cli.io.discovery import SUFFIXES
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a place to write to, which becomes `path` when the block ends without an error.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a draft path, which is renamed to `path` if the block ends without an error and removed otherwise.
 
     Parameters
     ----------
     path : Path
-        The file or directory to make. Its parent directories are made. An existing file is replaced in
-        one step; an existing directory is moved away first and removed afterwards.
+        The file or folder to write. Its parent folders are created. An existing file is replaced in one step; an
+        existing folder is moved away first and removed afterwards.
 
     Raises
     ------
     OutputError
-        When the file system refuses: permission, space, a file where a directory should be.
+        If the file system refuses: permission, space, a file in place of a folder.
     """
-    # The suffix stays last, since libraries choose a format by it.
-    place = _named(path)
-    draft = place.with_name(f".{place.stem}.{secrets.token_hex(4)}{place.suffix}")
+    # Libraries choose a format by the suffix, so the draft keeps it.
+    target = _with_name(path)
+    draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         if draft.is_dir():
-            _replace_directory(draft, place)
+            _replace_directory(draft, target)
         else:
             _flush(draft)
-            draft.replace(place)
+            draft.replace(target)
     except OSError as error:
-        raise refused(error, path) from error
+        raise write_error(error, path) from error
     finally:
         remove(draft)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 with line feeds; names that are not UTF-8 keep their bytes."""
-    with written_whole(path) as draft:
+    """Write `text` as UTF-8 with line feeds; file names that are not UTF-8 keep their bytes."""
+    with atomic_write(path) as draft:
         draft.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
@@ -59,34 +59,32 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def refused(error: OSError, path: Path) -> OutputError:
-    """Return what to tell a person when the file system refused to write `path`."""
+def write_error(error: OSError, path: Path) -> OutputError:
+    """Return the error to raise when the file system refused to write `path`."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return OutputError(
-        f"{path} could not be written: {reason}. Nothing half-written was left.",
-        hint="Make room, then give the same command again." if full else "Choose another place to write to.",
+        f"{path} could not be written: {reason}. No partial files were left.",
+        hint="Free disk space, then run the same command again." if full else "Choose another place to write to.",
     )
 
 
-def must_be_ours(target: Path, is_ours: Callable[[Path], bool], what: str) -> None:
-    """Raise OutputError where a directory that is to be replaced as a whole holds anything but what was written there.
-
-    To be called before the work.
+def check_replaceable(target: Path, is_ours: Callable[[Path], bool], kind: str) -> None:
+    """Raise OutputError if a folder that will be replaced holds files that this program did not write.
 
     Parameters
     ----------
     target : Path
-        It need not be there.
+        Need not exist.
     is_ours : callable
-        Whether something in it was written by this program.
-    what : str
-        What belongs there, for a person: "no explanation".
+        Whether an entry of the folder was written by this program.
+    kind : str
+        What the folder should hold, for the message: "a check".
     """
-    another = "Choose another place with -o DIR."
+    another = "Choose another folder with -o DIR."
     if Path.cwd().is_relative_to(target.resolve()):
         raise OutputError(
-            f"{target} is the folder that you are in, or holds it, and would be replaced as a whole.",
+            f"{target} is the current folder or contains it, and would be replaced.",
             hint="Give the name of a new folder in it: -o NAME" if target.resolve() == Path.cwd() else another,
         )
     if not target.exists():
@@ -96,31 +94,31 @@ def must_be_ours(target: Path, is_ours: Callable[[Path], bool], what: str) -> No
     try:
         others = [path.name for path in target.iterdir() if path.is_dir() or not is_ours(path)]
     except OSError as error:
-        raise refused(error, target) from error
+        raise write_error(error, target) from error
     if others:
-        raise OutputError(f"{target} holds {min(others)}, which is {what}, and would be lost.", hint=another)
+        raise OutputError(f"{target} holds {min(others)}, which is not part of {kind} and would be lost.", hint=another)
 
 
-def must_be_writable(path: Path) -> None:
-    """Raise OutputError now if `path` cannot be written later, so that no work is done for nothing."""
+def check_writable(path: Path) -> None:
+    """Raise OutputError now if `path` cannot be written later, before any work is done."""
     if path.is_dir():
         raise OutputError(f"{path} is a folder. Expected the name of a file.")
     if path.exists() and not path.is_file():
-        raise OutputError(f"{path} is no regular file. Expected the name of a file.")
+        raise OutputError(f"{path} is not a regular file. Expected the name of a file.")
     if path.suffix.lower() in SUFFIXES and path.exists():
-        raise OutputError(f"{path} is a picture, and would be lost. Expected the name of another file.")
+        raise OutputError(f"{path} is an image and would be lost. Expected the name of another file.")
     probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
     except OSError as error:
-        raise refused(error, path) from error
+        raise write_error(error, path) from error
     finally:
         remove(probe)
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a directory if it is there."""
+    """Remove a file or a folder if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -128,8 +126,8 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _named(path: Path) -> Path:
-    """Return a path whose last part is a name, which that of the working directory is not."""
+def _with_name(path: Path) -> Path:
+    """Return a path that ends in a name, unlike "." and ".."."""
     return path.resolve() if path.name in ("", "..") else path
 
 
@@ -142,7 +140,7 @@ def _replace_directory(draft: Path, path: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    # A rename may reach the disk before the data does; after a power cut the name must not point at nothing.
+    # A rename may reach the disk before the data; after a power cut the name would belong to an empty file.
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""What was computed once and need not be computed again: features and converted networks, kept within a limit."""
+"""Cache of features and converted networks on disk, within a maximum size."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.errors import InputError
-from transfer_cli.io.atomic import refused, remove
+from transfer_cli.io.atomic import remove, write_error
 
 LIMIT = 10 * 10**9
-"""Bytes that the cache may take where no limit is given."""
+"""Default maximum size in bytes."""
 KINDS = ("features", "networks")
 FACTS = "facts.json"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -28,8 +28,8 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One thing that is kept or removed whole.
+class CacheEntry:
+    """One entry, which is removed as a whole.
 
     Attributes
     ----------
@@ -38,9 +38,9 @@ class Entry:
         A shard of features, or the directory of a network.
     bytes : int
     used : float
-        When it was written or last read, in seconds since 1970.
+        Time of the last use, in seconds since 1970.
     facts : mapping
-        What it was made of.
+        What it was computed from: the key of the cache.
     """
 
     kind: str
@@ -52,13 +52,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Cache:
-    """A directory of things that can be computed again.
+    """A folder of results that can be computed again.
 
     Attributes
     ----------
     path : Path
     limit : int
-        Bytes; what was not used for the longest time goes first. 0: nothing is read and nothing is kept.
+        Maximum size in bytes; the least recently used entries are removed first. 0 turns the cache off.
     """
 
     path: Path
@@ -66,44 +66,43 @@ class Cache:
 
     @classmethod
     def of_user(cls, limit: int | None = None) -> Cache:
-        """Return the cache of this person: `$TRANSFER_CLI_CACHE`, or where the system keeps such things."""
+        """Return the cache of this user: `$TRANSFER_CLI_CACHE`, or the system's cache folder."""
         import platformdirs
 
-        given = os.environ.get("TRANSFER_CLI_CACHE")
-        path = Path(given) if given else platformdirs.user_cache_path("transfer-cli", appauthor=False)
-        if limit is None and (said := os.environ.get("TRANSFER_CLI_CACHE_LIMIT")):
-            limit = parse_size(said)
+        folder = os.environ.get("TRANSFER_CLI_CACHE")
+        path = Path(folder) if folder else platformdirs.user_cache_path("transfer-cli", appauthor=False)
+        if limit is None and (size := os.environ.get("TRANSFER_CLI_CACHE_LIMIT")):
+            limit = parse_size(size)
         return cls(path, LIMIT if limit is None else limit)
 
     @property
-    def is_on(self) -> bool:
-        """Whether anything is read or kept."""
+    def enabled(self) -> bool:
+        """Whether the cache is read and written."""
         return self.limit > 0
 
     def folder(self, kind: str, facts: Mapping[str, Any]) -> Path:
-        """Return where what was made of these facts is: features of one kind, or one network."""
+        """Return the folder of the results with these facts: features of one kind, or one network."""
         return self.path / kind / digest_of_facts(facts)
 
     @staticmethod
     def shards(folder: Path) -> list[Path]:
-        """Return the files of features in a folder of one network."""
+        """Return the feature files in a folder of one network."""
         return sorted(path for path in folder.glob("*.parquet") if _DIGEST.fullmatch(path.stem))
 
-    def entries(self) -> list[Entry]:
-        """Return all that is kept, what was not used for the longest time first."""
-        found = [*self._shards(), *self._networks()]
-        return sorted(found, key=lambda entry: (entry.used, str(entry.path)))
+    def entries(self) -> list[CacheEntry]:
+        """Return all entries, the least recently used first."""
+        return sorted([*self._shards(), *self._networks()], key=lambda entry: (entry.used, str(entry.path)))
 
-    def kept(self) -> dict[tuple[str, str], int]:
-        """Return how many bytes there are of each kind and network."""
-        found: dict[tuple[str, str], int] = {}
+    def sizes(self) -> dict[tuple[str, str], int]:
+        """Return the size in bytes by kind and network."""
+        sizes: dict[tuple[str, str], int] = {}
         for entry in sorted(self.entries(), key=lambda entry: entry.kind):
-            place = (entry.kind, str(entry.facts.get("backbone") or "a model of yours"))
-            found[place] = found.get(place, 0) + entry.bytes
-        return found
+            key = (entry.kind, str(entry.facts.get("backbone") or "your own model"))
+            sizes[key] = sizes.get(key, 0) + entry.bytes
+        return sizes
 
     def clear(self, kind: str | None = None) -> int:
-        """Remove all that is kept, or all of one kind; return how many bytes that were."""
+        """Remove all entries, or all of one kind; return the freed bytes."""
         freed = 0
         for entry in self.entries():
             if kind in (None, entry.kind):
@@ -113,11 +112,11 @@ class Cache:
         return freed
 
     def trim(self) -> None:
-        """Remove what was not used for the longest time until the rest is within the limit.
+        """Remove the least recently used entries until the rest is within the limit.
 
-        A cache that is off is left as it is: it may be that of other runs.
+        A cache that is off is not touched: other runs may use it.
         """
-        if not self.is_on:
+        if not self.enabled:
             return
         self._sweep(older_than=_STALE_SECONDS)
         entries = self.entries()
@@ -130,71 +129,71 @@ class Cache:
 
     @contextmanager
     def draft(self, kind: str, facts: Mapping[str, Any], suffix: str = "") -> Iterator[Path]:
-        """Yield a place beside that of these facts, to be renamed into it; it is gone at the end.
+        """Yield a draft path beside the folder of these facts, to be renamed into it; it is removed at the end.
 
         Raises
         ------
         OutputError
-            When the cache cannot be written.
+            If the cache cannot be written.
         """
-        place = self.path / kind / f".{digest_of_facts(facts)}.{secrets.token_hex(4)}{suffix}"
+        draft = self.path / kind / f".{digest_of_facts(facts)}.{secrets.token_hex(4)}{suffix}"
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            yield place
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            yield draft
         except OSError as error:
-            raise refused(error, self.path) from error
+            raise write_error(error, self.path) from error
         finally:
-            remove(place)
+            remove(draft)
 
-    def _shards(self) -> Iterator[Entry]:
+    def _shards(self) -> Iterator[CacheEntry]:
         for folder in _named(self.path / "features"):
             facts = _facts(folder)
             for shard in self.shards(folder):
                 yield from _entry("features", shard, [shard], facts)
 
-    def _networks(self) -> Iterator[Entry]:
+    def _networks(self) -> Iterator[CacheEntry]:
         for folder in _named(self.path / "networks"):
             yield from _entry("networks", folder, [*folder.glob("*")], _facts(folder))
 
     def _sweep(self, older_than: float, kinds: Sequence[str] = KINDS) -> None:
-        """Remove the drafts of processes that died, and folders in which nothing is left."""
-        left = [path for kind in kinds for path in self.path.glob(f"{kind}/.*") if _DRAFT.fullmatch(path.name)]
+        """Remove drafts of processes that were killed, and empty folders."""
+        leftovers = [path for kind in kinds for path in self.path.glob(f"{kind}/.*") if _DRAFT.fullmatch(path.name)]
         if "features" in kinds:
-            # Another process may be about to put the first shard into a new one.
-            left += [folder for folder in _named(self.path / "features") if not any(folder.glob("*.parquet"))]
-        for path in left:
+            # Another process may be about to write the first file into a new folder.
+            leftovers += [folder for folder in _named(self.path / "features") if not any(folder.glob("*.parquet"))]
+        for path in leftovers:
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime >= older_than:
                     remove(path)
 
 
 def touch(path: Path) -> None:
-    """Mark something as used now."""
+    """Mark an entry as used now."""
     with suppress(OSError):
         os.utime(path)
 
 
 def digest_of_facts(facts: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of facts, in hexadecimal."""
+    """Return the SHA-256 of the key of a cache entry, in hexadecimal."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that ``20GB``, ``500 MB`` or ``0`` stand for; a kilobyte has 1000.
+    """Return the bytes of a size such as ``20GB``, ``500 MB`` or ``0``; a kilobyte has 1000 bytes.
 
     Raises
     ------
     InputError
-        When it is nothing of the kind.
+        If the text is not a size.
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*", text)
     if not match or match[2].upper() not in _UNITS:
-        raise InputError(f"{text!r} is no size. Expected a number and a unit, such as 20GB, 500MB or 0.")
+        raise InputError(f"{text!r} is not a size. Expected a number and a unit, such as 20GB, 500MB or 0.")
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def _named(folder: Path) -> list[Path]:
-    # Nothing is ever removed but what has a name as we give it: the place may be a person's own folder.
+    # Only folders named by a digest are ours and may be removed: the path may be a folder of the user.
     return [path for path in folder.glob("*") if _DIGEST.fullmatch(path.name) and path.is_dir()]
 
 
@@ -206,7 +205,7 @@ def _facts(folder: Path) -> Mapping[str, Any]:
         return {}
 
 
-def _entry(kind: str, path: Path, files: list[Path], facts: Mapping[str, Any]) -> Iterator[Entry]:
-    # Another process may remove it at this moment.
+def _entry(kind: str, path: Path, files: list[Path], facts: Mapping[str, Any]) -> Iterator[CacheEntry]:
+    # Another process may remove the entry at this moment.
     with suppress(OSError):
-        yield Entry(kind, path, sum(file.stat().st_size for file in files), path.stat().st_mtime, facts)
+        yield CacheEntry(kind, path, sum(file.stat().st_size for file in files), path.stat().st_mtime, facts)

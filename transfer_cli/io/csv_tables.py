@@ -1,4 +1,4 @@
-"""CSV as this project writes and reads it: UTF-8, line feeds, odd bytes of file names kept."""
+"""CSV tables: UTF-8, line feeds, and file names that are not UTF-8 keep their bytes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def csv_bytes(rows: Iterable[Sequence[Any]]) -> bytes:
     plain = csv.writer(text, lineterminator="\n")
     quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     for row in rows:
-        # A carriage return ends a row for a reader, but the writer does not quote it by itself.
+        # A carriage return ends a row when it is read, but Python's writer does not quote it.
         (quoted if any("\r" in str(cell) for cell in row) else plain).writerow(row)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table with a header, whole or not at all."""
+    """Write a table with a header atomically."""
     write_text(path, csv_bytes([header, *rows]).decode("utf-8", "surrogateescape"))
 
 
@@ -34,7 +34,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     Raises
     ------
     InputError
-        When it cannot be read or lacks a column.
+        If it cannot be read or lacks a column.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
@@ -44,9 +44,9 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
         if table.fieldnames is None or not set(columns) <= set(table.fieldnames):
             raise InputError(
-                f"{path} is not the table that was expected. Expected the columns {', '.join(columns)}. "
+                f"{path} lacks columns. Expected {', '.join(columns)}. "
                 f"Received: {', '.join(table.fieldnames or ()) or 'an empty file'}."
             )
         return list(table)
     except csv.Error as error:
-        raise InputError(f"{path} is not a table that can be read: {error}.") from error
+        raise InputError(f"{path} is not a readable CSV table: {error}.") from error

@@ -1,8 +1,8 @@
-"""The figures of a part in every resample of it, all resamples at a time.
+"""Metrics of every bootstrap resample, computed for many resamples at once.
 
-How often a picture was drawn is its weight, so that a figure of a resample is scikit-learn's with ``sample_weight``.
-Here it is sums over pictures (a sparse matrix times the matrix of weights) and, of the areas under curves, sums of
-those in the order of the probabilities; the tests compare each with scikit-learn.
+The number of times an image was drawn is its weight, so a metric of a resample is scikit-learn's metric with
+``sample_weight``. It is computed from sums over images (a sparse matrix times the matrix of weights) and, for areas
+under curves, from cumulative sums in the order of the probabilities. The tests compare each metric with scikit-learn.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from transfer_cli.metrics.intervals import Resamples
 
 Replicates = dict[str, NDArray[np.float64]]
-"""Of shape (count,), and of names that end in a slash (classes, count)."""
+"""Arrays of shape (count,), and of shape (classes, count) for names that end in a slash."""
 Weights = NDArray[np.float32]
-_MOST_HELD = 64_000_000
-"""Weights of resamples that lie in memory at a time: 256 MB. For each such lot the classes are ranked anew."""
+_MAX_WEIGHTS = 64_000_000
+"""Weights in memory at a time: 256 MB. The classes are ranked once for each set of blocks of this size."""
 
 
 def replicate(
@@ -29,23 +29,23 @@ def replicate(
     each: Mapping[str, NDArray[np.float64]],
     resamples: Resamples,
 ) -> Replicates:
-    """Return the figures of every resample.
+    """Return the metrics of every resample.
 
     Parameters
     ----------
     truth, predicted : ndarray of shape (n, k), bool
-        Which classes a picture has, and which it was given.
+        True and predicted classes of each image.
     probabilities : ndarray of shape (n, k), float
     each : mapping of str to ndarray of shape (n,)
-        Figures that are means over pictures, with what each picture comes to.
+        Metrics that are means over images, with the value of each image.
     resamples : Resamples
 
     Returns
     -------
     dict of str to ndarray
-        ``f1/``, ``roc_auc/`` and ``average_precision/`` of shape (k, count), and of shape (count,) the figures of
-        `each`, ``balanced_accuracy``, ``macro_``, ``weighted_`` and ``micro_`` ``precision``, ``recall`` and ``f1``,
-        ``roc_auc`` and ``average_precision``. Macro and weighted figures are of the classes that occur in the
+        ``f1/``, ``roc_auc/`` and ``average_precision/`` of shape (k, count); of shape (count,) the metrics of `each`,
+        ``balanced_accuracy``, ``macro_``, ``weighted_`` and ``micro_`` ``precision``, ``recall`` and ``f1``,
+        ``roc_auc`` and ``average_precision``. Macro and weighted metrics average the classes that occur in the
         resample.
     """
     from scipy import sparse
@@ -53,12 +53,12 @@ def replicate(
     tables = [sparse.csr_matrix(table.T).astype(np.float32) for table in (truth, predicted, truth & predicted)]
     means = np.array(list(each.values()))
     blocks: list[Replicates] = []
-    for several in _held(resamples.blocks()):
-        areas = _areas(truth, probabilities, several)
-        for weights in several:
-            support, given, right = (np.asarray(table @ weights, np.float64) for table in tables)
+    for group in _group_blocks(resamples.blocks()):
+        areas = _areas(truth, probabilities, group)
+        for weights in group:
+            support, predicted_count, correct = (np.asarray(table @ weights, np.float64) for table in tables)
             shares = means @ weights / resamples.images
-            block = _of_counts(support, given, right) | dict(zip(each, shares, strict=True))
+            block = _from_counts(support, predicted_count, correct) | dict(zip(each, shares, strict=True))
             block["roc_auc/"], block["average_precision/"] = next(areas)
             for name in ("roc_auc", "average_precision"):
                 block[name] = _mean(block[f"{name}/"], np.isfinite(block[f"{name}/"]))
@@ -66,55 +66,55 @@ def replicate(
     return {name: np.concatenate([block[name] for block in blocks], axis=-1) for name in blocks[0]}
 
 
-def _held(blocks: Iterable[Weights]) -> Iterator[list[Weights]]:
-    """Yield blocks of resamples together, as many as may lie in memory at a time."""
-    held: list[Weights] = []
+def _group_blocks(blocks: Iterable[Weights]) -> Iterator[list[Weights]]:
+    """Yield lists of blocks of resamples, as many as may be in memory at a time."""
+    group: list[Weights] = []
     for weights in blocks:
-        held.append(weights)
-        if sum(block.size for block in held) + weights.size > _MOST_HELD:
-            yield held
-            held = []
-    if held:
-        yield held
+        group.append(weights)
+        if sum(block.size for block in group) + weights.size > _MAX_WEIGHTS:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _areas(
-    truth: NDArray[np.bool_], probabilities: NDArray[np.float32], several: Sequence[Weights]
+    truth: NDArray[np.bool_], probabilities: NDArray[np.float32], group: Sequence[Weights]
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return for each block both areas of each class, of shape (k, resamples of the block).
+    """Return both areas of each class for each block, shape (k, resamples of the block).
 
-    One class at a time: the ranking of a class is as large as the part, and there may be a thousand.
+    One class at a time: the ranking of a class is as large as the part, and there may be a thousand classes.
     """
-    found = [np.empty((2, truth.shape[1], weights.shape[1])) for weights in several]
+    result = [np.empty((2, truth.shape[1], weights.shape[1])) for weights in group]
     for column in range(truth.shape[1]):
-        ranking = Ranking(truth[:, column], probabilities[:, column])
-        for areas, weights in zip(found, several, strict=True):
+        ranking = ScoreRanking(truth[:, column], probabilities[:, column])
+        for areas, weights in zip(result, group, strict=True):
             areas[:, column] = ranking.areas(weights)
-    return ((roc_auc, precision) for roc_auc, precision in found)
+    return ((roc_auc, precision) for roc_auc, precision in result)
 
 
-def _of_counts(support: NDArray[Any], given: NDArray[Any], right: NDArray[Any]) -> Replicates:
-    """Return what follows from how often each class was there, was given, and was given rightly."""
-    there = support > 0
-    figures: Replicates = {}
-    for name, of_class in (
-        ("precision", _ratio(right, given)),
-        ("recall", _ratio(right, support)),
-        ("f1", _ratio(2 * right, support + given)),
+def _from_counts(support: NDArray[Any], predicted: NDArray[Any], correct: NDArray[Any]) -> Replicates:
+    """Return the metrics that follow from the true, predicted and correctly predicted images of each class."""
+    occurs = support > 0
+    metrics: Replicates = {}
+    for name, per_class in (
+        ("precision", _ratio(correct, predicted)),
+        ("recall", _ratio(correct, support)),
+        ("f1", _ratio(2 * correct, support + predicted)),
     ):
-        figures[f"macro_{name}"] = _mean(of_class, there)
-        figures[f"weighted_{name}"] = _ratio((support * of_class).sum(axis=0), support.sum(axis=0))
-        figures[f"{name}/"] = np.where(there, of_class, np.nan)
-    figures["balanced_accuracy"] = figures["macro_recall"]
-    everything = [table.sum(axis=0) for table in (support, given, right)]
-    figures["micro_precision"] = _ratio(everything[2], everything[1])
-    figures["micro_recall"] = _ratio(everything[2], everything[0])
-    figures["micro_f1"] = _ratio(2 * everything[2], everything[0] + everything[1])
-    return figures
+        metrics[f"macro_{name}"] = _mean(per_class, occurs)
+        metrics[f"weighted_{name}"] = _ratio((support * per_class).sum(axis=0), support.sum(axis=0))
+        metrics[f"{name}/"] = np.where(occurs, per_class, np.nan)
+    metrics["balanced_accuracy"] = metrics["macro_recall"]
+    total_support, total_predicted, total_correct = (table.sum(axis=0) for table in (support, predicted, correct))
+    metrics["micro_precision"] = _ratio(total_correct, total_predicted)
+    metrics["micro_recall"] = _ratio(total_correct, total_support)
+    metrics["micro_f1"] = _ratio(2 * total_correct, total_support + total_predicted)
+    return metrics
 
 
-class Ranking:
-    """The pictures in the order of the probability of one class, from the most probable."""
+class ScoreRanking:
+    """The images sorted by the probability of one class, highest first."""
 
     def __init__(self, truth: NDArray[np.bool_], scores: NDArray[np.float32]) -> None:
         from scipy import sparse
@@ -123,7 +123,7 @@ class Ranking:
         positive, count = truth[order], len(order)
         steps = np.flatnonzero(np.diff(scores[order])) + 1
         begins, ends = np.r_[0, steps], np.r_[steps, count]
-        # Between two groups of equal probability that hold the class, only the sum of the weights matters.
+        # Images between two groups of equal probability that hold the class matter only by the sum of their weights.
         held = np.add.reduceat(positive, begins, dtype=np.int64)
         begins, ends, held = begins[held > 0], ends[held > 0], held[held > 0]
         bounds = np.unique(np.r_[0, begins, ends, count])
@@ -134,7 +134,7 @@ class Ranking:
         self._held = sparse.csr_matrix((ones[: len(mine)], mine, np.r_[0, np.cumsum(held)]), shape=(len(held), count))
 
     def areas(self, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the area under the ROC curve and the average precision of each resample; NaN where there is none.
+        """Return the area under the ROC curve and the average precision of each resample; NaN if undefined.
 
         As in scikit-learn, equal probabilities are one step, and the average precision is not interpolated.
         """
@@ -154,12 +154,12 @@ class Ranking:
 
 
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a share; 0 of nothing is 0, as scikit-learn's zero_division has it."""
+    """Return part / whole, 0 if the whole is 0, like scikit-learn's zero_division=0."""
     shares: NDArray[np.float64] = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
     return shares
 
 
-def _mean(of_class: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the mean over the classes that count, of each resample; NaN where none does."""
-    several = counted.sum(axis=0)
-    return np.where(several > 0, _ratio(np.where(counted, of_class, 0).sum(axis=0), several), np.nan)
+def _mean(per_class: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the mean over the counted classes of each resample; NaN if there is none."""
+    number = counted.sum(axis=0)
+    return np.where(number > 0, _ratio(np.where(counted, per_class, 0).sum(axis=0), number), np.nan)

@@ -1,4 +1,4 @@
-"""Curves of predictions with truth, as points that can be drawn."""
+"""ROC, precision-recall and reliability curves, as points to draw."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.metrics.scores import BINS, Probabilities, Truth, bins_of
 
-_MOST_POINTS = 500
-"""A curve in a table has no more points than these, its ends among them."""
+_MAX_POINTS = 500
+"""Maximum number of points of a curve in a table, including its ends."""
 Points = NDArray[np.float64]
 
 
@@ -23,14 +23,14 @@ def roc(there: NDArray[np.bool_], scores: NDArray[np.float32]) -> Points:
     Parameters
     ----------
     there : ndarray of shape (n,), bool
-        Which pictures have the class; there must be some that have it, and some that have not.
+        Which images have the class; not all and not none.
     scores : ndarray of shape (n,), float
-        Its probability.
+        Probability of the class.
 
     Returns
     -------
     ndarray of shape (m, 2)
-        False positive rate and true positive rate, from (0, 0) to (1, 1); points on a straight line are left out.
+        False positive rate and true positive rate, from (0, 0) to (1, 1), without points on straight lines.
     """
     from sklearn.metrics import roc_curve
 
@@ -44,13 +44,13 @@ def precision_recall(there: NDArray[np.bool_], scores: NDArray[np.float32]) -> P
     Parameters
     ----------
     there : ndarray of shape (n,), bool
-        Which pictures have the class; there must be some.
+        Which images have the class; at least one.
     scores : ndarray of shape (n,), float
 
     Returns
     -------
     ndarray of shape (m, 2)
-        Recall and precision, from the recall of 0; a step curve, whose area is the average precision.
+        Recall and precision, from recall 0; a step curve whose area is the average precision.
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -59,11 +59,11 @@ def precision_recall(there: NDArray[np.bool_], scores: NDArray[np.float32]) -> P
 
 
 def write(path: Path, truth: Truth, probabilities: Probabilities, class_names: Sequence[str]) -> None:
-    """Write the curves of a part as one table, CSV.
+    """Write the curves of a part as one CSV table.
 
-    Its columns are ``curve`` (``roc``, ``precision-recall`` or ``reliability``), ``class`` (empty for the last), ``x``
-    and ``y`` (false positive rate and true positive rate; recall and precision; mean probability and share that is
-    right) and ``images`` (of a bin of the reliability). A class that no picture has, or every one, has no curve.
+    The columns are ``curve`` (``roc``, ``precision-recall`` or ``reliability``), ``class`` (empty for reliability),
+    ``x`` and ``y`` (false and true positive rate; recall and precision; mean confidence and accuracy), and
+    ``images`` (of a bin of the reliability curve). A class that no image or every image has gets no curve.
 
     Parameters
     ----------
@@ -79,31 +79,31 @@ def _rows(truth: Truth, probabilities: Probabilities, class_names: Sequence[str]
     for column, name in enumerate(class_names):
         there = truth[:, column] > 0 if truth.ndim == 2 else truth == column
         if there.any() and not there.all():
-            for curve, points in (("roc", roc), ("precision-recall", precision_recall)):
+            for kind, points in (("roc", roc), ("precision-recall", precision_recall)):
                 for x, y in _thinned(points(there, probabilities[:, column])):
-                    yield curve, name, f"{x:.6g}", f"{y:.6g}", ""
+                    yield kind, name, f"{x:.6g}", f"{y:.6g}", ""
     if truth.ndim == 1 and len(truth):
-        found = reliability(truth, probabilities)
-        for x, y, images in zip(found.confidence, found.accuracy, found.images, strict=True):
+        curve = reliability(truth, probabilities)
+        for x, y, images in zip(curve.confidence, curve.accuracy, curve.images, strict=True):
             yield "reliability", "", f"{x:.6g}", f"{y:.6g}", str(images)
 
 
 def _thinned(points: Points) -> Points:
-    if len(points) <= _MOST_POINTS:
+    if len(points) <= _MAX_POINTS:
         return points
-    return np.asarray(points[np.linspace(0, len(points) - 1, _MOST_POINTS).round().astype(int)])
+    return np.asarray(points[np.linspace(0, len(points) - 1, _MAX_POINTS).round().astype(int)])
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often a classifier is right when it is so sure.
+    """A reliability curve: accuracy by confidence.
 
     Attributes
     ----------
     confidence : ndarray of shape (m,)
-        Mean probability of the class that was given, of each of the 15 bins that has pictures.
+        Mean probability of the predicted class, for each of the 15 bins that has images.
     accuracy : ndarray of shape (m,)
-        Share of them that is right.
+        Accuracy of each bin.
     images : ndarray of shape (m,), int
     """
 
@@ -113,7 +113,7 @@ class Reliability:
 
 
 def reliability(truth: Truth, probabilities: Probabilities) -> Reliability:
-    """Return the points of a reliability diagram (Guo et al. 2017): the bins of metrics.calibration_error."""
+    """Return the points of a reliability diagram (Guo et al. 2017), with the bins of `scores.calibration_error`."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     bins = bins_of(confidence)
     images = np.bincount(bins, minlength=BINS)

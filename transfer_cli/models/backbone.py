@@ -1,4 +1,4 @@
-"""A row of the catalog becomes a keras.Model from uint8 pictures to features, with its preprocessing inside."""
+"""Build a backbone of the catalog as a keras.Model from uint8 images to features, preprocessing included."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec, WeightsFile
 from transfer_cli.errors import InputError, ModelError, UnknownNameError, WeightsError, nearest
 from transfer_cli.models import textbook
 from transfer_cli.models.weights import download, embedded
-from transfer_cli.models.weights.integrity import damage, must_be_what_keras_knows
-from transfer_cli.models.weights.registry import cache_folder, embedded_file, imagenet_files, is_damaged, must_be_known
+from transfer_cli.models.weights.integrity import check_digest, damage
+from transfer_cli.models.weights.registry import (
+    cache_folder,
+    damaged_error,
+    embedded_file,
+    imagenet_files,
+    require_weights_file,
+)
 from transfer_cli.progress import SILENT, Progress
 
-# Keras prints to stdout, which is the product's; its progress bars and messages go to the log instead.
+# Keras prints to stdout, which is reserved for results.
 keras.utils.disable_interactive_logging()
 
 
@@ -33,43 +39,43 @@ def build(
     offline: bool = False,
     progress: Progress = SILENT,
 ) -> keras.Model:
-    """Return a frozen network from pictures to features.
+    """Build a frozen network from images to features.
 
     Parameters
     ----------
     spec : BackboneSpec
     weights : str
-        ``imagenet``, ``none`` (random, of `seed`), ``embedded`` (those of this package) or the path of a file of
-        weights without a top.
+        ``imagenet``, ``none`` (random, from `seed`), ``embedded`` (shipped with the package) or the path of a weights
+        file without the classification head.
     size : int, optional
-        Side of the input in pixels; the row's own where it is not given.
+        Side of the input in pixels. Default: the size of the catalog row.
     layer : str, optional
-        The layer to cut after; the last below the top where it is not given.
+        Layer whose output gives the features. Default: the last layer below the classification head.
     pooling : {"avg", "max", "flatten"}
-        How a map becomes one row; a layer that already gives one row is not pooled.
+        How a feature map becomes a vector; ignored if the layer gives a vector.
     seed : int
-        Of random weights.
+        Seed of random weights.
     offline : bool
-        Never open a socket.
+        Never open an internet connection.
     progress : Progress
 
     Returns
     -------
     keras.Model
-        From uint8 of shape (n, size, size, 3) to float32 of shape (n, width). Its graph is flat, so that every layer of
-        the backbone can be cut at.
+        From uint8 of shape (n, size, size, 3) to float32 of shape (n, width). The graph is flat: it can be cut at every
+        layer of the backbone.
 
     Raises
     ------
     WeightsError
-        When the weights cannot be had or do not fit.
+        If the weights are not available or do not fit.
     UnknownNameError
-        When there is no layer of that name.
+        If there is no layer of that name.
     """
     size = size or spec.size
-    if size < spec.minimum:
+    if size < spec.min_size:
         raise InputError(
-            f"{spec.name} takes pictures of {spec.minimum} pixels or more. Received: images.size = {size}."
+            f"{spec.name} needs images of at least {spec.min_size} pixels. Received: images.size = {size}."
         )
     network = _network(spec, weights, size, top=False, seed=seed, offline=offline, progress=progress)
     features = _pooled(_cut(network, layer, spec).output, pooling)
@@ -86,34 +92,33 @@ def build_with_top(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> keras.Model:
-    """Return the whole network from uint8 pictures to the probabilities of its 1000 ImageNet classes."""
+    """Build the whole network, from uint8 images to the probabilities of the 1000 ImageNet classes."""
     return _network(spec, weights, spec.size, top=True, seed=seed, offline=offline, progress=progress)
 
 
-def plain(spec: BackboneSpec) -> keras.Model:
-    """Return the network by itself, with its top and random weights, for its layer table."""
+def build_bare(spec: BackboneSpec) -> keras.Model:
+    """Build the network with its head and random weights but without preprocessing, for its layer table."""
     shape = (spec.size, spec.size, 3)
     if not spec.is_pretrained:
-        return _assembled(spec, keras.Input(shape), top=True)
+        return _assemble(spec, keras.Input(shape), top=True)
     return _factory(spec)(weights=None, include_top=True, input_shape=shape, **_width(spec))
 
 
 def rescale_random_batchnorms(network: keras.Model, images: NDArray[np.uint8]) -> None:
-    """Let every BatchNorm of a network of random weights divide by the size of what reaches it.
+    """Set the moving variance of each BatchNorm of a random network to the mean square of its input.
 
-    As it is drawn, each layer of such a network shrinks its input, and after thirty of them the numbers are too small
-    to be trained. Means are left at zero and channels at their proportions, so that it is the same function, but for
-    its scale, as far as its activations are homogeneous.
+    Each layer of a randomly initialised network shrinks its input; after thirty layers the activations are too small to
+    train on. Means stay zero and channels keep their proportions: only the scale of the function changes.
 
     Parameters
     ----------
     network : keras.Model
     images : ndarray of shape (n, size, size, 3), uint8
-        Some of what it will see.
+        A sample of the images that it will see.
     """
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for norm in norms:
-        norm.call = _measured(norm)
+        norm.call = _measuring_call(norm)
     try:
         network(images, training=False)
     finally:
@@ -121,7 +126,7 @@ def rescale_random_batchnorms(network: keras.Model, images: NDArray[np.uint8]) -
             del norm.call
 
 
-def _measured(norm: keras.layers.BatchNormalization) -> Any:
+def _measuring_call(norm: keras.layers.BatchNormalization) -> Any:
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         norm.moving_variance.assign(keras.ops.full_like(norm.moving_variance, keras.ops.mean(inputs**2)))
         return keras.layers.BatchNormalization.call(norm, inputs, training=False)
@@ -136,28 +141,28 @@ def _network(
     wanted: list[WeightsFile] = []
     if weights == "imagenet":
         wanted = imagenet_files(spec, top=top, size=size)
-        download.bring(wanted, offline=offline, progress=progress)
-        must_be_what_keras_knows(wanted[0])
+        download.download_missing(wanted, offline=offline, progress=progress)
+        check_digest(wanted[0])
         source = cache_folder() / wanted[0].name
     elif weights == EMBEDDED:
         own = embedded_file(spec)
     elif weights == "none":
         keras.utils.set_random_seed(seed)
     else:
-        must_be_known(weights)
+        require_weights_file(weights)
         source = Path(weights)
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
-    network = _assembled(spec, images, top=top)
+    network = _assemble(spec, images, top=top)
     if own:
         embedded.load(network, own)
     if source:
         _load_weights(network, source, spec, downloaded=wanted[0] if weights == "imagenet" else None)
-    # The factories hand out a list of inputs; called with one tensor such a model complains.
+    # The factories return a model with a list of inputs, which warns when it is called with one tensor.
     return keras.Model(network.inputs[0], network.output, name=_identifier(spec.name))
 
 
-def _assembled(spec: BackboneSpec, images: Any, *, top: bool) -> keras.Model:
-    """Return the network on an input of pictures from 0 to 255, scaled inside it."""
+def _assemble(spec: BackboneSpec, images: Any, *, top: bool) -> keras.Model:
+    """Return the network on an input of images from 0 to 255; it scales them itself."""
     numbers = keras.ops.cast(images, "float32")
     if not spec.is_pretrained:
         scaled = textbook.scaled(numbers, spec.scheme)
@@ -171,9 +176,9 @@ def _assembled(spec: BackboneSpec, images: Any, *, top: bool) -> keras.Model:
 def _load_weights(network: keras.Model, source: Path, spec: BackboneSpec, *, downloaded: WeightsFile | None) -> None:
     try:
         network.load_weights(source)
-    except Exception as error:  # h5py and Keras raise many kinds at a damaged or foreign file
+    except Exception as error:  # h5py and Keras raise many types for a damaged or foreign file
         if downloaded and (reason := damage(downloaded, source)):
-            raise is_damaged(downloaded, reason) from error
+            raise damaged_error(downloaded, reason) from error
         raise WeightsError(f"The weights in {source} do not fit {spec.name}: {error}.") from error
 
 
@@ -197,7 +202,8 @@ def _cut(network: keras.Model, layer: str | None, spec: BackboneSpec) -> keras.L
         near = nearest(layer, names)
         guess = f" Did you mean {near}?" if near else ""
         raise UnknownNameError(
-            f"{spec.name} has no layer {layer!r}.{guess}", hint=f"See all: transfer-cli backbones show {spec.name}"
+            f"{spec.name} has no layer {layer!r}.{guess}",
+            hint=f"List all layers: transfer-cli backbones show {spec.name}",
         )
     return network.get_layer(layer)
 
@@ -207,8 +213,8 @@ def _pooled(features: Any, pooling: str) -> Any:
         return features
     if len(features.shape) != 4:
         raise ModelError(
-            f"That layer gives an output of shape {tuple(features.shape[1:])}. Expected a map or a row.",
-            hint="Choose another with --layer.",
+            f"The layer has an output of shape {tuple(features.shape[1:])}. Expected a feature map or a vector.",
+            hint="Choose another layer with --layer.",
         )
     pools = {
         "avg": keras.layers.GlobalAveragePooling2D,

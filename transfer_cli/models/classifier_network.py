@@ -1,4 +1,4 @@
-"""A backbone with a new head on it: the network that is fine-tuned, and that predicts afterwards."""
+"""A backbone with a new head: the network that is fine-tuned and that predicts."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from transfer_cli.errors import ModelError, RunError
 from transfer_cli.recipe.sections import Head
 
 LOGITS = "logits"
-"""The last dense layer of every head."""
+"""Name of the last dense layer of every head."""
 PROBABILITIES = "probabilities"
-"""The last layer of all."""
-_SURE = 30.0
-"""Logits beyond this are certain in float32."""
+"""Name of the last layer."""
+_MAX_LOGIT = 30.0
+"""Logits beyond this saturate in float32."""
 
 
-class Network:
+class ClassifierNetwork:
     """A backbone and a head.
 
     Attributes
     ----------
     features : keras.Model
-        From uint8 pictures of shape (n, size, size, 3) to features of shape (n, width).
+        From uint8 images of shape (n, size, size, 3) to features of shape (n, width).
     head : keras.Model
         From features to logits of shape (n, classes).
     whole : keras.Model
-        From pictures to probabilities, float32 of shape (n, classes), with a flat graph.
+        From images to probabilities, float32 of shape (n, classes), with a flat graph.
     below_logits : keras.Model
-        From pictures to what the last dense layer reads, float32 of shape (n, width).
+        From images to the input of the last dense layer, float32 of shape (n, width).
     activation : callable
-        What makes probabilities of logits.
+        From logits to probabilities.
     has_norms : bool
-        Whether the backbone holds a BatchNorm, and so answers as in inference whatever learns of it. In one without,
-        dropout acts above the lowest layer that learns.
+        Whether the backbone has BatchNorm layers; it then always runs in inference mode. Without, dropout is active
+        above the lowest trained layer.
     """
 
     def __init__(self, features: keras.Model, head: Head, classes: int, seed: int, activation: str = "softmax") -> None:
         spec = heads.find(head.kind)
-        # What was drawn for the backbone must not decide what is drawn for the head.
+        # The head's initial weights must not depend on how the backbone was initialised.
         keras.utils.set_random_seed(seed)
         inputs = keras.Input(features.output_shape[1:], name="features")
         logits = spec.build(inputs, classes, head.units or 0, head.dropout, head.l2)
@@ -62,31 +62,30 @@ class Network:
 
     @property
     def width(self) -> int:
-        """Numbers a feature of the backbone."""
+        """Length of the backbone's feature vector."""
         return int(self.features.output_shape[-1])
 
     @property
     def read_out(self) -> Linear:
-        """The last dense layer, from the features it reads to probabilities."""
+        """The last dense layer as a linear classifier of its input."""
         kernel, bias = (np.asarray(array, np.float64) for array in self.head.get_layer(LOGITS).get_weights())
         return Linear(kernel, bias, self.activation.__name__)
 
     def start_from_probe(self, pipeline: Any, offsets: NDArray[np.float64]) -> None:
-        """Put a fitted logistic regression and its scaler into the one dense layer of the head.
+        """Copy a fitted logistic regression with its scaler into the dense layer of a linear head.
 
-        Its answers on the same features are the classifier's (the first step of LP-FT, Kumar et al. 2022), less
-        `offsets`, one a class, in its logits.
+        The head then predicts what the classifier predicts (first step of LP-FT, Kumar et al. 2022). `offsets`, one per
+        class, are subtracted from the logits.
         """
         folded = Linear.fold(pipeline, self.head.output_shape[-1])
-        # A label that all pictures have, or none, has no finite bias; a training could not go on from that.
-        bias = np.clip(folded.bias - offsets, -_SURE, _SURE).astype(np.float32)
+        # A label that all images have, or none, has an infinite bias, from which training could not continue.
+        bias = np.clip(folded.bias - offsets, -_MAX_LOGIT, _MAX_LOGIT).astype(np.float32)
         self.head.get_layer(LOGITS).set_weights([folded.kernel.astype(np.float32), bias])
 
     def weights(self, layers: set[str]) -> dict[str, NDArray[Any]]:
-        """Return the weights of the head and of the named layers of the backbone.
+        """Return the weights of the head and of the named layers of the backbone, by their position in the graph.
 
-        They are called by their places in the graph: Keras numbers layers without a name of their own over the whole
-        life of a process.
+        Names would not do: Keras numbers unnamed layers over the lifetime of a process.
         """
         return {name: np.asarray(variable) for name, variable in self._variables(layers)}
 
@@ -96,49 +95,49 @@ class Network:
         Raises
         ------
         RunError
-            When they are those of another network.
+            If they belong to another network.
         """
         variables = dict(self._variables(layers))
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
         if shapes != {name: array.shape for name, array in weights.items()}:
-            raise RunError("The checkpoint is one of another network.", hint="Begin this run anew with --overwrite.")
+            raise RunError("The checkpoint belongs to another network.", hint="Start this run again with --overwrite.")
         for name, variable in variables.items():
             variable.assign(weights[name])
 
     def set_dropout(self, seed: tuple[int, int]) -> None:
-        """Let dropout draw what belongs to a seed, whatever was drawn before."""
+        """Reset the random state of all dropout layers to a seed."""
         layers = [*self.head.layers, *self.features.layers]
         dropouts = [layer for layer in layers if isinstance(layer, keras.layers.Dropout)]
         for number, layer in enumerate(dropouts):
-            # The second word counts steps: only with another first one do no two layers draw the same.
+            # The second number counts steps; different first numbers give each layer its own mask.
             layer.seed_generator.state.assign(np.array([(seed[0] + number) % 2**32, seed[1]], np.uint32))
 
     def _variables(self, layers: set[str]) -> list[tuple[str, Any]]:
-        chosen = [(f"backbone/{place}", layer) for place, layer in enumerate(self.features.layers)]
-        chosen = [(place, layer) for place, layer in chosen if layer.name in layers]
-        chosen += [(f"head/{place}", layer) for place, layer in enumerate(self.head.layers)]
+        selected = [(f"backbone/{place}", layer) for place, layer in enumerate(self.features.layers)]
+        selected = [(place, layer) for place, layer in selected if layer.name in layers]
+        selected += [(f"head/{place}", layer) for place, layer in enumerate(self.head.layers)]
         return [
             (f"{place}/{number}/{variable.name}", variable)
-            for place, layer in chosen
+            for place, layer in selected
             for number, variable in enumerate(layer.weights)
         ]
 
 
-class Whole:
-    """A network out of a file, as far as it is needed when all is learnt.
+class LoadedNetwork:
+    """A trained network loaded from a file, with what finalizing a run needs.
 
     Parameters
     ----------
     whole : keras.Model
-        One that `Network` made.
+        As `ClassifierNetwork.whole`.
     width : int
-        Numbers a feature of its backbone.
+        Length of the backbone's feature vector.
 
     Attributes
     ----------
     whole, width
     below_logits : keras.Model
-        As of `Network`.
+        As of `ClassifierNetwork`.
     """
 
     def __init__(self, whole: keras.Model, width: int) -> None:
@@ -147,18 +146,18 @@ class Whole:
 
     @property
     def read_out(self) -> Linear:
-        """The last dense layer, from the features it reads to probabilities."""
+        """The last dense layer as a linear classifier of its input."""
         kernel, bias = (np.asarray(array, np.float64) for array in self.whole.get_layer(LOGITS).get_weights())
         return Linear(kernel, bias, self.whole.get_layer(PROBABILITIES).activation.__name__)
 
 
 def below_logits_of(whole: keras.Model) -> keras.Model:
-    """Return a network out of a file up to what its last dense layer reads, float32 of shape (n, width).
+    """Return a loaded network up to the input of its last dense layer, float32 of shape (n, width).
 
     Raises
     ------
     ModelError
-        When it is not one that `Network` made.
+        If it was not made by `ClassifierNetwork`.
     """
     try:
         features = whole.get_layer(LOGITS).input

@@ -1,4 +1,4 @@
-"""Which layers of a backbone a stage trains, and where the rest can be cut off."""
+"""Which layers of a backbone a stage trains, and where the graph can be split into a frozen and a trained part."""
 
 from __future__ import annotations
 
@@ -17,81 +17,78 @@ POOLINGS = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D
 
 @dataclass(frozen=True)
 class FrozenSplit:
-    """What a stage trains of a backbone.
+    """A backbone split into a frozen lower part and an upper part with all layers that train.
 
     Attributes
     ----------
     layers : tuple of keras.Layer
-        The layers that learn, in the order of the graph; none for the head alone.
-    trunk : keras.Model or None
-        From pictures to the tensor above which everything that learns lies; None where that is the picture itself.
+        The layers that train, in graph order; none if only the head trains.
+    frozen : keras.Model or None
+        From images to the tensor above which all trained layers lie; None if that is the image itself.
     upper : keras.Model or None
-        From that tensor to the features; None where that is the same.
+        From that tensor to the features; None if they are the same.
     whole_block : str or None
-        Where the first layer lies within a residual or dense block, of which other ways stay frozen: the first layer of
-        that block.
+        If the first trained layer lies inside a residual or dense block whose other branches stay frozen: the first
+        layer of that block.
     """
 
     layers: tuple[keras.Layer, ...]
-    trunk: keras.Model | None
+    frozen: keras.Model | None
     upper: keras.Model | None
     whole_block: str | None = None
 
 
 def backbone_layers(network: keras.Model) -> list[keras.Layer]:
-    """Return the layers of a backbone in the order of its graph, without its input and the pooling on top."""
+    """Return the layers of a backbone in graph order, without the input and the final pooling."""
     layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
     return layers[:-1] if layers and isinstance(layers[-1], POOLINGS) else layers
 
 
 def split_at(network: keras.Model, unfreeze: str) -> FrozenSplit:
-    """Return what a stage trains, and the network parted below it.
+    """Split a network below the layers that a stage trains.
 
     Parameters
     ----------
     network : keras.Model
-        From pictures to features, with a flat graph.
+        From images to features, with a flat graph.
     unfreeze : str
-        ``head``, ``last:N`` (Keras's ``layers[-N:]`` of the backbone), ``last:N%`` (that share of the layers, moved to
-        the nearest place where the graph is a single thread, so that no block is parted, if there is one with layers
-        to train above it within a tenth of the layers), ``from:LAYER``, ``all``.
+        ``head``, ``last:N`` (``layers[-N:]`` of the backbone), ``last:N%`` (that share of the layers, moved to the
+        nearest point where one tensor separates the graph, so that no block is split, if there is such a point within
+        a tenth of the layers), ``from:LAYER``, ``all``.
 
     Raises
     ------
     UnknownNameError
-        When there is no layer of that name.
+        If there is no layer of that name.
     RecipeError
-        When nothing of it learns.
+        If no layer would train.
     """
     layers = backbone_layers(network)
     first = _first(network, layers, unfreeze)
-    threads = single_threads(network)
-    learning = {layer.name for layer in layers[first:] if layer.weights}
-    below = _names_below(network, learning)
-    cuts = [operation for operation in threads if operation.name in below]
+    points = cut_points(network)
+    trained = {layer.name for layer in layers[first:] if layer.weights}
+    below = _names_below(network, trained)
+    cuts = [operation for operation in points if operation.name in below]
     if unfreeze == "head":
         return FrozenSplit((), network, None)
-    if not learning:
+    if not trained:
         raise RecipeError(
-            f"unfreeze = {unfreeze!r} holds no layer with weights: there would be nothing to train but the head.",
-            hint='Take more layers, or say unfreeze = "head".',
+            f"unfreeze = {unfreeze!r} contains no layer with weights, so only the head would train.",
+            hint='Unfreeze more layers, or set unfreeze = "head".',
         )
-    chosen = tuple(layers[first:])
-    block = _block_of(layers, first, {operation.name for operation in threads})
-    # The highest cut below all that learns; nothing above it needs anything else of what is below.
-    trunk = keras.Model(network.inputs[0], cuts[-1].output, name="trunk")
-    if not trunk.weights:
-        return FrozenSplit(chosen, None, network, block)
-    return FrozenSplit(chosen, trunk, keras.Model(cuts[-1].output, network.output, name="upper"), block)
+    selected = tuple(layers[first:])
+    block = _block_of(layers, first, {operation.name for operation in points})
+    # The highest point below all trained layers; nothing above it needs any other tensor from below.
+    frozen = keras.Model(network.inputs[0], cuts[-1].output, name="frozen")
+    if not frozen.weights:
+        return FrozenSplit(selected, None, network, block)
+    return FrozenSplit(selected, frozen, keras.Model(cuts[-1].output, network.output, name="upper"), block)
 
 
 def depths(layers: Iterable[keras.Layer]) -> list[int]:
-    """Return for each layer how many layers with a kernel lie above it, itself included; the norm after it is with it.
+    """Return for each layer, given in graph order, the number of layers with a kernel from it to the top.
 
-    Parameters
-    ----------
-    layers : iterable of keras.Layer
-        In the order of the graph.
+    A normalisation layer counts with the layer before it.
     """
     numbers: list[int] = []
     for layer in layers:
@@ -100,16 +97,13 @@ def depths(layers: Iterable[keras.Layer]) -> list[int]:
     return [max(1, numbers[-1] - number + 1) for number in numbers]
 
 
-def single_threads(network: keras.Model) -> list[Any]:
-    """Return the operations through whose output everything passes, in the order of the graph.
-
-    The graph can be cut after each of them, and only there, into two models joined by one tensor.
-    """
+def cut_points(network: keras.Model) -> list[Any]:
+    """Return the operations whose output alone separates the graph into two models, in graph order."""
     waiting: dict[int, int] = {}
     for operation in network.operations:
         for tensor in _inputs(operation):
             waiting[id(tensor)] = waiting.get(id(tensor), 0) + 1
-    found = []
+    points = []
     alive: set[int] = set()
     for operation in _in_order(network):
         for tensor in _inputs(operation):
@@ -119,16 +113,16 @@ def single_threads(network: keras.Model) -> list[Any]:
         outputs = keras.tree.flatten(operation.output)
         alive |= {id(tensor) for tensor in outputs}
         if len(outputs) == 1 and alive == {id(outputs[0])}:
-            found.append(operation)
-    return found
+            points.append(operation)
+    return points
 
 
-def set_trainable(network: keras.Model, learning: Iterable[keras.Layer]) -> None:
-    """Mark the layers that learn as trainable and all others of the network as frozen."""
-    chosen = {id(layer) for layer in learning}
+def set_trainable(network: keras.Model, trained: Iterable[keras.Layer]) -> None:
+    """Make the given layers trainable and freeze all others of the network."""
+    selected = {id(layer) for layer in trained}
     network.trainable = True
     for layer in network.layers:
-        layer.trainable = id(layer) in chosen
+        layer.trainable = id(layer) in selected
 
 
 def _first(network: keras.Model, layers: list[keras.Layer], unfreeze: str) -> int:
@@ -142,8 +136,8 @@ def _first(network: keras.Model, layers: list[keras.Layer], unfreeze: str) -> in
     if not what.endswith("%"):
         return max(0, len(layers) - int(what))
     wanted = len(layers) - math.ceil(len(layers) * int(what[:-1]) / 100)
-    ends = {operation.name for operation in single_threads(network)}
-    # A place with nothing to learn above it is none: NASNet's two threads meet in its last activation only.
+    ends = {operation.name for operation in cut_points(network)}
+    # A point needs weights above it: the two branches of NASNet meet only in the last activation.
     last = max((index for index, layer in enumerate(layers) if layer.weights), default=0)
     starts = [0, *(index + 1 for index, layer in enumerate(layers[:last]) if layer.name in ends)]
     nearest_start = min(starts, key=lambda start: (abs(start - wanted), -start))
@@ -151,11 +145,11 @@ def _first(network: keras.Model, layers: list[keras.Layer], unfreeze: str) -> in
 
 
 def _block_of(layers: list[keras.Layer], first: int, ends: set[str]) -> str | None:
-    """Return the first layer of the block that begins before `first` and ends behind it, or None."""
+    """Return the first layer of the block that starts before `first` and ends after it, or None."""
     start = first
     while start and layers[start - 1].name not in ends:
         start -= 1
-    # A network whose ways never meet, as NASNet's two, has no place to move to.
+    # In a network whose branches never meet (NASNet) there is no such block.
     return layers[start].name if 0 < start < first else None
 
 
@@ -166,25 +160,24 @@ def _index(network: keras.Model, layers: list[keras.Layer], name: str) -> int:
     near = nearest(name, names)
     guess = f" Did you mean {near}?" if near else ""
     raise UnknownNameError(
-        f"there is no layer {name!r} to unfreeze from.{guess}", hint="See all: transfer-cli backbones show NAME"
+        f"There is no layer {name!r} to unfreeze from.{guess}", hint="List all layers: transfer-cli backbones show NAME"
     )
 
 
-def _names_below(network: keras.Model, learning: set[str]) -> set[str]:
-    """Return the names of the operations that need nothing of what learns and come before all of it."""
+def _names_below(network: keras.Model, trained: set[str]) -> set[str]:
+    """Return the names of the operations that come before all trained layers."""
     below = set()
     for operation in _in_order(network):
-        if operation.name in learning:
+        if operation.name in trained:
             break
         below.add(operation.name)
     return below
 
 
 def _in_order(network: keras.Model) -> list[Any]:
-    """Return the operations so that each comes after those it needs.
+    """Return the operations in topological order, depth first.
 
-    Keras lists them by their distance from the output: a short branch comes late in it, which would keep tensors alive
-    longer than they are needed.
+    Keras orders them by distance from the output, which would keep the tensors of short branches alive too long.
     """
     made_by = {id(tensor): each for each in network.operations for tensor in keras.tree.flatten(each.output)}
     done: set[int] = set()

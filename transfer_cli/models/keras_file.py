@@ -1,4 +1,4 @@
-"""Keras models read from files, never running what they bring along."""
+"""Load Keras models from files without running code from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from transfer_cli.errors import ModelError
-from transfer_cli.io.untrusted.keras_config import must_be_known
+from transfer_cli.io.untrusted.keras_config import check_keras_file
 
 
 def load_keras(path: Path) -> Any:
@@ -17,13 +17,13 @@ def load_keras(path: Path) -> Any:
     Raises
     ------
     ModelError
-        When it has more than a network of this program, which Keras then does not see; or when Keras does not take it.
+        If the file holds anything but a network of this program (checked before Keras opens it), or Keras rejects it.
     """
-    must_be_known(path)
+    check_keras_file(path)
     try:
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many kinds at a file it does not want
-        raise ModelError(f"{path} could not be loaded: {error}.") from error
+    except Exception as error:  # Keras raises many types for a file that it rejects
+        raise ModelError(f"Cannot load {path}: {error}.") from error
     if len(network.inputs) != 1 or len(network.outputs) != 1 or len(network.inputs[0].shape) != 4:
-        raise ModelError(f"{path} was refused: it is not a network from pictures to rows.")
+        raise ModelError(f"{path} is not a network from images to vectors.")
     return network

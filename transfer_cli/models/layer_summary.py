@@ -14,7 +14,7 @@ BYTES_PER_NUMBER = 4
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One line of a layer table; numbers are counts for one picture."""
+    """One row of a layer table; numbers are counts per image."""
 
     name: str
     kind: str
@@ -25,7 +25,7 @@ class LayerRow:
 
 
 def layer_table(model: keras.Model) -> list[LayerRow]:
-    """Return the layers of a model in the order of the graph, those of nested models one by one."""
+    """Return the layers of a model in graph order, with those of nested models."""
     return [
         LayerRow(
             layer.name,
@@ -40,7 +40,7 @@ def layer_table(model: keras.Model) -> list[LayerRow]:
 
 
 def leaves(model: keras.Model) -> Iterator[keras.Layer]:
-    """Yield the layers of a model in the order of the graph, those of nested models one by one."""
+    """Yield the layers of a model in graph order, with those of nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from leaves(layer)
@@ -50,15 +50,15 @@ def leaves(model: keras.Model) -> Iterator[keras.Layer]:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a network needs, counted in float32 numbers.
+    """Memory that a network needs, as numbers of float32 values.
 
     Attributes
     ----------
     parameters : int
     activations : int
-        Outputs of all layers for one picture: what training keeps for the way back.
+        Outputs of all layers per image, which training keeps for the backward pass.
     largest : int
-        The largest output of a layer and the one before it, for one picture: what predicting holds at a time.
+        The largest sum of the outputs of two consecutive layers per image, which prediction needs.
     """
 
     parameters: int
@@ -66,7 +66,7 @@ class Memory:
     largest: int
 
     def to_dict(self) -> dict[str, int]:
-        """Return counts, and bytes for a batch of one picture."""
+        """Return counts, and bytes for a batch of one image."""
         return {
             "parameters": self.parameters,
             "activations": self.activations,
@@ -78,19 +78,19 @@ class Memory:
         }
 
     def summary(self) -> list[str]:
-        """Return the same for a person, in MB of 10^6 bytes."""
-        mb = {word: f"{value / 1e6:,.0f} MB" for word, value in self.to_dict().items()}
+        """Return the same as text, in MB of 10^6 bytes."""
+        mb = {key: f"{value / 1e6:,.0f} MB" for key, value in self.to_dict().items()}
         return [
             f"{self.parameters:,} parameters, {mb['parameter_bytes']}; "
-            f"{self.activations / 1e6:.1f} M activations, {mb['activation_bytes']} a picture",
-            f"predicting one picture: {mb['inference_bytes']} (weights and the two largest neighbouring outputs)",
-            f"plain SGD: {mb['sgd_bytes']} (weights and gradients, activations of one picture)",
-            f"Adam: {mb['adam_bytes']} (weights, gradients and two moments, activations of one picture)",
+            f"{self.activations / 1e6:.1f} M activations, {mb['activation_bytes']} per image",
+            f"prediction of one image: {mb['inference_bytes']} (weights and the two largest consecutive outputs)",
+            f"training with SGD: {mb['sgd_bytes']} (weights and gradients, activations of one image)",
+            f"training with Adam: {mb['adam_bytes']} (weights, gradients, two moments, activations of one image)",
         ]
 
 
 def memory(table: Sequence[LayerRow]) -> Memory:
-    """Return what the network of a layer table needs."""
+    """Return the memory that the network of a layer table needs."""
     outputs = [row.activations for row in table]
     return Memory(
         sum(row.parameters for row in table),
@@ -100,7 +100,7 @@ def memory(table: Sequence[LayerRow]) -> Memory:
 
 
 def multiply_adds(layer: keras.Layer) -> int:
-    """Return how often a layer multiplies and adds for one picture: convolutions and dense layers; others 0."""
+    """Return the multiply-adds of a layer per image; 0 for layers other than convolutions and dense layers."""
     shape = layer.output.shape
     if isinstance(layer, keras.layers.SeparableConv2D):
         kernels = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape

@@ -1,7 +1,7 @@
-"""The networks of the textbooks, built here and trained from scratch: what transfer is worth shows beside them.
+"""Networks of the textbooks (LeNet-5, AlexNet, a small CNN), to train from scratch and compare with transfer learning.
 
-A function takes a Keras tensor of scaled pictures and returns the features, or with a number of classes their
-probabilities; the backbones' rows name it. Every layer has a name of its own, so that a stage can unfreeze from it.
+Each function takes a Keras tensor of scaled images and returns the features or, with a number of classes, the
+probabilities. A catalog row names the function. Every layer has a name, so that a stage can unfreeze from it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def scaled(images: Any, scheme: str) -> Any:
-    """Return a tensor of RGB pictures, 0 to 255, as a network wants it.
+    """Scale a tensor of RGB images from 0 to 255 to the range that a network expects.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def scaled(images: Any, scheme: str) -> Any:
 def lenet5(images: Any, classes: int | None = None) -> Any:
     """Return LeNet-5 (LeCun et al. 1998, "Gradient-based learning applied to document recognition").
 
-    In the form of today's textbooks: its subsampling is a mean without weights, its second convolution sees all maps
-    of the first, and its last layer is a softmax: 61,706 parameters with ten classes.
+    As in today's textbooks: average pooling without weights, a second convolution over all maps of the first, a softmax
+    at the end; 61,706 parameters with ten classes.
     """
     from keras import layers
 
@@ -48,34 +48,34 @@ def lenet5(images: Any, classes: int | None = None) -> Any:
 def alexnet(images: Any, classes: int | None = None) -> Any:
     """Return AlexNet (Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks").
 
-    On one device, so that no convolution is in groups, at the 227 pixels that its figures fit, with the pooling after
-    the fifth convolution: 62,378,344 parameters with 1000 classes. Its local response normalisation is left out, which
-    brings nothing (Simonyan and Zisserman 2015). Weights begin as He et al. (2015) draw them: with the paper's
-    deviation of 0.01 little would be left of pictures from -1 to 1 after eight layers.
+    For one device (no grouped convolutions), with 227 x 227 inputs, which fit the layer sizes of the paper; 62,378,344
+    parameters with 1000 classes. Without local response normalisation, which gains nothing (Simonyan and Zisserman
+    2015). Weights are initialised as in He et al. (2015): with the paper's standard deviation of 0.01, the signal of
+    images from -1 to 1 would vanish over eight layers.
     """
     from keras import layers
 
-    words = {"activation": "relu", "kernel_initializer": "he_normal"}
-    maps = layers.Conv2D(96, 11, strides=4, name="conv1", **words)(images)
+    options = {"activation": "relu", "kernel_initializer": "he_normal"}
+    maps = layers.Conv2D(96, 11, strides=4, name="conv1", **options)(images)
     maps = layers.MaxPooling2D(3, 2, name="pool1")(maps)
-    maps = layers.Conv2D(256, 5, padding="same", name="conv2", **words)(maps)
+    maps = layers.Conv2D(256, 5, padding="same", name="conv2", **options)(maps)
     maps = layers.MaxPooling2D(3, 2, name="pool2")(maps)
-    maps = layers.Conv2D(384, 3, padding="same", name="conv3", **words)(maps)
-    maps = layers.Conv2D(384, 3, padding="same", name="conv4", **words)(maps)
-    maps = layers.Conv2D(256, 3, padding="same", name="conv5", **words)(maps)
+    maps = layers.Conv2D(384, 3, padding="same", name="conv3", **options)(maps)
+    maps = layers.Conv2D(384, 3, padding="same", name="conv4", **options)(maps)
+    maps = layers.Conv2D(256, 3, padding="same", name="conv5", **options)(maps)
     maps = layers.MaxPooling2D(3, 2, name="pool5")(maps)
     row = layers.Flatten(name="flatten")(maps)
-    row = layers.Dense(4096, name="fc6", **words)(row)
+    row = layers.Dense(4096, name="fc6", **options)(row)
     row = layers.Dropout(0.5, name="drop6")(row)
-    row = layers.Dense(4096, name="fc7", **words)(row)
+    row = layers.Dense(4096, name="fc7", **options)(row)
     row = layers.Dropout(0.5, name="drop7")(row)
     return _with_top(row, classes)
 
 
 def small_cnn(images: Any, classes: int | None = None) -> Any:
-    """Return the small network of Keras's old example ``cifar10_cnn.py``.
+    """Return the network of the old Keras example ``cifar10_cnn.py``.
 
-    Two blocks of two convolutions, of which the second is without padding: 1,250,858 parameters with ten classes.
+    Two blocks of two convolutions, the second without padding; 1,250,858 parameters with ten classes.
     """
     from keras import layers
 

@@ -1,4 +1,4 @@
-"""Which networks are compared before one is trained: a backbone and the weights that it would begin with."""
+"""The candidates of a ranking: backbones with the weights that a training would start from."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from fnmatch import fnmatchcase
 
 from transfer_cli.catalog.backbones import EMBEDDED, IMAGENET, RANDOM, BackboneSpec, WeightsFile, find, names
 from transfer_cli.errors import InputError, UnknownNameError, WeightsError
-from transfer_cli.models.weights.registry import cache_folder, is_here, is_not_here, needs_no_network
+from transfer_cli.models.weights.registry import cache_folder, has_local_weights, is_installed, missing_error
 
 KINDS = (IMAGENET, EMBEDDED, RANDOM)
-_WILD = re.compile(r"[*?\[]")
-_SHOWN = 5
+_WILDCARD = re.compile(r"[*?\[]")
+_MAX_LISTED = 5
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A backbone with some weights.
+    """A backbone with weights.
 
     Attributes
     ----------
@@ -38,121 +38,121 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What a person calls it: the backbone, and the weights where they are not its usual ones."""
+        """The backbone, and its weights if they are not the usual ones."""
         return self.backbone if self.weights == self.spec.weights else f"{self.backbone}, weights {self.weights}"
 
     @property
-    def words(self) -> dict[str, str]:
-        """The words of a recipe that begin with it."""
+    def overrides(self) -> dict[str, str]:
+        """The settings of a recipe that starts from this candidate."""
         return {"backbone.name": self.backbone, "backbone.weights": self.weights}
 
     @property
     def parameters(self) -> int:
-        """Of the network below its top, which is what a classifier of one's own keeps of it."""
+        """Number of parameters without the classification head."""
         return self.spec.parameters_below_top
 
     @property
     def megabytes(self) -> float:
-        """Size of these as float32, in MB of 10^6 bytes."""
+        """Size of the parameters as float32, in MB of 10^6 bytes."""
         return self.parameters * 4 / 1e6
 
     @property
     def files(self) -> list[WeightsFile]:
-        """The files of weights that have to be in Keras's cache."""
+        """The weights files that must be in the cache of Keras."""
         return [self.spec.weights_file(top=False, size=self.spec.size)] if self.weights == IMAGENET else []
 
     @property
-    def is_here(self) -> bool:
+    def is_installed(self) -> bool:
         """Whether its weights are on this machine."""
-        return needs_no_network(self.spec) if self.weights == EMBEDDED else all(map(is_here, self.files))
+        return has_local_weights(self.spec) if self.weights == EMBEDDED else all(map(is_installed, self.files))
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """What is compared.
+    """The candidates to compare.
 
     Attributes
     ----------
-    ready : tuple of Candidate
-        The cheapest first, by the multiplications for a picture.
-    absent : tuple of Candidate
-        Those whose weights are not here, and were not to be downloaded.
+    available : tuple of Candidate
+        Ascending by the number of multiplications per image.
+    missing : tuple of Candidate
+        Those whose weights are not on this machine and are not to be downloaded.
     """
 
-    ready: tuple[Candidate, ...]
-    absent: tuple[Candidate, ...]
+    available: tuple[Candidate, ...]
+    missing: tuple[Candidate, ...]
 
     @classmethod
-    def among(cls, patterns: Sequence[str] = (), weights: Sequence[str] = (), *, download: bool = False) -> Candidates:
-        """Return the candidates that some words stand for.
+    def select(cls, patterns: Sequence[str] = (), weights: Sequence[str] = (), *, download: bool = False) -> Candidates:
+        """Return the candidates that match some patterns.
 
         Parameters
         ----------
         patterns : sequence of str
-            Names of backbones, or patterns of them such as ``mobilenet*``; all pretrained ones where there is none.
+            Names of backbones, or patterns such as ``mobilenet*``. [all pretrained ones]
         weights : sequence of str
-            Some of `KINDS`: each is taken of each backbone that has it. What each backbone usually begins with where
-            there is none.
+            Some of `KINDS`; each backbone is tried with each of these weights that it has. [its usual weights]
         download : bool
-            Take those, too, whose weights are not on this machine.
+            Include candidates whose weights are not on this machine.
 
         Raises
         ------
         UnknownNameError
-            When a pattern matches no backbone, or there are no such weights.
+            When a pattern matches no backbone, or the kind of weights is unknown.
         InputError
-            When none of the backbones has the weights.
+            When none of the backbones has these weights.
         WeightsError
-            When a backbone was named whose weights are not here, or there are none at all here.
+            When the weights of a backbone given by name, or of all backbones, are not on this machine.
         """
-        for word in weights:
-            if word not in KINDS:
-                raise UnknownNameError.of("kind of weights", word, KINDS, f"Expected some of {', '.join(KINDS)}.")
-        named = [find(text).name for text in patterns if not _WILD.search(text)]
-        found = dict.fromkeys(named)
+        for kind in weights:
+            if kind not in KINDS:
+                raise UnknownNameError.of("kind of weights", kind, KINDS, f"Expected some of {', '.join(KINDS)}.")
+        named = [find(text).name for text in patterns if not _WILDCARD.search(text)]
+        selected = dict.fromkeys(named)
         for text in patterns:
-            found |= dict.fromkeys(_matching(text) if _WILD.search(text) else ())
+            selected |= dict.fromkeys(_matching(text) if _WILDCARD.search(text) else ())
         if not patterns:
-            found = dict.fromkeys(name for name in names() if find(name).is_pretrained)
-        every = [Candidate(name, word) for name in found for word in _weights_of(find(name), weights)]
+            selected = dict.fromkeys(name for name in names() if find(name).is_pretrained)
+        every = [Candidate(name, kind) for name in selected for kind in _weights_of(find(name), weights)]
         if not every:
             raise InputError(
-                f"None of {_listed([*found])} has weights {' or '.join(weights) or 'that were learnt'}.",
-                hint="To rank them as they are drawn at random: --weights none",
+                f"None of {_listed([*selected])} has {' or '.join(weights) or 'pretrained'} weights.",
+                hint="To rank them with random weights: --weights none",
             )
         every.sort(key=lambda one: (one.spec.multiply_adds, one.backbone, KINDS.index(one.weights)))
-        ready = tuple(one for one in every if download or one.is_here)
+        available = tuple(one for one in every if download or one.is_installed)
         if not patterns and not download:
-            # Random weights there are of all: they are set beside those that are here.
-            ready = tuple(one for one in ready if needs_no_network(one.spec))
-        absent = tuple(one for one in every if one not in ready and one.weights != RANDOM)
-        if missing := [file for one in absent if one.backbone in named for file in one.files]:
-            raise _with_download(is_not_here(missing))
-        if not ready:
+            # Every backbone has random weights: try only those that are also installed with pretrained weights.
+            available = tuple(one for one in available if has_local_weights(one.spec))
+        missing = tuple(one for one in every if one not in available and one.weights != RANDOM)
+        if files := [file for one in missing if one.backbone in named for file in one.files]:
+            raise _with_download(missing_error(files))
+        if not available:
             raise WeightsError(
-                f"None of the weights of {_listed([one.backbone for one in absent])} is in {cache_folder()}.",
-                hint="To have them: --download, or beforehand transfer-cli weights fetch NAME\n"
-                "or, without a network, transfer-cli weights install a kit of them from another machine.",
+                f"No weights of {_listed([one.backbone for one in missing])} are in {cache_folder()}.",
+                hint="Add --download, or first run: transfer-cli weights fetch NAME\n"
+                "Without internet: transfer-cli weights install FILE, with a FILE packed on another machine.",
             )
-        return cls(ready, absent)
+        return cls(available, missing)
 
 
 def _matching(pattern: str) -> list[str]:
     folded = pattern.replace("-", "_")
-    if found := [name for name in names() if fnmatchcase(name, folded)]:
-        return found
+    if matches := [name for name in names() if fnmatchcase(name, folded)]:
+        return matches
     raise UnknownNameError.of("backbone", pattern, names(), "See all names: transfer-cli backbones list")
 
 
-def _weights_of(spec: BackboneSpec, request: Sequence[str]) -> list[str]:
+def _weights_of(spec: BackboneSpec, requested: Sequence[str]) -> list[str]:
     has = {IMAGENET: spec.has_imagenet, EMBEDDED: bool(spec.embedded), RANDOM: True}
-    wanted = request or ([spec.weights] if spec.is_pretrained else [])
-    return [word for word in dict.fromkeys(wanted) if has[word]]
+    wanted = requested or ([spec.weights] if spec.is_pretrained else [])
+    return [kind for kind in dict.fromkeys(wanted) if has[kind]]
 
 
 def _with_download(error: WeightsError) -> WeightsError:
-    return WeightsError(str(error), hint=f"With --download they are brought first.\n{error.hint}")
+    return WeightsError(str(error), hint=f"Add --download to download them first.\n{error.hint}")
 
 
-def _listed(found: Sequence[str]) -> str:
-    return ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+def _listed(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _MAX_LISTED} more" if len(items) > _MAX_LISTED else ""
+    return ", ".join(items[:_MAX_LISTED]) + more

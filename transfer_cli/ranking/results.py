@@ -1,73 +1,72 @@
-"""Which backbone to start from: what each is worth on the pictures at hand, and what it costs."""
+"""The result of a ranking: scores, costs, and the candidates that are equally good or on the Pareto front."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.data.skipped import Skipped
-from transfer_cli.errors import OutputError
 from transfer_cli.evaluation.comparison import SIGNIFICANT, holm, mcnemar
-from transfer_cli.io.atomic import write_json
-from transfer_cli.io.csv_tables import write_table
-from transfer_cli.metrics.intervals import Figure
+from transfer_cli.metrics.intervals import MetricValue
 from transfer_cli.ranking.candidates import Candidate
+from transfer_cli.ranking.options import LOGME, By
 
-By = Literal["probe", "logme"]
-PROBE: By = "probe"
-LOGME: By = "logme"
-COSTS = ("milliseconds", "megabytes")
-_COLUMNS = (
+COSTS = ("ms_per_image", "megabytes")
+COLUMNS = (
     "backbone", "weights", "log_loss", "accuracy", "accuracy_low", "accuracy_high", "mean_average_precision", "logme",
-    "within_noise", "milliseconds", "parameters", "megabytes", "front_milliseconds", "front_megabytes", "runtime",
+    "within_noise", "ms_per_image", "parameters", "megabytes", "pareto_ms_per_image", "pareto_megabytes", "runtime",
     "left_out",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CandidateScore:
-    """What is known of a candidate.
+    """The score and cost of a candidate.
 
     Attributes
     ----------
     candidate : Candidate
-    milliseconds : float or None
-        A picture through the network, on this machine; None where it was not run.
+    ms_per_image : float or None
+        Time of the network on this machine, without decoding; None if it was not run.
     runtime : str
-        What it ran on.
+        The runtime that was timed.
     log_loss : float or None
-        Of the probe, out of fold, in nats.
-    accuracy : Figure or None
-        Of the same; of a multi-label task the share of pictures all of whose labels are right at one half.
+        Out-of-fold log loss of the probe (a logistic regression), in nats.
+    accuracy : MetricValue or None
+        Out-of-fold accuracy; for multi-label, the share of images with all labels correct at a threshold of 0.5.
     mean_average_precision : float or None
-        Of a multi-label task.
+        Multi-label only.
     logme : float or None
-    right : ndarray of shape (pictures,), bool, or None
-        Which pictures the probe has right, out of fold.
+        LogME score (You et al. 2021).
+    correct : ndarray of shape (images,), bool, or None
+        Which images the probe classifies correctly, out of fold.
     left_out : str
-        Why it cannot be picked; empty where it can.
+        Reason why it cannot be recommended; empty if it can.
+
+    References
+    ----------
+    K. You et al. (2021), "LogME: Practical Assessment of Pre-trained Models for Transfer Learning".
     """
 
     candidate: Candidate
-    milliseconds: float | None = None
+    ms_per_image: float | None = None
     runtime: str = ""
     log_loss: float | None = None
-    accuracy: Figure | None = None
+    accuracy: MetricValue | None = None
     mean_average_precision: float | None = None
     logme: float | None = None
-    right: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
+    correct: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
     left_out: str = ""
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """The name of the candidate."""
         return self.candidate.name
 
     @property
@@ -76,21 +75,36 @@ class CandidateScore:
         return self.candidate.megabytes
 
     def score(self, by: By) -> float | None:
-        """Return what it is ranked by; higher is better."""
+        """Return the score to rank by; higher is better."""
         return self.logme if by == LOGME else None if self.log_loss is None else -self.log_loss
+
+    def summary(self) -> str:
+        """Return cost and scores as one line."""
+        items = [] if self.ms_per_image is None else [f"{self.ms_per_image:.1f} ms/image"]
+        if self.left_out:
+            items.append(self.left_out)
+        if self.log_loss is not None:
+            items.append(f"log loss {self.log_loss:.3f}")
+        if self.mean_average_precision is not None:
+            items.append(f"mean average precision {self.mean_average_precision:.3f}")
+        elif self.accuracy is not None:
+            items.append(f"accuracy {self.accuracy['value']:.3f}")
+        if self.logme is not None:
+            items.append(f"LogME {self.logme:.3f}")
+        return ", ".join(items)
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Candidates, the best first, then those that cannot be picked.
+    """Candidates, the best first; those that cannot be recommended come last.
 
     Attributes
     ----------
     source : Path
-        The folder of pictures.
+        The image folder.
     by : {"probe", "logme"}
     images : int
-        How many the scores are of.
+        Number of images that the scores are computed on.
     classes : int
     seed : int
     rows : tuple of CandidateScore
@@ -108,65 +122,65 @@ class Ranking:
 
     @classmethod
     def of(cls, rows: Sequence[CandidateScore], by: By, **facts: Any) -> Ranking:
-        """Return the ranking of some candidates; of equal ones the one with the lower cost goes first."""
+        """Return the ranking of candidates; equal scores are ordered by cost."""
 
-        def place(row: CandidateScore) -> tuple[bool, bool, float, float, float]:
+        def order(row: CandidateScore) -> tuple[bool, bool, float, float, float]:
             score = row.score(by)
-            cost = np.inf if row.milliseconds is None else row.milliseconds
+            cost = np.inf if row.ms_per_image is None else row.ms_per_image
             return bool(row.left_out), score is None, -(score or 0.0), row.megabytes, cost
 
-        return cls(by=by, rows=tuple(sorted(rows, key=place)), **facts)
+        return cls(by=by, rows=tuple(sorted(rows, key=order)), **facts)
 
     @property
     def eligible(self) -> tuple[CandidateScore, ...]:
-        """Those that can be picked, the best first."""
+        """Those that can be recommended, the best first."""
         return tuple(row for row in self.rows if not row.left_out)
 
     @property
     def best(self) -> CandidateScore | None:
-        """The winner, or None where none can be picked."""
+        """The best candidate, or None if none can be recommended."""
         return next(iter(self.eligible), None)
 
     @cached_property
     def within_noise(self) -> frozenset[Candidate]:
-        """The candidates that have as many pictures right as the best one, as far as these can tell, and this itself.
+        """The best candidate, and all whose accuracy is not significantly lower.
 
-        Judged as by `compare`: McNemar's exact test on the same pictures, out of fold, adjusted for the number of
-        candidates (Holm 1979). Of LogME, which is one number of all pictures, nothing of the kind is known.
+        Tested as in `compare`: McNemar's exact test on the out-of-fold predictions, adjusted for the number of
+        candidates (Holm 1979). Empty for LogME, which is a single number without a test.
         """
-        if self.by == LOGME or self.best is None or self.best.right is None:
+        if self.by == LOGME or self.best is None or self.best.correct is None:
             return frozenset()
-        best = self.best.right
-        others = [(row.candidate, row.right) for row in self.eligible[1:] if row.right is not None]
-        adjusted = holm([mcnemar(right, best) for _, right in others])
-        alike = [
+        best = self.best.correct
+        others = [(row.candidate, row.correct) for row in self.eligible[1:] if row.correct is not None]
+        adjusted = holm([mcnemar(correct, best) for _, correct in others])
+        equal = [
             candidate
-            for (candidate, right), p in zip(others, adjusted, strict=True)
-            if p >= SIGNIFICANT or right.sum() >= best.sum()
+            for (candidate, correct), p in zip(others, adjusted, strict=True)
+            if p >= SIGNIFICANT or correct.sum() >= best.sum()
         ]
-        return frozenset([self.best.candidate, *alike])
+        return frozenset([self.best.candidate, *equal])
 
     def front(self, cost: str) -> frozenset[Candidate]:
-        """Return the candidates of which no other one is as good and costs less, or is better and costs as much.
+        """Return the Pareto front: the candidates that no other one dominates in score and cost.
 
         Parameters
         ----------
-        cost : {"milliseconds", "megabytes"}
+        cost : {"ms_per_image", "megabytes"}
         """
         rows = [row for row in self.eligible if getattr(row, cost) is not None]
         scores = np.array([row.score(self.by) for row in rows], np.float64)
-        kept = pareto(np.array([getattr(row, cost) for row in rows], np.float64), scores)
-        return frozenset(row.candidate for row, stays in zip(rows, kept, strict=True) if stays)
+        on_front = pareto(np.array([getattr(row, cost) for row in rows], np.float64), scores)
+        return frozenset(row.candidate for row, kept in zip(rows, on_front, strict=True) if kept)
 
     @property
     def cheaper(self) -> CandidateScore | None:
-        """The quickest of those within noise of the best, where that is not the best itself."""
-        alike = [row for row in self.eligible if row.candidate in self.within_noise and row.milliseconds is not None]
-        quickest = min(alike, key=lambda row: row.milliseconds or 0.0, default=None)
-        return None if quickest is self.best else quickest
+        """The fastest of those within noise of the best one; None if that is the best one itself."""
+        equal = [row for row in self.eligible if row.candidate in self.within_noise and row.ms_per_image is not None]
+        fastest = min(equal, key=lambda row: row.ms_per_image or 0.0, default=None)
+        return None if fastest is self.best else fastest
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON can hold it."""
+        """Return all fields as JSON can hold them."""
         return {
             "folder": str(self.source.resolve()),
             "by": self.by,
@@ -179,7 +193,7 @@ class Ranking:
         }
 
     def _facts(self, row: CandidateScore) -> dict[str, Any]:
-        fronts = {f"front_{cost}": row.candidate in self.front(cost) for cost in COSTS}
+        fronts = {f"pareto_{cost}": row.candidate in self.front(cost) for cost in COSTS}
         return {
             **vars(row.candidate),
             "log_loss": row.log_loss,
@@ -187,7 +201,7 @@ class Ranking:
             "mean_average_precision": row.mean_average_precision,
             "logme": row.logme,
             "within_noise": row.candidate in self.within_noise,
-            "milliseconds": row.milliseconds,
+            "ms_per_image": row.ms_per_image,
             "parameters": row.candidate.parameters,
             "megabytes": row.megabytes,
             **fronts,
@@ -197,7 +211,7 @@ class Ranking:
 
     def table(self) -> list[list[str]]:
         """Return the rows of ranking.csv."""
-        found = []
+        rows = []
         for facts in map(self._facts, self.rows):
             accuracy = facts.pop("accuracy") or {"value": None, "low": None, "high": None}
             facts |= {
@@ -205,70 +219,12 @@ class Ranking:
                 "accuracy_low": accuracy["low"],
                 "accuracy_high": accuracy["high"],
             }
-            found.append([_cell(facts[column]) for column in _COLUMNS])
-        return found
-
-
-@dataclass(frozen=True)
-class RankingDirectory:
-    """A ranking on disk. Nobody else joins these names."""
-
-    path: Path
-
-    @classmethod
-    def default(cls, folder: str) -> RankingDirectory:
-        """Return ``runs/rank-FOLDER``."""
-        return cls(Path("runs") / f"rank-{folder}")
-
-    @property
-    def ranking(self) -> Path:
-        """All of it, JSON."""
-        return self.path / "ranking.json"
-
-    @property
-    def table(self) -> Path:
-        """One row a candidate, CSV."""
-        return self.path / "ranking.csv"
-
-    @property
-    def plot(self) -> Path:
-        """What the candidates are worth over what they cost, PNG."""
-        return self.path / "pareto.png"
-
-    @property
-    def candidates(self) -> Path:
-        """What is known of each candidate, one JSON file each, by which a ranking goes on."""
-        return self.path / "candidates"
-
-    def must_be_free(self, source: Path) -> None:
-        """Raise OutputError unless a ranking of these pictures may be written here; nothing is changed."""
-        another = "Choose another place with -o DIR."
-        if self.path.resolve().is_relative_to(source.resolve()):
-            raise OutputError(f"{self.path} would lie inside the folder of pictures {source}.", hint=another)
-        if self.path.exists() and not self.path.is_dir():
-            raise OutputError(f"{self.path} is a file. Expected the name of a folder.")
-        was = self._source()
-        is_ours = self.candidates.is_dir() or was is not None
-        if not is_ours and self.path.is_dir() and any(self.path.iterdir()):
-            raise OutputError(f"{self.path} is not empty and holds no ranking.", hint=another)
-        if was is not None and was != str(source.resolve()):
-            raise OutputError(f"{self.path} holds the ranking of another folder, {was}.", hint=another)
-
-    def write(self, ranking: Ranking) -> None:
-        """Write ranking.json and ranking.csv."""
-        write_json(self.ranking, ranking.to_dict())
-        write_table(self.table, _COLUMNS, ranking.table())
-
-    def _source(self) -> str | None:
-        try:
-            found = json.loads(self.ranking.read_text("utf-8"))["folder"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return found if isinstance(found, str) else None
+            rows.append([_cell(facts[column]) for column in COLUMNS])
+        return rows
 
 
 def pareto(costs: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which points no other one dominates: is as good in both and better in one.
+    """Return which points no other point dominates, that is, equals in both numbers and beats in one.
 
     Parameters
     ----------

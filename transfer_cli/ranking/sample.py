@@ -1,4 +1,4 @@
-"""The pictures by which backbones are compared: none of the test part, of all classes, the same ones each time."""
+"""Select the images of a ranking: reproducibly, from all classes, none from test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.classifiers.folds import dealt_by, single_rows
-from transfer_cli.data.groups import NEAR_DUPLICATES, assign_group_ids, by_pattern
+from transfer_cli.data.groups import NEAR_DUPLICATES, assign_group_ids, groups_by_pattern
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import FolderError, InputError
@@ -17,102 +17,102 @@ from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.setup.preflight import survey
 
-_READ_AT = 32
-_OF_EACH = 5
-"""So many pictures of each class are taken before the classes get their shares: one a fold."""
+_READ_SIZE = 32
+_MIN_PER_CLASS = 5
+"""Images of each class that are selected before the rest is stratified: one per fold."""
 
 
 @dataclass(frozen=True)
 class RankingSample:
-    """Some pictures of a folder, and what they show.
+    """Some images of a folder, with their labels.
 
     Attributes
     ----------
     folder : ImageFolder
-        Of these pictures alone.
+        Holds only these images.
     digests : tuple of str
     truth : ndarray of shape (n,) or (n, k), int
     classes : int
-    assign_group_ids : ndarray of shape (n,), int
-        A number for each: relatives have the same.
+    group_ids : ndarray of shape (n,), int
+        Images with the same number belong to one group.
     skipped : tuple of Skipped
-        Of the whole folder.
+        Files of the whole folder that could not be read.
     """
 
     folder: ImageFolder
     digests: tuple[str, ...]
     truth: NDArray[np.int64]
     classes: int
-    assign_group_ids: NDArray[np.int64]
+    group_ids: NDArray[np.int64]
     skipped: tuple[Skipped, ...]
 
     @property
     def digest(self) -> str:
-        """What tells these pictures, their labels and their relatives from others, in hexadecimal."""
-        rows = zip(self.digests, self.truth.tolist(), self.assign_group_ids.tolist(), strict=True)
+        """SHA-256 of the images, their labels and groups, in hexadecimal."""
+        rows = zip(self.digests, self.truth.tolist(), self.group_ids.tolist(), strict=True)
         return hashlib.sha256(repr(list(rows)).encode()).hexdigest()
 
 
 def ranking_sample(request: TrainingRequest, recipe: ExtractRecipe, count: int) -> RankingSample:
-    """Return at most `count` pictures of a folder that are not test, by the split that a run with `recipe` would make.
+    """Return at most `count` images that are not in the test set of the split that `recipe` would make.
 
-    They are chosen class by class by their digest and the recipe's seed: a picture that is added moves few others.
+    The sample is stratified. Images are ordered by a hash of their digest and the seed of the recipe, so that a new
+    image changes the sample little.
 
     Parameters
     ----------
-    request : Request
+    request : TrainingRequest
     recipe : ExtractRecipe
-        Resolved, for any backbone.
+        Resolved, with any backbone.
     count : int
 
     Raises
     ------
     InputError
-        When relatives are to be found by features: those of which backbone is not decided yet.
+        When the groups are near-duplicates, which are found by the features of a backbone.
     FolderError
-        When too few pictures can be read, or no class has two that are not test.
+        When too few images can be read, or no class has two images outside test.
     """
     if recipe.split.group_by == NEAR_DUPLICATES:
         raise InputError(
-            "rank cannot group by near-duplicates: they are found by the features of a backbone, and none is chosen "
+            "rank cannot group by near-duplicates: they are found by the features of a backbone, which is not chosen "
             "yet.",
-            hint="Write the parts down first: transfer-cli data split FOLDER --group-by near-duplicates, then --split",
+            hint="First write the split: transfer-cli data split FOLDER --group-by near-duplicates; then use --split.",
         )
-    # Whether a picture can be read does not depend on the size that is asked for.
-    small = recipe.model_copy(update={"images": recipe.images.model_copy(update={"size": _READ_AT})})
-    found = survey(request, small, decodes=True)
-    digests = [row.sha256 for row in found.split.rows]
-    paths = [row.path for row in found.split.rows]
-    groups = None if recipe.split.group_by is None else by_pattern(paths, recipe.split.group_by)
-    truth, group_ids = found.split.truth(), assign_group_ids(digests, groups)
-    free = np.flatnonzero(~found.split.mask("test"))
-    chosen = free[_choice([digests[row] for row in free], truth[free], count, recipe.seed)]
-    if single_rows(truth[chosen], group_ids[chosen]).all():
+    # A small size is enough to find out which images can be read.
+    small = recipe.model_copy(update={"images": recipe.images.model_copy(update={"size": _READ_SIZE})})
+    surveyed = survey(request, small, decodes=True)
+    digests = [row.sha256 for row in surveyed.split.rows]
+    paths = [row.path for row in surveyed.split.rows]
+    groups = None if recipe.split.group_by is None else groups_by_pattern(paths, recipe.split.group_by)
+    truth, group_ids = surveyed.split.truth(), assign_group_ids(digests, groups)
+    not_test = np.flatnonzero(~surveyed.split.mask("test"))
+    selected = not_test[_select([digests[row] for row in not_test], truth[not_test], count, recipe.seed)]
+    if single_rows(truth[selected], group_ids[selected]).all():
         raise FolderError(
-            f"Nothing can be compared: no class of {request.folder.source} has two pictures that can be learnt from. "
-            "Expected two or more of some class beside those that are test.",
-            hint="Add pictures, or start from the default: transfer-cli extract FOLDER",
+            f"Cannot compare backbones: no class of {request.folder.source} has two images outside the test set.",
+            hint="Add images, or use the default backbone: transfer-cli extract FOLDER",
         )
-    files = tuple(request.folder.files[found.indices[row]] for row in chosen)
+    files = tuple(request.folder.files[surveyed.indices[row]] for row in selected)
     return RankingSample(
         replace(request.folder, files=files),
-        tuple(digests[row] for row in chosen),
-        truth[chosen],
-        len(found.split.class_names),
-        np.unique(group_ids[chosen], return_inverse=True)[1],
-        found.skipped,
+        tuple(digests[row] for row in selected),
+        truth[selected],
+        len(surveyed.split.class_names),
+        np.unique(group_ids[selected], return_inverse=True)[1],
+        surveyed.skipped,
     )
 
 
-def _choice(digests: list[str], truth: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Return the rows that are taken, in order: each class by its share, but some of each first."""
+def _select(digests: list[str], truth: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Return the selected rows, sorted: a minimum per class first, then in proportion to the class sizes."""
     salted = [hashlib.sha256(f"{seed}:{digest}".encode()).digest() for digest in digests]
     order = np.array(sorted(range(len(digests)), key=salted.__getitem__), np.int64)
-    kinds = dealt_by(truth)
+    strata = dealt_by(truth)
     turn, share = np.empty(len(digests), np.int64), np.empty(len(digests))
-    for kind in np.unique(kinds):
-        rows = order[kinds[order] == kind]
-        turn[rows] = np.minimum(np.arange(len(rows)), _OF_EACH)
+    for stratum in np.unique(strata):
+        rows = order[strata[order] == stratum]
+        turn[rows] = np.minimum(np.arange(len(rows)), _MIN_PER_CLASS)
         share[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
     rank = np.empty(len(digests), np.int64)
     rank[order] = np.arange(len(digests))

@@ -1,4 +1,4 @@
-"""What a person asks of ``auto``."""
+"""The recipe of `auto`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from transfer_cli.recipe.sections import Choices
 
 
 class AutoRecipe(Choices):
-    """Every choice that is not made by looking at the pictures; the run keeps it until it has a recipe of its own."""
+    """The settings of `auto`, kept in the run until the chosen model's recipe replaces them."""
 
-    method: Literal["auto"] = "auto"
-    """Which command the recipe is for."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    """Of the parts and of all that is drawn by chance."""
-    seconds: float = Field(default=600.0, gt=0)
-    """Of the whole command, into which its steps are planned."""
-    among: tuple[str, ...] = Field(default=(), strict=False)
-    """Names or patterns of backbones; all whose weights are here where none are given."""
-    download: bool = False
-    """Whether weights that are not here are brought."""
-    group_by: str | None = None
-    """Keeps relatives in one part, as split.group_by of a recipe."""
+    method: Literal["auto"] = Field(default="auto", description="Command that the recipe is for.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Random seed of the split and of training.")
+    seconds: float = Field(default=600.0, gt=0, description="Time available for the whole command in seconds.")
+    among: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description="Names or wildcards of backbones to try. Default: all whose weights are installed.",
+    )
+    download: bool = Field(default=False, description="Whether to download missing weights.")
+    group_by: str | None = Field(default=None, description="As split.group_by of a recipe.")
 
     def to_toml(self) -> str:
         """Return the recipe as TOML."""

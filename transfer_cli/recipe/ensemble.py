@@ -1,4 +1,4 @@
-"""Every choice of an ensemble, and what it is made of."""
+"""The recipe of an ensemble: method and members."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from transfer_cli.recipe.sections import Choices
 
 
 class EnsembleOptions(Choices):
-    """How the answers of the members become one."""
+    """How the predictions of the members are combined."""
 
-    method: str | None = None
-    """A row of catalog.combiners; weighted where it is not given, or average where nothing was held out to weigh by."""
-    max_models: int | None = Field(default=None, ge=1)
-    """So many different members a greedy selection takes at most."""
-    max_ms: float | None = Field(default=None, gt=0)
-    """So many milliseconds a picture those of a greedy selection may take together."""
+    method: str | None = Field(
+        default=None,
+        description="Ensemble method. Default: weighted, or average if there is no validation set to fit weights on.",
+    )
+    max_models: int | None = Field(default=None, ge=1, description="greedy: maximum number of distinct members.")
+    max_ms: float | None = Field(
+        default=None, gt=0, description="greedy: maximum total time of the members in ms per image."
+    )
 
     @field_validator("method")
     @classmethod
@@ -28,21 +30,19 @@ class EnsembleOptions(Choices):
 
 
 class MemberRun(Choices):
-    """A run that is a member."""
+    """A run that is a member of the ensemble."""
 
-    run: str
-    """What it is called; where it lies is nobody's business elsewhere."""
-    digest: str
-    """Of its bundle's manifest, so that a run that was made anew makes another ensemble."""
+    run: str = Field(description="Name of the run, without its location.")
+    digest: str = Field(description="SHA-256 of the manifest of its bundle: a retrained run makes another ensemble.")
 
 
 class EnsembleRecipe(Choices):
-    """Every choice of an ensemble; the copy in the run says its members, too."""
+    """All settings of an ensemble; the copy in the run also lists its members."""
 
-    method: Literal["ensemble"] = "ensemble"
-    """Which command the recipe is for."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    """Of the folds that say how good what was fitted on val is there."""
+    method: Literal["ensemble"] = Field(default="ensemble", description="Command that the recipe is for.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Random seed of the cross-validation folds on the validation set."
+    )
     ensemble: EnsembleOptions = EnsembleOptions()
     member: tuple[MemberRun, ...] = Field(default=(), strict=False)
 

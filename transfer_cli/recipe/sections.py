@@ -1,4 +1,4 @@
-"""The sections of a recipe: which words each has, what they mean, and which values they take."""
+"""Sections of a recipe: their settings, the meaning of each, and the values it accepts."""
 
 from __future__ import annotations
 
@@ -8,78 +8,103 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from transfer_cli.catalog import backbones, class_balancing, classifiers, heads, runtimes
-from transfer_cli.data.groups import NEAR_DUPLICATES, must_be_a_pattern
+from transfer_cli.data.groups import NEAR_DUPLICATES, check_group_pattern
 from transfer_cli.errors import UnknownNameError
 
 
 class Choices(BaseModel):
-    """Words that nothing else may stand among, of exactly the types they say."""
+    """A section: unknown settings and wrong types are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Images(Choices):
-    """How a picture of any size becomes the network's input."""
+    """How images of any size become the input of the network."""
 
-    size: int | None = Field(default=None, ge=32, le=2048)
-    """Side of the square input in pixels; the backbone's own where it is not given."""
-    resize: Literal["squash", "crop", "pad"] = "squash"
-    """squash: both sides to `size`; crop: the middle square; pad: the whole picture on black."""
+    size: int | None = Field(
+        default=None,
+        ge=32,
+        le=2048,
+        description="Side of the square input image in pixels. Default: the size that the backbone was trained with.",
+    )
+    resize: Literal["squash", "crop", "pad"] = Field(
+        default="squash",
+        description="squash: scale both sides to `size`; crop: use the central square; pad: fit the whole image on a "
+        "black square.",
+    )
 
 
 class Parts(Choices):
-    """How pictures are parted where the folder does not say it."""
+    """How images are split into train, val and test if the folder does not say so."""
 
-    test: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the pictures that is kept for the test."""
-    val: float = Field(default=0.0, ge=0, lt=1)
-    """Share that is held out to compare by; without it extract compares by cross-validation."""
-    seed: int = Field(default=0, ge=0)
-    """Another seed parts the pictures otherwise."""
-    group_by: str | None = None
-    """Keeps relatives in one part: a regular expression, whose first group (or whole match) in the path names the
-    relatives, as "patient(\\d+)"; or near-duplicates, for copies of a picture."""
+    test: float = Field(default=0.2, ge=0, lt=1, description="Share of the images for the test set.")
+    val: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the images for the validation set. 0 for extract: choices are made by "
+        "cross-validation on the training set.",
+    )
+    seed: int = Field(default=0, ge=0, description="Random seed of the split; another number gives another split.")
+    group_by: str | None = Field(
+        default=None,
+        description="Never split a group between train and test. A regular expression: images whose path has the same "
+        "first group (or whole match), such as 'patient(\\d+)', belong together; or near-duplicates.",
+    )
 
     @field_validator("group_by")
     @classmethod
     def _is_a_pattern(cls, text: str | None) -> str | None:
         if text is not None and text != NEAR_DUPLICATES:
-            must_be_a_pattern(text)
+            check_group_pattern(text)
         return text
 
     @model_validator(mode="after")
     def _train_is_left(self) -> Self:
         if self.test + self.val >= 1:
-            raise ValueError(f"test and val are {self.test:g} and {self.val:g}, which leaves nothing to train on")
+            raise ValueError(f"test = {self.test:g} and val = {self.val:g} leave no images for training")
         return self
 
 
 class PartsWithVal(Parts):
-    """The same with a val part, by which epochs are compared."""
+    """The split of finetune, with a validation set on which epochs are compared."""
 
-    val: float = Field(default=0.15, ge=0, lt=1)
-    """Share that is held out: the epoch that does best on it is what predicts."""
+    val: float = Field(
+        default=0.15,
+        ge=0,
+        lt=1,
+        description="Share of the images for the validation set, on which the best epoch is chosen.",
+    )
 
 
 class Backbone(Choices):
-    """Which network looks at the pictures, and where it is cut."""
+    """The pretrained network and the layer that gives the features."""
 
-    name: str = "mobilenet_v2"
-    """See: transfer-cli backbones list."""
-    weights: str = backbones.IMAGENET
-    """imagenet, none (random, of the recipe's seed), embedded (what comes with the program) or a file."""
-    pooling: Literal["avg", "max", "flatten"] = "avg"
-    """How the last map becomes one row: its mean, its maximum, or all of it."""
-    layer: str | None = None
-    """The layer whose output is the feature; the last one below the top where it is not given."""
+    name: str = Field(
+        default="mobilenet_v2", description="Name of the pretrained network (transfer-cli backbones list)."
+    )
+    weights: str = Field(
+        default=backbones.IMAGENET,
+        description="imagenet, none (random, from the seed of the recipe), embedded (shipped with the program), or a "
+        "weights file.",
+    )
+    pooling: Literal["avg", "max", "flatten"] = Field(
+        default="avg",
+        description="How the last feature map becomes one vector: mean per channel, maximum per channel, or all values "
+        "(flatten).",
+    )
+    layer: str | None = Field(
+        default=None,
+        description="Layer whose output is the feature vector. Default: the last layer below the classification head.",
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _weights_of_its_own(cls, said: Any) -> Any:
-        """Take those that come with the program for a network that has no others, unless some were asked for."""
-        if not isinstance(said, dict) or "weights" in said or said.get("name") != backbones.EMBEDDED:
-            return said
-        return {**said, "weights": backbones.EMBEDDED}
+    def _default_to_embedded_weights(cls, data: Any) -> Any:
+        """Default to the shipped weights for the network that has no others."""
+        if not isinstance(data, dict) or "weights" in data or data.get("name") != backbones.EMBEDDED:
+            return data
+        return {**data, "weights": backbones.EMBEDDED}
 
     @field_validator("name")
     @classmethod
@@ -88,12 +113,17 @@ class Backbone(Choices):
 
 
 class Inference(Choices):
-    """What runs a network that does not learn: for features, and for predicting with the model."""
+    """The engine that runs frozen networks: for features and for predictions."""
 
-    runtime: str = runtimes.AUTO
-    """auto: litert, but keras on a graphics card and for huge networks; keras, litert, or openvino, an extra."""
-    precision: Literal["f32", "bf16"] = "f32"
-    """bf16: half the digits, twice as fast where the processor has them; openvino only."""
+    runtime: str = Field(
+        default=runtimes.AUTO,
+        description="Engine that runs frozen networks. auto: litert, or keras on a GPU and for very large networks; "
+        "openvino is an extra.",
+    )
+    precision: Literal["f32", "bf16"] = Field(
+        default="f32",
+        description="bf16: 16-bit floating point, about twice as fast on CPUs that support it (openvino only).",
+    )
 
     @field_validator("runtime")
     @classmethod
@@ -105,19 +135,28 @@ class Inference(Choices):
         if self.precision == "f32":
             return self
         if self.runtime == runtimes.AUTO or self.precision not in runtimes.find(self.runtime).precisions:
-            raise ValueError(f"precision {self.precision} needs runtime openvino. Received: {self.runtime!r}.")
+            raise ValueError(f"precision {self.precision} needs runtime = openvino. Received: {self.runtime!r}.")
         return self
 
 
 class Hardware(Choices):
-    """How the machine computes what learns; weights, and all that is scored and kept, are float32 always."""
+    """How training uses the hardware. Weights, metrics and saved models are always float32."""
 
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    """mixed: half the digits while learning (Micikevicius et al. 2018), for graphics cards; float16 scales the loss."""
-    accumulate: int = Field(default=1, ge=1, le=1024)
-    """A step learns from so many batches, their gradients averaged: as one batch of so many times `batch_size`."""
-    gpus: Literal["auto"] | int = "auto"
-    """Graphics cards that share each batch; auto: all there are, or the processor where there is none."""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        default="float32",
+        description="Number format during training. mixed_*: half precision (Micikevicius et al. 2018), for GPUs; "
+        "mixed_float16 uses loss scaling.",
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Gradient accumulation: average the gradients of this number of batches before each "
+        "optimizer step.",
+    )
+    gpus: Literal["auto"] | int = Field(
+        default="auto", description="Number of GPUs that share each batch. auto: all, or the CPU if there is none."
+    )
 
     @field_validator("gpus")
     @classmethod
@@ -128,14 +167,21 @@ class Hardware(Choices):
 
 
 class Classifier(Choices):
-    """Which scikit-learn method learns from the features."""
+    """The scikit-learn classifier that is trained on the features."""
 
-    name: str = "logistic"
-    """See: transfer-cli extract --help."""
-    tune: bool | None = None
-    """Choose the regularisation by cross-validation; the catalog's word where it is not given."""
-    tune_seconds: float = Field(default=60, gt=0)
-    """No new value is tried after that many seconds; the log says so if it happened."""
+    name: str = Field(
+        default="logistic",
+        description="scikit-learn classifier to train on the features (transfer-cli extract --help).",
+    )
+    tune: bool | None = Field(
+        default=None,
+        description="Tune the regularisation strength by cross-validation. Default: only for fast classifiers.",
+    )
+    tune_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="Time limit for tuning in seconds: no further value is tried after it (noted in the log).",
+    )
 
     @field_validator("name")
     @classmethod
@@ -144,18 +190,23 @@ class Classifier(Choices):
 
 
 class Head(Choices):
-    """What is put on the backbone instead of its top."""
+    """The layers that replace the classification head of the backbone."""
 
-    kind: str = "linear"
-    """linear: one dense layer; mlp: a hidden layer and dropout before it; flatten-mlp: the same on the whole map."""
-    start: Literal["probe", "random"] | None = None
-    """probe: a logistic regression on the backbone's features; the catalog's word for `kind` where it is not given."""
-    units: int | None = Field(default=None, ge=1, le=65536)
-    """Width of the hidden layer; the catalog's where it is not given."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the numbers before the last layer that each step leaves out."""
-    l2: float = Field(default=0.0, ge=0)
-    """Weight of the sum of squares of the head's kernels in the loss."""
+    kind: str = Field(
+        default="linear",
+        description="linear: one dense layer; mlp: hidden layer, dropout, dense layer; flatten-mlp: the same on the "
+        "flattened feature map.",
+    )
+    start: Literal["probe", "random"] | None = Field(
+        default=None,
+        description="Initial weights of the head. probe: a logistic regression on the frozen features; random. "
+        "Default: depends on `kind`.",
+    )
+    units: int | None = Field(
+        default=None, ge=1, le=65536, description="Width of the hidden layer. Default: depends on `kind`."
+    )
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout rate before the last layer.")
+    l2: float = Field(default=0.0, ge=0, description="L2 penalty on the head's kernels.")
 
     @field_validator("kind")
     @classmethod
@@ -166,23 +217,34 @@ class Head(Choices):
     def _fits_its_kind(self) -> Self:
         spec = heads.find(self.kind)
         if self.start and self.start not in spec.starts:
-            raise ValueError(f"a head of kind {self.kind} cannot start from a {self.start}; only linear can")
+            raise ValueError(f"head.start = {self.start} is not possible for head.kind = {self.kind}, only for linear")
         if self.units and spec.units is None:
-            raise ValueError(f"a head of kind {self.kind} has no hidden layer, so no units")
+            raise ValueError(f"head.units needs a hidden layer, and head.kind = {self.kind} has none")
         return self
 
 
 class Balance(Choices):
-    """What is done about classes of unequal sizes: all of these make rare classes count for more."""
+    """How imbalanced classes are treated: every method gives rare classes more weight."""
 
-    method: str = "none"
-    """none, class-weights, effective-number, logit-adjustment, focal or oversampling."""
-    beta: float = Field(default=0.999, ge=0, lt=1)
-    """effective-number: how much pictures of one class are thought to repeat each other (Cui et al. 2019)."""
-    tau: float = Field(default=1.0, gt=0)
-    """logit-adjustment: share of the log prior that is taken out (Menon et al. 2021)."""
-    gamma: float = Field(default=2.0, gt=0)
-    """focal: how little a picture counts that is classified well already (Lin et al. 2017)."""
+    method: str = Field(
+        default="none", description="none, class-weights, effective-number, logit-adjustment, focal or oversampling."
+    )
+    beta: float = Field(
+        default=0.999,
+        ge=0,
+        lt=1,
+        description="effective-number: how redundant images of one class are (Cui et al. 2019).",
+    )
+    tau: float = Field(
+        default=1.0,
+        gt=0,
+        description="logit-adjustment: multiplier of the subtracted log class frequencies (Menon et al. 2021).",
+    )
+    gamma: float = Field(
+        default=2.0,
+        gt=0,
+        description="focal: focusing parameter; larger values weigh well-classified images less (Lin et al. 2017).",
+    )
 
     @field_validator("method")
     @classmethod
@@ -191,24 +253,30 @@ class Balance(Choices):
 
     @model_validator(mode="after")
     def _fits_its_method(self) -> Self:
-        takes = class_balancing.find(self.method).word
-        for name, row in class_balancing.BALANCES.items():
-            if row.word and row.word != takes and getattr(self, row.word) != type(self).model_fields[row.word].default:
-                raise ValueError(f"method {self.method} has no {row.word}; {name} has")
+        takes = class_balancing.find(self.method).setting
+        for name, row in class_balancing.CLASS_BALANCING_METHODS.items():
+            if (
+                row.setting
+                and row.setting != takes
+                and getattr(self, row.setting) != type(self).model_fields[row.setting].default
+            ):
+                raise ValueError(f"{row.setting} is a setting of method {name}, not of {self.method}")
         return self
 
 
 class Unlabelled(Choices):
-    """Pictures without a class that are learnt from, too, under the class that a first training gives them."""
+    """Pseudo-labelling: unlabelled images that are trained on with the label that a first model predicts."""
 
-    folder: str | None = Field(default=None, min_length=1)
-    """Where they are; none are taken where it is not given."""
-    confidence: float = Field(default=0.95, ge=0, lt=1)
-    """A picture is learnt from that the first training gives a class with this probability, or more (Lee 2013)."""
+    folder: str | None = Field(
+        default=None, min_length=1, description="Folder of unlabelled images. Default: none are used."
+    )
+    confidence: float = Field(
+        default=0.95, ge=0, lt=1, description="Minimum confidence for a pseudo-label to be used (Lee 2013)."
+    )
 
 
 def known(look_up: Callable[[], str]) -> str:
-    """Return a name that was looked up in a catalog; an unknown one is a fault of the word."""
+    """Return a name found in a catalog; an unknown name becomes a validation error."""
     try:
         return look_up()
     except UnknownNameError as error:

@@ -1,4 +1,4 @@
-"""The sections of a recipe that say how a network is trained: stages, their end, what is kept of frozen layers."""
+"""Sections of a recipe about training: stages, early stopping, refit, cached frozen features."""
 
 from __future__ import annotations
 
@@ -13,55 +13,86 @@ from transfer_cli.errors import nearest
 from transfer_cli.recipe.sections import Choices, known
 
 _UNFREEZE = re.compile(r"head|all|last:[1-9][0-9]{0,5}|last:([1-9][0-9]?|100)%|from:.+")
-_EPOCHS, _MOST_EPOCHS, _LEAST_STEPS, _FOREVER = 20, 100, 300, 10_000
-"""Of ``auto``: so many epochs, more where they would be too few steps to learn much; see docs/benchmarks.md."""
+_EPOCHS, _MAX_AUTO_EPOCHS, _MIN_STEPS, _MAX_EPOCHS = 20, 100, 300, 10_000
+"""``epochs = "auto"``: 20 epochs, more if these are fewer than 300 steps, at most 100 (docs/benchmarks.md)."""
 _ONE_CYCLE_RISE, _ONE_CYCLE_BEGIN = 0.3, 25
 
 
 class Stage(Choices):
-    """One stretch of training."""
+    """One stage of training: which layers train, for how long, at which learning rate."""
 
-    unfreeze: str
-    """What learns beside the head: head (nothing), last:N or last:N% of the backbone's layers, from:LAYER, or all."""
-    epochs: int | Literal["auto"]
-    """How often every training picture is looked at; auto: 20, and up to 100 for fewer than 480 pictures."""
-    learning_rate: float = Field(gt=0, le=10)
-    """The highest of the stage."""
-    optimizer: str = "adam"
-    """sgd, rmsprop, adam or adamw: the rule by which weights follow their gradients, Keras's of that name."""
-    momentum: float | None = Field(default=None, ge=0, lt=1)
-    """sgd (0.9 where it is not given) and rmsprop (0): how much of the last step goes into the next."""
-    nesterov: bool | None = None
-    """sgd: look ahead along the momentum first."""
-    weight_decay: float | None = Field(default=None, ge=0)
-    """adamw (0.01 where it is not given): pull weights towards zero, biases and scales of norms spared."""
-    schedule: Literal["constant", "cosine", "one-cycle", "plateau"] = "constant"
-    """cosine (Loshchilov and Hutter 2017) and one-cycle (Smith 2018) end at zero; plateau follows the loss on val."""
-    warmup: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the stage over which the learning rate first rises from zero (Goyal et al. 2017); one-cycle: 0.3."""
-    plateau_patience: int = Field(default=2, ge=1)
-    """plateau: after so many epochs without a lower log loss on val the learning rate is lowered."""
-    plateau_factor: float = Field(default=0.3, gt=0, lt=1)
-    """plateau: to this share of what it was."""
-    layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """The learning rate of each layer with a kernel is that of the one above it times this (Howard and Ruder 2018)."""
-    gradient_clip: float | None = Field(default=None, gt=0)
-    """Largest norm of all gradients of a step together (Pascanu et al. 2013)."""
-    ema: float = Field(default=0.0, ge=0, lt=1)
-    """Momentum of the moving average of the weights, which is what is scored and kept; 0: the weights as they are."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the truth spread evenly over all classes (Szegedy et al. 2016)."""
+    unfreeze: str = Field(
+        description="Layers that train besides the head: head (none), last:N or last:N% of the backbone's layers, "
+        "from:LAYER, or all."
+    )
+    epochs: int | Literal["auto"] = Field(
+        description="Number of passes over the training images. auto: 20, and up to 100 if there are fewer than 480 "
+        "training images."
+    )
+    learning_rate: float = Field(gt=0, le=10, description="Peak learning rate of the stage.")
+    optimizer: str = Field(default="adam", description="sgd, rmsprop, adam or adamw, as in Keras.")
+    momentum: float | None = Field(
+        default=None, ge=0, lt=1, description="sgd (default 0.9) and rmsprop (default 0): momentum."
+    )
+    nesterov: bool | None = Field(default=None, description="sgd: use Nesterov momentum.")
+    weight_decay: float | None = Field(
+        default=None,
+        ge=0,
+        description="adamw (default 0.01): decoupled weight decay, not applied to biases and normalisation layers.",
+    )
+    schedule: Literal["constant", "cosine", "one-cycle", "plateau"] = Field(
+        default="constant",
+        description="Learning-rate schedule. cosine (Loshchilov and Hutter 2017) and one-cycle (Smith 2018) "
+        "end at zero; plateau follows the validation loss.",
+    )
+    warmup: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the stage in which the learning rate rises from zero (Goyal et al. 2017). "
+        "one-cycle: 0.3 by default.",
+    )
+    plateau_patience: int = Field(
+        default=2,
+        ge=1,
+        description="plateau: epochs without a lower validation loss before the learning rate is reduced.",
+    )
+    plateau_factor: float = Field(
+        default=0.3, gt=0, lt=1, description="plateau: factor by which the learning rate is reduced."
+    )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Layer-wise learning-rate decay: each layer has the rate of the layer above it times this factor "
+        "(Howard and Ruder 2018).",
+    )
+    gradient_clip: float | None = Field(
+        default=None, gt=0, description="Maximum global norm of the gradients of a step (Pascanu et al. 2013)."
+    )
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Decay of the exponential moving average of the weights, which is evaluated and saved. 0: off.",
+    )
+    label_smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Label smoothing: share of the target spread over all classes (Szegedy et al. 2016).",
+    )
 
     @field_validator("epochs")
     @classmethod
-    def _some(cls, epochs: int | str) -> int | str:
-        if isinstance(epochs, int) and not 1 <= epochs <= _FOREVER:
-            raise ValueError(f"expected auto or a number from 1 to {_FOREVER}. Received: {epochs}.")
+    def _epochs_in_range(cls, epochs: int | str) -> int | str:
+        if isinstance(epochs, int) and not 1 <= epochs <= _MAX_EPOCHS:
+            raise ValueError(f"expected auto or a number from 1 to {_MAX_EPOCHS}. Received: {epochs}.")
         return epochs
 
     @field_validator("unfreeze")
     @classmethod
-    def _says_which(cls, unfreeze: str) -> str:
+    def _unfreeze_is_valid(cls, unfreeze: str) -> str:
         if _UNFREEZE.fullmatch(unfreeze):
             return unfreeze
         near = nearest(unfreeze, ("head", "all"))
@@ -75,47 +106,40 @@ class Stage(Choices):
 
     @model_validator(mode="after")
     def _fits_its_optimizer(self) -> Self:
-        takes = optimizers.find(self.optimizer).words
-        for word in optimizers.WORDS:
+        takes = optimizers.find(self.optimizer).settings
+        for word in optimizers.SETTINGS:
             if getattr(self, word) is not None and word not in takes:
-                able = [name for name, row in optimizers.OPTIMIZERS.items() if word in row.words]
-                raise ValueError(f"{self.optimizer} takes no {word}; {', '.join(able)} can")
+                able = [name for name, row in optimizers.OPTIMIZERS.items() if word in row.settings]
+                raise ValueError(f"optimizer {self.optimizer} has no setting {word}; it belongs to {', '.join(able)}")
         return self
 
     @model_validator(mode="after")
     def _fits_its_schedule(self) -> Self:
         for word in ("plateau_patience", "plateau_factor"):
             if self.schedule != "plateau" and getattr(self, word) != type(self).model_fields[word].default:
-                raise ValueError(f"schedule {self.schedule} has no {word}; plateau has")
+                raise ValueError(f"{word} is a setting of schedule plateau, not of {self.schedule}")
         return self
 
-    def for_pictures(self, count: int, batch_size: int) -> Stage:
-        """Return the stage with the epochs that ``auto`` is for so many training pictures."""
+    def for_images(self, count: int, batch_size: int) -> Stage:
+        """Return the stage with the number of epochs that ``auto`` means for `count` training images."""
         if self.epochs != "auto":
             return self
-        wanted = math.ceil(_LEAST_STEPS / math.ceil(count / batch_size))
-        return self.model_copy(update={"epochs": min(max(_EPOCHS, wanted), _MOST_EPOCHS)})
+        wanted = math.ceil(_MIN_STEPS / math.ceil(count / batch_size))
+        return self.model_copy(update={"epochs": min(max(_EPOCHS, wanted), _MAX_AUTO_EPOCHS)})
 
     @property
     def length(self) -> int:
-        """How many epochs it has, after `for_pictures`."""
+        """Number of epochs, after `for_images`."""
         assert isinstance(self.epochs, int)
         return self.epochs
 
     @property
     def ends_at_zero(self) -> bool:
-        """Whether its steps become small towards its end, before which val says little."""
+        """Whether the learning rate falls to zero, so that validation scores before the end say little."""
         return self.schedule in ("cosine", "one-cycle")
 
     def learning_rate_at(self, done: float, reductions: int = 0) -> float:
-        """Return the learning rate after `done` epochs of this stage, a fraction of one included.
-
-        Parameters
-        ----------
-        done : float
-        reductions : int
-            How often a plateau has lowered it.
-        """
+        """Return the learning rate after `done` epochs (may be fractional) and `reductions` plateaus."""
         share, rise = done / self.length, self.warmup
         if self.schedule == "one-cycle":
             rise = rise or _ONE_CYCLE_RISE
@@ -128,43 +152,63 @@ class Stage(Choices):
             return self.learning_rate * self.plateau_factor**reductions
         return self.learning_rate * (1 + math.cos(math.pi * (share - rise) / (1 - rise))) / 2
 
-    def optimizer_words(self) -> dict[str, Any]:
-        """Return what the recipe says of the optimizer beside its learning rate."""
-        given = {word: getattr(self, word) for word in optimizers.WORDS}
-        return {word: value for word, value in given.items() if value is not None}
+    def optimizer_settings(self) -> dict[str, Any]:
+        """Return the optimizer settings of the stage other than the learning rate."""
+        settings = {name: getattr(self, name) for name in optimizers.SETTINGS}
+        return {name: value for name, value in settings.items() if value is not None}
 
     def summary(self) -> str:
-        """Return what is trained, for a person."""
+        """Return which layers train, such as "the last 50% of the layers"."""
         kind, _, what = self.unfreeze.partition(":")
         layers = f"the last {what} of the layers" if what.endswith("%") else f"the last {what} layers"
         return {"head": "head", "all": "all layers", "last": layers, "from": f"from {what}"}[kind]
 
 
 class EarlyStopping(Choices):
-    """When a stage ends before its last epoch, and what is best."""
+    """When a stage ends early, and which epoch is best."""
 
-    patience: int = Field(default=5, ge=0)
-    """A stage ends after so many epochs without a better val score; 0: never. A cosine counts in its last third."""
-    monitor: Literal["accuracy", "balanced_accuracy", "mean_average_precision", "log_loss"] | None = None
-    """What is compared on val: accuracy; with a `[balance]` balanced_accuracy; of labels mean_average_precision."""
+    patience: int = Field(
+        default=5,
+        ge=0,
+        description="Epochs without a better validation score before a stage ends. 0: never. With a cosine "
+        "schedule, only epochs in its last third count.",
+    )
+    monitor: Literal["accuracy", "balanced_accuracy", "mean_average_precision", "log_loss"] | None = Field(
+        default=None,
+        description="Validation metric to monitor. Default: accuracy; balanced_accuracy with a [balance] section; "
+        "mean_average_precision for multi-label tasks.",
+    )
 
 
 class Refit(Choices):
-    """Whether what was held out for val is learnt from as well, once val has said what is best."""
+    """Whether to train once more on train + val after the best epoch is known."""
 
-    when: Literal["auto", "always", "never"] = "auto"
-    """auto: where a class has fewer than `below` pictures to learn from, on average."""
-    below: int = Field(default=30, ge=1)
-    """So many pictures a class are enough to do without."""
+    when: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether to train once more on train + val for the number of epochs that was best. auto: "
+        "if classes have fewer than `below` training images on average.",
+    )
+    below: int = Field(
+        default=30,
+        ge=1,
+        description="auto: average number of training images per class below which the model is refitted.",
+    )
 
 
 class Trunk(Choices):
-    """What is kept of the layers below all that learns in a stage: they are run once, not in every epoch."""
+    """Caching of frozen features: layers below all trainable ones run once, not in every epoch."""
 
-    views: Literal["auto", "fresh"] | int = "auto"
-    """Augmented views of each picture that are kept; auto: 8, or down to 4 that fit and are seen twice, else fresh."""
-    gigabytes: float = Field(default=4, gt=0)
-    """What the views of auto may take, of memory (2 GB at most) and of the disk beside the run."""
+    views: Literal["auto", "fresh"] | int = Field(
+        default="auto",
+        description="Number of augmented views per image whose frozen features are cached. auto: 8, or down "
+        "to 4 that fit and are used at least twice, otherwise fresh (computed in every epoch).",
+    )
+    gigabytes: float = Field(
+        default=4,
+        gt=0,
+        description="Maximum size in GB of the cached frozen features: up to 2 GB in memory, the rest on disk "
+        "beside the run.",
+    )
 
     @field_validator("views")
     @classmethod

@@ -1,4 +1,4 @@
-"""The text of a recipe: where each word stands in it, what an override means, how a fault is said."""
+"""The TOML text of a recipe: line numbers of settings, overrides, error messages."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from transfer_cli.errors import RecipeError, nearest
+from transfer_cli.text import counted
 
 
 class Places:
-    """Where a word of the recipe was written.
+    """Locations of the settings of a recipe.
 
     Parameters
     ----------
     path : Path or None
-        The file.
+        The TOML file.
     text : str
-        What is in it.
+        Its text.
     overridden : collection of str
-        Words that were given on the command line; items of lists are counted from 1, as in ``stage.1.epochs``.
+        Settings given on the command line; list items count from 1, as in ``stage.1.epochs``.
     """
 
     def __init__(self, path: Path | None, text: str, overridden: Collection[str]) -> None:
         self._path = path
-        self._lines = _lines_of_words(text)
+        self._lines = _lines_of_settings(text)
         self._overridden = overridden
 
     def line(self, word: str) -> int:
-        """Return the line of a word, of its section where it has none, or 0."""
+        """Return the line of a setting, else of its section, else 0."""
         steps = word.split(".")
         sections = (".".join(steps[:count]) for count in range(len(steps), 0, -1))
         return next((self._lines[section] for section in sections if section in self._lines), 0)
 
     def of(self, word: str) -> str:
-        """Return the file, the line and the name of a word."""
+        """Return file, line and name of a setting, such as ``mine.toml:3: seed``."""
         if word in self._overridden or self._path is None:
             return word
         line = self.line(word)
@@ -47,47 +48,23 @@ class Places:
 
 
 def read(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return the text of a TOML file and what it says; raise RecipeError when it cannot be read."""
+    """Return the text and the data of a TOML file; raise RecipeError if it cannot be read."""
     try:
         text = path.read_text("utf-8-sig")
         return text, tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise RecipeError(f"{path} is not a TOML file that can be read: {error}.") from None
-
-
-def meanings(model: type[BaseModel]) -> dict[str, str]:
-    """Return what each word of a section means: the string below it in the source.
-
-    Pydantic would read these at every start of the program (``use_attribute_docstrings``), which takes longer than all
-    else that it does with a section.
-    """
-    # For documentation alone: a start of the program does not wait for these.
-    import ast
-    import inspect
-    import textwrap
-
-    found: dict[str, str] = {}
-    for parent in reversed(model.__mro__):
-        if parent is BaseModel or not issubclass(parent, BaseModel):
-            continue
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(parent))).body
-        assert isinstance(definition, ast.ClassDef)
-        for word, below in zip(definition.body, [*definition.body[1:], None], strict=True):
-            if isinstance(word, ast.AnnAssign) and isinstance(word.target, ast.Name):
-                own = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and below.value.value
-                found[word.target.id] = inspect.cleandoc(str(own or ""))
-    return found
+        raise RecipeError(f"Cannot read {path} as TOML: {error}.") from None
 
 
 def head_of(text: str) -> dict[str, str]:
-    """Return what the comment at the beginning of a recipe says.
+    """Return the parts of the comment at the top of a recipe.
 
     Returns
     -------
     dict of str to str
-        ``summary``, and where the comment has them ``command``, ``cost`` and ``score``.
+        ``summary``, and ``command``, ``cost`` and ``score`` if present.
     """
-    said: dict[str, str] = {}
+    head: dict[str, str] = {}
     part = "summary"
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -97,33 +74,33 @@ def head_of(text: str) -> dict[str, str]:
             part = "command"
         elif words and words[0] in ("Cost", "Score"):
             part = words.pop(0).lower()
-        said[part] = " ".join([said.get(part, ""), *words]).strip()
-    return said
+        head[part] = " ".join([head.get(part, ""), *words]).strip()
+    return head
 
 
 def parse_override(override: str) -> tuple[str, Any]:
-    """Return the word and the value of ``word=value``."""
+    """Split ``key=value`` into key and parsed value."""
     word, equals, value = override.partition("=")
     if not equals or not word.strip():
-        raise RecipeError(f"Expected --set SECTION.WORD=VALUE. Received: {override!r}.")
+        raise RecipeError(f"Expected --set SECTION.KEY=VALUE, such as --set stage.1.epochs=5. Received: {override!r}.")
     return word.strip(), _value(value.strip())
 
 
 def override(data: dict[str, Any], word: str, value: Any) -> None:
-    """Set a word in what a file says, in place."""
+    """Set a value in the data of a recipe, in place."""
     *sections, last = [step.strip() for step in word.split(".")]
     inside: Any = data
-    said = []
+    names = []
     for section in sections:
-        said.append(section)
+        names.append(section)
         if isinstance(inside, list):
-            inside = _item(inside, section, ".".join(said[:-1]), word)
+            inside = _item(inside, section, ".".join(names[:-1]), word)
         else:
             inside = inside.setdefault(section, {})
         if not isinstance(inside, dict | list):
-            raise RecipeError(f"{word}: {'.'.join(said)} is a value, not a section of words.")
+            raise RecipeError(f"{word}: {'.'.join(names)} is a setting, not a section.")
     if isinstance(inside, list):
-        raise RecipeError(f"{word}: expected {'.'.join(said)}.N.WORD with N from 1 to {len(inside)}.")
+        raise RecipeError(f"{word}: expected {'.'.join(names)}.N.KEY with N from 1 to {len(inside)}.")
     inside[last] = value
 
 
@@ -131,26 +108,26 @@ def _item(items: list[Any], step: str, name: str, word: str) -> Any:
     numbers = {str(number): item for number, item in enumerate(items, start=1)}
     if step in numbers:
         return numbers[step]
-    many = f"{len(items)} of them" if len(items) > 1 else "one"
-    raise RecipeError(f"{word}: there is no {name} {step}. The recipe has {many}, counted from 1.")
+    raise RecipeError(
+        f"{word}: there is no {name} {step}. The recipe has {counted(len(items), name)}, numbered from 1."
+    )
 
 
-def faults(error: ValidationError, model: type[BaseModel], places: Places) -> str:
-    """Return every fault of a recipe, each with its place, as one message."""
-    found = sorted(error.errors(), key=lambda fault: places.line(_word(fault["loc"])))
-    # A union says the same of each of its kinds.
-    said = list(dict.fromkeys(f"{places.of(_word(fault['loc']))}: {_explain(fault, model)}" for fault in found))
-    count = "a fault" if len(said) == 1 else f"{len(said)} faults"
-    return f"The recipe has {count}:\n" + "\n".join(f"  {fault}" for fault in said)
+def error_message(error: ValidationError, model: type[BaseModel], places: Places) -> str:
+    """Return all validation errors of a recipe, each with its location, as one message."""
+    errors = sorted(error.errors(), key=lambda fault: places.line(_key(fault["loc"])))
+    # Each type of a union reports the same error.
+    lines = list(dict.fromkeys(f"{places.of(_key(fault['loc']))}: {_explain(fault, model)}" for fault in errors))
+    return f"Invalid recipe ({counted(len(lines), 'error')}):\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def _word(location: tuple[int | str, ...]) -> str:
+def _key(location: tuple[int | str, ...]) -> str:
     steps = []
     for step in location:
         if isinstance(step, int):
             steps.append(str(step + 1))
         elif not step.isidentifier():
-            break  # the name pydantic gives to one kind of a union
+            break  # the name that pydantic gives to a type of a union
         elif step in ("int", "float"):
             break
         else:
@@ -158,7 +135,7 @@ def _word(location: tuple[int | str, ...]) -> str:
     return ".".join(steps)
 
 
-def _lines_of_words(text: str) -> dict[str, int]:
+def _lines_of_settings(text: str) -> dict[str, int]:
     section = ""
     lines: dict[str, int] = {}
     count: dict[str, int] = {}
@@ -186,8 +163,8 @@ def _value(text: str) -> Any:
     return data["value"] if len(data) == 1 else text
 
 
-def _words_of(model: Any, location: tuple[int | str, ...]) -> list[str]:
-    """Return the words of the section at `location`."""
+def _settings_of(model: Any, location: tuple[int | str, ...]) -> list[str]:
+    """Return the settings of the section at `location`."""
     for step in location:
         model = model.model_fields[step].annotation if isinstance(step, str) else get_args(model)[0]
     return list(model.model_fields)
@@ -198,9 +175,9 @@ _EXPECTED = {
     "int_from_float": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
-    "string_type": "a text in quotes",
-    "model_type": "a section of words",
-    "dict_type": "a section of words",
+    "string_type": "text in quotes",
+    "model_type": "a section",
+    "dict_type": "a section",
 }
 
 
@@ -208,17 +185,19 @@ def _explain(fault: ErrorDetails, model: type[BaseModel]) -> str:
     received = fault["input"]
     if fault["type"] == "extra_forbidden":
         *section, word = fault["loc"]
-        words = _words_of(model, tuple(section))
+        words = _settings_of(model, tuple(section))
         near = nearest(str(word), words)
         guess = f" Did you mean {near}?" if near else f" Expected one of {', '.join(words)}."
-        return f"there is no such word.{guess}"
+        return f"unknown setting.{guess}"
     expected = _EXPECTED.get(fault["type"])
     if fault["loc"] == ("stage",) and fault["type"] in ("missing", "tuple_type"):
-        expected = "one [[stage]] or more"
+        expected = "at least one [[stage]]"
     if fault["type"] == "missing":
-        return f"expected {expected}." if expected else "this word is missing."
+        return f"expected {expected}." if expected else "this setting is required."
     if expected:
-        brackets = " Two brackets make one." if fault["loc"] == ("stage",) and isinstance(received, dict) else ""
+        brackets = (
+            " Write [[stage]] with two brackets." if fault["loc"] == ("stage",) and isinstance(received, dict) else ""
+        )
         return f"expected {expected}. Received: {received!r}.{brackets}"
     if fault["loc"] == ("method",) and received not in ("extract", "finetune"):
         return f"expected extract or finetune. Received: {received!r}."

@@ -1,91 +1,65 @@
-"""Pages a person opens in a browser: one file each, with all that is in it, and no way out of it."""
+"""Self-contained HTML pages: one file each, with styles, script and images inside, that loads nothing from outside."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from numpy.typing import NDArray
-from PIL import Image
 
-from transfer_cli.data.decoding import fitted
-from transfer_cli.io.atomic import written_whole
-from transfer_cli.system import processors
+from transfer_cli.io.atomic import atomic_write
 from transfer_cli.text import counted, printable
 
-SIDE = 128
-"""The longer side of a thumbnail in pixels."""
-_QUALITY = 62
 _OPTION = re.compile(r"((?<!\S)--[a-z][a-z-]*(?: [a-z][a-z-]*)?)")
 
 
-def render(template: str, target: Path, *, script: str | None = None, **facts: Any) -> int:
+def render(package: str, template: str, target: Path, *, script: str | None = None, **values: Any) -> int:
     """Write a page and return its size in bytes.
 
     Parameters
     ----------
+    package : str
+        The package whose ``templates/`` folder holds `template` and `script`.
     template : str
-        A file of ``templates/`` that extends ``page.html``. Whatever it is given is escaped.
+        Extends ``page.html`` of this package. All values are escaped.
     target : Path
     script : str, optional
-        A file of ``templates/`` with the JavaScript: the only one that a browser will run there, since the page's
-        policy names its digest, and forbids every connection.
-    **facts
-        What the template shows.
+        A JavaScript file. The content security policy of the page holds its digest, so that a browser runs this script
+        and nothing else, and forbids every connection.
+    **values
+        The variables of the template.
     """
-    environment = _environment()
+    environment = _environment(package)
     code = environment.loader.get_source(environment, script)[0] if script and environment.loader else ""
     page = environment.get_template(template).render(
-        facts, script=Markup(code), policy=_policy(code), version=metadata.version("transfer-cli")
+        values, script=Markup(code), policy=_content_security_policy(code), version=metadata.version("transfer-cli")
     )
-    # A browser cannot show what is no Unicode; names were made printable where they are shown.
+    # A file name may hold surrogates, which UTF-8 cannot encode.
     data = page.encode("utf-8", "replace")
-    with written_whole(target) as draft:
+    with atomic_write(target) as draft:
         draft.write_bytes(data)
     return len(data)
 
 
-def thumbnails(paths: Iterable[str], root: Path, side: int = SIDE) -> dict[str, str | None]:
-    """Return each picture, small and whole, as a data URI; None where it cannot be read any more.
-
-    Parameters
-    ----------
-    paths : iterable of str
-        Relative to `root`, or absolute.
-    root : Path
-    side : int
-        The longer side in pixels.
-    """
-    wanted = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(min(8, processors()), thread_name_prefix="thumbnail") as pool:
-        return dict(zip(wanted, pool.map(lambda path: _thumbnail(root / path, side), wanted), strict=True))
-
-
-def data_uri(image: NDArray[np.uint8], quality: int = _QUALITY) -> str:
-    """Return an RGB picture of shape (h, w, 3), uint8, as a data URI."""
-    file = BytesIO()
-    Image.fromarray(image).save(file, "WEBP", quality=quality, method=4)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-
-
 def percent(share: float | None, digits: int = 1) -> str:
-    """Return a share as a person writes it."""
+    """Return a share from 0 to 1 as a percentage.
+
+    Examples
+    --------
+    >>> percent(0.5), percent(0.125, 0), percent(None)
+    ('50.0 %', '12 %', '-')
+    """
     return "-" if share is None else f"{100 * share:.{digits}f} %"
 
 
 def with_code(text: str) -> Markup:
-    """Return text in which what stands between backticks is code, each of its words one that no line breaks."""
+    """Return text as HTML: text between backticks becomes code whose words are not broken across lines."""
     pieces = text.split("`")
     return Markup("").join(_code(piece) if place % 2 else piece for place, piece in enumerate(pieces))
 
@@ -96,18 +70,13 @@ def _code(text: str) -> Markup:
 
 
 def with_options(text: str) -> Markup:
-    """Return text in which options are code, with the word that follows them: ``--group-by near-duplicates``."""
+    """Return text as HTML: command-line options and their value become code: ``--group-by near-duplicates``."""
     marked = Markup('<code class="option">{}</code>')
     pieces = _OPTION.split(text)
     return Markup("").join(marked.format(piece) if place % 2 else piece for place, piece in enumerate(pieces))
 
 
-def _thumbnail(path: Path, side: int) -> str | None:
-    image = fitted(path, side)
-    return None if isinstance(image, str) else data_uri(image)
-
-
-def _policy(code: str) -> str:
+def _content_security_policy(code: str) -> str:
     digest = base64.b64encode(hashlib.sha256(code.encode("utf-8")).digest()).decode("ascii")
     scripts = f"'sha256-{digest}'" if code else "'none'"
     return (
@@ -117,18 +86,20 @@ def _policy(code: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment(package: str) -> Environment:
     environment = Environment(
-        loader=PackageLoader("transfer_cli", "templates"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("transfer_cli.rendering")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
-    environment.filters["printable"] = printable
-    environment.filters["with_code"] = with_code
-    environment.filters["with_options"] = with_options
-    environment.filters["counted"] = counted
-    environment.filters["zip"] = zip
+    environment.filters |= {
+        "percent": percent,
+        "printable": printable,
+        "with_code": with_code,
+        "with_options": with_options,
+        "counted": counted,
+        "zip": zip,
+    }
     return environment

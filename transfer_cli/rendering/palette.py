@@ -1,4 +1,4 @@
-"""Colours and letters of drawings with many classes."""
+"""Colours and fonts of drawings with many classes."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from PIL.ImageFont import FreeTypeFont
 from transfer_cli.text import printable
 
 Colour = tuple[int, int, int]
-# Chosen for equal weight and for eyes that tell few colours apart: M. A. Petroff, "Accessible Color Sequences for Data
-# Visualization", arXiv:2107.02270; its grey for what has no class.
+# Colours of equal visual weight that colour-blind readers can distinguish: M. A. Petroff, "Accessible Color Sequences
+# for Data Visualization", arXiv:2107.02270. Its grey stands for images without a class.
 _SEQUENCE = ("3f90da", "ffa90e", "bd1f01", "832db6", "92dadd", "a96b59", "e76300", "b9ac70", "717581")
 NO_CLASS: Colour = (0x94, 0xA4, 0xA2)
 
 
-def colours_of(number: int) -> tuple[Colour, Colour]:
-    """Return the two colours of a class, by its place among the classes; negative: of no class.
+def class_colours(column: int) -> tuple[Colour, Colour]:
+    """Return fill and edge colour of a class by its index; a negative index means no class.
 
-    The first nine have one colour twice, those after them two different ones.
+    Both are equal for the first nine classes and differ for those after them.
     """
-    if number < 0:
+    if column < 0:
         return NO_CLASS, NO_CLASS
-    one = number % len(_SEQUENCE)
-    other = (one + number // len(_SEQUENCE)) % len(_SEQUENCE)
-    return _rgb(_SEQUENCE[one]), _rgb(_SEQUENCE[other])
+    fill = column % len(_SEQUENCE)
+    edge = (fill + column // len(_SEQUENCE)) % len(_SEQUENCE)
+    return _rgb(_SEQUENCE[fill]), _rgb(_SEQUENCE[edge])
 
 
-def ink_on(colour: Colour) -> Colour:
+def contrasting_ink(colour: Colour) -> Colour:
     """Return black or white, whichever is easier to read on a colour."""
     red, green, blue = (value / 255 for value in colour)
     return (0, 0, 0) if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.25 else (255, 255, 255)
 
 
 @cache
-def letters(size: int, *, bold: bool = False) -> FreeTypeFont:
-    """Return DejaVu Sans, which comes with matplotlib and has the letters of most alphabets."""
+def load_font(size: int, *, bold: bool = False) -> FreeTypeFont:
+    """Return DejaVu Sans, which matplotlib ships and which covers most alphabets."""
     from matplotlib import get_data_path
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(get_data_path()) / "fonts/ttf" / name), size)
 
 
-def fitting(text: str, font: FreeTypeFont, width: float) -> str:
-    """Return a text as one line no wider than `width` pixels, cut short where it is too long."""
+def truncate_to_width(text: str, font: FreeTypeFont, width: float) -> str:
+    """Return text as one line of at most `width` pixels, with an ellipsis if it was shortened."""
     line = printable(text).replace("\n", " ")
     if font.getlength(line) <= width:
         return line

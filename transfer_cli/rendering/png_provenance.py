@@ -1,4 +1,4 @@
-"""Drawings that say which command made them, so that one replaces another and never a person's own picture."""
+"""PNG files that record which command wrote them, so that a command replaces its own drawings and nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from transfer_cli.errors import InputError
-from transfer_cli.io.atomic import must_be_writable, written_whole
+from transfer_cli.io.atomic import atomic_write, check_writable
 
 EXPLAIN = "transfer-cli explain"
 MAP = "transfer-cli map"
@@ -16,26 +16,26 @@ SIMILAR = "transfer-cli similar"
 
 
 def save_signed(drawing: Image.Image, target: Path, command: str) -> None:
-    """Write a drawing as PNG, with the command that made it."""
+    """Write a drawing as PNG with `command` as its ``Software``."""
     info = PngInfo()
     info.add_text("Software", command)
-    with written_whole(target) as draft:
+    with atomic_write(target) as draft:
         drawing.save(draft, format="PNG", pnginfo=info)
 
 
-def must_be_replaceable(target: Path, command: str) -> None:
-    """Raise InputError or OutputError unless `target` is a place for a PNG, or an earlier one of the same command."""
+def check_png_target(target: Path, command: str) -> None:
+    """Raise InputError or OutputError unless a PNG can be written to `target` or replaces one of the same command."""
     if target.suffix.lower() != ".png":
-        raise InputError(f"{target} is no PNG. Expected a name that ends in .png.")
+        raise InputError(f"{target} is not a PNG file. Expected a name that ends in .png.")
     if made_by(target) != command:
-        must_be_writable(target)
+        check_writable(target)
 
 
 def made_by(path: Path) -> str | None:
-    """Return what a PNG says it was made by; None where it says nothing or is none."""
+    """Return the ``Software`` entry of a PNG; None if it has none or is not a PNG."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            said = image.info.get("Software")
-            return said if isinstance(said, str) else None
+            software = image.info.get("Software")
+            return software if isinstance(software, str) else None
     except (OSError, SyntaxError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""Lines over axes, as numbers that a template draws as SVG: small, and in the colours of the page."""
+"""Line charts as numbers, which the template ``charts.html`` draws as SVG."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 520, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 16, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 16, 40
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Line:
     label : str
     points : sequence of (float, float)
     kind : str
-        How it is drawn: ``line``, ``line second``, ``faint``.
+        CSS classes: ``line``, ``line second``, ``faint``.
     dots : bool
-        Whether its points are marked.
+        Whether to draw a dot at each point.
     column : int or None
-        The class whose colour it has.
+        Index of the class whose colour the line has.
     """
 
     label: str
@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line: a place on the first axis that has a name."""
+    """A labelled vertical line at a value of the x-axis."""
 
     at: float
     label: str
@@ -48,21 +48,22 @@ class Chart:
     Attributes
     ----------
     title : str
-    words : str
-        What it shows, for who cannot see it.
+    description : str
+        Text alternative, for screen readers.
     axes : (str, str)
-        What is on the first axis, and on the second.
+        Labels of the x-axis and the y-axis.
     lines : sequence of Line
     ranges : ((float, float), (float, float))
+        Lowest and highest value of the x-axis, and of the y-axis.
     marks : sequence of Mark
     bars : sequence of (float, float, float)
-        From, to and height, drawn behind the lines.
+        Left end, right end and height of each bar, drawn behind the lines.
     log : bool
-        Whether the first axis is logarithmic.
+        Whether the x-axis is logarithmic.
     """
 
     title: str
-    words: str
+    description: str
     axes: tuple[str, str]
     lines: Sequence[Line]
     ranges: tuple[tuple[float, float], tuple[float, float]]
@@ -73,7 +74,7 @@ class Chart:
     height: int = HEIGHT
 
     def x(self, value: float) -> float:
-        """Return where a value of the first axis is."""
+        """Return the x-coordinate of a value in pixels."""
         low, high = self.ranges[0]
         if self.log:
             low, high, value = math.log(low), math.log(high), math.log(value)
@@ -81,18 +82,18 @@ class Chart:
         return round(_LEFT + share * (self.width - _LEFT - _RIGHT), 1)
 
     def y(self, value: float) -> float:
-        """Return where a value of the second axis is."""
+        """Return the y-coordinate of a value in pixels; values outside the range are clipped."""
         low, high = self.ranges[1]
         share = (min(max(value, low), high) - low) / ((high - low) or 1)
         return round(self.height - _BOTTOM - share * (self.height - _TOP - _BOTTOM), 1)
 
     def path(self, line: Line) -> str:
-        """Return the points of a line as SVG has them."""
+        """Return the points of a line as the `points` attribute of an SVG polyline."""
         return " ".join(f"{self.x(x)},{self.y(y)}" for x, y in line.points)
 
     @property
     def x_ticks(self) -> list[tuple[float, str]]:
-        """Place and text of the marks of the first axis."""
+        """Coordinate and text of each tick of the x-axis."""
         low, high = self.ranges[0]
         if self.log:
             powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
@@ -101,17 +102,23 @@ class Chart:
 
     @property
     def y_ticks(self) -> list[tuple[float, str]]:
-        """Place and text of the marks of the second axis."""
+        """Coordinate and text of each tick of the y-axis."""
         return [(self.y(value), f"{value:g}") for value in ticks(*self.ranges[1], 5)]
 
     @property
     def frame(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom of what is drawn in."""
+        """Left, top, right and bottom of the plot area in pixels."""
         return _LEFT, _TOP, self.width - _RIGHT, self.height - _BOTTOM
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """Return round numbers from `low` to `high`, about `count`."""
+    """Return about `count` round numbers from `low` to `high`.
+
+    Examples
+    --------
+    >>> ticks(0, 18, 5)
+    [0, 5, 10, 15]
+    """
     span = high - low
     if span <= 0:
         return [low]

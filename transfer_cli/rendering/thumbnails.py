@@ -1,60 +1,93 @@
-"""The pictures of a page: each once, small, until the page is full."""
+"""Thumbnails of images as data URIs, up to a maximum size of the page that holds them."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
-from transfer_cli.progress import SILENT, Progress
-from transfer_cli.rendering.html import SIDE, thumbnails
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-ROOM = 9_000_000
-"""Bytes of a page that its pictures may take."""
-_AT_A_TIME = 64
+from transfer_cli.data.decoding import decode_to_fit
+from transfer_cli.progress import SILENT, Progress
+from transfer_cli.system import cpu_count
+
+THUMBNAIL_SIDE = 128
+"""The longer side of a thumbnail in pixels."""
+MAX_BYTES = 9_000_000
+"""Total size of the thumbnails of a page."""
+_QUALITY = 62
+_BATCH = 64
 
 
 class ThumbnailStore:
-    """Thumbnails, as many as there is room for.
+    """Thumbnails by path, added in order of importance until they reach a total size.
 
     Attributes
     ----------
-    gone : set of str
-        Pictures that cannot be read any more.
+    missing : set of str
+        Images that cannot be read any more.
 
     Parameters
     ----------
     root : Path
-        What paths are relative to.
-    room : int
-        Bytes that all of them may take.
+        The folder that paths are relative to.
+    max_bytes : int
+        Total size of the data URIs. The batch of images that exceeds it is the last one.
     side : int
-        Of the longer side of each, in pixels.
+        The longer side of each thumbnail in pixels.
     """
 
-    def __init__(self, root: Path, room: int = ROOM, side: int = SIDE) -> None:
-        self._root, self._room, self._side = root, room, side
-        self._kept: dict[str, str] = {}
-        self.gone: set[str] = set()
+    def __init__(self, root: Path, max_bytes: int = MAX_BYTES, side: int = THUMBNAIL_SIDE) -> None:
+        self._root, self._bytes_left, self._side = root, max_bytes, side
+        self._uris: dict[str, str] = {}
+        self.missing: set[str] = set()
 
-    def lay(self, paths: Iterable[str], progress: Progress = SILENT) -> None:
-        """Take in some pictures, the most important first, as long as there is room."""
-        wanted = [path for path in dict.fromkeys(paths) if path not in self._kept and path not in self.gone]
-        with progress.track("reading pictures for the page", len(wanted)) as advance:
-            for at in range(0, len(wanted), _AT_A_TIME):
-                if self._room <= 0:
+    def add(self, paths: Iterable[str], progress: Progress = SILENT) -> None:
+        """Read images, the most important first, until the maximum size is reached."""
+        wanted = [path for path in dict.fromkeys(paths) if path not in self._uris and path not in self.missing]
+        with progress.track("reading images for the page", len(wanted)) as advance:
+            for start in range(0, len(wanted), _BATCH):
+                if self._bytes_left <= 0:
                     return
-                for path, uri in thumbnails(wanted[at : at + _AT_A_TIME], self._root, self._side).items():
+                for path, uri in thumbnails(wanted[start : start + _BATCH], self._root, self._side).items():
                     if uri is None:
-                        self.gone.add(path)
+                        self.missing.add(path)
                     else:
-                        self._kept[path] = uri
-                        self._room -= len(uri)
+                        self._uris[path] = uri
+                        self._bytes_left -= len(uri)
                     advance(1)
 
     def __getitem__(self, path: str) -> str | None:
-        """Return the data URI of a picture, or None where there is none."""
-        return self._kept.get(path)
+        """Return the data URI of an image, or None if there is none."""
+        return self._uris.get(path)
 
     def __len__(self) -> int:
-        """Return how many pictures are kept."""
-        return len(self._kept)
+        """Return the number of thumbnails."""
+        return len(self._uris)
+
+
+def thumbnails(paths: Iterable[str], root: Path, side: int = THUMBNAIL_SIDE) -> dict[str, str | None]:
+    """Return a data URI per path: the whole image, its longer side at most `side` pixels; None if it cannot be read.
+
+    Relative paths are relative to `root`.
+    """
+    wanted = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(min(8, cpu_count()), thread_name_prefix="thumbnail") as pool:
+        return dict(zip(wanted, pool.map(lambda path: _thumbnail(root / path, side), wanted), strict=True))
+
+
+def data_uri(image: NDArray[np.uint8], quality: int = _QUALITY) -> str:
+    """Return an RGB image of shape (h, w, 3), uint8, as a WebP data URI."""
+    file = BytesIO()
+    Image.fromarray(image).save(file, "WEBP", quality=quality, method=4)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _thumbnail(path: Path, side: int) -> str | None:
+    image = decode_to_fit(path, side)
+    return None if isinstance(image, str) else data_uri(image)

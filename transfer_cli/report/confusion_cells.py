@@ -1,107 +1,128 @@
-"""The pictures of a part, sorted by what they are and what they were taken for."""
+"""The images of a split, grouped by true label and prediction."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.runs.completed_run import Answered
+from transfer_cli.runs.completed_run import PartPredictions
 
-SHOWN = 24
-"""So many pictures of a cell are shown at most; there are more where a page has room for few cells."""
-SHOWN_RIGHT = 8
-"""So many of those that were right."""
+MAX_MISTAKES_SHOWN = 24
+"""Images per cell with a wrong prediction."""
+MAX_CORRECT_SHOWN = 8
+"""Images per cell with a correct prediction."""
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Pictures with one truth and one answer.
+    """Images with the same true label and the same prediction.
 
     Attributes
     ----------
     key : str
-        Names it within its part.
-    words : str
-        ``shirt taken for t-shirt``.
+        Unique within its split.
+    title : str
+        ``shirt predicted as t-shirt``.
     count : int
-        Its pictures.
-    of : int
-        The pictures with this truth.
-    right : bool
-        Whether the answer is the truth.
+        Number of images.
+    total : int
+        Number of images with this true label (in a multi-label task also: with this predicted label).
+    correct : bool
+        Whether the prediction is correct.
     rows : ndarray of int
-        Places in the part of those that are shown: of mistakes the surest first, of right answers the least sure.
+        Positions in the split of the images to show: mistakes by descending, correct ones by ascending confidence.
     """
 
     key: str
-    words: str
+    title: str
     count: int
-    of: int
-    right: bool
+    total: int
+    correct: bool
     rows: Rows
 
     @property
     def share(self) -> float:
-        """Its share of the pictures with this truth."""
-        return self.count / self.of if self.of else 0.0
+        """`count` as a share of `total`."""
+        return self.count / self.total if self.total else 0.0
 
 
-def matrix(part: Answered, names: Sequence[str]) -> list[list[Cell | None]]:
-    """Return the cells of a part where a picture has one class: a row a class, a column an answer; None where empty."""
-    predicted, sure = part.predicted, part.predictions.probabilities.max(axis=1)
-    table: list[list[Cell | None]] = []
-    for row, name in enumerate(names):
-        mine = np.flatnonzero(part.truth == row)
-        cells: list[Cell | None] = []
-        for column, said in enumerate(names):
-            there = mine[predicted[mine] == column]
-            words = f"{name} rightly named" if row == column else f"{name} taken for {said}"
-            cells.append(_cell(f"{row}-{column}", words, there, len(mine), row == column, sure))
-        table.append(cells)
-    return table
+Table = list[list[Cell | None]]
+Tables = Mapping[str, Table]
 
 
-def answers(part: Answered, names: Sequence[str], thresholds: Sequence[float]) -> list[list[Cell | None]]:
-    """Return the cells of a part where a picture has several labels: a row a label; found, missed, wrongly given."""
-    given = part.predictions.probabilities
-    said = given >= np.asarray(thresholds)
-    table: list[list[Cell | None]] = []
-    for column, name in enumerate(names):
-        has = part.truth[:, column] > 0
-        kinds = (
-            ("found", f"{name} rightly given", has & said[:, column], has, given[:, column]),
-            ("missed", f"{name} missed", has & ~said[:, column], has, 1 - given[:, column]),
-            ("wrong", f"{name} wrongly given", ~has & said[:, column], said[:, column], given[:, column]),
-        )
-        table.append(
-            [
-                _cell(f"{column}-{kind}", words, np.flatnonzero(which), int(of.sum()), kind == "found", sure)
-                for kind, words, which, of, sure in kinds
-            ]
-        )
-    return table
+def confusion_table(part: PartPredictions, names: Sequence[str], thresholds: Sequence[float] | None) -> Table:
+    """Return the cells of a split; None for an empty cell.
+
+    One row per class. The columns are the predicted classes; in a multi-label task they are: found, missed, predicted
+    wrongly.
+    """
+    return _confusion_matrix(part, names) if thresholds is None else _label_table(part, names, thresholds)
 
 
-def worst(part: Answered, count: int) -> Rows:
-    """Return the places of the surest mistakes: those whose truth was given the least of what was said instead."""
-    given = part.predictions.probabilities
+def mistakes_in(table: Table) -> list[Cell]:
+    """Return the cells with wrong predictions, the largest first."""
+    wrong = (cell for row in table for cell in row if cell and not cell.correct)
+    return sorted(wrong, key=lambda cell: -cell.count)
+
+
+def confident_mistakes(part: PartPredictions, count: int) -> Rows:
+    """Return the positions of the most confident mistakes.
+
+    They are ordered by the difference between the probabilities of the predicted class and the true class.
+    """
+    probabilities = part.predictions.probabilities
     if part.truth.ndim == 1:
         wrong = np.flatnonzero(part.predicted != part.truth)
-        gap = given[wrong].max(axis=1) - given[wrong, part.truth[wrong]]
+        gap = probabilities[wrong].max(axis=1) - probabilities[wrong, part.truth[wrong]]
     else:
-        distance = np.abs(part.truth - given).max(axis=1)
+        distance = np.abs(part.truth - probabilities).max(axis=1)
         wrong = np.flatnonzero(distance > 0.5)
         gap = distance[wrong]
     return np.asarray(wrong[np.argsort(-gap, kind="stable")][:count], np.int64)
 
 
-def _cell(key: str, words: str, there: Rows, of: int, right: bool, sure: NDArray[np.float32]) -> Cell | None:
-    if not len(there):
+def _confusion_matrix(part: PartPredictions, names: Sequence[str]) -> Table:
+    predicted, confidence = part.predicted, part.predictions.probabilities.max(axis=1)
+    table: Table = []
+    for row, name in enumerate(names):
+        of_class = np.flatnonzero(part.truth == row)
+        cells: list[Cell | None] = []
+        for column, prediction in enumerate(names):
+            rows = of_class[predicted[of_class] == column]
+            title = f"{name} predicted correctly" if row == column else f"{name} predicted as {prediction}"
+            cells.append(_cell(f"{row}-{column}", title, rows, len(of_class), row == column, confidence))
+        table.append(cells)
+    return table
+
+
+def _label_table(part: PartPredictions, names: Sequence[str], thresholds: Sequence[float]) -> Table:
+    probabilities = part.predictions.probabilities
+    predicted = probabilities >= np.asarray(thresholds)
+    table: Table = []
+    for column, name in enumerate(names):
+        has, is_predicted, yes = part.truth[:, column] > 0, predicted[:, column], probabilities[:, column]
+        kinds = (
+            ("found", f"{name} predicted correctly", has & is_predicted, has, yes),
+            ("missed", f"{name} missed", has & ~is_predicted, has, 1 - yes),
+            ("wrong", f"{name} predicted wrongly", ~has & is_predicted, is_predicted, yes),
+        )
+        table.append(
+            [
+                _cell(f"{column}-{kind}", title, np.flatnonzero(mask), int(of.sum()), kind == "found", confidence)
+                for kind, title, mask, of, confidence in kinds
+            ]
+        )
+    return table
+
+
+def _cell(key: str, title: str, rows: Rows, total: int, correct: bool, confidence: NDArray[np.float32]) -> Cell | None:
+    if not len(rows):
         return None
-    order = np.argsort(sure[there] if right else -sure[there], kind="stable")
-    return Cell(key, words, len(there), of, right, there[order][: SHOWN_RIGHT if right else SHOWN])
+    order = np.argsort(confidence[rows] if correct else -confidence[rows], kind="stable")
+    shown = rows[order][: MAX_CORRECT_SHOWN if correct else MAX_MISTAKES_SHOWN]
+    return Cell(key, title, len(rows), total, correct, shown)

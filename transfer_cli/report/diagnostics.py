@@ -1,7 +1,7 @@
-"""What may be wrong with a run: a table of checks, each of which looks at one thing and says what to do about it.
+"""Diagnostics of a run: a table of checks, each with its severity, why it matters, and what to do next.
 
-A row is a function of symptoms.py, which returns what it saw in a `RunFacts` or None; why that matters; and what to do or
-type next. To add one, write both, and a planted case for it in tests/test_doctor.py.
+To add one, write a function in `data_checks` or `model_checks`, a row here, and a run that fails the check in
+tests/report/test_diagnostics.py.
 """
 
 from __future__ import annotations
@@ -12,271 +12,274 @@ from dataclasses import dataclass
 from typing import Literal
 
 from transfer_cli.bundle.bundle import ENSEMBLE
-from transfer_cli.report import diagnostic_checks
+from transfer_cli.report import data_checks, model_checks
 from transfer_cli.report.run_facts import RunFacts
 
-Weight = Literal["bad", "warn", "plain"]
+Severity = Literal["serious", "check", "info"]
+SEVERITIES: tuple[Severity, ...] = ("serious", "check", "info")
 
 
 @dataclass(frozen=True)
-class Check:
-    """A row: what it is called, how grave it is, what it looks for, why that matters and what to do next."""
+class DiagnosticCheck:
+    """A row of the table; `next_step` may hold placeholders, see `diagnose`."""
 
     name: str
-    weight: Weight
-    seen: Callable[[RunFacts], str | None]
+    severity: Severity
+    evidence: Callable[[RunFacts], str | None]
     why: str
-    next: str
+    next_step: str
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found in a run."""
+    """A problem of a run: what was found, why it matters, and what to do next."""
 
     name: str
-    weight: Weight
-    seen: str
+    severity: Severity
+    evidence: str
     why: str
-    next: str
+    next_step: str
 
 
-def findings(case: RunFacts) -> list[Finding]:
-    """Return what was found in a run, the gravest first."""
-    words = {
-        "folder": shlex.quote(case.folder),
-        "run": shlex.quote(case.run),
-        # An ensemble learns by its members.
-        "method": "extract" if case.method == ENSEMBLE else case.method,
-        "first": "each member by its own command with `--overwrite`, then " if case.method == ENSEMBLE else "",
-        "again": _again(case),
+def diagnose(facts: RunFacts) -> list[Finding]:
+    """Return the problems of a run, the most severe first."""
+    is_ensemble = facts.method == ENSEMBLE
+    values = {
+        "folder": shlex.quote(facts.folder),
+        "run": shlex.quote(facts.run),
+        # Only the members of an ensemble are trained.
+        "method": "extract" if is_ensemble else facts.method,
+        "members_first": "each member with its own command and `--overwrite`, then " if is_ensemble else "",
+        "repeat": _repeat_command(facts),
     }
-    found = [
-        Finding(check.name, check.weight, seen, check.why, check.next.format_map(words))
+    findings = [
+        Finding(check.name, check.severity, evidence, check.why, check.next_step.format_map(values))
         for check in CHECKS
-        if (seen := check.seen(case))
+        if (evidence := check.evidence(facts))
     ]
-    return sorted(found, key=lambda finding: ("bad", "warn", "plain").index(finding.weight))
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-def _again(case: RunFacts) -> str:
-    """Return the command that makes a run anew."""
-    place = shlex.quote(case.run)
-    return f"{case.command or f'transfer-cli {case.method} {shlex.quote(case.folder)} -o {place}'} --overwrite"
+def _repeat_command(facts: RunFacts) -> str:
+    """Return the command that replaces a run."""
+    default = f"transfer-cli {facts.method} {shlex.quote(facts.folder)} -o {shlex.quote(facts.run)}"
+    return f"{facts.command or default} --overwrite"
 
 
-CHECKS: tuple[Check, ...] = (
-    Check(
-        "one class only",
-        "bad",
-        diagnostic_checks.one_class,
-        "A network that gives one answer has learnt nothing of use, however good its accuracy looks.",
-        "Start from pretrained weights and from the probe, and learn more slowly: "
+CHECKS: tuple[DiagnosticCheck, ...] = (
+    DiagnosticCheck(
+        "only one class predicted",
+        "serious",
+        model_checks.one_class_predicted,
+        "The model does not distinguish the classes at all, however high its accuracy looks.",
+        "Start from pretrained weights and a linear probe, with a lower learning rate: "
         "`transfer-cli finetune {folder} --set head.start=probe --set stage.1.learning_rate=1e-4`",
     ),
-    Check(
-        "no better than the largest class",
-        "bad",
-        diagnostic_checks.no_better_than_the_largest,
-        "What it says carries no more than the name of the largest class.",
-        "Look at the pictures below: are they of the classes that their folders name? Then try a larger network: "
+    DiagnosticCheck(
+        "not better than the largest class",
+        "serious",
+        model_checks.majority_class_baseline,
+        "A model that always predicts the largest class would be as accurate.",
+        "Check the labels of the images below. Then try a larger network: "
         "`transfer-cli {method} {folder} --backbone efficientnet_v2_b0`",
     ),
-    Check(
+    DiagnosticCheck(
         "random weights",
-        "warn",
-        diagnostic_checks.random_weights,
-        "Transfer needs something to transfer: random features are little better than chance.",
+        "check",
+        model_checks.random_weights,
+        "Transfer learning needs a pretrained network; random features are little better than chance.",
         "`transfer-cli {method} {folder} --weights imagenet`",
     ),
-    Check(
-        "duplicates across parts",
-        "bad",
-        diagnostic_checks.duplicates,
-        "They are remembered, not recognised, so the score is better than it will be on new pictures.",
-        "Remove one of each pair (they are listed under Leaks), then train again: {first}`{again}`",
+    DiagnosticCheck(
+        "leakage: identical files",
+        "serious",
+        data_checks.leaked_files,
+        "The network has memorised these images, so the score is better than on new images.",
+        "Remove one file of each pair (see Leakage below), then train again: {members_first}`{repeat}`",
     ),
-    Check(
-        "near duplicates across parts",
-        "warn",
-        diagnostic_checks.near_duplicates,
-        "Frames of one film, crops or copies of one photograph are remembered, not recognised.",
-        "Look at them under Leaks. To keep copies in one part: "
+    DiagnosticCheck(
+        "leakage: near-duplicates",
+        "check",
+        data_checks.leaked_near_duplicates,
+        "Frames of one film, crops or re-encoded versions of one photograph make the score better than on new images.",
+        "Look at the pairs under Leakage. To keep near-duplicates in one split: "
         "`transfer-cli {method} {folder} --group-by near-duplicates -o {run}-grouped`",
     ),
-    Check(
-        "one picture in two classes",
-        "warn",
-        diagnostic_checks.two_classes,
-        "One of the two labels is wrong, or the classes overlap; whichever it answers, one is counted as a mistake.",
-        "They are shown under Leaks: keep the right one of each pair.",
+    DiagnosticCheck(
+        "conflicting labels",
+        "check",
+        data_checks.conflicting_labels,
+        "One of the two labels is wrong, or the classes overlap; one of the images always counts as a mistake.",
+        "Look at the pairs under Leakage and keep the file with the correct label.",
     ),
-    Check(
-        "class never found",
-        "bad",
-        diagnostic_checks.never_found,
-        "For these classes the classifier is of no use, which the accuracy over all classes hides.",
-        "Look at their pictures in the table of mistakes. More of them help most; where they are rare: "
+    DiagnosticCheck(
+        "class never predicted correctly",
+        "serious",
+        model_checks.class_never_correct,
+        "The model is useless for these classes, which the overall accuracy hides.",
+        "Look at their images under Mistakes. More training images help most. If these classes are rare: "
         "`transfer-cli finetune {folder} --recipe imbalanced`",
     ),
-    Check(
-        "class below chance",
-        "warn",
-        diagnostic_checks.below_chance,
-        "It names this class as often for other pictures as for its own.",
-        "Look at what it is taken for in the table of mistakes: are the labels right, and are the classes distinct?",
+    DiagnosticCheck(
+        "class not better than chance",
+        "check",
+        model_checks.class_at_chance,
+        "The model predicts these classes as often for other images as for their own.",
+        "Under Mistakes, see what these classes are confused with: are the labels correct and the classes distinct?",
     ),
-    Check(
-        "class missing from a part",
-        "bad",
-        diagnostic_checks.missing_class,
-        "A class that is not learnt from is never said; one that is not tested may be wrong every time unnoticed.",
-        "Add pictures of it to that part.",
+    DiagnosticCheck(
+        "class missing from a split",
+        "serious",
+        data_checks.missing_class,
+        "A class without training images is never predicted; one without test images is never evaluated.",
+        "Add images of this class to that split.",
     ),
-    Check(
-        "test below val",
-        "warn",
-        diagnostic_checks.test_below_val,
-        "The pictures of the test are of another kind than those it learnt from, or val was used to choose too much.",
-        "Compare the pictures of both parts: camera, background, place, time. Add some of the test's kind to train.",
+    DiagnosticCheck(
+        "test accuracy below validation accuracy",
+        "check",
+        model_checks.test_below_val,
+        "The test images differ from the training images, or too many choices were made on the validation set.",
+        "Compare the images of both sets (camera, background, place, time), and add images like those of the test set "
+        "to the training set.",
     ),
-    Check(
+    DiagnosticCheck(
         "overfitting",
-        "warn",
-        diagnostic_checks.overfitting,
-        "It remembers its pictures more than what they have in common.",
-        "More pictures help most; then more augmentation: "
-        "`transfer-cli finetune {folder} --recipe classic-augmentation`, or fewer layers that learn: "
+        "check",
+        model_checks.overfitting,
+        "The network memorises its training images instead of what their classes have in common.",
+        "More training images help most. Else try more augmentation: "
+        "`transfer-cli finetune {folder} --recipe classic-augmentation`, or train fewer layers: "
         "`transfer-cli finetune {folder} --recipe last-block`",
     ),
-    Check(
-        "unequal classes",
-        "warn",
-        diagnostic_checks.unequal,
-        "What is rare is seldom said: leaving it out costs little in accuracy.",
+    DiagnosticCheck(
+        "class imbalance",
+        "check",
+        data_checks.class_imbalance,
+        "The model predicts rare classes too seldom, because this costs little accuracy.",
         "`transfer-cli finetune {folder} --recipe imbalanced`, or "
         "`transfer-cli extract {folder} --set balance.method=class-weights -o {run}-weighted`",
     ),
-    Check(
-        "too few to learn from",
-        "warn",
-        diagnostic_checks.few_to_learn_from,
-        "From a handful of pictures one learns their backgrounds as well.",
-        "Add pictures of these classes: the cheapest way to a better classifier.",
+    DiagnosticCheck(
+        "few training images",
+        "check",
+        data_checks.few_training_images,
+        "From so few images a model also learns accidental details such as the background.",
+        "Add images of these classes; this usually improves a model most.",
     ),
-    Check(
-        "two classes look the same",
-        "warn",
-        diagnostic_checks.alike,
-        "Either the pictures do not show what tells them apart, or people did not agree on the labels.",
-        "Look at both cells of the table of mistakes. Mend the labels, or make one class of the two.",
+    DiagnosticCheck(
+        "two classes confused with each other",
+        "check",
+        model_checks.confused_pair,
+        "The images do not show the difference, or the labels are inconsistent.",
+        "Look at both cells under Mistakes. Correct the labels, or merge the two classes.",
     ),
-    Check(
-        "one class taken for another",
-        "warn",
-        diagnostic_checks.swallowed,
-        "One kind of mistake that is this frequent is worth more than all the others together.",
-        "Look at that cell of the table of mistakes; add pictures of the class as they are there.",
+    DiagnosticCheck(
+        "class often predicted as another",
+        "check",
+        model_checks.frequent_confusion,
+        "Fixing a mistake this frequent improves the accuracy more than all others.",
+        "Look at this cell under Mistakes, and add training images like those shown there.",
     ),
-    Check(
-        "certain and wrong",
-        "warn",
-        diagnostic_checks.certain_mistakes,
-        "Where a classifier is sure and wrong, often the label is (Northcutt et al. 2021).",
-        "Go through the worst mistakes below, and mend the labels that are wrong.",
+    DiagnosticCheck(
+        "confident mistakes",
+        "check",
+        model_checks.confident_mistakes,
+        "If a model is confident and wrong, the label is often wrong (Northcutt et al. 2021).",
+        "Go through the confident mistakes below and correct wrong labels.",
     ),
-    Check(
-        "badly calibrated",
-        "warn",
-        diagnostic_checks.badly_calibrated,
-        "Its probabilities cannot be read as odds, and a threshold on them will surprise.",
-        "The temperature that was fitted on val did not help here: val has too few pictures for one, or is unlike the "
-        "others. Use probabilities to put pictures in order, and choose thresholds on your own pictures.",
+    DiagnosticCheck(
+        "poor calibration",
+        "check",
+        model_checks.poor_calibration,
+        "The probabilities are not reliable, and a threshold on them will not behave as expected.",
+        "The temperature fitted on the validation set does not help here: that set is too small, or unlike the others. "
+        "Use the probabilities for ranking only, and choose thresholds on your own images.",
     ),
-    Check(
-        "worse than knowing the shares",
-        "warn",
-        diagnostic_checks.worse_than_shares,
-        "It is so sure of its mistakes that the probabilities harm.",
-        "Train from pretrained weights and for less long, or take stronger regularisation.",
+    DiagnosticCheck(
+        "log loss worse than class frequencies",
+        "check",
+        model_checks.log_loss_above_baseline,
+        "The model is so confident in its mistakes that its probabilities do harm.",
+        "Train from pretrained weights for fewer epochs, or with stronger regularisation.",
     ),
-    Check(
-        "no test part",
-        "warn",
-        diagnostic_checks.no_test,
-        "Without pictures that nothing was chosen on, nobody knows how good it is.",
+    DiagnosticCheck(
+        "no test set",
+        "check",
+        data_checks.no_test_set,
+        "Without images that nothing was selected on, the true accuracy is unknown.",
         "`transfer-cli {method} {folder} --set split.test=0.2 -o {run}-tested`",
     ),
-    Check(
-        "too few test pictures",
-        "plain",
-        diagnostic_checks.few_test_pictures,
-        "A better and a worse classifier cannot be told apart on so few.",
-        "Add pictures to the test part. Until then, read every difference smaller than the interval as none.",
+    DiagnosticCheck(
+        "small test set",
+        "info",
+        data_checks.small_test_set,
+        "So few images cannot show whether one model is better than another.",
+        "Add test images. Until then, ignore differences smaller than the interval.",
     ),
-    Check(
-        "suspiciously good",
-        "plain",
-        diagnostic_checks.too_good,
-        "It may be that easy. More often something gives the class away: a background, a border, a copy.",
-        "Try it on pictures from elsewhere: `transfer-cli predict {run} NEW_PICTURES --format table`",
+    DiagnosticCheck(
+        "perfect test accuracy",
+        "info",
+        model_checks.perfect_test_accuracy,
+        "The task may be easy. More often something reveals the class: a background, a border, or leakage.",
+        "Try the model on images from another source: `transfer-cli predict {run} NEW_IMAGES --format table`",
     ),
-    Check(
-        "unreadable pictures",
-        "warn",
-        diagnostic_checks.unreadable,
-        "If they are of one class or one camera, that is missing from what was learnt.",
-        "They are listed at the end of this page, with the reason. Repair or remove them.",
+    DiagnosticCheck(
+        "unreadable images",
+        "check",
+        data_checks.unreadable_images,
+        "If they are all of one class or one camera, the model was not trained on it.",
+        "See the list with reasons under Run details. Repair or remove the files.",
     ),
-    Check(
-        "pictures that are gone",
-        "plain",
-        diagnostic_checks.gone,
-        "The figures are those of the run; only the pictures cannot be shown.",
-        "Bring them back to where they were, or say where they are now: `transfer-cli report {run} --images FOLDER`",
+    DiagnosticCheck(
+        "missing images",
+        "info",
+        data_checks.missing_images,
+        "The metrics are those of the run; only the images cannot be shown.",
+        "Move the images back, or name their new folder: `transfer-cli report {run} --images DIR`",
     ),
-    Check(
-        "tiny pictures",
-        "warn",
-        diagnostic_checks.tiny,
-        "Blown-up pictures have no detail, and look unlike those that the network knows.",
-        "Use the originals if there are any, or a smaller input: "
+    DiagnosticCheck(
+        "low-resolution images",
+        "check",
+        data_checks.low_resolution,
+        "Enlarged images lack detail and differ from the images that the network was pretrained on.",
+        "Use the original images if possible, or a smaller input size: "
         "`transfer-cli {method} {folder} --set images.size=128 -o {run}-128`",
     ),
-    Check(
-        "the last epoch was the best",
-        "warn",
-        diagnostic_checks.last_is_best,
-        "With more epochs it may get better still.",
+    DiagnosticCheck(
+        "last epoch was the best",
+        "check",
+        model_checks.last_epoch_best,
+        "More epochs may improve the model.",
         "`transfer-cli finetune {folder} --overwrite -o {run} --set stage.1.epochs=40`",
     ),
-    Check(
-        "the probe won",
-        "plain",
-        diagnostic_checks.probe_won,
-        "Training the network did not help; what predicts is the classifier on its features.",
-        "Look for a better learning rate (`transfer-cli lr-find {folder}`), or stay with extract, which takes seconds.",
+    DiagnosticCheck(
+        "fine-tuning did not beat the linear probe",
+        "info",
+        model_checks.probe_not_beaten,
+        "Training the network did not help; the final model is a linear classifier on its pretrained features.",
+        "Search a better learning rate (`transfer-cli lr-find {folder}`), or use extract, which takes seconds.",
     ),
-    Check(
-        "time budget used up",
-        "plain",
-        diagnostic_checks.budget_used_up,
-        "It may not have learnt all it could.",
-        "Give it more time: `transfer-cli finetune {folder} --time-budget 30m`",
+    DiagnosticCheck(
+        "time budget exhausted",
+        "info",
+        model_checks.budget_exhausted,
+        "Longer training may improve the model.",
+        "`transfer-cli finetune {folder} --time-budget 30m`",
     ),
-    Check(
-        "small val part",
-        "plain",
-        diagnostic_checks.small_val,
-        "On so few the best epoch is a matter of luck, and the accuracy on val flatters.",
-        "Believe the test. With more pictures, keep more for val: "
+    DiagnosticCheck(
+        "small validation set",
+        "info",
+        data_checks.small_validation_set,
+        "With so few images the best epoch is partly a matter of luck, and validation accuracy is too optimistic.",
+        "Rely on the test accuracy. With more images, use a larger validation set: "
         "`transfer-cli {method} {folder} --set split.val=0.2 -o {run}-val`",
     ),
-    Check(
-        "weights ran away",
-        "warn",
-        diagnostic_checks.halved,
-        "The learning rate is too high for this network and these pictures.",
-        "`transfer-cli lr-find {folder}` suggests one; or clip: "
+    DiagnosticCheck(
+        "training diverged",
+        "check",
+        model_checks.diverged,
+        "The learning rate is too high for this network and these images.",
+        "`transfer-cli lr-find {folder}` suggests a learning rate; or clip the gradient: "
         "`transfer-cli finetune {folder} --set stage.1.gradient_clip=1 -o {run}-clipped`",
     ),
 )

@@ -1,4 +1,4 @@
-"""Where each picture of a run lies among the others: its place on a map, what lies around it, what is most like it."""
+"""The images of a run in the feature space of its network: similar images, 2-D map, how far classes are mixed."""
 
 from __future__ import annotations
 
@@ -14,41 +14,42 @@ from transfer_cli.features.tsne import layout
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.runs.completed_run import FinishedRun
 
-POINTS = 3000
-"""So many pictures are on the map at most: those of val and test before those of train."""
-AROUND = 10
-"""So many neighbours say among which classes a class lies."""
+MAX_POINTS = 3000
+"""Images on the map; validation and test images have precedence over training images."""
+NEIGHBOURS = 10
+"""Nearest neighbours by which the mixing of classes is measured."""
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """How far a class lies among others.
+class ClassMixing:
+    """How far the images of a class are mixed with other classes.
 
     Attributes
     ----------
     name : str
     share : float
-        Of the nearest neighbours of its pictures, how many are of other classes.
-    most : str or None
-        The class that most of these are of.
-    most_share : float
+        Share of other classes among the nearest neighbours of its images.
+    other : str or None
+        The most frequent of the other classes.
+    other_share : float
+        Its share.
     """
 
     name: str
     share: float
-    most: str | None
-    most_share: float
+    other: str | None
+    other_share: float
 
 
 @dataclass(frozen=True)
 class FeatureNeighbourhood:
-    """The features of a run, and what can be asked of them.
+    """The features of a run.
 
     Attributes
     ----------
     run : FinishedRun
     matrix : ndarray of shape (n, width), float32
-        In the order of the split.
+        Features in the order of the split.
     """
 
     run: FinishedRun
@@ -56,58 +57,56 @@ class FeatureNeighbourhood:
 
     @classmethod
     def read(cls, run: FinishedRun) -> FeatureNeighbourhood:
-        """Return those of a run; raise RunError where it has no features."""
-        return cls(run, table.of_run(run))
+        """Return the features of a run; raise RunError if it has none."""
+        return cls(run, table.features_of_run(run))
 
-    def like(self, rows: Sequence[int], count: int) -> list[list[Neighbour]]:
-        """Return for each of some rows of the split the train pictures most like it by the cosine of their features."""
+    def similar(self, rows: Sequence[int], count: int) -> list[list[Neighbour]]:
+        """Return the `count` most similar training images of each row of the split, by cosine similarity."""
         train = np.flatnonzero(self.run.split.mask("train"))
         if not len(train) or not len(rows):
             return [[] for _ in rows]
-        # One more, in case the picture is itself of train.
-        found, cosines = nearest(self.matrix[train], self.matrix[list(rows)], count + 1)
-        answers = []
-        for row, places, near in zip(rows, found, cosines, strict=True):
-            others = [(int(train[place]), float(cosine)) for place, cosine in zip(places, near, strict=True)]
-            kept = [(self.run.split.rows[other], cosine) for other, cosine in others if other != row][:count]
-            answers.append([Neighbour(other, cosine) for other, cosine in kept])
-        return answers
+        # One more, since a training image is its own nearest neighbour.
+        columns, cosines = nearest(self.matrix[train], self.matrix[list(rows)], count + 1)
+        return [
+            [
+                Neighbour(self.run.split.rows[train[place]], float(cosine))
+                for place, cosine in zip(places, similarities, strict=True)
+                if train[place] != row
+            ][:count]
+            for row, places, similarities in zip(rows, columns, cosines, strict=True)
+        ]
 
-    def chosen(self, first: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the rows of the split that are on the map, `first` before others, in the order of the split."""
+    def sample(self, first: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows of the split for the map, in order: rows of `first` have precedence, others are random."""
         count = len(self.matrix)
-        if count <= POINTS:
+        if count <= MAX_POINTS:
             return np.arange(count, dtype=np.int64)
         random = np.random.default_rng(0)
         others = np.setdiff1d(np.arange(count), first)
         order = np.concatenate([random.permutation(np.unique(first)), random.permutation(others)])
-        return np.sort(order[:POINTS])
+        return np.sort(order[:MAX_POINTS])
 
-    def places(self, rows: NDArray[np.int64], progress: Progress = SILENT) -> NDArray[np.float64]:
-        """Return where some rows lie on the map, of shape (n, 2), each coordinate from 0 to 1."""
-        laid = layout(self.matrix[rows], 0, progress).astype(np.float64)
-        low, span = laid.min(axis=0), np.ptp(laid, axis=0)
-        return np.asarray((laid - low) / np.where(span > 0, span, 1), np.float64)
+    def positions(self, rows: NDArray[np.int64], progress: Progress = SILENT) -> NDArray[np.float64]:
+        """Return the position of some rows on the map, of shape (n, 2), each coordinate from 0 to 1."""
+        points = layout(self.matrix[rows], 0, progress).astype(np.float64)
+        low, span = points.min(axis=0), np.ptp(points, axis=0)
+        return np.asarray((points - low) / np.where(span > 0, span, 1), np.float64)
 
-    def mixed(self, rows: NDArray[np.int64]) -> list[Mixed]:
-        """Return how far each class lies among others, of some rows of the split; the most mixed first."""
+    def class_mixing(self, rows: NDArray[np.int64]) -> list[ClassMixing]:
+        """Return the mixing of each class among some rows of the split, the most mixed first."""
         names = self.run.split.class_names
         truth = self.run.split.truth()[rows]
-        found, _ = nearest(self.matrix[rows], self.matrix[rows], AROUND + 1)
-        answers = []
+        neighbours, _ = nearest(self.matrix[rows], self.matrix[rows], NEIGHBOURS + 1)
+        mixing = []
         for column, name in enumerate(names):
-            mine = np.flatnonzero(truth == column)
-            around = np.array([truth[other] for row in mine for other in found[row] if other != row], np.int64)
-            strange = np.bincount(around[around != column], minlength=len(names))
-            if not len(around):
+            members = np.flatnonzero(truth == column)
+            labels = np.array([truth[other] for row in members for other in neighbours[row] if other != row], np.int64)
+            if not len(labels):
                 continue
-            most = int(strange.argmax())
-            answers.append(
-                Mixed(
-                    name,
-                    float(strange.sum() / len(around)),
-                    names[most] if strange[most] else None,
-                    float(strange[most] / len(around)),
-                )
+            counts = np.bincount(labels[labels != column], minlength=len(names))
+            most = int(counts.argmax())
+            other = names[most] if counts[most] else None
+            mixing.append(
+                ClassMixing(name, float(counts.sum() / len(labels)), other, float(counts[most] / len(labels)))
             )
-        return sorted(answers, key=lambda mixed: -mixed.share)
+        return sorted(mixing, key=lambda each: -each.share)

@@ -1,8 +1,8 @@
-"""What is known of a finished run when one asks what is wrong with it: counts and figures, no pictures."""
+"""What the diagnostics know about a finished run: counts and metrics, no images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,99 +12,152 @@ from numpy.typing import NDArray
 from transfer_cli.metrics.scores import calibration_error
 
 Counts = NDArray[np.int64]
+SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
+CONFIDENT = 0.95
+"""Probability from which a wrong prediction is a confident mistake."""
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What came out on a part of a run.
+class PartScores:
+    """Predictions of a run on one split, compared with the true labels.
 
     Attributes
     ----------
-    support : ndarray of shape (k,)
-        Pictures of each class.
-    right : ndarray of shape (k,)
-        Those of them that were found.
-    given : ndarray of shape (k,)
-        Pictures that were said to be of each class.
+    support, predicted, correct : ndarray of shape (k,)
+        Per class: its images, the images predicted as it, and those that are both.
     confusion : ndarray of shape (k, k) or None
-        How many pictures of a class (row) were taken for another (column); None where a picture has several labels.
+        Images per true class (row) and predicted class (column); None in a multi-label task.
     accuracy, low, high : float
-        With the ends of its 95 % interval; of several labels the share of pictures all of whose labels are right.
+        Accuracy with its 95 % interval; in a multi-label task the share of images with all labels correct.
     log_loss : float
-    confidence : float
-        Mean probability of what was said.
+    mean_confidence : float
+        Mean probability of the predicted class.
     calibration_error : float or None
-        See metrics.calibration_error; None where a picture has several labels.
-    certain_mistakes : int
-        Pictures that were said with 95 % or more to be of a class they are not of.
+        See `metrics.scores.calibration_error`; None in a multi-label task.
+    confident_mistakes : int
+        Images with a wrong prediction of at least 95 % confidence.
     images : int
     """
 
     support: Counts
-    right: Counts
-    given: Counts
+    predicted: Counts
+    correct: Counts
     confusion: Counts | None
     accuracy: float
     low: float
     high: float
     log_loss: float
-    confidence: float
+    mean_confidence: float
     calibration_error: float | None
-    certain_mistakes: int
+    confident_mistakes: int
     images: int
+
+    @classmethod
+    def of(
+        cls,
+        truth: Counts,
+        probabilities: NDArray[np.float32],
+        metrics: Mapping[str, Any],
+        thresholds: Sequence[float] | None,
+    ) -> PartScores:
+        """Return the scores of a split.
+
+        Parameters
+        ----------
+        truth : ndarray of shape (n,) or (n, k), int
+        probabilities : ndarray of shape (n, k), float
+        metrics : dict
+            Of this split in metrics.json.
+        thresholds : sequence of float or None
+            Per label, in a multi-label task: the probability from which it is predicted. [0.5]
+        """
+        classes = probabilities.shape[1]
+        confusion = None
+        if truth.ndim == 1:
+            columns = probabilities.argmax(axis=1)
+            confusion = np.bincount(truth * classes + columns, minlength=classes**2).reshape(classes, classes)
+            support, predicted, correct = confusion.sum(axis=1), confusion.sum(axis=0), np.diagonal(confusion).copy()
+            confidence, hit = probabilities.max(axis=1), columns == truth
+        else:
+            labels = probabilities >= np.asarray(thresholds if thresholds is not None else [0.5] * classes)
+            support, predicted = truth.sum(axis=0), labels.sum(axis=0)
+            correct = (labels & (truth > 0)).sum(axis=0)
+            # Each label is a yes/no prediction of its own.
+            confidence = np.maximum(probabilities, 1 - probabilities).ravel()
+            hit = ((probabilities >= 0.5) == truth).ravel()
+        accuracy = metrics["accuracy" if truth.ndim == 1 else "exact_matches"]
+        return cls(
+            support=support.astype(np.int64),
+            predicted=predicted.astype(np.int64),
+            correct=correct.astype(np.int64),
+            confusion=confusion,
+            accuracy=accuracy["value"],
+            low=accuracy["low"],
+            high=accuracy["high"],
+            log_loss=metrics["log_loss"]["value"],
+            mean_confidence=float(confidence.mean()) if len(confidence) else 0.0,
+            calibration_error=calibration_error(truth, probabilities) if confusion is not None else None,
+            confident_mistakes=int(((confidence >= CONFIDENT) & ~hit).sum()),
+            images=len(probabilities),
+        )
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """The share of each class that was found; NaN where it has no picture."""
-        return np.where(self.support > 0, self.right / np.maximum(self.support, 1), np.nan)
+        """Recall per class; NaN for a class without images."""
+        return np.where(self.support > 0, self.correct / np.maximum(self.support, 1), np.nan)
+
+    def majority_class(self) -> tuple[int, float]:
+        """Return the column of the largest class, and the accuracy of always predicting it."""
+        largest = int(self.support.argmax())
+        return largest, float(self.support[largest] / max(self.images, 1))
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A run, as a doctor wants to know it.
+    """Facts about a finished run.
 
     Attributes
     ----------
     method : {"extract", "finetune", "ensemble"}
     run, folder : str
-        As a person would type them.
+        Paths as on the command line.
     class_names : tuple of str
     images : dict of str to ndarray of shape (k,)
-        Pictures of each class in train, val and test.
-    scored : dict of str to Scored
-        Of val and test, where they are.
+        Images per class in train, val and test.
+    scores : dict of str to PartScores
+        Of test and val, as available.
     recipe : dict
         As in recipe.toml.
     command : str
-        That the run was made with; empty where nobody knows.
+        The command of the run; empty if unknown.
     from_scratch : bool
-        Whether the backbone has no pretrained weights.
+        Whether the backbone has no pretrained weights at all.
     out_of_fold : bool
-        Whether what is said of val is of train pictures, each by a classifier that had not learnt from it.
+        Whether the predictions of val are cross-validated predictions of training images.
     refit : bool
-        Whether it learnt from val, too, after all was chosen.
-    best, last : int or None
-        The epoch that was kept and the last one; None for extract.
-    best_train : float or None
-        The accuracy of the epoch that was kept on its augmented train pictures.
+        Whether the final model was trained on val, too.
+    best_epoch, last_epoch : int or None
+        None for extract.
+    best_train_accuracy : float or None
+        Of the best epoch, on augmented training images.
     stopped_early : bool
-    budget_used_up : bool
-    halved : int
-        How often weights ran away and were taken back.
-    duplicates, near_duplicates : int
-        Pictures outside train that lie in train, too, to the byte, or but for small changes.
-    two_classes : int
-        Pairs of pictures that are one, in two classes.
+    budget_exhausted : bool
+    divergences : int
+        How often the training diverged and an epoch was repeated.
+    exact_duplicates, near_duplicates : int
+        Validation and test images with an identical file, or a near-duplicate, in the training set.
+    conflicting_pairs : int
+        Pairs of duplicates with different labels.
     skipped : int
         Files that could not be read.
-    gone : int
-        Pictures that could not be read any more when the report was made.
+    missing_images : int
+        Images that could not be read any more for the report.
     short_sides : ndarray of int
-        The shorter side in pixels of some of the pictures.
+        The shorter side of a sample of the images in pixels.
     image_size : int
-        The side the network looks at; of an ensemble the smallest.
+        Input size of the network in pixels; of an ensemble the smallest.
     networks : tuple of str
-        The backbones of an ensemble's members, each once.
+        Backbones of the members of an ensemble, each once.
     """
 
     method: str
@@ -112,77 +165,50 @@ class RunFacts:
     folder: str
     class_names: tuple[str, ...]
     images: Mapping[str, Counts]
-    scored: Mapping[str, Scored]
+    scores: Mapping[str, PartScores]
     recipe: Mapping[str, Any]
     command: str = ""
     from_scratch: bool = False
     out_of_fold: bool = False
     refit: bool = False
-    best: int | None = None
-    last: int | None = None
-    best_train: float | None = None
+    best_epoch: int | None = None
+    last_epoch: int | None = None
+    best_train_accuracy: float | None = None
     stopped_early: bool = False
-    budget_used_up: bool = False
-    halved: int = 0
-    duplicates: int = 0
+    budget_exhausted: bool = False
+    divergences: int = 0
+    exact_duplicates: int = 0
     near_duplicates: int = 0
-    two_classes: int = 0
+    conflicting_pairs: int = 0
     skipped: int = 0
-    gone: int = 0
+    missing_images: int = 0
     short_sides: Counts = field(default_factory=lambda: np.zeros(0, np.int64))
     image_size: int = 224
     networks: tuple[str, ...] = ()
 
     @property
-    def judged(self) -> tuple[str, Scored] | None:
-        """The part by which the run is judged: test, or val where there is no test."""
-        return next(((part, self.scored[part]) for part in ("test", "val") if part in self.scored), None)
+    def evaluated(self) -> tuple[str, PartScores] | None:
+        """The split that the run is evaluated on, with its scores: test, or val if there is no test set."""
+        return next(((part, self.scores[part]) for part in ("test", "val") if part in self.scores), None)
 
-    def word(self, path: str, default: Any = None) -> Any:
-        """Return a word of the recipe, ``balance.method`` say."""
-        found: Any = self.recipe
+    def setting(self, path: str, default: Any = None) -> Any:
+        """Return a setting of the recipe, such as ``balance.method``."""
+        value: Any = self.recipe
         for key in path.split("."):
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return default if found is None else found
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return default if value is None else value
+
+    def noun(self, part: str) -> str:
+        """Return the noun for the images that predictions of `part` are of: ``test image``."""
+        return f"{SPLIT_NAMES['train' if part == 'val' and self.out_of_fold else part]} image"
 
 
-def scored(truth: Counts, probabilities: NDArray[np.float32], figures: Mapping[str, Any], thresholds: Any) -> Scored:
-    """Return what came out on a part.
+def list_names(names: Sequence[str]) -> str:
+    """Return up to six names, and the number of those left out.
 
-    Parameters
-    ----------
-    truth : ndarray of shape (n,) or (n, k), int
-    probabilities : ndarray of shape (n, k), float
-    figures : dict
-        The part's figures in metrics.json.
-    thresholds : sequence of float or None
-        From which probability on a picture has a label, where it can have several.
+    Examples
+    --------
+    >>> list_names(["a", "b"]), list_names(list("abcdefgh"))
+    ('a, b', 'a, b, c, d, e, f and 2 more')
     """
-    count, classes = probabilities.shape
-    confusion = None
-    if truth.ndim == 1:
-        predicted = probabilities.argmax(axis=1)
-        confusion = np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
-        support, given, right = confusion.sum(axis=1), confusion.sum(axis=0), np.diagonal(confusion).copy()
-        sure, hit = probabilities.max(axis=1), predicted == truth
-    else:
-        said = probabilities >= np.asarray(thresholds if thresholds is not None else [0.5] * classes)
-        support, given = truth.sum(axis=0), said.sum(axis=0)
-        right = (said & (truth > 0)).sum(axis=0)
-        # Each label is a question of its own, answered with yes or no.
-        sure, hit = np.maximum(probabilities, 1 - probabilities).ravel(), ((probabilities >= 0.5) == truth).ravel()
-    whole = figures["accuracy" if truth.ndim == 1 else "exact_matches"]
-    return Scored(
-        support=support.astype(np.int64),
-        right=right.astype(np.int64),
-        given=given.astype(np.int64),
-        confusion=confusion,
-        accuracy=whole["value"],
-        low=whole["low"],
-        high=whole["high"],
-        log_loss=figures["log_loss"]["value"],
-        confidence=float(sure.mean()) if len(sure) else 0.0,
-        calibration_error=calibration_error(truth, probabilities) if confusion is not None else None,
-        certain_mistakes=int(((sure >= 0.95) & ~hit).sum()),
-        images=count,
-    )
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

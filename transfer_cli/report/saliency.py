@@ -1,4 +1,4 @@
-"""What spoke for the surest mistakes: each picture under the map of an explainer, for a page."""
+"""Saliency maps of the confident mistakes, drawn over the images."""
 
 from __future__ import annotations
 
@@ -8,51 +8,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ModelBundle
-from transfer_cli.data.decoding import batches, ratio_of
-from transfer_cli.explain.multi_view import views_of
+from transfer_cli.data.decoding import aspect_ratio
+from transfer_cli.data.image_batches import batches
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.rendering.html import data_uri
+from transfer_cli.rendering.thumbnails import data_uri
 from transfer_cli.runs.completed_run import FinishedRun
 
-_WITHOUT_A_GRADIENT = 4
-"""Asking about a hundred changed copies of a picture takes its time: so many pictures are enough then."""
+_IMAGES_WITHOUT_GRADIENT = 4
+"""Without a gradient each map takes about a hundred predictions, so that only a few images are explained."""
 
 
-def overlays(
+def saliency_overlays(
     run: FinishedRun, paths: Sequence[str], columns: NDArray[np.int64], progress: Progress = SILENT
 ) -> dict[str, str]:
-    """Return some pictures under the map of what spoke for a class, as data URIs by their paths.
+    """Return images with their saliency map drawn over them, as data URIs by path.
 
-    Pictures that cannot be read any more are left out, as all are where the run kept no model.
+    Images that cannot be read any more are left out; the result is empty if the run has no model.
 
     Parameters
     ----------
     run : FinishedRun
     paths : sequence of str
     columns : ndarray of shape (n,), int
-        The class of each.
+        The class to explain, per image.
     progress : Progress
     """
     if not run.directory.model.is_dir() or not len(paths):
         return {}
-    (size, resize), *others = views = views_of(ModelBundle.open(run.directory.path))
-    read = batches(paths, root=run.root, size=size, resize=resize, others=others, batch_size=len(paths))
+    (size, resize), *others = views = ModelBundle.open(run.directory.path).views
+    read = batches(paths, root=run.root, size=size, resize=resize, other_views=others, batch_size=len(paths))
     batch = next(iter(read))
     if not batch.paths:
         return {}
     crops = len({view.resize for view in views}) > 1
-    # TensorFlow, at the first gradient.
+    # Imports TensorFlow if the method needs a gradient.
     from transfer_cli.explain.explain import Explainable, explain_images, overlay
 
-    opened = Explainable(str(run.directory.path), progress=progress)
-    count = len(batch.paths) if opened.method.needs_gradient else _WITHOUT_A_GRADIENT
-    with progress.track(f"explaining mistakes by {opened.method.name}", len(batch.paths[:count])) as advance:
+    explainable = Explainable(str(run.directory.path), progress=progress)
+    count = len(batch.paths) if explainable.method.needs_gradient else _IMAGES_WITHOUT_GRADIENT
+    with progress.track(f"explaining mistakes by {explainable.method.name}", len(batch.paths[:count])) as advance:
         maps = explain_images(
-            opened,
+            explainable,
             [images[:count] for images in batch.views],
             columns[list(batch.indices[:count])],
-            ratios=[ratio_of(run.root / path) for path in batch.paths[:count]] if crops else None,
+            ratios=[aspect_ratio(run.root / path) for path in batch.paths[:count]] if crops else None,
         )
         advance(len(maps))
-    seen = zip(batch.paths, batch.images, maps, strict=False)
-    return {path: data_uri(overlay(image, map_)) for path, image, map_ in seen}
+    explained = zip(batch.paths, batch.images, maps, strict=False)
+    return {path: data_uri(overlay(image, map_)) for path, image, map_ in explained}

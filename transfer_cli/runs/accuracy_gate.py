@@ -1,80 +1,136 @@
-"""The bar that a classifier has to reach before it may be used."""
+"""The minimum accuracy that a model must reach: ``--min-accuracy``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from transfer_cli.catalog.tasks import MULTI_LABEL, Task
 from transfer_cli.errors import GateError, InputError
-from transfer_cli.metrics.scores import Metrics
+from transfer_cli.io.atomic import write_json
+from transfer_cli.metrics.scores import Metrics, summary
+from transfer_cli.progress import Progress
+from transfer_cli.runs.run_directory import RunDirectory
 
 FLAG = "--min-accuracy"
 
 
 @dataclass(frozen=True)
-class Gate:
-    """The least accuracy that is asked for.
+class AccuracyGate:
+    """A minimum accuracy.
 
     Attributes
     ----------
-    least : float
-        From 0 to 1. The accuracy itself is held against it, not its interval.
+    minimum : float
+        From 0 to 1. It is compared with the accuracy itself, not with its confidence interval.
     """
 
-    least: float
+    minimum: float
 
-    def must_fit(self, task: Task) -> None:
-        """Raise InputError where pictures have several labels, of which there is no one accuracy."""
+    def check_task(self, task: Task) -> None:
+        """Raise InputError for a multi-label task, which has no single accuracy."""
         if task == MULTI_LABEL:
             raise InputError(
-                f"{FLAG} is for one class a picture. Received: pictures of any number of labels, which are right "
-                "or wrong one by one: there is no one accuracy.",
+                f"{FLAG} needs exactly one class per image. Received: images with any number of labels; each label is "
+                "right or wrong on its own, so there is no single accuracy.",
                 hint=f"Leave out {FLAG}, and look at mean_average_precision and the F1 scores in metrics.json.",
             )
 
-    def must_be_fair(self, is_known: bool, left: str) -> None:
-        """Raise GateError where it is not known which pictures a model has learnt from."""
+    def check_training_images_known(self, is_known: bool, consequence: str) -> None:
+        """Raise GateError if the training images of the model are unknown, so that the score may be too high."""
         if not is_known:
             raise GateError(
-                f"{FLAG} {self.least:g} cannot be judged: it is not known what the model has learnt from, so any of "
-                f"these pictures may be among that. {left}",
-                hint=f"Evaluate the run that it came from, or train again: a bundle says it now. Or leave out {FLAG}.",
+                f"{FLAG} {self.minimum:g} cannot be checked: the model does not record its training images, so these "
+                f"images may be among them. {consequence}",
+                hint=f"Evaluate the run that the model is from, train it again, or leave out {FLAG}.",
             )
 
-    def judge(
+    def check(
         self,
         metrics: Metrics,
         parts: tuple[str, ...],
         *,
-        left: str,
+        consequence: str,
         hint: str,
-        none: str = "Lay out a test part, or leave some to be kept: --set split.test=0.2",
+        no_images_hint: str = "Add a test set, or hold out a share of the images: --set split.test=0.2",
     ) -> None:
-        """Raise GateError where the first of `parts` that has figures is below the bar.
+        """Raise GateError if the accuracy on the first of `parts` that has metrics is below the minimum.
 
         Parameters
         ----------
         metrics : mapping
         parts : tuple of str
-        left : str
-            What there is all the same, a sentence.
+        consequence : str
+            A sentence about what was written or left alone.
         hint : str
             What to type next.
-        none : str
-            The same where there are no pictures of any of `parts`.
+        no_images_hint : str
+            What to type next if there are no images of any of `parts`.
         """
         part = next((part for part in parts if part in metrics), None)
         if part is None:
             raise GateError(
-                f"{FLAG} {self.least:g} cannot be judged: there are no pictures of {' or '.join(parts)}. {left}",
-                hint=none,
+                f"{FLAG} {self.minimum:g} cannot be checked: there are no images of {' or '.join(parts)}. "
+                f"{consequence}",
+                hint=no_images_hint,
             )
         accuracy = metrics[part]["accuracy"]
-        if accuracy["value"] >= self.least:
+        if accuracy["value"] >= self.minimum:
             return
         images = int(metrics[part]["images"]["value"])
         raise GateError(
             f"The accuracy on {part} is {accuracy['value']:.3f} (95 % interval {accuracy['low']:.3f} to "
-            f"{accuracy['high']:.3f}; {images} pictures), below the bar of {self.least:g} ({FLAG}). {left}",
+            f"{accuracy['high']:.3f}; {images} images), below the required {self.minimum:g} ({FLAG}). {consequence}",
             hint=hint,
         )
+
+
+class GatedRequest(Protocol):
+    """A request with a run and an optional minimum accuracy."""
+
+    @property
+    def run(self) -> RunDirectory:
+        """The run to write."""
+
+    @property
+    def min_accuracy(self) -> float | None:
+        """The minimum accuracy on test, or on val if there is no test set."""
+
+    @property
+    def progress(self) -> Progress:
+        """Where the metrics of a rejected run are reported."""
+
+
+def check_accuracy(request: GatedRequest, metrics: Metrics, val_note: str) -> None:
+    """Raise GateError if a new run misses the minimum accuracy, after its metrics were written and reported.
+
+    Call this before the model is written. The same command without a minimum completes the run.
+    """
+    if request.min_accuracy is None:
+        return
+    run = request.run
+    try:
+        _check(request, metrics, f"No model was written; {run.path} keeps the metrics and predictions.", val_note)
+    except GateError:
+        write_json(run.metrics, metrics)
+        run.log("gate", minimum=request.min_accuracy, metrics=metrics)
+        raise
+
+
+def check_accuracy_of_completed(request: GatedRequest, metrics: Metrics, val_note: str) -> None:
+    """Raise GateError if a run that was complete already misses the minimum accuracy."""
+    if request.min_accuracy is not None:
+        _check(request, metrics, f"The model of an earlier command is still in {request.run.model}.", val_note)
+
+
+def _check(request: GatedRequest, metrics: Metrics, consequence: str, val_note: str) -> None:
+    hint = (
+        f"To accept this model, run the same command without {FLAG}. To improve it, use more images, a larger "
+        "--backbone, or transfer-cli finetune in place of extract."
+    )
+    try:
+        AccuracyGate(request.min_accuracy or 0.0).check(metrics, ("test", "val"), consequence=consequence, hint=hint)
+    except GateError:
+        for part, values in metrics.items():
+            request.progress.note(summary(part, values, f", {val_note}" if part == "val" and val_note else ""))
+        raise

@@ -1,4 +1,4 @@
-"""What a result may depend on beside its recipe: versions, machine, device, commit."""
+"""The environment of a run, which its results may depend on: versions, machine, device and git commit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PACKAGES = (
 
 
 def environment(seed: int, device: str) -> dict[str, Any]:
-    """Return what else a result may depend on."""
+    """Return the content of environment.json."""
     versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:

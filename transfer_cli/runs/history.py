@@ -1,4 +1,4 @@
-"""One epoch of a training, a row of history.csv."""
+"""One epoch of a fine-tuning, a row of history.csv."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of history.csv; epochs are counted from 1 over all stages, 0 is before the first.
+    """Metrics of one epoch; epochs are counted from 1 over all stages, and 0 is before the first.
 
     Attributes
     ----------
     loss, accuracy : float or None
-        On the pictures as they were trained on; None for epoch 0.
+        On the augmented training images; None for epoch 0.
     val_loss, val_accuracy, val_balanced_accuracy, val_mean_average_precision : float or None
-        On val, see metrics.of_epoch; None where the task has no such figure, without a val part, and in a refit.
+        See `metrics.scores.epoch_metrics`; None if the task has no such metric, without a validation set, and in a
+        refit.
     refit : bool
-        Whether the pictures of val were learnt from.
+        Whether the validation images are trained on as well.
     """
 
     epoch: int

@@ -1,65 +1,54 @@
-"""What a training command asks for beside the recipe, and what it returns."""
+"""What a training command is asked to do beside its recipe, and what it returns."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypedDict
 
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split
+from transfer_cli.io.atomic import write_json
 from transfer_cli.io.cache import Cache
 from transfer_cli.metrics.scores import UNEVEN, Metrics
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.runs.run_directory import RunDirectory
 
 
-class Options(TypedDict, total=False):
-    """What extract and finetune take beside the folder, the recipe and the run.
+@dataclass(frozen=True)
+class TrainingRequest:
+    """The images to train on, the run to write, and the options that are not part of a recipe.
 
     Attributes
     ----------
+    folder : ImageFolder
+    run : RunDirectory
     split : Split, optional
-        Followed for the pictures it knows; else the run's own, else split.csv in the folder.
+        The split to follow for the images that it lists. Default: the split of an earlier run in the same place, else
+        the split.csv of the folder.
     offline : bool
-        Never open a socket.
+        Never open an internet connection.
     strict : bool
-        Raise ImageError at the first picture that cannot be read.
+        Raise ImageError for the first image that cannot be read, in place of skipping it.
     overwrite : bool
-        Replace an earlier run, keeping its split.
+        Replace an earlier run in the same place, but keep its split.
     command : sequence of str
-        Written to command.txt.
+        The command as it was typed, written to command.txt.
     cache : Cache
-        Where features and converted networks are kept; the person's own where it is not given.
+        The cache of features and converted networks. Default: the user's.
     progress : Progress
     min_accuracy : float, optional
-        Raise GateError, and write no model, where the accuracy on test (on val where there is no test) is lower.
+        Raise GateError, and write no model, if the accuracy on test (on val if there is no test set) is lower.
     time_budget : float, optional
-        finetune: seconds of the whole command, into which its epochs are planned.
+        `finetune` only: seconds for the whole command; the number of epochs is chosen to fit.
     begun : float
-        When the command began, by time.monotonic.
+        Start of the command, in seconds of `time.monotonic`.
     tensorboard : bool
-        finetune: write its epochs for TensorBoard, too.
+        `finetune` only: write the metrics of each epoch for TensorBoard as well.
+    on_claim : callable, optional
+        Called when all checks have passed, just before anything is written to the run.
     """
-
-    split: Split | None
-    offline: bool
-    strict: bool
-    overwrite: bool
-    command: Sequence[str]
-    cache: Cache
-    progress: Progress
-    min_accuracy: float | None
-    time_budget: float | None
-    begun: float
-    tensorboard: bool
-
-
-@dataclass(frozen=True)
-class TrainingRequest:
-    """The folder to learn from, the run to write, and the options."""
 
     folder: ImageFolder
     run: RunDirectory
@@ -74,28 +63,30 @@ class TrainingRequest:
     time_budget: float | None = None
     begun: float = field(default_factory=time.monotonic)
     tensorboard: bool = False
+    on_claim: Callable[[], None] | None = None
 
     def silent(self) -> TrainingRequest:
-        """Return the same, nothing of which is said."""
+        """Return the same request without messages."""
         return replace(self, progress=SILENT)
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes
     ----------
     run : RunDirectory
     metrics : mapping
-        As in metrics.json; empty where nothing was learnt.
+        As in metrics.json; empty if no model was trained.
     skipped : tuple of Skipped
+        Files that could not be read.
     val_note : str
-        What the val figures are, where they are not plain predictions of a part that was held out.
+        How the metrics of val were computed, if not as plain predictions on a held-out validation set.
     was_complete : bool
-        Whether the run was there already, so that nothing was done.
+        Whether the run was complete already, so that nothing was done.
     is_uneven : bool
-        Whether classes have so unequal numbers of pictures to learn from that one figure does not say how each fares.
+        Whether the classes are so imbalanced that one metric does not describe all of them.
     """
 
     run: RunDirectory
@@ -105,24 +96,17 @@ class TrainingResult:
     was_complete: bool = False
     is_uneven: bool = False
 
-
-class Judged(Protocol):
-    """What has a run, and maybe an accuracy that it has to reach."""
-
-    @property
-    def run(self) -> RunDirectory:
-        """Where everything is written."""
-
-    @property
-    def min_accuracy(self) -> float | None:
-        """On test, on val where there is no test."""
-
-    @property
-    def progress(self) -> Progress:
-        """Who is told the figures of a run that was not good enough."""
+    @classmethod
+    def complete(
+        cls, run: RunDirectory, split: Split, metrics: Metrics, skipped: Sequence[Skipped], val_note: str
+    ) -> TrainingResult:
+        """Write metrics.json, which marks the run as complete, and return its result."""
+        write_json(run.metrics, metrics)
+        run.log("end", metrics=metrics)
+        return cls(run, metrics, tuple(skipped), val_note, is_uneven=is_uneven(split))
 
 
 def is_uneven(split: Split) -> bool:
-    """Return whether the classes have very unequal numbers of pictures to learn from."""
-    counts = [*split.learnt().values()]
+    """Return whether the numbers of training images per class are very imbalanced."""
+    counts = [*split.training_counts().values()]
     return max(counts) >= UNEVEN * min(counts)

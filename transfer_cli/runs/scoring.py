@@ -1,4 +1,4 @@
-"""What a trained model says of the parts of its run: tables of predictions and figures."""
+"""Scoring a trained model on the parts of a split: tables of predictions, confusion matrices, curves and metrics."""
 
 from __future__ import annotations
 
@@ -7,36 +7,39 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.calibration.fit import Scored
+from transfer_cli.calibration.fit import PartProbabilities
 from transfer_cli.catalog.tasks import SINGLE_LABEL
-from transfer_cli.data.predictions import Predictions, writer
+from transfer_cli.data.predictions import Predictions, open_writer
 from transfer_cli.data.split import Split
-from transfer_cli.io.atomic import written_whole
+from transfer_cli.io.atomic import atomic_write
 from transfer_cli.metrics import curves
 from transfer_cli.metrics.confusion import Confusion
 from transfer_cli.metrics.metrics_table import score
-from transfer_cli.metrics.scores import Figure
+from transfer_cli.metrics.scores import MetricValue
 from transfer_cli.runs.run_directory import RunDirectory
 
 
 def thresholds_note(split: Split) -> str:
-    """Return what a person should know of the figures of val where thresholds were fitted on it."""
+    """Return a note on the metrics of val if thresholds were fitted on it."""
     return "" if split.task == SINGLE_LABEL else "the thresholds of F1 were fitted on it"
 
 
 def score_parts(
-    run: RunDirectory, split: Split, scored: Mapping[str, Scored], thresholds: NDArray[np.float64] | None = None
-) -> dict[str, dict[str, Figure]]:
-    """Write the predictions of each part beside the truth, its confusions and curves; return its figures.
+    run: RunDirectory,
+    split: Split,
+    scored: Mapping[str, PartProbabilities],
+    thresholds: NDArray[np.float64] | None = None,
+) -> dict[str, dict[str, MetricValue]]:
+    """Write predictions, confusion matrix and curves of each part of the split, and return its metrics.
 
     Parameters
     ----------
     run : RunDirectory
     split : Split
     scored : mapping of str to (ndarray of shape (n,), ndarray of shape (n, k))
-        For each part the row numbers in the split and the probabilities. A part without rows is left out.
+        Rows in the split and probabilities of each part; a part without rows is skipped.
     thresholds : ndarray of shape (k,), optional
-        From which probability on a picture has a label, of a multi-label task.
+        Multi-label: the minimum probability of each label.
     """
     truth = split.truth()
     metrics = {}
@@ -45,14 +48,21 @@ def score_parts(
             continue
         metrics[part] = score(truth[indices], probabilities, thresholds, split.class_names)
         if thresholds is None:
-            confused = Confusion.of(truth[indices], probabilities.argmax(axis=1), split.class_names)
-            confused.write(run.confusion(part))
+            confusion = Confusion.of(truth[indices], probabilities.argmax(axis=1), split.class_names)
+            confusion.write(run.confusion(part))
         curves.write(run.curves(part), truth[indices], probabilities, split.class_names)
-        rows = [split.rows[index] for index in indices]
-        bars = None if thresholds is None else tuple(thresholds.tolist())
-        batch = Predictions(tuple(row.path for row in rows), split.class_names, probabilities, (), bars)
-        with written_whole(run.predictions(part)) as draft, draft.open("wb") as target:
-            table = writer("csv", target, split.class_names, truth=True, several=bars is not None)
-            table.append(batch, [row.truth for row in rows])
-            table.close()
+        _write_predictions(run, split, part, (indices, probabilities), thresholds)
     return metrics
+
+
+def _write_predictions(
+    run: RunDirectory, split: Split, part: str, scored: PartProbabilities, thresholds: NDArray[np.float64] | None
+) -> None:
+    indices, probabilities = scored
+    rows = [split.rows[index] for index in indices]
+    minimum = None if thresholds is None else tuple(thresholds.tolist())
+    predictions = Predictions(tuple(row.path for row in rows), split.class_names, probabilities, (), minimum)
+    with atomic_write(run.predictions(part)) as draft, draft.open("wb") as target:
+        table = open_writer("csv", target, split.class_names, truth=True, multi_label=minimum is not None)
+        table.append(predictions, [row.truth for row in rows])
+        table.close()

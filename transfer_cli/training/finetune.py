@@ -1,167 +1,186 @@
-"""Fine-tuning: a frozen backbone, a new head, stages that unfreeze, an honest score."""
+"""Fine-tuning: a pretrained backbone with a new head, unfrozen in stages, and scored on held-out images."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Unpack
+from typing import TYPE_CHECKING
 
 from transfer_cli.audit.grouping import groups_of
 from transfer_cli.data.groups import assign_group_ids
-from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.split import Split
-from transfer_cli.io.array_store import Scratch
-from transfer_cli.io.atomic import write_json
-from transfer_cli.models.weights.registry import must_be_known
-from transfer_cli.quiet_imports import import_ahead
+from transfer_cli.io.array_store import ArrayStore
+from transfer_cli.models.weights.registry import require_weights_file
+from transfer_cli.quiet_imports import import_in_background
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.runs.request import Options, TrainingRequest, TrainingResult, is_uneven
-from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.runs.accuracy_gate import check_accuracy
+from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.scoring import thresholds_note
+from transfer_cli.training import pseudo_labels
 from transfer_cli.training.loop import tensorboard
 from transfer_cli.training.loop.checkpoints import Checkpoints
+from transfer_cli.training.loop.context import TrainingContext
+from transfer_cli.training.loop.fine_tuning import fine_tune, refits
 from transfer_cli.training.loop.network_setup import build_network
-from transfer_cli.training.loop.trainer import Trainer, refits
+from transfer_cli.training.loop.training_data import TrainingData
 from transfer_cli.training.planning import time_budget
-from transfer_cli.training.planning.estimate import FEW, Plan
-from transfer_cli.training.setup import lifecycle
+from transfer_cli.training.planning.estimate import FEW_PER_CLASS
+from transfer_cli.training.setup.claim import check_can_start, claim
+from transfer_cli.training.setup.completed import completed_result
 from transfer_cli.training.setup.image_store import decode_all
+from transfer_cli.training.setup.resolve import resolve_recipe
+from transfer_cli.training.setup.split import make_split, write_split
+
+if TYPE_CHECKING:
+    import keras
 
 
-def finetune(
-    folder: ImageFolder, recipe: FinetuneRecipe, run: RunDirectory, **options: Unpack[Options]
-) -> TrainingResult:
-    """Fine-tune a backbone on a folder of pictures and score it.
+def finetune(request: TrainingRequest, recipe: FinetuneRecipe) -> TrainingResult:
+    """Fine-tune a backbone on a folder of images, and score it.
 
-    The head learns first, then what each stage of the recipe unfreezes. After every epoch the network is compared
-    on val; the best epoch is what predicts. Without a val part it is the last. The test part is read once, at the end.
+    The new head is trained first, then the layers that each stage of the recipe unfreezes. After each epoch the network
+    is scored on the validation set, and the best epoch is kept; without a validation set it is the last one. The test
+    set is read once, at the end.
 
     Parameters
     ----------
-    folder : ImageFolder
+    request : TrainingRequest
+        A complete run of the same recipe is returned as it is. An unfinished one continues after its last epoch, and
+        ends with the weights of an uninterrupted run.
     recipe : FinetuneRecipe
-    run : RunDirectory
-        Where everything is written. A complete run of the same recipe is returned as it is; an unfinished one goes on
-        after its last epoch and ends with the weights it would have had.
-    **options
-        See training.Options.
 
     Raises
     ------
     WeightsError
-        When the backbone's weights cannot be had. Nothing is written.
+        If the pretrained weights are missing and cannot be downloaded. Nothing is written.
     UnknownNameError
-        When a stage unfreezes from a layer that is not there.
+        If a stage unfreezes from a layer that the backbone does not have.
     RunError
-        When the run directory holds another run, or its pictures or their parts have changed since its last epoch.
+        If the run directory holds another run, or its images or their split have changed since its last epoch.
     FolderError
-        When too few pictures can be read to learn from.
+        If too few images can be read.
     RecipeError
-        When the weights run away, or a stage unfreezes nothing that learns.
+        If training diverges, if a stage unfreezes no layer with weights, or if the time budget is too small.
+    InputError
+        If no unlabelled image gets a confident pseudo-label.
     OutputError
-        When the run cannot be written.
+        If the run cannot be written.
     GateError
-        When the accuracy is below the one that was asked for. The run keeps all but the model.
+        If the accuracy is below the minimum. The run keeps everything but the model.
     MissingExtraError
-        When it shall be written for TensorBoard, and that is not installed.
+        If logs for TensorBoard are requested, and it is not installed.
     """
-    return learn(TrainingRequest(folder, run, **options), recipe)
-
-
-def learn(request: TrainingRequest, recipe: FinetuneRecipe) -> TrainingResult:
-    """Do what `finetune` does."""
     if request.tensorboard:
-        tensorboard.must_be_here()
-    recipe = lifecycle.resolved(request, recipe, keeps_model=True)
-    must_be_known(recipe.backbone.weights)
+        tensorboard.check_installed()
+    recipe = resolve_recipe(request, recipe, keeps_model=True)
+    require_weights_file(recipe.backbone.weights)
     if recipe.unlabelled.folder is None:
-        return _supervised(request, recipe)
+        return _train_or_return(request, recipe)
+    teacher_request = pseudo_labels.teacher_request(request, recipe)
+    teacher = _train_or_return(teacher_request, pseudo_labels.teacher_recipe(recipe))
+    labels = pseudo_labels.label_images(request, recipe, teacher.run)
+    student = _train_or_return(pseudo_labels.student_request(request, recipe, teacher, labels), recipe)
+    pseudo_labels.report_gain(request, teacher, student, labels)
+    return replace(student, skipped=(*student.skipped, *labels.unreadable))
 
-    from transfer_cli.training import pseudo_labels
 
-    return pseudo_labels.train(request, recipe, _supervised)
-
-
-def _supervised(request: TrainingRequest, recipe: FinetuneRecipe) -> TrainingResult:
-    """Train on what a request holds, or return what a complete run came to."""
+def _train_or_return(request: TrainingRequest, recipe: FinetuneRecipe) -> TrainingResult:
+    """Train by a resolved recipe, or return the result of a complete run."""
     run = request.run
-    planned = time_budget.going_on(request, recipe)
-    recipe = planned or recipe
+    planned = time_budget.planned_recipe(request, recipe)
     if run.is_complete(with_model=True, with_features=False) and not request.overwrite:
-        run.must_match(recipe, request.folder.source)
-        if request.tensorboard and (last := Checkpoints(run).read_last()):
-            tensorboard.write_all(run, last[0].history)
-        return lifecycle.complete(request, partial(_val_note, recipe))
-    with run.released():
-        return _train(request, recipe, plans=request.time_budget is not None and planned is None)
+        recipe = planned or recipe
+        run.check_matches(recipe, request.folder.source)
+        if request.tensorboard and (last := Checkpoints(run).read_state()):
+            tensorboard.write_all(run, last.history)
+        return completed_result(request, partial(_val_note, recipe))
+    with run.releasing_lock():
+        prepared = prepare(request, planned or recipe)
+        if request.time_budget is None or planned is not None:
+            claim(request, prepared.recipe)
+        else:
+            prepared = _plan_and_claim(prepared)
+        return _train(prepared)
 
 
-def _train(request: TrainingRequest, recipe: FinetuneRecipe, *, plans: bool) -> TrainingResult:
-    run, chosen = request.run, _Chosen(request, recipe)
-    features, device = lifecycle.begin(
-        request, recipe, lambda: build_network(request, recipe), chosen if plans else None
-    )
-    recipe = chosen.take()
-    run.write_environment(recipe.seed, device)
-    with Scratch(run.path) as scratch:
-        with import_ahead("transfer_cli.classifiers.fit", "scipy.stats", "matplotlib.figure"):
+@dataclass(frozen=True)
+class Prepared:
+    """A training that has passed all checks; nothing is written yet.
+
+    Attributes
+    ----------
+    request : TrainingRequest
+    recipe : FinetuneRecipe
+        Resolved.
+    backbone : keras.Model
+    device : str
+        The devices that TensorFlow found.
+    """
+
+    request: TrainingRequest
+    recipe: FinetuneRecipe
+    backbone: keras.Model
+    device: str
+
+
+def prepare(request: TrainingRequest, recipe: FinetuneRecipe) -> Prepared:
+    """Check the weights, the run and the stages of a resolved recipe, and build its backbone."""
+    check_can_start(request, recipe)
+    backbone, device = build_network(request, recipe)
+    return Prepared(request, recipe, backbone, device)
+
+
+def _plan_and_claim(prepared: Prepared) -> Prepared:
+    """Fit the epochs into the time budget, claim the run for the shorter recipe, and write the plan into it."""
+    from transfer_cli.training.planning.plan import plan_for_budget
+
+    request, wanted = prepared.request, prepared.recipe
+    recipe, plan = plan_for_budget(request, wanted, prepared.backbone)
+    claim(request, recipe)
+    time_budget.write_plan(request, wanted, recipe, plan)
+    return replace(prepared, recipe=recipe)
+
+
+def _train(prepared: Prepared) -> TrainingResult:
+    """Train, score and save the network of a run that is claimed."""
+    request, recipe, run = prepared.request, prepared.recipe, prepared.request.run
+    limit = None if request.time_budget is None else time_budget.TimeBudgetGuard(run, request.begun)
+    run.write_environment(recipe.seed, prepared.device)
+    with ArrayStore(run.path) as scratch:
+        with import_in_background("transfer_cli.classifiers.fit", "scipy.stats", "matplotlib.figure"):
             decoded = decode_all(request, recipe, scratch)
             groups = groups_of(request, recipe, decoded.indices, decoded.digests)
-            split = lifecycle.make_split(request, recipe, decoded.indices, decoded.digests, decoded.skipped, groups)
+            split = make_split(request, recipe, decoded.indices, decoded.digests, decoded.skipped, groups)
             group_ids = assign_group_ids(decoded.digests, groups)
-            fitting = Trainer(request, recipe, features, decoded, split, scratch, _guard(request), group_ids)
-        lifecycle.write_split(request, split, decoded.skipped)
-        for line in _what_to_expect(split):
+            data = TrainingData.of(decoded.images, decoded.indices, split, recipe, group_ids)
+            context = TrainingContext.build(request, recipe, prepared.backbone, data, split, scratch, limit)
+        write_split(request, split, decoded.skipped)
+        for line in _expectations(split):
             request.progress.warn(line)
-        fitting.run()
-        finishing = fitting.finishing()
-        metrics = finishing.score()
-        lifecycle.must_be_good_enough(request, metrics, _val_note(recipe, split))
-        finishing.save(_val_note(recipe, split))
-    write_json(run.metrics, metrics)
-    run.log("end", metrics=metrics)
-    note, uneven = _val_note(recipe, split), is_uneven(split)
-    return TrainingResult(run, metrics, decoded.skipped, note, is_uneven=uneven)
+        finalizer, note = fine_tune(context, data), _val_note(recipe, split)
+        metrics = finalizer.score()
+        check_accuracy(request, metrics, note)
+        finalizer.save(note)
+    return TrainingResult.complete(run, split, metrics, decoded.skipped, note)
 
 
 def _val_note(recipe: FinetuneRecipe, split: Split) -> str:
-    later = ", and it was learnt from later" if refits(recipe, split) else ""
-    several = f", {thresholds_note(split)}" if thresholds_note(split) else ""
-    return f"the best epoch was chosen on it{later}{several}" if "val" in split.counts() else ""
+    """Return how the metrics of val were computed."""
+    if "val" not in split.counts():
+        return ""
+    refit = "before the refit on train + val" if refits(recipe, split) else ""
+    return ", ".join(filter(None, ["the best epoch was chosen on it", refit, thresholds_note(split)]))
 
 
-class _Chosen:
-    """The recipe that is run: the one that was asked for, or as much of it as a time budget allows."""
-
-    def __init__(self, request: TrainingRequest, recipe: FinetuneRecipe) -> None:
-        self._request, self._wanted, self._recipe = request, recipe, recipe
-        self._plan: Plan | None = None
-
-    def __call__(self, network: tuple[Any, str]) -> FinetuneRecipe:
-        from transfer_cli.training.planning.plan import into_budget
-
-        self._recipe, self._plan = into_budget(self._request, self._wanted, network[0])
-        return self._recipe
-
-    def take(self) -> FinetuneRecipe:
-        """Return the recipe; write what was planned into the run that has been begun."""
-        if self._plan is not None and self._request.time_budget is not None:
-            time_budget.write_plan(self._request.run, self._wanted, self._recipe, self._plan, self._request.time_budget)
-        return self._recipe
-
-
-def _guard(request: TrainingRequest) -> time_budget.TimeBudgetGuard | None:
-    return None if request.time_budget is None else time_budget.TimeBudgetGuard(request.run, request.begun)
-
-
-def _what_to_expect(split: Split) -> list[str]:
-    label, fewest = min(split.learnt().items(), key=lambda item: item[1])
-    said = []
-    if fewest < FEW:
-        tested = split.counts().get("test", 0)
-        said.append(
-            f"few pictures: {label} has {fewest} to learn from. Expect a rough classifier and a rough score: it rests "
-            f"on {tested} test pictures, see its interval. More pictures help more than anything else"
+def _expectations(split: Split) -> list[str]:
+    """Return warnings about few images and a missing validation set."""
+    label, fewest = min(split.training_counts().items(), key=lambda item: item[1])
+    lines = []
+    if fewest < FEW_PER_CLASS:
+        lines.append(
+            f"few images: class {label} has {fewest} training images. Expect a rough classifier, and a rough score: it "
+            f"is computed on {split.counts().get('test', 0)} test images (see its interval). Adding images helps most"
         )
     if "val" not in split.counts():
-        said.append("there is no val part: every epoch is run, and the last one is what predicts")
-    return said
+        lines.append("no validation set: all epochs are run, and the last one is kept")
+    return lines

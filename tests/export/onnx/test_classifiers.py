@@ -1,4 +1,4 @@
-"""Every classifier of the catalog in an ONNX file: what it says of features, it says there."""
+"""Every classifier of the catalog predicts in an ONNX file what it predicts in the bundle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from transfer_cli.inference.formats.onnx import open_onnx
 
 Features = NDArray[np.float32]
 SIDE = 4
-CASES = ("two classes", "classes that were not learnt", "labels")
+CASES = ("two classes", "classes without training images", "multi-label")
 SMALLER: dict[str, dict[str, Any]] = {
     "adaboost": {"n_estimators": 10},
     "bagging": {"n_estimators": 8, "n_jobs": 1},
@@ -33,77 +33,81 @@ SMALLER: dict[str, dict[str, Any]] = {
     "mlp": {"hidden_layer_sizes": (8,), "max_iter": 20},
     "random-forest": {"n_estimators": 10, "n_jobs": 1},
 }
-"""What a row builds, in a size that is fitted in no time."""
+"""Parameters that make a row of the catalog fast to fit."""
 
 
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
-    """Return a network whose features are the pixels of a picture, as they are."""
+    """Return a network whose features are the pixels of the image."""
     images = keras.Input((SIDE, SIDE, 3), dtype="uint8")
     return keras.Model(images, keras.layers.Flatten()(keras.ops.cast(images, "float32")), name="pixels")
 
 
-def drawn(classes: int, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return pictures of some classes that lie close to each other, and their classes."""
-    middles = np.random.default_rng(0).uniform(90, 166, (classes, SIDE, SIDE, 3))
+def random_images(classes: int, count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return images of overlapping classes, and their classes."""
+    centres = np.random.default_rng(0).uniform(90, 166, (classes, SIDE, SIDE, 3))
     random = np.random.default_rng(seed)
     truth = np.concatenate([np.arange(classes), random.integers(0, classes, count - classes)])
-    return np.clip(random.normal(middles[truth], 45), 0, 255).astype(np.uint8), truth
+    return np.clip(random.normal(centres[truth], 45), 0, 255).astype(np.uint8), truth
 
 
 def fitted(name: str, case: str) -> tuple[Any, int, NDArray[np.uint8], dict[str, Any]]:
-    """Return a classifier, the number of its classes, pictures that it has not seen, and what follows in a bundle."""
-    kinds = {"two classes": 2, "classes that were not learnt": 4, "labels": 3}[case]
-    images, truth = drawn(kinds, 90, 1)
-    classes, after = kinds, {}
-    if case == "classes that were not learnt":
+    """Return a classifier, the number of classes, test images, and the corrections of its probabilities."""
+    kinds = {CASES[0]: 2, CASES[1]: 4, CASES[2]: 3}[case]
+    images, truth = random_images(kinds, 90, 1)
+    classes, corrections = kinds, {}
+    if case == CASES[1]:
         truth, classes = np.array([0, 2, 3, 5])[truth], 7
-        after = {"log_prior": np.log(np.arange(1, 8) / 28).tolist(), "temperature": 1.7}
-    if case == "labels":
-        # Each picture has its own label and some others; all have the second, whose classifier is of one mind.
+        corrections = {"log_prior": np.log(np.arange(1, 8) / 28).tolist(), "temperature": 1.7}
+    if case == CASES[2]:
+        # Each image has its own label and some others; all have the second, whose classifier is constant.
         truth = np.eye(3, dtype=np.int64)[truth] | (np.random.default_rng(3).random((len(truth), 3)) < 0.2)
         truth[:, 1] = 1
     features = images.reshape(len(images), -1).astype(np.float32)
     row = CLASSIFIERS[name]
     row = replace(row, build=lambda *words: CLASSIFIERS[name].build(*words).set_params(**SMALLER.get(name, {})))
     pipeline = fit.fit(row, features, truth, classes=classes, tune=False, out_of_fold=False).pipeline
-    return pipeline, classes, drawn(kinds, 60, 2)[0], after
+    return pipeline, classes, random_images(kinds, 60, 2)[0], corrections
 
 
-def said(pipeline: Any, features: Features, classes: int, after: dict[str, Any]) -> NDArray[np.float32]:
-    given = fit.probabilities(pipeline, features, classes)
-    return apply_temperature(remove_log_prior(given, after.get("log_prior")), after.get("temperature"))
+def predictions(pipeline: Any, features: Features, classes: int, corrections: dict[str, Any]) -> NDArray[np.float32]:
+    probabilities = fit.probabilities(pipeline, features, classes)
+    return apply_temperature(
+        remove_log_prior(probabilities, corrections.get("log_prior")), corrections.get("temperature")
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_answers_are_those_of_the_bundle(name: str, case: str, network: keras.Model, tmp_path: Path) -> None:
-    pipeline, classes, images, after = fitted(name, case)
-    expected = said(pipeline, images.reshape(len(images), -1).astype(np.float32), classes, after)
+def test_classifier_predicts_like_the_bundle(name: str, case: str, network: keras.Model, tmp_path: Path) -> None:
+    pipeline, classes, images, corrections = fitted(name, case)
+    expected = predictions(pipeline, images.reshape(len(images), -1).astype(np.float32), classes, corrections)
     assert expected.std(axis=0).max() > 0.005
-    write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=classes, **after)
-    given = open_onnx(tmp_path / "a.onnx")(images)
-    np.testing.assert_allclose(given, expected, atol=1e-6)
-    # Between equals either may win.
-    lead = expected.max(axis=1) - expected[np.arange(len(expected)), given.argmax(axis=1)]
+    write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=classes, **corrections)
+    predicted = open_onnx(tmp_path / "a.onnx")(images)
+    np.testing.assert_allclose(predicted, expected, atol=1e-6)
+    # Of tied classes either may be first.
+    lead = expected.max(axis=1) - expected[np.arange(len(expected)), predicted.argmax(axis=1)]
     assert lead.max() <= 1e-6
-    never = (expected == 0).all(axis=0)
-    assert never.sum() == (3 if case == CASES[1] else 0)
-    assert not given[:, never].any()
+    impossible = (expected == 0).all(axis=0)
+    assert impossible.sum() == (3 if case == CASES[1] else 0)
+    assert not predicted[:, impossible].any()
     with pytest.raises(AssertionError):
         np.testing.assert_allclose(open_onnx(tmp_path / "a.onnx")(images[..., ::-1].copy()), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("forgotten", ["log_prior", "temperature"])
-def test_what_follows_the_classifier_matters(forgotten: str, network: keras.Model, tmp_path: Path) -> None:
-    pipeline, classes, images, after = fitted("lda", CASES[1])
-    expected = said(pipeline, images.reshape(len(images), -1).astype(np.float32), classes, after)
-    write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=classes, **{**after, forgotten: None})
+@pytest.mark.parametrize("omitted", ["log_prior", "temperature"])
+def test_classifier_without_a_correction_predicts_otherwise(omitted: str, network: keras.Model, tmp_path: Path) -> None:
+    pipeline, classes, images, corrections = fitted("lda", CASES[1])
+    expected = predictions(pipeline, images.reshape(len(images), -1).astype(np.float32), classes, corrections)
+    write_onnx_with_classifier(
+        network, pipeline, tmp_path / "a.onnx", classes=classes, **{**corrections, omitted: None}
+    )
     assert np.abs(open_onnx(tmp_path / "a.onnx")(images) - expected).max() > 0.01
 
 
-def test_a_feature_on_a_threshold(network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A threshold between two neighbouring float32 is nearer to the upper one, which lies above it."""
+def test_tree_feature_on_a_threshold(network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threshold 7 - 1e-9 must be rounded down to float32: the nearest float32 is 7, which is above it."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.pipeline import make_pipeline
 
@@ -117,12 +121,12 @@ def test_a_feature_on_a_threshold(network: keras.Model, tmp_path: Path, monkeypa
     assert expected[0, 1] > 0.9
     write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=2)
     np.testing.assert_allclose(open_onnx(tmp_path / "a.onnx")(images), expected, atol=1e-6)
-    monkeypatch.setattr(trees, "_rounded_down", lambda thresholds: thresholds.astype(np.float32))
+    monkeypatch.setattr(trees, "_round_down", lambda thresholds: thresholds.astype(np.float32))
     write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=2)
     assert open_onnx(tmp_path / "a.onnx")(images)[0, 1] < 0.1
 
 
-def test_only_trees_need_the_operations_of_machine_learning(network: keras.Model, tmp_path: Path) -> None:
+def test_only_trees_use_the_ml_domain(network: keras.Model, tmp_path: Path) -> None:
     for name, domains in (("adaboost", ["", "ai.onnx.ml"]), ("knn", [""])):
         pipeline, classes, _, _ = fitted(name, CASES[0])
         write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=classes, metadata={"a": "b"})
@@ -131,7 +135,7 @@ def test_only_trees_need_the_operations_of_machine_learning(network: keras.Model
         assert [(entry.key, entry.value) for entry in model.metadata_props] == [("a", "b")]
 
 
-def _scaled_otherwise() -> Any:
+def _min_max_scaled() -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import MinMaxScaler
 
@@ -165,22 +169,22 @@ def _several_calibrations() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("steps", "words"),
+    ("steps", "reason"),
     [
-        (_scaled_otherwise, "the classifier begins with a MinMaxScaler"),
-        (_naive_bayes, "the classifier is a GaussianNB"),
-        (_polynomial, "the classifier has the kernel poly"),
-        (_votes, "weighs neighbours in another way"),
-        (_several_calibrations, "the mean of several calibrations"),
+        (_min_max_scaled, "classifier after a MinMaxScaler"),
+        (_naive_bayes, "classifier GaussianNB"),
+        (_polynomial, "classifier with the kernel poly"),
+        (_votes, "neighbours that are not weighted"),
+        (_several_calibrations, "averages several calibrations"),
     ],
 )
-def test_a_classifier_that_cannot_be_held(
-    steps: Callable[[], Any], words: str, network: keras.Model, tmp_path: Path
+def test_unsupported_classifier_is_a_model_error(
+    steps: Callable[[], Any], reason: str, network: keras.Model, tmp_path: Path
 ) -> None:
     from sklearn.pipeline import make_pipeline
 
-    images, truth = drawn(2, 40, 1)
+    images, truth = random_images(2, 40, 1)
     pipeline = make_pipeline(*steps()).fit(images.reshape(40, -1) / np.float32(255), truth)
-    with pytest.raises(ModelError, match=f"^pixels cannot be written as ONNX: .*{words}"):
+    with pytest.raises(ModelError, match=f"^pixels cannot be exported to ONNX. Not supported: .*{reason}"):
         write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=2)
     assert not list(tmp_path.iterdir())

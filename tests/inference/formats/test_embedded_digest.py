@@ -6,66 +6,74 @@ from pathlib import Path
 import pytest
 
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats.embedded_digest import MARK, SEAL, is_sealed, must_be_whole, seal
+from transfer_cli.inference.formats.embedded_digest import (
+    DIGEST_MARK,
+    DIGEST_PLACEHOLDER,
+    check_digest,
+    embed_digest,
+    has_digest,
+)
+
+CONTENT = b"before " + DIGEST_PLACEHOLDER.encode() + b" after"
 
 
 @pytest.fixture
-def sealed(tmp_path: Path) -> Path:
+def file(tmp_path: Path) -> Path:
     path = tmp_path / "file.bin"
-    path.write_bytes(b"before " + SEAL.encode() + b" behind")
-    seal(path)
+    path.write_bytes(CONTENT)
+    embed_digest(path)
     return path
 
 
-def test_a_sealed_file_is_whole(sealed: Path) -> None:
-    must_be_whole(sealed)
-    assert is_sealed(sealed)
+def test_check_digest_unchanged_file_passes(file: Path) -> None:
+    check_digest(file)
+    assert has_digest(file)
 
 
-def test_the_digest_is_that_of_the_file_with_zeros_in_its_place(sealed: Path) -> None:
-    open_ = b"before " + SEAL.encode() + b" behind"
-    assert sealed.read_bytes() == open_.replace(SEAL.encode(), MARK + hashlib.sha256(open_).hexdigest().encode())
+def test_embed_digest_is_that_of_the_file_with_zeros(file: Path) -> None:
+    digest = DIGEST_MARK + hashlib.sha256(CONTENT).hexdigest().encode()
+    assert file.read_bytes() == CONTENT.replace(DIGEST_PLACEHOLDER.encode(), digest)
 
 
-def test_every_changed_byte_is_seen(sealed: Path) -> None:
-    whole = sealed.read_bytes()
-    for place in range(len(whole)):
-        sealed.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+def test_check_digest_every_changed_byte_is_detected(file: Path) -> None:
+    original = file.read_bytes()
+    for offset in range(len(original)):
+        file.write_bytes(original[:offset] + bytes([original[offset] ^ 1]) + original[offset + 1 :])
         with pytest.raises(ModelError, match="altered"):
-            must_be_whole(sealed)
+            check_digest(file)
 
 
-@pytest.mark.parametrize("cut", [1, 7, 40, 90])
-def test_a_file_that_was_cut_off_is_seen(sealed: Path, cut: int) -> None:
-    sealed.write_bytes(sealed.read_bytes()[:-cut])
+@pytest.mark.parametrize("cut", [1, 6, 40, 90])
+def test_check_digest_truncated_file_is_detected(file: Path, cut: int) -> None:
+    file.write_bytes(file.read_bytes()[:-cut])
     with pytest.raises(ModelError):
-        must_be_whole(sealed)
+        check_digest(file)
 
 
-def test_a_byte_more_is_seen(sealed: Path) -> None:
-    sealed.write_bytes(sealed.read_bytes() + b"\0")
+def test_check_digest_additional_byte_is_detected(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b"\0")
     with pytest.raises(ModelError, match="altered"):
-        must_be_whole(sealed)
+        check_digest(file)
 
 
-@pytest.mark.parametrize("data", [b"", b"no seal", SEAL.encode() * 2, MARK + b"0" * 63])
-def test_a_file_without_one_place_for_its_digest_is_none_of_ours(tmp_path: Path, data: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"no digest", DIGEST_PLACEHOLDER.encode() * 2, DIGEST_MARK + b"0" * 63])
+def test_check_digest_no_or_several_digests_are_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file.bin"
-    path.write_bytes(data)
+    path.write_bytes(content)
     with pytest.raises(ModelError):
-        must_be_whole(path)
+        check_digest(path)
 
 
-@pytest.mark.parametrize("data", [b"no seal", SEAL.encode() * 2, MARK + b"1" * 64])
-def test_only_an_open_place_can_be_sealed(tmp_path: Path, data: bytes) -> None:
+@pytest.mark.parametrize("content", [b"no digest", DIGEST_PLACEHOLDER.encode() * 2, DIGEST_MARK + b"1" * 64])
+def test_embed_digest_needs_one_placeholder(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file.bin"
-    path.write_bytes(data)
-    with pytest.raises(ModelError, match="no place"):
-        seal(path)
-    assert path.read_bytes() == data
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="no placeholder"):
+        embed_digest(path)
+    assert path.read_bytes() == content
 
 
-def test_a_missing_file_is_no_file_of_ours(tmp_path: Path) -> None:
-    assert not is_sealed(tmp_path / "nothing")
+def test_check_digest_missing_file_is_a_model_error(tmp_path: Path) -> None:
+    assert not has_digest(tmp_path / "nothing")
     with pytest.raises(ModelError, match="cannot be read"):
-        must_be_whole(tmp_path / "nothing")
+        check_digest(tmp_path / "nothing")

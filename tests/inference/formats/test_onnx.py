@@ -1,4 +1,4 @@
-"""Files that somebody else may have made: each fault is found before ONNX Runtime opens the file."""
+"""ONNX files from untrusted sources: each fault is found before ONNX Runtime opens the file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats.onnx import check_onnx, metadata_of, open_onnx
+from transfer_cli.inference.formats.onnx import check_onnx, open_onnx, read_metadata
 
 Fault = Callable[[Any], object]
 
 
-def good() -> Any:
-    """Return a small graph as the program writes them: the mean of each channel."""
+def valid_model() -> Any:
+    """Return a small graph with the signature of an export: the mean of each channel."""
     nodes = [
         helper.make_node("Cast", ["images"], ["numbers"], name="cast", to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["numbers"], ["means"], name="mean", axes=[1, 2], keepdims=0),
@@ -36,34 +36,34 @@ def good() -> Any:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def _elsewhere(tensor: Any) -> None:
+def _make_external(tensor: Any) -> None:
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="../../../etc/passwd")
 
 
-def _elsewhere_in_a_constant(model: Any) -> None:
+def _external_constant(model: Any) -> None:
     tensor = numpy_helper.from_array(np.ones(3, np.float32), "hidden")
-    _elsewhere(tensor)
+    _make_external(tensor)
     model.graph.node.insert(0, helper.make_node("Constant", [], ["hidden"], value=tensor))
 
 
-def _within(depth: int, inner: Any) -> Any:
-    """Return a node that holds a graph that holds a graph, and at last a node."""
+def _nested(depth: int, inner: Any) -> Any:
+    """Return a node with `depth` nested subgraphs, the innermost of which contains the node `inner`."""
     for _ in range(depth):
         graph = helper.make_graph([inner], "inner", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [])])
         inner = helper.make_node("If", ["condition"], ["x"], name="branch", then_branch=graph, else_branch=graph)
     return inner
 
 
-def _elsewhere_deep_down(model: Any) -> None:
+def _nested_external_constant(model: Any) -> None:
     tensor = numpy_helper.from_array(np.ones(3, np.float32), "hidden")
-    _elsewhere(tensor)
-    model.graph.node.append(_within(3, helper.make_node("Constant", [], ["x"], value=tensor)))
+    _make_external(tensor)
+    model.graph.node.append(_nested(3, helper.make_node("Constant", [], ["x"], value=tensor)))
 
 
-def _custom_deep_down(model: Any) -> None:
-    model.graph.node.append(_within(3, helper.make_node("Run", [], ["x"], name="run", domain="evil")))
+def _nested_custom_node(model: Any) -> None:
+    model.graph.node.append(_nested(3, helper.make_node("Run", [], ["x"], name="run", domain="evil")))
 
 
 def _sparse(model: Any) -> None:
@@ -87,80 +87,86 @@ def _shape(*shape: Any, of: str = "input", kind: int = TensorProto.UINT8, name: 
 
 
 FAULTS: dict[str, tuple[Fault, str]] = {
-    "weights elsewhere": (lambda model: _elsewhere(model.graph.initializer[0]), r"another file \(\.\./\.\./\.\./etc"),
-    "a place without saying so": (
+    "external weights": (
+        lambda model: _make_external(model.graph.initializer[0]),
+        r"another file \(\.\./\.\./\.\./etc",
+    ),
+    "location without the flag": (
         lambda model: model.graph.initializer[0].external_data.add(key="location", value="/etc/passwd"),
         r"another file \(/etc/passwd\)",
     ),
-    "saying so without a place": (
+    "flag without a location": (
         lambda model: setattr(model.graph.initializer[0], "data_location", TensorProto.EXTERNAL),
-        r"another file \(elsewhere\)",
+        r"another file \(unnamed\)",
     ),
-    "a constant elsewhere": (_elsewhere_in_a_constant, "another file"),
-    "elsewhere, deep down": (_elsewhere_deep_down, "another file"),
+    "external constant": (_external_constant, "another file"),
+    "nested external constant": (_nested_external_constant, "another file"),
     "sparse weights": (_sparse, "sparse weights"),
-    "a custom domain": (lambda model: model.opset_import.append(helper.make_opsetid("evil", 1)), "of 'evil'"),
-    "a custom node": (lambda model: setattr(model.graph.node[0], "domain", "com.microsoft"), "of 'com.microsoft'"),
-    "a custom node, deep down": (_custom_deep_down, "'run' is a Run of 'evil'"),
-    "a function": (_function, "functions"),
-    "training": (lambda model: model.training_info.add(), "training steps"),
-    "graphs within graphs": (
-        lambda model: model.graph.node.append(_within(9, helper.make_node("Identity", ["scale"], ["x"]))),
+    "custom domain": (lambda model: model.opset_import.append(helper.make_opsetid("evil", 1)), "of the domain 'evil'"),
+    "custom node": (
+        lambda model: setattr(model.graph.node[0], "domain", "com.microsoft"),
+        "of the domain 'com.microsoft'",
+    ),
+    "nested custom node": (_nested_custom_node, "'run' is a Run of the domain 'evil'"),
+    "function": (_function, "functions"),
+    "training": (lambda model: model.training_info.add(), "training information"),
+    "nested subgraphs": (
+        lambda model: model.graph.node.append(_nested(9, helper.make_node("Identity", ["scale"], ["x"]))),
         "more than 4 deep",
     ),
-    "a loop": (lambda model: setattr(model.graph.node[0], "op_type", "Loop"), "a Loop, which need not end"),
+    "loop": (lambda model: setattr(model.graph.node[0], "op_type", "Loop"), "a Loop, which may run forever"),
     "no graph": (lambda model: model.ClearField("graph"), "no graph"),
-    "another input": (_shape("n", 4, 4, 3, name="image"), "expected one input images"),
-    "floats": (_shape("n", 4, 4, 3, kind=TensorProto.FLOAT), "received: images, float of"),
-    "one picture": (_shape(1, 4, 4, 3), "expected one input"),
-    "oblong": (_shape("n", 4, 5, 3), "expected one input"),
-    "no size": (_shape("n", "h", "w", 3), "expected one input"),
+    "other input name": (_shape("n", 4, 4, 3, name="image"), "expected one input images"),
+    "float input": (_shape("n", 4, 4, 3, kind=TensorProto.FLOAT), "received: images, float of"),
+    "fixed batch size": (_shape(1, 4, 4, 3), "expected one input"),
+    "not square": (_shape("n", 4, 5, 3), "expected one input"),
+    "free size": (_shape("n", "h", "w", 3), "expected one input"),
     "one channel": (_shape("n", 4, 4, 1), "expected one input"),
     "no shape": (_shape(), "expected one input"),
     "two inputs": (
         lambda model: model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1])),
         "more, float of",
     ),
-    "another output": (_shape("n", 3, of="output", kind=1, name="means"), "expected one output probabilities"),
-    "a map": (_shape("n", 2, 2, of="output", kind=1, name="probabilities"), "expected one output"),
+    "other output name": (_shape("n", 3, of="output", kind=1, name="means"), "expected one output probabilities"),
+    "output of rank 3": (_shape("n", 2, 2, of="output", kind=1, name="probabilities"), "expected one output"),
 }
 
 
-def test_a_good_file(tmp_path: Path) -> None:
-    model = good()
+def test_open_onnx_valid_file_runs(tmp_path: Path) -> None:
+    model = valid_model()
     helper.set_model_props(model, {"classes": "a, b, c"})
     onnx.save(model, tmp_path / "a.onnx")
     check_onnx(tmp_path / "a.onnx")
-    assert metadata_of(tmp_path / "a.onnx") == {"classes": "a, b, c"}
+    assert read_metadata(tmp_path / "a.onnx") == {"classes": "a, b, c"}
     images = np.random.default_rng(0).integers(0, 256, (9, 4, 4, 3), np.uint8)
     np.testing.assert_allclose(open_onnx(tmp_path / "a.onnx")(images), images.mean(axis=(1, 2)) / 255, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_faults(name: str, tmp_path: Path) -> None:
-    change, words = FAULTS[name]
-    model = good()
+def test_open_onnx_fault_is_rejected(name: str, tmp_path: Path) -> None:
+    change, reason = FAULTS[name]
+    model = valid_model()
     change(model)
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=f"was refused, and nothing of it was run: .*{words}"):
+    with pytest.raises(ModelError, match=f"was rejected before it was run: .*{reason}"):
         open_onnx(tmp_path / "a.onnx")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x08", b"ONNX and nothing else", b"\x3a" * 4000], ids=range(4))
-def test_what_is_no_onnx_file(data: bytes, tmp_path: Path) -> None:
+def test_open_onnx_other_content_is_rejected(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(data)
-    with pytest.raises(ModelError, match=r"not an ONNX file that can be read|holds no graph"):
+    with pytest.raises(ModelError, match=r"not a valid ONNX file|contains no graph"):
         open_onnx(tmp_path / "a.onnx")
 
 
-def test_a_file_that_was_cut_off(tmp_path: Path) -> None:
-    (tmp_path / "a.onnx").write_bytes(good().SerializeToString()[:-30])
-    with pytest.raises(ModelError, match="not an ONNX file that can be read"):
+def test_open_onnx_truncated_file_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(valid_model().SerializeToString()[:-30])
+    with pytest.raises(ModelError, match="not a valid ONNX file"):
         open_onnx(tmp_path / "a.onnx")
 
 
-def test_a_graph_that_cannot_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    model = good()
+def test_open_onnx_unknown_operation_is_rejected(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = valid_model()
     model.graph.node[1].op_type = "NoSuchOperation"
     onnx.save(model, tmp_path / "a.onnx")
     with pytest.raises(ModelError, match="cannot be opened by ONNX Runtime"):
@@ -168,20 +174,20 @@ def test_a_graph_that_cannot_run(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr() == ("", "")
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_read_metadata_missing_file_is_a_model_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="could not be read: No such file"):
-        metadata_of(tmp_path / "a.onnx")
+        read_metadata(tmp_path / "a.onnx")
 
 
-def test_more_than_a_file_can_hold(tmp_path: Path) -> None:
+def test_check_onnx_larger_than_2_gb_is_rejected(tmp_path: Path) -> None:
     with (tmp_path / "a.onnx").open("wb") as file:
         file.truncate(2**31)
     with pytest.raises(ModelError, match=r"it has 2,147,483,648 bytes"):
         check_onnx(tmp_path / "a.onnx")
 
 
-def test_opening_a_file_imports_nothing_heavy(tmp_path: Path) -> None:
-    onnx.save(good(), tmp_path / "a.onnx")
+def test_open_onnx_imports_nothing_heavy(tmp_path: Path) -> None:
+    onnx.save(valid_model(), tmp_path / "a.onnx")
     program = (
         "import sys; from pathlib import Path; from transfer_cli.inference.formats.onnx import open_onnx\n"
         f"open_onnx(Path({str(tmp_path / 'a.onnx')!r}))\n"

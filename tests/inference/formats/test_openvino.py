@@ -1,4 +1,4 @@
-"""OpenVINO's files: what was written says what the network says, and hostile files are not opened."""
+"""OpenVINO files predict like the network, and hostile files are rejected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.clothing_classifier import SIDE, Clothes, clothes
+from tests.clothing_classifier import SIDE, ClothingClassifier, clothing_classifier
 from transfer_cli.errors import InputError, MissingExtraError, ModelError
 from transfer_cli.evaluation.comparison import accuracy_drop
 from transfer_cli.export.openvino import write_openvino, write_openvino_int8
@@ -17,14 +17,14 @@ from transfer_cli.inference.litert_conversion import convert
 
 
 @pytest.fixture(scope="module")
-def given(shared: Path) -> Clothes:
-    return clothes(shared)
+def classifier(shared: Path) -> ClothingClassifier:
+    return clothing_classifier(shared)
 
 
 @pytest.fixture(scope="module")
-def graph(given: Clothes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def graph(classifier: ClothingClassifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("litert") / "graph.tflite"
-    convert(given.network, path)
+    convert(classifier.network, path)
     return path
 
 
@@ -36,86 +36,90 @@ def written(graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def small(graph: Path, given: Clothes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small(graph: Path, classifier: ClothingClassifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("openvino-int8") / "network.xml"
-    write_openvino_int8(graph, SIDE, given.train[::8], path, {"labels": "hat shoes"})
+    write_openvino_int8(graph, SIDE, classifier.train[::8], path, {"labels": "hat shoes"})
     return path
 
 
-def test_it_says_the_same(written: Path, given: Clothes) -> None:
+def test_write_openvino_predicts_like_the_network(written: Path, classifier: ClothingClassifier) -> None:
     run = open_openvino(written)
-    np.testing.assert_allclose(run(given.test), given.expected, atol=1e-4)
-    assert run(given.test[:7]).shape == (7, 10)
+    np.testing.assert_allclose(run(classifier.test), classifier.expected, atol=1e-4)
+    assert run(classifier.test[:7]).shape == (7, 10)
     with pytest.raises(AssertionError):
-        np.testing.assert_allclose(run(given.test[..., ::-1].copy()), given.expected, atol=1e-4)
+        np.testing.assert_allclose(run(classifier.test[..., ::-1].copy()), classifier.expected, atol=1e-4)
 
 
-def test_class_names_are_in_it(written: Path) -> None:
+def test_write_openvino_contains_the_labels(written: Path) -> None:
     from openvino import Core
 
     assert Core().read_model(written).get_rt_info(["model_info", "labels"]).astype(str) == "hat <&> shoes"
 
 
-def test_eight_bits_say_nearly_the_same(small: Path, written: Path, given: Clothes) -> None:
-    rows = open_openvino(small)(given.test)
-    assert np.abs(rows - given.expected).max(axis=1).mean() < 0.12
-    drop, _, high = accuracy_drop(given.truth, given.expected, rows)
+def test_write_openvino_int8_predicts_nearly_like_float32(
+    small: Path, written: Path, classifier: ClothingClassifier
+) -> None:
+    rows = open_openvino(small)(classifier.test)
+    assert np.abs(rows - classifier.expected).max(axis=1).mean() < 0.12
+    drop, _, high = accuracy_drop(classifier.truth, classifier.expected, rows)
     assert drop < 4
     assert high is None or high < 8
     sizes = [sum(path.with_suffix(end).stat().st_size for end in (".xml", ".bin")) for path in (small, written)]
     assert sizes[0] < 0.4 * sizes[1]
 
 
-def test_nothing_is_said_and_no_torch_is_asked_for(
-    graph: Path, given: Clothes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_write_openvino_int8_prints_nothing_and_imports_no_torch(
+    graph: Path, classifier: ClothingClassifier, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write_openvino_int8(graph, SIDE, given.train[:4], tmp_path / "network.xml", {})
+    write_openvino_int8(graph, SIDE, classifier.train[:4], tmp_path / "network.xml", {})
     assert capfd.readouterr() == ("", "")
     assert {"torch", "openvino_telemetry"}.isdisjoint(sys.modules)
 
 
-def test_what_is_not_installed(graph: Path, given: Clothes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_openvino_missing_package_names_the_extra(
+    graph: Path, classifier: ClothingClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(MissingExtraError, match="needs openvino and nncf") as caught:
-        write_openvino_int8(graph, SIDE, given.train[:4], tmp_path / "a.xml", {})
-    assert caught.value.hint == "Install what is missing: pip install 'transfer-cli[int8]'."
+        write_openvino_int8(graph, SIDE, classifier.train[:4], tmp_path / "a.xml", {})
+    assert caught.value.hint == "Install the missing package: pip install 'transfer-cli[int8]'."
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(MissingExtraError, match="needs openvino, of which"):
+    with pytest.raises(MissingExtraError, match="needs openvino, which cannot be imported"):
         write_openvino(graph, tmp_path / "a.xml", {})
 
 
-def test_pictures_of_another_size(graph: Path, tmp_path: Path) -> None:
+def test_write_openvino_int8_images_of_another_size_are_rejected(graph: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"\({SIDE}, {SIDE}, 3\). Received: uint8 of \(2, 8, 8, 3\)"):
         write_openvino_int8(graph, SIDE, [np.zeros((2, 8, 8, 3), np.uint8)], tmp_path / "a.xml", {})
 
 
-LAUGHS = '<!DOCTYPE net [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>\n<net'
+ENTITIES = '<!DOCTYPE net [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>\n<net'
 CONVOLUTION = 'type="Convolution" version="opset1"'
 FAULTS = {
-    "billion laughs": ("<net", LAUGHS, "declares a document type"),
-    "a file of the machine": ("<net", '<!DOCTYPE net SYSTEM "file:///etc/passwd">\n<net', "declares a document type"),
-    "an instruction": ("<net", '<?xml-stylesheet href="a"?>\n<net', "or an instruction"),
-    "an operation out of a library": (
+    "billion laughs": ("<net", ENTITIES, "declares a document type"),
+    "external entity": ("<net", '<!DOCTYPE net SYSTEM "file:///etc/passwd">\n<net', "declares a document type"),
+    "processing instruction": ("<net", '<?xml-stylesheet href="a"?>\n<net', "or an instruction"),
+    "custom operation": (
         'type="Convolution" version="opset1"',
         'type="Mine" version="extension"',
         "'Mine'",
     ),
-    "an unknown opset": (CONVOLUTION, 'type="Convolution" version="mine"', "out of 'mine'"),
-    "a loop": (CONVOLUTION, 'type="Loop" version="opset5"', "'Loop'"),
-    "a network within": ("<edges>", "<edges><body></body>", "part called 'body'"),
-    "weights elsewhere": ('offset="0"', 'offset="99999999999"', "are not in its .bin"),
-    "weights before": ('offset="0"', 'offset="-8"', "are not in its .bin"),
-    "another input": ('element_type="u8"', 'element_type="f32"', "its input is f32"),
-    "another size": (f"?,{SIDE},{SIDE},3", f"?,{SIDE},{SIDE},1", "its input is u8 of the shape"),
-    "a fixed number of pictures": (f"?,{SIDE},{SIDE},3", f"1,{SIDE},{SIDE},3", "its input is u8 of the shape"),
-    "another name": ('names="images"', 'names="images"', "no input is called images"),
-    "no end": ("</net>", "", "could not be read"),
-    "something else": ("<net", "<html", "mismatched tag|is a 'html'"),
+    "unknown opset": (CONVOLUTION, 'type="Convolution" version="mine"', "of 'mine'"),
+    "loop": (CONVOLUTION, 'type="Loop" version="opset5"', "'Loop'"),
+    "nested network": ("<edges>", "<edges><body></body>", "has an element 'body'"),
+    "weights after the end": ('offset="0"', 'offset="99999999999"', "are not in its .bin"),
+    "negative offset": ('offset="0"', 'offset="-8"', "are not in its .bin"),
+    "float input": ('element_type="u8"', 'element_type="f32"', "its input is f32"),
+    "one channel": (f"?,{SIDE},{SIDE},3", f"?,{SIDE},{SIDE},1", "its input is u8 of shape"),
+    "fixed batch size": (f"?,{SIDE},{SIDE},3", f"1,{SIDE},{SIDE},3", "its input is u8 of shape"),
+    "other input name": ('names="images"', 'names="images"', "no input named images"),
+    "truncated": ("</net>", "", "could not be read"),
+    "other root element": ("<net", "<html", "mismatched tag|root element is 'html'"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_hostile_file_is_not_opened(fault: str, written: Path, tmp_path: Path) -> None:
+def test_open_openvino_hostile_file_is_rejected(fault: str, written: Path, tmp_path: Path) -> None:
     old, new, reason = FAULTS[fault]
     text = written.read_text("utf-8")
     (tmp_path / "network.bin").write_bytes(written.with_suffix(".bin").read_bytes())
@@ -128,7 +132,7 @@ def test_a_hostile_file_is_not_opened(fault: str, written: Path, tmp_path: Path)
         open_openvino(tmp_path / "network.xml")
 
 
-def test_files_that_are_missing_or_huge(written: Path, tmp_path: Path) -> None:
+def test_check_openvino_missing_or_large_files_are_rejected(written: Path, tmp_path: Path) -> None:
     path = tmp_path / "network.xml"
     with pytest.raises(ModelError, match=r"network\.xml is missing"):
         check_openvino(path)

@@ -1,3 +1,5 @@
+"""Untrusted zip files."""
+
 from __future__ import annotations
 
 import stat
@@ -10,7 +12,7 @@ import pytest
 
 from tests.hostile_files import zip_of
 from transfer_cli.errors import ModelError
-from transfer_cli.io.untrusted.zip_file import MOST_MEMBERS, is_plain, members
+from transfer_cli.io.untrusted.zip_file import MAX_MEMBERS, is_plain_name, list_members
 
 BOMB = bytes(5_000_000)
 
@@ -41,7 +43,7 @@ def twice(path: Path) -> None:
 
 
 def declaring(length: int) -> Callable[[Path], None]:
-    """Return what makes a file whose directory says that its member is longer than it is."""
+    """Return a function that writes a zip file whose directory claims a longer member than it has."""
 
     def make(path: Path) -> None:
         data = bytearray(zip_of({"a": b"x" * 10}))
@@ -63,7 +65,7 @@ def after_something(path: Path) -> None:
 
 
 def cut_after_another(path: Path) -> None:
-    """Cut the end off a file whose last member is such a file, too."""
+    """Truncate a zip file whose last member is itself a zip file."""
     inner = zip_of({"b": b"x"})
     whole = zip_of({"a": inner})
     path.write_bytes(whole[: whole.index(inner) + len(inner)])
@@ -74,56 +76,56 @@ def truncated(path: Path) -> None:
 
 
 HOSTILE = {
-    "up": (holding("../x"), "'../x' is a name that leads elsewhere"),
-    "within": (holding("a/../../x"), "leads elsewhere"),
-    "absolute": (holding("/abs"), "leads elsewhere"),
-    "backslash": (holding("..\\x"), "leads elsewhere"),
-    "drive": (holding("c:x"), "leads elsewhere"),
-    "folder": (holding("a/"), "leads elsewhere"),
+    "up": (holding("../x"), "'../x' is not a safe path"),
+    "within": (holding("a/../../x"), "is not a safe path"),
+    "absolute": (holding("/abs"), "is not a safe path"),
+    "backslash": (holding("..\\x"), "is not a safe path"),
+    "drive": (holding("c:x"), "is not a safe path"),
+    "folder": (holding("a/"), "is not a safe path"),
     "link": (entry("a", stat.S_IFLNK | 0o777), "'a' is a link"),
-    "pipe": (entry("a", stat.S_IFIFO | 0o666), "'a' is no file"),
-    "twice": (twice, "holds 'a' twice"),
-    "in two cases": (holding("a", "A"), "holds 'A' twice"),
+    "pipe": (entry("a", stat.S_IFIFO | 0o666), "'a' is not a regular file"),
+    "twice": (twice, "contains 'a' twice"),
+    "in two cases": (holding("a", "A"), "contains 'A' twice"),
     "compressed": (
         holding("a", compression=zipfile.ZIP_DEFLATED, data=BOMB),
         "is compressed, which this",
     ),
-    "declared": (declaring(2**31), "has 10 bytes and would become 2,147,483,648"),
+    "declared": (declaring(2**31), "would expand from 10 to 2,147,483,648 bytes"),
     "encrypted": (encrypted, "'a' is encrypted"),
-    "many": (holding(*map(str, range(MOST_MEMBERS + 1)), data=b""), "has 20,001 members"),
-    "something else": (after_something, "something else lies before"),
-    "cut after another": (cut_after_another, "it was cut off, or something else lies before"),
+    "many": (holding(*map(str, range(MAX_MEMBERS + 1)), data=b""), "has 20,001 members"),
+    "something else": (after_something, "other data precedes"),
+    "cut after another": (cut_after_another, "it is truncated, or other data precedes"),
     "truncated": (truncated, "could not be read as a zip file"),
     "no zip": (lambda path: path.write_bytes(b"\x80\x04K\x01."), "could not be read as a zip file"),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_refused(name: str, tmp_path: Path) -> None:
+def test_list_members_hostile_file_raises(name: str, tmp_path: Path) -> None:
     make, reason = HOSTILE[name]
     make(tmp_path / "x.zip")
     with pytest.raises(ModelError, match=reason):
-        members(tmp_path / "x.zip", may_be=anything)
+        list_members(tmp_path / "x.zip", is_expected=anything)
     assert [path.name for path in tmp_path.iterdir()] == ["x.zip"]
 
 
-def test_a_bomb_is_refused_where_compression_is_not(tmp_path: Path) -> None:
+def test_list_members_zip_bomb_raises_when_compression_is_allowed(tmp_path: Path) -> None:
     holding("a", compression=zipfile.ZIP_DEFLATED, data=BOMB)(tmp_path / "x.zip")
-    with pytest.raises(ModelError, match=r"has 4,8\d\d bytes and would become 5,000,000"):
-        members(tmp_path / "x.zip", may_be=anything, compressed=True)
-    # Many small ones do no more than one large one.
+    with pytest.raises(ModelError, match=r"would expand from 4,8\d\d to 5,000,000 bytes"):
+        list_members(tmp_path / "x.zip", is_expected=anything, compressed=True)
+    # Many small members must not expand more than one large one.
     holding(*map(str, range(500)), compression=zipfile.ZIP_DEFLATED, data=bytes(10_000))(tmp_path / "x.zip")
-    with pytest.raises(ModelError, match="would become 5,000,000"):
-        members(tmp_path / "x.zip", may_be=anything, compressed=True)
+    with pytest.raises(ModelError, match="to 5,000,000 bytes"):
+        list_members(tmp_path / "x.zip", is_expected=anything, compressed=True)
     holding("a", compression=zipfile.ZIP_BZIP2)(tmp_path / "x.zip")
-    with pytest.raises(ModelError, match="compressed in an unusual way"):
-        members(tmp_path / "x.zip", may_be=anything, compressed=True)
+    with pytest.raises(ModelError, match="compressed by an unsupported method"):
+        list_members(tmp_path / "x.zip", is_expected=anything, compressed=True)
 
 
-def test_what_is_taken(tmp_path: Path) -> None:
+def test_list_members_valid_file_is_accepted(tmp_path: Path) -> None:
     holding("a", "b/c.h5")(tmp_path / "x.zip")
-    assert [each.filename for each in members(tmp_path / "x.zip", may_be=anything)] == ["a", "b/c.h5"]
-    with pytest.raises(ModelError, match=r"'b/c\.h5' does not belong there"):
-        members(tmp_path / "x.zip", may_be=is_plain)
+    assert [each.filename for each in list_members(tmp_path / "x.zip", is_expected=anything)] == ["a", "b/c.h5"]
+    with pytest.raises(ModelError, match=r"'b/c\.h5' is not expected there"):
+        list_members(tmp_path / "x.zip", is_expected=is_plain_name)
     holding("a", compression=zipfile.ZIP_DEFLATED, data=b'{"a": 1}\n' * 500)(tmp_path / "x.zip")
-    assert members(tmp_path / "x.zip", may_be=anything, compressed=True)
+    assert list_members(tmp_path / "x.zip", is_expected=anything, compressed=True)

@@ -94,10 +94,10 @@ def left() -> list[Path]:
 @pytest.mark.parametrize("name", ["whole", "whole-unsaid"])
 def test_a_file_is_brought_once(name: str, digest: str | None, server: str) -> None:
     file = WeightsFile(f"{name}.h5", f"{server}/{name}.h5", digest)
-    download.bring([file], offline=False, progress=SILENT)
+    download.download_missing([file], offline=False, progress=SILENT)
     assert snapshot(cache_folder()) == {f"{name}.h5": CONTENT}
     gone = WeightsFile(f"{name}.h5", "http://127.0.0.1:9/whole.h5", digest)
-    download.bring([gone], offline=False, progress=SILENT)
+    download.download_missing([gone], offline=False, progress=SILENT)
     assert download.fetch([gone], offline=True, progress=SILENT) == []
 
 
@@ -106,7 +106,7 @@ def test_a_download_that_fails_leaves_nothing(name: str, server: str, monkeypatc
     monkeypatch.setattr(download, "STALL_SECONDS", 1.0)
     begun = time.monotonic()
     with pytest.raises(WeightsError, match=f"The weights {name}.h5 are not on this machine"):
-        download.bring([WeightsFile(f"{name}.h5", f"{server}/{name}.h5")], offline=False, progress=SILENT)
+        download.download_missing([WeightsFile(f"{name}.h5", f"{server}/{name}.h5")], offline=False, progress=SILENT)
     assert time.monotonic() - begun < 8
     assert left() == []
 
@@ -114,8 +114,8 @@ def test_a_download_that_fails_leaves_nothing(name: str, server: str, monkeypatc
 @pytest.mark.parametrize(
     ("name", "digest", "reason"),
     [
-        ("whole", MD5[::-1], f"its MD5 is {MD5}, and Keras's is {MD5[::-1]}"),
-        ("whole", SHA256[::-1], f"its SHA-256 is {SHA256}, and Keras's is {SHA256[::-1]}"),
+        ("whole", MD5[::-1], f"its MD5 is {MD5}; Keras publishes {MD5[::-1]}"),
+        ("whole", SHA256[::-1], f"its SHA-256 is {SHA256}; Keras publishes {SHA256[::-1]}"),
         ("portal", None, "it cannot be read as HDF5"),
         ("cut-unsaid", None, "it cannot be read as HDF5"),
     ],
@@ -142,7 +142,7 @@ def test_a_damaged_file_is_fetched_anew_and_only_then_replaced(server: str) -> N
 
 
 def bring_one(url: str) -> None:
-    download.bring([WeightsFile("slow.h5", url, MD5)], offline=False, progress=SILENT)
+    download.download_missing([WeightsFile("slow.h5", url, MD5)], offline=False, progress=SILENT)
 
 
 def test_two_processes_do_not_spoil_each_others_download(server: str) -> None:
@@ -163,7 +163,7 @@ def test_what_a_killed_download_left_goes_after_a_day(server: str) -> None:
         path.write_bytes(b"half")
         os.utime(path, (time.time() - 2 * 24 * 3600,) * 2)
     os.utime(new)
-    download.bring([WeightsFile("whole.h5", f"{server}/whole.h5")], offline=False, progress=SILENT)
+    download.download_missing([WeightsFile("whole.h5", f"{server}/whole.h5")], offline=False, progress=SILENT)
     assert {*snapshot(cache_folder())} == {"whole.h5", new.name, own.name}
 
 
@@ -171,5 +171,5 @@ def test_a_cache_that_cannot_be_written(server: str, tmp_path: Path) -> None:
     cache_folder().parent.mkdir()
     cache_folder().write_text("a file in its place")
     with pytest.raises(OutputError, match="could not be written"):
-        download.bring([WeightsFile("whole.h5", f"{server}/whole.h5")], offline=False, progress=SILENT)
+        download.download_missing([WeightsFile("whole.h5", f"{server}/whole.h5")], offline=False, progress=SILENT)
     assert {*snapshot(tmp_path)} == {"keras/", "keras/models"}

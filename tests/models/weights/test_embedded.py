@@ -101,7 +101,7 @@ def test_features_tell_the_samples_apart_better_than_random_ones() -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from transfer_cli.data.decoding import batches
+    from transfer_cli.data.image_batches import batches
 
     spec = find(EMBEDDED)
     paths = sorted(map(str, sample_folder().rglob("*.jpg")))

@@ -1,4 +1,4 @@
-"""Kits of weights: packed, carried, put in place; and those that must not be."""
+"""Weights kits are packed and installed; hostile and damaged ones are refused."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from transfer_cli.progress import SILENT
 FILES = [files_of(find(name), top=False)[0] for name in ("mobilenet@0.25", "mobilenet_v2@0.35")]
 
 
-class Said:
-    """What was warned of."""
+class RecordedWarnings:
+    """A progress that keeps its warnings."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -35,12 +35,12 @@ class Said:
         self.warnings.append(message)
 
     def note(self, message: str) -> None:
-        """Say nothing."""
+        """Ignore notes."""
 
 
 @pytest.fixture
 def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a kit of two files; Keras's cache is then that of another machine, and not there yet."""
+    """Return a kit of two files; the Keras cache is then that of another machine, still empty."""
     in_cache(TINY, NARROW)
     target = tmp_path / "weights.tar"
     pack(target, FILES, offline=True, progress=SILENT)
@@ -67,11 +67,11 @@ def write_tar(target: Path, members: Iterable[tuple[str | tarfile.TarInfo, bytes
     return target
 
 
-def test_only_a_kit_is_replaced_by_a_kit(tmp_path: Path) -> None:
+def test_pack_existing_file_is_replaced_only_if_a_kit(tmp_path: Path) -> None:
     in_cache(TINY, NARROW)
     target = tmp_path / "notes.txt"
     target.write_bytes(b"a year of work")
-    with pytest.raises(OutputError, match="no kit"):
+    with pytest.raises(OutputError, match="not a weights kit"):
         pack(target, FILES, offline=True, progress=SILENT)
     assert target.read_bytes() == b"a year of work"
     target.write_bytes(b"")
@@ -81,7 +81,7 @@ def test_only_a_kit_is_replaced_by_a_kit(tmp_path: Path) -> None:
     assert target.read_bytes() == first
 
 
-def test_a_kit_goes_to_another_machine(packed: Path, tmp_path: Path) -> None:
+def test_install_on_another_machine_copies_all_files(packed: Path, tmp_path: Path) -> None:
     before = snapshot(tmp_path / "keras" / "models")
     states = [item.state for item in install(packed, progress=SILENT)]
     assert states == ["installed", "installed"]
@@ -89,7 +89,7 @@ def test_a_kit_goes_to_another_machine(packed: Path, tmp_path: Path) -> None:
     assert {*before} == {TINY, NARROW}
 
 
-def test_the_same_files_make_the_same_kit_and_tar_reads_it(packed: Path, tmp_path: Path) -> None:
+def test_pack_same_files_gives_same_bytes(packed: Path, tmp_path: Path) -> None:
     install(packed, progress=SILENT)
     again = tmp_path / "again.tar"
     pack(again, [*FILES, FILES[0]], offline=True, progress=SILENT)
@@ -98,22 +98,22 @@ def test_the_same_files_make_the_same_kit_and_tar_reads_it(packed: Path, tmp_pat
         assert tar.getnames() == ["kit.json", TINY, NARROW]
 
 
-def test_what_is_here_is_left_or_kept_or_replaced(packed: Path) -> None:
+def test_install_existing_files_are_kept_or_replaced(packed: Path) -> None:
     install(packed, progress=SILENT)
     good = snapshot(cache_folder())
-    assert [item.state for item in install(packed, progress=SILENT)] == ["here already"] * 2
+    assert [item.state for item in install(packed, progress=SILENT)] == ["already installed"] * 2
     own = save_weights(cache_folder() / TINY, value=2.0).read_bytes()
     (cache_folder() / NARROW).write_bytes(b"cut")
-    said = Said()
-    assert [item.state for item in install(packed, progress=said)] == ["kept", "kept"]
+    progress = RecordedWarnings()
+    assert [item.state for item in install(packed, progress=progress)] == ["kept", "kept"]
     assert snapshot(cache_folder()) == {TINY: own, NARROW: b"cut"}
-    assert f"{TINY} is here and differs from the kit's: it is kept; --overwrite" in said.warnings[0]
-    assert f"{NARROW} is here and is damaged (it cannot be read as HDF5" in said.warnings[1]
+    assert f"{TINY}, which differs from the file in the kit; to replace it: --overwrite" in progress.warnings[0]
+    assert f"{NARROW}, which is damaged (it cannot be read as HDF5" in progress.warnings[1]
     assert [item.state for item in install(packed, overwrite=True, progress=SILENT)] == ["replaced", "replaced"]
     assert snapshot(cache_folder()) == good
 
 
-def test_nothing_damaged_is_packed(tmp_path: Path) -> None:
+def test_pack_damaged_weights_raises(tmp_path: Path) -> None:
     in_cache(TINY, NARROW)
     (cache_folder() / NARROW).write_bytes((cache_folder() / NARROW).read_bytes()[:-9])
     with pytest.raises(WeightsError, match="are damaged: it cannot be read as HDF5"):
@@ -121,7 +121,7 @@ def test_nothing_damaged_is_packed(tmp_path: Path) -> None:
     assert not (tmp_path / "weights.tar").exists()
 
 
-def test_an_older_kit_stays_where_a_new_one_cannot_be_had(tmp_path: Path) -> None:
+def test_pack_missing_weights_keeps_older_kit(tmp_path: Path) -> None:
     in_cache(TINY)
     (tmp_path / "weights.tar").write_bytes(b"kit.json\0an older one")
     with pytest.raises(WeightsError, match="--offline was given"):
@@ -153,35 +153,35 @@ def long_name(target: Path) -> Path:
 HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a name that leaves the folder": (
         lambda at: write_tar(at, [("kit.json", manifest([entry("../evil.h5", GOOD)])), ("../evil.h5", GOOD)]),
-        "a file outside the folder of weights: '../evil.h5'",
+        "a file outside the weights folder: '../evil.h5'",
     ),
     "an absolute name": (
         lambda at: write_tar(at, [("kit.json", manifest([entry("/tmp/evil.h5", GOOD)])), ("/tmp/evil.h5", GOOD)]),
-        "outside the folder",
+        "outside the weights folder",
     ),
     "a hidden name": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(".evil.h5", GOOD)]))]),
-        "outside the folder",
+        "outside the weights folder",
     ),
     "a name that Keras never looks for": (
         lambda at: write_tar(at, [("kit.json", manifest([entry("keras.json", GOOD)])), ("keras.json", GOOD)]),
-        "no file of weights that this program knows",
+        "which is not a known weights file",
     ),
     "a name with another in it": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(f"{TINY}\n", GOOD)]))]),
-        "outside the folder",
+        "outside the weights folder",
     ),
     "a member that the manifest does not name": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)])), ("../evil.h5", GOOD), (TINY, GOOD)]),
-        "holds '../evil.h5', which its manifest does not name",
+        "contains '../evil.h5', which the manifest does not list",
     ),
     "a member twice": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)])), (TINY, GOOD), (TINY, GOOD)]),
-        "or not twice",
+        "which the manifest does not list, or lists once",
     ),
     "a name twice": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)] * 2)), (TINY, GOOD)]),
-        "names a file twice",
+        "lists a file twice",
     ),
     "too many files": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)] * 1001))]),
@@ -189,32 +189,32 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "a manifest that is too long": (
         lambda at: write_tar(at, [("kit.json", b" " * (10**6 + 1))]),
-        "does not begin with a manifest",
+        "does not start with a manifest",
     ),
     "a symbolic link": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, b"")])), (special(tarfile.SYMTYPE), b"")]),
-        "no plain file",
+        "is not a plain file",
     ),
     "a hard link": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, b"")])), (special(tarfile.LNKTYPE), b"")]),
-        "no plain file",
+        "is not a plain file",
     ),
     "a device": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, b"")])), (special(tarfile.CHRTYPE), b"")]),
-        "no plain file",
+        "is not a plain file",
     ),
     "a sparse file": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, b"")])), (special(tarfile.GNUTYPE_SPARSE), b"")]),
-        "no plain file",
+        "is not a plain file",
     ),
     "a folder": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, b"")])), (special(tarfile.DIRTYPE), b"")]),
-        "no plain file",
+        "is not a plain file",
     ),
-    "an extension of the format": (long_name, "no plain file"),
+    "an extension of the format": (long_name, "does not start with a manifest"),
     "a compressed bomb": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, bytes(10**7))])), (TINY, bytes(10**7))], "w:gz"),
-        "no plain tar",
+        "not a plain tar file",
     ),
     "another content than the manifest says": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)])), (TINY, GOOD[::-1])]),
@@ -222,35 +222,35 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "another length than the manifest says": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD, bytes=10**15)])), (TINY, GOOD)]),
-        f"{TINY} has 11 bytes, and its manifest says 1,000,000,000,000,000",
+        f"{TINY} has 11 bytes; the manifest says 1,000,000,000,000,000",
     ),
     "no weights, but digests that fit": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)])), (TINY, GOOD)]),
-        "not the file that Keras wants: it cannot be read as HDF5",
+        "is not the file that Keras publishes: it cannot be read as HDF5",
     ),
     "digests that fit each other and not Keras's": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(RESNET, GOOD)])), (RESNET, GOOD)]),
-        "and Keras's is 4d473c1dd8becc155b73f8504c6f6626",
+        "; Keras publishes 4d473c1dd8becc155b73f8504c6f6626",
     ),
     "a newer version": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD, more=1)], kit_version=2)), (TINY, GOOD)]),
-        "a kit of version 2; this program knows 1 at most",
+        "a weights kit of version 2; this program reads version 1 and older",
     ),
     "no version": (lambda at: write_tar(at, [("kit.json", b"{}")]), "its manifest cannot be read"),
     "a manifest that is no JSON": (lambda at: write_tar(at, [("kit.json", b"[" * 10**5)]), "manifest cannot be read"),
-    "no files": (lambda at: write_tar(at, [("kit.json", manifest([]))]), "manifest is not one: files"),
-    "no manifest": (lambda at: write_tar(at, [(TINY, GOOD)]), "does not begin with a manifest"),
+    "no files": (lambda at: write_tar(at, [("kit.json", manifest([]))]), "its manifest is invalid: files"),
+    "no manifest": (lambda at: write_tar(at, [(TINY, GOOD)]), "does not start with a manifest"),
     "a file of the manifest left out": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, GOOD)]))]),
-        "is in its manifest and not in it",
+        "is listed in the manifest but missing",
     ),
-    "no tar": (lambda at: write_bytes(at, b"no tar at all" * 99), "no plain tar"),
-    "nothing": (lambda at: write_bytes(at, b""), "ends too early"),
+    "no tar": (lambda at: write_bytes(at, b"no tar at all" * 99), "not a plain tar file"),
+    "nothing": (lambda at: write_bytes(at, b""), "empty file"),
 }
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_no_kit_is_refused(kind: str, tmp_path: Path) -> None:
+def test_install_invalid_kit_is_refused(kind: str, tmp_path: Path) -> None:
     make, reason = HOSTILE[kind]
     path = make(tmp_path / "hostile.tar")
     before = snapshot(tmp_path)
@@ -262,29 +262,29 @@ def test_what_is_no_kit_is_refused(kind: str, tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_weights_that_say_they_are_larger_than_any_memory(tmp_path: Path) -> None:
+def test_install_weights_declared_larger_than_memory_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / TINY, "w") as file:
         file.create_dataset("kernel", (10**15,), "f4", chunks=(1024,), compression="gzip")
     content = (tmp_path / TINY).read_bytes()
     assert len(content) < 10_000
     path = write_tar(tmp_path / "bomb.tar", [("kit.json", manifest([entry(TINY, content)])), (TINY, content)])
-    with pytest.raises(ModelError, match="it holds 1,000,000,000,000,000 numbers, and the network has 218,544"):
+    with pytest.raises(ModelError, match="it holds 1,000,000,000,000,000 numbers; the network has 218,544 parameters"):
         install(path, progress=SILENT)
     assert not cache_folder().exists()
 
 
 @pytest.mark.parametrize("cut", [0.1, 0.3, 0.5, 0.9])
-def test_a_kit_that_was_cut_is_refused(packed: Path, cut: float, tmp_path: Path) -> None:
+def test_install_truncated_kit_is_refused(packed: Path, cut: float, tmp_path: Path) -> None:
     content = packed.read_bytes()
     packed.write_bytes(content[: int(len(content) * cut)])
     before = snapshot(tmp_path)
-    with pytest.raises(ModelError, match="it ends too early"):
+    with pytest.raises(ModelError, match="unexpected end of data"):
         install(packed, progress=SILENT)
     assert snapshot(tmp_path) == before
 
 
-def test_every_damaged_byte_that_counts_is_found(packed: Path, tmp_path: Path) -> None:
-    """One byte after another is spoilt: in headers, in the manifest and in the files."""
+def test_install_any_damaged_byte_is_found(packed: Path, tmp_path: Path) -> None:
+    """Damage single bytes in headers, in the manifest and in the files."""
     content = packed.read_bytes()
     entries = kit_file.unpack(packed, _new(tmp_path / "unpacked")).files
     first = 512 + -(-len(kit_manifest(packed)) // 512) * 512

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Outcome
 from transfer_cli.catalog.backbones import find
 from transfer_cli.errors import WeightsError
-from transfer_cli.models.weights.registry import cache_folder, imagenet_files, is_here, must_be_had
+from transfer_cli.models.weights.registry import cache_folder, imagenet_files, is_installed, require_available
 
 FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
@@ -82,13 +82,13 @@ def test_offline_asks_nobody(colours: Path, tmp_path: Path, transfer_cli: Callab
 
 def test_a_file_in_the_cache_is_taken_as_it_is(tmp_path: Path) -> None:
     (file,) = imagenet_files(find("mobilenet@0.25"), top=False, size=224)
-    assert not is_here(file)
+    assert not is_installed(file)
     with pytest.raises(WeightsError):
-        must_be_had([file], offline=True)
+        require_available([file], offline=True)
     cache_folder().mkdir(parents=True)
     (cache_folder() / file.name).touch()
-    assert is_here(file)
-    assert must_be_had([file], offline=True) == []
+    assert is_installed(file)
+    assert require_available([file], offline=True) == []
 
 
 def test_damaged_weights_are_named(colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]) -> None:

@@ -1,4 +1,4 @@
-"""The augmentation draws what ImageDataGenerator draws, and makes of it the pictures ImageDataGenerator makes."""
+"""The augmentation draws the parameters of ImageDataGenerator and returns its images."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ RANGES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def image() -> NDArray[np.uint8]:
-    """Return something with edges, gradients and a little noise."""
+    """Return an image with edges, gradients and a little noise."""
     random = np.random.default_rng(5)
     y, x = np.mgrid[0:96, 0:96]
     layers = [127 + 100 * np.sin(x / 7), 255 * y / 95, 200.0 * ((x // 12 + y // 12) % 2)]
@@ -52,38 +52,36 @@ def image() -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("ranges", RANGES.values(), ids=RANGES)
-def test_it_draws_what_the_generator_draws(ranges: dict[str, Any]) -> None:
+def test_get_random_transform_equals_keras(ranges: dict[str, Any]) -> None:
     ours, theirs = (kind(**ranges) for kind in (Generator, KerasGenerator))
     for seed in range(20):
         assert ours.get_random_transform((96, 64, 3), seed) == theirs.get_random_transform((96, 64, 3), seed)
 
 
-def test_drawing_leaves_the_random_state_of_numpy_alone() -> None:
+def test_get_random_transform_leaves_numpy_random_state() -> None:
     before = np.random.get_state()[1].tolist()  # type: ignore[union-attr]
     Generator(rotation_range=3).get_random_transform((9, 9, 3), 1)
     assert np.random.get_state()[1].tolist() == before  # type: ignore[union-attr]
 
 
 def largest_difference(image: NDArray[np.uint8], fill_mode: str, ranges: dict[str, Any]) -> float:
-    """Return the largest mean difference between our pictures and ImageDataGenerator's, of 255, over some draws."""
-    words = Augmentation(fill_mode=fill_mode, cval=90.0, **ranges).words()
-    ours, theirs = (kind(**words, dtype="float32") for kind in (Generator, KerasGenerator))
+    """Return the largest mean difference to ImageDataGenerator's images, in grey levels, over some draws."""
+    arguments = Augmentation(fill_mode=fill_mode, cval=90.0, **ranges).generator_arguments()
+    ours, theirs = (kind(**arguments, dtype="float32") for kind in (Generator, KerasGenerator))
     differences = []
     for seed in range(6):
         parameters = theirs.get_random_transform(image.shape, seed)
         expected = theirs.apply_transform(image.astype(np.float32), parameters)
-        given = ours.apply_transform(image, parameters)
-        assert given.dtype == np.float32
-        differences.append(np.abs(given - expected).mean())
+        result = ours.apply_transform(image, parameters)
+        assert result.dtype == np.float32
+        differences.append(np.abs(result - expected).mean())
     return float(max(differences))
 
 
 @pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
 @pytest.mark.parametrize("fill_mode", FILL_MODES)
 @pytest.mark.parametrize("ranges", RANGES.values(), ids=RANGES)
-def test_its_pictures_are_those_of_the_generator(
-    image: NDArray[np.uint8], fill_mode: str, ranges: dict[str, Any]
-) -> None:
+def test_apply_transform_equals_keras(image: NDArray[np.uint8], fill_mode: str, ranges: dict[str, Any]) -> None:
     assert largest_difference(image, fill_mode, ranges) < 0.01
 
 
@@ -92,7 +90,7 @@ def test_its_pictures_are_those_of_the_generator(
     ("fill_mode", "border"),
     [("constant", cv2.BORDER_CONSTANT), ("wrap", cv2.BORDER_WRAP), ("reflect", cv2.BORDER_REFLECT_101)],
 )
-def test_another_border_is_found_out(
+def test_apply_transform_another_border_is_detected(
     image: NDArray[np.uint8], fill_mode: str, border: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def warp(image: Any, matrix: Any, fill_mode: str, cval: float) -> Any:
@@ -106,36 +104,36 @@ def test_another_border_is_found_out(
 
 
 @pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
-def test_swapped_axes_are_found_out(image: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_apply_transform_swapped_axes_are_detected(image: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
     straight = image_data_generator._matrix
 
-    def swapped(*words: Any) -> Any:
-        matrix = straight(*words)
+    def swapped(*arguments: Any) -> Any:
+        matrix = straight(*arguments)
         return None if matrix is None else matrix[[1, 0, 2]][:, [1, 0, 2]]
 
     monkeypatch.setattr(image_data_generator, "_matrix", swapped)
     assert largest_difference(image, "nearest", RANGES["width shift"]) > 1
 
 
-def test_what_happens_depends_on_seed_epoch_and_index_alone(image: NDArray[np.uint8]) -> None:
-    words = Augmentation(**RANGES["all"])
-    places = [(epoch, index) for epoch in range(1, 4) for index in range(20)]
-    one = Augmenter(words, 3)
-    alone = [one(image, epoch, index) for epoch, index in places]
+def test_augmenter_depends_on_seed_epoch_and_index_alone(image: NDArray[np.uint8]) -> None:
+    augmentation = Augmentation(**RANGES["all"])
+    jobs = [(epoch, index) for epoch in range(1, 4) for index in range(20)]
+    one = Augmenter(augmentation, 3)
+    alone = [one(image, epoch, index) for epoch, index in jobs]
     with ThreadPoolExecutor(8) as pool:
-        other = Augmenter(words, 3)
-        together = list(pool.map(lambda place: other(image, *place), reversed(places)))[::-1]
-    np.testing.assert_array_equal(alone, together)
-    assert len({image.tobytes() for image in alone}) == len(places)
-    assert not np.array_equal(Augmenter(words, 4)(image, 1, 0), alone[0])
+        other = Augmenter(augmentation, 3)
+        parallel = list(pool.map(lambda job: other(image, *job), reversed(jobs)))[::-1]
+    np.testing.assert_array_equal(alone, parallel)
+    assert len({image.tobytes() for image in alone}) == len(jobs)
+    assert not np.array_equal(Augmenter(augmentation, 4)(image, 1, 0), alone[0])
 
 
-def test_nothing_to_do_leaves_a_picture_as_it_is(image: NDArray[np.uint8]) -> None:
+def test_augmenter_without_settings_returns_the_image(image: NDArray[np.uint8]) -> None:
     assert Augmentation(fill_mode="wrap").is_off
     assert Augmenter(Augmentation(), 1)(image, 1, 1) is image
 
 
-def test_the_network_is_given_whole_grey_levels(image: NDArray[np.uint8]) -> None:
-    given = Augmenter(Augmentation(**RANGES["all"]), 0)(image, 1, 1)
-    assert given.dtype == np.uint8
-    assert given.shape == image.shape
+def test_augmenter_returns_uint8(image: NDArray[np.uint8]) -> None:
+    result = Augmenter(Augmentation(**RANGES["all"]), 0)(image, 1, 1)
+    assert result.dtype == np.uint8
+    assert result.shape == image.shape

@@ -1,4 +1,4 @@
-"""RandAugment, AlexNet's shift of colours and random erasing, each by what it does to a picture."""
+"""RandAugment, AlexNet's colour shift and random erasing."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ RAMP = np.stack(
 ).astype(np.uint8)
 
 
-def distorted(seed: int = 0, **words: Any) -> NDArray[np.uint8]:
-    return Distortions(Augmentation(**words))(RAMP, np.random.default_rng(seed))
+def distorted(seed: int = 0, **settings: Any) -> NDArray[np.uint8]:
+    return Distortions(Augmentation(**settings))(RAMP, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("words", [{"randaugment": 0.4}, {"pca_colour": 0.3}, {"random_erasing": 1.0}])
-def test_the_same_draw_gives_the_same_picture(words: dict[str, float]) -> None:
-    seen = [distorted(seed, **words) for seed in range(8)]
-    assert all(image.dtype == np.uint8 and image.shape == RAMP.shape for image in seen)
-    assert np.array_equal(seen[0], distorted(0, **words))
-    assert len({image.tobytes() for image in seen}) > 4
+@pytest.mark.parametrize("settings", [{"randaugment": 0.4}, {"pca_colour": 0.3}, {"random_erasing": 1.0}])
+def test_distortions_same_seed_gives_the_same_image(settings: dict[str, float]) -> None:
+    images = [distorted(seed, **settings) for seed in range(8)]
+    assert all(image.dtype == np.uint8 and image.shape == RAMP.shape for image in images)
+    assert np.array_equal(images[0], distorted(0, **settings))
+    assert len({image.tobytes() for image in images}) > 4
 
 
-def test_nothing_is_distorted_by_default() -> None:
+def test_distortions_default_is_off() -> None:
     assert Distortions(Augmentation()).are_off
     assert Augmenter(Augmentation(), 0)(RAMP, 1, 1) is RAMP
 
 
-def test_distortions_do_not_change_what_the_generator_draws() -> None:
+def test_distortions_leave_the_draws_of_the_generator() -> None:
     plain = Augmenter(Augmentation(rotation_range=20), 5)(RAMP, 3, 7)
     shifted = Augmenter(Augmentation(rotation_range=20, pca_colour=0.1), 5)(RAMP, 3, 7)
     difference = shifted.astype(int) - plain
@@ -43,15 +43,15 @@ def test_distortions_do_not_change_what_the_generator_draws() -> None:
     assert np.ptp(difference[8:-8, 8:-8], axis=(0, 1)).max() <= 1
 
 
-def test_colours_are_shifted_the_same_everywhere_along_the_main_directions() -> None:
+def test_pca_colour_shifts_all_pixels_along_the_eigenvectors() -> None:
     shifts = np.array([(distorted(seed, pca_colour=0.1).astype(int) - RAMP).mean(axis=(0, 1)) for seed in range(400)])
-    # In shares of 255 the largest spread is 0.2175 x 0.1, and its direction is that of grey.
+    # The largest eigenvalue, scaled to 0..1, is 0.2175; its eigenvector is nearly grey.
     assert shifts.std(axis=0) == pytest.approx(255 * 0.1 * 0.2175 * np.abs([0.5675, 0.5808, 0.5836]), rel=0.15)
     assert np.corrcoef(shifts.T).min() > 0.9
     assert np.abs(shifts.mean(axis=0)).max() < 0.6
 
 
-def test_a_rectangle_is_erased_of_some_pictures() -> None:
+def test_random_erasing_erases_a_rectangle_of_some_images() -> None:
     areas = []
     for seed in range(200):
         changed = (distorted(seed, random_erasing=0.5) != RAMP).any(axis=-1)
@@ -66,8 +66,8 @@ def test_a_rectangle_is_erased_of_some_pictures() -> None:
 
 
 @pytest.mark.parametrize("name", rand_augment._RANDAUGMENT)
-def test_each_transform_of_randaugment_changes_the_picture(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_randaugment_each_transform_changes_the_image(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rand_augment, "_RANDAUGMENT", (name,))
-    seen = [distorted(seed, randaugment=0.2) for seed in range(6)]
-    assert all(image.std() > 5 for image in seen)
-    assert any(np.abs(image.astype(int) - RAMP).mean() > 1 for image in seen)
+    images = [distorted(seed, randaugment=0.2) for seed in range(6)]
+    assert all(image.std() > 5 for image in images)
+    assert any(np.abs(image.astype(int) - RAMP).mean() > 1 for image in images)

@@ -1,15 +1,18 @@
-"""What TensorBoard and events.jsonl are told: the numbers of history.csv, each epoch once, however often it stopped."""
+"""TensorBoard logs and events.jsonl have the numbers of history.csv, each epoch once, however often a run stopped."""
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
@@ -29,7 +32,7 @@ def read(run: Path, name: str) -> EventAccumulator:
 
 
 def points(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return the points of each curve, as TensorBoard's own reader finds them."""
+    """Return the points of each curve, read by TensorBoard."""
     found = {}
     for name, prefix in (("train", ""), ("val", "val_")):
         board = read(run, name)
@@ -41,7 +44,7 @@ def points(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def expected(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return the points that history.csv has."""
+    """Return the points of history.csv."""
     rows = rows_of(run / "history.csv")
     found = {}
     for column in ("loss", "accuracy", "learning_rate", "stage", "val_loss", "val_accuracy", "val_balanced_accuracy"):
@@ -55,11 +58,11 @@ def events_of(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
 
 
-def must_tell_of_each_epoch_once(run: Path) -> None:
-    told, wanted = points(run), expected(run)
-    for column, values in wanted.items():
-        assert [step for step, _ in told[column]] == [step for step, _ in values], column
-        assert [value for _, value in told[column]] == pytest.approx([value for _, value in values], rel=1e-5)
+def check_each_epoch_is_written_once(run: Path) -> None:
+    written = points(run)
+    for column, values in expected(run).items():
+        assert [step for step, _ in written[column]] == [step for step, _ in values], column
+        assert [value for _, value in written[column]] == pytest.approx([value for _, value in values], rel=1e-5)
     epochs = [event for event in events_of(run) if event["event"] == "epoch"]
     history = rows_of(run / "history.csv")
     assert [event["epoch"] for event in epochs] == [int(row["epoch"]) for row in history]
@@ -70,45 +73,42 @@ def must_tell_of_each_epoch_once(run: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [None, "points forgotten", "events forgotten"])
-def test_a_run_that_was_stopped_tells_each_epoch_once(
+def test_tensorboard_stopped_run_writes_each_epoch_once(
     fault: str | None, colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped twice by a process that left half a record and half a line, once a checkpoint without its line."""
+    """Stopped twice, leaving half a record and half a line, and once a checkpoint without its event."""
     run = tmp_path / "run"
     if fault == "points forgotten":
-        monkeypatch.setattr(tensorboard, "_steps", lambda place: set())
+        monkeypatch.setattr(tensorboard, "_written_points", lambda folder: set())
     stopped = stop_before_each_epoch(monkeypatch)
-    # The twins are stopped once.
+    # The runs with planted faults are stopped once.
     stopped += [1, 2, 4] if fault else [1, 4]
-    for number in range(1 if fault else 2):
-        monkeypatch.setattr(tensorboard, "_STARTED", number)
+    for _ in range(1 if fault else 2):
         with pytest.raises(KeyboardInterrupt):
             run_on(colours, run, *WORDS, source=str(two_stages), tensorboard=True)
-        file = next((run / "tensorboard/train").glob(f"events.out.tfevents.{number:010}.*"), None)
-        if file:
+        for file in (run / "tensorboard/train").glob("events.out.tfevents.*"):
             file.write_bytes(file.read_bytes() + file.read_bytes()[-40:-7])
         lines = (run / "events.jsonl").read_text()
         if stopped[-1] == 3:
-            # Killed after the checkpoint, before its line.
+            # Killed after the checkpoint, before its event.
             lines = "".join(line for line in lines.splitlines(keepends=True) if '"epoch": 2' not in line)
         (run / "events.jsonl").write_text(lines + '{"event": "ep')
     if fault == "events forgotten":
-        monkeypatch.setattr(RunDirectory, "logged", lambda self: [{"event": "epoch", "epoch": 2}])
-    monkeypatch.setattr(tensorboard, "_STARTED", 4)
+        monkeypatch.setattr(RunDirectory, "read_events", lambda self: [{"event": "epoch", "epoch": 2}])
     run_on(colours, run, *WORDS, source=str(two_stages), tensorboard=True)
     assert sorted(stopped) == [1, 2, 3, 4]
     if fault:
         with pytest.raises(AssertionError):
-            must_tell_of_each_epoch_once(run)
+            check_each_epoch_is_written_once(run)
         return
-    must_tell_of_each_epoch_once(run)
+    check_each_epoch_is_written_once(run)
     counts = Counter(event["event"] for event in events_of(run))
     assert (counts["begin"], counts["resume"], counts["end"], counts["stage"]) == (3, 2, 1, 2)
     assert events_of(run)[-1]["event"] == "end"
     assert all(event["time"].endswith("+00:00") for event in events_of(run))
 
 
-def test_a_recipe_a_command_and_a_picture_are_told_and_a_complete_run_later(
+def test_tensorboard_complete_run_is_written_later_with_recipe_and_preview(
     colours: Path, two_stages: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -117,17 +117,23 @@ def test_a_recipe_a_command_and_a_picture_are_told_and_a_complete_run_later(
     assert not (run / "tensorboard").exists()
     for _ in range(2):
         assert run_on(colours, run, *words, source=str(two_stages), tensorboard=True).was_complete
-        must_tell_of_each_epoch_once(run)
+        check_each_epoch_is_written_once(run)
     board = read(run, "train")
     (recipe,) = board.Tensors("recipe")
     assert (run / "recipe.toml").read_text() in make_ndarray(recipe.tensor_proto).item().decode()
     (preview,) = board.Tensors("preview")
-    assert make_ndarray(preview.tensor_proto)[2] == (run / "plots/preview.png").read_bytes()
+    with (
+        Image.open(io.BytesIO(make_ndarray(preview.tensor_proto)[2])) as logged,
+        Image.open(run / "plots/preview.png") as drawn,
+    ):
+        assert np.array_equal(np.asarray(logged), np.asarray(drawn))
     plugins = {tag: board.SummaryMetadata(tag).plugin_data.plugin_name for tag in ("recipe", "preview", "loss")}
     assert plugins == {"recipe": "text", "preview": "images", "loss": "scalars"}
 
 
-def test_without_its_package_nothing_is_begun(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finetune_tensorboard_not_installed_raises(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="which is not installed") as missing:
         run_on(colours, tmp_path / "run", tensorboard=True)
@@ -135,15 +141,18 @@ def test_without_its_package_nothing_is_begun(colours: Path, tmp_path: Path, mon
     assert not (tmp_path / "run").exists()
 
 
-def test_extract_has_no_epochs(colours: Path, tmp_path: Path) -> None:
-    from transfer_cli import ExtractRecipe, ImageFolder, extract
+def test_extract_tensorboard_raises(colours: Path, tmp_path: Path) -> None:
+    from transfer_cli import ExtractRecipe, ImageFolder, TrainingRequest, extract
 
     with pytest.raises(InputError, match="has no epochs"):
-        extract(ImageFolder.scan(colours), ExtractRecipe(), RunDirectory(tmp_path / "run"), tensorboard=True)
+        extract(
+            TrainingRequest(ImageFolder.scan(colours), RunDirectory(tmp_path / "run"), tensorboard=True),
+            ExtractRecipe(),
+        )
     assert not (tmp_path / "run").exists()
 
 
-def test_events_of_extract_have_the_numbers_of_its_history(trained: Path) -> None:
+def test_events_of_extract_equal_its_history(trained: Path) -> None:
     trials = [event for event in events_of(trained) if event["event"] == "trial"]
     history = rows_of(trained / "history.csv")
     assert len(trials) == len(history) > 0
@@ -153,9 +162,9 @@ def test_events_of_extract_have_the_numbers_of_its_history(trained: Path) -> Non
         assert event["chosen"] == (row["chosen"] == "yes")
 
 
-def test_the_flag_of_the_command(colours: Path, two_stages: Path, tmp_path: Path) -> None:
+def test_finetune_command_tensorboard_option(colours: Path, two_stages: Path, tmp_path: Path) -> None:
     words = ["finetune", colours, "--recipe", two_stages, *TINY_WORDS, "--runtime", "keras", "-o", tmp_path / "run"]
     words += ["--set", "split.val=0.2", "--set", "stage.2.epochs=1", "--tensorboard"]
     done = CliRunner().invoke(main, [*map(str, words)])
     assert done.exit_code == 0, done.stderr
-    must_tell_of_each_epoch_once(tmp_path / "run")
+    check_each_epoch_is_written_once(tmp_path / "run")

@@ -1,8 +1,12 @@
-"""The biases of a quantised LiteRT graph, moved until each layer gives on average what it gave in float32.
+"""Correct the biases of a quantized LiteRT graph until each layer has the mean output that it had in float32.
 
-Rounded weights and activations shift the mean of every channel, and the shifts of all layers add up. They are taken
-out layer by layer from the pictures on, each measured with those before it corrected: the empirical bias correction of
-Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", appendix D.
+Rounding weights and activations shifts the mean of every channel, and the shifts of all layers add up. The correction
+proceeds layer by layer from the input; the shift of a layer is measured with the layers before it corrected.
+
+References
+----------
+Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", appendix D: empirical bias
+correction.
 """
 
 from __future__ import annotations
@@ -12,224 +16,223 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools.flatbuffer_utils import convert_bytearray_to_object, convert_object_to_bytearray
 from numpy.typing import NDArray
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.tools.flatbuffer_utils import convert_bytearray_to_object, convert_object_to_bytearray
 
-from transfer_cli.system import processors
+from transfer_cli.catalog.runtimes import RUNTIME_BATCH
+from transfer_cli.system import cpu_count
 
-FEW = 4
-"""Pictures that are run at a time."""
-_FEWEST_ACTIVE = 0.25
-"""Where an activation cuts off most of a channel, its bias is moved by the error times the inverse of this at most."""
+_MIN_ACTIVE_SHARE = 0.25
+"""A shift is divided by the share of outputs that the activation does not clip, but by no less than this."""
 _BUILTIN = schema.BuiltinOperator
-_WITH_BIAS = (_BUILTIN.CONV_2D, _BUILTIN.DEPTHWISE_CONV_2D, _BUILTIN.FULLY_CONNECTED)
+_LAYERS_WITH_BIAS = (_BUILTIN.CONV_2D, _BUILTIN.DEPTHWISE_CONV_2D, _BUILTIN.FULLY_CONNECTED)
 _BIAS = 2
-_CUT_OFF = {
+_ACTIVE_RANGE = {
     schema.ActivationFunctionType.RELU: (0.0, np.inf),
     schema.ActivationFunctionType.RELU6: (0.0, 6.0),
     schema.ActivationFunctionType.RELU_N1_TO_1: (-1.0, 1.0),
 }
-"""Between which bounds an activation that is part of a layer lets pass what it gets."""
+"""Outputs that the fused activation of a layer does not clip."""
 
 Images = NDArray[np.uint8]
 
 
-def corrected(original: bytes, quantized: bytes, images: Images) -> bytes:
-    """Return a quantised graph with corrected biases.
+def correct_biases(original: bytes, quantized: bytes, images: Images) -> bytes:
+    """Return a quantized graph with corrected biases.
 
     Parameters
     ----------
     original : bytes
-        The graph in float32; tensors of the same name are compared.
+        The graph in float32; layers are matched by the names of their output tensors.
     quantized : bytes
     images : ndarray of shape (n, size, size, 3), uint8
-        A few dozen suffice: most layers see thousands of places in each.
+        A few dozen are enough, because most layers have thousands of outputs per image.
     """
-    means = {layer.name: layer.mean for layer in _Walk(convert_bytearray_to_object(bytearray(original)), images)}
-    model = convert_bytearray_to_object(bytearray(quantized))
-    for layer in _Walk(model, images):
+    means = {layer.name: layer.mean for layer in _LayerWalk(convert_bytearray_to_object(original), images)}
+    model = convert_bytearray_to_object(quantized)
+    for layer in _LayerWalk(model, images):
         if layer.name in means:
-            layer.move(means[layer.name])
+            layer.correct_bias(means[layer.name])
     return bytes(convert_object_to_bytearray(model))
 
 
 def operations(model: Any) -> list[tuple[int, Any]]:
-    """Return the operations of a graph in their order, each with its number among LiteRT's own."""
+    """Return the operations of a graph in their order, each with its code in LiteRT's BuiltinOperator."""
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     return [(codes[operation.opcodeIndex], operation) for operation in model.subgraphs[0].operators]
 
 
-class _Walk:
-    """A graph run on some pictures, from each layer with a bias to the next, so that it may be changed on the way."""
+class _LayerWalk:
+    """Runs a graph from one layer with a bias to the next, so that a bias can be changed before the graph goes on."""
 
     def __init__(self, model: Any, images: Images) -> None:
         self.model, self.graph = model, model.subgraphs[0]
-        self._reach = {int(tensor): len(self.graph.operators) for tensor in self.graph.outputs}
+        self._last_use = {int(tensor): len(self.graph.operators) for tensor in self.graph.outputs}
         for place, operation in enumerate(self.graph.operators):
             for tensor in operation.inputs:
-                self._reach[int(tensor)] = max(place, self._reach.get(int(tensor), 0))
-        given = int(self.graph.inputs[0])
+                self._last_use[int(tensor)] = max(place, self._last_use.get(int(tensor), 0))
+        image_tensor = int(self.graph.inputs[0])
         self.micro_batches: list[dict[int, NDArray[Any]]] = [
-            {given: images[start : start + FEW]} for start in range(0, len(images), FEW)
+            {image_tensor: images[start : start + RUNTIME_BATCH]} for start in range(0, len(images), RUNTIME_BATCH)
         ]
-        """What has been computed and is still needed, by the number of its tensor."""
+        """Values of the tensors that later operations read, by the index of the tensor."""
 
-    def __iter__(self) -> Iterator[_Layer]:
-        stretch: list[Any] = []
-        for place, (kind, operation) in enumerate(operations(self.model)):
-            stretch.append(operation)
-            if kind not in _WITH_BIAS or len(operation.inputs) <= _BIAS or operation.inputs[_BIAS] < 0:
+    def __iter__(self) -> Iterator[_BiasLayer]:
+        segment: list[Any] = []
+        for place, (code, operation) in enumerate(operations(self.model)):
+            segment.append(operation)
+            if code not in _LAYERS_WITH_BIAS or len(operation.inputs) <= _BIAS or operation.inputs[_BIAS] < 0:
                 continue
-            layer = _Layer(self, stretch, self._needed(stretch, place))
+            layer = _BiasLayer(self, segment, self._outputs_used_later(segment, place))
+            layer.run()
             yield layer
-            for portion, result in zip(self.micro_batches, layer.results, strict=True):
-                portion.update(result)
-                for tensor in [tensor for tensor in portion if self._reach.get(tensor, -1) <= place]:
-                    del portion[tensor]
-            stretch = []
+            for micro_batch, outputs in zip(self.micro_batches, layer.outputs, strict=True):
+                micro_batch.update(outputs)
+                for tensor in [tensor for tensor in micro_batch if self._last_use.get(tensor, -1) <= place]:
+                    del micro_batch[tensor]
+            segment = []
 
-    def _needed(self, stretch: list[Any], place: int) -> list[int]:
-        """Return what a stretch computes that is needed after it, and its last result."""
-        made = [int(tensor) for operation in stretch for tensor in operation.outputs]
-        last = int(stretch[-1].outputs[0])
-        return [tensor for tensor in made if tensor == last or self._reach.get(tensor, -1) > place]
+    def _outputs_used_later(self, segment: list[Any], place: int) -> list[int]:
+        """Return the outputs of a segment that later operations read, and its last output."""
+        outputs = [int(tensor) for operation in segment for tensor in operation.outputs]
+        last = int(segment[-1].outputs[0])
+        return [tensor for tensor in outputs if tensor == last or self._last_use.get(tensor, -1) > place]
 
 
-class _Layer:
-    """A layer with a bias at the end of a stretch of the graph, and what it gives for the pictures."""
+class _BiasLayer:
+    """A layer with a bias, at the end of a segment of the graph, and its outputs for the images after `run`."""
 
-    def __init__(self, walk: _Walk, stretch: list[Any], wanted: list[int]) -> None:
-        self._walk, self._stretch, self._wanted = walk, stretch, wanted
-        self._operation = stretch[-1]
+    def __init__(self, walk: _LayerWalk, segment: list[Any], output_tensors: list[int]) -> None:
+        self._walk, self._segment, self._output_tensors = walk, segment, output_tensors
+        self._operation = segment[-1]
         self._output = int(self._operation.outputs[0])
-        self.results: list[dict[int, NDArray[Any]]] = []
-        self._run()
+        self.outputs: list[dict[int, NDArray[Any]]] = []
+        """Values of `output_tensors` for each micro-batch."""
+        self.mean: NDArray[np.float64] = np.zeros(0)
+        """Mean of each channel over all positions of all images."""
+        self._active_share: NDArray[np.float64] = np.zeros(0)
 
     @property
     def name(self) -> bytes:
-        """Of the tensor that it gives."""
+        """Name of the output tensor."""
         return bytes(self._tensor(self._output).name)
 
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        """The mean of each channel over all places of all pictures."""
-        return self._mean
-
-    def move(self, mean: NDArray[np.float64]) -> None:
-        """Move the bias so that the mean of each channel becomes `mean`, and run the layer once more."""
-        off = (mean - self._mean) / np.maximum(self._active, _FEWEST_ACTIVE)
-        given, weights, bias = (self._tensor(int(tensor)) for tensor in self._operation.inputs[: _BIAS + 1])
-        buffer = self._own_buffer(bias)
+    def correct_bias(self, mean: NDArray[np.float64]) -> None:
+        """Change the bias so that the mean of each channel becomes `mean`, and run the layer again."""
+        shift = (mean - self.mean) / np.maximum(self._active_share, _MIN_ACTIVE_SHARE)
+        inputs, weights, bias = (self._tensor(int(tensor)) for tensor in self._operation.inputs[: _BIAS + 1])
+        buffer = self._unshared_buffer(bias)
         old = np.asarray(buffer.data, np.uint8).tobytes()
         if bias.type == schema.TensorType.INT32:
-            step = given.quantization.scale[0] * np.asarray(weights.quantization.scale, np.float64)
-            moved = np.frombuffer(old, np.int32) + np.round(off / step)
-            new = np.clip(moved, np.iinfo(np.int32).min, np.iinfo(np.int32).max).astype(np.int32).tobytes()
+            step = inputs.quantization.scale[0] * np.asarray(weights.quantization.scale, np.float64)
+            corrected = np.frombuffer(old, np.int32) + np.round(shift / step)
+            limits = np.iinfo(np.int32)
+            new = np.clip(corrected, limits.min, limits.max).astype(np.int32).tobytes()
         elif bias.type == schema.TensorType.FLOAT32:
-            new = (np.frombuffer(old, np.float32) + off).astype(np.float32).tobytes()
+            new = (np.frombuffer(old, np.float32) + shift).astype(np.float32).tobytes()
         else:
             return
         buffer.data = np.frombuffer(new, np.uint8)
-        self._run()
+        self.run()
 
-    def _tensor(self, number: int) -> Any:
-        return self._walk.graph.tensors[number]
+    def run(self) -> None:
+        """Compute the outputs for all images."""
+        inputs = [tensor for tensor in self._walk.micro_batches[0] if self._reads(tensor)]
+        graph = _subgraph(self._walk.model, self._segment, inputs, self._output_tensors)
+        interpreter = Interpreter(model_content=graph, num_threads=cpu_count())
+        input_indices = [detail["index"] for detail in interpreter.get_input_details()]
+        output_indices = [detail["index"] for detail in interpreter.get_output_details()]
+        self.outputs, shapes = [], None
+        statistics = _ChannelStatistics(self._tensor(self._output), self._operation)
+        for micro_batch in self._walk.micro_batches:
+            values = [micro_batch[tensor] for tensor in inputs]
+            if shapes != (shapes := [value.shape for value in values]):
+                for index, shape in zip(input_indices, shapes, strict=True):
+                    interpreter.resize_tensor_input(index, shape)
+                interpreter.allocate_tensors()
+            for index, value in zip(input_indices, values, strict=True):
+                interpreter.set_tensor(index, value)
+            interpreter.invoke()
+            pairs = zip(self._output_tensors, output_indices, strict=True)
+            self.outputs.append({tensor: interpreter.get_tensor(index) for tensor, index in pairs})
+            statistics.add(self.outputs[-1][self._output])
+        self.mean = statistics.total / statistics.count
+        self._active_share = statistics.active / statistics.count
 
-    def _own_buffer(self, tensor: Any) -> Any:
-        """Return the buffer of a bias; one that tensors share becomes one of its own first."""
+    def _tensor(self, index: int) -> Any:
+        return self._walk.graph.tensors[index]
+
+    def _unshared_buffer(self, tensor: Any) -> Any:
+        """Return the buffer of a bias, copied first if other tensors use it, too."""
         buffers = self._walk.model.buffers
         if sum(other.buffer == tensor.buffer for other in self._walk.graph.tensors) > 1:
-            own = schema.BufferT()
-            own.data = buffers[tensor.buffer].data
-            buffers.append(own)
+            copy = schema.BufferT()
+            copy.data = buffers[tensor.buffer].data
+            buffers.append(copy)
             tensor.buffer = len(buffers) - 1
         return buffers[tensor.buffer]
 
-    def _run(self) -> None:
-        given = [tensor for tensor in self._walk.micro_batches[0] if self._reads(tensor)]
-        interpreter = Interpreter(
-            model_content=_alone(self._walk.model, self._stretch, given, self._wanted), num_threads=processors()
-        )
-        inputs = [detail["index"] for detail in interpreter.get_input_details()]
-        outputs = [detail["index"] for detail in interpreter.get_output_details()]
-        self.results, shapes = [], None
-        sums = _Sums(self._tensor(self._output), self._operation)
-        for portion in self._walk.micro_batches:
-            values = [portion[tensor] for tensor in given]
-            if shapes != (shapes := [value.shape for value in values]):
-                for index, shape in zip(inputs, shapes, strict=True):
-                    interpreter.resize_tensor_input(index, shape)
-                interpreter.allocate_tensors()
-            for index, value in zip(inputs, values, strict=True):
-                interpreter.set_tensor(index, value)
-            interpreter.invoke()
-            result = {tensor: interpreter.get_tensor(i) for tensor, i in zip(self._wanted, outputs, strict=True)}
-            self.results.append(result)
-            sums.add(result[self._output])
-        self._mean: NDArray[np.float64] = sums.total / sums.count
-        self._active: NDArray[np.float64] = sums.active / sums.count
-
     def _reads(self, tensor: int) -> bool:
-        return any(tensor in operation.inputs for operation in self._stretch)
+        return any(tensor in operation.inputs for operation in self._segment)
 
 
-class _Sums:
-    """Sums over the places of all pictures, one a channel."""
+class _ChannelStatistics:
+    """Sums per channel over all positions of all images."""
 
     def __init__(self, tensor: Any, operation: Any) -> None:
         self._quantization = tensor.quantization
         activation = operation.builtinOptions.fusedActivationFunction
-        self._low, self._high = _CUT_OFF.get(activation, (-np.inf, np.inf))
+        self._low, self._high = _ACTIVE_RANGE.get(activation, (-np.inf, np.inf))
         self.total: Any = 0.0
         self.active: Any = 0.0
         self.count = 0
 
-    def add(self, values: NDArray[Any]) -> None:
-        """Add what a layer gave for some pictures; the last axis is that of the channels."""
-        rows = values.reshape(-1, values.shape[-1]).astype(np.float32)
+    def add(self, outputs: NDArray[Any]) -> None:
+        """Add the outputs of a layer for some images; the last axis is that of the channels."""
+        rows = outputs.reshape(-1, outputs.shape[-1]).astype(np.float32)
         step = 0.0
-        if values.dtype != np.float32:
+        if outputs.dtype != np.float32:
             step = float(self._quantization.scale[0])
             rows = (rows - self._quantization.zeroPoint[0]) * step
         self.total = self.total + rows.sum(axis=0, dtype=np.float64)
-        inside = (rows > self._low + step / 2) & (rows < self._high - step / 2)
-        self.active = self.active + inside.sum(axis=0)
+        is_active = (rows > self._low + step / 2) & (rows < self._high - step / 2)
+        self.active = self.active + is_active.sum(axis=0)
         self.count += len(rows)
 
 
 @dataclass
-class _Numbers:
-    """New numbers for what is taken over from a list, in the order in which it is asked for."""
+class _Renumbering:
+    """New consecutive indices for the items of a list that are copied, in the order of the first request."""
 
-    taken: dict[int, int]
+    new_index: dict[int, int]
 
-    def of(self, old: int) -> int:
-        return -1 if old < 0 else self.taken.setdefault(old, len(self.taken))
+    def __getitem__(self, old: int) -> int:
+        return -1 if old < 0 else self.new_index.setdefault(old, len(self.new_index))
 
 
-def _alone(model: Any, stretch: list[Any], inputs: list[int], outputs: list[int]) -> bytes:
-    """Return a graph of some operations alone, with no more than the tensors and weights that they need."""
-    tensors, buffers = _Numbers({}), _Numbers({0: 0})
+def _subgraph(model: Any, segment: list[Any], inputs: list[int], outputs: list[int]) -> bytes:
+    """Return a graph of some operations, with only the tensors and weights that they need."""
+    tensors, buffers = _Renumbering({}), _Renumbering({0: 0})
     operators = []
-    for operation in stretch:
+    for operation in segment:
         copy = schema.OperatorT()
         copy.__dict__.update(operation.__dict__)
-        copy.inputs = np.array([tensors.of(int(tensor)) for tensor in operation.inputs], np.int32)
-        copy.outputs = np.array([tensors.of(int(tensor)) for tensor in operation.outputs], np.int32)
+        copy.inputs = np.array([tensors[int(tensor)] for tensor in operation.inputs], np.int32)
+        copy.outputs = np.array([tensors[int(tensor)] for tensor in operation.outputs], np.int32)
         operators.append(copy)
     graph = schema.SubGraphT()
     graph.operators = operators
-    graph.inputs = np.array([tensors.of(tensor) for tensor in inputs], np.int32)
-    graph.outputs = np.array([tensors.of(tensor) for tensor in outputs], np.int32)
+    graph.inputs = np.array([tensors[tensor] for tensor in inputs], np.int32)
+    graph.outputs = np.array([tensors[tensor] for tensor in outputs], np.int32)
     graph.tensors = []
-    for number in tensors.taken:
+    for index in tensors.new_index:
         tensor = schema.TensorT()
-        tensor.__dict__.update(model.subgraphs[0].tensors[number].__dict__)
-        tensor.buffer = buffers.of(tensor.buffer)
+        tensor.__dict__.update(model.subgraphs[0].tensors[index].__dict__)
+        tensor.buffer = buffers[tensor.buffer]
         graph.tensors.append(tensor)
-    small = schema.ModelT()
-    small.version, small.operatorCodes, small.subgraphs = model.version, model.operatorCodes, [graph]
-    small.buffers = [model.buffers[number] for number in buffers.taken]
-    return bytes(convert_object_to_bytearray(small))
+    result = schema.ModelT()
+    result.version, result.operatorCodes, result.subgraphs = model.version, model.operatorCodes, [graph]
+    result.buffers = [model.buffers[index] for index in buffers.new_index]
+    return bytes(convert_object_to_bytearray(result))

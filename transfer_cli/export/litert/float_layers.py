@@ -1,4 +1,4 @@
-"""What of a graph stays exact when it learns to compute with eight bits; of an ensemble that is so in each member."""
+"""Which operations of a graph stay float32 when it is quantized to int8; in an ensemble, those of each member."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Literal
 
 import numpy as np
 
-EARLY = 0.02
-"""The first convolutions stay float32 up to this share of all weights: there rounding costs most, and they are few."""
+EARLY_SHARE = 0.02
+"""The first convolutions stay float32 up to this share of all weights: they are few, and rounding costs most there."""
 
 Kind = Literal["convolution", "dense", "probabilities", "other"]
 
 
 @dataclass(frozen=True)
-class Step:
+class Operation:
     """An operation of a graph.
 
     Attributes
     ----------
     kind : {"convolution", "dense", "probabilities", "other"}
-        ``probabilities``: a softmax or a sigmoid.
+        ``probabilities`` is a softmax or a sigmoid.
     parents : tuple of int
-        The operations whose results it takes, which come before it.
+        Indices of the operations whose outputs it reads; they come before it.
     weights : int
-        Of a convolution.
+        Number of weights of a convolution.
     """
 
     kind: Kind
@@ -33,57 +33,61 @@ class Step:
     weights: int = 0
 
 
-def read_outs(steps: Sequence[Step]) -> list[int]:
-    """Return the dense layers from which on all stays exact: the last, and of an ensemble each whose logits are read.
+def logit_layers(operations: Sequence[Operation]) -> list[int]:
+    """Return the last dense layer and, in an ensemble, each dense layer that gives the logits of a member.
 
-    Between one of these and its softmax there is at most its bias.
+    Between such a layer and its softmax or sigmoid there is at most its bias.
     """
-    found = {at for at, step in enumerate(steps) if step.kind == "dense"}
-    last = max(found, default=None)
-    read = set()
-    for step in steps:
-        if step.kind == "probabilities":
-            for parent in step.parents:
-                read |= {parent} & found
-                if steps[parent].kind == "other":
-                    read |= {*steps[parent].parents} & found
-    return sorted(read | ({last} if last is not None else set()))
+    dense = {index for index, operation in enumerate(operations) if operation.kind == "dense"}
+    last = max(dense, default=None)
+    result = set()
+    for operation in operations:
+        if operation.kind == "probabilities":
+            for parent in operation.parents:
+                result |= {parent} & dense
+                if operations[parent].kind == "other":
+                    result |= {*operations[parent].parents} & dense
+    return sorted(result | ({last} if last is not None else set()))
 
 
-def tail(steps: Sequence[Step]) -> list[int]:
-    """Return the read-outs and all that takes what they give."""
-    kept = set(read_outs(steps))
-    for at, step in enumerate(steps):
-        if kept & set(step.parents):
-            kept.add(at)
-    return sorted(kept)
+def tail(operations: Sequence[Operation]) -> list[int]:
+    """Return the logit layers and every operation that depends on one."""
+    selected = set(logit_layers(operations))
+    for index, operation in enumerate(operations):
+        if selected & set(operation.parents):
+            selected.add(index)
+    return sorted(selected)
 
 
-def early(steps: Sequence[Step]) -> list[int]:
-    """Return the first convolutions, and what is before them, of each network that a read-out reads."""
-    last = set(tail(steps))
-    branches = {frozenset(_above(steps, at) - last) for at in read_outs(steps) if not last & set(_above(steps, at))}
-    found: set[int] = set()
-    for branch in branches or {frozenset(range(len(steps)))}:
-        convolutions = [at for at in sorted(branch) if steps[at].kind == "convolution"]
-        count = count_early([steps[at].weights for at in convolutions])
+def early(operations: Sequence[Operation]) -> list[int]:
+    """Return the first convolutions, and the operations before them, of each network below a logit layer."""
+    last = set(tail(operations))
+    networks = set()
+    for index in logit_layers(operations):
+        ancestors = _ancestors(operations, index)
+        if not last & ancestors:
+            networks.add(frozenset(ancestors))
+    selected: set[int] = set()
+    for network in networks or {frozenset(range(len(operations)))}:
+        convolutions = [index for index in sorted(network) if operations[index].kind == "convolution"]
+        count = count_early([operations[index].weights for index in convolutions])
         if count:
-            found |= {at for at in branch if at <= convolutions[count - 1]}
-    return sorted(found)
+            selected |= {index for index in network if index <= convolutions[count - 1]}
+    return sorted(selected)
 
 
 def count_early(sizes: Sequence[int]) -> int:
-    """Return how many of the convolutions, of `sizes` weights in their order, have `EARLY` of all these weights."""
-    return int(np.searchsorted(np.cumsum(sizes), EARLY * sum(sizes), side="right"))
+    """Return how many of the first convolutions, with `sizes` weights each, have `EARLY_SHARE` of all their weights."""
+    return int(np.searchsorted(np.cumsum(sizes), EARLY_SHARE * sum(sizes), side="right"))
 
 
-def _above(steps: Sequence[Step], at: int) -> set[int]:
-    """Return all that an operation takes anything from, at any remove."""
-    found: set[int] = set()
-    waiting = [*steps[at].parents]
-    while waiting:
-        parent = waiting.pop()
-        if parent not in found:
-            found.add(parent)
-            waiting += steps[parent].parents
-    return found
+def _ancestors(operations: Sequence[Operation], index: int) -> set[int]:
+    """Return every operation that an operation depends on."""
+    result: set[int] = set()
+    pending = [*operations[index].parents]
+    while pending:
+        parent = pending.pop()
+        if parent not in result:
+            result.add(parent)
+            pending += operations[parent].parents
+    return result

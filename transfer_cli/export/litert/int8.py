@@ -1,28 +1,28 @@
-"""A Keras network as a LiteRT graph that computes with eight bits."""
+"""Write a Keras network as a LiteRT graph with int8 weights and activations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools.flatbuffer_utils import convert_bytearray_to_object, convert_object_to_bytearray
 from numpy.typing import NDArray
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.python.convert import mlir_quantize
-from tensorflow.lite.tools.flatbuffer_utils import convert_bytearray_to_object, convert_object_to_bytearray
 
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.export.litert import float_layers
-from transfer_cli.export.litert.bias_correction import corrected, operations
-from transfer_cli.export.litert.float_layers import Kind, Step
+from transfer_cli.export.litert.bias_correction import correct_biases, operations
+from transfer_cli.export.litert.float_layers import Kind, Operation
+from transfer_cli.export.litert.metadata import signature_of
 from transfer_cli.inference.formats.signature import INPUT, OUTPUT
-from transfer_cli.inference.litert_conversion import _silence
+from transfer_cli.inference.litert_conversion import silent_converter
+from transfer_cli.inference.tensorflow_private import calibrated_graph, quantize
 
-CORRECTED_ON = 48
-"""Pictures of those for calibration on which biases are corrected; more change nothing, see docs/export.md."""
+BIAS_CORRECTION_IMAGES = 48
+"""Number of calibration images for the correction of biases; more change nothing, see docs/export.md."""
 _CONVOLUTIONS = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
 _KINDS: dict[int, Kind] = {
     schema.BuiltinOperator.CONV_2D: "convolution",
@@ -36,124 +36,100 @@ Images = NDArray[np.uint8]
 
 
 def write_litert_int8(network: keras.Model, calibration: Iterable[Images] | Images, path: Path) -> None:
-    """Write a network as a LiteRT graph with weights and activations of eight bits.
+    """Write a network as a LiteRT graph with int8 weights and activations.
 
-    Weights have a scale for each channel, activations one for each tensor, from the least and the largest value on
-    `calibration` (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-    Inference"). The first convolutions, the last dense layer and what follows it stay float32, which halves what is
-    lost (see docs/export.md). Then biases are corrected, see bias_correction.
+    Weights have one scale per channel, activations one per tensor, from the minimum and maximum over the calibration
+    images [1]_. The first convolutions, the last dense layer and everything after it stay float32, which halves the
+    error (see docs/export.md). Then biases are corrected [2]_, see `bias_correction`.
 
     Parameters
     ----------
     network : keras.Model
         From uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k).
     calibration : iterable of ndarray of shape (n, size, size, 3) or (size, size, 3), uint8
-        Pictures that the network has learnt from, of all classes: a hundred or two.
+        100 to 200 training images of all classes.
     path : Path
 
     Raises
     ------
     InputError
-        When there is no picture, or one is not of the network's size.
+        When there is no image, or one has another size than the network's input.
     ModelError
-        When the converter gives up.
+        When TensorFlow cannot convert the network.
+
+    References
+    ----------
+    .. [1] Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+       Inference".
+    .. [2] Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction".
     """
-    images = gathered(calibration, network.input_shape[1])
+    images = stack_images(calibration, network.input_shape[1])
     try:
-        with _silence():
-            calibrated = _calibrated(network, images)
-            quantized = mlir_quantize(
-                calibrated,
-                input_data_type=tf.uint8,
-                output_data_type=tf.float32,
-                denylisted_nodes=_accurate(convert_bytearray_to_object(bytearray(calibrated))),
+        with silent_converter():
+            calibrated = calibrated_graph(network, images)
+            float_tensors = _float_tensors(convert_bytearray_to_object(calibrated))
+            quantized = quantize(calibrated, float_tensors)
+            graph = _with_signature(
+                correct_biases(calibrated, quantized, _evenly_spaced(images, BIAS_CORRECTION_IMAGES))
             )
-            data = _named(corrected(calibrated, quantized, _spread(images, CORRECTED_ON)))
-    except Exception as error:  # the converter raises many kinds at an operation it does not know
-        raise ModelError(f"{network.name} could not be quantised for LiteRT: {error}.") from error
-    path.write_bytes(data)
+    except Exception as error:  # the converter raises many kinds of errors for an operation that it does not know
+        raise ModelError(f"{network.name} cannot be quantized for LiteRT: {error}.") from error
+    path.write_bytes(graph)
 
 
-def gathered(images: Iterable[Images] | Images, size: int) -> Images:
-    """Return pictures as one array of shape (n, size, size, 3), uint8.
+def stack_images(images: Iterable[Images] | Images, size: int) -> Images:
+    """Return calibration images as one array of shape (n, size, size, 3), uint8.
 
     Raises
     ------
     InputError
-        When there is none, or one is something else.
+        When there are none, or an array has another shape or data type.
     """
     shape = (size, size, 3)
-    parts = [np.asarray(part) for part in images]
-    for part in parts:
-        if part.dtype != np.uint8 or part.shape[-3:] != shape or part.ndim not in (3, 4):
+    arrays = [np.asarray(array) for array in images]
+    for array in arrays:
+        if array.dtype != np.uint8 or array.shape[-3:] != shape or array.ndim not in (3, 4):
             raise InputError(
-                f"Expected pictures for calibration of uint8 and {shape}. Received: {part.dtype} of {part.shape}."
+                f"Expected calibration images of uint8 and shape {shape}. Received: {array.dtype} of {array.shape}."
             )
-    if not parts:
-        raise InputError("Expected pictures for calibration. Received none.", hint="A hundred train pictures suffice.")
-    return np.concatenate([part.reshape(-1, *shape) for part in parts])
+    if not arrays:
+        raise InputError("Expected calibration images. Received none.", hint="100 training images are enough.")
+    return np.concatenate([array.reshape(-1, *shape) for array in arrays])
 
 
-def _spread(images: Images, count: int) -> Images:
-    """Return so many pictures from all over an array, which may have been sorted by class."""
-    chosen: Images = images[np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)]
-    return chosen
+def _evenly_spaced(images: Images, count: int) -> Images:
+    """Return up to `count` images, evenly spaced, because the array may be sorted by class."""
+    selected: Images = images[np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)]
+    return selected
 
 
-def _calibrated(network: keras.Model, images: Images) -> bytes:
-    """Return the graph in float32 with the range of each tensor on some pictures."""
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+def _float_tensors(model: Any) -> list[str]:
+    """Return the outputs of what stays float32: the first convolutions, and the last dense layer and its successors.
 
-    def given() -> Iterator[list[Images]]:
-        return ([image[None]] for image in images)
-
-    signature = [tf.TensorSpec([None, *images.shape[1:]], tf.uint8, name=INPUT)]
-    traced = tf.function(lambda images: network(images, training=False), signature, autograph=False)
-    frozen = convert_variables_to_constants_v2(traced.get_concrete_function())
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = given
-    # What has no form with eight bits stays as it is.
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
-    converter._experimental_calibrate_only = True
-    return bytes(converter.convert())
-
-
-def _accurate(model: Any) -> list[str]:
-    """Return the names of what is left in float32: the first convolutions, and all from the last dense layer on.
-
-    With eight bits a probability is a multiple of 1/256, and of two classes with nearly the same logit none is first.
+    In int8 a probability would be a multiple of 1/256, and two classes with close logits would be tied.
     """
     tensors = model.subgraphs[0].tensors
     order = operations(model)
-    steps = _steps(order, tensors)
-    kept = [*float_layers.early(steps), *(float_layers.tail(steps) or [len(order) - 1])]
-    return [tensors[order[at][1].outputs[0]].name.decode() for at in kept]
+    graph = _operations_of(order, tensors)
+    selected = [*float_layers.early(graph), *(float_layers.tail(graph) or [len(order) - 1])]
+    return [tensors[order[index][1].outputs[0]].name.decode() for index in selected]
 
 
-def _steps(order: Sequence[tuple[int, Any]], tensors: Sequence[Any]) -> list[Step]:
-    """Return the operations of a graph, each with those it takes something from."""
-    made = {int(tensor): at for at, (_, operation) in enumerate(order) for tensor in operation.outputs}
-    steps = []
-    for kind, operation in order:
-        parents = tuple(made[int(tensor)] for tensor in operation.inputs if int(tensor) in made)
-        weights = int(np.prod(tensors[operation.inputs[1]].shape)) if kind in _CONVOLUTIONS else 0
-        steps.append(Step(_KINDS.get(kind, "other"), parents, weights))
-    return steps
+def _operations_of(order: Sequence[tuple[int, Any]], tensors: Sequence[Any]) -> list[Operation]:
+    producer = {int(tensor): index for index, (_, operation) in enumerate(order) for tensor in operation.outputs}
+    result = []
+    for code, operation in order:
+        parents = tuple(producer[int(tensor)] for tensor in operation.inputs if int(tensor) in producer)
+        weights = int(np.prod(tensors[operation.inputs[1]].shape)) if code in _CONVOLUTIONS else 0
+        result.append(Operation(_KINDS.get(code, "other"), parents, weights))
+    return result
 
 
-def _named(data: bytes) -> bytes:
-    """Return a graph whose input and output are called by what they are, with a signature that says so."""
-    model = convert_bytearray_to_object(bytearray(data))
-    graph = model.subgraphs[0]
-    signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
-    maps = []
-    for numbers, name in ((graph.inputs, INPUT), (graph.outputs, OUTPUT)):
-        graph.tensors[numbers[0]].name = name.encode()
-        entry = schema.TensorMapT()
-        entry.name, entry.tensorIndex = name.encode(), int(numbers[0])
-        maps.append([entry])
-    signature.inputs, signature.outputs = maps
-    model.signatureDefs = [signature]
+def _with_signature(graph: bytes) -> bytes:
+    """Return a graph whose input and output tensors have their standard names, which a signature repeats."""
+    model = convert_bytearray_to_object(graph)
+    subgraph = model.subgraphs[0]
+    for tensors, name in ((subgraph.inputs, INPUT), (subgraph.outputs, OUTPUT)):
+        subgraph.tensors[tensors[0]].name = name.encode()
+    model.signatureDefs = [signature_of(model)]
     return bytes(convert_object_to_bytearray(model))

@@ -1,7 +1,7 @@
-"""What a LiteRT file says of itself, in the way of its format, see ai.google.dev/edge/litert/models/metadata.
+"""Metadata in a LiteRT file, as the format defines it: see ai.google.dev/edge/litert/models/metadata.
 
-The class names are a text file in an archive behind the graph; a table of the format (``TFLITE_METADATA``) says that
-they are the labels of the output. The facts of this program lie beside them.
+The class names are a text file in an archive appended to the graph; a table of the format (``TFLITE_METADATA``) names
+them as the labels of the output. The metadata of transfer-cli is in the same archive.
 """
 
 from __future__ import annotations
@@ -11,111 +11,98 @@ from typing import Any
 
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools.flatbuffer_utils import convert_bytearray_to_object, convert_object_to_bytearray
 
-from transfer_cli.inference.formats.metadata import ExportedFacts
+from transfer_cli.inference.formats.metadata import ExportMetadata
 from transfer_cli.inference.formats.signature import INPUT, OUTPUT
-from transfer_cli.inference.formats.zip_metadata import add_facts
-from transfer_cli.io.untrusted.names import LABELS
+from transfer_cli.inference.formats.zip_metadata import add_metadata
+from transfer_cli.io.untrusted.names import LABELS_FILE
 
-_FORMAT = "TFLITE_METADATA"
-_VERSION_OF_METADATA = b"M001"
-_RGB, _IMAGE, _LABELS_OF_AXIS = 1, 2, 2
-_SIGNATURE = "serving_default"
-
-
-def with_metadata(graph: bytes, facts: ExportedFacts) -> bytes:
-    """Return a LiteRT graph that says what it takes and gives.
-
-    Parameters
-    ----------
-    graph : bytes
-        With one input and one output.
-    facts : ExportedFacts
-    """
-    model = schema.ModelT.InitFromPackedBuf(graph, 0)
-    model.description = f"transfer-cli {facts.version}, {facts.backbone}".encode()
-    model.signatureDefs = [_signature(model)]
-    _add(model, _FORMAT, _table(facts))
-    builder = flatbuffers.Builder(len(graph) + 65536)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    whole = BytesIO(bytes(builder.Output()))
-    add_facts(whole, facts)
-    return whole.getvalue()
+_NAME = "TFLITE_METADATA"
+_FILE_IDENTIFIER = b"M001"
+# Values of enumerations in metadata_schema.fbs: ColorSpaceType.RGB, ContentProperties.ImageProperties,
+# AssociatedFileType.TENSOR_AXIS_LABELS.
+_RGB, _IMAGE, _AXIS_LABELS = 1, 2, 2
 
 
-def _signature(model: Any) -> Any:
-    """Return the names of input and output, which the converter calls as it likes."""
-    graph = model.subgraphs[0]
+def with_metadata(graph: bytes, metadata: ExportMetadata) -> bytes:
+    """Return a LiteRT graph, which has one input and one output, with a signature and metadata."""
+    model = convert_bytearray_to_object(graph)
+    model.description = f"transfer-cli {metadata.version}, {metadata.backbone}".encode()
+    model.signatureDefs = [signature_of(model)]
+    _add_buffer(model, _NAME, _metadata_table(metadata))
+    file = BytesIO(bytes(convert_object_to_bytearray(model)))
+    add_metadata(file, metadata)
+    return file.getvalue()
+
+
+def signature_of(model: Any) -> Any:
+    """Return a signature that gives the input and the output of a model their standard names."""
+    subgraph = model.subgraphs[0]
     signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = _SIGNATURE.encode(), 0
+    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
     signature.inputs, signature.outputs = [], []
-    for name, tensors, places in ((INPUT, graph.inputs, signature.inputs), (OUTPUT, graph.outputs, signature.outputs)):
+    for name, tensors, entries in (
+        (INPUT, subgraph.inputs, signature.inputs),
+        (OUTPUT, subgraph.outputs, signature.outputs),
+    ):
         entry = schema.TensorMapT()
         entry.name, entry.tensorIndex = name.encode(), int(tensors[0])
-        places.append(entry)
+        entries.append(entry)
     return signature
 
 
-def _add(model: Any, name: str, data: bytes) -> None:
+def _add_buffer(model: Any, name: str, content: bytes) -> None:
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = list(data)
+    buffer.data = list(content)
     entry.name, entry.buffer = name.encode(), len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
 
 
-def _table(facts: ExportedFacts) -> bytes:
-    """Return the format's own table, by the fields of its metadata_schema.fbs: their numbers are their places there."""
-    build = flatbuffers.Builder(1024)
-    size = _object(build, {0: facts.image_size, 1: facts.image_size}, numbers="Uint32")
-    properties = _object(build, {1: size}, bytes_={0: _RGB})
-    content = _object(build, {1: properties}, bytes_={0: _IMAGE})
-    given = _object(
-        build,
+def _metadata_table(metadata: ExportMetadata) -> bytes:
+    """Return the table ModelMetadata; the keys below are the positions of the fields in metadata_schema.fbs."""
+    builder = flatbuffers.Builder(1024)
+    text = builder.CreateString
+    size = _table(builder, {0: metadata.image_size, 1: metadata.image_size}, field_type="Uint32")
+    properties = _table(builder, {1: size}, bytes_={0: _RGB})
+    content = _table(builder, {1: properties}, bytes_={0: _IMAGE})
+    description = f"RGB, 0 to 255; resize mode: {metadata.resize}"
+    images = _table(builder, {0: text(INPUT), 1: text(description), 3: content})
+    labels = _table(builder, {0: text(LABELS_FILE), 1: text("class names")}, bytes_={2: _AXIS_LABELS})
+    files = _vector(builder, [labels])
+    description = f"{metadata.task}: one probability per class"
+    probabilities = _table(builder, {0: text(OUTPUT), 1: text(description), 6: files})
+    subgraph = _table(builder, {2: _vector(builder, [images]), 3: _vector(builder, [probabilities])})
+    model = _table(
+        builder,
         {
-            0: build.CreateString(INPUT),
-            1: build.CreateString(f"RGB, 0 to 255; a picture becomes the square by: {facts.resize}"),
-            3: content,
+            0: text(f"{metadata.backbone} by transfer-cli"),
+            1: text(f"{len(metadata.class_names)} classes; bundle {metadata.bundle}"),
+            2: text(metadata.version),
+            3: _vector(builder, [subgraph]),
+            7: text("1.0.0"),
         },
     )
-    labels = _object(
-        build, {0: build.CreateString(LABELS), 1: build.CreateString("class names")}, bytes_={2: _LABELS_OF_AXIS}
-    )
-    files = _vector(build, [labels])
-    result = _object(
-        build,
-        {0: build.CreateString(OUTPUT), 1: build.CreateString(f"{facts.task}: a probability a class"), 6: files},
-    )
-    graph = _object(build, {2: _vector(build, [given]), 3: _vector(build, [result])})
-    whole = _object(
-        build,
-        {
-            0: build.CreateString(f"{facts.backbone} by transfer-cli"),
-            1: build.CreateString(f"{len(facts.class_names)} classes; bundle {facts.bundle}"),
-            2: build.CreateString(facts.version),
-            3: _vector(build, [graph]),
-            7: build.CreateString("1.0.0"),
-        },
-    )
-    build.Finish(whole, _VERSION_OF_METADATA)
-    return bytes(build.Output())
+    builder.Finish(model, _FILE_IDENTIFIER)
+    return bytes(builder.Output())
 
 
-def _object(build: Any, fields: dict[int, int], *, bytes_: dict[int, int] | None = None, numbers: str = "") -> int:
-    """Write a table: references to what was written before, or numbers of one kind, and bytes."""
-    build.StartObject(max([*fields, *(bytes_ or {})]) + 1)
-    for place, value in fields.items():
-        if numbers:
-            getattr(build, f"Prepend{numbers}Slot")(place, value, 0)
+def _table(builder: Any, fields: dict[int, int], *, bytes_: dict[int, int] | None = None, field_type: str = "") -> int:
+    """Write a table of offsets, or of numbers of one type, and of bytes; return its offset."""
+    builder.StartObject(max([*fields, *(bytes_ or {})]) + 1)
+    for position, value in fields.items():
+        if field_type:
+            getattr(builder, f"Prepend{field_type}Slot")(position, value, 0)
         else:
-            build.PrependUOffsetTRelativeSlot(place, value, 0)
-    for place, value in (bytes_ or {}).items():
-        build.PrependUint8Slot(place, value, 0)
-    return int(build.EndObject())
+            builder.PrependUOffsetTRelativeSlot(position, value, 0)
+    for position, value in (bytes_ or {}).items():
+        builder.PrependUint8Slot(position, value, 0)
+    return int(builder.EndObject())
 
 
-def _vector(build: Any, tables: list[int]) -> int:
-    build.StartVector(4, len(tables), 4)
-    for table in reversed(tables):
-        build.PrependUOffsetTRelative(table)
-    return int(build.EndVector())
+def _vector(builder: Any, offsets: list[int]) -> int:
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())

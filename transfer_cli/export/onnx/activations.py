@@ -5,47 +5,54 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from transfer_cli.export.onnx.graph_builder import Drawing, UnknownOperationError, Value, like, with_constant
+from transfer_cli.export.onnx.graph_builder import (
+    GraphBuilder,
+    UnsupportedOperationError,
+    Value,
+    same_layout,
+    with_constant,
+)
 
 
-def rectified(drawing: Drawing, layer: Any, inputs: list[Value]) -> Value:
+def relu(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
     """Add a ReLU layer."""
-    value = drawing.plain(inputs[0])
+    value = builder.apply_padding(inputs[0])
     if layer.threshold or (layer.negative_slope and layer.max_value is not None):
-        raise UnknownOperationError(f"{layer.name} is a ReLU with a threshold or a slope and a bound")
+        raise UnsupportedOperationError(f"{layer.name}: ReLU with a threshold, or with a slope and a maximum")
     if layer.negative_slope:
-        return like(value, drawing.node("LeakyRelu", value.name, alpha=float(layer.negative_slope)))
-    return _clipped(drawing, value, layer.max_value)
+        return same_layout(value, builder.add_node("LeakyRelu", value.name, alpha=float(layer.negative_slope)))
+    return _clipped_relu(builder, value, layer.max_value)
 
 
-def _clipped(drawing: Drawing, value: Value, most: float | None) -> Value:
-    if most is None:
-        return like(value, drawing.node("Relu", value.name))
-    return like(value, drawing.node("Clip", value.name, drawing.constant(0.0), drawing.constant(most)))
+def _clipped_relu(builder: GraphBuilder, value: Value, maximum: float | None) -> Value:
+    if maximum is None:
+        return same_layout(value, builder.add_node("Relu", value.name))
+    limits = builder.add_constant(0.0), builder.add_constant(maximum)
+    return same_layout(value, builder.add_node("Clip", value.name, *limits))
 
 
-def activated(drawing: Drawing, layer: Any, inputs: list[Value]) -> Value:
-    """Add the activation of a layer to what it gives."""
+def activation(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
+    """Add the activation of a layer."""
     name = layer.activation.__name__
-    value = drawing.plain(inputs[0])
+    value = builder.apply_padding(inputs[0])
     if name == "linear":
         return value
     if name == "relu6":
-        return _clipped(drawing, value, 6.0)
+        return _clipped_relu(builder, value, 6.0)
     if name == "silu":
-        return like(value, drawing.node("Mul", value.name, drawing.node("Sigmoid", value.name)))
+        return same_layout(value, builder.add_node("Mul", value.name, builder.add_node("Sigmoid", value.name)))
     if name == "gelu":
-        inner = with_constant(drawing, "Div", value, math.sqrt(2.0))
-        share = with_constant(drawing, "Add", like(value, drawing.node("Erf", inner.name)), 1.0)
-        product = like(value, drawing.node("Mul", value.name, share.name))
-        return with_constant(drawing, "Mul", product, 0.5)
+        scaled = with_constant(builder, "Div", value, math.sqrt(2.0))
+        factor = with_constant(builder, "Add", same_layout(value, builder.add_node("Erf", scaled.name)), 1.0)
+        product = same_layout(value, builder.add_node("Mul", value.name, factor.name))
+        return with_constant(builder, "Mul", product, 0.5)
     if name == "softmax":
-        value = drawing.straight(value)
-        return like(value, drawing.node("Softmax", value.name, axis=-1))
+        value = builder.to_nhwc(value)
+        return same_layout(value, builder.add_node("Softmax", value.name, axis=-1))
     if name not in _ACTIVATIONS:
-        raise UnknownOperationError(f"{layer.name} has the activation {name}")
+        raise UnsupportedOperationError(f"{layer.name}: activation {name}")
     kind, attributes = _ACTIVATIONS[name]
-    return like(value, drawing.node(kind, value.name, **attributes))
+    return same_layout(value, builder.add_node(kind, value.name, **attributes))
 
 
 _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {

@@ -1,4 +1,4 @@
-"""What slides a window over a map, or changes its margins, as nodes of an ONNX graph."""
+"""Convolutions, pooling, padding and cropping as nodes of an ONNX graph."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.export.onnx.activations import activated
-from transfer_cli.export.onnx.graph_builder import Drawing, UnknownOperationError, Value, array_of, like
+from transfer_cli.export.onnx.activations import activation
+from transfer_cli.export.onnx.graph_builder import GraphBuilder, UnsupportedOperationError, Value, same_layout, to_array
 
 
-def _around(size: int, window: int, stride: int) -> tuple[int, int]:
-    """Return the padding before and after an axis that TensorFlow calls "same"."""
+def _same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
+    """Return the padding before and after an axis for TensorFlow's "same"."""
     needed = max((math.ceil(size / stride) - 1) * stride + window - size, 0)
     return needed // 2, needed - needed // 2
 
@@ -23,28 +23,28 @@ def _pads(layer: Any, value: Value, window: Sequence[int], strides: Sequence[int
     if layer.padding == "valid":
         return [0, 0, 0, 0]
     if layer.padding != "same" or None in value.shape[1:3]:
-        raise UnknownOperationError(f"{layer.name} pads {layer.padding!r} a map of shape {value.shape}")
+        raise UnsupportedOperationError(f"{layer.name}: padding {layer.padding!r} of maps of shape {value.shape}")
     (top, bottom), (left, right) = (
-        _around(size or 0, length, stride)
+        _same_padding(size or 0, length, stride)
         for size, length, stride in zip(value.shape[1:3], window, strides, strict=True)
     )
     return [top, left, bottom, right]
 
 
-def _convolved(
-    drawing: Drawing, layer: Any, value: Value, kernel: NDArray[np.float32], bias: Any, *, groups: int
+def _convolution(
+    builder: GraphBuilder, layer: Any, value: Value, kernel: NDArray[np.float32], bias: Any, *, groups: int
 ) -> Value:
-    """Add a convolution with a kernel of shape (out, in of a group, height, width)."""
+    """Add a convolution with a kernel of shape (out_channels, in_channels / groups, height, width)."""
     dilation = layer.dilation_rate
     window = [(length - 1) * step + 1 for length, step in zip(kernel.shape[2:], dilation, strict=True)]
     if layer.padding == "valid":
-        pads = list(value.margins)
-        value = drawing.turned(Value(value.name, value.shape, value.turned))
+        pads = list(value.padding)
+        value = builder.to_nchw(Value(value.name, value.shape, value.is_nchw))
     else:
-        value = drawing.turned(value)
+        value = builder.to_nchw(value)
         pads = _pads(layer, value, window, layer.strides)
-    weights = [drawing.constant(kernel)] + ([] if bias is None else [drawing.constant(array_of(bias))])
-    name = drawing.node(
+    weights = [builder.add_constant(kernel)] + ([] if bias is None else [builder.add_constant(to_array(bias))])
+    name = builder.add_node(
         "Conv",
         value.name,
         *weights,
@@ -54,82 +54,84 @@ def _convolved(
         dilations=dilation,
         pads=pads,
     )
-    return Value(name, (None,) * 4, turned=True)
+    return Value(name, (None,) * 4, is_nchw=True)
 
 
-def conv(drawing: Drawing, layer: Any, inputs: list[Value]) -> Value:
+def conv(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
     """Add a convolution."""
-    kernel = array_of(layer.kernel).transpose(3, 2, 0, 1)
+    kernel = to_array(layer.kernel).transpose(3, 2, 0, 1)
     bias = layer.bias if layer.use_bias else None
-    value = _convolved(drawing, layer, inputs[0], kernel, bias, groups=layer.groups)
-    return activated(drawing, layer, [value])
+    value = _convolution(builder, layer, inputs[0], kernel, bias, groups=layer.groups)
+    return activation(builder, layer, [value])
 
 
-def depthwise(drawing: Drawing, layer: Any, inputs: list[Value]) -> Value:
-    """Add a convolution of each channel by itself."""
+def depthwise(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
+    """Add a depthwise convolution."""
     bias = layer.bias if layer.use_bias else None
-    kernel = _by_channel(array_of(layer.kernel))
-    value = _convolved(drawing, layer, inputs[0], kernel, bias, groups=layer.kernel.shape[2])
-    return activated(drawing, layer, [value])
+    kernel = _depthwise_kernel(to_array(layer.kernel))
+    value = _convolution(builder, layer, inputs[0], kernel, bias, groups=layer.kernel.shape[2])
+    return activation(builder, layer, [value])
 
 
-def separable(drawing: Drawing, layer: Any, inputs: list[Value]) -> Value:
-    """Add a convolution of each channel by itself, then one that mixes them."""
-    kernel = _by_channel(array_of(layer.depthwise_kernel))
-    value = _convolved(drawing, layer, inputs[0], kernel, None, groups=layer.depthwise_kernel.shape[2])
-    point = [drawing.constant(array_of(layer.pointwise_kernel).transpose(3, 2, 0, 1))]
-    point += [drawing.constant(array_of(layer.bias))] if layer.use_bias else []
-    return activated(drawing, layer, [Value(drawing.node("Conv", value.name, *point), value.shape, turned=True)])
+def separable(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
+    """Add a depthwise convolution and a pointwise one."""
+    kernel = _depthwise_kernel(to_array(layer.depthwise_kernel))
+    value = _convolution(builder, layer, inputs[0], kernel, None, groups=layer.depthwise_kernel.shape[2])
+    pointwise = [builder.add_constant(to_array(layer.pointwise_kernel).transpose(3, 2, 0, 1))]
+    pointwise += [builder.add_constant(to_array(layer.bias))] if layer.use_bias else []
+    return activation(
+        builder, layer, [Value(builder.add_node("Conv", value.name, *pointwise), value.shape, is_nchw=True)]
+    )
 
 
-def _by_channel(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a kernel of shape (height, width, in, multiplier) as that of a convolution in as many groups."""
+def _depthwise_kernel(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a kernel of shape (height, width, channels, multiplier) as that of a grouped convolution."""
     height, width, channels, multiplier = kernel.shape
     return kernel.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
 
 
-def grey(drawing: Drawing, operation: Any, inputs: list[Value]) -> Value:
-    """Add what makes one channel of three."""
-    # The weights of ITU-R BT.601 as TensorFlow has them.
+def grayscale(builder: GraphBuilder, operation: Any, inputs: list[Value]) -> Value:
+    """Add the conversion from RGB to grayscale."""
+    # ITU-R BT.601, rounded as in TensorFlow.
     kernel = np.array([0.2989, 0.587, 0.114]).reshape(1, 3, 1, 1)
-    name = drawing.node("Conv", drawing.turned(inputs[0]).name, drawing.constant(kernel))
-    return Value(name, (None,) * 4, turned=True)
+    name = builder.add_node("Conv", builder.to_nchw(inputs[0]).name, builder.add_constant(kernel))
+    return Value(name, (None,) * 4, is_nchw=True)
 
 
-def pooled(kind: str) -> Callable[[Drawing, Any, list[Value]], Value]:
-    """Return what adds a pooling of some kind."""
+def pooling(kind: str) -> Callable[[GraphBuilder, Any, list[Value]], Value]:
+    """Return a function that adds a pooling layer."""
 
-    def draw_pool(drawing: Drawing, layer: Any, inputs: list[Value]) -> Value:
-        value = drawing.turned(inputs[0])
+    def add_pooling(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
+        value = builder.to_nchw(inputs[0])
         pads = _pads(layer, value, layer.pool_size, layer.strides)
-        # What is around a map counts neither for its largest value nor for its mean, as in TensorFlow.
-        name = drawing.node(kind, value.name, kernel_shape=layer.pool_size, strides=layer.strides, pads=pads)
-        return like(value, name)
+        # As in TensorFlow, padding counts neither for the maximum nor for the mean.
+        name = builder.add_node(kind, value.name, kernel_shape=layer.pool_size, strides=layer.strides, pads=pads)
+        return same_layout(value, name)
 
-    return draw_pool
-
-
-def pooled_whole(kind: str) -> Callable[[Drawing, Any, list[Value]], Value]:
-    """Return what adds a pooling of whole maps."""
-
-    def draw_pool(drawing: Drawing, layer: Any, inputs: list[Value]) -> Value:
-        name = drawing.node(kind, drawing.turned(inputs[0]).name)
-        return Value(name if layer.keepdims else drawing.node("Flatten", name), (), turned=layer.keepdims)
-
-    return draw_pool
+    return add_pooling
 
 
-def padded(drawing: Drawing, layer: Any, inputs: list[Value]) -> Value:
-    """Put zeros around a map."""
-    value = drawing.plain(inputs[0])
+def global_pooling(kind: str) -> Callable[[GraphBuilder, Any, list[Value]], Value]:
+    """Return a function that adds a global pooling layer."""
+
+    def add_pooling(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
+        name = builder.add_node(kind, builder.to_nchw(inputs[0]).name)
+        return Value(name if layer.keepdims else builder.add_node("Flatten", name), (), is_nchw=layer.keepdims)
+
+    return add_pooling
+
+
+def zero_padding(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
+    """Add zero padding, which the next operation applies."""
+    value = builder.apply_padding(inputs[0])
     (top, bottom), (left, right) = layer.padding
-    return Value(value.name, value.shape, value.turned, (top, left, bottom, right))
+    return Value(value.name, value.shape, value.is_nchw, (top, left, bottom, right))
 
 
-def cropped(drawing: Drawing, layer: Any, inputs: list[Value]) -> Value:
-    """Cut the margins of a map off."""
-    value = drawing.turned(inputs[0])
+def cropping(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
+    """Add a cropping layer."""
+    value = builder.to_nchw(inputs[0])
     (top, bottom), (left, right) = layer.cropping
     ends = [(value.shape[1] or 0) - bottom, (value.shape[2] or 0) - right]
-    words = [drawing.constant(numbers, np.int64) for numbers in ([top, left], ends, [2, 3])]
-    return like(value, drawing.node("Slice", value.name, *words))
+    limits = [builder.add_constant(numbers, np.int64) for numbers in ([top, left], ends, [2, 3])]
+    return same_layout(value, builder.add_node("Slice", value.name, *limits))

@@ -1,9 +1,8 @@
-"""What an ONNX graph is drawn with: values that know how they are laid out, nodes and constants.
+"""Build an ONNX graph from nodes, constants and values that know their layout.
 
-ONNX lays maps out as (n, channels, height, width), Keras as (n, height, width, channels). The picture is turned once,
-as bytes, and its maps stay turned through convolutions, pooling and everything that works number by number; what
-works along the channels (dense layers, layer normalisation) turns them back, and they stay so until the next
-convolution.
+ONNX stores feature maps as (n, channels, height, width), Keras as (n, height, width, channels). The image is transposed
+once, as bytes, and its maps stay NCHW through convolutions, pooling and elementwise operations. Operations along the
+channels (dense layers, layer normalization) transpose them back, and they stay NHWC until the next convolution.
 """
 
 from __future__ import annotations
@@ -17,16 +16,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-TURNED = (0, 3, 1, 2)
-"""Where each axis of a turned map comes from."""
-_BACK = (0, 2, 3, 1)
+NHWC_TO_NCHW = (0, 3, 1, 2)
+_NCHW_TO_NHWC = (0, 2, 3, 1)
 _ALMOST_ZERO = 1e-30
-"""What maps are surrounded with. ONNX Runtime 1.31 takes a margin of 0 around a pooling for the pooling's own, which
-does not count: where all of a window is negative its largest number is then not the 0, and ResNet50V2 is off by 0.1."""
+"""Value of zero padding. ONNX Runtime 1.31 merges padding by 0 into a following pooling, which ignores its own padding:
+where all of a window is negative, its maximum is then not 0, and the outputs of ResNet50V2 change by 0.1."""
 
 
-class UnknownOperationError(Exception):
-    """An operation, or a way to use it, that no row knows; the message says which."""
+class UnsupportedOperationError(Exception):
+    """An operation that the writer does not support, or not with these arguments; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -37,89 +35,89 @@ class Value:
     ----------
     name : str
     shape : tuple of int or None
-        As Keras has it, channels last.
-    turned : bool
-        Whether it is laid out with its channels first.
-    margins : tuple of int
-        Zeros around it (top, left, bottom, right) that are no nodes yet: a convolution brings its own.
+        In Keras's layout, channels last.
+    is_nchw : bool
+        Whether the layout in the graph is channels first.
+    padding : tuple of int
+        Zero padding (top, left, bottom, right) without a node yet: a convolution applies it itself.
     """
 
     name: str
     shape: tuple[int | None, ...]
-    turned: bool = False
-    margins: tuple[int, int, int, int] = (0, 0, 0, 0)
+    is_nchw: bool = False
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
-class Drawing:
-    """The nodes and constants of a graph, as they come."""
+class GraphBuilder:
+    """The nodes and constants of a growing graph."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
-        self._made: dict[tuple[str, str], Value] = {}
+        self._converted: dict[tuple[str, str], Value] = {}
 
-    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
+    def add_node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output and return that output's name."""
         name = f"{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
-    def constant(self, array: Any, dtype: Any = np.float32) -> str:
+    def add_constant(self, array: Any, dtype: Any = np.float32) -> str:
         """Add a constant and return its name."""
         name = f"constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(array, dtype, order="C"), name))
         return name
 
-    def turned(self, value: Value) -> Value:
-        """Return a map with its channels first."""
-        return self._laid_out(self.plain(value), turned=True)
+    def to_nchw(self, value: Value) -> Value:
+        """Return a value with its channels first."""
+        return self._transpose(self.apply_padding(value), is_nchw=True)
 
-    def straight(self, value: Value) -> Value:
-        """Return a map as Keras has it."""
-        return self._laid_out(self.plain(value), turned=False)
+    def to_nhwc(self, value: Value) -> Value:
+        """Return a value with its channels last, as in Keras."""
+        return self._transpose(self.apply_padding(value), is_nchw=False)
 
-    def plain(self, value: Value) -> Value:
-        """Return a map whose margins are there."""
-        if not any(value.margins):
+    def apply_padding(self, value: Value) -> Value:
+        """Return a value whose padding, if any, is a node of the graph."""
+        if not any(value.padding):
             return value
-        key = (value.name, f"margins {value.margins}")
-        if key not in self._made:
-            turned = self._laid_out(Value(value.name, value.shape, value.turned), turned=True)
-            top, left, bottom, right = value.margins
-            widths = self.constant([0, 0, top, left, 0, 0, bottom, right], np.int64)
-            name = self.node("Pad", turned.name, widths, self.constant(_ALMOST_ZERO))
-            self._made[key] = Value(name, value.shape, turned=True)
-        return self._made[key]
+        key = (value.name, f"padding {value.padding}")
+        if key not in self._converted:
+            source = self._transpose(Value(value.name, value.shape, value.is_nchw), is_nchw=True)
+            top, left, bottom, right = value.padding
+            widths = self.add_constant([0, 0, top, left, 0, 0, bottom, right], np.int64)
+            name = self.add_node("Pad", source.name, widths, self.add_constant(_ALMOST_ZERO))
+            self._converted[key] = Value(name, value.shape, is_nchw=True)
+        return self._converted[key]
 
-    def _laid_out(self, value: Value, *, turned: bool) -> Value:
-        if len(value.shape) != 4 or value.turned == turned:
+    def _transpose(self, value: Value, *, is_nchw: bool) -> Value:
+        if len(value.shape) != 4 or value.is_nchw == is_nchw:
             return value
-        key = (value.name, f"turned {turned}")
-        if key not in self._made:
-            name = self.node("Transpose", value.name, perm=TURNED if turned else _BACK)
-            self._made[key] = Value(name, value.shape, turned)
-        return self._made[key]
+        key = (value.name, f"nchw {is_nchw}")
+        if key not in self._converted:
+            name = self.add_node("Transpose", value.name, perm=NHWC_TO_NCHW if is_nchw else _NCHW_TO_NHWC)
+            self._converted[key] = Value(name, value.shape, is_nchw)
+        return self._converted[key]
 
 
-def like(value: Value, name: str) -> Value:
-    """Return the value of a node that leaves shape and layout as they were."""
-    return Value(name, value.shape, value.turned)
+def same_layout(value: Value, name: str) -> Value:
+    """Return the output `name` of a node that does not change the shape and layout of `value`."""
+    return Value(name, value.shape, value.is_nchw)
 
 
-def array_of(variable: Any) -> NDArray[np.float32]:
+def to_array(variable: Any) -> NDArray[np.float32]:
     """Return a variable, a tensor or a number of Keras as an array."""
     return np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
 
 
-def with_constant(drawing: Drawing, kind: str, value: Value, constant: Any, *, swapped: bool = False) -> Value:
-    """Add a node of a tensor and a constant that is a number or has one number a channel."""
-    value = drawing.plain(value)
-    array = array_of(constant)
+def with_constant(builder: GraphBuilder, kind: str, value: Value, constant: Any, *, swapped: bool = False) -> Value:
+    """Add an operation of a tensor and a constant, which is a scalar or has one number per channel."""
+    value = builder.apply_padding(value)
+    array = to_array(constant)
     if array.size == 1:
         array = array.reshape(())
     elif array.size == array.shape[-1] == value.shape[-1]:
-        array = array.reshape((-1, 1, 1) if value.turned else (-1,))
+        array = array.reshape((-1, 1, 1) if value.is_nchw else (-1,))
     else:
-        raise UnknownOperationError(f"a constant of shape {array.shape} meets maps of shape {value.shape}")
-    names = [value.name, drawing.constant(array)]
-    return like(value, drawing.node(kind, *(reversed(names) if swapped else names)))
+        raise UnsupportedOperationError(f"{kind} of a constant of shape {array.shape} and maps of shape {value.shape}")
+    names = [value.name, builder.add_constant(array)]
+    return same_layout(value, builder.add_node(kind, *(reversed(names) if swapped else names)))

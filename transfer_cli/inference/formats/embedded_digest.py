@@ -1,4 +1,4 @@
-"""A file that carries its own digest, so that damage is seen wherever it was copied to, with no file beside it."""
+"""A file that contains its own SHA-256 digest, so that damage is detected after any copy, without a second file."""
 
 from __future__ import annotations
 
@@ -8,73 +8,76 @@ from pathlib import Path
 
 from transfer_cli.errors import ModelError
 
-MARK = b"transfer-cli-seal:"
+DIGEST_MARK = b"transfer-cli-sha256:"
 _DIGITS = 64
-SEAL = (MARK + b"0" * _DIGITS).decode()
-"""What is written in the place of the digest before the file is sealed."""
+DIGEST_PLACEHOLDER = (DIGEST_MARK + b"0" * _DIGITS).decode()
+"""The text that a file contains in place of the digest until `embed_digest` fills it in."""
 
 
-def seal(path: Path) -> None:
-    """Put the digest of a file into it: SHA-256 of all its bytes, with zeros where the digest stands.
+def embed_digest(path: Path) -> None:
+    """Replace the placeholder in a file by the SHA-256 of the file, computed with zeros in place of the digest.
 
     Raises
     ------
     ModelError
-        When `SEAL` does not stand in it exactly once.
+        When the file does not contain `DIGEST_PLACEHOLDER` exactly once.
     """
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
-        place = _place(data)
-        if place is None or data[place : place + _DIGITS] != b"0" * _DIGITS:
-            raise ModelError(f"{path} has no place for its digest.")
-        data[place : place + _DIGITS] = _digest(data, place).encode()
+        start = _digest_start(data)
+        if start is None or data[start : start + _DIGITS] != b"0" * _DIGITS:
+            raise ModelError(f"{path} has no placeholder for its digest.")
+        data[start : start + _DIGITS] = _digest(data, start).encode()
 
 
-def must_be_whole(path: Path) -> None:
-    """Raise ModelError if a sealed file is not as it was when it was sealed.
+def check_digest(path: Path) -> None:
+    """Raise ModelError unless the digest in a file is that of the file.
 
-    It detects damage, not malice: whoever changes a file on purpose can seal it again.
+    This detects damage, not malice: whoever changes a file on purpose can also update its digest.
 
     Raises
     ------
     ModelError
-        Also when it was never sealed, or cannot be read.
+        Also when the file has no digest, or cannot be read.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            place = _place(data)
-            right = place is not None and data[place : place + _DIGITS] == _digest(data, place).encode()
+            start = _digest_start(data)
+            matches = start is not None and data[start : start + _DIGITS] == _digest(data, start).encode()
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read: {error}.") from None
-    if place is None:
+    if start is None:
         raise ModelError(
-            f"{path} does not say what it is: it was not written by transfer-cli export, or it was altered.",
-            hint="Write it anew: transfer-cli export RUN",
+            f"{path} has no transfer-cli metadata: transfer-cli export did not write it, or it was altered.",
+            hint="Export the model again: transfer-cli export RUN",
         )
-    if not right:
-        raise ModelError(f"{path} was altered: its digest does not fit it.", hint="Copy it again, or export it anew.")
+    if not matches:
+        raise ModelError(
+            f"{path} was altered: its SHA-256 digest does not match.",
+            hint="Copy it again, or export the model again: transfer-cli export RUN",
+        )
 
 
-def is_sealed(path: Path) -> bool:
-    """Return whether a file has a seal, right or wrong: whether it is one that this program wrote."""
+def has_digest(path: Path) -> bool:
+    """Return whether a file has an embedded digest, right or wrong: whether transfer-cli export wrote it."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return data.find(MARK) >= 0
+            return data.find(DIGEST_MARK) >= 0
     except (OSError, ValueError):
         return False
 
 
-def _place(data: mmap.mmap) -> int | None:
-    """Return where the digest begins, if there is one place for it."""
-    found = data.find(MARK)
-    if found < 0 or data.find(MARK, found + 1) >= 0 or found + len(MARK) + _DIGITS > len(data):
+def _digest_start(data: mmap.mmap) -> int | None:
+    """Return the offset of the digest; None unless the file has room for exactly one."""
+    mark = data.find(DIGEST_MARK)
+    if mark < 0 or data.find(DIGEST_MARK, mark + 1) >= 0 or mark + len(DIGEST_MARK) + _DIGITS > len(data):
         return None
-    return found + len(MARK)
+    return mark + len(DIGEST_MARK)
 
 
-def _digest(data: mmap.mmap, place: int) -> str:
-    whole = hashlib.sha256()
+def _digest(data: mmap.mmap, start: int) -> str:
+    sha256 = hashlib.sha256()
     with memoryview(data) as view:
-        whole.update(view[:place])
-        whole.update(b"0" * _DIGITS)
-        whole.update(view[place + _DIGITS :])
-    return whole.hexdigest()
+        sha256.update(view[:start])
+        sha256.update(b"0" * _DIGITS)
+        sha256.update(view[start + _DIGITS :])
+    return sha256.hexdigest()

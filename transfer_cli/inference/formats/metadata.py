@@ -1,4 +1,4 @@
-"""What an exported file says of itself: all that whoever uses it needs to know, and no other file beside it."""
+"""The metadata in every exported file: everything a client program needs to use the model, with no second file."""
 
 from __future__ import annotations
 
@@ -9,44 +9,45 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from transfer_cli.bundle.bundle import MOST_BYTES, ModelBundle
+from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.bundle.manifest import MAX_BYTES
 from transfer_cli.catalog.tasks import MULTI_LABEL
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats.embedded_digest import SEAL
-from transfer_cli.io.untrusted.json_text import faults_in_words, parsed
+from transfer_cli.inference.formats.embedded_digest import DIGEST_PLACEHOLDER
+from transfer_cli.io.untrusted.json_text import parse_json, validation_summary
 
 FORMAT_VERSION = 1
-_LARGEST_SIDE = 16_384
+_MAX_IMAGE_SIZE = 16_384
 
 
-class ExportedFacts(BaseModel):
-    """What travels inside every exported file, as JSON.
+class ExportMetadata(BaseModel):
+    """The content of ``transfer_cli.json`` in an exported file.
 
     Attributes
     ----------
     format_version : int
     format : str
-        A row of catalog.exporters.
+        A row of catalog.export_formats.
     task : {"single-label", "multi-label"}
     class_names : tuple of str
         In the order of the probabilities.
     thresholds : tuple of float or None
-        From which probability on a picture has a label, of a multi-label task.
+        With several labels per image, the probability from which on each label is predicted.
     image_size : int
         Side of the input in pixels: ``images``, uint8 of shape (n, image_size, image_size, 3), RGB.
     resize : {"squash", "crop", "pad"}
-        How a picture becomes that square.
+        How an image is resized to that square.
     decoder : str
-        Which decoder the training pictures came through.
+        The decoder that read the training images.
     backbone : str
     bundle : str
-        The digest of the bundle that it was made of.
+        Digest of the exported bundle.
     version : str
-        Of the program that wrote it.
+        Version of transfer-cli that wrote the file.
     files : mapping of str to str
-        SHA-256 of the files that belong to it.
-    seal : str
-        See `sealing`.
+        SHA-256 of the other files of the export that this one needs.
+    file_digest : str
+        See `embedded_digest`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,23 +64,23 @@ class ExportedFacts(BaseModel):
     bundle: str
     version: str
     files: Mapping[str, str] = {}
-    seal: str = SEAL
+    file_digest: str = DIGEST_PLACEHOLDER
 
     @model_validator(mode="after")
-    def _fits(self) -> ExportedFacts:
-        if not 0 < self.image_size <= _LARGEST_SIDE:
-            raise ValueError(f"image_size is {self.image_size}")
+    def _check_consistency(self) -> ExportMetadata:
+        if not 0 < self.image_size <= _MAX_IMAGE_SIZE:
+            raise ValueError(f"image_size is {self.image_size}; expected 1 to {_MAX_IMAGE_SIZE}")
         if len(set(self.class_names)) != len(self.class_names) or not self.class_names:
-            raise ValueError("class names must be there, and differ")
+            raise ValueError("class names are missing or not unique")
         if (self.task == MULTI_LABEL) != (self.thresholds is not None):
-            raise ValueError("thresholds belong to several labels a picture")
+            raise ValueError("thresholds are expected for multi-label models, and for no others")
         if self.thresholds is not None and len(self.thresholds) != len(self.class_names):
-            raise ValueError("there must be a threshold a label")
+            raise ValueError(f"expected {len(self.class_names)} thresholds, one per label")
         return self
 
     @classmethod
-    def of_bundle(cls, bundle: ModelBundle, format: str, *, backbone: str | None = None) -> ExportedFacts:
-        """Return what a file of a bundle says; of an ensemble `backbone` names those of its members."""
+    def of_bundle(cls, bundle: ModelBundle, format: str, *, backbone: str | None = None) -> ExportMetadata:
+        """Return the metadata of a bundle's export; for an ensemble, `backbone` names the members' backbones."""
         return cls.model_validate(
             {
                 "format": format,
@@ -96,41 +97,37 @@ class ExportedFacts(BaseModel):
         )
 
     @classmethod
-    def of_json(cls, text: str | bytes, source: object) -> ExportedFacts:
-        """Return the facts in `text`, which was found in `source`.
+    def from_json(cls, text: str | bytes, source: object) -> ExportMetadata:
+        """Return the metadata in `text`, which was read from `source`.
 
         Raises
         ------
         ModelError
-            When it is none, or a newer version wrote it.
+            When the text is not valid metadata, or a newer version of transfer-cli wrote it.
         """
         try:
-            # A surrogate comes out of a file that is no UTF-8.
-            data = parsed(text.encode("utf-8", "replace") if isinstance(text, str) else text, most_bytes=MOST_BYTES)
+            # A file that is not UTF-8 may contain surrogates.
+            data = parse_json(text.encode("utf-8", "replace") if isinstance(text, str) else text, most_bytes=MAX_BYTES)
             version = data["format_version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{source} does not say what it is: {error}.") from None
+            raise ModelError(f"The transfer-cli metadata in {source} is not valid: {error}.") from None
         if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
             raise ModelError(
-                f"{source} has format version {version}; this program knows {FORMAT_VERSION} at most.",
+                f"{source} has format version {version}; this version of transfer-cli reads up to {FORMAT_VERSION}.",
                 hint="Install a newer transfer-cli.",
             )
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise ModelError(f"{source} does not say what it is: {faults_in_words(error)}.") from None
+            reason = validation_summary(error)
+            raise ModelError(f"The transfer-cli metadata in {source} is not valid: {reason}.") from None
 
-    def json_text(self, *, seal: str = SEAL) -> str:
-        """Return the facts as JSON.
-
-        Parameters
-        ----------
-        seal : str
-            What stands in the place of the digest; a file that has another place for it has none here.
-        """
-        return json.dumps(self.model_copy(update={"seal": seal}).model_dump(mode="json"), ensure_ascii=True)
+    def json_text(self, *, file_digest: str = DIGEST_PLACEHOLDER) -> str:
+        """Return the metadata as ASCII JSON; `file_digest` is empty where the file holds its digest elsewhere."""
+        content = self.model_copy(update={"file_digest": file_digest}).model_dump(mode="json")
+        return json.dumps(content, ensure_ascii=True)
 
     @property
     def labels_text(self) -> str:
-        """The class names, one a line, in the order of the probabilities."""
+        """The class names, one per line, in the order of the probabilities."""
         return "".join(f"{' '.join(name.splitlines())}\n" for name in self.class_names)

@@ -1,4 +1,4 @@
-"""A function out of a file that somebody else may have written: what it gives is looked at."""
+"""Check the output of a function that was loaded from an untrusted file."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from transfer_cli.errors import ModelError, TransferError
 Rows = NDArray[np.float32]
 
 
-def guarded(
+def check_output(
     run: Callable[[Any], Any],
     file: Path,
     width: int,
     *,
     failures: tuple[type[Exception], ...] = (RuntimeError, ValueError),
 ) -> Callable[[Any], Rows]:
-    """Return `run` as one that gives a row of `width` numbers for each thing it is given, or raises ModelError.
+    """Wrap `run` so that it returns one row of `width` numbers per input, or raises ModelError.
 
     Parameters
     ----------
     run : callable
-        From an array of n things to an array of shape (n, width).
+        From an array of n inputs to an array of shape (n, width).
     file : Path
-        Where it came from, for a person.
+        Where the function comes from, for the message.
     width : int
     failures : tuple of types
-        What `run` raises where the file is not what it should be.
+        What `run` raises if the file is invalid.
     """
 
-    def rows(given: Any) -> Rows:
+    def checked(inputs: Any) -> Rows:
         try:
-            found = np.asarray(run(given), np.float32)
+            outputs = np.asarray(run(inputs), np.float32)
         except TransferError:
             raise
         except failures as error:
             raise ModelError(f"{file} could not be run: {error}.") from error
-        if found.shape != (len(given), width):
+        if outputs.shape != (len(inputs), width):
             raise ModelError(
-                f"{file} does not fit its bundle: it gives numbers of the shape {found.shape}. "
-                f"Expected {(len(given), width)}."
+                f"{file} does not fit its bundle: expected an output of shape {(len(inputs), width)}. Received: "
+                f"{outputs.shape}."
             )
-        return found
+        return outputs
 
-    return rows
+    return checked

@@ -1,4 +1,4 @@
-"""An HDF5 file that somebody else may have written: arrays that are in it, and nothing that leads elsewhere."""
+"""Validate an untrusted HDF5 file: plain arrays only, and no link to anything outside it."""
 
 from __future__ import annotations
 
@@ -7,47 +7,46 @@ from typing import IO, Any
 
 import h5py
 
-_KINDS = "biuf"
-_MOST_DEPTH = 32
+_NUMERIC_KINDS = "biuf"
+_MAX_DEPTH = 32
 
 
-def must_hold_arrays(file: IO[bytes]) -> None:
-    """Raise ValueError where an HDF5 file has anything but groups and plain arrays of numbers of its own.
+def check_hdf5_arrays(file: IO[bytes]) -> None:
+    """Raise ValueError if an HDF5 file holds anything but groups and plain numeric arrays.
 
-    A link to another file or another place, values that lie in other files, arrays that are a view of those of another
-    file, and arrays that say to be larger than what is stored of them are refused.
+    Links to other files or objects, values stored in other files, virtual arrays, and arrays that claim more values
+    than the file stores are refused.
     """
     with h5py.File(file, "r") as opened:
-        _walk(opened, 0, set())
+        _check_group(opened, 0, set())
 
 
-def _walk(group: Any, depth: int, seen: set[int]) -> None:
-    if depth > _MOST_DEPTH:
+def _check_group(group: Any, depth: int, visited: set[int]) -> None:
+    if depth > _MAX_DEPTH:
         raise ValueError(f"{group.name} is nested too deeply")
-    place = h5py.h5o.get_info(group.id).addr
-    if place in seen:
-        # Such circles would never end.
-        raise ValueError(f"{group.name} is there twice")
-    seen.add(place)
+    address = h5py.h5o.get_info(group.id).addr
+    if address in visited:
+        raise ValueError(f"{group.name} occurs twice")  # possibly an endless circle
+    visited.add(address)
     for name in group:
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
             raise ValueError(f"{group.name}/{name} is a link to another place ({type(link).__name__})")
         item = group[name]
         if isinstance(item, h5py.Group):
-            _walk(item, depth + 1, seen)
+            _check_group(item, depth + 1, visited)
         elif not isinstance(item, h5py.Dataset):
-            raise ValueError(f"{item.name} is no array")
+            raise ValueError(f"{item.name} is not an array")
         else:
-            _must_be_plain(item)
+            _check_array(item)
 
 
-def _must_be_plain(array: Any) -> None:
+def _check_array(array: Any) -> None:
     if array.is_virtual or array.external:
-        raise ValueError(f"the values of {array.name} lie in another file")
-    if array.dtype.kind not in _KINDS:
-        raise ValueError(f"{array.name} holds {array.dtype}, which is no number")
+        raise ValueError(f"the values of {array.name} are stored in another file")
+    if array.dtype.kind not in _NUMERIC_KINDS:
+        raise ValueError(f"{array.name} holds {array.dtype}, expected numbers")
     if array.chunks is not None or array.shape is None:
-        raise ValueError(f"{array.name} is not stored as it is")
+        raise ValueError(f"{array.name} is not stored contiguously")
     if prod(array.shape) * array.dtype.itemsize != array.id.get_storage_size():
-        raise ValueError(f"{array.name} says to have the shape {array.shape}, which is not what is stored")
+        raise ValueError(f"{array.name} claims the shape {array.shape}, which differs from what is stored")

@@ -1,4 +1,4 @@
-"""JSON that somebody else may have written: of bounded size and depth, each name once, nothing but what JSON has."""
+"""Parse untrusted JSON: limited size and depth, unique keys, and no numbers outside the JSON standard."""
 
 from __future__ import annotations
 
@@ -8,41 +8,34 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-MOST_DEPTH = 100
-"""Far more than a manifest or a network needs; a parser's stack takes about ten times as much."""
+MAX_DEPTH = 100
+"""Much more than a manifest or a network needs; the parser's stack allows about ten times as much."""
 
 
-def parsed(data: bytes, *, most_bytes: int) -> Any:
-    """Return what a JSON text says.
-
-    Parameters
-    ----------
-    data : bytes
-        UTF-8; names that are not keep their bytes.
-    most_bytes : int
-        A longer text is not parsed.
+def parse_json(data: bytes, *, most_bytes: int) -> Any:
+    """Parse a JSON text in UTF-8; names that are not UTF-8 keep their bytes.
 
     Raises
     ------
     ValueError
-        When it is too long, too deep, no JSON, says a name twice in one object, or holds a number that is none.
+        If it is longer than `most_bytes`, too deep, not JSON, has a key twice in one object, or a number such as NaN.
     """
     if len(data) > most_bytes:
-        raise ValueError(f"{len(data):,} bytes of JSON, where {most_bytes:,} at most are expected")
+        raise ValueError(f"{len(data):,} bytes of JSON, at most {most_bytes:,} are expected")
     try:
         text = data.decode("utf-8", "surrogateescape")
-        value = json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_number)
+        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    for _ in objects(value):
+    for _ in iter_objects(value):
         pass
     return value
 
 
-def objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Return every object in a JSON value, itself included; raise ValueError below a depth of `MOST_DEPTH`."""
+def iter_objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object in a JSON value, itself included; raise ValueError below a depth of `MAX_DEPTH`."""
     level = [value]
-    for _ in range(MOST_DEPTH):
+    for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for each in level:
             if isinstance(each, dict):
@@ -57,20 +50,20 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
         raise ValueError("it is nested too deeply")
 
 
-def faults_in_words(error: ValidationError) -> str:
-    """Return the first few faults of what a JSON text says, without its words: these may be long."""
-    faults = [f"{'.'.join(map(str, fault['loc']))[:80]}: {fault['msg'][:200]}" for fault in error.errors()[:3]]
-    return "; ".join(faults)
+def validation_summary(error: ValidationError) -> str:
+    """Return the first three validation errors, without the values, which may be long."""
+    errors = [f"{'.'.join(map(str, each['loc']))[:80]}: {each['msg'][:200]}" for each in error.errors()[:3]]
+    return "; ".join(errors)
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"it says {twice!r} twice")
-    return found
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it has the key {duplicate!r} twice")
+    return result
 
 
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number of JSON")
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not a JSON number")

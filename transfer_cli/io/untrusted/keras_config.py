@@ -1,8 +1,8 @@
-"""What the networks of this program consist of: a ``.keras`` file that names anything else is not built.
+"""Validate an untrusted ``.keras`` file: only the layers and functions of this program's networks are accepted.
 
-Keras's safe mode refuses Lambda layers and other code in a file. Beyond that it builds whatever layer or function of
-its own a file names, of which some read files, load libraries or open sockets (CVE-2025-1550, -8747, -9905, -9906).
-Here a network consists of the layers below and of nothing else. Nothing here imports Keras.
+Keras's safe mode refuses Lambda layers and other code in a file, but builds any layer or function of Keras that the
+file names; some of them read files, load libraries or open sockets (CVE-2025-1550, -8747, -9905, -9906). Here only the
+classes below are accepted. This module does not import Keras.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 from zipfile import ZipFile
 
 from transfer_cli.errors import ModelError
-from transfer_cli.io.untrusted.hdf5_file import must_hold_arrays
-from transfer_cli.io.untrusted.json_text import objects, parsed
-from transfer_cli.io.untrusted.names import FACTS, LABELS
-from transfer_cli.io.untrusted.zip_file import members
+from transfer_cli.io.untrusted.hdf5_file import check_hdf5_arrays
+from transfer_cli.io.untrusted.json_text import iter_objects, parse_json
+from transfer_cli.io.untrusted.names import LABELS_FILE, METADATA_FILE
+from transfer_cli.io.untrusted.zip_file import list_members
 
 MOST_BYTES = 64_000_000
 """The longest configuration of a backbone has 1.0 MB."""
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
-_MEMBERS = {"metadata.json", CONFIG, WEIGHTS}
-_BESIDE = {FACTS, LABELS}
-"""What an exported file says of itself."""
+_REQUIRED = {"metadata.json", CONFIG, WEIGHTS}
+_OPTIONAL = {METADATA_FILE, LABELS_FILE}
+"""Metadata of an exported file."""
 
 LAYERS = frozenset(
     {
@@ -53,13 +53,13 @@ LAYERS = frozenset(
         "ZeroPadding2D",
     }
 )
-"""Of keras.layers: those of the backbones, of the textbooks' networks, of the heads and of what is exported."""
+"""Accepted classes of keras.layers: those of the backbones, textbook networks, heads and exports."""
 OPERATIONS = {
     "core": ("Cast",),
     "image": ("RGBToGrayscale",),
     "numpy": ("Add", "GetItem", "Log", "Max", "Maximum", "Minimum", "Multiply", "Stack", "Subtract", "TrueDivide"),
 }
-"""Of keras.ops, by module: those of the preprocessing, of MobileNetV3 and of ensembles."""
+"""Accepted functions of keras.ops by module: those of preprocessing, MobileNetV3 and ensembles."""
 INITIALIZERS = ("GlorotUniform", "HeNormal", "Ones", "VarianceScaling", "Zeros")
 _CLASSES = {
     *(("keras.layers", name) for name in LAYERS),
@@ -72,40 +72,40 @@ _CLASSES = {
     ("keras.src.applications.inception_resnet_v2", "CustomScaleLayer"),
     ("keras.src.models.functional", "Functional"),
 }
-_VALUES = frozenset({"__ellipsis__", "__keras_tensor__", "__tensor__"})
-"""What stands for a value, without a module."""
+_VALUE_NAMES = frozenset({"__ellipsis__", "__keras_tensor__", "__tensor__"})
+"""Placeholders of a value; they have no module."""
 
 
-def must_be_known(path: Path) -> None:
-    """Raise ModelError where a ``.keras`` file has more than a network of the classes above, and its weights."""
-    found = {member.filename for member in members(path, may_be=(_MEMBERS | _BESIDE).__contains__)}
-    if missing := _MEMBERS - found:
-        raise ModelError(f"{path} was refused: it has no {', '.join(sorted(missing))}.")
+def check_keras_file(path: Path) -> None:
+    """Raise ModelError if a ``.keras`` file holds anything but a network of the accepted classes and its weights."""
+    present = {member.filename for member in list_members(path, is_expected=(_REQUIRED | _OPTIONAL).__contains__)}
+    if missing := _REQUIRED - present:
+        raise ModelError(f"{path} was refused: it lacks {', '.join(sorted(missing))}.")
     try:
         with ZipFile(path) as archive:
-            must_have_known_classes(archive.read(CONFIG))
-            must_hold_arrays(io.BytesIO(archive.read(WEIGHTS)))
-    except Exception as error:  # h5py raises many kinds at a damaged file
-        raise ModelError(f"{path} was refused, and nothing of it was run: {error}.") from error
+            check_network_config(archive.read(CONFIG))
+            check_hdf5_arrays(io.BytesIO(archive.read(WEIGHTS)))
+    except Exception as error:  # h5py raises many types for a damaged file
+        raise ModelError(f"{path} was refused and not loaded: {error}.") from error
 
 
-def must_have_known_classes(data: bytes) -> None:
-    """Raise ValueError where the configuration of a network names anything but the classes above."""
-    config = parsed(data, most_bytes=MOST_BYTES)
+def check_network_config(data: bytes) -> None:
+    """Raise ValueError if the configuration of a network names a class that is not accepted."""
+    config = parse_json(data, most_bytes=MOST_BYTES)
     if not isinstance(config, dict) or config.get("class_name") != "Functional":
-        raise ValueError("it describes no network")
-    for each in objects(config):
+        raise ValueError("it does not describe a network")
+    for each in iter_objects(config):
         if "class_name" in each:
-            _must_be_known(each)
+            _check_class(each)
         if each.get("compile_config"):
-            raise ValueError("it says how to train, which no file of this program does")
+            raise ValueError("it contains a training configuration, which files of this program never do")
 
 
-def _must_be_known(each: dict[str, Any]) -> None:
+def _check_class(each: dict[str, Any]) -> None:
     name, module, registered = each["class_name"], each.get("module"), each.get("registered_name")
     if not isinstance(name, str) or not isinstance(module, str | None):
-        raise ValueError("it names a class by something that is no name")
-    if module is None and name in _VALUES and registered is None:
+        raise ValueError("a class name is not text")
+    if module is None and name in _VALUE_NAMES and registered is None:
         return
     if (module, name) not in _CLASSES or registered not in (None, name):
-        raise ValueError(f"it names {module}.{name}, which no network of this program has")
+        raise ValueError(f"it uses {module}.{name}, which is not an accepted layer or function")

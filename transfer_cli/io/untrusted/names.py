@@ -1,9 +1,6 @@
-"""Names of members that exported files hold."""
+"""Names of the metadata files in an exported model."""
 
 from __future__ import annotations
 
-FACTS = "transfer_cli.json"
-"""What the facts are called within a file that has names for its parts."""
-
-
-LABELS = "labels.txt"
+METADATA_FILE = "transfer_cli.json"
+LABELS_FILE = "labels.txt"

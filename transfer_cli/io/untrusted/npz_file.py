@@ -1,4 +1,4 @@
-"""NumPy arrays in a file that somebody else may have written: never a pickle, never more than the file holds."""
+"""Read NumPy arrays from an untrusted file: never a pickle, never more memory than the file has bytes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from transfer_cli.errors import ModelError
-from transfer_cli.io.untrusted.zip_file import members
+from transfer_cli.io.untrusted.zip_file import list_members
 
 _KINDS = "biufU"
-"""Truth values, numbers and text."""
+"""Booleans, numbers and text."""
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -26,23 +26,23 @@ def read_arrays(path: Path, *required: str, optional: tuple[str, ...] = ()) -> d
     ----------
     path : Path
     *required : str
-        The names they must have.
+        Names of the required arrays.
     optional : tuple of str
-        Names they may have.
+        Names of further accepted arrays.
 
     Raises
     ------
     ModelError
-        When the file holds anything else; nothing of it is run, and no more memory is taken than it has bytes.
+        If the file holds anything else; no code in it is run.
     """
     expected = {f"{name}.npy": name for name in (*required, *optional)}
-    found = {expected[member.filename] for member in members(path, may_be=expected.__contains__)}
-    if missing := set(required) - found:
-        raise ModelError(f"{path} was refused: it has no {', '.join(sorted(missing))}.")
+    present = {expected[member.filename] for member in list_members(path, is_expected=expected.__contains__)}
+    if missing := set(required) - present:
+        raise ModelError(f"{path} was refused: it lacks {', '.join(sorted(missing))}.")
     arrays = {}
     try:
         with path.open("rb") as file, ZipFile(file) as archive:
-            for name in sorted(found):
+            for name in sorted(present):
                 with archive.open(f"{name}.npy") as member:
                     arrays[name] = _array(member, archive.getinfo(f"{name}.npy").file_size)
     except (OSError, EOFError, ValueError, TypeError, SyntaxError, BadZipFile) as error:
@@ -50,21 +50,21 @@ def read_arrays(path: Path, *required: str, optional: tuple[str, ...] = ()) -> d
     return arrays
 
 
-def must_be_numbers(path: Path, array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array out of `path`; raise ModelError when it holds text, or something that is not a number."""
+def check_numeric(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array from `path`; raise ModelError if it holds text or NaN."""
     if array.dtype.kind == "U" or np.isnan(array).any():
-        raise ModelError(f"{path} was refused: it holds something that is not a number.")
+        raise ModelError(f"{path} was refused: it holds text or NaN, expected numbers.")
     return array
 
 
 def _array(file: IO[bytes], size: int) -> NDArray[Any]:
-    """Return the array in a file of `size` bytes, whose header is looked at before room is made for it."""
+    """Return the array in a file of `size` bytes; its header is checked before memory is allocated."""
     version = npy.read_magic(file)
     if version not in _HEADERS:
-        raise ValueError(f"its format {version} is not known")
+        raise ValueError(f"unknown format version {version}")
     shape, fortran, dtype = _HEADERS[version](file)
     if dtype.kind not in _KINDS or not dtype.itemsize:
-        raise ValueError(f"it holds {dtype}, which is no array of numbers; nothing of it was run")
+        raise ValueError(f"it holds {dtype}, which is not an array of numbers; no code in it was run")
     if prod(shape) * dtype.itemsize != size - file.tell():
-        raise ValueError(f"it says to hold {dtype} of {shape}, which is not what it holds")
+        raise ValueError(f"its header claims {dtype} of shape {shape}, which differs from its content")
     return np.ndarray(shape, dtype, bytearray(file.read()), order="F" if fortran else "C")

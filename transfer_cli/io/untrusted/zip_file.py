@@ -1,4 +1,4 @@
-"""A zip file that somebody else may have made: looked at before a library opens it, and nothing of it unpacked."""
+"""Validate an untrusted zip file before a library opens it; nothing is unpacked."""
 
 from __future__ import annotations
 
@@ -9,84 +9,82 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from transfer_cli.errors import ModelError
 
-MOST_MEMBERS = 20_000
-"""A classifier of several hundred trees and labels has some thousand arrays."""
-MOST_TIMES = 20
-"""A packed file may be so many times as long as what is stored of it; weights hardly become shorter at all."""
-_BEGINS = b"PK\x03\x04"
+MAX_MEMBERS = 20_000
+"""A classifier of several hundred trees and labels has a few thousand arrays."""
+MAX_COMPRESSION = 20
+"""Highest accepted ratio of unpacked to packed size; weights hardly compress at all."""
+_SIGNATURE = b"PK\x03\x04"
 _SLACK = 10_000
-"""A short text may become shorter than that."""
+"""A short text may compress better; this many bytes are always accepted."""
 _LINK = stat.S_IFLNK
 _FILES = (0, stat.S_IFREG)
 
 
-def members(path: Path, *, may_be: Callable[[str], bool], compressed: bool = False) -> list[ZipInfo]:
-    """Return what a zip file holds, if a library can be let at it.
+def list_members(path: Path, *, is_expected: Callable[[str], bool], compressed: bool = False) -> list[ZipInfo]:
+    """Return the members of a zip file that is safe to open.
 
     Parameters
     ----------
     path : Path
-    may_be : callable
-        Whether a member can have this name.
+    is_expected : callable
+        Whether a member may have this name.
     compressed : bool
-        Whether members may be compressed, `MOST_TIMES` at most; what this program writes itself never is.
+        Whether members may be compressed, by at most `MAX_COMPRESSION`; this program itself never compresses.
 
     Raises
     ------
     ModelError
-        When it is no zip file; when a member has a name that leads elsewhere, or is not expected, or is there twice,
-        or is a link; when it is encrypted, compressed, or says to be longer than the file can hold.
+        If it is not a zip file; if a member has an unsafe or unexpected name, occurs twice, is a link, is encrypted
+        or compressed, or claims more bytes than the file can hold.
     """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            begins = file.read(len(_BEGINS))
+            signature = file.read(len(_SIGNATURE))
             with ZipFile(file) as archive:
-                found = archive.infolist()
+                members = archive.infolist()
     except (OSError, EOFError, ValueError, NotImplementedError, BadZipFile) as error:
         raise ModelError(f"{path} could not be read as a zip file: {error}.") from error
-    if begins != _BEGINS or min((member.header_offset for member in found), default=1) != 0:
-        # Cut off at its end, a file may still end with another one, which was a member of it.
-        raise ModelError(f"{path} was refused: it was cut off, or something else lies before the zip file in it.")
-    if len(found) > MOST_MEMBERS:
-        raise ModelError(f"{path} was refused: it has {len(found):,} members, {MOST_MEMBERS:,} at most are expected.")
+    if signature != _SIGNATURE or min((member.header_offset for member in members), default=1) != 0:
+        # A truncated file may end with a zip file that was one of its members.
+        raise ModelError(f"{path} was refused: it is truncated, or other data precedes the zip archive.")
+    if len(members) > MAX_MEMBERS:
+        raise ModelError(f"{path} was refused: it has {len(members):,} members, at most {MAX_MEMBERS:,} are expected.")
     names = set()
-    for member in found:
-        if reason := _fault(member, may_be, compressed):
-            raise ModelError(f"{path} was refused, and nothing of it was unpacked: {member.filename!r} {reason}.")
+    for member in members:
+        if reason := _problem(member, is_expected, compressed):
+            raise ModelError(f"{path} was refused and not unpacked: {member.filename!r} {reason}.")
         if member.filename.casefold() in names:
-            raise ModelError(f"{path} was refused: it holds {member.filename!r} twice.")
+            raise ModelError(f"{path} was refused: it contains {member.filename!r} twice.")
         names.add(member.filename.casefold())
-    declared = sum(member.file_size for member in found)
-    if declared > (size * MOST_TIMES + _SLACK if compressed else size):
-        raise ModelError(
-            f"{path} was refused, and nothing of it was unpacked: it has {size:,} bytes and would become {declared:,}."
-        )
-    return found
+    declared = sum(member.file_size for member in members)
+    if declared > (size * MAX_COMPRESSION + _SLACK if compressed else size):
+        raise ModelError(f"{path} was refused and not unpacked: it would expand from {size:,} to {declared:,} bytes.")
+    return members
 
 
-def is_plain(name: str) -> bool:
-    """Return whether a name is that of a file, and of nothing in or outside another folder, on any system."""
+def is_plain_name(name: str) -> bool:
+    """Return whether a name is a single path component, on any operating system."""
     return name not in ("", ".", "..") and not set(name) & set("/\\:\0") and name == PurePosixPath(name).name
 
 
-def _fault(member: ZipInfo, may_be: Callable[[str], bool], compressed: bool) -> str:
+def _problem(member: ZipInfo, is_expected: Callable[[str], bool], compressed: bool) -> str:
     name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
-    if not all(map(is_plain, name.split("/"))):
-        return "is a name that leads elsewhere"
+    if not all(map(is_plain_name, name.split("/"))):
+        return "is not a safe path"
     if kind == _LINK:
         return "is a link"
     if kind not in _FILES:
-        return "is no file"
-    if not may_be(name):
-        return "does not belong there"
+        return "is not a regular file"
+    if not is_expected(name):
+        return "is not expected there"
     if member.flag_bits & 0x1:
         return "is encrypted"
     if not compressed and member.compress_type != ZIP_STORED:
         return f"is compressed, which this program never does ({member.compress_size:,} to {member.file_size:,} bytes)"
     if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-        return "is compressed in an unusual way"
-    most = member.compress_size * MOST_TIMES + _SLACK if compressed else member.compress_size
-    if member.file_size > most:
-        return f"has {member.compress_size:,} bytes and would become {member.file_size:,}"
+        return "is compressed by an unsupported method"
+    limit = member.compress_size * MAX_COMPRESSION + _SLACK if compressed else member.compress_size
+    if member.file_size > limit:
+        return f"would expand from {member.compress_size:,} to {member.file_size:,} bytes"
     return ""

@@ -1,26 +1,25 @@
-"""Weights brought into Keras's cache: under another name until they are whole, with an end to the patience."""
+"""Download weights into the Keras cache: checked before they get their name, with a limit on stalls."""
 
 from __future__ import annotations
 
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from transfer_cli.catalog.backbones import WeightsFile
 from transfer_cli.errors import WeightsError
-from transfer_cli.io.atomic import remove, written_whole
-from transfer_cli.models.weights.integrity import damage, damaged_here
+from transfer_cli.io.atomic import atomic_write, remove
+from transfer_cli.models.weights.integrity import damage, damaged_files
 from transfer_cli.models.weights.registry import (
     STALL_SECONDS,
     cache_folder,
-    cannot_be_had,
-    fetch_words,
-    is_damaged,
-    is_here,
-    must_answer,
-    must_be_had,
+    damaged_error,
+    fetch_arguments,
+    is_installed,
+    require_available,
+    require_connection,
+    unavailable_error,
 )
 from transfer_cli.progress import Progress
 
@@ -28,38 +27,37 @@ _BLOCK = 1 << 18
 _STALE_SECONDS = 24 * 3600
 
 
-def bring(files: list[WeightsFile], *, offline: bool, progress: Progress) -> None:
-    """Have every file in Keras's cache; do nothing for those that are there.
+def download_missing(files: list[WeightsFile], *, offline: bool, progress: Progress) -> None:
+    """Download the files that are missing from the Keras cache.
 
     Raises
     ------
     WeightsError
-        When a file is not here and cannot be had, or what came is not the file.
+        When a file cannot be downloaded, or the download is not the file.
     OutputError
         When the cache cannot be written.
     """
-    for file in must_be_had(files, offline=offline):
+    for file in require_available(files, offline=offline):
         _get(file, progress)
 
 
 def fetch(files: list[WeightsFile], *, offline: bool, progress: Progress) -> list[WeightsFile]:
-    """Have every file whole in Keras's cache, and return those that were downloaded: missing ones and damaged ones.
+    """Download missing and damaged files into the Keras cache, and return them.
 
     Raises
     ------
     WeightsError
-        When a file is not here and cannot be had, one that is here is damaged and `offline` is true, or what came is
-        not the file.
+        When a file cannot be downloaded, the download is not the file, or a file is damaged and `offline` is true.
     OutputError
         When the cache cannot be written.
     """
-    damaged = damaged_here(files)
+    damaged = damaged_files(files)
     for file, reason in damaged.items():
         if offline:
-            raise is_damaged(file, reason)
-        progress.warn(f"{cache_folder() / file.name} is damaged and is downloaded anew: {reason}")
-    wanted = [file for file in files if file in damaged or not is_here(file)]
-    must_answer(wanted, offline=offline)
+            raise damaged_error(file, reason)
+        progress.warn(f"{cache_folder() / file.name} is damaged ({reason}); downloading it again")
+    wanted = [file for file in files if file in damaged or not is_installed(file)]
+    require_connection(wanted, offline=offline)
     for file in wanted:
         _get(file, progress)
     return wanted
@@ -68,51 +66,63 @@ def fetch(files: list[WeightsFile], *, offline: bool, progress: Progress) -> lis
 def _get(file: WeightsFile, progress: Progress) -> None:
     target = cache_folder() / file.name
     _sweep(file)
-    # The draft has a name of its own, so that two processes do not write into one.
+    # Each process writes its own draft, so that two downloads of one file do not disturb each other.
     progress.note(f"downloading {file.url}")
-    with written_whole(target) as draft:
-        with draft.open("wb") as out:
-            for block in _blocks(file, progress):
-                out.write(block)
+    with atomic_write(target) as draft:
+        _download(file, draft, progress)
         if reason := damage(file, draft):
             raise WeightsError(
-                f"What {file.url} sent is not the file {file.name}: {reason}. It was thrown away.",
-                hint="A proxy or a sign-in page may have answered in its place. Once it does not: "
-                f"transfer-cli weights fetch {fetch_words(file)}",
+                f"The download from {file.url} is not the file {file.name}: {reason}. It was deleted.",
+                hint="A proxy or a sign-in page may have answered instead. When that is solved: "
+                f"transfer-cli weights fetch {fetch_arguments(file)}",
             )
 
 
-def _blocks(file: WeightsFile, progress: Progress) -> Iterator[bytes]:
-    """Yield the content of a file from its server.
+def _download(file: WeightsFile, target: Path, progress: Progress) -> None:
+    """Download a file; raise WeightsError if it does not arrive, or not whole."""
+    import pooch
 
-    Raises
-    ------
-    WeightsError
-        When it does not come, or ends too early.
-    """
     try:
-        with urllib.request.urlopen(file.url, timeout=STALL_SECONDS) as answer:
-            yield from _read(answer, file, progress)
+        with ExitStack() as stack:
+            bar = _ProgressBar(file.name, progress, stack)
+            transport = pooch.HTTPDownloader(progressbar=bar, chunk_size=_BLOCK, timeout=STALL_SECONDS)
+            transport(file.url, str(target), None)
     except Exception as error:  # a proxy may answer with anything
-        reason = getattr(error, "reason", None) or error
-        late = f"nothing arrived for {STALL_SECONDS:.0f} seconds"
-        raise cannot_be_had(file, late if isinstance(reason, TimeoutError) else f"{reason}") from error
+        stalled = "timed out" in str(error)
+        reason = f"no data arrived for {STALL_SECONDS:.0f} seconds" if stalled else f"{error}"
+        raise unavailable_error(file, reason) from error
 
 
-def _read(answer: Any, file: WeightsFile, progress: Progress) -> Iterator[bytes]:
-    said = answer.headers.get("Content-Length")
-    expected, received = int(said) if said else None, 0
-    with progress.track(f"{file.name}, MB", expected and -(-expected // 10**6)) as advance:
-        while block := answer.read(_BLOCK):
-            before, received = received, received + len(block)
-            advance(-(-received // 10**6) - -(-before // 10**6))
-            yield block
-    if expected is not None and received != expected:
-        raise ConnectionError(f"the download ended after {received:,} of {expected:,} bytes")
+class _ProgressBar:
+    """What pooch expects of a progress bar, as a task in MB; pooch sets `total`, in bytes, before the first update."""
+
+    total = 0
+
+    def __init__(self, name: str, progress: Progress, stack: ExitStack) -> None:
+        self._name, self._progress, self._stack = name, progress, stack
+        self._advance: Callable[[int], None] | None = None
+        self._received = 0
+
+    def update(self, count: int) -> None:
+        if self._advance is None:
+            task = self._progress.track(f"{self._name}, MB", _megabytes(self.total) or None)
+            self._advance = self._stack.enter_context(task)
+        before, self._received = self._received, min(self._received + count, self.total or self._received + count)
+        self._advance(_megabytes(self._received) - _megabytes(before))
+
+    def reset(self) -> None:
+        """Do nothing: pooch resets a bar only to fill it at the end."""
+
+    def close(self) -> None:
+        """Do nothing: the task ends with the download."""
+
+
+def _megabytes(count: int) -> int:
+    return -(-count // 10**6)
 
 
 def _sweep(file: WeightsFile) -> None:
-    """Remove the drafts of processes that died."""
+    """Delete the drafts of processes that died."""
     target = cache_folder() / file.name
     for draft in target.parent.glob(f".{target.stem}.????????{target.suffix}"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The weights that come with this package: arrays of half precision in an npz file, in the order of the network."""
+"""The weights that are shipped with the package: half-precision arrays in an npz file."""
 
 from __future__ import annotations
 
@@ -15,20 +15,12 @@ from transfer_cli.errors import WeightsError
 
 
 def write(path: Path, network: keras.Model, arrays: Sequence[NDArray[np.float32]]) -> None:
-    """Write weights in half precision, each under its name in the network.
-
-    Parameters
-    ----------
-    path : Path
-    network : keras.Model
-        Whose weights they are.
-    arrays : sequence of ndarray
-        In the order of its weights.
+    """Write the arrays, in the order of the network's weights, in half precision under their variable names.
 
     Raises
     ------
     WeightsError
-        When a weight is too large for half precision.
+        If a value is too large for half precision.
     """
     stored: dict[str, NDArray[np.float16]] = {}
     for variable, array in zip(network.weights, arrays, strict=True):
@@ -41,26 +33,26 @@ def write(path: Path, network: keras.Model, arrays: Sequence[NDArray[np.float32]
 
 
 def load(network: keras.Model, path: Path) -> None:
-    """Give a network the weights of a file that `write` wrote.
+    """Load the weights that `write` wrote into a network.
 
     Raises
     ------
     WeightsError
-        When the file is damaged, or is of another network.
+        If the file is damaged, or belongs to another network.
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise WeightsError(
-            f"The weights in {path} cannot be read: {error}.", hint="Install transfer-cli again."
+            f"Cannot read the weights in {path}: {error}.", hint="Install transfer-cli again."
         ) from error
     shapes = {name: array.shape for name, array in arrays.items()}
     wanted = {variable.path: tuple(variable.shape) for variable in network.weights}
     if shapes != wanted:
         odd = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
         raise WeightsError(
-            f"The weights in {path} are of another network: {odd[0]} has shape {shapes.get(odd[0], 'none')}. "
+            f"The weights in {path} belong to another network: {odd[0]} has shape {shapes.get(odd[0], 'none')}. "
             f"Expected {wanted.get(odd[0], 'none')}.",
             hint="Install transfer-cli again.",
         )

@@ -1,4 +1,4 @@
-"""Whether a file of weights is what Keras published, or can at least be read to its end."""
+"""Check weights files: by the digest that Keras publishes, or by reading all arrays."""
 
 from __future__ import annotations
 
@@ -11,65 +11,68 @@ from typing import Any
 from transfer_cli.catalog.backbones import CLASS_INDEX, WeightsFile, find
 from transfer_cli.models.weights.registry import (
     cache_folder,
+    damaged_error,
+    damaged_files_error,
     files_of,
-    is_damaged,
-    is_here,
-    is_not_here,
-    several_damaged,
-    uses,
+    is_installed,
+    missing_error,
+    weight_uses,
 )
 
-_MOST_TIMES = 10
+_MAX_RATIO = 10
 
 
 def damage(file: WeightsFile, path: Path) -> str | None:
-    """Return what is wrong with what lies at `path`, or None.
+    """Return what is wrong with the file at `path`, or None.
 
-    Where Keras knows a digest, that decides. Elsewhere every array of the HDF5 file has to be readable, and together
-    they have to hold no fewer numbers than the network has parameters (published files without a top may hold more:
-    that of MobileNet is as long as the one with it). A flipped bit within them is not found.
+    If Keras publishes a digest, it decides. Otherwise every array of the HDF5 file must be readable, and they must hold
+    at least as many numbers as the network has parameters (some published files without the head hold more). A flipped
+    bit inside an array is not found then.
     """
     if file.digest:
         with path.open("rb") as content:
             found = hashlib.file_digest(content, file.algorithm).hexdigest()
-        return None if found == file.digest else f"its {algorithm(file)} is {found}, and Keras's is {file.digest}"
-    expected = uses()[file.name][1].numbers if file.name in uses() else None
+        return (
+            None
+            if found == file.digest
+            else f"its {algorithm(file)} is {found}; the one that Keras publishes is {file.digest}"
+        )
+    expected = weight_uses()[file.name][1].numbers if file.name in weight_uses() else None
     try:
         return _read(path, expected)
-    except Exception as error:  # h5py raises many kinds at a damaged file
+    except Exception as error:  # h5py raises many types for a damaged file
         return f"it cannot be read as HDF5 ({error})"
 
 
 def algorithm(file: WeightsFile) -> str:
-    """Return what makes the digest of a file, as people write it."""
+    """Return the name of the digest algorithm of a file."""
     return "SHA-256" if file.algorithm == "sha256" else "MD5"
 
 
-def must_be_what_keras_knows(file: WeightsFile) -> None:
-    """Raise WeightsError where the digest of a file in Keras's cache is known, and is another.
+def check_digest(file: WeightsFile) -> None:
+    """Raise WeightsError if a file in the Keras cache does not match its published digest.
 
-    Keras itself downloads such a file anew, without a word about it where there is no network.
+    Keras itself would silently download such a file again.
     """
     if file.digest and (reason := damage(file, cache_folder() / file.name)):
-        raise is_damaged(file, reason)
+        raise damaged_error(file, reason)
 
 
-def damaged_here(files: list[WeightsFile]) -> dict[WeightsFile, str]:
-    """Return those of the files in Keras's cache that are damaged, and why."""
-    found = ((file, damage(file, cache_folder() / file.name)) for file in files if is_here(file))
+def damaged_files(files: list[WeightsFile]) -> dict[WeightsFile, str]:
+    """Return the damaged ones of the given files in the Keras cache, and why."""
+    found = ((file, damage(file, cache_folder() / file.name)) for file in files if is_installed(file))
     return {file: reason for file, reason in found if reason}
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What was found of one file of weights.
+class FileCheck:
+    """The result of checking one weights file.
 
     Attributes
     ----------
     file : WeightsFile
-    state : {"whole", "damaged", "not here"}
+    state : {"intact", "damaged", "missing"}
     reason : str
-        How that is known.
     """
 
     file: WeightsFile
@@ -77,37 +80,37 @@ class Checked:
     reason: str
 
 
-def verify(backbones: Sequence[str] = ()) -> list[Checked]:
-    """Return what is found of the files in Keras's cache: of all that the catalog knows, or those of some backbones."""
+def verify(backbones: Sequence[str] = ()) -> list[FileCheck]:
+    """Check the weights files in the Keras cache: all known ones, or those of some backbones."""
     wanted = [find(name) for name in backbones]
     needed = [files_of(spec, top=False)[0] for spec in wanted]
-    known = [file for file, use in uses().values() if not wanted or use.spec in wanted]
-    found = [_checked(file) for file in [*known, CLASS_INDEX] if is_here(file)]
+    known = [file for file, use in weight_uses().values() if not wanted or use.spec in wanted]
+    found = [_check_file(file) for file in [*known, CLASS_INDEX] if is_installed(file)]
     here = [item.file for item in found if item.file != CLASS_INDEX]
     for spec, file in zip(wanted, needed, strict=True):
-        if not any(uses()[other.name][1].spec == spec for other in here):
-            found.append(Checked(file, "not here", f"expected in {cache_folder()}"))
+        if not any(weight_uses()[other.name][1].spec == spec for other in here):
+            found.append(FileCheck(file, "missing", f"expected in {cache_folder()}"))
     return found
 
 
-def must_be_good(found: Sequence[Checked]) -> None:
-    """Raise WeightsError where a file was found damaged, or was not found; all of them are named."""
+def require_intact(found: Sequence[FileCheck]) -> None:
+    """Raise WeightsError that lists all damaged or missing files, if any."""
     if damaged := [item.file for item in found if item.state == "damaged"]:
-        raise several_damaged(damaged)
-    if missing := [item.file for item in found if item.state == "not here"]:
-        raise is_not_here(missing)
+        raise damaged_files_error(damaged)
+    if missing := [item.file for item in found if item.state == "missing"]:
+        raise missing_error(missing)
 
 
-def _checked(file: WeightsFile) -> Checked:
+def _check_file(file: WeightsFile) -> FileCheck:
     if reason := damage(file, cache_folder() / file.name):
-        return Checked(file, "damaged", reason)
+        return FileCheck(file, "damaged", reason)
     if file.digest:
-        return Checked(file, "whole", f"its {algorithm(file)} is Keras's")
-    return Checked(file, "whole", "all of it can be read; Keras knows no digest of it")
+        return FileCheck(file, "intact", f"{algorithm(file)} matches")
+    return FileCheck(file, "intact", "readable; Keras publishes no digest")
 
 
 def _read(path: Path, expected: int | None) -> str | None:
-    """Read every array of an HDF5 file; return what is wrong with how many numbers it holds, or None."""
+    """Read every array of an HDF5 file; return what is wrong with the number of values, or None."""
     import h5py
 
     arrays: list[Any] = []
@@ -119,9 +122,9 @@ def _read(path: Path, expected: int | None) -> str | None:
     with h5py.File(path, "r") as file:
         file.visititems(find_arrays)
         count = sum(int(array.size) for array in arrays)
-        # A small file may say that it holds more than any memory.
-        if expected is not None and not expected <= count <= _MOST_TIMES * expected:
-            return f"it holds {count:,} numbers, and the network has {expected:,}"
+        # A small file may declare more values than fit in memory.
+        if expected is not None and not expected <= count <= _MAX_RATIO * expected:
+            return f"it holds {count:,} numbers; the network has {expected:,} parameters"
         for array in arrays:
             array[()]
     return None

@@ -1,30 +1,30 @@
-"""A kit: weights in one tar file, carried to a machine without a network, with a manifest that is checked there."""
+"""A kit: pretrained weights in one tar file with a manifest, to copy to an offline machine."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
 import re
+import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from transfer_cli.catalog.backbones import CLASS_INDEX, WeightsFile
 from transfer_cli.errors import ModelError
-from transfer_cli.io.atomic import written_whole
+from transfer_cli.io.atomic import atomic_write
 from transfer_cli.io.digests import digest_of_file
-from transfer_cli.models.weights.registry import uses
+from transfer_cli.models.weights.registry import weight_uses
 
 MANIFEST = "kit.json"
 VERSION = 1
-_MOST_FILES = 1000
-_MOST_MANIFEST_BYTES = 10**6
-_SECTOR = tarfile.BLOCKSIZE
+_MAX_FILES = 1000
+_MAX_MANIFEST_BYTES = 10**6
+_PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _BLOCK = 1 << 20
 
 
@@ -34,14 +34,14 @@ class KitFile(BaseModel):
     Attributes
     ----------
     name : str
-        In Keras's cache.
+        File name in the Keras cache.
     backbone : str or None
-        Whose weights they are; None for the names of ImageNet's classes.
+        Backbone that uses the weights; None for the ImageNet class names.
     bytes : int
     sha256 : str
-        Measured when it was packed.
+        Computed when the kit was packed.
     url : str
-        Where Keras downloads it from.
+        Address from which Keras downloads the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,46 +54,46 @@ class KitFile(BaseModel):
 
     @property
     def weights_file(self) -> WeightsFile:
-        """The file as the catalog knows it."""
-        return CLASS_INDEX if self.name == CLASS_INDEX.name else uses()[self.name][0]
+        """The catalog's row for this file."""
+        return CLASS_INDEX if self.name == CLASS_INDEX.name else weight_uses()[self.name][0]
 
 
 class Kit(BaseModel):
-    """What the manifest of a kit says."""
+    """The manifest of a kit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kit_version: int = Field(ge=1)
-    files: tuple[KitFile, ...] = Field(min_length=1, max_length=_MOST_FILES)
+    files: tuple[KitFile, ...] = Field(min_length=1, max_length=_MAX_FILES)
 
     @model_validator(mode="after")
     def _names_are_files_of_weights(self) -> Kit:
         names = [file.name for file in self.files]
         for name in names:
             if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
-                raise ValueError(f"it names a file outside the folder of weights: {name!r}")
-            if name not in uses() and name != CLASS_INDEX.name:
-                raise ValueError(f"it names {name}, which is no file of weights that this program knows")
+                raise ValueError(f"it names a file outside the weights folder: {name!r}")
+            if name not in weight_uses() and name != CLASS_INDEX.name:
+                raise ValueError(f"it names {name}, which is not a known weights file")
         if len(set(names)) < len(names):
-            raise ValueError("it names a file twice")
+            raise ValueError("it lists a file twice")
         return self
 
 
 def write(target: Path, folder: Path, files: Sequence[WeightsFile]) -> Kit:
-    """Write files of weights out of a folder into one tar, whole or not at all.
+    """Write weights files from a folder into one tar file, atomically.
 
-    Nothing of the machine is in it, neither times nor owners: the same files make the same bytes.
+    The tar holds no times and no owners, so the same files give the same bytes.
     """
     entries = []
     for file in files:
         digest = digest_of_file(folder / file.name)
-        backbone = uses()[file.name][1].spec.name if file.name in uses() else None
+        backbone = weight_uses()[file.name][1].spec.name if file.name in weight_uses() else None
         entries.append(
             KitFile(name=file.name, backbone=backbone, bytes=digest.bytes, sha256=digest.sha256, url=file.url)
         )
     kit = Kit(kit_version=VERSION, files=tuple(entries))
     manifest = json.dumps(kit.model_dump(), indent=2).encode()
-    with written_whole(target) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with atomic_write(target) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
         tar.addfile(_member(MANIFEST, len(manifest)), io.BytesIO(manifest))
         for entry in kit.files:
             with (folder / entry.name).open("rb") as content:
@@ -102,7 +102,7 @@ def write(target: Path, folder: Path, files: Sequence[WeightsFile]) -> Kit:
 
 
 def is_kit(path: Path) -> bool:
-    """Return whether a file begins as a kit does, whole or not."""
+    """Return whether a file starts like a kit; it may be cut short."""
     try:
         with path.open("rb") as file:
             return file.read(len(MANIFEST) + 1) == MANIFEST.encode() + b"\0"
@@ -111,93 +111,81 @@ def is_kit(path: Path) -> bool:
 
 
 def unpack(path: Path, folder: Path) -> Kit:
-    """Write the files of a kit into an empty folder, and return its manifest; every digest in it was then met.
+    """Write the files of a kit into an empty folder after checking their digests, and return the manifest.
 
-    The tar is read header by header rather than with tarfile's own reading, which follows extensions of the format: a
-    kit has plain files and nothing else, in plain bytes, so that none is larger than what lies on the disk.
+    Only plain files that the manifest names are read; tarfile itself extracts nothing, so no name, link or mode of the
+    archive takes effect.
 
     Raises
     ------
     ModelError
-        When it is not a kit, is damaged or newer, or holds anything that its manifest does not name.
+        When the file is not a kit, is damaged or newer, or holds anything that its manifest does not name.
     """
     try:
-        file = path.open("rb")
+        with _open_tar(path) as tar:
+            return _unpack(tar, path, folder)
+    except tarfile.TarError as error:
+        raise _invalid(path, f"it is not a plain tar file, or it is damaged ({error})") from None
+
+
+def _open_tar(path: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(path, "r:")  # refuses compressed archives
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}.") from None
-    with file:
-        kit = _manifest(file, path)
-        waiting = {entry.name: entry for entry in kit.files}
-        while header := _header(file, path):
-            name, size = header
-            entry = waiting.pop(name, None)
-            if entry is None:
-                raise _refused(path, f"it holds {name!r}, which its manifest does not name, or not twice")
-            if size != entry.bytes:
-                raise _refused(path, f"{name} has {size:,} bytes, and its manifest says {entry.bytes:,}")
-            with (folder / name).open("xb") as out:
-                digest = _copy(file, size, out, path)
-                out.flush()
-                os.fsync(out.fileno())
-            if digest != entry.sha256:
-                raise _refused(path, f"the SHA-256 of {name} is {digest}, and its manifest says {entry.sha256}")
-    if waiting:
-        raise _refused(path, f"{min(waiting)} is in its manifest and not in it")
+        raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from None
+
+
+def _unpack(tar: tarfile.TarFile, path: Path, folder: Path) -> Kit:
+    kit = _manifest(tar, path)
+    missing = {entry.name: entry for entry in kit.files}
+    for member in tar:
+        if member.name == MANIFEST:
+            continue
+        entry = missing.pop(member.name, None)
+        if entry is None:
+            raise _invalid(path, f"it contains {member.name!r}, which the manifest does not list, or lists once")
+        if member.type not in _PLAIN:
+            raise _invalid(path, f"{member.name!r} is not a plain file")
+        if member.size != entry.bytes:
+            raise _invalid(path, f"{entry.name} has {member.size:,} bytes; the manifest says {entry.bytes:,}")
+        with _open(tar, member) as content, (folder / entry.name).open("xb") as out:
+            shutil.copyfileobj(content, out, _BLOCK)
+            out.flush()
+            os.fsync(out.fileno())
+        digest = digest_of_file(folder / entry.name).sha256
+        if digest != entry.sha256:
+            raise _invalid(path, f"the SHA-256 of {entry.name} is {digest}; the manifest says {entry.sha256}")
+    if missing:
+        raise _invalid(path, f"{min(missing)} is listed in the manifest but missing; the file may be cut short")
     return kit
 
 
-def _manifest(file: IO[bytes], path: Path) -> Kit:
-    header = _header(file, path)
-    if header is None or header[0] != MANIFEST or header[1] > _MOST_MANIFEST_BYTES:
-        raise _refused(path, f"it does not begin with a manifest, {MANIFEST}")
-    text = io.BytesIO()
-    _copy(file, header[1], text, path)
+def _manifest(tar: tarfile.TarFile, path: Path) -> Kit:
+    member = tar.next()
+    if member is None or member.name != MANIFEST or member.type not in _PLAIN or member.size > _MAX_MANIFEST_BYTES:
+        raise _invalid(path, f"it does not start with a manifest, {MANIFEST}")
     try:
-        data = json.loads(text.getvalue())
+        data = json.loads(_open(tar, member).read())
         version = data["kit_version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _refused(path, f"its manifest cannot be read ({error})") from None
+        raise _invalid(path, f"its manifest cannot be read ({error})") from None
     if not isinstance(version, int) or version > VERSION:
         raise ModelError(
-            f"{path} is a kit of version {version}; this program knows {VERSION} at most.",
-            hint="Install a newer transfer-cli, or pack the kit with this one.",
+            f"{path} is a weights kit of version {version}; this program reads version {VERSION} and older.",
+            hint="Install a newer transfer-cli, or pack the kit with this version.",
         )
     try:
         return Kit.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise _refused(path, f"its manifest is not one: {place} {first['msg']}") from None
+        raise _invalid(path, f"its manifest is invalid: {place} {first['msg']}") from None
 
 
-def _header(file: IO[bytes], path: Path) -> tuple[str, int] | None:
-    """Return the name and the size of the next member, or None at the end."""
-    block = file.read(_SECTOR)
-    if len(block) < _SECTOR:
-        raise _refused(path, "it ends too early")
-    if not any(block):
-        return None
-    try:
-        member = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-    except (tarfile.HeaderError, ValueError) as error:
-        raise _refused(path, f"it is no plain tar, or damaged ({error})") from None
-    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.size < 0:
-        raise _refused(path, f"it holds {member.name!r}, which is no plain file")
-    return member.name, member.size
-
-
-def _copy(file: IO[bytes], size: int, out: Any, path: Path) -> str:
-    """Copy the content of a member, leave out what fills its last block, and return the SHA-256."""
-    digest, left = hashlib.sha256(), size
-    while left:
-        block = file.read(min(left, _BLOCK))
-        if not block:
-            raise _refused(path, "it ends too early")
-        digest.update(block)
-        out.write(block)
-        left -= len(block)
-    file.read(-size % _SECTOR)
-    return digest.hexdigest()
+def _open(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    content = tar.extractfile(member)
+    assert content is not None, "plain files have content"
+    return content
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:
@@ -206,9 +194,9 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
     return member
 
 
-def _refused(path: Path, reason: str) -> ModelError:
+def _invalid(path: Path, reason: str) -> ModelError:
     return ModelError(
-        f"{path} is no kit of weights that can be used: {reason}. Nothing of it was put in place.",
-        hint="Copy it again, or make another on a machine with a network: "
+        f"{path} is not a usable weights kit: {reason}. Nothing was installed.",
+        hint="Copy it again, or make a new one on a machine with an internet connection: "
         "transfer-cli weights pack NAME -o weights.tar",
     )

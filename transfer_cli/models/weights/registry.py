@@ -1,4 +1,4 @@
-"""Where a backbone's weights are, and whether they can be had, without importing Keras."""
+"""Find weights files: in the Keras cache, in the package, or on a server. Does not import Keras."""
 
 from __future__ import annotations
 
@@ -25,198 +25,196 @@ from transfer_cli.errors import WeightsError, nearest
 PREFLIGHT_SECONDS = 8.0
 _SILENCE = f"no answer within {PREFLIGHT_SECONDS:.0f} seconds"
 STALL_SECONDS = 10.0
-"""A download from which nothing arrives for so long is given up."""
+"""A download is aborted after this time without data."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """What a file of weights is for: the network of a row, with or without its top, at a size."""
+    """The network that a weights file belongs to: catalog row, with or without the head, input size."""
 
     spec: BackboneSpec
     top: bool
     size: int
 
     @property
-    def words(self) -> str:
-        """What is typed after ``weights fetch`` to have the file."""
-        size = f" --size {self.size}" if self.spec.rows and self.size != self.spec.size else ""
+    def arguments(self) -> str:
+        """The arguments of ``weights fetch`` that download the file."""
+        size = f" --size {self.size}" if self.spec.weight_sizes and self.size != self.spec.size else ""
         return f"{self.spec.name}{' --top' if self.top else ''}{size}"
 
     @property
     def numbers(self) -> int:
-        """How many numbers the file holds: the parameters of the network."""
+        """Number of parameters in the file."""
         return self.spec.parameters if self.top else self.spec.parameters_below_top
 
 
 def cache_folder() -> Path:
-    """Return the folder in which Keras looks for weights before any download."""
+    """Return the Keras cache, the folder where Keras looks for weights before it downloads them."""
     home = os.environ.get("KERAS_HOME")
     return (Path(home) if home else Path.home() / ".keras") / "models"
 
 
 def imagenet_files(spec: BackboneSpec, *, top: bool, size: int) -> list[WeightsFile]:
-    """Return the files that ``weights="imagenet"`` needs; with the top, the class names too.
+    """Return the files that ``weights="imagenet"`` needs; with the head, also the class names.
 
     Raises
     ------
     WeightsError
-        When it is a network that has none.
+        If the network has no ImageNet weights.
     """
     files = [spec.weights_file(top=top, size=size)]
     return [*files, CLASS_INDEX] if top else files
 
 
 def files_of(spec: BackboneSpec, *, top: bool, size: int | None = None) -> list[WeightsFile]:
-    """Return the files that training on a backbone needs, and with `top` those that its own 1000 classes need, too."""
+    """Return the files that training needs; with `top`, also those of the full ImageNet classifier."""
     size = size or spec.size
     files = imagenet_files(spec, top=False, size=size)
     return [*files, *imagenet_files(spec, top=True, size=size)] if top else files
 
 
 @functools.cache
-def uses() -> Mapping[str, tuple[WeightsFile, Use]]:
-    """Return every file of pretrained weights and what it is for, by its name in Keras's cache."""
+def weight_uses() -> Mapping[str, tuple[WeightsFile, Use]]:
+    """Return all known weights files and their networks, by file name in the Keras cache."""
     return {
         file.name: (file, Use(spec, top, size))
         for spec in map(find, names())
         if spec.has_imagenet
-        for size in spec.rows or (spec.size,)
+        for size in spec.weight_sizes or (spec.size,)
         for top in (False, True)
         for file in (spec.weights_file(top=top, size=size),)
     }
 
 
 def embedded_file(spec: BackboneSpec) -> Path:
-    """Return the file of weights that comes with this package.
+    """Return the weights file that is shipped with the package.
 
     Raises
     ------
     WeightsError
-        When none comes for this network, or the file is missing.
+        If there is none for this network, or the file is missing.
     """
     if not spec.embedded:
         own = ", ".join(name for name in names() if find(name).embedded)
         raise WeightsError(
-            f"No weights for {spec.name} come with this program. Expected imagenet, none or the path of a file.",
-            hint=f"The network that has some: --backbone {own}",
+            f"transfer-cli ships no weights for {spec.name}. Expected imagenet, none or the path of a weights file.",
+            hint=f"Weights are shipped for: --backbone {own}",
         )
-    path = _own(spec)
+    path = _embedded_path(spec)
     if not path.is_file():
-        raise WeightsError(f"The program's own file {path} is missing.", hint="Install transfer-cli again.")
+        raise WeightsError(f"{path}, which is part of transfer-cli, is missing.", hint="Install transfer-cli again.")
     return path
 
 
-def is_here(file: WeightsFile) -> bool:
-    """Return whether a file is in Keras's cache."""
+def is_installed(file: WeightsFile) -> bool:
+    """Return whether a file is in the Keras cache."""
     return (cache_folder() / file.name).is_file()
 
 
-def needs_no_network(spec: BackboneSpec) -> bool:
-    """Return whether the weights that a backbone begins with are on this machine."""
+def has_local_weights(spec: BackboneSpec) -> bool:
+    """Return whether the default weights of a backbone are on this machine."""
     if spec.embedded:
-        return _own(spec).is_file()
-    return spec.has_imagenet and is_here(spec.weights_file(top=False, size=spec.size))
+        return _embedded_path(spec).is_file()
+    return spec.has_imagenet and is_installed(spec.weights_file(top=False, size=spec.size))
 
 
-def must_be_had(files: list[WeightsFile], *, offline: bool) -> list[WeightsFile]:
-    """Return the files that are still to be downloaded, having asked for each whether it can be.
+def require_available(files: list[WeightsFile], *, offline: bool) -> list[WeightsFile]:
+    """Return the files that have to be downloaded, after checking that their servers answer.
 
-    A network that drops packets would hold a command for ever; here each file's server has `PREFLIGHT_SECONDS` for a
-    first answer.
+    Each server has `PREFLIGHT_SECONDS` for a first answer, since a connection that drops packets would block for ever.
 
     Raises
     ------
     WeightsError
-        When a file is not here and `offline` is true, or no server answers for it.
+        If a file is missing and `offline` is true, or its server does not answer.
     """
-    missing = [file for file in files if not is_here(file)]
-    must_answer(missing, offline=offline)
+    missing = [file for file in files if not is_installed(file)]
+    require_connection(missing, offline=offline)
     return missing
 
 
-def must_answer(files: list[WeightsFile], *, offline: bool) -> None:
-    """Raise WeightsError unless a server answers for every file."""
+def require_connection(files: list[WeightsFile], *, offline: bool) -> None:
+    """Raise WeightsError unless the server of every file answers."""
     for file in files:
         reason = "--offline was given" if offline else _unreachable(file.url)
         if reason:
-            raise cannot_be_had(file, reason)
+            raise unavailable_error(file, reason)
 
 
-def cannot_be_had(file: WeightsFile, reason: str) -> WeightsError:
-    """Return the error that says which file is wanted, where, and how to bring it."""
+def unavailable_error(file: WeightsFile, reason: str) -> WeightsError:
+    """Return the error for a file that cannot be downloaded: its name, its place, and how to get it."""
     return WeightsError(
-        f"The weights {file.name} are not on this machine and could not be downloaded: {reason}. "
-        f"Expected the file at {cache_folder() / file.name}.",
-        hint=f"{_how_to_bring(file)} Then give the same command again.{_here()}",
+        f"The weights {file.name} are not on this machine and cannot be downloaded: {reason}. "
+        f"Expected: {cache_folder() / file.name}.",
+        hint=f"{_how_to_get(file)} Then run the same command again.{_installed()}",
     )
 
 
-def is_not_here(files: Sequence[WeightsFile]) -> WeightsError:
-    """Return the error about files of weights that were looked for, and how to bring them."""
+def missing_error(files: Sequence[WeightsFile]) -> WeightsError:
+    """Return the error for missing weights files, and how to get them."""
     listed = ", ".join(file.name for file in files)
-    return WeightsError(f"Not in {cache_folder()}: {listed}.", hint=_how_to_bring(*files))
+    return WeightsError(f"Missing in {cache_folder()}: {listed}.", hint=_how_to_get(*files))
 
 
-def is_damaged(file: WeightsFile, reason: str) -> WeightsError:
-    """Return the error about a file in Keras's cache that is not what it should be, and how to get a good one."""
-    words = fetch_words(file)
+def damaged_error(file: WeightsFile, reason: str) -> WeightsError:
+    """Return the error for a damaged file in the Keras cache, and how to replace it."""
+    arguments = fetch_arguments(file)
     return WeightsError(
         f"The weights in {cache_folder() / file.name} are damaged: {reason}.",
-        hint=f"See what is: transfer-cli weights verify\n"
-        f"Download it anew: transfer-cli weights fetch {words}\n"
-        f"or, without a network, on a machine that has one: transfer-cli weights pack {words} -o weights.tar\n"
-        "and here: transfer-cli weights install weights.tar --overwrite\n"
-        "A file that you made yourself is taken with --weights FILE.",
+        hint=f"Download them again: transfer-cli weights fetch {arguments}\n"
+        f"Offline: on a machine with an internet connection, transfer-cli weights pack {arguments} -o weights.tar\n"
+        "and on this one, transfer-cli weights install weights.tar --overwrite\n"
+        "Check all files: transfer-cli weights verify. To use a file of your own: --weights FILE.",
     )
 
 
-def several_damaged(files: Sequence[WeightsFile]) -> WeightsError:
-    """Return the error that names all damaged files of Keras's cache at once."""
-    commands = "\n".join(dict.fromkeys(f"transfer-cli weights fetch {fetch_words(file)}" for file in files))
+def damaged_files_error(files: Sequence[WeightsFile]) -> WeightsError:
+    """Return the error that lists all damaged files of the Keras cache."""
+    commands = "\n".join(dict.fromkeys(f"transfer-cli weights fetch {fetch_arguments(file)}" for file in files))
     return WeightsError(
         f"Damaged in {cache_folder()}: {', '.join(file.name for file in files)}.",
-        hint=f"Download them anew:\n{commands}\n"
-        "or, without a network, take a kit of them (weights pack) from another machine: "
+        hint=f"Download them again:\n{commands}\n"
+        "Offline: copy a kit (weights pack) from another machine, then "
         "transfer-cli weights install weights.tar --overwrite",
     )
 
 
-def fetch_words(file: WeightsFile) -> str:
-    """Return what is typed after ``weights fetch`` to have a file."""
-    return uses()[file.name][1].words if file.name in uses() else "NAME --top"
+def fetch_arguments(file: WeightsFile) -> str:
+    """Return the arguments of ``weights fetch`` that download a file."""
+    return weight_uses()[file.name][1].arguments if file.name in weight_uses() else "NAME --top"
 
 
-def must_be_known(weights: str) -> None:
-    """Raise WeightsError unless `weights` is imagenet, embedded, none or a file that is there."""
-    words = (IMAGENET, EMBEDDED, RANDOM)
-    if weights in words or Path(weights).is_file():
+def require_weights_file(weights: str) -> None:
+    """Raise WeightsError unless `weights` is imagenet, embedded, none or an existing file."""
+    names = (IMAGENET, EMBEDDED, RANDOM)
+    if weights in names or Path(weights).is_file():
         return
-    near = nearest(weights, words)
+    near = nearest(weights, names)
     guess = f" Did you mean {near}?" if near else ""
-    raise WeightsError(f"There is no file of weights {weights}.{guess} Expected imagenet, none or the path of a file.")
+    raise WeightsError(f"There is no weights file {weights}.{guess} Expected imagenet, none or the path of a file.")
 
 
-def _how_to_bring(*files: WeightsFile) -> str:
-    words = " ".join(fetch_words(file) for file in files)
-    copy = f"\n(or copy {files[0].url} to {cache_folder()}, or to the folder models of another KERAS_HOME)."
+def _how_to_get(*files: WeightsFile) -> str:
+    arguments = " ".join(fetch_arguments(file) for file in files)
+    copy = f"\n(or copy {files[0].url} to {cache_folder()})."
     return (
-        f"With a network: transfer-cli weights fetch {words}\n"
-        f"Without one, on a machine that has one: transfer-cli weights pack {words} -o weights.tar\n"
-        f"and here: transfer-cli weights install weights.tar{copy if len(files) == 1 else ''}"
+        f"Download: transfer-cli weights fetch {arguments}\n"
+        f"Offline: on a machine with an internet connection, transfer-cli weights pack {arguments} -o weights.tar\n"
+        f"and on this one, transfer-cli weights install weights.tar{copy if len(files) == 1 else ''}"
     )
 
 
-def _own(spec: BackboneSpec) -> Path:
+def _embedded_path(spec: BackboneSpec) -> Path:
     return Path(__file__).parent / "embedded_data" / spec.embedded
 
 
-def _here() -> str:
-    here = [spec.name for spec in map(find, names()) if needs_no_network(spec)]
-    return f" Weights that are here: {', '.join(here)} (--backbone NAME)." if here else ""
+def _installed() -> str:
+    installed = [spec.name for spec in map(find, names()) if has_local_weights(spec)]
+    return f" Installed weights: {', '.join(installed)} (--backbone NAME)." if installed else ""
 
 
 def _unreachable(url: str) -> str | None:
-    """Return why `url` does not answer, or None if it does."""
+    """Return why `url` cannot be reached, or None."""
     answer: list[str | None] = []
 
     def ask() -> None:
@@ -228,7 +226,7 @@ def _unreachable(url: str) -> str | None:
             reason = getattr(error, "reason", None) or error
             answer.append(_SILENCE if isinstance(reason, TimeoutError) else f"{reason}")
 
-    # A name server that drops packets holds getaddrinfo, which no socket timeout ends; a thread can be left behind.
+    # No socket timeout ends getaddrinfo if a name server drops packets; a daemon thread can be abandoned.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(PREFLIGHT_SECONDS + 1)

@@ -1,1 +1,1 @@
-"""What the network is shown in each epoch: ImageDataGenerator, RandAugment, MixUp."""
+"""Augmentation: the images that the network sees in each epoch (ImageDataGenerator, RandAugment, MixUp, CutMix)."""

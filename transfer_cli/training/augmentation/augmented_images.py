@@ -1,4 +1,4 @@
-"""What the network is shown of each picture in each epoch, and the truth that goes with it."""
+"""Training images as the network sees them in each epoch, and their targets."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from transfer_cli.training.augmentation.image_data_generator import Augmenter, I
 
 Rows = NDArray[np.int64]
 _MIXING = 1
-"""Tells the draws of mixing from those of augmentation, so that one does not change the other."""
+"""Part of the seed: mixing and augmentation draw from independent random streams."""
 
 
 @dataclass(frozen=True)
 class Mix:
-    """What a picture is mixed with.
+    """The second image of MixUp or CutMix.
 
     Attributes
     ----------
     row : int
-        The other picture.
+        Row number of the second image.
     share : float
-        How much of the first is left.
+        Weight of the first image.
     box : (top, left, bottom, right) or None
-        Where the other is laid in; None where both are blended.
+        The rectangle of CutMix that shows the second image; None for MixUp, which blends both.
     """
 
     row: int
@@ -35,7 +35,7 @@ class Mix:
 
 
 class AugmentedImages:
-    """Pictures as they are shown; everything is drawn from (seed, epoch, index) alone.
+    """Augmented images; each depends on (seed, epoch, index) alone.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ class AugmentedImages:
     seed : int
     images : ndarray of shape (n, size, size, 3), uint8
     indices : ndarray of shape (n,), int
-        Position of each picture in its folder.
+        Position of each image in its folder.
     truth : ndarray of shape (n,) or (n, classes), int
-        Column of its class, or the indicator matrix of its labels.
+        Class column of each image, or the indicator matrix of its labels.
     rows : ndarray of int
-        The pictures that others are mixed with: those of the train part.
+        The images that others are mixed with: the training images.
     classes : int
     """
 
@@ -63,10 +63,10 @@ class AugmentedImages:
     ) -> None:
         self._augmentation, self._seed, self._augment = augmentation, seed, Augmenter(augmentation, seed)
         self._images, self._indices, self._truth, self._rows = images, indices, truth, rows
-        self._of_class = np.eye(classes, dtype=np.float32)
+        self._classes = np.eye(classes, dtype=np.float32)
 
     def __call__(self, row: int, epoch: int) -> Image:
-        """Return what is shown of a picture, of shape (size, size, 3), uint8; epochs are counted over all stages."""
+        """Return an augmented image, uint8 of shape (size, size, 3); epochs are counted over all stages."""
         image = self._augmented(row, epoch)
         mix = self._mix(row, epoch)
         if mix is None:
@@ -76,36 +76,36 @@ class AugmentedImages:
             blend = np.float32(mix.share) * image + np.float32(1 - mix.share) * other
             return np.asarray(np.rint(blend), np.uint8)
         top, left, bottom, right = mix.box
-        laid = image.copy()
-        laid[top:bottom, left:right] = other[top:bottom, left:right]
-        return laid
+        mixed = image.copy()
+        mixed[top:bottom, left:right] = other[top:bottom, left:right]
+        return mixed
 
     def targets(self, rows: Rows, epochs: Rows) -> NDArray[np.float32]:
-        """Return the truth that goes with what is shown of some pictures, each in an epoch, of shape (n, classes)."""
-        given = self._shares(rows)
+        """Return the targets of some augmented images, each in its epoch, of shape (n, classes)."""
+        first = self._one_hot(rows)
         if not self._augmentation.mixes:
-            return given
+            return first
         mixes = [self._mix(int(row), int(epoch)) for row, epoch in zip(rows, epochs, strict=True)]
-        others = self._shares(np.array([mix.row if mix else 0 for mix in mixes], np.int64))
+        second = self._one_hot(np.array([mix.row if mix else 0 for mix in mixes], np.int64))
         shares = np.array([mix.share if mix else 1 for mix in mixes], np.float32)[:, None]
-        return np.asarray(shares * given + (1 - shares) * others, np.float32)
+        return np.asarray(shares * first + (1 - shares) * second, np.float32)
 
-    def _shares(self, rows: Rows) -> NDArray[np.float32]:
+    def _one_hot(self, rows: Rows) -> NDArray[np.float32]:
         truth = self._truth[rows]
-        return truth.astype(np.float32) if truth.ndim == 2 else self._of_class[truth]
+        return truth.astype(np.float32) if truth.ndim == 2 else self._classes[truth]
 
     def _augmented(self, row: int, epoch: int) -> Image:
         return self._augment(self._images[row], epoch, int(self._indices[row]))
 
     def _mix(self, row: int, epoch: int) -> Mix | None:
-        words = self._augmentation
-        if not words.mixes:
+        augmentation = self._augmentation
+        if not augmentation.mixes:
             return None
         random = np.random.default_rng((self._seed, epoch, int(self._indices[row]), _MIXING))
-        lays = words.cutmix > 0 and (words.mixup == 0 or random.random() < 0.5)
-        alpha = words.cutmix if lays else words.mixup
+        uses_cutmix = augmentation.cutmix > 0 and (augmentation.mixup == 0 or random.random() < 0.5)
+        alpha = augmentation.cutmix if uses_cutmix else augmentation.mixup
         share, other = float(random.beta(alpha, alpha)), int(random.choice(self._rows))
-        if not lays:
+        if not uses_cutmix:
             return Mix(other, share, None)
         side = self._images.shape[1]
         half = side * np.sqrt(1 - share) / 2
@@ -113,5 +113,5 @@ class AugmentedImages:
         top, left, bottom, right = (
             int(np.clip(round(end), 0, side)) for end in (y - half, x - half, y + half, x + half)
         )
-        # The rectangle may reach beyond the picture: what counts is what of it is seen.
+        # The rectangle can extend beyond the image: the share is that of its visible part.
         return Mix(other, 1 - (bottom - top) * (right - left) / side**2, (top, left, bottom, right))

@@ -1,4 +1,4 @@
-"""Augmentation: ImageDataGenerator's random transforms, done in one warp and drawn from (seed, epoch, index)."""
+"""ImageDataGenerator's random transforms in a single warp, drawn from (seed, epoch, index)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transfer_cli.training.augmentation.rand_augment import Distortions
 Image = NDArray[np.uint8]
 Parameters = dict[str, Any]
 
-# The pictures of a batch are augmented side by side already.
+# The images of a batch are augmented in parallel already.
 cv2.setNumThreads(1)
 keep_freed_memory()
 
@@ -28,16 +28,16 @@ _EDGE = 1e-4
 _LEVEL = 1e-12
 _thread = threading.local()
 _DISTORTING = 2
-"""Tells the draws of distortions from those of the generator, so that one does not change the other."""
+"""Part of the seed: distortions and the generator draw from independent random streams."""
 _AFFINE = ("theta", "tx", "ty", "shear", "zx", "zy")
 
 
 class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignore[misc]
     """Keras's ImageDataGenerator, several times faster and without NumPy's global random state.
 
-    It draws what its parent draws for a seed, and gives the pictures its parent gives for the same parameters, to
-    within a hundredth of a grey level; its affine transform is one bilinear warp by OpenCV instead of one
-    interpolation a channel by SciPy.
+    It draws the same parameters as its parent for a seed, and returns the same images as its parent for the same
+    parameters, to within 0.01 grey levels; its affine transform is one bilinear warp by OpenCV instead of one
+    interpolation per channel by SciPy.
     """
 
     def get_random_transform(self, img_shape: tuple[int, ...], seed: Any = None) -> Parameters:
@@ -77,7 +77,7 @@ class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignor
         }
 
     def apply_transform(self, x: Any, transform_parameters: Mapping[str, Any]) -> NDArray[np.float32]:
-        """Return the picture transformed by parameters as `get_random_transform` gives them.
+        """Return the image transformed by parameters of `get_random_transform`.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignor
         ndarray of shape (side, side, 3), float32
         """
         matrix = _matrix(
-            {word: transform_parameters[word] for word in _AFFINE if word in transform_parameters}, x.shape
+            {name: transform_parameters[name] for name in _AFFINE if name in transform_parameters}, x.shape
         )
         warped = np.asarray(x, np.float32)
         if matrix is not None:
@@ -99,8 +99,8 @@ class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignor
             low, high, _, _ = cv2.minMaxLoc(warped.reshape(len(warped), -1))
             warped = warped + np.float32(shift)
             np.clip(warped, low, high, out=warped)
-        for word, axis in _FLIPS.items():
-            if transform_parameters.get(word):
+        for name, axis in _FLIPS.items():
+            if transform_parameters.get(name):
                 warped = cv2.flip(warped, axis)
         if (brightness := transform_parameters.get("brightness")) is not None:
             warped = super().apply_transform(warped, {"brightness": brightness})
@@ -119,7 +119,7 @@ class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignor
 
 
 class Augmenter:
-    """What happens to a picture in an epoch, by (seed, epoch, index) alone.
+    """Augments an image for an epoch; the result depends on (seed, epoch, index) alone.
 
     Parameters
     ----------
@@ -128,13 +128,13 @@ class Augmenter:
     """
 
     def __init__(self, augmentation: Augmentation, seed: int) -> None:
-        self._generator = Generator(**augmentation.words(), dtype="float32")
-        self._moves = not Augmentation(**augmentation.words()).is_off
+        self._generator = Generator(**augmentation.generator_arguments(), dtype="float32")
+        self._moves = not Augmentation(**augmentation.generator_arguments()).is_off
         self._distortions = Distortions(augmentation)
         self._seed = seed
 
     def __call__(self, image: Image, epoch: int, index: int) -> Image:
-        """Return what the network sees of a picture.
+        """Return the augmented image.
 
         Parameters
         ----------
@@ -142,14 +142,14 @@ class Augmenter:
         epoch : int
             Counted over all stages.
         index : int
-            The picture's position in its folder.
+            Position of the image in its folder.
 
         Returns
         -------
         ndarray of shape (side, side, 3), uint8
         """
         if self._moves:
-            # Three numbers make one stream; neighbouring ones are as far apart as any.
+            # SeedSequence mixes the three numbers: neighbouring epochs and images get unrelated streams.
             seed = np.random.SeedSequence((self._seed, epoch, index)).generate_state(8)
             parameters = self._generator.get_random_transform(image.shape, seed)
             image = np.rint(np.clip(self._generator.apply_transform(image, parameters), 0, 255)).astype(np.uint8)
@@ -159,7 +159,7 @@ class Augmenter:
 
 
 def _random(seed: Any) -> np.random.RandomState:
-    """Return this thread's generator, begun anew: making one seeds it from the system first, which takes longer."""
+    """Return this thread's generator, seeded; a new one would first be seeded by the system, which takes longer."""
     if not hasattr(_thread, "random"):
         _thread.random = np.random.RandomState()
     random: np.random.RandomState = _thread.random
@@ -168,7 +168,7 @@ def _random(seed: Any) -> np.random.RandomState:
 
 
 def _matrix(parameters: Mapping[str, float], shape: tuple[int, ...]) -> NDArray[np.float64] | None:
-    """Return the matrix from places in the result to places in the picture, (x, y, 1), or None where nothing moves."""
+    """Return the matrix from positions (x, y, 1) in the result to those in the image; None for the identity."""
     theta, shear = np.deg2rad(parameters.get("theta", 0)), np.deg2rad(parameters.get("shear", 0))
     tx, ty = parameters.get("tx", 0), parameters.get("ty", 0)
     zx, zy = parameters.get("zx", 1), parameters.get("zy", 1)
@@ -178,7 +178,7 @@ def _matrix(parameters: Mapping[str, float], shape: tuple[int, ...]) -> NDArray[
     shift = np.array([[1, 0, tx], [0, 1, ty], [0, 0, 1]])
     shearing = np.array([[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]])
     zoom = np.diag([zx, zy, 1.0])
-    # Keras takes the middle of height and width in this order, which matters only where they differ.
+    # Keras uses the centre of height and width in this order, which matters only if they differ.
     x, y = shape[0] / 2 - 0.5, shape[1] / 2 - 0.5
     to_middle = np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
     from_middle = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]])
@@ -186,22 +186,22 @@ def _matrix(parameters: Mapping[str, float], shape: tuple[int, ...]) -> NDArray[
 
 
 def _warp(image: NDArray[np.float32], matrix: NDArray[np.float64], fill_mode: str, cval: float) -> NDArray[np.float32]:
-    """Return the picture seen through `matrix`, with SciPy's meaning of the fill modes."""
+    """Return the image warped by `matrix`, with SciPy's meaning of the fill modes."""
     height, width = image.shape[:2]
     if fill_mode == "wrap":
-        x, y = _places(matrix, height, width)
-        looked = _wrapped(x, width - 1), _wrapped(y, height - 1)
-        return np.asarray(cv2.remap(image, *looked, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        x, y = _positions(matrix, height, width)
+        positions = _wrap(x, width - 1), _wrap(y, height - 1)
+        return np.asarray(cv2.remap(image, *positions, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     result = cv2.warpAffine(image, matrix[:2], (width, height), flags=flags, borderMode=_BORDERS[fill_mode])
     if fill_mode == "constant":
-        # SciPy does not blend the edge with the filling.
+        # SciPy does not blend the edge with the fill value.
         result = cv2.copyTo(result, _inside(matrix, height, width), np.full_like(result, cval))
     return np.asarray(result)
 
 
 def _inside(matrix: NDArray[np.float64], height: int, width: int) -> NDArray[np.uint8]:
-    """Return 1 for each pixel of the result that comes from within the picture: in each row, those between two."""
+    """Return 1 for each pixel of the result that comes from inside the image: in each row, one interval."""
     first, last = np.zeros(height), np.full(height, width - 1.0)
     for (step, down, shift), end in zip(matrix[:2], (width - 1, height - 1), strict=True):
         starts = down * np.arange(height) + shift
@@ -216,16 +216,16 @@ def _inside(matrix: NDArray[np.float64], height: int, width: int) -> NDArray[np.
     return np.asarray(inside.view(np.uint8))
 
 
-def _wrapped(places: NDArray[np.float32], last: int) -> NDArray[np.float32]:
-    """Return where SciPy's wrap looks: it joins the first and the last pixel, so that its period is one short."""
-    times = np.floor(places * np.float32(1 / last))
-    # The last pixel itself belongs to the picture.
-    times[(places >= 0) & (places <= last)] = 0
-    return np.asarray(places - np.float32(last) * times, np.float32)
+def _wrap(positions: NDArray[np.float32], last: int) -> NDArray[np.float32]:
+    """Return the positions that SciPy's wrap mode reads: it joins first and last pixel: a period is one shorter."""
+    periods = np.floor(positions * np.float32(1 / last))
+    # The last pixel itself belongs to the image.
+    periods[(positions >= 0) & (positions <= last)] = 0
+    return np.asarray(positions - np.float32(last) * periods, np.float32)
 
 
-def _places(matrix: NDArray[np.float64], height: int, width: int) -> list[NDArray[np.float32]]:
-    """Return the places x and y in the picture that each pixel of the result comes from."""
+def _positions(matrix: NDArray[np.float64], height: int, width: int) -> list[NDArray[np.float32]]:
+    """Return the positions x and y in the image that each pixel of the result comes from."""
     across, down = np.arange(width), np.arange(height)
     return [
         np.add.outer((row[1] * down + row[2]).astype(np.float32), (row[0] * across).astype(np.float32))

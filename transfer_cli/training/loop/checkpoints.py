@@ -1,4 +1,4 @@
-"""Where a fine-tuning stands after an epoch, in files from which it goes on as if it had never stopped."""
+"""Checkpoints: the state of a fine-tuning after an epoch, from which it resumes as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog.tasks import TaskSpec
 from transfer_cli.errors import RunError
-from transfer_cli.io.atomic import remove, written_whole
+from transfer_cli.io.atomic import atomic_write, remove
 from transfer_cli.runs.history import Epoch
 from transfer_cli.runs.run_directory import RunDirectory
 
@@ -24,28 +24,28 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class State:
-    """Where a fine-tuning stands.
+    """The progress of a fine-tuning.
 
     Attributes
     ----------
     split_digest : str
-        Digest of the split it learns from.
+        Digest of the split that it trains on.
     stage : int
-        The stage it is in, from 0.
+        The current stage, from 0.
     done : int
-        Epochs of that stage that are done.
+        Completed epochs of this stage.
     ended : bool
-        Whether that stage has ended.
+        Whether this stage is complete.
     refit : bool
-        Whether the stages are gone through again, the pictures of val learnt from as well.
+        Whether this is the refit, which trains on train + val.
     best : int or None
         The epoch with the best val score so far.
     best_in_stage : int
-        Epochs of the stage that were done when its best score was reached.
+        Completed epochs of the stage when its best score was reached.
     halvings : int
-        How often the learning rate of that stage was halved because weights ran away.
+        Number of times that the learning rate of this stage was halved after it diverged.
     memory_halvings : int
-        How often the pictures at a time were halved because memory was too small.
+        Number of times that the micro-batch was halved after running out of memory.
     history : tuple of Epoch
     """
 
@@ -62,27 +62,36 @@ class State:
 
     @property
     def epoch(self) -> int:
-        """Epochs done in all stages."""
+        """Number of completed epochs in all stages."""
         return self.history[-1].epoch if self.history else 0
 
-    def of(self, epoch: int) -> Epoch:
-        """Return the line of history of an epoch."""
-        return next(row for row in self.history if row.epoch == epoch)
+    @property
+    def best_epoch(self) -> Epoch | None:
+        """The row of history of the best epoch so far."""
+        return next((row for row in self.history if row.epoch == self.best), None)
 
     def begin_refit(self) -> State:
-        """Return the state at the beginning of the refit."""
+        """Return the state at the start of the refit."""
         return replace(self.next_stage(), stage=0, refit=True)
 
     def next_stage(self) -> State:
-        """Return the state at the beginning of the next stage."""
+        """Return the state at the start of the next stage."""
         return replace(self, stage=self.stage + 1, done=0, ended=False, best_in_stage=0, halvings=0)
+
+
+class Checkpoint(NamedTuple):
+    """The state after an epoch, and the weights and optimizer variables from which training continues."""
+
+    state: State
+    weights: Arrays
+    optimizer: Arrays
 
 
 class Checkpoints:
     """The checkpoints of one run: the last epoch, and the best.
 
-    The best is named by its epoch: a process that dies between writing one and the other leaves a last
-    checkpoint whose best is still there.
+    The file of the best epoch has its number in its name: if a process is killed between writing the two files, the
+    best epoch of the previous last checkpoint still exists.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -90,15 +99,15 @@ class Checkpoints:
         self._last = run.checkpoints / "last.npz"
 
     def save(self, state: State, weights: Arrays, optimizer: Arrays, scored: Arrays) -> None:
-        """Write the last epoch, and the best where this is it; remove a best that has been passed.
+        """Write the last epoch, and the best if this is it; remove earlier best epochs.
 
         Parameters
         ----------
         state : State
         weights, optimizer : mapping of str to ndarray
-            From which training goes on.
+            From which training continues.
         scored : mapping of str to ndarray
-            The weights that were scored: others than those that learn where an average is kept of them.
+            The weights that were scored on val: the moving average, where a stage keeps one.
         """
         if state.best == state.epoch:
             _write(self._best(state.epoch), {}, {"weights": scored})
@@ -107,17 +116,24 @@ class Checkpoints:
             if state.best is None or path != self._best(state.best):
                 remove(path)
 
-    def read_last(self) -> tuple[State, Arrays, Arrays] | None:
-        """Return the state, the weights and the optimizer's variables after the last epoch, or None before any."""
+    def read_state(self) -> State | None:
+        """Return the state after the last epoch, or None before the first."""
         if not self._last.is_file():
             return None
-        facts, groups = _read(self._last)
+        facts, _ = _read(self._last, only_facts=True)
         try:
             history = tuple(Epoch(**row) for row in facts.pop("history"))
-            state = State(**facts, history=history)
+            return State(**facts, history=history)
         except (KeyError, TypeError) as error:
             raise _damaged(self._last, error) from None
-        return state, groups.get("weights", {}), groups.get("optimizer", {})
+
+    def read_last(self) -> Checkpoint | None:
+        """Return the checkpoint of the last epoch, or None before the first."""
+        state = self.read_state()
+        if state is None:
+            return None
+        _, groups = _read(self._last)
+        return Checkpoint(state, groups.get("weights", {}), groups.get("optimizer", {}))
 
     def read_best(self, state: State) -> Arrays:
         """Return the weights of the best epoch so far."""
@@ -130,7 +146,7 @@ class Checkpoints:
 
 
 def history_table(history: Iterable[Epoch], task: TaskSpec) -> list[list[str]]:
-    """Return the lines of history.csv, its header first; figures that are none of the task are left out."""
+    """Return the rows of history.csv, its header first, without metrics that the task does not have."""
     own = {"val_loss", *(f"val_{name}" for name in task.scored)}
     columns = [each.name for each in fields(Epoch) if not each.name.startswith("val_") or each.name in own]
     return [columns, *([_cell(getattr(row, column)) for column in columns] for row in history)]
@@ -147,16 +163,16 @@ def _cell(value: Any) -> str:
 def _write(path: Path, facts: Mapping[str, Any], groups: Mapping[str, Arrays]) -> None:
     arrays = {f"{group}/{name}": array for group, named in groups.items() for name, array in named.items()}
     facts_bytes = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-    with written_whole(path) as draft, draft.open("wb") as file:
+    with atomic_write(path) as draft, draft.open("wb") as file:
         np.savez(file, allow_pickle=False, facts=facts_bytes, **arrays)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Arrays]]:
+def _read(path: Path, *, only_facts: bool = False) -> tuple[dict[str, Any], dict[str, Arrays]]:
     groups: dict[str, dict[str, NDArray[Any]]] = {}
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             facts: dict[str, Any] = json.loads(file["facts"].tobytes())
-            for key in file.files:
+            for key in [] if only_facts else file.files:
                 group, _, name = key.partition("/")
                 if name:
                     groups.setdefault(group, {})[name] = file[key]
@@ -166,6 +182,4 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Arrays]]:
 
 
 def _damaged(path: Path, error: Exception) -> RunError:
-    return RunError(
-        f"{path} is not a checkpoint that can be read: {error}.", hint="Begin this run anew with --overwrite."
-    )
+    return RunError(f"{path} is not a readable checkpoint: {error}.", hint="Start this run again with --overwrite.")

@@ -1,4 +1,4 @@
-"""How a training is balanced and what it minimises: the order of its pictures, its loss, and where it begins."""
+"""Class balancing: the order of the images of an epoch, and the loss."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from transfer_cli.recipe.sections import Balance
 
 Rows = NDArray[np.int64]
 Truth = NDArray[np.int64]
-_SURE = 1e-7
+_EPSILON = 1e-7
 
 
-def counts_of(truth: Truth, classes: int) -> Counts:
-    """Return how many pictures each class has, at least 1.
+def class_counts(truth: Truth, classes: int) -> Counts:
+    """Return the number of images of each class, at least 1.
 
     Parameters
     ----------
@@ -32,34 +32,35 @@ def counts_of(truth: Truth, classes: int) -> Counts:
 
 @dataclass(frozen=True)
 class Balancing:
-    """A method of the catalog for the classes of one folder.
+    """A balancing method of the catalog, applied to the classes of one data set.
 
     Attributes
     ----------
     weights : ndarray of shape (k,)
-        What a picture of each class counts in the loss; of a multi-label task what a picture that has the label counts
-        more than one that has it not.
+        Weight of an image of each class in the loss; in a multi-label task, weight of the images with a label relative
+        to those without.
     offsets : ndarray of shape (k,)
-        Added to the logits in training, and not afterwards.
+        Added to the logits in training, not in prediction.
     gamma : float
-        Of the focal loss; 0: none.
+        Exponent of the focal loss; 0: cross-entropy.
     oversamples : bool
-    fitted_weights : ndarray of shape (k,) or None
-        What a picture of each class counts for a classifier that is fitted at once; None where all count the same.
-    several : bool
-        Whether a picture has any number of labels.
+        Whether every class is drawn equally often.
+    weights_per_class : ndarray of shape (k,) or None
+        Weight of an image of each class for the linear probe; None if all are equal.
+    multi_label : bool
+        Whether an image can have any number of labels.
     """
 
     weights: PerClass
     offsets: PerClass
     gamma: float
     oversamples: bool
-    fitted_weights: PerClass | None
-    several: bool = False
+    weights_per_class: PerClass | None
+    multi_label: bool = False
 
     @classmethod
     def of(cls, balance: Balance, truth: Truth, classes: int) -> Balancing:
-        """Return the method of a recipe for training pictures of these classes.
+        """Return the method of a recipe for the training images.
 
         Parameters
         ----------
@@ -67,17 +68,17 @@ class Balancing:
         truth : ndarray of shape (n,) or (n, classes), int
         classes : int
         """
-        spec, counts, several = class_balancing.find(balance.method), counts_of(truth, classes), truth.ndim == 2
+        spec, counts, multi_label = class_balancing.find(balance.method), class_counts(truth, classes), truth.ndim == 2
         weights = spec.weights(counts, balance)
-        if several and spec.weights is class_balancing.balanced:
-            # Those that have a label count as much as those that do not.
+        if multi_label and spec.weights is class_balancing.balanced:
+            # The images with a label have the same total weight as those without.
             weights = np.maximum(len(truth) - counts, 1) / counts
-        fitted = None if several else spec.fitted_weights(counts, balance)
+        weights_per_class = None if multi_label else spec.weights_per_class(counts, balance)
         gamma = balance.gamma if spec.focal else 0.0
-        return cls(weights, spec.offsets(counts, balance), gamma, spec.oversamples, fitted, several)
+        return cls(weights, spec.offsets(counts, balance), gamma, spec.oversamples, weights_per_class, multi_label)
 
     def order(self, truth: Truth, random: np.random.Generator) -> Rows:
-        """Return the row numbers of an epoch: each once, or as many of each class, rare ones several times.
+        """Return the order of the images in an epoch: each once or, if oversampling, equally many of each class.
 
         Parameters
         ----------
@@ -88,25 +89,25 @@ class Balancing:
             return random.permutation(len(truth))
         present = np.unique(truth)
         drawn = []
-        for place, column in enumerate(present):
+        for number, column in enumerate(present):
             members = np.flatnonzero(truth == column)
-            count = len(truth) // len(present) + (place < len(truth) % len(present))
+            count = len(truth) // len(present) + (number < len(truth) % len(present))
             rounds = [random.permutation(members) for _ in range(-(-count // len(members)))]
             drawn.append(np.concatenate(rounds)[:count])
         return random.permutation(np.concatenate(drawn))
 
     def losses(self, truth: Any, logits: Any, smoothing: float = 0.0) -> Any:
-        """Return the loss of each picture, in nats; of a multi-label task the mean over its labels.
+        """Return the loss of each image in nats; in a multi-label task, the mean over its labels.
 
         Parameters
         ----------
         truth : tensor of shape (n, k)
-            The shares of the classes, or of each label.
+            Target probabilities.
         logits : tensor of shape (n, k)
         smoothing : float
-            Share of the truth that is spread over all classes, or over both answers of a label.
+            Share of the target that is spread over all classes, or over both values of a label.
         """
-        if self.several:
+        if self.multi_label:
             return self._losses_of_labels(truth, logits, smoothing)
         if self.offsets.any():
             logits += tf.constant(self.offsets, logits.dtype)
@@ -114,14 +115,14 @@ class Balancing:
         losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
         if self.gamma:
             right = tf.reduce_sum(truth * tf.nn.softmax(logits), axis=1)
-            losses *= tf.maximum(1 - right, _SURE) ** self.gamma
+            losses *= tf.maximum(1 - right, _EPSILON) ** self.gamma
         if (self.weights != 1).any():
             losses *= tf.linalg.matvec(truth, tf.constant(self.weights, logits.dtype))
         return losses
 
     def hits(self, truth: Any, logits: Any) -> Any:
-        """Return how many pictures are answered rightly: their class, or all of their labels."""
-        if self.several:
+        """Return the number of correct images; with several labels, all must be correct."""
+        if self.multi_label:
             right = tf.reduce_all((truth >= 0.5) == (logits >= 0), axis=1)
         else:
             right = tf.argmax(logits, axis=1) == tf.argmax(truth, axis=1)
@@ -132,7 +133,7 @@ class Balancing:
         if self.gamma:
             probability = tf.sigmoid(logits)
             right = truth * probability + (1 - truth) * (1 - probability)
-            losses *= tf.maximum(1 - right, _SURE) ** self.gamma
+            losses *= tf.maximum(1 - right, _EPSILON) ** self.gamma
         if (self.weights != 1).any():
             losses *= 1 + truth * tf.constant(self.weights - 1, logits.dtype)
         return tf.reduce_mean(losses, axis=1)

@@ -1,4 +1,4 @@
-"""What is made of a network that has learnt: features of all pictures, scores, the bundle."""
+"""After training: features of all images, metrics on val and test, and the bundle."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.bundle.files import GRAPH_FILE, LINEAR_FILE, NETWORK_FILE
-from transfer_cli.bundle.training_images import LEARNT_FILE, TrainingImages
+from transfer_cli.bundle.files import GRAPH_FILE, LINEAR_FILE, NETWORK_FILE, TRAINING_IMAGES_FILE
+from transfer_cli.bundle.training_images import TrainingImages
 from transfer_cli.calibration import fit
 from transfer_cli.data.split import Split
 from transfer_cli.features import table
-from transfer_cli.inference.compiled_network import CHECKED, CompiledNetwork, Source
+from transfer_cli.inference.compiled_network import PARITY_IMAGES, CompiledNetwork, NetworkSource
 from transfer_cli.metrics.scores import Metrics
-from transfer_cli.models.classifier_network import Network, Whole
+from transfer_cli.models.classifier_network import ClassifierNetwork, LoadedNetwork
+from transfer_cli.models.compile import inference_function
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.scoring import score_parts
-from transfer_cli.training.setup import lifecycle
+from transfer_cli.training.loop.training_data import TrainingData
+from transfer_cli.training.setup.bundle import new_bundle, write_card
 
 if TYPE_CHECKING:
     from transfer_cli.training.loop.micro_batches import MicroBatches
@@ -29,18 +31,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PreRefitOutputs:
-    """What a network said before it learnt from val.
+    """Outputs of a network before a refit trained it on the validation images.
 
     Attributes
     ----------
     probabilities : ndarray of shape (v, k), float32
-        Of the pictures of val.
+        Predictions on val.
     val : ndarray of shape (v, width), float32
-        Their features.
+        Features of the validation images.
     train : ndarray of shape (t, width), float32
-        The features of the pictures of train, to which the distances of val belong.
+        Features of the training images, with which those of val are compared to reject unfamiliar images.
     rows : ndarray of shape (t,), int
-        Which pictures these are.
+        Row numbers of these training images.
     """
 
     probabilities: NDArray[np.float32]
@@ -48,119 +50,131 @@ class PreRefitOutputs:
     train: NDArray[np.float32]
     rows: NDArray[np.int64]
 
+    @classmethod
+    def compute(
+        cls, network: ClassifierNetwork, data: TrainingData, micro_batches: MicroBatches, batch_size: int
+    ) -> PreRefitOutputs:
+        """Run a network on its training and validation images."""
+        run = micro_batches.run_in_chunks(inference_function(network.below_logits))
 
-class RunFinalizer:
-    """The end of a fine-tuning.
+        def features(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            starts = range(0, len(rows), batch_size)
+            return np.concatenate([run(data.images[rows[start : start + batch_size]]) for start in starts])
 
-    The network below its last layer is converted and compared with Keras on train pictures; all pictures go through it
-    once, and what the last layer makes of that is what the bundle will say.
+        of_val, rows = features(data.val), np.unique(data.train)
+        return cls(network.read_out.probabilities(of_val), of_val, features(rows), rows)
 
-    Parameters
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network and the images that it was trained on.
+
+    Attributes
     ----------
-    request : Request
-    recipe : FinetuneRecipe
-        Resolved.
-    split : Split
-    network : Network
+    network : ClassifierNetwork or LoadedNetwork
     images : ndarray of shape (n, size, size, 3), uint8
         In the order of the split.
-    learnt : ndarray of int
-        The rows that the network has learnt from.
-    before : Before or None
-        What was said of val before it was learnt from; None where it was not.
-    micro_batches : MicroBatches
-    known : Trust, optional
-        How sure the network should be, where val cannot say it, since it was learnt from; val is then not scored.
-    made_by : mapping, optional
-        What the bundle says of the choices it was made with, where that is not the recipe.
+    train : ndarray of int
+        Row numbers of the images that trained it.
+    pre_refit : PreRefitOutputs or None
+        If val is among these: the outputs before.
+    val_fit : ValFit or None
+        Calibration and thresholds, if val cannot fit them, since the network was trained on it; val is then not scored.
+    recipe : mapping or None
+        Written into the bundle instead of the recipe of the training.
     """
+
+    network: ClassifierNetwork | LoadedNetwork
+    images: NDArray[np.uint8]
+    train: NDArray[np.int64]
+    pre_refit: PreRefitOutputs | None = None
+    val_fit: fit.ValFit | None = None
+    recipe: Mapping[str, Any] | None = None
+
+
+class RunFinalizer:
+    """Scores a trained network and writes its bundle; see `build`."""
 
     def __init__(
         self,
         request: TrainingRequest,
         recipe: FinetuneRecipe,
         split: Split,
-        network: Network | Whole,
-        images: NDArray[np.uint8],
-        learnt: NDArray[np.int64],
-        before: PreRefitOutputs | None,
+        trained: TrainedNetwork,
+        compiled: CompiledNetwork,
         micro_batches: MicroBatches,
-        *,
-        known: fit.ValFit | None = None,
-        made_by: Mapping[str, Any] | None = None,
     ) -> None:
-        self._request, self._recipe, self._split = request, recipe, split
-        self._network, self._images, self._before, self._micro_batches = network, images, before, micro_batches
-        self._learnt = np.unique(learnt)
-        self._known, self._made_by = known, made_by
-        self._read_out = network.read_out
-        source = Source({}, lambda: network.below_logits, read_out=self._read_out.probabilities)
-        self._prepared = CompiledNetwork(source, recipe.inference, None, request.progress)
-        if not self._prepared.is_checked:
-            self._prepared.check(images[self._learnt[: micro_batches.at_most(CHECKED)]])
+        self._request, self._recipe, self._split, self._trained = request, recipe, split, trained
+        self._compiled, self._micro_batches, self._read_out = compiled, micro_batches, trained.network.read_out
         self._fitted = fit.ValFit()
         self._metrics: Metrics = {}
 
+    @classmethod
+    def build(
+        cls,
+        request: TrainingRequest,
+        recipe: FinetuneRecipe,
+        split: Split,
+        trained: TrainedNetwork,
+        micro_batches: MicroBatches,
+    ) -> RunFinalizer:
+        """Convert the network below its last layer for the runtime of the recipe, and check it on training images."""
+        network, rows = trained.network, np.unique(trained.train)
+        source = NetworkSource({}, lambda: network.below_logits, classifier=network.read_out.probabilities)
+        compiled = CompiledNetwork.build(source, recipe.inference, None, request.progress)
+        if not compiled.is_checked:
+            compiled.check(trained.images[rows[: micro_batches.at_most(PARITY_IMAGES)]])
+        return cls(request, recipe, split, trained, compiled, micro_batches)
+
     def score(self) -> Metrics:
-        """Write features and predictions; return the figures of val (before it was learnt from) and test."""
-        run, split = self._request.run, self._split
+        """Write features and predictions; return the metrics on val (before any refit) and test."""
+        run, split, pre_refit, val_fit = self._request.run, self._split, self._trained.pre_refit, self._trained.val_fit
         matrix = self._features()
         table.write(run.features, split, matrix)
-        scored = {}
+        outputs = {}
         for part in ("val", "test"):
             rows = np.flatnonzero(split.mask(part))
-            if len(rows) and (part == "test" or self._known is None):
-                known = self._before.probabilities if part == "val" and self._before else None
-                scored[part] = rows, self._read_out.probabilities(matrix[rows]) if known is None else known
-        train = self._compared_with()
-        earlier = (self._before.train, self._before.val) if self._before else None
-        self._fitted = self._known or fit.fit(self._recipe, split, matrix, train, scored, earlier=earlier)
-        self._metrics = score_parts(run, split, self._fitted.calibrated(scored), self._fitted.thresholds)
+            if len(rows) and (part == "test" or val_fit is None):
+                before = pre_refit.probabilities if part == "val" and pre_refit else None
+                outputs[part] = rows, self._read_out.probabilities(matrix[rows]) if before is None else before
+        earlier = (pre_refit.train, pre_refit.val) if pre_refit else None
+        self._fitted = val_fit or fit.fit(self._recipe, split, matrix, self._reference_rows(), outputs, earlier=earlier)
+        self._metrics = score_parts(run, split, self._fitted.calibrate(outputs), self._fitted.thresholds)
         return self._metrics
 
     def save(self, val_note: str) -> None:
-        """Write the bundle.
-
-        Parameters
-        ----------
-        val_note : str
-            What the figures of val are.
-        """
-        request, split, fitted = self._request, self._split, self._fitted
-        bundle = lifecycle.new_bundle("network", self._recipe, split, self._network.width, request.run, fitted)
-        if self._made_by is not None:
-            bundle = bundle.model_copy(update={"recipe": self._made_by})
+        """Write the bundle; `val_note` qualifies the metrics on val in its model card."""
+        request, split, fitted, network = self._request, self._split, self._fitted, self._trained.network
+        bundle = new_bundle("network", self._recipe, split, network.width, request.run, fitted)
+        if self._trained.recipe is not None:
+            bundle = bundle.model_copy(update={"recipe": self._trained.recipe})
 
         def save(folder: Path) -> None:
-            self._network.whole.save(folder / NETWORK_FILE)
-            self._prepared.save_graph(folder / GRAPH_FILE)
+            network.whole.save(folder / NETWORK_FILE)
+            self._compiled.save_graph(folder / GRAPH_FILE)
             self._read_out.save(folder / LINEAR_FILE)
             fitted.save(folder)
-            learnt = [split.rows[row].sha256 for row in self._learnt]
-            TrainingImages.of(learnt, (row.sha256 for row in split.rows if row.part == "val")).save(
-                folder / LEARNT_FILE
-            )
-            lifecycle.write_card(request, folder, bundle, split, self._metrics, fitted, val_note)
+            train = [split.rows[row].sha256 for row in np.unique(self._trained.train)]
+            val = (row.sha256 for row in split.rows if row.part == "val")
+            TrainingImages.of(train, val).save(folder / TRAINING_IMAGES_FILE)
+            write_card(request, folder, bundle, split, self._metrics, fitted, val_note)
 
         bundle.write(request.run.model, save)
 
-    def _compared_with(self) -> NDArray[np.int64]:
-        """Return the rows of train that were learnt from, with which new pictures are compared."""
-        if self._before is not None:
-            return self._before.rows
-        return np.intersect1d(self._learnt, np.flatnonzero(self._split.mask("train")))
+    def _reference_rows(self) -> NDArray[np.int64]:
+        """Return the training images with which new images are compared: those of train, without val."""
+        if self._trained.pre_refit is not None:
+            return self._trained.pre_refit.rows
+        return np.intersect1d(self._trained.train, np.flatnonzero(self._split.mask("train")))
 
     def _features(self) -> NDArray[np.float32]:
-        """Return what the last layer reads of every picture, float32 of shape (n, width)."""
-        run, size, count = (
-            self._micro_batches.run_in_chunks(self._prepared),
-            self._recipe.batch_size,
-            len(self._split.rows),
-        )
-        matrix = np.empty((count, self._prepared.width), np.float32)
+        """Return what the last layer reads of every image, float32 of shape (n, width)."""
+        size, count = self._recipe.batch_size, len(self._split.rows)
+        run = self._micro_batches.run_in_chunks(self._compiled)
+        matrix = np.empty((count, self._compiled.width), np.float32)
         with self._request.progress.track("scoring", count) as advance:
-            for at in range(0, count, size):
-                images = self._images[at : at + size]
-                matrix[at : at + len(images)] = run(images)
+            for start in range(0, count, size):
+                images = self._trained.images[start : start + size]
+                matrix[start : start + len(images)] = run(images)
                 advance(len(images))
         return matrix

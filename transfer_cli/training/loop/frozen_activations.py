@@ -1,4 +1,4 @@
-"""The frozen lower part of a network, run once for what a stage looks at many times."""
+"""Outputs of the frozen layers of a network, computed once for all epochs of a stage."""
 
 from __future__ import annotations
 
@@ -12,61 +12,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import OutputError
-from transfer_cli.io.array_store import Scratch
+from transfer_cli.io.array_store import ArrayStore
 from transfer_cli.recipe.stages import Stage, Trunk
-from transfer_cli.system import processors
+from transfer_cli.system import cpu_count
 from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 
 VIEWS = 8
-"""Views of each picture that are kept under ``auto``, see docs/benchmarks.md for how that was chosen."""
+"""Augmented views of each image that ``auto`` caches; docs/benchmarks.md has the measurement."""
 FEWEST_VIEWS = 4
-"""Where these do not fit, or would not be seen twice, ``auto`` takes fresh pictures in each epoch."""
-_AHEAD = 4
-_LARGE = 6e4
+"""If fewer fit, or would be used less than twice, ``auto`` augments images anew in each epoch."""
+_BATCHES_AHEAD = 4
+_FLOAT16_LIMIT = 6e4
 Rows = NDArray[np.int64]
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def views_of(trunk: Trunk, stage: Stage, images: int, shape: Sequence[int]) -> int:
-    """Return how many views of each picture a stage keeps; 0: every epoch draws its pictures afresh.
+def number_of_views(trunk: Trunk, stage: Stage, images: int, shape: Sequence[int]) -> int:
+    """Return how many views of each image a stage caches; 0 if every epoch augments its images anew.
 
     Parameters
     ----------
     trunk : Trunk
-        The recipe's section.
+        The section of the recipe.
     stage : Stage
     images : int
-        How many are trained on.
+        Number of training images.
     shape : sequence of int
-        Of the trunk's output for one picture.
+        Of the frozen layers' output for one image.
     """
     if trunk.views == "fresh":
         return 0
     if trunk.views != "auto":
         return min(trunk.views, stage.length)
     fit = int(trunk.gigabytes * 1e9 // (images * math.prod(shape) * np.dtype(np.float16).itemsize))
-    # A view that is not seen twice or more saves nothing.
+    # A view that is used only once saves nothing.
     views = min(VIEWS, stage.length // 2, fit)
     return views if views >= FEWEST_VIEWS else 0
 
 
-def shown_in_batches(
-    shown: AugmentedImages, batches: Iterable[Sequence[tuple[int, int]]]
+def augmented_batches(
+    augmented: AugmentedImages, batches: Iterable[Sequence[tuple[int, int]]]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield what is shown of pictures in batches, made by threads ahead of whoever takes them.
+    """Yield batches of augmented images, computed ahead by threads.
 
     Parameters
     ----------
-    shown : Shown
+    augmented : AugmentedImages
     batches : iterable of sequence of (int, int)
-        Row number and epoch of each picture to make.
+        Row number and epoch of each image.
     """
-    with ThreadPoolExecutor(processors(), thread_name_prefix="augment") as pool:
+    with ThreadPoolExecutor(cpu_count(), thread_name_prefix="augment") as pool:
         ahead: deque[list[Future[NDArray[np.uint8]]]] = deque()
         try:
             for batch in batches:
-                ahead.append([pool.submit(shown, *job) for job in batch])
-                if len(ahead) > _AHEAD:
+                ahead.append([pool.submit(augmented, *job) for job in batch])
+                if len(ahead) > _BATCHES_AHEAD:
                     yield np.stack([future.result() for future in ahead.popleft()])
             while ahead:
                 yield np.stack([future.result() for future in ahead.popleft()])
@@ -74,72 +74,71 @@ def shown_in_batches(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-class Views:
-    """What the trunk makes of some views of each picture that is trained on.
+class CachedViews:
+    """Outputs of the frozen layers on several augmented views of each training image.
 
     Parameters
     ----------
-    kept : ndarray of shape (views, n, ...)
-        The outputs of the trunk.
+    outputs : ndarray of shape (views, n, ...)
     seed : int
-        Decides with which view each picture begins.
+        Determines the view that each image begins with.
     """
 
-    def __init__(self, kept: NDArray[Any], seed: int) -> None:
-        self.kept = kept
-        self._first: Rows = np.random.default_rng((seed, len(kept))).integers(0, len(kept), kept.shape[1:2])
+    def __init__(self, outputs: NDArray[Any], seed: int) -> None:
+        self.outputs = outputs
+        self._first: Rows = np.random.default_rng((seed, len(outputs))).integers(0, len(outputs), outputs.shape[1:2])
 
-    def numbers(self, chosen: Rows, epoch: int) -> Rows:
-        """Return which view of some pictures is seen in an epoch; each goes through all of its views in turn."""
-        return np.asarray((self._first[chosen] + epoch) % len(self.kept))
+    def numbers(self, positions: Rows, epoch: int) -> Rows:
+        """Return the view of each image that an epoch uses; the epochs cycle through all views."""
+        return np.asarray((self._first[positions] + epoch) % len(self.outputs))
 
-    def take(self, chosen: Rows, epoch: int) -> NDArray[np.float32]:
-        """Return the outputs of some pictures in one epoch."""
-        rows: NDArray[Any] = self.kept[self.numbers(chosen, epoch), chosen]
+    def take(self, positions: Rows, epoch: int) -> NDArray[np.float32]:
+        """Return the outputs for some images in an epoch."""
+        rows: NDArray[Any] = self.outputs[self.numbers(positions, epoch), positions]
         return rows.astype(np.float32, copy=False)
 
 
-def plain(
-    run: Run, images: NDArray[np.uint8], rows: Rows, shape: Sequence[int], scratch: Scratch, size: int
+def compute(
+    run: Run, images: NDArray[np.uint8], rows: Rows, shape: Sequence[int], store: ArrayStore, size: int
 ) -> NDArray[np.float32]:
-    """Return what the trunk makes of some pictures as they are, float32 of shape (n, ...)."""
-    kept = scratch.array((len(rows), *shape), np.float32)
+    """Return the outputs of the frozen layers on images without augmentation, float32 of shape (n, ...)."""
+    outputs = store.array((len(rows), *shape), np.float32)
     for start in range(0, len(rows), size):
-        kept[start : start + size] = run(images[rows[start : start + size]])
-    return kept
+        outputs[start : start + size] = run(images[rows[start : start + size]])
+    return outputs
 
 
-def several(
+def compute_views(
     run: Run,
-    shown: AugmentedImages,
+    augmented: AugmentedImages,
     rows: Rows,
     views: int,
     shape: Sequence[int],
-    scratch: Scratch,
+    store: ArrayStore,
     size: int,
     advance: Callable[[int], None],
 ) -> NDArray[Any]:
-    """Return what the trunk makes of some views of each picture, float16 of shape (views, n, ...).
+    """Return the outputs of the frozen layers on augmented images, float16 of shape (views, n, ...).
 
-    View v is what is shown in epoch v + 1. Half the digits are more than augmentation leaves of a picture; where an
-    output is too large for them, all are kept.
+    View v is the image as augmented in epoch v + 1. float16 loses less than augmentation changes; if an output is too
+    large for it, all are float32.
     """
-    kept = scratch.array((views, len(rows), *shape), np.float16)
-    flat = kept.reshape(-1, *shape)
+    outputs = store.array((views, len(rows), *shape), np.float16)
+    flat = outputs.reshape(-1, *shape)
     jobs = [(int(row), view + 1) for view in range(views) for row in rows]
     done = 0
-    for batch in shown_in_batches(shown, [jobs[start : start + size] for start in range(0, len(jobs), size)]):
-        outputs = run(batch)
-        if np.abs(outputs).max() > _LARGE and kept.dtype == np.float16:
+    for images in augmented_batches(augmented, [jobs[start : start + size] for start in range(0, len(jobs), size)]):
+        batch = run(images)
+        if np.abs(batch).max() > _FLOAT16_LIMIT and outputs.dtype == np.float16:
             try:
-                whole = scratch.array(kept.shape, np.float32)
+                wider = store.array(outputs.shape, np.float32)
             except OutputError:
-                scratch.give_back(kept)
+                store.release(outputs)
                 raise
-            whole.reshape(-1, *shape)[:done] = flat[:done]
-            scratch.give_back(kept)
-            kept, flat = whole, whole.reshape(-1, *shape)
-        flat[done : done + len(batch)] = outputs
+            wider.reshape(-1, *shape)[:done] = flat[:done]
+            store.release(outputs)
+            outputs, flat = wider, wider.reshape(-1, *shape)
+        flat[done : done + len(batch)] = batch
         done += len(batch)
         advance(len(batch))
-    return kept
+    return outputs

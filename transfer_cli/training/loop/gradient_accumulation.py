@@ -1,4 +1,4 @@
-"""One step from several portions of pictures: their gradients are gathered, then followed."""
+"""Gradient accumulation: one optimizer step from several micro-batches."""
 
 from __future__ import annotations
 
@@ -13,63 +13,70 @@ from transfer_cli.training.loop.multi_gpu import Gradients
 
 
 class GradientAccumulator:
-    """The gradients of a step that is under way.
+    """Sums the gradients of the micro-batches of a step; see `build`.
 
-    Keras's optimizers can gather (`gradient_accumulation_steps`), but count every batch alike, the small last one of an
-    epoch, too, and carry what is left of one epoch into the next. Here each picture of a step counts alike, and a step
-    ends with its epoch, so that nothing is left to be kept in a checkpoint.
-
-    Parameters
-    ----------
-    gradients : callable
-        From inputs, truth and the pictures of the step to the share of these in its loss, their hits and the gradients.
-    follow : callable
-        From gradients and the learning rate: goes the step.
-    signature : sequence of tf.TensorSpec
-        Of the three that `gradients` takes.
-    variables : sequence
-        What learns.
-    computing : callable
-        Returns the context in which `gradients` is traced.
+    Keras's optimizers can accumulate, too (`gradient_accumulation_steps`), but they weight every batch equally, even
+    the smaller last one of an epoch, and carry an incomplete step over to the next epoch. Here every image of a step
+    has the same weight, and a step ends with its epoch, so that a checkpoint needs no gradients.
     """
 
-    def __init__(
-        self,
+    def __init__(self, sums: Sequence[tf.Variable], accumulate: Any, apply: Any) -> None:
+        self._sums, self._accumulate, self._apply = sums, accumulate, apply
+
+    @classmethod
+    def build(
+        cls,
         gradients: Gradients,
-        follow: Callable[[list[Any], Any], None],
+        apply: Callable[[list[Any], Any], None],
         signature: Sequence[tf.TensorSpec],
         variables: Sequence[Any],
-        computing: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        kept = [tf.Variable(tf.zeros(variable.shape), trainable=False) for variable in variables]
+        precision: AbstractContextManager[None],
+    ) -> GradientAccumulator:
+        """Compile the accumulation.
+
+        Parameters
+        ----------
+        gradients : callable
+            From inputs, targets and the number of images of the step to this micro-batch's part of the mean loss, its
+            correct images, and its part of the gradients.
+        apply : callable
+            From gradients and the learning rate: updates the weights.
+        signature : sequence of tf.TensorSpec
+            Of the arguments of `gradients`.
+        variables : sequence of keras.Variable
+            The trained weights.
+        precision : context manager
+            In which `gradients` is traced.
+        """
+        sums = [tf.Variable(tf.zeros(variable.shape), trainable=False) for variable in variables]
 
         @tf.function(input_signature=signature, autograph=False)
-        def gather(inputs: Any, truth: Any, rows: Any) -> Any:
-            loss, hits, found = gradients(inputs, truth, rows)
-            for gathered, gradient in zip(kept, found, strict=True):
-                gathered.assign_add(gradient)
+        def accumulate(inputs: Any, truth: Any, rows: Any) -> Any:
+            loss, hits, parts = gradients(inputs, truth, rows)
+            for total, part in zip(sums, parts, strict=True):
+                total.assign_add(part)
             return loss, hits
 
         @tf.function(input_signature=[tf.TensorSpec([], tf.float32)], autograph=False)
-        def go(rate: Any) -> None:
-            follow([gathered.read_value() for gathered in kept], rate)
-            for gathered in kept:
-                gathered.assign(tf.zeros_like(gathered))
+        def apply_sums(rate: Any) -> None:
+            apply([total.read_value() for total in sums], rate)
+            for total in sums:
+                total.assign(tf.zeros_like(total))
 
-        with computing():
-            gather.get_concrete_function()
-        self._kept, self._gather, self._go = kept, gather, go
+        with precision:
+            accumulate.get_concrete_function()
+        return cls(sums, accumulate, apply_sums)
 
-    def gather(self, inputs: Any, truth: Any, rows: int) -> tuple[Any, Any]:
-        """Keep the gradients of a portion; return its share in the loss of the step, and its hits."""
-        loss, hits = self._gather(inputs, truth, np.float32(rows))
+    def accumulate(self, inputs: Any, truth: Any, rows: int) -> tuple[Any, Any]:
+        """Add the gradients of a micro-batch; return its part of the step's mean loss, and its correct images."""
+        loss, hits = self._accumulate(inputs, truth, np.float32(rows))
         return loss, hits
 
-    def follow(self, rate: np.float32) -> None:
-        """Go the step of all that was gathered."""
-        self._go(rate)
+    def apply(self, rate: np.float32) -> None:
+        """Update the weights by the sum of the gradients, and begin the next step."""
+        self._apply(rate)
 
-    def forget(self) -> None:
-        """Let go of what a step has gathered that did not come to its end."""
-        for gathered in self._kept:
-            gathered.assign(tf.zeros_like(gathered))
+    def reset(self) -> None:
+        """Discard the gradients of a step that was not completed."""
+        for total in self._sums:
+            total.assign(tf.zeros_like(total))

@@ -1,4 +1,4 @@
-"""The head's beginning: the best regularised logistic regression on the features of the frozen backbone."""
+"""Initialise the head from a linear probe: a tuned logistic regression on the features of the frozen backbone."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.training.loop.class_balancing import Balancing
 
 if TYPE_CHECKING:
-    from transfer_cli.models.classifier_network import Network
-    from transfer_cli.training.loop.images import Pictures
+    from transfer_cli.models.classifier_network import ClassifierNetwork
     from transfer_cli.training.loop.micro_batches import MicroBatches
+    from transfer_cli.training.loop.training_data import TrainingData
 
 
 def start_from_probe(
-    network: Network, recipe: FinetuneRecipe, data: Pictures, micro_batches: MicroBatches, progress: Progress
+    network: ClassifierNetwork,
+    recipe: FinetuneRecipe,
+    data: TrainingData,
+    micro_batches: MicroBatches,
+    progress: Progress,
 ) -> float:
-    """Let the head of a network begin as a logistic regression on train pictures; return its regularisation, C."""
+    """Fit a logistic regression on the training images, copy it into the head, and return its inverse penalty C."""
     train, size = data.train, recipe.batch_size
     run = micro_batches.run_in_chunks(inference_function(network.features))
     matrix = np.empty((len(train), network.features.output_shape[-1]), np.float32)
@@ -38,7 +42,7 @@ def start_from_probe(
         matrix,
         truth,
         classes=classes,
-        weights=balancing.fitted_weights,
+        weights=balancing.weights_per_class,
         groups=None if data.groups is None else data.groups[train],
         tune=True,
         out_of_fold=False,

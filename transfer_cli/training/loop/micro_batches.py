@@ -1,4 +1,4 @@
-"""How many pictures a network is given at a time; fewer where the memory of the machine is too small."""
+"""Micro-batches: how many images the network processes at a time; fewer when memory runs out."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ Run = Callable[[NDArray[Any]], Any]
 
 
 class MicroBatches:
-    """The portions that pictures come in, halved each time that memory was too small for one.
+    """The sizes of steps and of their micro-batches; micro-batches are halved each time that memory runs out.
 
-    A step learns from as many pictures as ever: from several portions, whose gradients are averaged.
+    The number of images per step never changes: the gradients of its micro-batches are accumulated.
 
     Parameters
     ----------
     batch_size : int
-        Pictures of a portion, to begin with.
+        Images per micro-batch, at first.
     accumulate : int
-        MicroBatches of a step, to begin with.
+        Micro-batches per step, at first.
     run : RunDirectory, optional
-        Whose log is told of a halving.
+        Its event log receives each halving.
     progress : Progress
 
     Attributes
     ----------
     step : int
-        Pictures a step learns from.
+        Images per step.
     halvings : int
-        How often the portion was halved; part of a checkpoint.
+        How often micro-batches were halved; part of a checkpoint.
     """
 
     def __init__(
@@ -49,76 +49,76 @@ class MicroBatches:
         self.step = batch_size * accumulate
         self.halvings = 0
 
+    @classmethod
+    def of(cls, recipe: FinetuneRecipe, run: RunDirectory | None = None, progress: Progress = SILENT) -> MicroBatches:
+        """Return the micro-batches of a recipe."""
+        return cls(recipe.batch_size, recipe.hardware.accumulate, run, progress)
+
     @property
     def size(self) -> int:
-        """Pictures of a portion, now."""
+        """Images per micro-batch, now."""
         return -(-self._batch_size // (1 << self.halvings))
 
     def at_most(self, count: int) -> int:
-        """Return how many of `count` pictures may be run at once: all of them, until memory was too small."""
+        """Return how many of `count` images may run at once: all of them, until memory has run out."""
         return min(count, self.size) if self.halvings else count
 
-    def cut(self, count: int) -> list[list[int]]:
-        """Return the sizes of the portions of each step of an epoch of `count` pictures."""
+    def chunks(self, count: int) -> list[list[int]]:
+        """Return the sizes of the micro-batches of each step of an epoch of `count` images."""
         steps = [min(self.step, count - start) for start in range(0, count, self.step)]
         return [[min(self.size, step - start) for start in range(0, step, self.size)] for step in steps]
 
     def run_in_chunks(self, run: Run) -> Run:
-        """Return a function of a batch that runs it whole, or in portions once memory was too small."""
+        """Return a function that runs a batch whole, or in micro-batches once memory has run out."""
 
         def call(inputs: NDArray[Any]) -> NDArray[Any]:
-            parts: list[NDArray[Any]] = []
+            outputs: list[NDArray[Any]] = []
             done = 0
             while done < len(inputs):
-                few = inputs[done : done + self.at_most(len(inputs))]
+                chunk = inputs[done : done + self.at_most(len(inputs))]
                 try:
-                    parts.append(np.asarray(run(few)))
+                    outputs.append(np.asarray(run(chunk)))
                 except tf.errors.ResourceExhaustedError:
                     self.halve()
                 else:
-                    done += len(few)
-            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+                    done += len(chunk)
+            return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
         return call
 
     def halve(self) -> None:
-        """Halve the portion after memory was too small for it.
+        """Halve the micro-batches after memory has run out.
 
         Raises
         ------
         InputError
-            When it is a single picture.
+            When they hold a single image.
         """
         before = self.size
         if before == 1:
-            raise _too_large("one picture at a time")
+            raise _out_of_memory("even one image per micro-batch")
         self.halvings += 1
-        micro_batches = math.ceil(self.step / self.size)
+        accumulate = math.ceil(self.step / self.size)
         self._progress.warn(
-            f"memory was too small for {before} pictures at a time: going on with batch_size = {self.size}, "
-            f"hardware.accumulate = {micro_batches}; a step learns from {self.step} as before"
+            f"out of memory with micro-batches of {before} images: continuing with batch_size = {self.size}, "
+            f"hardware.accumulate = {accumulate}; each step still trains on {self.step} images"
         )
         if self._run is not None:
-            self._run.log("out of memory", batch_size=self.size, accumulate=micro_batches)
-
-
-def portions_of(recipe: FinetuneRecipe, run: RunDirectory | None = None, progress: Progress = SILENT) -> MicroBatches:
-    """Return the portions that a recipe begins with."""
-    return MicroBatches(recipe.batch_size, recipe.hardware.accumulate, run, progress)
+            self._run.log("out of memory", batch_size=self.size, accumulate=accumulate)
 
 
 @contextmanager
-def memory_explained() -> Iterator[None]:
-    """Say what can be done where memory was too small for something that comes in no portions."""
+def explain_out_of_memory() -> Iterator[None]:
+    """Raise InputError with advice if memory runs out for something that is not split into micro-batches."""
     try:
         yield
     except tf.errors.ResourceExhaustedError:
-        raise _too_large("this network and what its optimizer keeps") from None
+        raise _out_of_memory("this network and its optimizer state") from None
 
 
-def _too_large(what: str) -> InputError:
+def _out_of_memory(use: str) -> InputError:
     return InputError(
-        f"The memory of this machine is too small for {what}.",
-        hint="Take fewer pictures at a time (--set batch_size=8), smaller ones (--set images.size=128), a smaller "
-        "network (see transfer-cli backbones list), or unfreeze less of it (--set stage.1.unfreeze=last:10%).",
+        f"This machine has too little memory for {use}.",
+        hint="Use a smaller batch (--set batch_size=8), smaller images (--set images.size=128), a smaller backbone "
+        "(transfer-cli backbones list), or unfreeze fewer layers (--set stage.1.unfreeze=last:10%).",
     )

@@ -1,21 +1,29 @@
-"""Mixed precision (Micikevicius et al. 2018): layers compute with half the digits while a graph of them is traced."""
+"""Mixed precision (Micikevicius et al. 2018): layers compute in half precision while a graph of them is traced."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import keras
+
+from transfer_cli.models.classifier_network import ClassifierNetwork
+from transfer_cli.recipe.recipes import FinetuneRecipe
 
 EXACT = "float32"
 
 
-@contextmanager
-def computing_in(policy: str, layers: Iterable[keras.Layer]) -> Iterator[None]:
-    """Let layers compute under a policy in what is traced within the block; their weights stay float32.
+def network_in_precision(network: ClassifierNetwork, recipe: FinetuneRecipe) -> AbstractContextManager[None]:
+    """Return the context in which a network is traced for training; its logits stay float32, for an exact loss."""
+    return compute_in(recipe.hardware.precision, [*network.features.layers, *network.head.layers[:-1]])
 
-    A graph keeps what it was traced with. So one network has a step that learns with half the digits, and is in all
-    else, above all in what is scored and saved, one of float32.
+
+@contextmanager
+def compute_in(policy: str, layers: Iterable[keras.Layer]) -> Iterator[None]:
+    """Let layers compute under a precision policy in graphs traced within the block; their weights stay float32.
+
+    A graph keeps the precision that it was traced with: only the training step computes in half precision, while the
+    network that is scored and saved computes in float32.
 
     Parameters
     ----------
@@ -25,20 +33,20 @@ def computing_in(policy: str, layers: Iterable[keras.Layer]) -> Iterator[None]:
     if policy == EXACT:
         yield
         return
-    chosen = [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
-    before = [layer.dtype_policy for layer in chosen]
-    for layer in chosen:
+    changed = [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
+    before = [layer.dtype_policy for layer in changed]
+    for layer in changed:
         layer.dtype_policy = policy
     try:
         yield
     finally:
-        for layer, kept in zip(chosen, before, strict=True):
-            layer.dtype_policy = kept
+        for layer, original in zip(changed, before, strict=True):
+            layer.dtype_policy = original
 
 
-def scaled(optimizer: keras.optimizers.Optimizer, policy: str) -> keras.optimizers.Optimizer:
-    """Return the optimizer with a loss scale where gradients would otherwise become zero, or too large.
+def with_loss_scaling(optimizer: keras.optimizers.Optimizer, policy: str) -> keras.optimizers.Optimizer:
+    """Return the optimizer, for float16 with dynamic loss scaling, so that small gradients do not become zero.
 
-    A step whose gradients are too large for half the digits is left out, and the scale halved.
+    A step whose gradients overflow is skipped, and the scale is halved.
     """
     return keras.optimizers.LossScaleOptimizer(optimizer) if policy == "mixed_float16" else optimizer

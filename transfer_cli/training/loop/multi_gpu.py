@@ -1,4 +1,4 @@
-"""Several graphics cards of one machine, each with a share of every batch."""
+"""Several GPUs of one machine, each with an equal share of every batch."""
 
 from __future__ import annotations
 
@@ -12,50 +12,51 @@ from transfer_cli.errors import RecipeError
 Gradients = Callable[[Any, Any, Any], tuple[Any, Any, list[Any]]]
 
 
-def cards(request: int | Literal["auto"]) -> list[str]:
-    """Return the names of the graphics cards to train on; none where the processor does it.
+def find_gpus(count: int | Literal["auto"]) -> list[str]:
+    """Return the names of the GPUs to train on; an empty list for the CPU.
 
     Raises
     ------
     RecipeError
-        When there are fewer than asked for.
+        When there are fewer than `count`.
     """
-    found = [device.name for device in tf.config.list_logical_devices("GPU")]
-    if request == "auto":
-        return found
-    if request > len(found):
+    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
+    if count == "auto":
+        return gpus
+    if count > len(gpus):
         raise RecipeError(
-            f"hardware.gpus is {request}, but TensorFlow finds {len(found) or 'no'} graphics cards on this machine.",
-            hint="Say --set hardware.gpus=auto for those there are.",
+            f"hardware.gpus is {count}, but TensorFlow finds {len(gpus) or 'no'} GPU{'s' * (len(gpus) != 1)} on this "
+            "machine.",
+            hint="Use --set hardware.gpus=auto for all that are available.",
         )
-    return found[:request]
+    return gpus[:count]
 
 
-def shared(gradients: Gradients, devices: Sequence[str]) -> Gradients:
-    """Return the same function with the rows of its batch shared out evenly over some devices.
+def split_over_gpus(gradients: Gradients, gpus: Sequence[str]) -> Gradients:
+    """Return the same function with the rows of its batch split evenly over some devices.
 
-    Variables stay where they are; their values go to the devices, and gradients come back to be added up, within one
-    graph, whose parts on different devices run at the same time.
+    Variables stay where they are; their values are sent to the devices, and the gradients are summed, within one graph,
+    whose parts run at the same time.
 
     Parameters
     ----------
     gradients : callable
-        From inputs, truth and the number of rows that it all is divided by to the mean loss, the hits and gradients.
-        Its results for the parts of a batch add up to those of the batch.
-    devices : sequence of str
-        With one or none, it is returned as it is.
+        From inputs, targets and the number of rows to divide by to the mean loss, the correct images and the gradients.
+        The results for the parts of a batch sum to those of the batch.
+    gpus : sequence of str
+        Fewer than two: the function is returned unchanged.
     """
-    if len(devices) < 2:
+    if len(gpus) < 2:
         return gradients
 
-    def together(inputs: Any, truth: Any, rows: Any) -> tuple[Any, Any, list[Any]]:
+    def sum_of_parts(inputs: Any, truth: Any, rows: Any) -> tuple[Any, Any, list[Any]]:
         count = tf.shape(truth)[0]
         parts = []
-        for place, device in enumerate(devices):
-            share = slice(count * place // len(devices), count * (place + 1) // len(devices))
+        for number, device in enumerate(gpus):
+            share = slice(count * number // len(gpus), count * (number + 1) // len(gpus))
             with tf.device(device):
                 parts.append(gradients(inputs[share], truth[share], rows))
         losses, hits, changes = zip(*parts, strict=True)
         return tf.add_n(losses), tf.add_n(hits), [tf.add_n(each) for each in zip(*changes, strict=True)]
 
-    return together
+    return sum_of_parts

@@ -1,4 +1,4 @@
-"""The network of a fine-tuning: backbone built, stages checked."""
+"""Build the backbone of a fine-tuning, and check that the stages of the recipe fit it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ from typing import Any
 
 from transfer_cli.catalog import backbones
 from transfer_cli.errors import UnknownNameError
-from transfer_cli.quiet_imports import start_tensorflow
+from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest
 
 
 def build_network(request: TrainingRequest, recipe: FinetuneRecipe) -> tuple[Any, str]:
-    """Return the backbone, and the devices that TensorFlow found."""
+    """Return the backbone, and the devices that TensorFlow found.
+
+    Raises
+    ------
+    UnknownNameError
+        When a stage unfreezes from a layer that the backbone does not have.
+    """
     with request.progress.track("starting TensorFlow", None):
-        device = start_tensorflow()
+        device = import_tensorflow()
 
         from transfer_cli.models import backbone
         from transfer_cli.training.loop import multi_gpu
 
-        multi_gpu.cards(recipe.hardware.gpus)
+        multi_gpu.find_gpus(recipe.hardware.gpus)
         choice = recipe.backbone
         network = backbone.build(
             backbones.find(choice.name),
@@ -45,11 +51,11 @@ def _check_stages(request: TrainingRequest, features: Any, recipe: FinetuneRecip
             name = recipe.backbone.name
             raise UnknownNameError(
                 f"Stage {number} of the recipe does not fit {name}: {error}",
-                hint=f"Take a layer out of: transfer-cli backbones show {name}\n"
-                f"with: --set stage.{number}.unfreeze=from:LAYER",
+                hint=f"List the layers: transfer-cli backbones show {name}\n"
+                f"Then choose one: --set stage.{number}.unfreeze=from:LAYER",
             ) from None
         if frozen_split.whole_block:
             request.progress.warn(
-                f"stage {number} unfreezes {stage.unfreeze}, which begins within a block whose other layers stay "
-                f"frozen; for the whole block: --set stage.{number}.unfreeze=from:{frozen_split.whole_block}"
+                f"stage {number} unfreezes {stage.unfreeze}, which begins inside a block whose other layers stay "
+                f"frozen; to unfreeze the whole block: --set stage.{number}.unfreeze=from:{frozen_split.whole_block}"
             )

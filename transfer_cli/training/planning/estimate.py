@@ -1,4 +1,4 @@
-"""What a fine-tuning would be: its parts, stages, seconds, memory and disk, reckoned from what was timed."""
+"""Estimate of a fine-tuning: its split, stages, seconds, memory and disk, computed from timings."""
 
 from __future__ import annotations
 
@@ -6,59 +6,56 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from transfer_cli.catalog import heads
 from transfer_cli.data.split import Split
 from transfer_cli.io.array_store import MEMORY_BYTES
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
+from transfer_cli.training.planning.timing import StageTiming, Timing
 
-if TYPE_CHECKING:
-    from transfer_cli.training.planning.profiling import StageTiming, Timing
-
-FEW = 20
-"""With fewer training pictures in a class a person is told what to expect."""
+FEW_PER_CLASS = 20
+"""A class with fewer training images gets a warning."""
 REST_SECONDS = 2.0
-"""Previews, curves, tables and the end of the process, roughly: they are not timed."""
+"""Rough time of what is not timed: previews, curves, tables and the end of the process."""
 REST_BYTES = 100_000_000
-"""Of memory: what a run imports at its end, to draw and to score."""
+"""Rough memory of the modules that are imported at the end of a run, to plot and to score."""
 
 
 @dataclass(frozen=True)
-class WeightsNeeded:
-    """A file of pretrained weights.
+class RequiredWeights:
+    """A file of pretrained weights that a recipe needs.
 
     Attributes
     ----------
     name : str
     megabytes : float
-        Of 10^6 bytes; by the number of its parameters where it is not here.
-    here : bool
+        In units of 10^6 bytes; computed from the number of parameters if the file is not downloaded.
+    is_downloaded : bool
     """
 
     name: str
     megabytes: float
-    here: bool
+    is_downloaded: bool
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What a stage would be.
+    """Estimate of one stage.
 
     Attributes
     ----------
     unfreeze : str
-        The recipe's word.
+        As in the recipe.
     parameters : int
-        How many learn.
+        Number of trainable parameters.
     epochs : int
     steps : int
-        An epoch.
+        Per epoch.
     views : int or None
-        Views of each picture that are kept; 0: every epoch draws its pictures afresh; None: all layers learn, and there
-        is nothing to keep.
-    preparing_seconds : float
+        Augmented views per image whose frozen features are cached; 0: images are augmented anew in each epoch; None:
+        all layers are trained, so that there are no frozen features.
+    prepare_seconds : float
     epoch_seconds : float
     """
 
@@ -67,39 +64,39 @@ class StagePlan:
     epochs: int
     steps: int
     views: int | None
-    preparing_seconds: float
+    prepare_seconds: float
     epoch_seconds: float
 
     @property
     def seconds(self) -> float:
-        """All of its epochs, and what comes before the first."""
-        return self.preparing_seconds + self.epochs * self.epoch_seconds
+        """Time of the preparation and of all epochs."""
+        return self.prepare_seconds + self.epochs * self.epoch_seconds
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a fine-tuning would be, every epoch of it; early stopping may end it sooner.
+    """Estimate of a fine-tuning with all of its epochs; early stopping may end it sooner.
 
     Attributes
     ----------
-    parts : mapping of str to mapping of str to int
-        ``{part: {class: pictures}}``.
+    images_per_class : mapping of str to mapping of str to int
+        ``{part: {class: images}}``.
     images : mapping of str to int
-        Of each part.
+        Per part of the split.
     skipped : int
-        Pictures that cannot be read.
+        Number of images that cannot be read.
     stages, refit : tuple of StagePlan
-        Those of the refit are the same on the pictures of train and val together; none where no refit follows.
+        The stages of the refit on train + val; none if there is no refit.
     seconds : mapping of str to float
-        ``start``, ``read``, ``probe``, ``stages``, ``refit``, ``score`` and ``bundle``, in their order.
+        ``start``, ``read``, ``probe``, ``stages``, ``refit``, ``score`` and ``bundle``, in this order.
     memory_bytes : int
-        The peak of the process.
+        Peak memory of the process.
     scratch_bytes, run_bytes, bundle_bytes : int
-        Of the disk; scratch is gone at the end.
-    weights : tuple of WeightsNeeded
+        Disk space; that of scratch files is free again at the end.
+    weights : tuple of RequiredWeights
     """
 
-    parts: Mapping[str, Mapping[str, int]]
+    images_per_class: Mapping[str, Mapping[str, int]]
     images: Mapping[str, int]
     skipped: int
     stages: tuple[StagePlan, ...]
@@ -109,134 +106,136 @@ class Plan:
     scratch_bytes: int
     run_bytes: int
     bundle_bytes: int
-    weights: tuple[WeightsNeeded, ...] = field(default=())
+    weights: tuple[RequiredWeights, ...] = field(default=())
 
     @property
     def total_seconds(self) -> float:
-        """The whole command."""
+        """Time of the whole command."""
         return sum(self.seconds.values())
 
     @property
-    def few(self) -> tuple[str, ...]:
-        """Classes with few pictures to learn from."""
-        return tuple(name for name, count in self.parts["train"].items() if count < FEW)
+    def classes_with_few_images(self) -> tuple[str, ...]:
+        """Classes with fewer than `FEW_PER_CLASS` training images."""
+        return tuple(name for name, count in self.images_per_class["train"].items() if count < FEW_PER_CLASS)
 
 
 @dataclass(frozen=True)
 class PlanInputs:
-    """What a plan is reckoned from, whatever the epochs.
+    """The measurements that a plan is computed from, for any number of epochs.
 
     Attributes
     ----------
     split : Split
     skipped : int
     refits : bool
-    start : float
-        Seconds until a run reads its first picture.
-    reading : float
-        Seconds a picture.
+    start_seconds : float
+        From the start of the command until the first image is read.
+    read_seconds : float
+        Per image.
     timing : Timing
-    weights : tuple of WeightsNeeded
+    weights : tuple of RequiredWeights
     """
 
     split: Split
     skipped: int
     refits: bool
-    start: float
-    reading: float
+    start_seconds: float
+    read_seconds: float
     timing: Timing
-    weights: tuple[WeightsNeeded, ...]
+    weights: tuple[RequiredWeights, ...]
 
 
-def plan_of(recipe: FinetuneRecipe, basis: PlanInputs) -> Plan:
-    """Return what a recipe would be.
+def estimate_plan(recipe: FinetuneRecipe, inputs: PlanInputs) -> Plan:
+    """Return the estimate of a recipe.
 
     Parameters
     ----------
     recipe : FinetuneRecipe
-        Resolved; its stages may be others than when they were timed in their epochs, and the views that are kept.
-    basis : Basis
+        Resolved; its epochs and cached views may differ from those that were timed.
+    inputs : PlanInputs
     """
-    counts, timing = basis.split.counts(), basis.timing
+    counts, timing = inputs.split.counts(), inputs.timing
     train, val, test = (counts.get(part, 0) for part in ("train", "val", "test"))
     timed = [*zip(recipe.stage, timing.stages, strict=True)]
     stages = tuple(_stage(recipe, stage, each, timing, train, val, train) for stage, each in timed)
     refit: tuple[StagePlan, ...] = ()
-    if basis.refits:
+    if inputs.refits:
         refit = tuple(_stage(recipe, stage, each, timing, train + val, 0, train) for stage, each in timed)
     seconds = {
-        "start": basis.start,
-        "read": basis.reading * len(basis.split.rows),
-        "probe": _probe(recipe, timing, train),
+        "start": inputs.start_seconds,
+        "read": inputs.read_seconds * len(inputs.split.rows),
+        "probe": _probe_seconds(recipe, timing, train),
         "stages": sum(stage.seconds for stage in stages),
-        "refit": sum(stage.seconds for stage in refit) + (_probe(recipe, timing, train + val) if refit else 0.0),
-        "score": 2 * timing.answering + (val + test) * timing.answer,
-        "bundle": timing.converting + timing.answering + REST_SECONDS,
+        "refit": sum(stage.seconds for stage in refit) + (_probe_seconds(recipe, timing, train + val) if refit else 0),
+        "score": 2 * timing.compile_seconds + (val + test) * timing.forward_seconds,
+        "bundle": timing.convert_seconds + timing.compile_seconds + REST_SECONDS,
     }
-    most = max(_kept_bytes(stage, each, recipe, train, val) for stage, (_, each) in zip(stages, timed, strict=True))
-    if refit:
-        again = [
-            _kept_bytes(stage, each, recipe, train + val, 0) for stage, (_, each) in zip(refit, timed, strict=True)
-        ]
-        most = max(most, *again)
-    arrays = len(basis.split.rows) * recipe.image_size**2 * 3 + most
-    rows: dict[str, Counter[str]] = {}
-    for row in basis.split.rows:
-        rows.setdefault(row.part, Counter()).update(row.labels)
-    names = basis.split.class_names
+    cached = [
+        *(_cached_bytes(plan, each, recipe, train, val) for plan, each in zip(stages, timing.stages, strict=True)),
+        *(_cached_bytes(plan, each, recipe, train + val, 0) for plan, each in zip(refit, timing.stages, strict=False)),
+    ]
+    arrays = len(inputs.split.rows) * recipe.image_size**2 * 3 + max(cached)
     return Plan(
-        parts={part: {name: rows[part][name] for name in names} for part in counts},
+        images_per_class=_images_per_class(inputs.split),
         images=counts,
-        skipped=basis.skipped,
+        skipped=inputs.skipped,
         stages=stages,
         refit=refit,
         seconds=seconds,
         memory_bytes=timing.process_bytes + REST_BYTES + min(arrays, MEMORY_BYTES),
         scratch_bytes=max(arrays - MEMORY_BYTES, 0),
-        run_bytes=max(each.checkpoint_bytes for each in timing.stages) + _preview_bytes(recipe, len(names)),
-        bundle_bytes=timing.network_bytes * (2 if timing.converting else 1),
-        weights=basis.weights,
+        run_bytes=max(each.checkpoint_bytes for each in timing.stages)
+        + _preview_bytes(recipe, len(inputs.split.class_names)),
+        bundle_bytes=timing.network_bytes * (2 if timing.convert_seconds else 1),
+        weights=inputs.weights,
     )
 
 
-def _probe(recipe: FinetuneRecipe, timing: Timing, images: int) -> float:
+def _images_per_class(split: Split) -> dict[str, dict[str, int]]:
+    counters: dict[str, Counter[str]] = {part: Counter() for part in split.counts()}
+    for row in split.rows:
+        counters[row.part].update(row.labels)
+    return {part: {name: counter[name] for name in split.class_names} for part, counter in counters.items()}
+
+
+def _probe_seconds(recipe: FinetuneRecipe, timing: Timing, images: int) -> float:
     if recipe.head.start != heads.PROBE:
         return 0.0
-    return timing.answering + images * timing.answer + timing.fitting
+    return timing.compile_seconds + images * timing.forward_seconds + timing.probe_seconds
 
 
 def _stage(
     recipe: FinetuneRecipe, stage: Stage, timed: StageTiming, timing: Timing, train: int, val: int, first: int
 ) -> StagePlan:
-    """Return what a stage would be for so many pictures; `first`: how many decide the epochs of ``auto``."""
-    # It loads what augments pictures.
+    """Return the estimate of a stage; the number of images `first` decides the epochs if they are ``auto``."""
+    # It imports the augmentation.
     from transfer_cli.training.loop import frozen_activations
 
-    stage = stage.for_pictures(first, recipe.step_size)
+    stage = stage.for_images(first, recipe.step_size)
     steps = math.ceil(train / recipe.step_size)
-    preparing, step, views = timed.preparing + timed.compiling, timed.step, None
-    if timed.shape is not None:
-        preparing += val * timed.plain
+    prepare, step, views = timed.prepare_seconds + timed.compile_seconds, timed.step_seconds, None
+    if timed.frozen_shape is not None:
+        prepare += val * timed.frozen_seconds
         if recipe.augmentation.is_off:
             views = 1
-            preparing += train * timed.plain
+            prepare += train * timed.frozen_seconds
         else:
-            views = frozen_activations.views_of(recipe.trunk, stage, train, timed.shape)
-            preparing += views * train * timed.view
-            if not views and timed.keeps:
-                step += recipe.step_size * (timing.augmenting + timed.plain)
-    epoch = steps * step + val * timed.scored + timed.saving
-    return StagePlan(stage.unfreeze, timed.parameters, stage.length, steps, views, preparing, epoch)
+            views = frozen_activations.number_of_views(recipe.trunk, stage, train, timed.frozen_shape)
+            prepare += views * train * timed.view_seconds
+            if not views and timed.caches_views:
+                step += recipe.step_size * (timing.augment_seconds + timed.frozen_seconds)
+    epoch = steps * step + val * timed.val_seconds + timed.save_seconds
+    return StagePlan(stage.unfreeze, timed.parameters, stage.length, steps, views, prepare, epoch)
 
 
-def _kept_bytes(stage: StagePlan, timed: StageTiming, recipe: FinetuneRecipe, train: int, val: int) -> int:
-    """Return what is kept of the trunk: views as float16, val and pictures that are not augmented as float32."""
-    if timed.shape is None:
+def _cached_bytes(stage: StagePlan, timed: StageTiming, recipe: FinetuneRecipe, train: int, val: int) -> int:
+    """Return the size of cached frozen features: augmented views in float16, val and plain images in float32."""
+    if timed.frozen_shape is None:
         return 0
-    digits = 4 if recipe.augmentation.is_off else 2
-    return math.prod(timed.shape) * (digits * (stage.views or 0) * train + 4 * val)
+    bytes_per_value = 4 if recipe.augmentation.is_off else 2
+    return math.prod(timed.frozen_shape) * (bytes_per_value * (stage.views or 0) * train + 4 * val)
 
 
 def _preview_bytes(recipe: FinetuneRecipe, classes: int) -> int:
-    # Photographs as PNG take about half of their bytes.
+    # A photograph as PNG has about half of its raw size.
     return min(classes, 8) * 8 * recipe.image_size**2 * 3 // 2

@@ -1,4 +1,4 @@
-"""How long each kind of work takes here: the code of a real run, timed on a handful of its pictures."""
+"""Timing of a fine-tuning on this machine: the code of a real run, profiled on a few of its images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import keras
 import numpy as np
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 
 from transfer_cli.catalog import classifiers, heads, runtimes
 from transfer_cli.classifiers import fit
-from transfer_cli.inference.compiled_network import CompiledNetwork, Source
-from transfer_cli.io.array_store import Scratch
+from transfer_cli.inference.compiled_network import CompiledNetwork, NetworkSource
+from transfer_cli.io.array_store import ArrayStore
 from transfer_cli.models import backbone, freezing
-from transfer_cli.models.classifier_network import Network
+from transfer_cli.models.classifier_network import ClassifierNetwork
 from transfer_cli.models.compile import inference_function
 from transfer_cli.models.layer_summary import multiply_adds
 from transfer_cli.progress import Progress
@@ -27,108 +26,34 @@ from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.system import peak_memory
-from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 from transfer_cli.training.loop import frozen_activations
 from transfer_cli.training.loop.checkpoints import Checkpoints, State
-from transfer_cli.training.loop.images import Pictures
-from transfer_cli.training.loop.micro_batches import portions_of
+from transfer_cli.training.loop.micro_batches import MicroBatches
 from transfer_cli.training.loop.stage_trainer import StageTrainer
+from transfer_cli.training.loop.training_data import TrainingData
+from transfer_cli.training.planning.timing import StageTiming, Timing
 
 BATCHES = 6
-"""So many batches of train pictures are a handful."""
+"""Number of training batches that are timed."""
 _PROBE_ROWS = 512
+_BATCHNORM_IMAGES = 64
 
 
-@dataclass(frozen=True)
-class StageTiming:
-    """What a stage costs; seconds, and bytes.
-
-    Attributes
-    ----------
-    parameters : int
-        How many learn, the head's included.
-    shape : tuple of int or None
-        What the trunk makes of a picture; None where all layers learn and there is none.
-    keeps : bool
-        Whether views were kept when this was timed; else every step ran the trunk.
-    preparing : float
-        Once: the frozen layers converted and compared, the optimizer.
-    view : float
-        A view of a picture, made and run through the trunk on what is quickest.
-    plain : float
-        A picture through the trunk on Keras.
-    compiling : float
-        Once: what the first step and the first score take longer than others.
-    step : float
-    scored : float
-        A picture of val.
-    saving : float
-        The checkpoint of an epoch.
-    checkpoint_bytes : int
-        The last and the best.
-    """
-
-    parameters: int
-    shape: tuple[int, ...] | None
-    keeps: bool
-    preparing: float
-    view: float
-    plain: float
-    compiling: float
-    step: float
-    scored: float
-    saving: float
-    checkpoint_bytes: int
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What a run costs beside its stages.
-
-    Attributes
-    ----------
-    answering : float
-        Once: the backbone compiled by Keras.
-    answer : float
-        A picture through the backbone on Keras.
-    augmenting : float
-        A picture augmented, all processors at it.
-    fitting : float
-        The probe; 0 where the head does not start from one.
-    converting : float
-        The whole network, for the bundle.
-    stages : tuple of StageTiming
-    network_bytes : int
-        Weights of the backbone and the head.
-    process_bytes : int
-        Most memory that this process has had, with all of the above done on a handful of pictures.
-    """
-
-    answering: float
-    answer: float
-    augmenting: float
-    fitting: float
-    converting: float
-    stages: tuple[StageTiming, ...]
-    network_bytes: int
-    process_bytes: int
-
-
-class Stopwatch:
-    """A progress that takes the time of what is tracked: waits of unknown length, and pictures one by one."""
+class TimedProgress:
+    """A progress that measures tracked tasks: those of unknown length as a whole, others per image."""
 
     def __init__(self, progress: Progress) -> None:
         self.waited, self.first, self.rest, self.counted = 0.0, 0.0, 0.0, 0
         self.note, self.warn = progress.note, progress.warn
 
     @property
-    def each(self) -> float:
-        """Seconds a picture, those of the first report left out: they wait for a graph to be compiled."""
+    def seconds_per_image(self) -> float:
+        """Mean time per image without the first report, which includes the compilation of a graph."""
         return self.rest / self.counted if self.counted else 0.0
 
     @contextmanager
     def track(self, description: str, total: int | None) -> Iterator[Callable[[int], None]]:
-        """Take the time of one task."""
+        """Measure one task."""
         last = begun = time.monotonic()
         is_first = True
 
@@ -149,7 +74,7 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class ProfilingSample:
-    """Some train pictures of a folder, and how many there would be.
+    """A few training images, and the number of images of the run.
 
     Attributes
     ----------
@@ -159,7 +84,7 @@ class ProfilingSample:
     truth : ndarray of shape (n,) or (n, classes), int
     classes : int
     train : int
-        Pictures that a run trains on.
+        Number of training images of the run.
     has_val : bool
     """
 
@@ -171,145 +96,170 @@ class ProfilingSample:
     has_val: bool
 
 
-def measure(
-    features: keras.Model, recipe: FinetuneRecipe, stages: Sequence[Stage], few: ProfilingSample, progress: Progress
+def profile(
+    features: keras.Model, recipe: FinetuneRecipe, stages: Sequence[Stage], sample: ProfilingSample, progress: Progress
 ) -> Timing:
-    """Return what the work of a recipe costs here; the backbone is left as it was.
+    """Return the cost of a recipe on this machine; the backbone is left unchanged.
 
     Parameters
     ----------
     features : keras.Model
+        The backbone.
     recipe : FinetuneRecipe
         Resolved.
     stages : sequence of Stage
-        With their epochs.
-    few : ProfilingSample
+        With their numbers of epochs.
+    sample : ProfilingSample
     progress : Progress
     """
     before = features.get_weights()
     try:
         if recipe.backbone.weights == "none":
-            backbone.rescale_random_batchnorms(features, few.images[:64])
-        return _measure(features, recipe, stages, few, progress)
+            backbone.rescale_random_batchnorms(features, sample.images[:_BATCHNORM_IMAGES])
+        network = ClassifierNetwork(features, recipe.head, sample.classes, recipe.seed)
+        return _Profiler(network, recipe, sample, progress).timing(stages)
     finally:
         features.set_weights(before)
         features.trainable = False
 
 
-def _measure(
-    features: keras.Model, recipe: FinetuneRecipe, stages: Sequence[Stage], few: ProfilingSample, progress: Progress
-) -> Timing:
-    network = Network(features, recipe.head, few.classes, recipe.seed)
-    run, size = inference_function(features), recipe.batch_size
-    answering = _seconds(lambda: run(few.images[:size]))
-    begun = time.monotonic()
-    matrix = np.concatenate([run(few.images[at : at + size]) for at in range(0, len(few.images), size)])
-    answer = (time.monotonic() - begun) / len(few.images)
-    fitting = _fitting(recipe, matrix, few, progress) if recipe.head.start == heads.PROBE else 0.0
-    rows = np.arange(len(few.images))
-    shown = AugmentedImages(recipe.augmentation, recipe.seed, few.images, few.indices, few.truth, rows, few.classes)
-    jobs = [[(int(row), 1) for row in rows[at : at + size]] for at in range(0, len(rows), size)]
-    augmenting = _seconds(lambda: list(frozen_activations.shown_in_batches(shown, jobs))) / len(rows)
-    data = Pictures(few.images, few.indices, few.truth, rows, rows[:size] if few.has_val else rows[:0])
-    timed, converting = [], 0.0
-    with TemporaryDirectory(prefix="transfer-cli-") as name:
-        for stage in stages:
-            watch = Stopwatch(progress)
-            timed.append(_stage(network, stage, recipe, data, shown, few, answer, Path(name), watch))
-            below = freezing.split_at(features, stage.unfreeze).trunk
-            if watch.waited and below is not None:
-                converting = watch.waited * len(network.whole.layers) / len(below.layers)
-    if not converting and runtimes.find(recipe.inference.runtime).takes_graph:
-        watch = Stopwatch(progress)
-        CompiledNetwork(Source({}, lambda: network.whole, classes=True), recipe.inference, None, watch)
-        converting = watch.waited
-    weights = sum(4 * int(np.prod(variable.shape)) for variable in network.whole.weights)
-    return Timing(
-        max(answering - size * answer, 0), answer, augmenting, fitting, converting, tuple(timed), weights, peak_memory()
-    )
+@dataclass(frozen=True)
+class _Profiler:
+    """Times the parts of a run one after the other."""
 
+    network: ClassifierNetwork
+    recipe: FinetuneRecipe
+    sample: ProfilingSample
+    progress: Progress
 
-def _stage(
-    network: Network,
-    stage: Stage,
-    recipe: FinetuneRecipe,
-    data: Pictures,
-    shown: AugmentedImages,
-    few: ProfilingSample,
-    answer: float,
-    place: Path,
-    watch: Stopwatch,
-) -> StageTiming:
-    frozen_split = freezing.split_at(network.features, stage.unfreeze)
-    below = frozen_split.trunk
-    shape = None if below is None else tuple(below.output.shape[1:])
-    still = recipe.augmentation.is_off
-    keeps = shape is not None and (still or frozen_activations.views_of(recipe.trunk, stage, few.train, shape) > 0)
-    timed = recipe.model_copy(update={"trunk": recipe.trunk.model_copy(update={"views": 1 if keeps else "fresh"})})
-    with Scratch(place) as scratch:
+    def timing(self, stages: Sequence[Stage]) -> Timing:
+        compiling, forward, features = self._forward()
+        probe = self._probe(features) if self.recipe.head.start == heads.PROBE else 0.0
+        augment = self._augment()
+        timed, convert = [], 0.0
+        with TemporaryDirectory(prefix="transfer-cli-") as name:
+            for stage in stages:
+                watch = TimedProgress(self.progress)
+                timed.append(self._stage(stage, forward, Path(name), watch))
+                frozen = freezing.split_at(self.network.features, stage.unfreeze).frozen
+                if watch.waited and frozen is not None:
+                    convert = watch.waited * len(self.network.whole.layers) / len(frozen.layers)
+        if not convert and runtimes.find(self.recipe.inference.runtime).runs_converted_graph:
+            convert = self._convert()
+        weights = sum(4 * int(np.prod(variable.shape)) for variable in self.network.whole.weights)
+        return Timing(compiling, forward, augment, probe, convert, tuple(timed), weights, peak_memory())
+
+    def _forward(self) -> tuple[float, float, NDArray[np.float32]]:
+        """Return the seconds to compile the backbone, the seconds per image, and the features of the sample."""
+        run, images, size = inference_function(self.network.features), self.sample.images, self.recipe.batch_size
+        first = _seconds(lambda: run(images[:size]))
         begun = time.monotonic()
-        training = StageTrainer(network, stage, timed, data, shown, scratch, portions_of(recipe), watch)
-        preparing = time.monotonic() - begun - watch.rest
-        state, stamps = State(split_digest=""), [time.monotonic()]
-        training.epoch(1, state, lambda count: stamps.append(time.monotonic()))
-        step = _seconds(lambda: training.epoch(2, state, lambda count: None)) / training.steps
-        compiling = max(stamps[1] - stamps[0] - step, 0.0)
-        scored = 0.0
-        if few.has_val:
-            first = _seconds(training.score_val)
-            scored = _seconds(training.score_val)
-            compiling += max(first - scored, 0.0)
-            scored /= len(data.val)
-        learning = {layer.name for layer in frozen_split.layers}
-        best = State(split_digest="", best=0 if few.has_val else None)
-        run = RunDirectory(place)
+        features = np.concatenate([run(images[at : at + size]) for at in range(0, len(images), size)])
+        per_image = (time.monotonic() - begun) / len(images)
+        return max(first - size * per_image, 0), per_image, features
+
+    def _data(self) -> TrainingData:
+        sample, rows = self.sample, np.arange(len(self.sample.images))
+        val = rows[: self.recipe.batch_size] if sample.has_val else rows[:0]
+        return TrainingData(sample.images, sample.indices, sample.truth, rows, val)
+
+    def _augment(self) -> float:
+        """Return the seconds to augment an image."""
+        rows, size = range(len(self.sample.images)), self.recipe.batch_size
+        jobs = [[(row, 1) for row in rows[at : at + size]] for at in range(0, len(rows), size)]
+        augmented = self._data().augmented(self.recipe, self.sample.classes)
+        return _seconds(lambda: list(frozen_activations.augmented_batches(augmented, jobs))) / len(rows)
+
+    def _convert(self) -> float:
+        """Return the seconds to convert the network."""
+        watch = TimedProgress(self.progress)
+        source = NetworkSource({}, lambda: self.network.whole, classes=True)
+        CompiledNetwork.build(source, self.recipe.inference, None, watch)
+        return watch.waited
+
+    def _stage(self, stage: Stage, forward: float, place: Path, watch: TimedProgress) -> StageTiming:
+        """Train two epochs of a stage, score and save; `forward`: seconds per image of the whole backbone."""
+        sample, recipe, data = self.sample, self.recipe, self._data()
+        frozen_split = freezing.split_at(self.network.features, stage.unfreeze)
+        frozen = frozen_split.frozen
+        shape = None if frozen is None else tuple(frozen.output.shape[1:])
+        caches = shape is not None and (
+            recipe.augmentation.is_off
+            or frozen_activations.number_of_views(recipe.trunk, stage, sample.train, shape) > 0
+        )
+        timed = recipe.model_copy(update={"trunk": recipe.trunk.model_copy(update={"views": 1 if caches else "fresh"})})
+        with ArrayStore(place) as scratch:
+            begun = time.monotonic()
+            trainer = StageTrainer.build(self.network, stage, timed, data, scratch, MicroBatches.of(recipe), watch)
+            prepare = time.monotonic() - begun - watch.rest
+            state, stamps = State(split_digest=""), [time.monotonic()]
+            trainer.epoch(1, state, lambda count: stamps.append(time.monotonic()))
+            step = _seconds(lambda: trainer.epoch(2, state, lambda count: None)) / trainer.steps_per_epoch
+            compiling, scoring = max(stamps[1] - stamps[0] - step, 0.0), 0.0
+            if sample.has_val:
+                first, again = _seconds(trainer.score_val), _seconds(trainer.score_val)
+                compiling, scoring = compiling + max(first - again, 0.0), again / len(data.val)
+            save, written = self._save(trainer, {layer.name for layer in frozen_split.layers}, place)
+            parameters = sum(int(np.prod(variable.shape)) for variable in trainer.step.variables)
+            trainer.close()
+        share = 0.0 if frozen is None else _work(frozen) / max(_work(self.network.features), 1)
+        return StageTiming(
+            parameters,
+            shape,
+            caches,
+            prepare,
+            watch.seconds_per_image,
+            forward * share,
+            compiling,
+            step,
+            scoring,
+            save,
+            written,
+        )
+
+    def _save(self, trainer: StageTrainer, trained: set[str], place: Path) -> tuple[float, int]:
+        """Return the seconds to write the last and the best checkpoint, and their size."""
+        run, best = RunDirectory(place), State(split_digest="", best=0 if self.sample.has_val else None)
 
         def save() -> None:
-            weights = network.weights(learning)
-            Checkpoints(run).save(best, weights, training.optimizer_state(), weights)
+            weights = self.network.weights(trained)
+            Checkpoints(run).save(best, weights, trainer.optimizer_state(), weights)
 
-        saving = _seconds(save)
-        parameters = sum(int(np.prod(variable.shape)) for variable in training.variables)
-        training.close()
-    written = sum(path.stat().st_size for path in run.checkpoints.iterdir())
-    share = 0.0 if below is None else _work(below) / max(_work(network.features), 1)
-    return StageTiming(
-        parameters, shape, keeps, preparing, watch.each, answer * share, compiling, step, scored, saving, written
-    )
+        return _seconds(save), sum(path.stat().st_size for path in run.checkpoints.iterdir())
 
-
-def _fitting(recipe: FinetuneRecipe, matrix: NDArray[np.float32], few: ProfilingSample, progress: Progress) -> float:
-    """Return how long the probe takes on all train pictures: on copies of a few, each a little different."""
-    rows = min(few.train, _PROBE_ROWS)
-    random = np.random.default_rng(recipe.seed)
-    chosen = np.resize(np.arange(len(matrix)), rows)
-    noise = 0.1 * random.normal(size=(rows, matrix.shape[1])) * matrix.std(axis=0)
-    truth, present = few.truth[chosen], few.classes
-    if truth.ndim == 1:
-        names, truth = np.unique(truth, return_inverse=True)
-        present = len(names)
-    if present < 2:
-        return 0.0
-    seconds = _seconds(
-        lambda: fit.fit(
-            classifiers.find("logistic"),
-            (matrix[chosen] + noise).astype(np.float32),
-            truth,
-            classes=present,
-            tune=True,
-            out_of_fold=False,
-            seed=recipe.seed,
-            progress=Stopwatch(progress),
+    def _probe(self, features: NDArray[np.float32]) -> float:
+        """Return the seconds to fit the probe on all training images, timed on noisy repetitions of the sample."""
+        sample = self.sample
+        rows = min(sample.train, _PROBE_ROWS)
+        random = np.random.default_rng(self.recipe.seed)
+        selected = np.resize(np.arange(len(features)), rows)
+        noise = 0.1 * random.normal(size=(rows, features.shape[1])) * features.std(axis=0)
+        truth, present = sample.truth[selected], sample.classes
+        if truth.ndim == 1:
+            names, truth = np.unique(truth, return_inverse=True)
+            present = len(names)
+        if present < 2:
+            return 0.0
+        seconds = _seconds(
+            lambda: fit.fit(
+                classifiers.find("logistic"),
+                (features[selected] + noise).astype(np.float32),
+                truth,
+                classes=present,
+                tune=True,
+                out_of_fold=False,
+                seed=self.recipe.seed,
+                progress=TimedProgress(self.progress),
+            )
         )
-    )
-    return seconds * min(few.train, fit.TUNING_ROWS) / rows * few.classes / present
+        return seconds * min(sample.train, fit.TUNING_ROWS) / rows * sample.classes / present
 
 
-def _work(model: Any) -> int:
+def _work(model: keras.Model) -> int:
     return sum(multiply_adds(layer) for layer in model.layers)
 
 
-def _seconds(work: Callable[[], Any]) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     begun = time.monotonic()
     work()
     return time.monotonic() - begun

@@ -1,4 +1,4 @@
-"""What a training would learn from, found out before there is a run: the parts, and some pictures of train."""
+"""The split of a training, computed before there is a run, and a sample of its training images."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from transfer_cli.audit.grouping import groups_of
-from transfer_cli.data.decoding import batches
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.request import TrainingRequest
-from transfer_cli.training.setup.image_store import Decoded
-from transfer_cli.training.setup.lifecycle import make_split
+from transfer_cli.training.setup.image_store import Decoded, decode_into, read_batches
+from transfer_cli.training.setup.split import make_split
 
 
 class _All:
-    """Every digest: of a file that is known, none is decoded."""
+    """A container of all digests, so that all files count as known and none is decoded."""
 
     def __contains__(self, digest: object) -> bool:
         return True
@@ -27,7 +25,7 @@ class _All:
 
 @dataclass(frozen=True)
 class Survey:
-    """The pictures of a folder as a run would part them.
+    """The images of a folder, split as a run would split them.
 
     Attributes
     ----------
@@ -35,7 +33,7 @@ class Survey:
     indices : tuple of int
         Position of each row of the split in the folder.
     skipped : tuple of Skipped
-        What could not be read; of files that were not decoded only those that are no files of bytes.
+        Files that could not be read; if images were not decoded, broken ones are not among them.
     """
 
     split: Split
@@ -44,32 +42,22 @@ class Survey:
 
 
 def survey(request: TrainingRequest, recipe: Recipe, *, decodes: bool) -> Survey:
-    """Return the parts that a run would have: by the same code, from the digests of the same files.
+    """Return the split that a run would have, by the same code and from the digests of the same files.
 
     Parameters
     ----------
-    request : Request
+    request : TrainingRequest
     recipe : Recipe
         Resolved.
     decodes : bool
-        Decode every picture as a run does, and so learn which cannot be; else the bytes of a file are read for their
-        digest, and a picture that is broken counts until it is met.
+        Decode each image to find the broken ones, as a run does; else files are only read for their digests.
     """
-    files = request.folder.files
+    files = range(len(request.folder.files))
     indices: list[int] = []
     digests: list[str] = []
     skipped: list[Skipped] = []
-    read = batches(
-        (file.path for file in files),
-        size=recipe.image_size,
-        resize=recipe.images.resize,
-        batch_size=recipe.batch_size,
-        root=request.folder.root,
-        strict=request.strict,
-        known=() if decodes else _All(),
-    )
-    with request.progress.track("reading pictures" if decodes else "reading files", len(files)) as advance:
-        for batch in read:
+    with request.progress.track("reading images" if decodes else "reading files", len(files)) as advance:
+        for batch in read_batches(request, recipe, files, () if decodes else _All()):
             indices += batch.indices
             digests += batch.digests
             skipped += batch.skipped
@@ -79,26 +67,10 @@ def survey(request: TrainingRequest, recipe: Recipe, *, decodes: bool) -> Survey
 
 
 def decode_rows(
-    request: TrainingRequest, recipe: Recipe, found: Survey, rows: Sequence[int]
+    request: TrainingRequest, recipe: Recipe, surveyed: Survey, rows: Sequence[int]
 ) -> tuple[Decoded, list[int]]:
-    """Return some pictures of a survey, and which of its rows they are: those that can be read."""
-    files = request.folder.files
-    read = batches(
-        (files[found.indices[row]].path for row in rows),
-        size=recipe.image_size,
-        resize=recipe.images.resize,
-        batch_size=recipe.batch_size,
-        root=request.folder.root,
-        strict=request.strict,
-    )
-    images: list[NDArray[np.uint8]] = []
-    kept: list[int] = []
-    digests: list[str] = []
-    skipped: list[Skipped] = []
-    for batch in read:
-        images.append(batch.images)
-        kept += [rows[index] for index in batch.indices]
-        digests += batch.digests
-        skipped += batch.skipped
-    whole = np.concatenate(images) if images else np.empty((0, recipe.image_size, recipe.image_size, 3), np.uint8)
-    return Decoded(whole, tuple(found.indices[row] for row in kept), tuple(digests), tuple(skipped)), kept
+    """Decode some rows of a survey; return the images that can be read, and their rows."""
+    size, row_of = recipe.image_size, {surveyed.indices[row]: row for row in rows}
+    images = np.empty((len(rows), size, size, 3), np.uint8)
+    decoded = decode_into(images, request, recipe, [*row_of])
+    return decoded, [row_of[index] for index in decoded.indices]

@@ -1,4 +1,4 @@
-"""Pictures of train to compare by, where a split holds none out."""
+"""Validation images that are taken from the training set of a split without a validation set."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.setup.preflight import Survey
 
 
-def with_val(request: TrainingRequest, recipe: Recipe, found: Survey) -> Survey:
-    """Return a survey with a val part: its own, or the recipe's share of its pictures of train.
+def with_val(request: TrainingRequest, recipe: Recipe, surveyed: Survey) -> Survey:
+    """Return a survey with a validation set: its own, or a share of its training set as in the recipe.
 
-    Those are chosen by their digests, as in any split; relatives stay together, and a picture of test stays there. The
-    val part stays empty where no class has a picture to spare.
+    Images are selected by their digests, as in any split; groups stay together, and the test set stays the same. There
+    is no validation set if no class has an image to spare.
 
     Parameters
     ----------
-    request : Request
+    request : TrainingRequest
     recipe : Recipe
         Resolved.
-    found : Survey
+    surveyed : Survey
     """
-    split = found.split
+    split = surveyed.split
     if "val" in split.counts():
-        return found
-    rows = [number for number, row in enumerate(split.rows) if row.part == "train"]
-    indices, digests = [found.indices[row] for row in rows], [split.rows[row].sha256 for row in rows]
+        return surveyed
+    train = [number for number, row in enumerate(split.rows) if row.part == "train"]
+    indices, digests = [surveyed.indices[row] for row in train], [split.rows[row].sha256 for row in train]
     groups = groups_of(request.silent(), recipe, indices, digests)
-    parted = Split.make(
+    inner = Split.make(
         [replace(request.folder.files[index], part=None) for index in indices],
-        # Drawn anew: those that come early by their own digests are in test already.
+        # Hashed again: the images with low digests are in the test set already.
         [hashlib.sha256(f"val:{digest}".encode()).hexdigest() for digest in digests],
         test=0.0,
         val=recipe.split.val,
@@ -41,7 +41,7 @@ def with_val(request: TrainingRequest, recipe: Recipe, found: Survey) -> Survey:
         task=split.task,
         groups=groups and [name and f"val:{name}" for name in groups],
     )
-    whole = [*split.rows]
-    for row, again in zip(rows, parted.rows, strict=True):
-        whole[row] = replace(split.rows[row], part=again.part)
-    return replace(found, split=replace(split, rows=tuple(whole)))
+    rows = [*split.rows]
+    for number, row in zip(train, inner.rows, strict=True):
+        rows[number] = replace(split.rows[number], part=row.part)
+    return replace(surveyed, split=replace(split, rows=tuple(rows)))

@@ -1,0 +1,101 @@
+"""``transfer-cli demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from transfer_cli.catalog.backbones import EMBEDDED, RANDOM
+from transfer_cli.cli._console import Console
+
+if TYPE_CHECKING:
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.runs.request import TrainingResult
+
+_FOLDER = Path("runs/demo")
+_PREDICTED = 3
+
+
+@click.command("demo", short_help="See the main job on sample images, in a minute.")
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Train and test a classifier on the sample images, and explain each step.
+
+    Needs no internet connection. Everything is written to runs/demo in the current folder; a second call reuses it.
+
+    \b
+    Example:
+        transfer-cli demo
+    """
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.data.sample_data import copy_to
+
+    console = ctx.ensure_object(Console)
+    console.note(f"This demo trains an image classifier. It writes to {_FOLDER}.")
+    images = _FOLDER / "images"
+    folder = ImageFolder.scan(images if images.exists() else copy_to(images))
+    console.note(f"1. The images: {folder.summary()}. Each class is a folder in {images}.")
+    console.note(
+        "2. Training: a pretrained network turns each image into numbers, a small classifier learns from them."
+    )
+    trained = _train(console, folder, EMBEDDED)
+    console.note("3. Comparison: the same with random weights in place of the pretrained ones.")
+    random = _train(console, folder, RANDOM, trained)
+    console.note(f"   Accuracy on test images: {_accuracy(trained)}; with random weights: {_accuracy(random)}.")
+    console.note("4. Report: the mistakes, the confidence, possible problems and what to do about them.")
+    page = _report(console, trained)
+    console.note(f"   Open this file in a browser: {page.resolve()}")
+    console.note("5. Prediction: three test images with their most likely classes.")
+    predictions = _predict(console, trained, images)
+    console.note("Now with your own images, one folder per class: transfer-cli extract YOUR_FOLDER")
+    metrics = {"test_accuracy": trained.metrics["test"]["accuracy"], "random": random.metrics["test"]["accuracy"]}
+    console.result(str(_FOLDER), {"folder": str(_FOLDER), "report": str(page), **metrics, "predictions": predictions})
+
+
+def _train(
+    console: Console, folder: ImageFolder, weights: str, earlier: TrainingResult | None = None
+) -> TrainingResult:
+    """Train on the features of the shipped network, with the split of an earlier run."""
+    from transfer_cli.data.split import Split
+    from transfer_cli.recipe.recipes import ExtractRecipe
+    from transfer_cli.runs.request import TrainingRequest
+    from transfer_cli.runs.run_directory import RunDirectory
+    from transfer_cli.training.extract import extract
+
+    recipe = ExtractRecipe.load(settings={"backbone.name": EMBEDDED, "backbone.weights": weights})
+    run = RunDirectory(_FOLDER / ("trained" if earlier is None else "random-weights"))
+    split = Split.read(earlier.run.split) if earlier else None
+    with console.track("   training", None):
+        return extract(TrainingRequest(folder, run, split=split, offline=True), recipe)
+
+
+def _accuracy(result: TrainingResult) -> str:
+    accuracy = result.metrics["test"]["accuracy"]
+    return f"{accuracy['value']:.0%} (95 % interval {accuracy['low']:.0%} to {accuracy['high']:.0%})"
+
+
+def _report(console: Console, result: TrainingResult) -> Path:
+    from transfer_cli.report.report import report
+    from transfer_cli.runs.completed_run import FinishedRun
+
+    if not result.run.report.is_file():
+        with console.track("   writing the report", None):
+            report(FinishedRun.read(result.run.path))
+    return result.run.report
+
+
+def _predict(console: Console, result: TrainingResult, images: Path) -> list[dict[str, Any]]:
+    """Predict a test image of each of three classes; print the table unless the output is JSON."""
+    from transfer_cli.data.split import Split
+    from transfer_cli.inference.load import load
+    from transfer_cli.inference.predict import predict, write_predictions
+
+    model = load(str(result.run.path), offline=True)
+    tested = {row.labels[0]: row.path for row in Split.read(result.run.split).rows if row.part == "test"}
+    batches = list(predict(model, [str(images / path) for path in [*tested.values()][:_PREDICTED]]))
+    if not console.json:
+        write_predictions(iter(batches), console.rows, "table", model.class_names)
+    ranked = (row for batch in batches for row in batch.rows(1))
+    return [{"path": path, "label": label, "confidence": confidence} for path, [(label, confidence)] in ranked]

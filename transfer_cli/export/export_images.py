@@ -1,0 +1,150 @@
+"""The images for an export: training images to calibrate int8, validation images to compare, test images to score."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.data.image_batches import batches
+from transfer_cli.errors import InputError
+from transfer_cli.io.discovery import expand_paths
+from transfer_cli.runs.completed_run import FinishedRun
+from transfer_cli.runs.run_of_model import run_of_model
+
+MAX_COMPARED = 200
+"""Maximum number of images for the parity check."""
+CALIBRATION_IMAGES = 100
+MIN_IMAGES = 8
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class ExportImages:
+    """The images of a run, or of a folder for a bundle without its run.
+
+    Attributes
+    ----------
+    bundle : ModelBundle
+    run : FinishedRun or None
+    files : tuple of str
+        The images of the folder; empty with a run.
+    """
+
+    bundle: ModelBundle
+    run: FinishedRun | None
+    files: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, source: str, bundle: ModelBundle, images: Path | None) -> ExportImages:
+        """Find the images of the run `source`, or for a bundle without its run those in the folder `images`.
+
+        Raises
+        ------
+        InputError
+            When there are fewer than `MIN_IMAGES`.
+        """
+        directory = run_of_model(source)
+        if directory:
+            result = cls(bundle, FinishedRun.read(directory.path, images))
+            available = result._existing(result.compared_part)
+            place = f"{result.run.root if result.run else ''} ({result.compared_part} split of the run)"
+        elif images:
+            if not images.is_dir():
+                raise InputError(f"There is no folder {images}. Expected a folder of images of any kind.")
+            result = cls(bundle, None, tuple(expand_paths([str(images)])))
+            available, place = result.files, str(images)
+        else:
+            raise InputError(
+                f"{source} is a bundle without its run, so there are no images to check an exported file on.",
+                hint=f"Give a folder of images: transfer-cli export {shlex.quote(source)} --images DIR",
+            )
+        if len(available) < MIN_IMAGES:
+            raise InputError(
+                f"Found {len(available)} images in {place}. Expected at least {MIN_IMAGES} to check an exported file.",
+                hint="Give the folder where the images are now: --images DIR",
+            )
+        return result
+
+    @property
+    def compared_with(self) -> str:
+        """Name of the set of images for the parity check."""
+        return "the folder" if self.run is None else self.compared_part
+
+    @property
+    def compared_part(self) -> str:
+        """The part of the split whose images are compared."""
+        assert self.run is not None
+        return next(part for part in ("val", "test", "train") if self.run.split.mask(part).any())
+
+    @property
+    def scored_part(self) -> str:
+        """The part of the split whose images are scored."""
+        assert self.run is not None
+        return "test" if self.run.split.mask("test").any() else "val"
+
+    def check_int8_images(self) -> None:
+        """Raise InputError unless there are images to calibrate and to score an int8 file."""
+        if self.run is None:
+            raise InputError(
+                "int8 formats need training images for calibration and test images for scoring; "
+                "a bundle without its run has none.",
+                hint="Export from the run: transfer-cli export RUN --format litert-int8",
+            )
+        for part in ("train", self.scored_part):
+            if len(available := self._existing(part)) < MIN_IMAGES:
+                raise InputError(
+                    f"Found {len(available)} {part} images in {self.run.root}. int8 formats need {MIN_IMAGES}.",
+                    hint="Give the folder where the images are now: --images DIR",
+                )
+
+    def to_compare(self) -> NDArray[np.uint8]:
+        """Return images for the parity check, uint8 of shape (n, size, size, 3)."""
+        available = self.files if self.run is None else self._existing(self.compared_part)
+        images, _ = self._decode(_evenly_spaced(available, MAX_COMPARED))
+        if len(images) < MIN_IMAGES:
+            raise InputError(
+                f"{len(images)} of {min(len(available), MAX_COMPARED)} images could be read. "
+                f"Expected at least {MIN_IMAGES} to check an exported file.",
+                hint="Give a folder with other images: --images DIR",
+            )
+        return images
+
+    @cached_property
+    def calibration(self) -> NDArray[np.uint8]:
+        """Some training images, uint8 of shape (n, size, size, 3)."""
+        return self._decode(_evenly_spaced(self._existing("train"), CALIBRATION_IMAGES))[0]
+
+    def to_score(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return all test images and their true classes."""
+        assert self.run is not None
+        images, paths = self._decode(self._existing(self.scored_part))
+        row_of = {row.path: number for number, row in enumerate(self.run.split.rows)}
+        return images, self.run.split.truth()[[row_of[path] for path in paths]]
+
+    def _existing(self, part: str) -> tuple[str, ...]:
+        assert self.run is not None
+        rows = (row for row in self.run.split.rows if row.part == part)
+        return tuple(row.path for row in rows if (self.run.root / row.path).is_file())
+
+    def _decode(self, paths: Sequence[str]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        """Return the images that can be read, and their paths."""
+        size, resize = self.bundle.image_size, self.bundle.resize
+        root = self.run.root if self.run else None
+        decoded = list(batches(paths, size=size, resize=resize, batch_size=_BATCH, root=root))
+        readable = tuple(path for batch in decoded for path in batch.paths)
+        if not readable:
+            raise InputError(f"None of {len(paths)} images could be read.")
+        return np.concatenate([batch.images for batch in decoded]), readable
+
+
+def _evenly_spaced(paths: Sequence[str], count: int) -> Sequence[str]:
+    """Return up to `count` of the paths, evenly spaced, so that all classes are among them."""
+    rows = np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)
+    return [paths[row] for row in rows]

@@ -1,1 +1,0 @@
-"""SavedModel folders for TensorFlow Serving."""

@@ -1,0 +1,60 @@
+"""The options of a ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from transfer_cli.catalog import runtimes
+
+By = Literal["probe", "logme"]
+PROBE: By = "probe"
+LOGME: By = "logme"
+IMAGES = 2000
+"""Default number of images: enough to detect a difference of 2 points in accuracy if 10 % of predictions differ."""
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """Which networks to compare, and how.
+
+    Attributes
+    ----------
+    among : sequence of str
+        Names of backbones or patterns such as ``mobilenet*``. [all pretrained ones]
+    weights : sequence of str
+        Some of imagenet, embedded and none. [the usual weights of each backbone]
+    images : int
+        Maximum number of images to compare by.
+    by : {"probe", "logme"}
+        ``probe``: cross-validated classifier; ``logme``: LogME score, which is faster.
+    max_ms : float, optional
+        Maximum ms/image; slower candidates are measured, but not scored.
+    max_mb : float, optional
+        Maximum size of the weights in MB; larger candidates are not run.
+    download : bool
+        Download missing weights.
+    runtime : str
+        A runtime of the catalog, or ``auto``.
+    group_by : str, optional
+        Regular expression that groups images, as split.group_by of a recipe.
+    seed : int
+        Random seed of the choice of images, the folds, and random weights.
+    """
+
+    among: Sequence[str] = ()
+    weights: Sequence[str] = ()
+    images: int = IMAGES
+    by: By = PROBE
+    max_ms: float | None = None
+    max_mb: float | None = None
+    download: bool = False
+    runtime: str = runtimes.AUTO
+    group_by: str | None = None
+    seed: int = 0
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The settings of a recipe that extracts features as this ranking does."""
+        return {"seed": self.seed, "inference.runtime": self.runtime, "split.group_by": self.group_by}

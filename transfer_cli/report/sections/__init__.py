@@ -1,0 +1,1 @@
+"""The sections of a report: each a frozen dataclass with a template of its own."""

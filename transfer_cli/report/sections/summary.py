@@ -1,0 +1,177 @@
+"""The head of the report: a run in a few sentences and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from transfer_cli.bundle.bundle import ENSEMBLE
+from transfer_cli.catalog import ensemble_methods
+from transfer_cli.ensembling.member_comparison import MemberComparison
+from transfer_cli.metrics.intervals import MetricValue
+from transfer_cli.rendering.html import percent
+from transfer_cli.report.confusion_cells import Table, mistakes_in
+from transfer_cli.report.context import ReportContext
+from transfer_cli.report.run_facts import SPLIT_NAMES, PartScores, RunFacts
+from transfer_cli.text import counted, printable
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The head of the page.
+
+    Attributes
+    ----------
+    heading : str
+    sentences : tuple of str
+    metric : str
+        What the accuracy is called.
+    scores : PartScores
+    baseline : (str, float) or None
+        The largest class, and the accuracy of always predicting it; None in a multi-label task.
+    key_values : tuple of (str, str, str)
+        Label, value and note.
+    """
+
+    heading: str
+    sentences: tuple[str, ...]
+    metric: str
+    scores: PartScores
+    baseline: tuple[str, float] | None
+    key_values: tuple[tuple[str, str, str], ...]
+
+    @classmethod
+    def of(cls, context: ReportContext) -> Self:
+        """Return the summary of a run."""
+        facts, part = context.facts, context.part
+        scores, metrics = facts.scores[part], context.run.metrics[part]
+        largest, share = scores.majority_class()
+        return cls(
+            _heading(context, metrics),
+            (*sentences(facts, part), *ensemble_sentences(context.members)),
+            "all labels correct" if context.is_multi_label else "accuracy",
+            scores,
+            None if context.is_multi_label else (facts.class_names[largest], share),
+            tuple(key_values(facts, part, metrics, context.tables[part])),
+        )
+
+
+def sentences(facts: RunFacts, part: str) -> list[str]:
+    """Return how the model was made, and how good it is on a split."""
+    scores = facts.scores[part]
+    trained = int(facts.images["train"].sum()) + (int(facts.images["val"].sum()) if facts.refit else 0)
+    kind = "classes" if scores.confusion is not None else "labels"
+    how = (
+        f"{_method(facts)} on {counted(trained, 'image')} of {len(facts.class_names)} {kind}. "
+        f"{_evaluation(facts, part)}"
+    )
+    if scores.confusion is None:
+        return [
+            how,
+            f"All labels are correct for {percent(scores.accuracy)} of the images (95 % interval {_interval(scores)}).",
+        ]
+    largest, baseline = scores.majority_class()
+    return [
+        how,
+        f"The accuracy is {percent(scores.accuracy)} (95 % interval {_interval(scores)}). Always predicting the "
+        f"largest class, {facts.class_names[largest]}, would reach {percent(baseline)}.",
+    ]
+
+
+def ensemble_sentences(members: MemberComparison | None) -> list[str]:
+    """Return whether an ensemble is better than its best member; nothing if it was not evaluated."""
+    if members is None or not members.part:
+        return []
+    best = max(members.rows, key=lambda row: row.accuracy["value"])
+    low, high = best.gain["low"], best.gain["high"]
+    gain = _points(best.gain["value"])
+    if low is not None and high is not None:
+        gain += f" (95 % interval {_points(low)} to {_points(high)})"
+        gain += ", which may be chance" if low <= 0 <= high else ""
+    return [
+        f"On {counted(members.images, f'{SPLIT_NAMES[members.part]} image')} the best member, {printable(best.name)}, "
+        f"has an accuracy of {percent(best.accuracy['value'])}; the ensemble is {gain}. The ensemble takes "
+        f"{members.cost.milliseconds:.1f} ms/image, this member {best.cost.milliseconds:.1f} ms/image."
+    ]
+
+
+def key_values(
+    facts: RunFacts, part: str, metrics: Mapping[str, MetricValue], table: Table
+) -> Iterable[tuple[str, str, str]]:
+    """Yield label, value and note of further results."""
+    scores = facts.scores[part]
+    if "mean_average_precision" in metrics:
+        yield "Mean average precision", f"{metrics['mean_average_precision']['value']:.3f}", f"on {part}"
+    for other, of_other in facts.scores.items():
+        if other != part:
+            name = "Accuracy" if scores.confusion is not None else "All labels correct"
+            is_cross_validated = other == "val" and facts.out_of_fold
+            name = f"{name}, cross-validated" if is_cross_validated else f"{name} on {other}"
+            yield name, percent(of_other.accuracy), counted(of_other.images, facts.noun(other))
+    recall = scores.recall
+    if np.isfinite(recall).any():
+        for label, place in (
+            ("Lowest recall", int(np.nanargmin(recall))),
+            ("Highest recall", int(np.nanargmax(recall))),
+        ):
+            note = f"{scores.correct[place]} of {scores.support[place]} correct, {percent(recall[place], 0)}"
+            yield label, facts.class_names[place], note
+    if mistakes := mistakes_in(table):
+        cell = mistakes[0]
+        yield "Most frequent mistake", cell.title, f"{cell.count} of {cell.total}, {percent(cell.share, 0)}"
+
+
+def _heading(context: ReportContext, metrics: Mapping[str, MetricValue]) -> str:
+    scores, described = context.scores(context.part), context.described(context.part)
+    if context.is_multi_label:
+        return f"Mean average precision {metrics['mean_average_precision']['value']:.3f} on {described}"
+    return f"{scores.correct.sum()} of {described} classified correctly ({percent(scores.accuracy, 0)})"
+
+
+def _method(facts: RunFacts) -> str:
+    """Return how the model was trained, up to "on 36 images"."""
+    network = facts.setting("backbone.name", "the network")
+    if facts.method == ENSEMBLE:
+        count = counted(len(facts.setting("member", ())), "model")
+        networks = f" ({', '.join(facts.networks)})" if facts.networks else ""
+        how = ensemble_methods.find(facts.setting("ensemble.method", ensemble_methods.AVERAGE)).summary.rstrip(".")
+        return f"An ensemble of {count}{networks}, combined as follows: {how[0].lower()}{how[1:]}. All were trained"
+    if facts.method == "extract":
+        return f"The fixed network {network} computes features; a classifier on these features was trained"
+    if facts.from_scratch:
+        return f"The network {network} was trained from scratch"
+    return f"The pretrained network {network} was fine-tuned"
+
+
+def _evaluation(facts: RunFacts, part: str) -> str:
+    """Return which images the model is evaluated on, and whether they were used in the training."""
+    images = counted(facts.scores[part].images, facts.noun(part))
+    if part == "test":
+        return f"It is evaluated here on {images}, which were not used for training or selection."
+    if facts.out_of_fold:
+        return (
+            f"There is no test set, so it is evaluated here by cross-validation: each of {images} was predicted by a "
+            "classifier that was trained without it."
+        )
+    optimistic = f"It is evaluated here on {images}. They were also used to choose"
+    if facts.method == ENSEMBLE:
+        return (
+            f"{optimistic} the settings of its members, so the score is slightly optimistic. The parameters of the "
+            "ensemble were fitted by cross-validation."
+        )
+    refit = "The predictions are from before the refit on training and validation images."
+    return (
+        f"{optimistic} its settings, so the score is slightly optimistic. "
+        f"{refit if facts.refit else 'It was not trained on them.'}"
+    )
+
+
+def _interval(scores: PartScores) -> str:
+    return f"{percent(scores.low)} to {percent(scores.high)}"
+
+
+def _points(gain: float) -> str:
+    return f"{100 * abs(gain):.1f} points {'better' if gain >= 0 else 'worse'}"

@@ -1,0 +1,30 @@
+"""A named file or folder inside a directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+
+class _Directory(Protocol):
+    @property
+    def path(self) -> Path:
+        """The directory."""
+
+
+class Entry:
+    """The name of a file or folder; as a class attribute it gives the path of that file, ``run.metrics``.
+
+    Parameters
+    ----------
+    name : str
+    is_result : bool
+        Whether a new run in the same place removes it.
+    """
+
+    def __init__(self, name: str, *, is_result: bool = True) -> None:
+        self.name, self.is_result = name, is_result
+
+    def __get__(self, directory: _Directory, owner: type) -> Path:
+        """Return the path of the file in a directory."""
+        return directory.path / self.name

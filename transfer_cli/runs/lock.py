@@ -1,0 +1,55 @@
+"""One writer per run: the operating system frees the lock when its process ends, even if it is killed."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from transfer_cli.errors import RunError
+from transfer_cli.io.atomic import write_error
+
+LOCK_FILE = ".lock"
+_HELD: dict[Path, FileLock] = {}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+"""What a file system without locks answers, such as some network drives; its runs are written without a lock."""
+
+
+def acquire(run: Path) -> None:
+    """Lock the directory of a run for this process, which may hold the lock already.
+
+    Raises
+    ------
+    RunError
+        If another process holds the lock.
+    OutputError
+        If the directory cannot be written.
+    """
+    place = run.resolve()
+    if place in _HELD:
+        return
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place / LOCK_FILE, timeout=0, thread_local=False)
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            f"Another process is writing the run {run}.",
+            hint="Wait until it has ended, or choose another place with -o RUN.",
+        ) from None
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return
+        raise write_error(error, run) from error
+    _HELD[place] = lock
+
+
+def release(run: Path) -> None:
+    """Free the lock if this process holds it."""
+    if (lock := _HELD.pop(run.resolve(), None)) is not None:
+        # Removed while it is held: a process that waits for the removed file finds out and creates a new one.
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
+        lock.release()

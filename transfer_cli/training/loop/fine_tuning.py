@@ -1,0 +1,121 @@
+"""A whole fine-tuning: the linear probe, the stages, and the refit on train + val, from any checkpoint."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from transfer_cli.catalog import heads
+from transfer_cli.data.split import Split
+from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.training.loop import early_stopping, messages, preview_plot
+from transfer_cli.training.loop.checkpoints import Arrays, Checkpoint, State
+from transfer_cli.training.loop.context import TrainingContext
+from transfer_cli.training.loop.preview_plot import PreviewRow
+from transfer_cli.training.loop.trainer import Trainer
+from transfer_cli.training.loop.training_curves import draw_training_curves
+from transfer_cli.training.loop.training_data import TrainingData
+
+if TYPE_CHECKING:
+    from transfer_cli.training.loop.finalize import RunFinalizer
+
+
+def refits(recipe: FinetuneRecipe, split: Split) -> bool:
+    """Return whether the network is trained again on train + val, after val has chosen the best epoch."""
+    counts = split.counts()
+    few = counts.get("train", 0) < recipe.refit.below * len(split.class_names)
+    return "val" in counts and (recipe.refit.when == "always" or (recipe.refit.when == "auto" and few))
+
+
+def fine_tune(context: TrainingContext, data: TrainingData) -> RunFinalizer:
+    """Train all stages, from the beginning or from the last checkpoint; a refit trains them again on train + val.
+
+    Returns
+    -------
+    RunFinalizer
+        Scores the trained network and writes its bundle.
+    """
+    from transfer_cli.training.loop.finalize import PreRefitOutputs, RunFinalizer, TrainedNetwork
+    from transfer_cli.training.loop.micro_batches import explain_out_of_memory
+
+    recipe, split, pre_refit = context.recipe, context.split, None
+    with explain_out_of_memory():
+        will_refit = refits(recipe, split)
+        initial = context.weights() if will_refit else {}
+        last = _resume(context)
+        _draw_preview(context, data)
+        context.recorder.describe()
+        state = _train(context, data, last)
+        if will_refit:
+            pre_refit = PreRefitOutputs.compute(context.network, data, context.micro_batches, recipe.batch_size)
+            data = data.with_val_in_train()
+            context.progress.note(f"refitting on train + val ({len(data.train)} images)")
+            state = _refit(context, data, state, initial, last)
+    draw_training_curves(state.history, state.best, context.run.plots / "curves.png")
+    trained = TrainedNetwork(context.network, data.images, data.train, pre_refit)
+    return RunFinalizer.build(context.request, recipe, split, trained, context.micro_batches)
+
+
+def _resume(context: TrainingContext) -> Checkpoint | None:
+    """Return the last checkpoint, if any, and write what a killed process did not write after it."""
+    last = context.recorder.checkpoints.read_last()
+    if last is not None:
+        state = last.state
+        context.micro_batches.halvings = state.memory_halvings
+        context.progress.note(
+            f"resuming after epoch {state.epoch}, in stage {state.stage + 1} of {len(context.stages)}"
+        )
+        context.recorder.catch_up(state)
+    return last
+
+
+def _train(context: TrainingContext, data: TrainingData, last: Checkpoint | None) -> State:
+    """Train all stages, or what a checkpoint leaves of them; the network ends with the weights of the best epoch."""
+    if last is not None and last.state.refit:
+        context.set_weights(context.recorder.checkpoints.read_best(last.state))
+        return last.state
+    epochs = [stage.length for stage in context.stages]
+    if last is None:
+        _start_from_probe(context, data)
+        state = Trainer(context, data, State(context.split_digest), epochs).train()
+    else:
+        context.set_weights(last.weights)
+        state = Trainer(context, data, last.state, epochs).train(last.optimizer)
+    if state.best is not None:
+        steps_per_epoch = math.ceil(len(data.train) / context.micro_batches.step)
+        steps = sum(row.epoch > 0 for row in state.history) * steps_per_epoch
+        context.progress.note(messages.training_summary(state, context.recipe.early_stopping, steps))
+    return state
+
+
+def _refit(
+    context: TrainingContext, data: TrainingData, state: State, initial: Arrays, last: Checkpoint | None
+) -> State:
+    """Train again on train + val, from the initial weights or a checkpoint, as long as val found best."""
+    best = state.best_epoch
+    assert best is not None
+    stages = best.stage if best.epoch else 0
+    epochs = [len(early_stopping.trained_epochs(state.history, stage)) for stage in range(stages)]
+    if last is not None and state.refit:
+        context.set_weights(last.weights)
+        return Trainer(context, data, state, epochs).train(last.optimizer)
+    context.set_weights(initial)
+    _start_from_probe(context, data)
+    return Trainer(context, data, state.begin_refit(), epochs).train()
+
+
+def _start_from_probe(context: TrainingContext, data: TrainingData) -> None:
+    """Initialise the head from a linear probe on the training images, if the recipe says so."""
+    from transfer_cli.training.loop.linear_probe import start_from_probe
+
+    recipe = context.recipe
+    if recipe.head.start == heads.PROBE:
+        value = start_from_probe(context.network, recipe, data, context.micro_batches, context.progress)
+        context.run.log("probe", parameter="C", value=value)
+
+
+def _draw_preview(context: TrainingContext, data: TrainingData) -> None:
+    positions = preview_plot.one_per_class(data.truth[data.train])
+    rows = [PreviewRow(int(row), context.split.rows[row].truth) for row in data.train[positions]]
+    augmented = data.augmented(context.recipe, context.classes)
+    preview_plot.draw_preview(rows, data.images, augmented, context.run.plots / "preview.png")

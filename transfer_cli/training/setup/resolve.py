@@ -1,0 +1,53 @@
+"""A recipe with every open choice made, as it is written into the run."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from transfer_cli.catalog import backbones, runtimes
+from transfer_cli.data.groups import check_groups
+from transfer_cli.errors import InputError
+from transfer_cli.inference import runtimes as installed
+from transfer_cli.recipe.recipes import Recipe
+from transfer_cli.runs.accuracy_gate import FLAG, AccuracyGate
+from transfer_cli.runs.request import TrainingRequest
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+
+
+def resolve_recipe(request: TrainingRequest, recipe: AnyRecipe, *, keeps_model: bool) -> AnyRecipe:
+    """Return the recipe with every open choice made; an unfinished run keeps its runtime.
+
+    Parameters
+    ----------
+    request : TrainingRequest
+    recipe : Recipe
+    keeps_model : bool
+        Whether the run will hold a model.
+
+    Raises
+    ------
+    InputError
+        If a minimum accuracy is requested and the run will have no accuracy.
+    RecipeError
+        If the images are to be grouped by a pattern that matches no path.
+    """
+    if recipe.split.group_by is not None:
+        check_groups([file.path for file in request.folder.files], recipe.split.group_by)
+    if request.min_accuracy is not None:
+        AccuracyGate(request.min_accuracy).check_task(request.folder.task)
+        if not keeps_model:
+            raise InputError(
+                f"{FLAG} needs a classifier, and this run trains none (--classifier none).",
+                hint=f"Leave out {FLAG}, or choose a classifier: --classifier logistic",
+            )
+    runtime = recipe.inference.runtime
+    if runtime == runtimes.AUTO and not request.overwrite:
+        runtime = request.run.runtime() or runtime
+    runtime = installed.resolve(
+        runtime,
+        images=len(request.folder.files),
+        keeps_model=keeps_model,
+        parameters=backbones.find(recipe.backbone.name).parameters,
+    )
+    return recipe.resolved(request.folder.task).on_runtime(runtime)

@@ -1,0 +1,111 @@
+"""The result of a learning rate range test: the loss at each learning rate, and the rate that it suggests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+SMOOTHING = 0.8
+"""Momentum of the moving average of the loss.
+
+The 0.98 of fastai averages over half of a hundred steps, and finds a minimum long after it: see docs/benchmarks.md.
+"""
+DIVERGENCE = 4.0
+"""A sweep ends when the smoothed loss exceeds its minimum by this factor."""
+BELOW_LOWEST = {True: 2.0, False: 10.0}
+"""The rate with the lowest loss is divided by this; True: the schedule of the stage ends at zero."""
+MIN_DECREASE = 0.01
+"""A smaller relative decrease of the loss means that nothing was trained."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The losses of a sweep over learning rates, and what they suggest.
+
+    Attributes
+    ----------
+    rates, losses, smoothed : tuple of float
+        Of each step. The difficulty of the batch is subtracted from the losses; the other values are computed from the
+        smoothed ones.
+    ended : {"diverged", "not finite", "highest rate"}
+        Why there are no more steps.
+    steepest : float or None
+        The rate at which the smoothed loss decreases fastest over the logarithm of the rate; None if nothing was
+        trained.
+    suggestion : float or None
+        Some way below the rate with the lowest smoothed loss; None if nothing was trained.
+    start, lowest : float
+        The smoothed loss at rates that are too low to train, and its minimum.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    ended: str
+    steepest: float | None
+    suggestion: float | None
+    start: float
+    lowest: float
+
+
+def read_sweep(
+    rates: Sequence[float], losses: Sequence[float], untrained: Sequence[float], below: float = BELOW_LOWEST[False]
+) -> Sweep:
+    """Return what the losses of a sweep suggest.
+
+    At the rate with the lowest loss, the loss is about to increase. For a constant rate, a tenth of it is suggested. A
+    schedule with warm-up that ends at zero is near its highest rate for a short time only, and may be closer to it.
+    The loss of the untrained network on the same batch is subtracted, since some batches are harder than others.
+
+    Parameters
+    ----------
+    rates : sequence of float
+        Increasing exponentially.
+    losses : sequence of float
+        Of each step; the last may not be finite.
+    untrained : sequence of float
+        Losses of the initial weights on the same batches.
+    below : float
+        Divisor of the rate with the lowest loss.
+
+    References
+    ----------
+    Gugger 2018, "How do you find a good learning rate".
+    """
+    count, ended = len(losses), "highest rate"
+    if count and not math.isfinite(losses[-1]):
+        count, ended = count - 1, "not finite"
+    if ended == "highest rate" and diverged(smooth(losses)):
+        ended = "diverged"
+    usual = float(np.mean(untrained[:count])) if count else math.nan
+    own = [loss - before + usual for loss, before in zip(losses[:count], untrained, strict=False)]
+    smoothed = smooth(own)
+    if count < 3:
+        return Sweep(tuple(rates[:count]), tuple(own), tuple(smoothed), ended, None, None, math.nan, math.nan)
+    values = np.array(smoothed)
+    # The first third is at rates too low to train.
+    start = float(np.mean(own[: max(count // 3, 2)]))
+    low = int(values.argmin())
+    steepest = suggestion = None
+    if start - values[low] > MIN_DECREASE * start and low:
+        slopes = np.gradient(values[: low + 1], np.log(rates[: low + 1]))
+        steepest, suggestion = float(rates[int(slopes.argmin())]), float(rates[low]) / below
+    floats = tuple(map(float, rates[:count]))
+    return Sweep(floats, tuple(own), tuple(smoothed), ended, steepest, suggestion, start, float(values[low]))
+
+
+def smooth(losses: Sequence[float]) -> list[float]:
+    """Return the moving average of losses without the bias of its start at zero (Kingma and Ba 2015, section 3)."""
+    averages, average = [], 0.0
+    for step, loss in enumerate(losses, start=1):
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        averages.append(average / (1 - SMOOTHING**step))
+    return averages
+
+
+def diverged(smoothed: Sequence[float]) -> bool:
+    """Return whether the last smoothed loss is far above the lowest."""
+    return len(smoothed) > 1 and smoothed[-1] > DIVERGENCE * min(smoothed)
