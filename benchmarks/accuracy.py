@@ -1,11 +1,11 @@
-"""Test accuracy of `extract` or `finetune`, over seeds, and the seconds of the whole command.
+"""Test accuracy of `extract` or `finetune` over several seeds, and the time of the whole command.
 
     export KERAS_HOME=../shared/keras_home
     python benchmarks/accuracy.py extract ../shared/data/clothing ../shared/data/sign_digits
     python benchmarks/accuracy.py finetune --recipe last-block --backbones mobilenet_v2@0.35 ../shared/data/clothing
 
-Folders need a test part. For extract the seed changes the folds by which the regularisation is chosen, for finetune
-also which pictures are held out for val, and all that is drawn by chance.
+The folders need train and test. The seed determines the cross-validation folds (extract), or the validation set and
+all random numbers of the training (finetune).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Print one line of a Markdown table for each folder and backbone."""
+    """Print one row of a Markdown table per folder and backbone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("method", choices=["extract", "finetune"])
     parser.add_argument("folders", nargs="+", type=Path)
@@ -37,11 +37,13 @@ def main() -> None:
         for backbone in arguments.backbones.split(","):
             runs = [measure(arguments, folder, backbone, seed) for seed in range(arguments.seeds)]
             val, test, seconds = zip(*runs, strict=True)
-            print(f"| {folder.name} | {backbone} | {shown(val)} | {shown(test)} | {statistics.median(seconds):.1f} |")
+            print(
+                f"| {folder.name} | {backbone} | {summary(val)} | {summary(test)} | {statistics.median(seconds):.1f} |"
+            )
 
 
 def measure(arguments: argparse.Namespace, folder: Path, backbone: str, seed: int) -> tuple[float, float, float]:
-    """Return the accuracy on val and test and the seconds of one command."""
+    """Return the val accuracy, the test accuracy and the seconds of one command."""
     with tempfile.TemporaryDirectory() as place:
         run = Path(place) / "run"
         command = [arguments.method, str(folder), "--backbone", backbone, "--seed", str(seed), "-o", str(run)]
@@ -51,14 +53,14 @@ def measure(arguments: argparse.Namespace, folder: Path, backbone: str, seed: in
             command += ["--set", override]
         begun = time.monotonic()
         environment = {**os.environ, "TRANSFER_CLI_CACHE": str(Path(place) / "cache")}
-        words = [sys.executable, "-m", "transfer_cli", "--quiet", *command]
-        subprocess.run(words, check=True, capture_output=True, env=environment)
+        call = [sys.executable, "-m", "transfer_cli", "--quiet", *command]
+        subprocess.run(call, check=True, capture_output=True, env=environment)
         seconds = time.monotonic() - begun
         metrics = json.loads((run / "metrics.json").read_text())
     return metrics["val"]["accuracy"]["value"], metrics["test"]["accuracy"]["value"], seconds
 
 
-def shown(values: tuple[float, ...]) -> str:
+def summary(values: tuple[float, ...]) -> str:
     """Return the mean and the range."""
     return f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 

@@ -1,4 +1,4 @@
-"""How long one augmented picture takes: ours, and ImageDataGenerator's own way, in one process, alternating.
+"""Time per augmented image: transfer-cli and Keras's ImageDataGenerator, alternating in one process.
 
 python benchmarks/augment.py --size 224 --rounds 5
 """
@@ -27,20 +27,20 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
 def main() -> None:
-    """Print one line of a Markdown table for each recipe and fill mode."""
+    """Print one row of a Markdown table per recipe and fill mode."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--pictures", type=int, default=50)
+    parser.add_argument("--images", type=int, default=50)
     arguments = parser.parse_args()
     shape = (arguments.images, arguments.size, arguments.size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
-    print("| augmentation | fill mode | ImageDataGenerator, ms | ours, ms | ratio |")
+    print("| augmentation | fill mode | ImageDataGenerator, ms | transfer-cli, ms | ratio |")
     print("|---|---|---|---|---|")
     for recipe in ("default", "classic-augmentation"):
         for fill_mode in ("nearest", "constant", "reflect", "wrap"):
-            words = FinetuneRecipe.load(recipe).augmentation.model_dump() | {"fill_mode": fill_mode}
-            augmentation = Augmentation.model_validate(words)
+            settings = FinetuneRecipe.load(recipe).augmentation.model_dump() | {"fill_mode": fill_mode}
+            augmentation = Augmentation.model_validate(settings)
             kinds = [tf.keras.preprocessing.image.ImageDataGenerator, Generator]
             times: list[list[float]] = [[], []]
             for number in range(arguments.rounds):
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def transform(generator: Any, images: np.ndarray[Any, Any], seed: int) -> None:
-    """Augment all pictures."""
+    """Augment all images."""
     for index, image in enumerate(images):
         generator.apply_transform(image, generator.get_random_transform(image.shape, 1000 * seed + index))
 

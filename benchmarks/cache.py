@@ -1,4 +1,4 @@
-"""A second `extract` of the same pictures into a new run: whole commands, cache cleared and cache warm.
+"""Time of a second `extract` of the same images into a new run: whole commands, with an empty and with a warm cache.
 
 export KERAS_HOME=../shared/keras_home
 python benchmarks/cache.py ../shared/data/clothing
@@ -17,30 +17,30 @@ import measuring
 
 
 def main() -> None:
-    """Print the seconds of both, and of one with a hundredth of new pictures."""
+    """Print the seconds of both, and of a folder with 1 % new images."""
     options = measuring.arguments(
         __doc__, backbones=["mobilenet_v2@0.35"], count=5000, classifiers=["none", "logistic"]
     )
     rows = []
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        folder = measuring.make_pictures(options.photographs, place / "images", options.count, 500, 375)
-        new = measuring.make_pictures(options.photographs, place / "new", options.count // 100, 480, 360)
+        folder = measuring.make_images(options.photographs, place / "images", options.count, 500, 375)
+        new = measuring.make_images(options.photographs, place / "new", options.count // 100, 480, 360)
         more = place / "more"
         shutil.copytree(folder, more)
         for path in new.rglob("*.jpg"):
             shutil.copy(path, more / path.parent.name / f"new-{path.name}")
         for backbone in options.backbones:
             for classifier in options.classifiers:
-                words = ["--backbone", backbone, "--classifier", classifier]
+                options_of_run = ["--backbone", backbone, "--classifier", classifier]
                 if backbone not in ("mobilenet@0.25", "mobilenet_v2@0.35"):
-                    words += ["--weights", "none"]
+                    options_of_run += ["--weights", "none"]
 
-                def command(folder: Path, *, clear: bool, words: list[str] = words) -> None:
+                def command(folder: Path, *, clear: bool, extra: list[str] = options_of_run) -> None:
                     if clear:
                         shutil.rmtree(place / "cache", ignore_errors=True)
                     shutil.rmtree(place / "run", ignore_errors=True)
-                    run = ["extract", str(folder), *words, "-o", str(place / "run")]
+                    run = ["extract", str(folder), *extra, "-o", str(place / "run")]
                     environment = {**os.environ, "TRANSFER_CLI_CACHE": str(place / "cache")}
                     call = [sys.executable, "-m", "transfer_cli", "--quiet", *run]
                     subprocess.run(

@@ -1,4 +1,4 @@
-"""How fast pictures become 224 x 224 squares: ours, and Keras's two ways.
+"""Decoding speed of JPEG files to 224 x 224 pixels: transfer-cli and the two functions of Keras.
 
 python benchmarks/decode.py ../shared/data/clothing
 """
@@ -29,34 +29,34 @@ SIZES = {"0.2 MP": (500, 375, 400), "1 MP": (1155, 866, 200), "12 MP": (4000, 30
 
 
 def main() -> None:
-    """Print images/s of each way for three sizes of JPEG."""
+    """Print images/s of each decoder for three sizes of JPEG files."""
     options = measuring.arguments(__doc__)
     rows = []
     for name, (width, height, count) in SIZES.items():
         with tempfile.TemporaryDirectory() as place:
-            folder = measuring.make_pictures(options.photographs, Path(place) / "images", count, width, height)
+            folder = measuring.make_images(options.photographs, Path(place) / "images", count, width, height)
             ways = {
                 "ImageDataGenerator": partial(generator, folder),
                 "image_dataset_from_directory": partial(dataset, folder),
-                "ours": partial(ours, folder),
+                "transfer-cli": partial(own, folder),
             }
             seconds = measuring.alternate_apart(ways, options.rounds)
         rates = {way: count / measuring.median(values) for way, values in seconds.items()}
         row: dict[str, Any] = {"JPEG": f"{name}, {width} x {height}", **rates}
-        row |= {f"ours to {way}": rates["ours"] / rates[way] for way in list(rates)[:2]}
+        row |= {f"ratio to {way}": rates["transfer-cli"] / rates[way] for way in list(rates)[:2]}
         rows.append(row)
     measuring.report("decode, images/s", rows, options.json)
 
 
-def ours(folder: Path) -> None:
-    """Decode everything with our decoder."""
+def own(folder: Path) -> None:
+    """Decode all files with transfer-cli."""
     paths = sorted(map(str, folder.rglob("*.jpg")))
     for _ in batches(paths, size=224, resize="squash", batch_size=32):
         pass
 
 
 def generator(folder: Path) -> None:
-    """Decode everything as ImageDataGenerator does."""
+    """Decode all files with ImageDataGenerator."""
     with redirect_stdout(StringIO()):
         flow = tf.keras.preprocessing.image.ImageDataGenerator().flow_from_directory(
             folder, target_size=(224, 224), batch_size=32, shuffle=False
@@ -66,7 +66,7 @@ def generator(folder: Path) -> None:
 
 
 def dataset(folder: Path) -> None:
-    """Decode everything as image_dataset_from_directory does."""
+    """Decode all files with image_dataset_from_directory."""
     for _ in keras.utils.image_dataset_from_directory(
         folder, image_size=(224, 224), batch_size=32, shuffle=False, verbose=False
     ).prefetch(tf.data.AUTOTUNE):

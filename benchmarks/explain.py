@@ -1,11 +1,11 @@
-"""How often the map of a class lies on what is of that class: two pictures of different classes in one.
+"""How often the saliency map of a class lies on the object of that class, in images composed of two images.
 
     export KERAS_HOME=../shared/keras_home
     python benchmarks/explain.py RUN ../shared/data/clothing/test
 
-Two pictures are put into opposite quarters of a grey one. Where both classes are among the model's three most probable,
-the map of each should have more energy in its own quarter than in the other's. Beside each method: the map of a class
-that is not on the picture, and the norm of the activations, which knows of no class and so is right once in two.
+Two images of different classes are pasted into opposite quarters of a grey image. If both classes are among the top 3
+predictions, the map of each should have more energy in its own quarter than in the other one. Baselines: the map of a
+class that is not in the image, and the norm of the activations, which does not depend on the class (correct in 50 %).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.catalog import explainers
 from transfer_cli.data.image_batches import batches
-from transfer_cli.explain.explain import Explainable
+from transfer_cli.explain.explainable import Explainable
 from transfer_cli.explain.overlay import upsampled
 from transfer_cli.quiet_imports import import_tensorflow
 
@@ -28,44 +28,51 @@ TOP = 3
 
 
 def main() -> None:
-    """Print one line of a Markdown table for each method and draw."""
+    """Print one row of a Markdown table per method and random draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
-    parser.add_argument("images", type=Path, help="a folder with one sub-folder a class")
+    parser.add_argument("images", type=Path, help="folder with one sub-folder per class")
     parser.add_argument("--draws", type=int, default=3)
-    parser.add_argument("--pairs", type=int, default=200, help="of which both classes are among the first three")
-    parser.add_argument("--layer", help="whose maps grad-cam looks at")
-    parser.add_argument("--method", choices=explainers.names(), help="this one alone")
+    parser.add_argument("--pairs", type=int, default=200, help="number of images with both classes in the top 3")
+    parser.add_argument("--layer", help="layer that Grad-CAM uses")
+    parser.add_argument("--method", choices=explainers.names(), help="only this method")
     arguments = parser.parse_args()
     import_tensorflow()
-    print("| draw | method | pictures | maps in their quarter | both maps of a picture | ms a map |")
+    print("| draw | method | images | maps in own quarter | both maps of an image | ms/map |")
     print("|---|---|---|---|---|---|")
     for method in [arguments.method] if arguments.method else explainers.names():
         layer = arguments.layer if explainers.find(method).needs_gradient else None
-        opened = Explainable(arguments.run, method=method, layer=layer)
+        opened = Explainable.open(arguments.run, method=method, layer=layer)
         for draw in range(arguments.draws):
             images, columns, corners = pairs(opened, arguments.images, arguments.pairs, draw)
-            begun = time.perf_counter()
+            start = time.perf_counter()
             maps = opened.maps(images, columns)
-            took = 1000 * (time.perf_counter() - begun) / columns.size
-            report(f"{draw} | {method}", in_quarters(maps, corners), took)
+            milliseconds = 1000 * (time.perf_counter() - start) / columns.size
+            report(f"{draw} | {method}", in_quarters(maps, corners), milliseconds)
             absent = np.array([(set(range(TOP)) - set(row)).pop() for row in columns])
             wrong = opened.maps(images, np.stack([absent, absent], axis=1))
-            report(f"{draw} | {method}, another class", in_quarters(wrong, corners), took)
-            report(f"{draw} | {method}, classes swapped", in_quarters(maps[:, ::-1], corners), took)
+            report(f"{draw} | {method}, another class", in_quarters(wrong, corners), milliseconds)
+            report(f"{draw} | {method}, classes swapped", in_quarters(maps[:, ::-1], corners), milliseconds)
             if opened.gradients:
-                report(f"{draw} | norm of {opened.gradients.layer}", in_quarters(norms(opened, images), corners), took)
+                report(
+                    f"{draw} | norm of {opened.gradients.layer}",
+                    in_quarters(norms(opened, images), corners),
+                    milliseconds,
+                )
 
 
-def report(name: str, found: NDArray[np.bool_], took: float) -> None:
-    """Print a line."""
-    print(f"| {name} | {len(found)} | {found.mean():.3f} | {found.all(axis=1).mean():.3f} | {took:.0f} |", flush=True)
+def report(name: str, correct: NDArray[np.bool_], milliseconds: float) -> None:
+    """Print one row."""
+    print(
+        f"| {name} | {len(correct)} | {correct.mean():.3f} | {correct.all(axis=1).mean():.3f} | {milliseconds:.0f} |",
+        flush=True,
+    )
 
 
 def pairs(
     opened: Explainable, folder: Path, count: int, draw: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """Return pictures of two classes that the model sees both of, their columns, and the corners they lie in.
+    """Return images of two classes that the model both detects, the classes, and their quarters.
 
     Returns
     -------
@@ -96,17 +103,17 @@ def pairs(
 
 
 def in_quarters(maps: NDArray[np.float32], corners: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which of the maps (n, 2, h, w) have more energy in their own quarter than in the other's."""
-    found = np.empty(maps.shape[:2], bool)
+    """Return which of the maps (n, 2, h, w) have more energy in their own quarter than in the other one."""
+    correct = np.empty(maps.shape[:2], bool)
     for number, two in enumerate(maps):
         for place, map_ in enumerate(two):
             energy = [quarter(map_, corner) for corner in corners[number]]
-            found[number, place] = energy[place] > energy[1 - place]
-    return found
+            correct[number, place] = energy[place] > energy[1 - place]
+    return correct
 
 
 def quarter(map_: NDArray[np.float32], corner: NDArray[np.int64]) -> float:
-    """Return what of a map lies in a quarter, in the pixels of the picture."""
+    """Return the sum of a map over a quarter of the image."""
     size = 224
     whole, half = upsampled(map_, size), size // 2
     down, right = corner * half
@@ -114,14 +121,14 @@ def quarter(map_: NDArray[np.float32], corner: NDArray[np.int64]) -> float:
 
 
 def norms(opened: Explainable, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the norm of the layer's activations, twice for each picture: a map that knows of no class."""
+    """Return the norm of the layer's activations, twice per image: a map that does not depend on the class."""
 
     def norm(activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.linalg.norm(activations, axis=-1)
 
-    blind = explainers.ExplainerSpec("norm", "the norm of the activations", "", norm)
+    baseline = explainers.ExplainerSpec("norm", "the norm of the activations", "", norm)
     assert opened.gradients is not None
-    return opened.gradients.maps(images, np.zeros((len(images), 2), np.int64), blind)
+    return opened.gradients.maps(images, np.zeros((len(images), 2), np.int64), baseline)
 
 
 if __name__ == "__main__":

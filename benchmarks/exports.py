@@ -1,12 +1,11 @@
-"""Whether every backbone can be exported to every format and says the same there.
+"""Whether every backbone can be exported to every format with the same predictions.
 
     python benchmarks/exports.py ../shared/data/clothing --output exports.jsonl
 
-Each backbone is built small, with random weights that answer to their input (BatchNorm has the statistics of real
-pictures, a head spreads the answers: at least 0.3 between the highest and the lowest probability, and three winning
-classes, over 32 pictures; else its row says so and proves nothing), saved as a bundle and exported by the code of
-`transfer-cli export`, whose gate decides. Each has a process of its own. A second call goes on with those that are
-missing in the output, and prints the table of all.
+Each backbone is built at a small image size with random weights whose predictions depend on the input (BatchNorm with
+the statistics of real images; a head that spreads the probabilities by at least 0.3 and over three classes, on 32
+images), saved as a bundle and exported by the code of `transfer-cli export`, which checks the parity. Each backbone runs
+in its own process. A second call resumes with the missing rows and prints the whole table.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ COUNT = 32
 
 
 def main() -> None:
-    """Export what is missing in the output, and print the table."""
+    """Export the missing rows, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--output", type=Path, default=Path("exports.jsonl"))
@@ -68,7 +67,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def exported(name: str, photographs: Path, formats: list[str]) -> list[dict[str, Any]]:
-    """Return a row a format of one backbone."""
+    """Return one row per format for a backbone."""
     from transfer_cli.quiet_imports import import_tensorflow
 
     import_tensorflow()
@@ -79,7 +78,7 @@ def exported(name: str, photographs: Path, formats: list[str]) -> list[dict[str,
     size = max(SIDE, spec.min_size)
     images = sample_images(photographs, size, COUNT)
     model = alive(spec, images)
-    assert answers_to_its_input(outputs(model, images)), f"{name} says the same of all pictures"
+    assert answers_to_its_input(outputs(model, images)), f"{name} predicts the same for all images"
     with tempfile.TemporaryDirectory() as folder:
         bundle, some = Path(folder) / "bundle", Path(folder) / "images"
         bundle_of(model, spec, bundle)
@@ -104,7 +103,7 @@ def table(rows: list[dict[str, Any]], formats: list[str]) -> str:
 
 
 def cell(row: dict[str, Any] | None) -> str:
-    """Return what one cell says."""
+    """Return the text of one cell."""
     if row is None:
         return "not tried"
     return f"failed: {row['failure']}" if row["failure"] else f"{row['max_abs_diff']:.0e}"

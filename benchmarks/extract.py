@@ -1,13 +1,12 @@
-"""Features of a folder from end to end: ours, the plain Keras way, and the limit.
+"""Feature extraction of a folder from end to end: transfer-cli, the usual Keras code, and the limit.
 
     python benchmarks/extract.py ../shared/data/clothing
     python benchmarks/extract.py ../shared/data/clothing --width 4000 --height 3000 --count 64 --networks mobilenet_v2
 
-Ours is `extract` with classifier none into a new run: pictures are read, decoded, run, and features, split and cache
-written; the network was converted before. The plain way is `image_dataset_from_directory` (`ImageDataGenerator` from
-two megapixels) and `model.predict`, the model built before. The limit is the time of our decoder alone plus the
-time of the runtime on tensors in memory. Weights are random (brought to scale, so that numbers are of a
-usual size), which changes no time.
+transfer-cli: `extract --classifier none` into a new run, with everything that it writes; the network is converted
+before. Keras: `image_dataset_from_directory` (`ImageDataGenerator` above two megapixels) and `model.predict`; the model
+is built before. Limit: the time of the decoder alone plus that of the runtime on tensors in memory. The weights are
+random, with BatchNorm statistics of real images, which does not change the time.
 """
 
 from __future__ import annotations
@@ -57,24 +56,24 @@ RUNTIMES = {"litert": ("litert", "f32"), "openvino": ("openvino", "f32"), "bf16"
 
 
 def main() -> None:
-    """Print images/s of each way for each network."""
+    """Print images/s per network."""
     options = measuring.arguments(__doc__, networks=NETWORKS, count=1200, width=500, height=375)
     large = options.width * options.height > 2e6
     rows = []
     with tempfile.TemporaryDirectory() as place:
-        folder = measuring.make_pictures(
+        folder = measuring.make_images(
             options.photographs, Path(place) / "images", options.count, options.width, options.height
         )
-        for words in options.networks:
-            name, _, runtime = words.partition(":")
+        for setting in options.networks:
+            name, _, runtime = setting.partition(":")
             few = options.count // 3 if name.startswith("resnet") else options.count
-            part = thinned(folder, Path(place) / f"part-{few}", few)
+            part = first_images(folder, Path(place) / f"part-{few}", few)
             rows.append(measure(Path(place), part, name, runtime or "litert", options.rounds, large))
     measuring.report(f"extract, images/s, {options.width} x {options.height}", rows, options.json)
 
 
-def thinned(folder: Path, target: Path, count: int) -> Path:
-    """Return a folder with the first pictures of another."""
+def first_images(folder: Path, target: Path, count: int) -> Path:
+    """Return a folder with the first images of another."""
     for path in sorted(folder.rglob("*.jpg"), key=lambda path: path.name)[:count]:
         (target / path.parent.name).mkdir(parents=True, exist_ok=True)
         if not (target / path.parent.name / path.name).exists():
@@ -82,9 +81,9 @@ def thinned(folder: Path, target: Path, count: int) -> Path:
     return target
 
 
-def measure(place: Path, folder: Path, name: str, words: str, rounds: int, large: bool) -> dict[str, Any]:
+def measure(place: Path, folder: Path, name: str, setting: str, rounds: int, large: bool) -> dict[str, Any]:
     """Return the row of one network."""
-    runtime, precision = RUNTIMES[words]
+    runtime, precision = RUNTIMES[setting]
     spec = find(name)
     images = ImageFolder.scan(folder)
     paths = [str(folder / file.path) for file in images.files]
@@ -95,13 +94,13 @@ def measure(place: Path, folder: Path, name: str, words: str, rounds: int, large
     recipe = ExtractRecipe.load(None, overrides)
     cache, run = Cache(place / "cache"), place / "run"
     source = backbone_source(spec, recipe.backbone, spec.size)
-    prepared = CompiledNetwork.build(source, Inference(runtime=runtime, precision=precision), cache)
-    prepared(decoded[:32])
-    assert prepared.runtime == runtime, "the graph does not give what Keras gives"
+    compiled = CompiledNetwork.build(source, Inference(runtime=runtime, precision=precision), cache)
+    compiled(decoded[:32])
+    assert compiled.runtime == runtime, "the outputs of the graph differ from those of Keras"
     peer = plain(spec, network)
     peer.predict(preprocessed(spec, decoded[:32].astype(np.float32)), verbose=0)
 
-    def ours() -> None:
+    def own() -> None:
         extract(TrainingRequest(images, RunDirectory(run), cache=cache), recipe)
 
     def theirs() -> None:
@@ -113,13 +112,20 @@ def measure(place: Path, folder: Path, name: str, words: str, rounds: int, large
 
     def bare() -> None:
         for start in range(0, len(decoded), 32):
-            prepared(decoded[start : start + 32])
+            compiled(decoded[start : start + 32])
 
     def cleared() -> None:
         cache.clear("features")
         shutil.rmtree(run, ignore_errors=True)
 
-    ways = {"cleared": cleared, "plain Keras": theirs, "again": cleared, "ours": ours, "decoder": decoder, "bare": bare}
+    ways = {
+        "cleared": cleared,
+        "plain Keras": theirs,
+        "again": cleared,
+        "transfer-cli": own,
+        "decoder": decoder,
+        "bare": bare,
+    }
     seconds = {way: measuring.median(values) for way, values in measuring.alternate(ways, rounds).items()}
     count = len(paths)
     limit = seconds["decoder"] + seconds["bare"]
@@ -128,22 +134,22 @@ def measure(place: Path, folder: Path, name: str, words: str, rounds: int, large
         "runtime": f"{runtime} {precision}",
         "images": count,
         "plain Keras": count / seconds["plain Keras"],
-        "ours": count / seconds["ours"],
+        "transfer-cli": count / seconds["transfer-cli"],
         "decoder alone": count / seconds["decoder"],
         "runtime alone": count / seconds["bare"],
         "limit": count / limit,
-        "ours to plain Keras": seconds["plain Keras"] / seconds["ours"],
-        "ours to the limit": limit / seconds["ours"],
+        "ratio to plain Keras": seconds["plain Keras"] / seconds["transfer-cli"],
+        "ratio to the limit": limit / seconds["transfer-cli"],
     }
 
 
 def read(paths: list[str], size: int) -> Any:
-    """Return batches of our decoder."""
+    """Return the batches of transfer-cli's decoder."""
     return batches(paths, size=size, resize="squash", batch_size=32)
 
 
 def scaled(spec: Any, images: Any, place: Path) -> tuple[Any, Path]:
-    """Return a network of random weights of usual size, and the file they are in."""
+    """Return a network with rescaled random weights, and the file of these weights."""
     network = backbone.build(spec, weights="none")
     backbone.rescale_random_batchnorms(network, images)
     peer = plain(spec, network)
@@ -153,7 +159,7 @@ def scaled(spec: Any, images: Any, place: Path) -> tuple[Any, Path]:
 
 
 def plain(spec: Any, network: Any) -> Any:
-    """Return the network as the Keras documentation builds it, with the weights of ours."""
+    """Return the network as the Keras documentation builds it, with the same weights."""
     width = {"alpha": spec.alpha} if spec.alphas else {}
     factory = getattr(keras.applications, spec.factory)
     peer = factory(weights=None, include_top=False, pooling="avg", input_shape=(spec.size, spec.size, 3), **width)
@@ -162,7 +168,7 @@ def plain(spec: Any, network: Any) -> Any:
 
 
 def preprocessed(spec: Any, images: Any) -> Any:
-    """Return pictures as the network of keras.applications wants them."""
+    """Return images preprocessed for the network of keras.applications."""
     return importlib.import_module(f"keras.applications.{spec.module}").preprocess_input(images)
 
 

@@ -1,12 +1,11 @@
-"""Fine-tuning from a folder to a test score: the default recipe, and the two stages of the keras.io guide.
+"""Time and test accuracy of fine-tuning: the default recipe, and the two stages of the keras.io guide.
 
     export KERAS_HOME=../shared/keras_home
     python benchmarks/finetune.py ../shared/data/clothing
 
 The guide (keras.io, "Transfer learning & fine-tuning") trains a head on a frozen network for 20 epochs, with flips and
-small rotations, then all layers for 10 epochs at 1e-5. Both are whole processes, from reading the pictures on. The
-head alone is compared in the same way, with the same number of epochs: recipe and guide without their second
-stage, views of augmented pictures included.
+small rotations, then all layers for 10 epochs at 1e-5. Both are whole processes, including decoding. The head alone is
+compared in the same way, with the same number of epochs and augmentation, without the second stage.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ import keras
 folder, seed, stages = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 keras.utils.set_random_seed(seed)
 size = (224, 224)
-def pictures(part, **words):
+def images(part, **options):
     return keras.utils.image_dataset_from_directory(
-        f"{folder}/{part}", image_size=size, batch_size=32, label_mode="int", verbose=False, **words
+        f"{folder}/{part}", image_size=size, batch_size=32, label_mode="int", verbose=False, **options
     )
-train, val = pictures("train", validation_split=0.13, subset="both", seed=seed)
-test = pictures("test", shuffle=False)
+train, val = images("train", validation_split=0.13, subset="both", seed=seed)
+test = images("test", shuffle=False)
 classes = len(train.class_names)
 augmentation = keras.Sequential([keras.layers.RandomFlip("horizontal"), keras.layers.RandomRotation(0.1)])
 train = train.map(lambda x, y: (augmentation(x, training=True), y)).prefetch(2)
@@ -92,35 +91,37 @@ def main() -> None:
         (place / "guide.py").write_text(GUIDE)
         (place / "head.toml").write_text(HEAD)
         for stages in options.stages:
-            scores: dict[str, list[float]] = {"guide": [], "ours": []}
-            heads: dict[str, list[float]] = {"guide": [], "ours": []}
+            scores: dict[str, list[float]] = {"guide": [], "transfer-cli": []}
+            heads: dict[str, list[float]] = {"guide": [], "transfer-cli": []}
 
             def guide(stages: str = stages, scores: Any = scores, heads: Any = heads) -> None:
                 seed = len(scores["guide"])
-                found = json.loads(call(place, place / "guide.py", options.photographs, seed, stages).splitlines()[-1])
-                scores["guide"].append(found["accuracy"])
-                heads["guide"].append(found["head"])
+                output = json.loads(call(place, place / "guide.py", options.photographs, seed, stages).splitlines()[-1])
+                scores["guide"].append(output["accuracy"])
+                heads["guide"].append(output["head"])
 
-            def ours(stages: str = stages, scores: Any = scores, heads: Any = heads) -> None:
-                seed = len(scores["ours"])
+            def own(stages: str = stages, scores: Any = scores, heads: Any = heads) -> None:
+                seed = len(scores["transfer-cli"])
                 run = place / f"{stages}-{seed}"
-                words = ["-m", "transfer_cli", "--quiet", "finetune", options.photographs, "-o", run]
-                words += ["--backbone", "mobilenet@0.25", "--seed", seed, "--set", f"split.seed={seed}"]
-                words += ["--recipe", place / "head.toml"] if stages == "head" else []
-                call(place, *words)
-                scores["ours"].append(json.loads((run / "metrics.json").read_text())["test"]["accuracy"]["value"])
+                command = ["-m", "transfer_cli", "--quiet", "finetune", options.photographs, "-o", run]
+                command += ["--backbone", "mobilenet@0.25", "--seed", seed, "--set", f"split.seed={seed}"]
+                command += ["--recipe", place / "head.toml"] if stages == "head" else []
+                call(place, *command)
+                metrics = json.loads((run / "metrics.json").read_text())
+                scores["transfer-cli"].append(metrics["test"]["accuracy"]["value"])
                 events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-                heads["ours"].append(sum(event["seconds"] for event in events if event["event"] == "stage"))
+                heads["transfer-cli"].append(sum(event["seconds"] for event in events if event["event"] == "stage"))
 
-            seconds = measuring.alternate({"guide": guide, "ours": ours}, options.rounds)
+            seconds = measuring.alternate({"guide": guide, "transfer-cli": own}, options.rounds)
             whole = {way: measuring.median(values) for way, values in seconds.items()}
             stage = {way: measuring.median(values) for way, values in heads.items()}
             mean = {way: sum(values) / len(values) for way, values in scores.items()}
             row = {"what": "default recipe, guide's two stages" if stages == "both" else "20 epochs of the head"}
-            row |= {f"{way}, s": value for way, value in whole.items()} | {"ratio": whole["guide"] / whole["ours"]}
+            row |= {f"{way}, s": value for way, value in whole.items()}
+            row |= {"ratio": whole["guide"] / whole["transfer-cli"]}
             if stages == "head":
                 row |= {f"{way}, stage alone, s": value for way, value in stage.items()}
-                row |= {"ratio of the stage": stage["guide"] / stage["ours"]}
+                row |= {"ratio of the stage": stage["guide"] / stage["transfer-cli"]}
             row |= {f"{way}, test accuracy": f"{value:.3f}" for way, value in mean.items()}
             rows.append(row)
             measuring.report("finetune on clothing", [row], None)
@@ -129,10 +130,10 @@ def main() -> None:
         measuring.write("finetune on clothing", rows, options.json)
 
 
-def call(place: Path, *words: object) -> str:
-    """Run a Python command and return what it printed."""
+def call(place: Path, *arguments: object) -> str:
+    """Run a Python command and return its output."""
     environment = {**os.environ, "TRANSFER_CLI_CACHE": str(place / "cache")}
-    command = [sys.executable, *map(str, words)]
+    command = [sys.executable, *map(str, arguments)]
     return subprocess.run(
         command, check=True, env=environment, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
     ).stdout

@@ -1,11 +1,11 @@
-"""What each choice of a recipe does to the accuracy on val, over parts and seeds; test is never read.
+"""Val accuracy of recipe settings over several seeds; the test set is never read.
 
     export KERAS_HOME=../shared/keras_home
     python benchmarks/finetune_sweep.py ../shared/data/clothing ../shared/data/sign_digits \
         --try "stage.1.learning_rate=2e-4" --try "stage.1.learning_rate=5e-4 stage.1.warmup=1"
 
-Each `--try` is a list of overrides of the default recipe. Seed n is the seed of the parts and of the training, so
-that each trial holds out other pictures.
+Each `--try` is a list of settings that replace those of the recipe. A seed determines both the split and the training,
+so each seed has another validation set.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Print one line of a Markdown table for each trial and folder."""
+    """Print one row of a Markdown table per trial and folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--recipe", default="default")
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--try", dest="trials", action="append", default=[])
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
-    print("| overrides | folder | probe | last epoch | best epoch | log loss of the last | seconds |")
+    print("| settings | folder | probe | last epoch | best epoch | log loss of the last | seconds |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for trial in arguments.trials or [""]:
         for folder in arguments.folders:
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def measure(folder: Path, arguments: argparse.Namespace, trial: str, seed: int) -> tuple[float, ...]:
-    """Return the val accuracy before, after and at its best, the last log loss, and the seconds of the command."""
+    """Return the val accuracy of the probe, the last and the best epoch, the last log loss, and the seconds."""
     with tempfile.TemporaryDirectory() as place:
         run = Path(place) / "run"
         command = ["finetune", str(folder), "--recipe", arguments.recipe, "--backbone", arguments.backbone]

@@ -1,12 +1,12 @@
-"""What balancing is worth: pictures thinned exponentially from class to class, means over draws.
+"""Balanced accuracy by `balance.method`: class sizes that decrease exponentially, means over draws.
 
     export KERAS_HOME=../shared/keras_home
     python benchmarks/imbalance.py ../shared/data/clothing --try "" --try balance.method=logit-adjustment
     python benchmarks/imbalance.py ../shared/data/clothing --score left-over --many 80 --method extract
 
-The folder needs train and test. Each draw gives other classes and other pictures the many and the few. Methods are to
-be compared on what train has left over (with fewer than all of the largest class, so that each class has some left),
-and the chosen one is to be shown on test. Without --try, every row of the catalog is tried.
+The folder needs train and test. Each draw selects other images and another order of the classes by size. To compare
+methods, use the unused training images (--score left-over, with --many below the size of every class) and measure only
+the selected one on test. Without --try, all methods of the catalog are compared.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from measuring import thinned, trained
+from measuring import subsample, train_and_score
 
 from transfer_cli.catalog.class_balancing import CLASS_BALANCING_METHODS
 
 
 def main() -> None:
-    """Print one line of a Markdown table for each trial."""
+    """Print one row of a Markdown table per trial."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--method", choices=["extract", "finetune"], default="finetune")
-    parser.add_argument("--try", dest="trials", action="append", default=[], help="overrides of the recipe")
+    parser.add_argument("--try", dest="trials", action="append", default=[], help="settings of the recipe")
     parser.add_argument("--score", choices=["test", "left-over"], default="test")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--many", type=int, default=100)
@@ -40,23 +40,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folders = [thin(arguments, draw, Path(place) / f"thin-{draw}") for draw in range(arguments.draws)]
         for number, trial in enumerate(trials):
-            figures = [
-                trained(arguments.method, folder, Path(place) / f"{number}-{draw}", arguments.backbone, draw, trial)
+            metrics = [
+                train_and_score(
+                    arguments.method, folder, Path(place) / f"{number}-{draw}", arguments.backbone, draw, trial
+                )
                 for draw, folder in enumerate(folders)
             ]
-            balanced = [figure["balanced_accuracy"] for figure in figures]
-            plain = statistics.mean(figure["accuracy"] for figure in figures)
+            balanced = [each["balanced_accuracy"] for each in metrics]
+            plain = statistics.mean(each["accuracy"] for each in metrics)
             spread = f"{statistics.mean(balanced):.3f} ({min(balanced):.3f} to {max(balanced):.3f})"
-            print(f"| {trial or 'as it is'} | {spread} | {plain:.3f} |", flush=True)
+            print(f"| {trial or 'none'} | {spread} | {plain:.3f} |", flush=True)
 
 
 def thin(arguments: argparse.Namespace, draw: int, target: Path) -> Path:
-    """Make a folder with many pictures of one class, few of another, and the others between them."""
+    """Make a folder with many images of one class, few of another, and the other classes between these."""
     names = sorted(group.name for group in (arguments.folder / "train").iterdir())
     random.Random(draw).shuffle(names)
     ratio = (arguments.few / arguments.many) ** (1 / (len(names) - 1))
     counts = {name: round(arguments.many * ratio**place) for place, name in enumerate(names)}
-    return thinned(arguments.folder, target, counts, draw, left_over=arguments.score == "left-over")
+    return subsample(arguments.folder, target, counts, draw, left_over=arguments.score == "left-over")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How many leaks are found: changed copies of train pictures among the test pictures, and what else is reported.
+"""How many planted near-duplicates of training images are found in the test set, and what else is reported.
 
     python benchmarks/leaks.py FOLDER [--backbone mobilenet@0.25] [--draws 3] [--json FILE]
 
-FOLDER has train and test. In each draw 30 copies are put into test: six each that were re-encoded at quality 40,
-halved, mirrored, cropped to 90 % or brightened; then 12 more with several of these at once. ``others`` are pairs
-across the parts beside these, for a person to look at.
+FOLDER has train and test. In each draw 30 near-duplicates are added to test: six each re-encoded at quality 40, halved,
+mirrored, cropped to 90 % or brightened; then 12 more with several of these changes. ``others`` are other pairs
+across the splits, to be inspected by eye.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ def measured(source: Path, place: Path, backbone: str, draw: int) -> dict[str, A
         link = folder / image.relative_to(source)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(image.resolve())
-    learnt = list((folder / "train").rglob("*.*"))
-    single = plant_copies(learnt, folder / "test", 2 * draw, SINGLE, 6)
-    several = plant_copies(learnt, folder / "test", 2 * draw + 1, tuple(KINDS)[5:], 4)
+    training_images = list((folder / "train").rglob("*.*"))
+    single = plant_copies(training_images, folder / "test", 2 * draw, SINGLE, 6)
+    several = plant_copies(training_images, folder / "test", 2 * draw + 1, tuple(KINDS)[5:], 4)
     command = ["extract", str(folder), "--backbone", backbone, "--classifier", "none", "-o", str(run)]
     subprocess.run([sys.executable, "-m", "transfer_cli", "--quiet", *command], check=True, capture_output=True)
     paths = [row.path for row in Split.read(run / "split.csv").rows]
     begun = time.perf_counter()
-    twice = find_duplicates(measure_images(paths, folder), table.read(run / "features.parquet"))
+    duplicates = find_duplicates(measure_images(paths, folder), table.read(run / "features.parquet"))
     seconds = time.perf_counter() - begun
-    found = {frozenset((pair.path_a, pair.path_b)) for pair in twice.pairs}
+    found = {frozenset((pair.path_a, pair.path_b)) for pair in duplicates.pairs}
     across = {pair for pair in found if len({path.split("/")[0] for path in pair}) > 1}
 
     def wanted(planted: dict[Path, tuple[Path, str]]) -> set[frozenset[str]]:

@@ -1,4 +1,4 @@
-"""What every benchmark here does the same: pictures, alternating runs, medians, a table and a JSON file."""
+"""Shared by the benchmarks: test images, alternating runs, medians, a table and a JSON file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from transfer_cli.runs.environment import environment
 
 
 def arguments(description: str | None, **defaults: Any) -> argparse.Namespace:
-    """Return the options of a benchmark: where photographs are, how many rounds, where the JSON goes."""
+    """Return the command-line options of a benchmark; `defaults` are further ones."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photographs", type=Path, help="a folder of JPEG photographs, in sub-folders or not")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    parser.add_argument("photographs", type=Path, help="folder of JPEG photographs, with or without sub-folders")
+    parser.add_argument("--rounds", type=int, default=5, help="alternating runs")
+    parser.add_argument("--json", type=Path, help="also write the values to this file")
     for name, value in defaults.items():
         many = isinstance(value, list)
         kind = type(value[0] if many else value)
@@ -36,10 +36,10 @@ def arguments(description: str | None, **defaults: Any) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_pictures(source: Path, target: Path, count: int, width: int, height: int) -> Path:
-    """Write `count` different JPEG files of one size, cut out of the photographs in `source`; return `target`.
+def make_images(source: Path, target: Path, count: int, width: int, height: int) -> Path:
+    """Write `count` different JPEG files of one size, cropped from the photographs in `source`; return `target`.
 
-    They lie in two sub-folders, as Keras wants it.
+    The files are in two sub-folders, as Keras expects.
     """
     photographs = sorted(source.rglob("*.jpg"))
     draw = random.Random(0)
@@ -54,20 +54,20 @@ def make_pictures(source: Path, target: Path, count: int, width: int, height: in
     return target
 
 
-def thinned(source: Path, target: Path, counts: Mapping[str, int], draw: int, *, left_over: bool = False) -> Path:
-    """Make a folder with fewer pictures to learn from; return `target`.
+def subsample(source: Path, target: Path, counts: Mapping[str, int], draw: int, *, left_over: bool = False) -> Path:
+    """Make a folder with fewer training images; return `target`.
 
     Parameters
     ----------
     source : Path
-        With train and test.
+        With the sub-folders train and test.
     target : Path
     counts : mapping of str to int
-        How many pictures of each class.
+        Number of training images per class.
     draw : int
-        Another number draws other pictures.
+        Seed of the random selection.
     left_over : bool
-        Test on what is left of train, rather than on test, so that something can be chosen by it.
+        Use the unused training images as the test set, so that settings can be selected without the test set.
     """
     for name, count in counts.items():
         images = sorted((source / "train" / name).iterdir())
@@ -80,8 +80,8 @@ def thinned(source: Path, target: Path, counts: Mapping[str, int], draw: int, *,
     return target
 
 
-def trained(method: str, folder: Path, run: Path, backbone: str, seed: int, overrides: str) -> dict[str, float]:
-    """Return the test figures of one training as a person would start it.
+def train_and_score(method: str, folder: Path, run: Path, backbone: str, seed: int, overrides: str) -> dict[str, float]:
+    """Run a training command and return its test metrics.
 
     Parameters
     ----------
@@ -90,18 +90,18 @@ def trained(method: str, folder: Path, run: Path, backbone: str, seed: int, over
     backbone : str
     seed : int
     overrides : str
-        Words of the recipe, ``word=value``, with spaces between them.
+        Recipe settings, ``key=value``, separated by spaces.
     """
     command = [method, str(folder), "--backbone", backbone, "--seed", str(seed), "-o", str(run)]
     for override in overrides.split():
         command += ["--set", override]
     subprocess.run([sys.executable, "-m", "transfer_cli", "--quiet", *command], check=True, capture_output=True)
     test = json.loads((run / "metrics.json").read_text())["test"]
-    return {name: figure["value"] for name, figure in test.items()}
+    return {name: metric["value"] for name, metric in test.items()}
 
 
 def alternate(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each way in each round; in every round each is run once, one after the other."""
+    """Return the seconds of each function per round; each round calls all of them once, in turn."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
@@ -112,10 +112,9 @@ def alternate(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str
 
 
 def alternate_apart(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Do as `alternate`, each way in a process of its own.
+    """Do the same as `alternate` with one process per function, so that process-wide settings do not affect the others.
 
-    What one way sets for its process, as how the memory of pictures is kept, is then no gain for the others. The ways
-    must be picklable.
+    The functions must be picklable.
     """
     spawning = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
@@ -129,12 +128,12 @@ def median(values: list[float]) -> float:
 
 
 def report(title: str, rows: list[dict[str, Any]], target: Path | None) -> None:
-    """Print rows as a Markdown table; write them as JSON with the machine and the versions."""
+    """Print rows as a Markdown table; also write them as JSON if `target` is given."""
     columns = list(rows[0])
     print(f"| {' | '.join(columns)} |")
     print(f"|{'---|' * len(columns)}")
     for row in rows:
-        print(f"| {' | '.join(_shown(row.get(column, '')) for column in columns)} |")
+        print(f"| {' | '.join(_format(row.get(column, '')) for column in columns)} |")
     if target:
         write(title, rows, target)
 
@@ -146,7 +145,7 @@ def write(title: str, rows: list[dict[str, Any]], target: Path) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the CPU, the number of usable cores and the versions of the packages."""
     return {"processor": _processor(), "usable": len(os.sched_getaffinity(0)), **environment(seed=0, device="CPU")}
 
 
@@ -157,7 +156,7 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2f}" if value < 10 else f"{value:.0f}" if value >= 100 else f"{value:.1f}"
     return str(value)

@@ -1,4 +1,4 @@
-"""Peak memory of the whole process: `extract` of few and of many pictures, `predict` of few and of many.
+"""Peak memory of the whole process: `extract` and `predict` with few and with many images.
 
 export KERAS_HOME=../shared/keras_home
 python benchmarks/memory.py ../shared/data/clothing
@@ -18,17 +18,17 @@ BACKBONE = ["--backbone", "mobilenet@0.25"]
 
 
 def main() -> None:
-    """Print the peak in MB of 10^6 bytes at both numbers, and the ratio."""
+    """Print the peak memory (MB, 10^6 bytes) for both numbers of images, and the ratio."""
     options = measuring.arguments(__doc__, few=1000, many=20000)
     rows = []
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        many = measuring.make_pictures(options.photographs, place / "many", options.many, 500, 375)
+        many = measuring.make_images(options.photographs, place / "many", options.many, 500, 375)
         few = part(many, place / "few", options.few)
-        for what, words in (("none", ["--classifier", "none"]), ("logistic", [])):
+        for what, classifier in (("none", ["--classifier", "none"]), ("logistic", [])):
             peaks = {
                 count: peak(
-                    ["extract", folder, *BACKBONE, *words, "-o", place / f"{what}-{count}"],
+                    ["extract", folder, *BACKBONE, *classifier, "-o", place / f"{what}-{count}"],
                     place / f"cache-{what}-{count}",
                 )
                 for count, folder in ((options.few, few), (options.many, many))
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def part(folder: Path, target: Path, count: int) -> Path:
-    """Return a folder with some of the pictures of another."""
+    """Return a folder with the first images of another."""
     for path in sorted(folder.rglob("*.jpg"), key=lambda path: path.name)[:count]:
         (target / path.parent.name).mkdir(parents=True, exist_ok=True)
         (target / path.parent.name / path.name).hardlink_to(path)
@@ -55,12 +55,12 @@ def part(folder: Path, target: Path, count: int) -> Path:
 def row(what: str, peaks: dict[int, float]) -> dict[str, object]:
     """Return a row of the table."""
     (few, low), (many, high) = peaks.items()
-    return {"command": what, f"MB at {few} pictures": low, f"MB at {many} pictures": high, "ratio": high / low}
+    return {"command": what, f"MB at {few} images": low, f"MB at {many} images": high, "ratio": high / low}
 
 
-def peak(words: list[object], cache: Path) -> float:
-    """Return the largest resident size of one command with a cache of its own, in MB."""
-    command = [sys.executable, "-m", "transfer_cli", "--quiet", *map(str, words)]
+def peak(arguments: list[object], cache: Path) -> float:
+    """Return the peak resident memory of one command with its own cache, in MB."""
+    command = [sys.executable, "-m", "transfer_cli", "--quiet", *map(str, arguments)]
     environment = {**os.environ, "TRANSFER_CLI_CACHE": str(cache)}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)

@@ -1,10 +1,10 @@
-"""What several labels a picture come to: two pictures of a folder side by side, each with its class as a label.
+"""Metrics with several labels per image: two images of a folder side by side, labelled with both classes.
 
     export KERAS_HOME=../shared/keras_home
     python benchmarks/multi_label.py ../shared/data/clothing
 
-The folder needs train and test. Pictures for val are taken out of train before any are joined, so that no picture is in
-two parts.
+The folder needs train and test. The validation images are separated from train before images are combined, so that no
+image is in two splits.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from measuring import trained
+from measuring import train_and_score
 from PIL import Image
 
-FIGURES = ("mean_average_precision", "macro_f1", "micro_f1", "exact_matches")
+METRICS = ("mean_average_precision", "macro_f1", "micro_f1", "exact_matches")
 SIDE = 224
 
 
 def main() -> None:
-    """Print one line of a Markdown table for each method."""
+    """Print one row of a Markdown table per method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--draws", type=int, default=3)
-    parser.add_argument("--pairs", type=int, nargs=3, default=[1700, 300, 372], help="pictures of train, val and test")
+    parser.add_argument("--pairs", type=int, nargs=3, default=[1700, 300, 372], help="images of train, val and test")
     parser.add_argument("--backbone", default="mobilenet@0.25")
-    parser.add_argument("--keep", type=Path, help="make the pictures of the first draw there, and train nothing")
+    parser.add_argument("--keep", type=Path, help="only write the images of the first draw to this folder")
     arguments = parser.parse_args()
     if arguments.keep:
-        joined(arguments.folder, arguments.keep, arguments.pairs, 0)
+        make_pairs(arguments.folder, arguments.keep, arguments.pairs, 0)
         return
-    found: dict[str, list[dict[str, float]]] = {"extract": [], "finetune": []}
+    results: dict[str, list[dict[str, float]]] = {"extract": [], "finetune": []}
     for draw in range(arguments.draws):
         with tempfile.TemporaryDirectory() as place:
-            images = joined(arguments.folder, Path(place) / "pairs", arguments.pairs, draw)
-            for method, figures in found.items():
-                figures.append(trained(method, images, Path(place) / method, arguments.backbone, draw, ""))
-    print(f"| method | {' | '.join(FIGURES)} |")
-    print(f"|---|{'---|' * len(FIGURES)}")
-    for method, figures in found.items():
-        print(f"| {method} | {' | '.join(shown([each[name] for each in figures]) for name in FIGURES)} |")
+            images = make_pairs(arguments.folder, Path(place) / "pairs", arguments.pairs, draw)
+            for method, values in results.items():
+                values.append(train_and_score(method, images, Path(place) / method, arguments.backbone, draw, ""))
+    print(f"| method | {' | '.join(METRICS)} |")
+    print(f"|---|{'---|' * len(METRICS)}")
+    for method, values in results.items():
+        print(f"| {method} | {' | '.join(summary([each[name] for each in values]) for name in METRICS)} |")
 
 
-def joined(source: Path, target: Path, counts: list[int], draw: int) -> Path:
-    """Make a folder of pairs of pictures with labels.csv; return it."""
+def make_pairs(source: Path, target: Path, counts: list[int], draw: int) -> Path:
+    """Make a folder of image pairs with labels.csv; return it."""
     random_ = random.Random(draw)
     images = {part: sorted((source / part).rglob("*.jpg")) for part in ("train", "test")}
     shuffled = random_.sample(images["train"], len(images["train"]))
@@ -71,7 +71,7 @@ def joined(source: Path, target: Path, counts: list[int], draw: int) -> Path:
     return target
 
 
-def shown(values: list[float]) -> str:
+def summary(values: list[float]) -> str:
     """Return the mean and the range."""
     return f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 

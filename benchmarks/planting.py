@@ -1,4 +1,4 @@
-"""Faults that are put into a folder of photographs on purpose, so that finding them can be counted."""
+"""Near-duplicates and wrong labels that are added on purpose, to count how many are found."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ KINDS: dict[str, Callable[[Photograph, random.Random], tuple[Photograph, int]]] 
     "cropped, brightened": lambda photograph, draw: (_bright(_cropped(photograph, draw)), _QUALITY),
     "half, mirrored, re-encoded": lambda photograph, draw: (ImageOps.mirror(_half(photograph)), _LOW_QUALITY),
 }
-"""What becomes of a photograph before it is put where it does not belong, and the quality it is saved with."""
+"""Changes of a photograph; each returns the image and the JPEG quality to save it with."""
 SINGLE = tuple(KINDS)[:5]
 
 
 def plant_copies(
     images: Sequence[Path], target: Path, seed: int, kinds: Sequence[str], each: int
 ) -> dict[Path, tuple[Path, str]]:
-    """Write changed copies of photographs into TARGET/CLASS; return the source and the kind of each copy."""
+    """Write near-duplicates of photographs to TARGET/CLASS; return the source and the change of each."""
     draw = random.Random(seed)
     chosen = draw.sample(sorted(images), each * len(kinds))
     planted = {}
@@ -55,7 +55,7 @@ def plant_copies(
             changed, quality = KINDS[kind](ImageOps.exif_transpose(opened).convert("RGB"), draw)
         written = io.BytesIO()
         changed.save(written, "JPEG", quality=quality)
-        # A name that says nothing of the source.
+        # The name does not reveal the source.
         path = target / source.parent.name / f"copy-{seed}-{number:03}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(written.getvalue())
@@ -64,7 +64,7 @@ def plant_copies(
 
 
 def plant_wrong_labels(labels: Sequence[int], classes: int, count: int, seed: int) -> tuple[list[int], set[int]]:
-    """Return labels of which `count` are another class, drawn by chance, and which rows these are."""
+    """Return labels of which `count` random ones are wrong, and the rows of these."""
     draw = random.Random(seed)
     wrong = set(draw.sample(range(len(labels)), count))
     return [

@@ -1,4 +1,4 @@
-"""Predicting from a cold start, whole processes: ours, and a Python script that loads the model with Keras.
+"""Time of a prediction from a cold start: `transfer-cli predict`, and a Python script that loads the model with Keras.
 
 export KERAS_HOME=../shared/keras_home
 python benchmarks/predict.py ../shared/data/clothing
@@ -25,41 +25,40 @@ if len(sys.argv) == 3 and sys.argv[2].endswith(".jpg"):
     image = keras.utils.img_to_array(keras.utils.load_img(sys.argv[2], target_size=size)).astype(np.uint8)
     print(model.predict(image[None], verbose=0))
 else:
-    pictures = keras.utils.image_dataset_from_directory(
+    images = keras.utils.image_dataset_from_directory(
         sys.argv[2], labels=None, image_size=size, batch_size=32, shuffle=False, verbose=False
     )
     cast = lambda batch: keras.ops.cast(keras.ops.round(batch), "uint8")
-    print(len(model.predict(pictures.map(cast), verbose=0)))
+    print(len(model.predict(images.map(cast), verbose=0)))
 """
 
 
 def main() -> None:
-    """Print the seconds of one picture and of a thousand."""
+    """Print the seconds of one image and of many."""
     options = measuring.arguments(__doc__, count=1000, backbone="mobilenet@0.25")
     rows = []
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         environment = {**os.environ, "TRANSFER_CLI_CACHE": str(place / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        folder = measuring.make_pictures(options.photographs, place / "images", options.count, 500, 375)
+        folder = measuring.make_images(options.photographs, place / "images", options.count, 500, 375)
         (place / "script.py").write_text(SCRIPT)
 
-        def call(*words: object) -> None:
-            command = [sys.executable, *map(str, words)]
+        def call(*arguments: object) -> None:
+            command = [sys.executable, *map(str, arguments)]
             subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-        words = ["-m", "transfer_cli", "--quiet"]
+        program = ["-m", "transfer_cli", "--quiet"]
         epochs = ["--set", "stage.1.epochs=1"]
-        call(
-            *words, "finetune", options.photographs, "--backbone", options.backbone, *epochs, "-o", place / "finetuned"
-        )
-        call(*words, "extract", options.photographs, "--backbone", options.backbone, "-o", place / "extracted")
+        source = [options.photographs, "--backbone", options.backbone]
+        call(*program, "finetune", *source, *epochs, "-o", place / "finetuned")
+        call(*program, "extract", *source, "-o", place / "extracted")
         model = place / "finetuned/model/network.keras"
         one = sorted(folder.rglob("*.jpg"))[0]
-        for what, images in (("1 picture", one), (f"{options.count} pictures", folder)):
+        for what, images in (("1 image", one), (f"{options.count} images", folder)):
             ways = {
                 "Keras script": lambda images=images: call(place / "script.py", model, images),
-                "predict, finetuned": lambda images=images: call(*words, "predict", place / "finetuned", images),
-                "predict, extracted": lambda images=images: call(*words, "predict", place / "extracted", images),
+                "predict, finetuned": lambda images=images: call(*program, "predict", place / "finetuned", images),
+                "predict, extracted": lambda images=images: call(*program, "predict", place / "extracted", images),
             }
             seconds = {way: measuring.median(s) for way, s in measuring.alternate(ways, options.rounds).items()}
             ratios = {f"ratio, {way[9:]}": seconds["Keras script"] / seconds[way] for way in list(seconds)[1:]}

@@ -1,9 +1,9 @@
-"""What runs a network fastest: runtimes, interpreters by threads, pictures at a time; and what the conversion costs.
+"""Speed of the runtimes, by number of interpreters, threads and images per call; and the time of the conversion.
 
     python benchmarks/runtimes.py ../shared/data/clothing
 
-All on uint8 tensors in memory. A conversion is worth its time from that many pictures on: its seconds divided by what
-LiteRT saves a picture against Keras (`tf.function`, as our Keras runtime has it).
+Measured on uint8 tensors in memory. A conversion pays off from N images: its time divided by the time that LiteRT saves
+per image compared with Keras (a `tf.function`, as in transfer-cli).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ BATCHES = (1, 2, 4, 8, 32)
 
 
 def main() -> None:
-    """Print a table of LiteRT's settings, and one of the runtimes."""
+    """Print a table of LiteRT settings, and one of the runtimes."""
     options = measuring.arguments(__doc__, networks=NETWORKS, count=64)
-    settings, ours = [], []
+    settings, comparison = [], []
     paths = sorted(map(str, options.photographs.rglob("*.jpg")))[: options.count]
     for name in options.networks:
         spec = find(name)
@@ -59,7 +59,7 @@ def main() -> None:
             export = time.perf_counter() - began
             for count, threads in ((1, 1), (1, 2), (2, 1)):
                 row: dict[str, Any] = {"network": name, "interpreters": f"{count} of {threads} threads"}
-                ways = {f"{size} at a time": litert(path, count, threads, size) for size in BATCHES}
+                ways = {f"{size} per call": litert(path, count, threads, size) for size in BATCHES}
                 settings.append(row | rates(ways, images, options.rounds))
             keras = inference_function(network)
             ways = {
@@ -68,17 +68,17 @@ def main() -> None:
                 "OpenVINO f32": runtimes.open_graph("openvino", path),
                 "OpenVINO bf16": runtimes.open_graph("openvino", path, "bf16"),
             }
-            found = rates(ways, images, options.rounds)
-            worth = conversion / (1 / found["Keras"] - 1 / found["LiteRT"])
-            costs = {"conversion, s": conversion, "model.export, s": export, "worth it from": round(worth)}
-            ours.append({"network": name, **found, **costs})
+            speeds = rates(ways, images, options.rounds)
+            pays_off = conversion / (1 / speeds["Keras"] - 1 / speeds["LiteRT"])
+            costs = {"conversion, s": conversion, "model.export, s": export, "pays off from": round(pays_off)}
+            comparison.append({"network": name, **speeds, **costs})
     measuring.report("LiteRT, images/s", settings, None)
     print()
-    measuring.report("runtimes, images/s", ours, options.json)
+    measuring.report("runtimes, images/s", comparison, options.json)
 
 
 def rates(ways: dict[str, Run], images: Any, rounds: int) -> dict[str, float]:
-    """Return the images/s of each way."""
+    """Return the images/s of each function."""
     for way in ways.values():
         way(images[:32])
     calls = {name: (lambda way=way: way(images)) for name, way in ways.items()}
@@ -87,7 +87,7 @@ def rates(ways: dict[str, Run], images: Any, rounds: int) -> dict[str, float]:
 
 
 def litert(path: Path, count: int, threads: int, size: int) -> Run:
-    """Return a function that runs pictures on some interpreters, `size` at a time."""
+    """Return a function that runs images on several interpreters, `size` per call."""
     free: queue.SimpleQueue[Run] = queue.SimpleQueue()
     for _ in range(count):
         free.put(interpreter(path, threads, size))
@@ -113,16 +113,16 @@ def litert(path: Path, count: int, threads: int, size: int) -> Run:
 def interpreter(path: Path, threads: int, size: int) -> Run:
     """Return a LiteRT interpreter for batches of one size."""
     with captured_native_stderr():
-        made = Interpreter(str(path), num_threads=threads)
-        given = made.get_input_details()[0]
-        made.resize_tensor_input(given["index"], [size, *given["shape"][1:]])
-        made.allocate_tensors()
-    result = made.get_output_details()[0]["index"]
+        opened = Interpreter(str(path), num_threads=threads)
+        details = opened.get_input_details()[0]
+        opened.resize_tensor_input(details["index"], [size, *details["shape"][1:]])
+        opened.allocate_tensors()
+    result = opened.get_output_details()[0]["index"]
 
     def run(images: Any) -> Any:
-        made.set_tensor(given["index"], images)
-        made.invoke()
-        return made.get_tensor(result)
+        opened.set_tensor(details["index"], images)
+        opened.invoke()
+        return opened.get_tensor(result)
 
     return run
 

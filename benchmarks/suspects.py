@@ -1,10 +1,10 @@
-"""How many wrong labels are found: 20 planted among 500 photographs, how many of them are among the first 40 suspects.
+"""How many of 20 wrong labels, planted among 500 photographs, are among the first 40 label issues.
 
     python benchmarks/suspects.py RUN [--draws 10] [--json FILE]
 
-RUN is what ``extract FOLDER --classifier none`` wrote; 500 of its train pictures, 50 a class where there are so many,
-are given 20 wrong labels by chance in each draw. Each way to rank is given the same out-of-fold probabilities. At the
-end: how many labels are worth a look, and how many of the wrong ones are among them.
+RUN is a run of ``extract FOLDER --classifier none``. In each draw 20 random labels of 500 of its training images, up to
+50 per class, are made wrong. All rankings use the same out-of-fold probabilities. The last line counts the confident
+label issues, and the wrong labels among them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from transfer_cli.data.groups import assign_group_ids
 from transfer_cli.data.split import Split
 from transfer_cli.features import table as features
 
-WRONG, LOOKED_AT = 20, 40
+WRONG, FIRST = 20, 40
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--pictures", type=int, default=500)
+    parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -50,18 +50,18 @@ def main() -> None:
         sure.append((len(confident), len(wrong & confident), int((probabilities.argmax(axis=1) != given).sum())))
         scores["random"] = np.random.default_rng(draw).random(len(rows))
         for name, score in scores.items():
-            found[name].append(len(wrong & set(np.argsort(score, kind="stable")[:LOOKED_AT].tolist())))
+            found[name].append(len(wrong & set(np.argsort(score, kind="stable")[:FIRST].tolist())))
     table: list[dict[str, Any]] = [
         {
             "rank by": name,
-            f"of {WRONG}, among the first {LOOKED_AT}": float(np.mean(counts)),
+            f"of {WRONG}, among the first {FIRST}": float(np.mean(counts)),
             "range": f"{min(counts)} to {max(counts)}",
         }
         for name, counts in found.items()
     ]
     report("suspects", table, options.json)
     shown, hit, disagreed = np.mean(sure, axis=0)
-    print(f"Confident: {shown:.0f} of {disagreed:.0f} labels that the probe disagrees with; {hit:.1f} of {WRONG} wrong")
+    print(f"Confident: {shown:.0f} of {disagreed:.0f} label issues; {hit:.1f} of {WRONG} wrong labels are among them")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""Whether probabilities are as sure as they are right, and whether foreign pictures are told: means over splits.
+"""Calibration, and rejection of out-of-distribution images: means over random splits.
 
     export KERAS_HOME=../shared/keras_home
-    python benchmarks/trust.py ../shared/data/clothing --foreign ../shared/data/sign_digits/test
-    python benchmarks/trust.py ../shared/data/clothing --foreign ../shared/data/sign_digits/test --only-train
+    python benchmarks/trust.py ../shared/data/clothing --ood ../shared/data/sign_digits/test
+    python benchmarks/trust.py ../shared/data/clothing --ood ../shared/data/sign_digits/test --only-train
 
-The folder needs train and test. All of its pictures are put together and parted anew by each seed, a fifth for the
-test; with --only-train the pictures of train alone, by which something can be chosen. The log loss before calibration
-is that of the same answers with the temperature taken out again. Of each bar: which share of the test pictures is kept,
-how often a kept one is wrong, and which share of the foreign pictures is unknown, also by a bar on the probability
-alone that keeps the same share of val.
+The folder needs train and test. All images are pooled and split again by each seed, a fifth for testing; with
+--only-train only the training images, to select settings. Per coverage of val: the share of the test images that keep
+their label, the error rate of these, and the share of the out-of-distribution images that are rejected, also by a
+threshold on the confidence alone with the same coverage.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from measuring import trained
+from measuring import train_and_score
 
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.calibration.rejection import Rejection
@@ -32,14 +31,14 @@ from transfer_cli.io.discovery import expand_paths
 from transfer_cli.metrics.metrics_table import score
 from transfer_cli.runs.completed_run import FinishedRun
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 
 
 def main() -> None:
     """Print two Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--foreign", type=Path, required=True, help="pictures of something else")
+    parser.add_argument("--ood", type=Path, required=True, help="folder of out-of-distribution images")
     parser.add_argument("--method", choices=["extract", "finetune"], default="extract")
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--only-train", action="store_true")
@@ -48,20 +47,20 @@ def main() -> None:
     arguments = parser.parse_args()
     found: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as place:
-        folder = together(arguments.folder, Path(place) / "images", ["train"] if arguments.only_train else None)
+        folder = pool(arguments.folder, Path(place) / "images", ["train"] if arguments.only_train else None)
         for seed in range(arguments.splits):
             run = Path(place) / f"run-{seed}"
-            trained(arguments.method, folder, run, arguments.backbone, 0, f"split.seed={seed}")
-            for name, value in {**calibrated(run), **rejected(run, arguments.foreign, arguments.coverage)}.items():
+            train_and_score(arguments.method, folder, run, arguments.backbone, 0, f"split.seed={seed}")
+            for name, value in {**calibrated(run), **rejected(run, arguments.ood, arguments.coverage)}.items():
                 found[name].append(value)
-    print(f"| {arguments.method}, {arguments.backbone}, {arguments.splits} splits | mean | least | most |")
+    print(f"| {arguments.method}, {arguments.backbone}, {arguments.splits} splits | mean | min | max |")
     print("|---|---|---|---|")
     for name, values in found.items():
         print(f"| {name} | {statistics.mean(values):.3f} | {min(values):.3f} | {max(values):.3f} |")
 
 
-def together(folder: Path, target: Path, parts: list[str] | None) -> Path:
-    """Make a folder of classes out of one of parts; return `target`."""
+def pool(folder: Path, target: Path, parts: list[str] | None) -> Path:
+    """Make a folder of classes from one with train and test; return `target`."""
     for part in parts or ["train", "test"]:
         for group in sorted((folder / part).iterdir()):
             (target / group.name).mkdir(parents=True, exist_ok=True)
@@ -70,49 +69,50 @@ def together(folder: Path, target: Path, parts: list[str] | None) -> Path:
     return target
 
 
-def calibrated(run: Path) -> Figures:
-    """Return what the temperature of a run changes on its test pictures."""
+def calibrated(run: Path) -> Metrics:
+    """Return log loss and calibration error on test, with and without the temperature of a run."""
     finished = FinishedRun.read(run)
     bundle, _ = ModelBundle.read(run)
     test = finished.predictions_of("test")
     after = test.predictions.probabilities
     before = apply_temperature(after, None if bundle.temperature is None else 1 / bundle.temperature)
     of_before, of_after = (score(test.truth, each) for each in (before, after))
-    figures = {"temperature": bundle.temperature or 1.0}
+    metrics = {"temperature": bundle.temperature or 1.0}
     for name in ("log_loss", "expected_calibration_error"):
-        figures |= {f"{name}, before": of_before[name]["value"], f"{name}, after": of_after[name]["value"]}
-    worse = figures["log_loss, after"] - figures["log_loss, before"]
-    return {**figures, "log_loss, by how much worse": worse}
+        metrics |= {f"{name}, before": of_before[name]["value"], f"{name}, after": of_after[name]["value"]}
+    change = metrics["log_loss, after"] - metrics["log_loss, before"]
+    return {**metrics, "log_loss, change": change}
 
 
-def rejected(run: Path, foreign: Path, coverages: list[float]) -> Figures:
-    """Return what is unknown to the model of a run, of its own test pictures and of foreign ones."""
+def rejected(run: Path, ood: Path, coverages: list[float]) -> Metrics:
+    """Return the shares of the test images and of the out-of-distribution images that a model rejects."""
     finished = FinishedRun.read(run)
     model = load(str(run))
     assert isinstance(model, FeatureModel)
     assert model.rejection_file is not None
     rejection = Rejection.load(model.rejection_file)
     own = [str(finished.root / path) for path in finished.predictions_of("test").predictions.paths]
-    features, strange = features_of(model, own), features_of(model, list(expand_paths([str(foreign)])))
-    probabilities, odd = model.classify(features), model.classify(strange)
+    features, ood_features = features_of(model, own), features_of(model, list(expand_paths([str(ood)])))
+    probabilities, ood_probabilities = model.classify(features), model.classify(ood_features)
     wrong = probabilities.argmax(axis=1) != finished.predictions_of("test").truth
-    scores, foreign_scores = rejection.scores(probabilities, features), rejection.scores(odd, strange)
-    figures: Figures = {}
+    scores, ood_scores = rejection.scores(probabilities, features), rejection.scores(ood_probabilities, ood_features)
+    metrics: Metrics = {}
     for coverage in coverages:
-        bar = rejection.threshold_for(coverage).score
-        kept = scores >= bar
-        figures |= {
-            f"{coverage:.0%} of val: kept of test": float(kept.mean()),
-            f"{coverage:.0%} of val: wrong of those": float(wrong[kept].mean()),
-            f"{coverage:.0%} of val: foreign unknown": float((foreign_scores < bar).mean()),
+        threshold = rejection.threshold_for(coverage).score
+        kept = scores >= threshold
+        metrics |= {
+            f"{coverage:.0%} of val: test images with a label": float(kept.mean()),
+            f"{coverage:.0%} of val: error rate of these": float(wrong[kept].mean()),
+            f"{coverage:.0%} of val: out-of-distribution images rejected": float((ood_scores < threshold).mean()),
         }
-        least = np.quantile(rejection.confidence, 1 - coverage)
-        figures[f"{coverage:.0%} of val: foreign unknown, by probability alone"] = float((odd.max(1) < least).mean())
-    return figures
+        lowest = np.quantile(rejection.confidence, 1 - coverage)
+        unsure = ood_probabilities.max(axis=1) < lowest
+        metrics[f"{coverage:.0%} of val: the same, by confidence alone"] = float(unsure.mean())
+    return metrics
 
 
 def features_of(model: FeatureModel, paths: list[str]) -> np.ndarray:
-    """Return the features of pictures, float32 of shape (n, width)."""
+    """Return the features of images, float32 of shape (n, width)."""
     read = batches(paths, size=model.image_size, resize=model.resize, batch_size=32)
     return np.concatenate([model.features(batch.images) for batch in read if len(batch.images)])
 

@@ -1,7 +1,7 @@
 """Generate the images of sample_data/patterns: ``python sample_data/make.py [TARGET]``.
 
-Four patterns with random colours, angle, scale, position and distortion, partly covered by translucent blobs, so that no
-two images are near-duplicates and the mean colour does not reveal the class. The same images are generated every time.
+Four patterns with random colours, angle, scale, position and distortion, partly covered by translucent blobs: no two
+images are near-duplicates, and the mean colour does not reveal the class. The result is the same every time.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from transfer_cli.ensembling.ensemble import ensemble as ensemble
     from transfer_cli.ensembling.request import EnsembleRequest as EnsembleRequest
     from transfer_cli.evaluation.evaluate import evaluate as evaluate
-    from transfer_cli.explain.explain import explain_images as explain_images
+    from transfer_cli.explain.explainable import explain_images as explain_images
     from transfer_cli.export.export import export as export
     from transfer_cli.features.nearest import FeatureIndex as FeatureIndex
     from transfer_cli.features.similar import similar as similar
@@ -74,7 +74,7 @@ _PUBLIC = {
     "ensemble": "transfer_cli.ensembling.ensemble",
     "EnsembleRequest": "transfer_cli.ensembling.request",
     "EvaluationDirectory": "transfer_cli.runs.evaluation_directory",
-    "explain_images": "transfer_cli.explain.explain",
+    "explain_images": "transfer_cli.explain.explainable",
     "export": "transfer_cli.export.export",
     "report": "transfer_cli.report.report",
     "leaks": "transfer_cli.audit.leakage",

@@ -1,4 +1,4 @@
-"""Classify images with model.xml and model.bin: pip install openvino pillow; python with_openvino.py model.xml *.jpg."""
+"""Classify images with model.xml: pip install openvino pillow; python with_openvino.py model.xml *.jpg."""
 
 import json
 import sys

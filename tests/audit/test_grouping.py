@@ -86,7 +86,7 @@ def test_extract_invalid_pattern_fails_before_work(duplicates: Path, tmp_path: P
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("text", "words"), [(r"q(\d)", "matches none of the 48"), ("p", "all 48 pictures into one")])
+@pytest.mark.parametrize(("text", "words"), [(r"q(\d)", "matches none of the 48"), ("p", "all 48 images into one")])
 def test_extract_pattern_without_groups_fails_before_work(
     text: str, words: str, duplicates: Path, tmp_path: Path
 ) -> None:

@@ -44,7 +44,9 @@ def test_weights_file_small_backbone_is_the_one_that_keras_downloads(
 @pytest.mark.slow
 @pytest.mark.parametrize("top", [False, True])
 @pytest.mark.parametrize("spec", [spec for spec in PRETRAINED if spec.values[0].parameters >= 6e6])
-def test_weights_file_large_backbone_is_the_one_that_keras_downloads(spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_file_large_backbone_is_the_one_that_keras_downloads(
+    spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     check_weights_files(spec, top, monkeypatch)
 
 

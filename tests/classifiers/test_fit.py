@@ -34,9 +34,9 @@ def clouds(counts: list[int], width: int = 12, seed: int = 0) -> tuple[NDArray[n
 
 
 @pytest.mark.parametrize("spec", ROWS)
-def test_a_row_learns_gives_probabilities_and_survives_being_saved(spec: ClassifierSpec, tmp_path: Path) -> None:
+def test_fit_every_classifier_predicts_and_survives_saving(spec: ClassifierSpec, tmp_path: Path) -> None:
     features, truth = clouds([30, 30, 30])
-    fitted = fit.fit(spec, features, truth, classes=CLASSES, tune=spec.tuned_by_default, seed=0)
+    fitted = fit.fit(spec, features, truth, fit.FitOptions(classes=CLASSES, tune=spec.tuned, seed=0))
     given = fit.probabilities(fitted.pipeline, features, CLASSES)
     assert given.shape == (90, CLASSES)
     assert given.dtype == np.float32
@@ -52,9 +52,9 @@ def test_a_row_learns_gives_probabilities_and_survives_being_saved(spec: Classif
 
 @pytest.mark.parametrize("spec", ROWS)
 @pytest.mark.parametrize("counts", [[1, 5, 9], [3, 3, 3]], ids=str)
-def test_a_row_takes_classes_of_very_few_pictures(spec: ClassifierSpec, counts: list[int]) -> None:
+def test_fit_classes_with_few_images_are_trained_on(spec: ClassifierSpec, counts: list[int]) -> None:
     features, truth = clouds(counts)
-    fitted = fit.fit(spec, features, truth, classes=CLASSES, tune=spec.tuned_by_default, seed=0)
+    fitted = fit.fit(spec, features, truth, fit.FitOptions(classes=CLASSES, tune=spec.tuned, seed=0))
     given = fit.probabilities(fitted.pipeline, features, CLASSES)
     assert np.isfinite(given).all()
     assert fitted.out_of_fold is not None
@@ -63,32 +63,32 @@ def test_a_row_takes_classes_of_very_few_pictures(spec: ClassifierSpec, counts: 
 
 @pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name not in ("lda", "nearest-centroid")])
 @pytest.mark.parametrize("counts", [[1, 1, 2], [1, 1, 1]], ids=str)
-def test_most_rows_take_one_picture_a_class(name: str, counts: list[int]) -> None:
+def test_fit_one_image_per_class_works_for_most(name: str, counts: list[int]) -> None:
     features, truth = clouds(counts)
-    fitted = fit.fit(find(name), features, truth, classes=CLASSES, tune=True, seed=0)
+    fitted = fit.fit(find(name), features, truth, fit.FitOptions(classes=CLASSES, tune=True, seed=0))
     assert np.isfinite(fit.probabilities(fitted.pipeline, features, CLASSES)).all()
 
 
 @pytest.mark.parametrize("name", ["lda", "nearest-centroid"])
 @pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")
-def test_the_others_say_that_they_cannot(name: str) -> None:
+def test_fit_one_image_per_class_raises_for_others(name: str) -> None:
     features, truth = clouds([1, 1, 1])
-    with pytest.raises(InputError, match=f"{name} cannot learn from 3 pictures of 3 classes"):
-        fit.fit(find(name), features, truth, classes=CLASSES, tune=True, seed=0)
+    with pytest.raises(InputError, match=f"{name} cannot be trained on 3 images of 3 classes"):
+        fit.fit(find(name), features, truth, fit.FitOptions(classes=CLASSES, tune=True, seed=0))
 
 
 @pytest.mark.parametrize("spec", ROWS)
-def test_a_row_is_the_same_for_one_seed(spec: ClassifierSpec) -> None:
+def test_fit_same_seed_gives_same_model(spec: ClassifierSpec) -> None:
     features, truth = clouds([15, 15, 15])
 
     def given() -> NDArray[np.float32]:
-        fitted = fit.fit(spec, features, truth, classes=CLASSES, tune=False, out_of_fold=False, seed=4)
+        fitted = fit.fit(spec, features, truth, fit.FitOptions(classes=CLASSES, tune=False, out_of_fold=False, seed=4))
         return fit.probabilities(fitted.pipeline, features, CLASSES)
 
     assert np.array_equal(given(), given())
 
 
-def test_folds_are_a_partition_and_keep_single_rows_in_training() -> None:
+def test_folds_are_a_partition_with_single_rows_in_training() -> None:
     truth = np.array([0] * 7 + [1] * 2 + [2])
     splits = folds(truth, 5, seed=0)
     assert len(splits) == 5
@@ -99,11 +99,11 @@ def test_folds_are_a_partition_and_keep_single_rows_in_training() -> None:
         assert not set(train) & set(test) - {9}
 
 
-def test_out_of_fold_predictions_come_from_classifiers_that_did_not_see_the_row() -> None:
+def test_out_of_fold_noise_scores_at_random_level() -> None:
     random = np.random.default_rng(0)
     noise = random.normal(size=(200, 50)).astype(np.float32)
     truth = random.integers(0, 2, 200)
-    fitted = fit.fit(find("knn"), noise, truth, classes=2, tune=False)
+    fitted = fit.fit(find("knn"), noise, truth, fit.FitOptions(classes=2, tune=False))
     assert fitted.out_of_fold is not None
     assert (fitted.out_of_fold.argmax(axis=1) == truth).mean() < 0.65
     seen = fit.probabilities(fitted.pipeline, noise, 2)
@@ -111,10 +111,10 @@ def test_out_of_fold_predictions_come_from_classifiers_that_did_not_see_the_row(
     assert (seen.argmax(axis=1) == truth).mean() == 1
 
 
-def test_tuning_finds_the_valley_of_the_whole_grid() -> None:
+def test_tuning_finds_the_minimum_of_the_whole_grid() -> None:
     features, truth = clouds([25, 25, 25], width=60)
     spec = find("logistic")
-    fitted = fit.fit(spec, features, truth, classes=CLASSES, tune=True)
+    fitted = fit.fit(spec, features, truth, fit.FitOptions(classes=CLASSES, tune=True))
     splits = folds(truth, spec.folds, 0)
 
     def loss(c: float) -> float:
@@ -129,16 +129,16 @@ def test_tuning_finds_the_valley_of_the_whole_grid() -> None:
     assert min(fitted.trials, key=lambda trial: trial.log_loss).value == fitted.value
 
 
-def test_tuning_of_many_rows_looks_at_some_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tuning_many_rows_uses_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "TUNING_ROWS", 40)
     features, truth = clouds([100, 100, 1])
-    fitted = fit.fit(find("logistic"), features, truth, classes=CLASSES, tune=True)
+    fitted = fit.fit(find("logistic"), features, truth, fit.FitOptions(classes=CLASSES, tune=True))
     assert fitted.out_of_fold is not None
     assert fitted.out_of_fold.shape == (201, CLASSES)
     assert np.isnan(fitted.out_of_fold).sum() == CLASSES
 
 
-def test_tuning_ends_when_its_time_is_over() -> None:
+def test_tuning_stops_at_the_time_limit() -> None:
     said: list[str] = []
 
     class Listener(type(fit.SILENT)):  # type: ignore[misc]
@@ -146,32 +146,34 @@ def test_tuning_ends_when_its_time_is_over() -> None:
             said.append(message)
 
     features, truth = clouds([20, 20, 20])
-    fitted = fit.fit(find("logistic"), features, truth, classes=CLASSES, tune=True, seconds=1e-9, progress=Listener())
+    fitted = fit.fit(
+        find("logistic"), features, truth, fit.FitOptions(classes=CLASSES, tune=True, seconds=1e-9), progress=Listener()
+    )
     assert len(fitted.trials) == 1
     assert "tuning stopped after 1e-09 s with 1 of 10 values tried" in said[0]
 
 
-def test_another_type_is_refused_and_named(tmp_path: Path) -> None:
+def test_load_untrusted_type_is_refused_and_named(tmp_path: Path) -> None:
     features, truth = clouds([10, 10, 10])
     path = tmp_path / "classifier.skops"
     skops.io.dump(GaussianProcessClassifier().fit(features, truth), path)
-    with pytest.raises(ModelError, match="holds types that no classifier of the catalog has"):
+    with pytest.raises(ModelError, match="contains types that no classifier of the catalog has"):
         fit.load(_with_type(path, "sklearn.gaussian_process._gpc", "GaussianProcessClassifier", "os", "system"))
 
 
 @pytest.mark.parametrize("other", [GaussianNB(), {"predict_proba": 1}, make_pipeline(GaussianNB())], ids=str)
-def test_what_skops_trusts_but_no_row_builds_is_refused(other: object, tmp_path: Path) -> None:
+def test_load_type_that_only_skops_trusts_is_refused(other: object, tmp_path: Path) -> None:
     features, truth = clouds([10, 10, 10])
     if not isinstance(other, dict):
         other.fit(features, truth)  # type: ignore[attr-defined]
     skops.io.dump(other, tmp_path / "classifier.skops")
     assert skops.io.get_untrusted_types(file=tmp_path / "classifier.skops") == []
-    with pytest.raises(ModelError, match="holds types that no classifier of the catalog has"):
+    with pytest.raises(ModelError, match="contains types that no classifier of the catalog has"):
         fit.load(tmp_path / "classifier.skops")
 
 
 @pytest.mark.parametrize("spec", ROWS)
-def test_the_list_of_estimators_has_what_a_row_builds(spec: ClassifierSpec) -> None:
+def test_estimators_list_matches_what_rows_build(spec: ClassifierSpec) -> None:
     built = spec.build(spec.default, 0, [(np.arange(3), np.arange(3))])
     assert type(built).__name__ in ESTIMATORS
 
@@ -191,13 +193,13 @@ def _with_type(path: Path, module: str, name: str, other_module: str, other_name
     return path
 
 
-def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+def test_load_damaged_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.skops").write_bytes(b"PK not a zip")
     with pytest.raises(ModelError, match="could not be read as a zip file"):
         fit.load(tmp_path / "x.skops")
 
 
-def test_the_trusted_list_is_fixed_and_short() -> None:
+def test_trusted_types_are_fixed() -> None:
     from transfer_cli.catalog.classifiers import trusted_types
 
     assert trusted_types() == [
@@ -215,7 +217,7 @@ def test_the_trusted_list_is_fixed_and_short() -> None:
     ]
 
 
-def test_unknown_names() -> None:
+def test_find_unknown_name_suggests_nearest() -> None:
     assert names()[0] == "logistic"
     assert names()[-1] == "none"
     with pytest.raises(UnknownNameError, match=r"Did you mean random-forest\?"):

@@ -24,11 +24,11 @@ def patients(classes: int = 2, seed: int = 0) -> tuple[NDArray[np.float32], NDAr
 
 
 @pytest.mark.parametrize("name", ["logistic", "knn", "linear-svm"])
-def test_relatives_do_not_flatter_the_out_of_fold_score(name: str) -> None:
+def test_fit_groups_do_not_inflate_out_of_fold_score(name: str) -> None:
     features, truth, who = patients()
 
     def accuracy(groups: NDArray[np.int64] | None) -> float:
-        fitted = fit.fit(find(name), features, truth, classes=2, tune=False, groups=groups)
+        fitted = fit.fit(find(name), features, truth, fit.FitOptions(classes=2, tune=False), groups=groups)
         assert fitted.out_of_fold is not None
         return float((fitted.out_of_fold.argmax(axis=1) == truth).mean())
 
@@ -37,22 +37,23 @@ def test_relatives_do_not_flatter_the_out_of_fold_score(name: str) -> None:
     assert accuracy(None) > 0.95
 
 
-def test_the_strength_of_regularisation_is_chosen_without_relatives() -> None:
+def test_tuning_with_groups_chooses_more_regularisation() -> None:
     features, truth, who = patients()
     honest, leaking = (
-        fit.fit(find("logistic"), features, truth, classes=2, tune=True, groups=groups) for groups in (who, None)
+        fit.fit(find("logistic"), features, truth, fit.FitOptions(classes=2, tune=True), groups=groups)
+        for groups in (who, None)
     )
     assert honest.value < leaking.value
 
 
-def test_groups_are_stratified() -> None:
+def test_folds_groups_are_stratified() -> None:
     _, truth, who = patients(4)
     for train, test in folds(truth, 5, 0, who):
         assert not set(who[train]) & set(who[test])
         assert np.bincount(truth[test], minlength=4).tolist() == [2 * EACH] * 4
 
 
-def test_rows_without_relatives_are_dealt_as_ever() -> None:
+def test_folds_single_row_groups_equal_no_groups() -> None:
     truth = np.random.default_rng(0).integers(0, 4, 101)
     alone = np.random.default_rng(1).permutation(101)
     for (train, test), (train_again, test_again) in zip(folds(truth, 5, 3), folds(truth, 5, 3, alone), strict=True):
@@ -62,7 +63,7 @@ def test_rows_without_relatives_are_dealt_as_ever() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=2, max_size=60), st.integers(0, 9))
-def test_every_group_is_whole_and_every_row_is_in_one_fold(rows: list[tuple[int, int]], seed: int) -> None:
+def test_folds_groups_are_whole_and_rows_in_one_fold(rows: list[tuple[int, int]], seed: int) -> None:
     truth, groups = np.array(rows, np.int64).T
     single = single_rows(truth, groups)
     splits = folds(truth, 5, seed, groups)
@@ -73,20 +74,20 @@ def test_every_group_is_whole_and_every_row_is_in_one_fold(rows: list[tuple[int,
         assert set(train) | set(test) == set(range(len(rows)))
 
 
-def test_a_class_of_one_group_is_not_scored() -> None:
+def test_fit_class_of_one_group_is_not_scored() -> None:
     truth = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     groups = np.array([0, 0, 1, 1, 2, 2, 2, 2])
     assert single_rows(truth, groups).tolist() == [False] * 4 + [True] * 4
     features = np.random.default_rng(0).normal(0, 1, (8, 4)).astype(np.float32)
-    fitted = fit.fit(find("logistic"), features, truth, classes=2, tune=True, groups=groups)
+    fitted = fit.fit(find("logistic"), features, truth, fit.FitOptions(classes=2, tune=True), groups=groups)
     assert fitted.out_of_fold is not None
     assert np.isnan(fitted.out_of_fold[:, 0]).tolist() == [False] * 4 + [True] * 4
 
 
-def test_nothing_is_scored_where_each_class_is_one_group() -> None:
+def test_fit_every_class_one_group_scores_nothing() -> None:
     truth = np.array([0, 0, 0, 1, 1, 1])
     features = np.random.default_rng(0).normal(0, 1, (6, 4)).astype(np.float32)
-    fitted = fit.fit(find("logistic"), features, truth, classes=2, tune=True, groups=truth)
+    fitted = fit.fit(find("logistic"), features, truth, fit.FitOptions(classes=2, tune=True), groups=truth)
     assert fitted.out_of_fold is not None
     assert np.isnan(fitted.out_of_fold).all()
     assert fitted.trials == ()

@@ -36,7 +36,7 @@ def example(rows: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 
 
 @pytest.mark.parametrize(("rows", "width"), [(60, 8), (40, 40), (30, 50)])
-def test_it_is_the_greatest_evidence(rows: int, width: int) -> None:
+def test_logme_equals_maximum_of_the_evidence(rows: int, width: int) -> None:
     features, truth = example(rows, width)
     labels = np.eye(3)[truth]
     scaled = features.astype(np.float64) / np.sqrt((features.astype(np.float64) ** 2).mean())
@@ -47,24 +47,24 @@ def test_it_is_the_greatest_evidence(rows: int, width: int) -> None:
     assert other < expected - 1e-3
 
 
-def test_several_labels_are_columns_as_they_are() -> None:
+def test_logme_multi_label_uses_columns() -> None:
     features, truth = example(60, 8)
     assert logme(features, np.eye(3, dtype=np.int64)[truth]) == logme(features, truth)
 
 
 @pytest.mark.parametrize("factor", [1e-12, 1e6])
-def test_the_size_of_features_does_not_matter(factor: float) -> None:
+def test_logme_is_independent_of_feature_scale(factor: float) -> None:
     features, truth = example(60, 8)
     assert logme(features * np.float32(factor), truth) == pytest.approx(logme(features, truth), abs=1e-6)
 
 
-def test_features_that_say_the_class_are_worth_more() -> None:
+def test_logme_informative_features_score_higher() -> None:
     features, truth = example(80, 8)
     shuffled = np.random.default_rng(1).permutation(truth)
     assert logme(features, truth) > logme(features, shuffled) + 0.05
 
 
-def test_features_that_are_all_alike_are_worth_something_finite() -> None:
+def test_logme_constant_features_are_finite() -> None:
     _, truth = example(20, 4)
     assert np.isfinite(logme(np.ones((20, 4), np.float32), truth))
     assert np.isfinite(logme(np.zeros((20, 4), np.float32), truth))

@@ -89,7 +89,7 @@ def test_extract_damaged_shard_is_recomputed(place: Path, colours: Path) -> None
     table = pq.read_table(shard)
     pq.write_table(table.set_column(0, "sha256", table.column("sha256").take(list(reversed(range(36))))), shard)
     result = extract(place, colours, "again")
-    assert f"{shard} was damaged: its features are computed again" in result.err
+    assert f"{shard} was damaged: computing its features again" in result.err
     assert "feature cache" not in result.err
     assert same(place, "again")
 
@@ -112,7 +112,7 @@ def test_extract_unwritable_cache_still_succeeds(colours: Path, tmp_path: Path) 
     (tmp_path / "cache").touch()
     result = extract(tmp_path, colours, "run")
     assert result.code == 0, result.err
-    assert result.err.count("not kept for another time") == 2
+    assert result.err.count("warning: cannot") == 2
 
 
 def test_cache_info_lists_entries(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def test_split_to_folders_copies_every_readable_image(
 def test_split_to_other_suffix_is_error(colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]) -> None:
     result = transfer_cli("data", "split", colours, "-o", "photos.txt")
     assert result.code == 3
-    assert "-o photos.csv, or -o photos" in result.err
+    assert "-o photos.csv or -o photos" in result.err
     assert not list(tmp_path.glob("photos*"))
     check_target(tmp_path / "photos-0.8", ImageFolder.scan(colours))
 
@@ -178,7 +178,7 @@ def test_split_multi_label_needs_csv(tmp_path: Path, transfer_cli: Callable[...,
     (tmp_path / "in.csv").write_text("path,labels\n" + lines)
     refused = transfer_cli("data", "split", "in.csv", "-o", "out")
     assert refused.code == 3
-    assert "Take: -o out.csv" in refused.err
+    assert "Use -o out.csv" in refused.err
     result = transfer_cli("data", "split", "in.csv", "-o", "out.csv")
     assert result.code == 0, result.err
     read = ImageFolder.scan(tmp_path / "out.csv")

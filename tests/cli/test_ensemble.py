@@ -32,7 +32,7 @@ def test_ensemble_average_reports_members_and_cost(
     for row in company.rows:
         assert row.accuracy["low"] is not None
         assert row.cost.milliseconds > 0
-        assert f"{row.name}: {row.accuracy['value']:.3f}, the ensemble " in result.err
+        assert f"{row.name}: accuracy {row.accuracy['value']:.3f}, gain of the ensemble " in result.err
     largest = max(row.cost.milliseconds for row in company.rows)
     assert company.cost.milliseconds >= largest
     assert company.cost.megabytes <= sum(row.cost.megabytes for row in company.rows)
@@ -72,13 +72,13 @@ def test_ensemble_limits_need_greedy(joinable: dict[str, Path], tmp_path: Path) 
     arguments = ("ensemble", *joinable.values(), "-o", tmp_path / "run", "--method", "greedy", "--max-models", 1)
     code, _, message = call(*arguments)
     assert code == 0, message
-    assert "left out, since val is better without" in message
+    assert "members left out, as the ensemble is better on val without them" in message
     company = MemberComparison.read(tmp_path / "run/members.json")
     assert sum(row.weight > 0 for row in company.rows) == 1
     code, _, message = call(*arguments[:-2], "--max-ms", "1e-9", "--overwrite")
     assert code == 3
-    assert "No member is within the limits; the fastest takes" in message
-    assert "Allow more with --max-ms." in message
+    assert "No member is within --max-ms; the fastest takes" in message
+    assert "Increase --max-ms." in message
 
 
 @pytest.mark.parametrize("arguments", [("--method", "averag"), ("--metod", "vote")])

@@ -45,7 +45,7 @@ def accuracy_text(metrics: dict[str, dict[str, float]], name: str = "accuracy") 
     value = metrics[name]
     images = int(metrics["images"]["value"])
     interval = f"95 % interval {value['low']:.3f} to {value['high']:.3f}"
-    return f"accuracy {value['value']:.3f} ({interval}; {images} pictures)"
+    return f"accuracy {value['value']:.3f} ({interval}; {images} images)"
 
 
 def test_evaluate_training_folder_reports_unseen_images(copy_of_trained: Path, colours: Path) -> None:
@@ -68,8 +68,8 @@ def test_evaluate_training_folder_reports_unseen_images(copy_of_trained: Path, c
         "confusion.csv",
         "curves.csv",
         "evaluation.json",
-        "metrics.json",
         "images.csv",
+        "metrics.json",
         "predictions.csv",
         "skipped.csv",
     ]

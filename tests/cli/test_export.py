@@ -102,7 +102,7 @@ def test_export_unknown_format_suggests_nearest(run: Path) -> None:
 def test_export_empty_or_mistyped_format_fails_before_work(run: Path, given: str) -> None:
     result = invoke("export", run, "--format", given)
     assert result.exit_code == 2, result.stderr
-    assert "There is no format called" in result.stderr
+    assert "There is no export format called" in result.stderr
 
 
 def test_export_all_of_bundle_excludes_int8(run: Path, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_export_all_of_bundle_excludes_int8(run: Path, tmp_path: Path) -> None:
 def test_predict_exported_file_rejects_runtime_option(run: Path, colours: Path) -> None:
     result = invoke("predict", run / "export" / "model.tflite", colours, "--runtime", "keras")
     assert result.exit_code == 4
-    assert "its own runtime" in result.stderr
+    assert "runs on its own runtime" in result.stderr
 
 
 def test_predict_exported_file_rejects_unknown_option(run: Path, colours: Path) -> None:

@@ -64,7 +64,7 @@ def test_report_moved_images_keep_old_page(tmp_path: Path) -> None:
 def test_report_bundle_suggests_run(trained: Path) -> None:
     result = run_command("report", trained / "model")
     assert result.code == 3
-    assert f"Give the run: {trained.resolve()}" in result.err
+    assert f"Use the run: {trained.resolve()}" in result.err
 
 
 def test_report_unwritable_output_fails_before_work(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_predict_imports_nothing_heavy(kind: str, colours: Path, request: pytest
     heavy = ("tensorflow", "keras", "sklearn", "scipy", "skops", "matplotlib", "h5py", "pyarrow", "openvino")
     program = (
         "import sys\n"
-        "from transfer_cli.cli import main\n"
+        "from transfer_cli.cli.main import main\n"
         f"main(['predict', {str(request.getfixturevalue(kind))!r}, {str(colours)!r}], standalone_mode=False)\n"
         f"print('imported:', [name for name in {heavy!r} if name in sys.modules])\n"
     )
@@ -70,7 +70,7 @@ def test_predict_bundle_without_graph_is_converted(colours: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "inference.precision=bf16"], "precision bf16 needs runtime openvino. Received: 'auto'."),
+        (["--set", "inference.precision=bf16"], "precision bf16 needs runtime = openvino. Received: 'auto'."),
         (["--set", "inference.precision=bf16", "--runtime", "litert"], "Received: 'litert'."),
         (["--set", "inference.runtime=litter"], "There is no runtime called 'litter'. Did you mean litert?"),
     ],

@@ -96,7 +96,7 @@ def test_similar_wrong_run_is_error(trained: Path, copy_of_trained: Path, colour
     result = invoke(bundle, image)
     assert result.exit_code == 3
     assert "is a bundle. Expected the run that it belongs to." in result.stderr
-    assert f"Give the run: {trained.resolve()}" in invoke(trained / "model", image).stderr
+    assert f"Use the run: {trained.resolve()}" in invoke(trained / "model", image).stderr
     assert "There is no run at" in invoke(tmp_path / "nothing", image).stderr
     result = invoke(trained, image, "--part", "val")
     assert (result.exit_code, "has no val images" in result.stderr) == (3, True)

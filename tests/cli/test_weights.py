@@ -63,7 +63,7 @@ def test_weights_pack_then_install(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'other' / 'models'}\n")
     assert snapshot(cache_folder()) == packed
     data = json.loads(weights("install", target, flags=("--json", "--quiet")).stdout)
-    assert [file["state"] for file in data["files"]] == ["here already"] * 2
+    assert [file["state"] for file in data["files"]] == ["already installed"] * 2
     assert weights("verify", "mobilenet@0.25", "mobilenet_v2@0.35").exit_code == 0
     assert weights("fetch", "mobilenet@0.25").exit_code == 0
 
@@ -73,9 +73,11 @@ def test_weights_install_truncated_file_is_error(tmp_path: Path) -> None:
     target = tmp_path / "weights.tar"
     weights("pack", "mobilenet@0.25", "-o", target)
     target.write_bytes(target.read_bytes()[:5000])
+    before = snapshot(cache_folder())
     result = weights("install", target)
     assert result.exit_code == 4
-    assert "is no kit of weights that can be used: it ends too early. Nothing of it was put in place." in result.stderr
+    assert "weights.tar is not a usable weights kit: " in result.stderr
+    assert snapshot(cache_folder()) == before
 
 
 def test_weights_install_full_disk_leaves_nothing(tmp_path: Path) -> None:
@@ -109,9 +111,9 @@ def test_weights_verify_finds_each_damage() -> None:
     found = {line.split()[0]: " ".join(line.split()[1:]) for line in result.stdout.splitlines()[1:]}
     assert found.keys() == {TINY, NARROW, RESNET, "mobilenet_2_5_160_tf_no_top.h5"}
     assert found[TINY].startswith("damaged it cannot be read as HDF5")
-    assert found[NARROW] == "damaged it holds 7 numbers, and the network has 410,208"
+    assert found[NARROW] == "damaged it holds 7 numbers; the network has 410,208 parameters"
     assert found[RESNET].startswith("damaged its MD5 is ")
-    assert found["mobilenet_2_5_160_tf_no_top.h5"].startswith("whole all of it can be read; Keras knows no digest")
+    assert found["mobilenet_2_5_160_tf_no_top.h5"].startswith("intact readable; Keras publishes no digest")
     for arguments in ("mobilenet@0.25", "mobilenet_v2@0.35", "resnet50"):
         assert f"transfer-cli weights fetch {arguments}\n" in result.stderr
     states = json.loads(weights("verify", flags=("--json", "--quiet")).stdout)

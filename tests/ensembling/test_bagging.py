@@ -134,10 +134,9 @@ def test_bagged_extract_runs_each_image_through_the_network_once(
     assert passes(colours, tmp_path / "shared", monkeypatch, limit) == 36
 
     def forgetful(request: Any, recipe: Any, shared: SharedExtraction) -> Any:
-        return learn(request, recipe, SharedExtraction())
+        return extract(request, recipe, SharedExtraction())
 
-    learn = bagging.extract.learn
-    monkeypatch.setattr(bagging.extract, "learn", forgetful)
+    monkeypatch.setattr(bagging, "extract", forgetful)
     # Counter-check: each bag extracts on its own; only the cache saves forward passes.
     assert passes(colours, tmp_path / "apart", monkeypatch, limit) == (36 if limit is None else 2 * 36)
 
@@ -226,7 +225,7 @@ def test_bagged_interrupted_overwrite_continues(three: Path, colours: Path, weig
     # With another recipe, so that no earlier model or bag can be mistaken for a new one.
     folder, recipe = ImageFolder.scan(colours), recipe_of(f"backbone.weights={weights}", "classifier.tune=false")
     killed_while_overwriting(run, folder, recipe, 2)
-    with pytest.raises(ModelError, match="a run without a model: it was not finished"):
+    with pytest.raises(ModelError, match="has no model: training did not finish"):
         load(str(run.path))
     assert not run.bag(3).path.exists()
     first = run.bag(1).metrics.stat().st_mtime_ns
@@ -339,7 +338,7 @@ def test_bagged_invalid_recipe_or_options_raise(colours: Path, tmp_path: Path) -
         bagged(TrainingRequest(folder, run), recipe_of("classifier.name=none"), 2)
     with pytest.raises(RecipeError, match="unlabelled"):
         bagged(TrainingRequest(folder, run), recipe_of(f"unlabelled.folder={tmp_path}", kind=FinetuneRecipe), 2)
-    with pytest.raises(RecipeError, match=r"(?s)The time budget leaves .* for each of 2 bags.*too little"):
+    with pytest.raises(RecipeError, match=r"(?s)The time budget leaves .* for each of 2 bags.*too small"):
         bagged(TrainingRequest(folder, run, time_budget=4.0), recipe_of(kind=FinetuneRecipe), 2)
     assert not run.path.exists()
 
@@ -390,7 +389,7 @@ def test_training_images_of_a_bag_are_those_of_its_sample_and_val(of_networks: P
     )
     by_part = {(row.part, role) for row, role in zip(rows, roles, strict=True)}
     # It was refitted on val; its bag left out some training images.
-    assert by_part == {("train", "yes"), ("train", "no"), ("val", "yes"), ("test", "no")}
+    assert by_part == {("train", "train"), ("train", "unseen"), ("val", "train"), ("test", "unseen")}
 
 
 def test_words_use_the_tiny_network() -> None:

@@ -245,7 +245,7 @@ def test_read_members_invalid_runs_raise(joinable: dict[str, Path], tmp_path: Pa
         Members.read([joinable["small"], tmp_path / "none"])
     without = Path(shutil.copytree(joinable["small"], tmp_path / "without"))
     shutil.rmtree(without / "model")
-    with pytest.raises(ModelError, match="a run without a model"):
+    with pytest.raises(ModelError, match="has no model"):
         Members.read([joinable["small"], without])
 
 

@@ -205,7 +205,7 @@ def test_soup_of_members_refitted_on_val_has_no_val_metrics(
     result = build_soup(members[0], refitted, into=tmp_path / "soup", progress=progress)
     assert result.metrics.keys() == {"test"}
     assert not (tmp_path / "soup/predictions_val.csv").exists()
-    assert any("r was refitted on val" in line for line in progress.lines)
+    assert any("refitted on it (r)" in line for line in progress.lines)
     bundles = [ModelBundle.open(run).bundle for run in (members[0], refitted, tmp_path / "soup")]
     one, two, own = (bundle.temperature for bundle in bundles)
     assert own == mean_temperature([one, two])

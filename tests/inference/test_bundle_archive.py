@@ -70,7 +70,7 @@ def test_unpack_replaces_only_a_bundle_and_with_overwrite(packed: Path, tmp_path
     with pytest.raises(OutputError, match="there already exists"):
         unpack(packed, target)
     (target / "mine.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"holds mine\.txt, which is not of a bundle"):
+    with pytest.raises(OutputError, match=r"holds mine\.txt, which is not part of a bundle"):
         unpack(packed, target, overwrite=True)
     assert (target / "mine.txt").read_text() == "mine"
     unpack(packed, tmp_path / "model")
@@ -111,7 +111,10 @@ def manifest(change: Callable[[dict[str, object]], object]) -> Callable[[Path], 
 HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "up": (again(lambda members: {**members, "../x": b"x"}), r"'\.\./x' is not a safe path"),
     "absolute": (again(lambda members: {**members, "/tmp/x": b"x"}), "is not a safe path"),
-    "folder": (again(lambda members: {f"model/{name}": data for name, data in members.items()}), "does not belong"),
+    "folder": (
+        again(lambda members: {f"model/{name}": data for name, data in members.items()}),
+        "is not expected there",
+    ),
     "more": (again(lambda members: {**members, "x": b"x"}), r"first\.zip: x is not listed in bundle\.json"),
     "fewer": (
         again(lambda members: {name: data for name, data in members.items() if name != "training_images.npz"}),
@@ -123,7 +126,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "byte": (spoilt, "could not be unpacked: Bad CRC-32"),
     "another file": (again(lambda members: {**members, "graph.tflite": b"x"}), r"graph\.tflite was altered"),
     "another word": (manifest(lambda data: data.update(image_size=64)), r"first\.zip: bundle\.json was altered"),
-    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-100]) and None, "it was cut off"),
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-100]) and None, "it is truncated"),
 }
 
 
@@ -151,7 +154,7 @@ def test_unpack_refuses_what_loading_refuses(trained: Path, tmp_path: Path) -> N
         bundle / "backbone.keras", "config.json", lambda config: config["config"]["layers"][1].update(module="os")
     )
     reseal(bundle)
-    with pytest.raises(ModelError, match=r"names os\.Cast"):
+    with pytest.raises(ModelError, match=r"uses os\.Cast"):
         unpack(pack(bundle, tmp_path / "x.zip"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

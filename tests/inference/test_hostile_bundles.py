@@ -183,30 +183,30 @@ KERAS: dict[str, tuple[Plant, str]] = {
     "assets": (partial(more, "assets/x"), "is not expected there"),
     "pickled weights": (partial(more, "model.weights.npz"), "is not expected there"),
     "bomb": (bomb, "is compressed"),
-    "nothing but a name": (lambda path, _: path.write_bytes(zip_of({"config.json": b"{}"})) and None, "it has no"),
+    "nothing but a name": (lambda path, _: path.write_bytes(zip_of({"config.json": b"{}"})) and None, "it lacks"),
     "lambda": (
         partial(configured, partial(layer, {"module": "keras.layers", "class_name": "Lambda"})),
-        r"names keras\.layers\.Lambda",
+        r"uses keras\.layers\.Lambda",
     ),
     "lambda function": (
         partial(configured, partial(activation, {"class_name": "__lambda__", "config": {"value": "x"}})),
-        "names None.__lambda__",
+        "uses None.__lambda__",
     ),
-    "os": (partial(configured, partial(layer, {"module": "os", "class_name": "system"})), r"names os\.system"),
+    "os": (partial(configured, partial(layer, {"module": "os", "class_name": "system"})), r"uses os\.system"),
     "builtins": (
         partial(configured, partial(activation, {"module": "builtins", "class_name": "function", "config": "eval"})),
-        r"names builtins\.function",
+        r"uses builtins\.function",
     ),
     "get_file": (
         partial(configured, partial(layer, {"module": "keras.utils", "class_name": "get_file"})),
-        r"names keras\.utils\.get_file",
+        r"uses keras\.utils\.get_file",
     ),
     "get_file as a function": (
         partial(
             configured,
             partial(activation, {"module": "keras.utils", "class_name": "function", "config": "get_file"}),
         ),
-        r"names keras\.utils\.function",
+        r"uses keras\.utils\.function",
     ),
     "torch module": (
         partial(configured, partial(layer, {"module": "keras.layers", "class_name": "TorchModuleWrapper"})),
@@ -222,19 +222,19 @@ KERAS: dict[str, tuple[Plant, str]] = {
     ),
     "no module, as in older files": (
         partial(configured, partial(layer, {"module": None, "class_name": "Dense"})),
-        "names None.Dense",
+        "uses None.Dense",
     ),
     "registered elsewhere": (
         partial(configured, partial(layer, {"registered_name": "stranger>Cast"})),
         "which is not an accepted layer or function",
     ),
-    "a list for a name": (partial(configured, partial(layer, {"class_name": ["Cast"]})), "something that is no name"),
+    "a list for a name": (partial(configured, partial(layer, {"class_name": ["Cast"]})), "a class name is not text"),
     "enable_unsafe_deserialization": (
         partial(
             configured,
             partial(whole, {"module": "keras.config", "class_name": "enable_unsafe_deserialization", "config": {}}),
         ),
-        "describes no network",
+        "does not describe a network",
     ),
     "how to train": (partial(configured, compiled), "it contains a training configuration"),
     "deep": (lambda path, _: with_member(path, "config.json", deep), "nested too deeply"),
@@ -247,7 +247,7 @@ KERAS: dict[str, tuple[Plant, str]] = {
     ),
     "virtual": (partial(weights, virtual), "the values of /layers/stranger are stored in another file"),
     "shape bomb": (partial(weights, shape_bomb), "is not stored contiguously"),
-    "never stored": (partial(weights, never_stored), "which is not what is stored"),
+    "never stored": (partial(weights, never_stored), "which differs from what is stored"),
     "text": (partial(weights, objects_in_it), "expected numbers"),
     "no HDF5": (lambda path, _: with_member(path, "model.weights.h5", lambda data: b"x"), "was refused"),
 }
@@ -340,7 +340,7 @@ def test_payloads_are_executed_without_the_checks(trained: Path, tmp_path: Path)
     )
     keras.Model(inputs, made(inputs)).save(keras_file)
     marker.rmdir()
-    with pytest.raises(ModelError, match=r"names keras\.layers\.Lambda"):
+    with pytest.raises(ModelError, match=r"uses keras\.layers\.Lambda"):
         load_keras(keras_file)
     assert not marker.exists()
     keras.saving.load_model(keras_file, safe_mode=False)
@@ -390,7 +390,7 @@ def test_graph_with_wrong_input_or_output_is_refused(runtime: str, trained: Path
     graph_of((32, 32, 3), 5, bundle / "graph.tflite")
     reseal(bundle)
     model = load(str(bundle))
-    with pytest.raises(ModelError, match=r"numbers of the shape \(2, 5\)\. Expected \(2, 256\)"):
+    with pytest.raises(ModelError, match=r"shape \(2, 256\)\. Received: \(2, 5\)"):
         model.predict_proba(np.zeros((2, 32, 32, 3), np.uint8))
     if runtime == "litert":
         # The shapes are right, but it is another network.
@@ -402,10 +402,10 @@ def test_graph_with_wrong_input_or_output_is_refused(runtime: str, trained: Path
 def test_arrays_with_wrong_shapes_are_refused(trained: Path, tmp_path: Path) -> None:
     bundle = copied(trained, tmp_path / "bundle")
     Linear(np.zeros((256, 2)), np.zeros(2)).save(bundle / "linear.npz")
-    with pytest.raises(ModelError, match=r"linear\.npz is made for 2 classes; the bundle has 3"):
+    with pytest.raises(ModelError, match=r"linear\.npz is for 2 classes; the bundle has 3"):
         load(str(reseal(bundle)))
     Linear(np.zeros((7, 3)), np.zeros(3)).save(bundle / "linear.npz")
-    with pytest.raises(ModelError, match=r"numbers of the shape \(1, 256\)\. Expected \(1, 7\)"):
+    with pytest.raises(ModelError, match=r"shape \(1, 7\)\. Received: \(1, 256\)"):
         load(str(reseal(bundle))).predict_proba(np.zeros((1, 32, 32, 3), np.uint8))
     bundle = copied(trained, tmp_path / "other")
     rejection = Rejection.load(bundle / "rejection.npz")

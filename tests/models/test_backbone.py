@@ -37,13 +37,13 @@ def photographs(shared: Path) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_a_backbone_survives_being_saved(name: str, photographs: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_build_survives_saving(name: str, photographs: NDArray[np.uint8], tmp_path: Path) -> None:
     check_survival(find(name), photographs, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
-def test_every_other_backbone_survives_being_saved(name: str, photographs: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_build_every_other_backbone_survives_saving(name: str, photographs: NDArray[np.uint8], tmp_path: Path) -> None:
     check_survival(find(name), photographs, tmp_path)
 
 
@@ -70,8 +70,8 @@ def check_survival(spec: BackboneSpec, photographs: NDArray[np.uint8], tmp_path:
     keras.backend.clear_session()
 
 
-def test_a_network_that_ignores_its_input_is_found_out(photographs: NDArray[np.uint8]) -> None:
-    """The twin of the test above: plain random weights, and an input that is thrown away."""
+def test_check_network_ignoring_its_input_is_found(photographs: NDArray[np.uint8]) -> None:
+    """Planted fault for the test above: plain random weights, and an input that is thrown away."""
     network = build(find("mobilenet@0.25"), weights="none", size=SIDE)
     plain_random = keras.Model(network.inputs[0], keras.layers.Dense(5, activation="softmax")(network.output))
     assert not answers_to_its_input(inference_function(plain_random)(photographs))
@@ -79,14 +79,14 @@ def test_a_network_that_ignores_its_input_is_found_out(photographs: NDArray[np.u
     assert not answers_to_its_input(inference_function(model)(np.zeros_like(photographs)))
 
 
-def test_swapped_channels_are_found_out(photographs: NDArray[np.uint8]) -> None:
+def test_check_swapped_channels_are_found(photographs: NDArray[np.uint8]) -> None:
     """The twin of the comparison above: the same network on BGR."""
     model = inference_function(alive(find("mobilenet@0.25"), photographs))
     assert np.abs(model(photographs[..., ::-1].copy()) - model(photographs)).max() > 0.01
 
 
 @pytest.mark.parametrize("name", ["mobilenet@0.25", "resnet50", "densenet121", "efficientnet_b0"])
-def test_preprocessing_is_that_of_keras(name: str, photographs: NDArray[np.uint8]) -> None:
+def test_build_preprocessing_equals_keras(name: str, photographs: NDArray[np.uint8]) -> None:
     """One backbone of each scheme: the model on uint8 equals Keras's own way on floats."""
     spec = find(name)
     ours = inference_function(build(spec, weights="none", size=SIDE, seed=5))(photographs)
@@ -102,30 +102,30 @@ def test_preprocessing_is_that_of_keras(name: str, photographs: NDArray[np.uint8
 
 
 @pytest.mark.parametrize(("pooling", "width"), [("avg", 256), ("max", 256), ("flatten", 9 * 256)])
-def test_pooling(pooling: str, width: int) -> None:
+def test_build_pooling_gives_expected_width(pooling: str, width: int) -> None:
     network = build(find("mobilenet@0.25"), weights="none", size=SIDE, pooling=pooling)
     assert network.output_shape == (None, width)
 
 
-def test_cut_deeper() -> None:
+def test_build_layer_cuts_deeper() -> None:
     network = build(find("mobilenet@0.25"), weights="none", size=SIDE, layer="conv_pw_6_relu")
     assert network.output_shape == (None, 128)
     assert "conv_dw_7" not in [layer.name for layer in network.layers]
     assert not network.trainable_weights
 
 
-def test_faults() -> None:
+def test_build_invalid_arguments_raise() -> None:
     spec = find("mobilenet@0.25")
     with pytest.raises(UnknownNameError, match=r"has no layer 'conv_pw_6_rel'. Did you mean conv_pw_6_relu\?"):
         build(spec, weights="none", size=SIDE, layer="conv_pw_6_rel")
-    with pytest.raises(InputError, match="takes pictures of 75 pixels or more"):
+    with pytest.raises(InputError, match="needs images of at least 75 pixels"):
         build(find("inception_v3"), weights="none", size=64)
     volume = keras.Input((4, 4, 4, 3))
     with pytest.raises(ModelError, match="Expected a map or a row"):
         _pooled(volume, "avg")
 
 
-def test_random_weights_are_those_of_the_seed(photographs: NDArray[np.uint8]) -> None:
+def test_build_random_weights_follow_the_seed(photographs: NDArray[np.uint8]) -> None:
     def features(seed: int) -> NDArray[np.float32]:
         result: NDArray[np.float32] = inference_function(
             build(find("mobilenet@0.25"), weights="none", size=SIDE, seed=seed)
@@ -136,7 +136,7 @@ def test_random_weights_are_those_of_the_seed(photographs: NDArray[np.uint8]) ->
     assert not np.array_equal(features(1), features(2))
 
 
-def test_weights_from_a_file(tmp_path: Path, photographs: NDArray[np.uint8]) -> None:
+def test_build_loads_weights_from_file(tmp_path: Path, photographs: NDArray[np.uint8]) -> None:
     spec = find("mobilenet@0.25")
     theirs = keras.applications.MobileNet(alpha=0.25, weights=None, include_top=False, input_shape=(SIDE, SIDE, 3))
     theirs.save_weights(tmp_path / "mine.weights.h5")
@@ -146,16 +146,16 @@ def test_weights_from_a_file(tmp_path: Path, photographs: NDArray[np.uint8]) -> 
     np.testing.assert_allclose(inference_function(ours)(photographs), expected, rtol=1e-4, atol=1e-9)
 
 
-def test_what_vgg16_needs() -> None:
+def test_memory_of_vgg16() -> None:
     table = layer_table(build_bare(find("vgg16")))
     needs = memory(table)
     assert needs.parameters == 138_357_544
     assert needs.activations == 15_262_696
-    assert needs.summary()[0] == "138,357,544 parameters, 553 MB; 15.3 M activations, 61 MB a picture"
+    assert needs.summary()[0] == "138,357,544 parameters, 553 MB; 15.3 M activations, 61 MB per image"
     assert next(row for row in table if row.name == "block1_conv2").multiply_adds == 224 * 224 * 64 * 64 * 9
 
 
-def test_imagenet_weights(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_imagenet_weights_give_expected_features(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(shared / "keras_home"))
     network = build_with_top(find("mobilenet@0.25"), offline=True)
     assert network.output_shape == (None, 1000)

@@ -37,7 +37,7 @@ FAMILIES = [
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_two_sides_of_a_cut_are_the_whole(name: str) -> None:
+def test_split_at_parts_compose_to_the_network(name: str) -> None:
     spec = backbones.find(name)
     size = max(64, spec.min_size)
     images = sample_images(Path(SAMPLES), size, 8)
@@ -62,7 +62,7 @@ def test_the_two_sides_of_a_cut_are_the_whole(name: str) -> None:
         assert not np.allclose(moved, expected, atol=1e-3)
 
 
-def test_single_threads_of_a_network_with_branches() -> None:
+def test_cut_points_network_with_branches() -> None:
     network = build(backbones.find("mobilenet_v2@0.35"), weights="none", size=64)
     names = [operation.name for operation in freezing.cut_points(network)]
     assert {"block_2_add", "block_3_expand", "out_relu"} <= set(names)
@@ -70,7 +70,7 @@ def test_single_threads_of_a_network_with_branches() -> None:
     assert not {"block_2_expand", "block_2_depthwise", "block_2_project_BN"} & set(names)
 
 
-def test_what_is_unfrozen() -> None:
+def test_split_at_unfreezes_the_right_layers() -> None:
     network = build(backbones.find("mobilenet@0.25"), weights="none", size=32)
     layers = [layer.name for layer in freezing.backbone_layers(network)]
     assert layers[0] == "conv1"
@@ -90,7 +90,7 @@ def test_what_is_unfrozen() -> None:
         names("from:conv_dw_14")
 
 
-def test_a_share_of_the_layers_parts_no_block() -> None:
+def test_split_at_share_splits_no_block() -> None:
     network = build(backbones.find("mobilenet_v2@0.35"), weights="none", size=64)
     for share in range(5, 100, 5):
         first = freezing.split_at(network, f"last:{share}%").layers[0].name
@@ -99,7 +99,7 @@ def test_a_share_of_the_layers_parts_no_block() -> None:
         assert before in {operation.name for operation in freezing.cut_points(network)}, (share, first)
 
 
-def test_a_block_that_would_be_parted_is_named() -> None:
+def test_split_at_inside_block_names_it() -> None:
     network = build(backbones.find("mobilenet_v2@0.35"), weights="none", size=64)
     layers = [layer.name for layer in freezing.backbone_layers(network)]
     last = len(layers) - layers.index("block_15_project")

@@ -358,8 +358,8 @@ def test_rank_and_ensemble_time_batches_of_the_same_size(
         shapes.append((images, *work.args[0].shape[:-1]))
         return 1.0
 
-    monkeypatch.setattr(latency, "timed", seen)
-    monkeypatch.setattr(candidate_score, "timed", seen)
+    monkeypatch.setattr(latency, "ms_per_image", seen)
+    monkeypatch.setattr(candidate_score, "ms_per_image", seen)
     opened = [ModelBundle.open(trained)]
     # The network, and the classifier on its features.
     assert latency.MemberCosts.measure(load_members(opened), opened).alone(0).milliseconds == 2

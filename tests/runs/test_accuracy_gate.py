@@ -15,7 +15,7 @@ from click import BadParameter
 from tests.conftest import FINETUNE_WORDS, TINY_WORDS, Outcome
 from tests.finetuning import AS_MADE, run_on, weights_of
 from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, extract, load
-from transfer_cli.cli._options import Share
+from transfer_cli.cli._types import Share
 from transfer_cli.errors import GateError, InputError, ModelError
 from transfer_cli.metrics.intervals import exact_value, proportion
 from transfer_cli.progress import Silent
@@ -139,8 +139,8 @@ def test_min_accuracy_option_suggests_a_share(colours: Path, transfer_cli: Calla
     for value, messages in (
         ("90", "Did you mean 0.9?"),
         ("87.5%", "Did you mean 0.875?"),
-        ("900", "0<=x<=1."),
-        ("x", ""),
+        ("900", "Received: 900."),
+        ("x", "Expected a number from 0 to 1. Received: x."),
     ):
         with pytest.raises(BadParameter, match=f"{re.escape(messages)}$"):
             share.convert(value, None, None)

@@ -74,21 +74,18 @@ def test_class_weights_increase_rare_classes(uneven: Path, weights: Path, tmp_pa
         classifiers.find("logistic"),
         matrix[train],
         truth[train],
-        classes=3,
-        tune=False,
-        out_of_fold=False,
-        weights=train.sum() / (3 * counts),
+        fit.FitOptions(classes=3, tune=False, out_of_fold=False, weights=train.sum() / (3 * counts)),
     )
     expected = fit.probabilities(fitted.pipeline, matrix[split.mask("test")], 3)
     np.testing.assert_allclose(scored(run), expected, atol=1e-4)
 
 
 def test_unsupported_balancing_raises(uneven: Path, weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="knn cannot count pictures of one class more") as caught:
+    with pytest.raises(RecipeError, match="knn does not support class weights") as caught:
         run_on(uneven, tmp_path / "run", weights, "balance.method=class-weights", **{"classifier.name": "knn"})
     assert "logit-adjustment" in str(caught.value.hint)
     words = {"classifier.name": "nearest-centroid"}
-    with pytest.raises(RecipeError, match="nearest-centroid cannot count pictures of one class more"):
+    with pytest.raises(RecipeError, match="nearest-centroid does not support class weights"):
         run_on(uneven, tmp_path / "other", weights, "balance.method=oversampling", **words)
     with pytest.raises(RecipeError, match="focal is a loss function, which only finetune has"):
         ExtractRecipe.load(None, ("balance.method=focal",))

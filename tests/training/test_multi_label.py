@@ -110,7 +110,10 @@ def test_multi_label_finetune_starts_from_the_probe_and_monitors_map(trained: Pa
     ("overrides", "message"),
     [
         (("balance.method=oversampling",), "balance.method = oversampling is not possible for a multi-label task"),
-        (("early_stopping.monitor=balanced_accuracy",), "early_stopping.monitor = balanced_accuracy is not possible for a multi-label task"),
+        (
+            ("early_stopping.monitor=balanced_accuracy",),
+            "early_stopping.monitor = balanced_accuracy is not possible for a multi-label task",
+        ),
     ],
 )
 def test_multi_label_single_label_settings_raise(
@@ -136,7 +139,7 @@ SLOW = {"gradient-boosting", "random-forest", "extra-trees", "bagging"}
 def test_multi_label_classifier_fits_one_vs_rest(name: str, tmp_path: Path) -> None:
     features, truth = truth_of(np.random.default_rng(1), 60)
     spec = classifiers.find(name)
-    fitted = fit.fit(spec, features, truth, classes=3, tune=False, out_of_fold=True)
+    fitted = fit.fit(spec, features, truth, fit.FitOptions(classes=3, tune=False, out_of_fold=True))
     assert fitted.out_of_fold is not None
     right = ((fitted.out_of_fold > 0.5) == truth).mean()
     assert right > 0.65
@@ -150,7 +153,9 @@ def test_multi_label_classifier_fits_one_vs_rest(name: str, tmp_path: Path) -> N
 
 def test_multi_label_probabilities_match_separate_classifiers() -> None:
     features, truth = truth_of(np.random.default_rng(2), 120)
-    fitted = fit.fit(classifiers.find("logistic"), features, truth, classes=3, tune=False, out_of_fold=False)
+    fitted = fit.fit(
+        classifiers.find("logistic"), features, truth, fit.FitOptions(classes=3, tune=False, out_of_fold=False)
+    )
     probabilities = fit.probabilities(fitted.pipeline, features, 3)
     scaled = StandardScaler().fit_transform(features)
     for column in range(3):
@@ -161,7 +166,7 @@ def test_multi_label_probabilities_match_separate_classifiers() -> None:
 def test_multi_label_constant_label_gets_probability_0_or_1(tmp_path: Path) -> None:
     features, truth = truth_of(np.random.default_rng(3), 60)
     truth[:, 0], truth[:, 1] = 1, 0
-    fitted = fit.fit(classifiers.find("logistic"), features, truth, classes=3, tune=True)
+    fitted = fit.fit(classifiers.find("logistic"), features, truth, fit.FitOptions(classes=3, tune=True))
     fit.save(fitted.pipeline, tmp_path / "classifier.skops")
     loaded = fit.load(tmp_path / "classifier.skops")
     for probabilities in (fit.probabilities(loaded, features, 3), Linear.fold(loaded, 3).probabilities(features)):
@@ -215,7 +220,7 @@ def test_multi_label_label_with_one_image_is_calibrated(name: str) -> None:
     features, truth = truth_of(np.random.default_rng(6), 60)
     truth[:, 2] = 0
     truth[7, 2] = 1
-    fitted = fit.fit(classifiers.find(name), features, truth, classes=3, tune=False)
+    fitted = fit.fit(classifiers.find(name), features, truth, fit.FitOptions(classes=3, tune=False))
     assert fitted.out_of_fold is not None
     # No classifier predicts it without having been trained on it.
     assert np.flatnonzero(np.isnan(fitted.out_of_fold[:, 0])).tolist() == [7]

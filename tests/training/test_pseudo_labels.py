@@ -104,7 +104,9 @@ def test_confidence_that_no_image_reaches_raises(
     assert (tmp_path / "run-supervised/metrics.json").is_file()
 
 
-@pytest.mark.parametrize(("place", "message"), [("nowhere", "does not exist"), ("colours", "contains labelled images of")])
+@pytest.mark.parametrize(
+    ("place", "message"), [("nowhere", "does not exist"), ("colours", "contains labelled images of")]
+)
 def test_invalid_folder_of_unlabelled_images_raises(
     colours: Path, weights: Path, tmp_path: Path, place: str, message: str
 ) -> None:

@@ -56,7 +56,9 @@ def out_of_fold(
     class with a single image are NaN.
     """
     spec = classifiers.find("logistic")
-    fitted = fit.fit(spec, features, truth, classes=classes, tune=True, groups=groups, seed=seed, progress=progress)
+    fitted = fit.fit(
+        spec, features, truth, fit.FitOptions(classes=classes, tune=True, seed=seed), groups=groups, progress=progress
+    )
     assert fitted.out_of_fold is not None
     return fitted.out_of_fold
 

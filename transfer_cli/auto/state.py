@@ -12,6 +12,7 @@ from transfer_cli.errors import RunError
 from transfer_cli.io.atomic import write_json
 from transfer_cli.ranking.candidates import Candidate
 from transfer_cli.recipe.auto import AutoRecipe
+from transfer_cli.runs.recipe_differences import recipe_differences
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
 
@@ -71,10 +72,7 @@ class AutoState:
 
     def check_matches(self, run: RunDirectory, recipe: AutoRecipe, source: Path) -> None:
         """Raise RunError, with all differences, unless the run has this recipe and this folder."""
-        earlier, now = self.recipe, recipe.model_dump(mode="json")
-        differences = [
-            f"{key} is {earlier.get(key)} there and {now[key]} here" for key in now if earlier.get(key) != now[key]
-        ]
+        differences = recipe_differences(self.recipe, recipe.model_dump(mode="json"))
         folder = run.folder.read_text("utf-8", "surrogateescape").strip() if run.folder.is_file() else ""
         if folder != str(source.resolve()):
             differences.append(f"its folder is {folder or 'unknown'}")

@@ -92,16 +92,16 @@ class BackboneSpec:
     name: str
     factory: str
     scheme: str
-    module: str
     size: int
     min_size: int
     width: int
     parameters: int
     multiply_adds: int
-    top1: float | None
-    licence: str
-    files: tuple[str, ...]
-    folder: str
+    module: str = ""
+    top1: float | None = None
+    licence: str = "-"
+    files: tuple[str, ...] = ()
+    folder: str = ""
     alphas: Mapping[float, WidthVariant] = field(default_factory=dict)
     weight_sizes: tuple[int, ...] = ()
     alpha: float = 1.0
@@ -226,53 +226,25 @@ def _pretrained(row: tuple[Any, ...]) -> BackboneSpec:
     )
 
 
-def _textbook(
-    name: str, scheme: str, size: int, min_size: int, width: int, parameters: int, multiply_adds: int, classes: int
-) -> BackboneSpec:
-    return BackboneSpec(
-        name=name,
-        factory=name,
-        scheme=scheme,
-        module="",
-        size=size,
-        min_size=min_size,
-        width=width,
-        parameters=parameters,
-        multiply_adds=multiply_adds,
-        top1=None,
-        licence="-",
-        files=(),
-        folder="",
-        classes=classes,
-    )
-
-
 # MobileNet 0.5 trained on synthetic images only (embedded_weights/, docs/embedded.md); costs as with 1000 classes.
 _EMBEDDED = BackboneSpec(
     name=EMBEDDED,
     factory="MobileNet",
     scheme="tf",
-    module="mobilenet",
     size=96,
     min_size=32,
     width=512,
     parameters=1_342_536,
     multiply_adds=27_876_608,
-    top1=None,
+    module="mobilenet",
     licence=MIT,
-    files=(),
-    folder="",
     alpha=0.5,
     embedded="mobilenet-0.5-formulas.npz",
 )
+_TEXTBOOK = (
+    BackboneSpec("alexnet", "alexnet", "tf", 227, 67, 4096, 62_378_344, 1_135_256_096),
+    BackboneSpec("lenet5", "lenet5", "grey", 32, 32, 84, 61_706, 416_520, classes=10),
+    BackboneSpec("small_cnn", "small_cnn", "unit", 32, 32, 512, 1_250_858, 20_741_120, classes=10),
+)
 
-BACKBONES: Mapping[str, BackboneSpec] = {
-    spec.name: spec
-    for spec in (
-        *map(_pretrained, ROWS),
-        _EMBEDDED,
-        _textbook("alexnet", "tf", 227, 67, 4096, 62_378_344, 1_135_256_096, 1000),
-        _textbook("lenet5", "grey", 32, 32, 84, 61_706, 416_520, 10),
-        _textbook("small_cnn", "unit", 32, 32, 512, 1_250_858, 20_741_120, 10),
-    )
-}
+BACKBONES: Mapping[str, BackboneSpec] = {spec.name: spec for spec in (*map(_pretrained, ROWS), _EMBEDDED, *_TEXTBOOK)}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.errors import UnknownNameError
+from transfer_cli.catalog.lookup import lookup
 
 Counts = NDArray[np.int64]
 PerClass = NDArray[np.float64]
@@ -61,10 +61,7 @@ class ClassBalancingSpec:
 
 def find(name: str) -> ClassBalancingSpec:
     """Return the row called `name`; raise UnknownNameError if there is none."""
-    if name not in CLASS_BALANCING_METHODS:
-        names = ", ".join(CLASS_BALANCING_METHODS)
-        raise UnknownNameError.of("class balancing method", name, CLASS_BALANCING_METHODS, f"Expected one of {names}.")
-    return CLASS_BALANCING_METHODS[name]
+    return lookup(CLASS_BALANCING_METHODS, "class balancing method", name)
 
 
 def balanced(counts: Counts, settings: Any) -> PerClass:
@@ -86,9 +83,7 @@ def _log_prior(counts: Counts, settings: Any) -> PerClass:
 
 _ROWS = (
     ClassBalancingSpec("none", "all images have the same weight"),
-    ClassBalancingSpec(
-        "class-weights", "an image's weight is inversely proportional to the size of its class", weights=balanced
-    ),
+    ClassBalancingSpec("class-weights", "weights inversely proportional to the class size", weights=balanced),
     ClassBalancingSpec(
         "effective-number",
         "like class-weights, with less weight for small classes (Cui et al. 2019)",
@@ -96,14 +91,9 @@ _ROWS = (
         weights=_effective_number,
     ),
     ClassBalancingSpec(
-        "logit-adjustment",
-        "class frequencies are removed from the logits (Menon et al. 2021)",
-        "tau",
-        offsets=_log_prior,
+        "logit-adjustment", "class frequencies taken out of the logits (Menon et al. 2021)", "tau", offsets=_log_prior
     ),
-    ClassBalancingSpec(
-        "focal", "images that are already classified well get less weight (Lin et al. 2017)", "gamma", focal=True
-    ),
+    ClassBalancingSpec("focal", "well-classified images get less weight (Lin et al. 2017)", "gamma", focal=True),
     ClassBalancingSpec("oversampling", "images of rare classes are drawn more often", oversamples=True),
 )
 CLASS_BALANCING_METHODS = {row.name: row for row in _ROWS}

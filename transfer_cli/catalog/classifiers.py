@@ -39,7 +39,7 @@ class ClassifierSpec:
         Value without tuning.
     standardise : bool
         Whether features are scaled to mean 0 and standard deviation 1.
-    tuned_by_default : bool
+    tuned : bool
         Whether it is fast enough to be tuned unless the recipe says otherwise.
     folds : int
         Number of cross-validation folds; fewer for slow methods.
@@ -56,7 +56,7 @@ class ClassifierSpec:
     grid: tuple[float, ...] = ()
     default: float = 0.0
     standardise: bool = True
-    tuned_by_default: bool = True
+    tuned: bool = True
     folds: int = 5
     linear: bool = False
     trusted: tuple[str, ...] = ()
@@ -199,7 +199,7 @@ CLASSIFIERS: Mapping[str, ClassifierSpec] = {
             "C",
             (0.3, 1.0, 3.0, 10.0, 30.0),
             3.0,
-            tuned_by_default=False,
+            tuned=False,
             folds=3,
             trusted=_SIGMOID,
         ),
@@ -225,38 +225,26 @@ CLASSIFIERS: Mapping[str, ClassifierSpec] = {
         ),
         ClassifierSpec("lda", "linear discriminant analysis with shrinkage", _lda, linear=True),
         ClassifierSpec(
-            "random-forest",
-            "random forest",
-            _random_forest,
-            standardise=False,
-            tuned_by_default=False,
-            folds=3,
-            trusted=(_TREE,),
+            "random-forest", "random forest", _random_forest, standardise=False, tuned=False, folds=3, trusted=(_TREE,)
         ),
         ClassifierSpec(
             "extra-trees",
             "extremely randomised trees",
             _extra_trees,
             standardise=False,
-            tuned_by_default=False,
+            tuned=False,
             folds=3,
             trusted=(_TREE,),
         ),
         ClassifierSpec(
-            "bagging",
-            "bagged decision trees",
-            _bagging,
-            standardise=False,
-            tuned_by_default=False,
-            folds=3,
-            trusted=(_TREE,),
+            "bagging", "bagged decision trees", _bagging, standardise=False, tuned=False, folds=3, trusted=(_TREE,)
         ),
         ClassifierSpec(
             "adaboost",
             "boosted small decision trees",
             _adaboost,
             standardise=False,
-            tuned_by_default=False,
+            tuned=False,
             folds=3,
             trusted=(_TREE,),
         ),
@@ -265,7 +253,7 @@ CLASSIFIERS: Mapping[str, ClassifierSpec] = {
             "histogram-based gradient boosting",
             _gradient_boosting,
             standardise=False,
-            tuned_by_default=False,
+            tuned=False,
             folds=3,
             trusted=("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
         ),
@@ -276,7 +264,7 @@ CLASSIFIERS: Mapping[str, ClassifierSpec] = {
             "alpha",
             (10.0, 1.0, 0.1, 1e-2, 1e-3),
             1.0,
-            tuned_by_default=False,
+            tuned=False,
             folds=3,
             trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transfer_cli.errors import UnknownNameError
+from transfer_cli.catalog.lookup import lookup
 
 VOTE = "vote"
 AVERAGE = "average"
@@ -41,20 +41,14 @@ class EnsembleMethodSpec:
 
 _ROWS = (
     EnsembleMethodSpec(AVERAGE, "The mean of the members' probabilities."),
+    EnsembleMethodSpec(VOTE, "Majority vote; a tie goes to the most confident member.", multi_label=False),
+    EnsembleMethodSpec(WEIGHTED, "A weighted mean with the weights that fit the validation set best.", fitted=True),
     EnsembleMethodSpec(
-        VOTE, "The class that most members predict; a tie goes to the most confident one.", multi_label=False
-    ),
-    EnsembleMethodSpec(
-        WEIGHTED, "A weighted mean; the weights maximise the likelihood of the validation set.", fitted=True
-    ),
-    EnsembleMethodSpec(
-        GREEDY,
-        "The mean of members that are added one by one (possibly repeatedly) by their gain on the validation set.",
-        fitted=True,
+        GREEDY, "The mean of members added one by one by their gain on the validation set.", fitted=True
     ),
     EnsembleMethodSpec(
         STACK,
-        "A logistic regression on the members' probabilities, fitted on the validation set.",
+        "A logistic regression on the members' probabilities.",
         fitted=True,
         multi_label=False,
     ),
@@ -72,6 +66,4 @@ def names() -> tuple[str, ...]:
 
 def find(name: str) -> EnsembleMethodSpec:
     """Return the method called `name`; raise UnknownNameError if there is none."""
-    if name not in _BY_NAME:
-        raise UnknownNameError.of("ensemble method", name, names(), "See: transfer-cli ensemble --help")
-    return _BY_NAME[name]
+    return lookup(_BY_NAME, "ensemble method", name, "See: transfer-cli ensemble --help")

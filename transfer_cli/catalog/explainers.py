@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.errors import UnknownNameError
+from transfer_cli.catalog.lookup import lookup
 
 GRAD_CAM = "grad-cam"
 OCCLUSION = "occlusion"
@@ -51,9 +51,7 @@ def names() -> list[str]:
 
 def find(name: str) -> ExplainerSpec:
     """Return the row called `name`; raise UnknownNameError if there is none."""
-    if name not in EXPLAINERS:
-        raise UnknownNameError.of("saliency method", name, EXPLAINERS, f"Expected one of {', '.join(EXPLAINERS)}.")
-    return EXPLAINERS[name]
+    return lookup(EXPLAINERS, "saliency method", name)
 
 
 def _grad_cam(activations: Any, gradients: Any) -> Maps:

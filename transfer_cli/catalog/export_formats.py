@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
-from transfer_cli.errors import MissingExtraError, UnknownNameError
+from transfer_cli.catalog.lookup import lookup
+from transfer_cli.errors import MissingExtraError
 
 KERAS = "keras"
 SAVED_MODEL = "saved-model"
@@ -96,11 +97,7 @@ def names() -> list[str]:
 
 def find(name: str) -> ExportFormatSpec:
     """Return the row called `name`; raise UnknownNameError if there is none."""
-    if name not in EXPORT_FORMATS:
-        raise UnknownNameError.of(
-            "export format", name, EXPORT_FORMATS, f"Expected one of {', '.join(EXPORT_FORMATS)}."
-        )
-    return EXPORT_FORMATS[name]
+    return lookup(EXPORT_FORMATS, "export format", name)
 
 
 def check_installed(spec: ExportFormatSpec) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from transfer_cli.errors import UnknownNameError
+from transfer_cli.catalog.lookup import lookup
 
 PROBE = "probe"
 RANDOM = "random"
@@ -41,9 +41,7 @@ class HeadSpec:
 
 def find(name: str) -> HeadSpec:
     """Return the row called `name`; raise UnknownNameError if there is none."""
-    if name not in HEADS:
-        raise UnknownNameError.of("head", name, HEADS, f"Expected one of {', '.join(HEADS)}.")
-    return HEADS[name]
+    return lookup(HEADS, "head", name)
 
 
 def _dense(units: int, l2: float, name: str, activation: str | None = None) -> Any:

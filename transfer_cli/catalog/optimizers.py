@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from transfer_cli.errors import UnknownNameError
+from transfer_cli.catalog.lookup import lookup
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,7 @@ def _discriminative(kind: type[Any], rates: Sequence[float]) -> type[Any]:
 
 def find(name: str) -> OptimizerSpec:
     """Return the row called `name`; raise UnknownNameError if there is none."""
-    if name not in OPTIMIZERS:
-        raise UnknownNameError.of("optimizer", name, OPTIMIZERS, f"Expected one of {', '.join(OPTIMIZERS)}.")
-    return OPTIMIZERS[name]
+    return lookup(OPTIMIZERS, "optimizer", name)
 
 
 _ROWS = (

@@ -6,7 +6,8 @@ import importlib.util
 from dataclasses import dataclass
 from importlib import metadata
 
-from transfer_cli.errors import MissingExtraError, UnknownNameError
+from transfer_cli.catalog.lookup import lookup
+from transfer_cli.errors import MissingExtraError
 
 AUTO = "auto"
 KERAS = "keras"
@@ -69,9 +70,7 @@ def names() -> list[str]:
 
 def find(name: str) -> RuntimeSpec:
     """Return the runtime called `name`; raise UnknownNameError if there is none."""
-    if name not in _BY_NAME:
-        raise UnknownNameError.of("runtime", name, names(), f"Expected one of {', '.join([AUTO, *names()])}.")
-    return _BY_NAME[name]
+    return lookup(_BY_NAME, "runtime", name, f"Expected one of {', '.join([AUTO, *names()])}.")
 
 
 def missing_package_error(spec: RuntimeSpec) -> MissingExtraError:

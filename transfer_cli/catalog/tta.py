@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from transfer_cli.catalog.lookup import lookup
 from transfer_cli.errors import UnknownNameError
 
 FLIP = "flip"
@@ -69,9 +70,7 @@ def find(name: str) -> TtaSpec:
     """Return the method called `name` or with that number of crops; raise UnknownNameError if there is none."""
     if name.isascii() and name.isdecimal():
         return _random_crops(int(name))
-    if name not in METHODS:
-        raise UnknownNameError.of("test-time augmentation", name, METHODS, _EXPECTED)
-    return METHODS[name]
+    return lookup(METHODS, "test-time augmentation", name, _EXPECTED)
 
 
 def _random_crops(count: int) -> TtaSpec:

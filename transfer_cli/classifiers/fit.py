@@ -1,4 +1,4 @@
-"""Features become a scikit-learn classifier: folds, regularisation, probabilities."""
+"""Fit a scikit-learn classifier on features: tuning by cross-validation, out-of-fold probabilities."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
 from transfer_cli.catalog.classifiers import ESTIMATORS, ClassifierSpec, trusted_types
-from transfer_cli.classifiers.folds import Groups, Truth, dealt_by, folds, single_rows
+from transfer_cli.classifiers.folds import Groups, Truth, folds, single_rows, strata
 from transfer_cli.classifiers.skops_file import check_classifier_file, untrusted_type
 from transfer_cli.errors import InputError, ModelError, RecipeError
 from transfer_cli.metrics.scores import epoch_metrics
@@ -28,12 +28,12 @@ from transfer_cli.progress import SILENT, Progress
 Features = NDArray[np.float32]
 
 TUNING_ROWS = 4000
-"""Tuning looks at no more rows than these, a fixed choice of them, so that its time is bounded by construction."""
+"""Tuning uses a fixed sample of at most this many rows, which bounds its time."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One value of the tuned parameter and what it reached out of fold."""
+    """One value of the tuned parameter, with its out-of-fold metrics."""
 
     value: float
     log_loss: float
@@ -41,19 +41,46 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class FitOptions:
+    """How a classifier is fitted.
+
+    Attributes
+    ----------
+    classes : int
+        Number of columns of the probabilities.
+    tune : bool
+        Whether to choose the regularisation strength by the out-of-fold log loss.
+    seconds : float
+        Time limit for tuning: no further value is tried after it.
+    out_of_fold : bool
+        Whether to predict every row by classifiers that did not see it.
+    seed : int
+    weights : ndarray of shape (classes,), optional
+        Weight of the rows of each class.
+    """
+
+    classes: int
+    tune: bool
+    seconds: float = 60
+    out_of_fold: bool = True
+    seed: int = 0
+    weights: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
 class Fitted:
-    """A fitted classifier and how it came about.
+    """A fitted classifier, and how its parameter was chosen.
 
     Attributes
     ----------
     pipeline : sklearn.pipeline.Pipeline
     value : float
-        Of the row's parameter.
+        The tuned parameter.
     trials : tuple of Trial
-        In the order they were tried; empty where nothing was tuned.
+        In the order they were tried; empty without tuning.
     out_of_fold : ndarray of shape (n, k), float32, or None
-        Probabilities of each training row by classifiers that saw neither it nor its relatives. Rows of a class with
-        a single picture, or a single group, are NaN: no classifier could know the class without it.
+        Probabilities of each training row by classifiers that saw neither it nor its group. Rows of a class with a
+        single image, or a single group, are NaN.
     """
 
     pipeline: Any
@@ -66,13 +93,8 @@ def fit(
     spec: ClassifierSpec,
     features: Features,
     truth: Truth,
+    options: FitOptions,
     *,
-    classes: int,
-    tune: bool,
-    seconds: float = 60,
-    out_of_fold: bool = True,
-    seed: int = 0,
-    weights: NDArray[np.float64] | None = None,
     groups: Groups | None = None,
     progress: Progress = SILENT,
 ) -> Fitted:
@@ -83,48 +105,36 @@ def fit(
     spec : ClassifierSpec
     features : ndarray of shape (n, width), float32
     truth : ndarray of shape (n,) or (n, classes), int
-        Column of each row's class, or the indicator matrix of its labels, of which each is then learnt against the
-        rest by a classifier of its own.
-    classes : int
-        How many columns probabilities have.
-    tune : bool
-        Choose the row's parameter by the out-of-fold log loss.
-    seconds : float
-        No further value is tried after these.
-    out_of_fold : bool
-        Predict every row by classifiers that did not see it.
-    seed : int
-    weights : ndarray of shape (classes,), optional
-        What a row of each class counts, where the classifier can take that.
+        Class of each row, or the indicator matrix of its labels (one-vs-rest).
+    options : FitOptions
     groups : ndarray of shape (n,), int, optional
-        Rows with the same number are relatives (see groups.kin): none is scored by a classifier that saw another.
+        Group of each row: no row is scored by a classifier that saw another row of its group.
     progress : Progress
     """
     value = spec.default
     trials: tuple[Trial, ...] = ()
-    kept: dict[float, NDArray[np.float32]] = {}
-    with _unfinished_said_once(progress):
-        rows = _tuning_rows(truth, seed)
-        of_rows = None if groups is None else groups[rows]
-        if tune and spec.grid and not single_rows(truth[rows], of_rows).all():
+    known: dict[float, NDArray[np.float32]] = {}
+    with _one_convergence_warning(progress):
+        rows = _tuning_rows(truth, options.seed)
+        row_groups = None if groups is None else groups[rows]
+        if options.tune and spec.grid and not single_rows(truth[rows], row_groups).all():
 
             def predict(value: float) -> NDArray[np.float32]:
-                return _out_of_fold(spec, features[rows], truth[rows], value, classes, seed, weights, of_rows)
+                return _out_of_fold(spec, features[rows], truth[rows], value, options, row_groups)
 
-            value, trials, probabilities = _search(spec, predict, truth[rows], seconds, progress)
+            value, trials, tuned = _search(spec, predict, truth[rows], options.seconds, progress)
             if len(rows) == len(truth):
-                kept[value] = probabilities
-        if out_of_fold and value not in kept:
-            kept[value] = _out_of_fold(spec, features, truth, value, classes, seed, weights, groups)
-        pipeline = _fit_one(spec, features, truth, value, seed, weights, groups)
-    return Fitted(pipeline, value, trials, kept.get(value) if out_of_fold else None)
+                known[value] = tuned
+        if options.out_of_fold and value not in known:
+            known[value] = _out_of_fold(spec, features, truth, value, options, groups)
+        pipeline = _fit_pipeline(spec, features, truth, value, options, groups)
+    return Fitted(pipeline, value, trials, known.get(value) if options.out_of_fold else None)
 
 
 def probabilities(pipeline: Any, features: Features, classes: int) -> NDArray[np.float32]:
-    """Return the probabilities of every class, float32 of shape (n, classes); 0 for one that was not learnt."""
-    given = pipeline.predict_proba(features)
+    """Return the probabilities of all classes, float32 of shape (n, classes); 0 for classes without training rows."""
     result = np.zeros((len(features), classes), np.float32)
-    result[:, pipeline.classes_] = given
+    result[:, pipeline.classes_] = pipeline.predict_proba(features)
     return result
 
 
@@ -136,12 +146,12 @@ def save(pipeline: Any, path: Path) -> None:
 
 
 def load(path: Path) -> Any:
-    """Read a classifier that consists of nothing but types of the fixed list.
+    """Read a classifier that consists only of types of a fixed list.
 
     Raises
     ------
     ModelError
-        When it has any other type; nothing of it is run.
+        If it has any other type; nothing of it is run.
     """
     import skops.io
     from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
@@ -152,53 +162,52 @@ def load(path: Path) -> Any:
     except (UntrustedTypesFoundException, UnsupportedTypeException) as error:
         raise untrusted_type(path, [str(error)]) from error
     except Exception as error:  # a damaged archive fails in many ways
-        raise ModelError(f"{path} is not a classifier that can be read: {error}.") from error
-    if not _is_of_the_catalog(loaded):
+        raise ModelError(f"Cannot read the classifier in {path}: {error}.") from error
+    if not _is_in_catalog(loaded):
         raise untrusted_type(path, [type(loaded).__name__])
     return loaded
 
 
-def _is_of_the_catalog(loaded: Any) -> bool:
-    """Return whether this is a pipeline as `fit` makes it: any class of the list could be in any place."""
+def _is_in_catalog(loaded: Any) -> bool:
+    """Return whether this is a pipeline as `fit` makes it; the list of types alone does not tell."""
     if type(loaded) is not Pipeline:
         return False
     *before, last = (step for _, step in loaded.steps)
-    several = [last.estimator, *last.estimators_] if type(last) is OneVsRestClassifier else [last]
-    known = all(type(each).__name__ in ESTIMATORS or type(each) is _ConstantPredictor for each in several)
+    estimators = [last.estimator, *last.estimators_] if type(last) is OneVsRestClassifier else [last]
+    known = all(type(each).__name__ in ESTIMATORS or type(each) is _ConstantPredictor for each in estimators)
     return known and all(type(step) is StandardScaler for step in before)
 
 
-def _fit_one(
+def _fit_pipeline(
     spec: ClassifierSpec,
     features: Features,
     truth: Truth,
     value: float,
-    seed: int,
-    weights: NDArray[np.float64] | None = None,
+    options: FitOptions,
     groups: Groups | None = None,
 ) -> Any:
-    splits = folds(truth, spec.folds, seed, groups)
-    one = spec.build(value, seed, splits)
+    weights = options.weights
+    one = spec.build(value, options.seed, folds(truth, spec.folds, options.seed, groups))
     classifier = one if truth.ndim == 1 else OneVsRestClassifier(one)
     steps = [StandardScaler(), classifier] if spec.standardise else [classifier]
     pipeline = make_pipeline(*steps)
     if weights is not None and not has_fit_parameter(getattr(one, "estimator", one), "sample_weight"):
         raise RecipeError(
-            f"{spec.name} cannot count pictures of one class more than those of another.",
-            hint="Take --set balance.method=logit-adjustment, which fits every classifier, or --classifier logistic.",
+            f"{spec.name} does not support class weights.",
+            hint="Use --set balance.method=logit-adjustment (any classifier), or --classifier logistic.",
         )
-    counted = {} if weights is None else {f"{pipeline.steps[-1][0]}__sample_weight": weights[truth]}
+    arguments = {} if weights is None else {f"{pipeline.steps[-1][0]}__sample_weight": weights[truth]}
     try:
-        pipeline.fit(features, truth, **counted)
+        pipeline.fit(features, truth, **arguments)
     except ValueError as error:
         classes = len(np.unique(truth)) if truth.ndim == 1 else truth.shape[1]
         raise InputError(
-            f"{spec.name} cannot learn from {len(truth)} pictures of {classes} classes: {error}",
-            hint="Take --classifier logistic, which can, or add pictures.",
+            f"{spec.name} cannot be trained on {len(truth)} images of {classes} classes: {error}",
+            hint="Use --classifier logistic, or add images.",
         ) from error
     for each in [one, *(classifier.estimators_ if truth.ndim == 2 else [])]:
         if hasattr(each, "cv"):
-            # The folds were needed to calibrate; a bundle has no use for row numbers of the training pictures.
+            # The folds were needed for calibration only; a bundle should not hold row numbers of training images.
             each.set_params(cv=None)
     return pipeline
 
@@ -208,20 +217,19 @@ def _out_of_fold(
     features: Features,
     truth: Truth,
     value: float,
-    classes: int,
-    seed: int,
-    weights: NDArray[np.float64] | None = None,
+    options: FitOptions,
     groups: Groups | None = None,
 ) -> NDArray[np.float32]:
+    classes = options.classes
     result = np.full((len(truth), classes), np.nan, np.float32)
-    for train, test in folds(truth, spec.folds, seed, groups):
-        # Where groups have several classes each, a fold may hold all of a class: its rows say nothing.
-        learnt = np.isin(truth[test], truth[train]) if truth.ndim == 1 else np.ones(len(test), bool)
-        if not learnt.any() or (truth.ndim == 1 and classes > 1 and len(np.unique(truth[train])) < 2):
+    for train, test in folds(truth, spec.folds, options.seed, groups):
+        # If groups have several classes each, a fold may hold all rows of a class; these are not scored.
+        scored = test[np.isin(truth[test], truth[train])] if truth.ndim == 1 else test
+        if not len(scored) or (truth.ndim == 1 and classes > 1 and len(np.unique(truth[train])) < 2):
             continue
-        of_train = None if groups is None else groups[train]
-        pipeline = _fit_one(spec, features[train], truth[train], value, seed, weights, of_train)
-        result[test[learnt]] = probabilities(pipeline, features[test[learnt]], classes)
+        train_groups = None if groups is None else groups[train]
+        pipeline = _fit_pipeline(spec, features[train], truth[train], value, options, train_groups)
+        result[scored] = probabilities(pipeline, features[scored], classes)
     result[single_rows(truth, groups)] = np.nan
     return result
 
@@ -233,9 +241,9 @@ def _search(
     seconds: float,
     progress: Progress,
 ) -> tuple[float, tuple[Trial, ...], NDArray[np.float32]]:
-    """Walk the grid downhill from the default, first to less regularisation, then to more.
+    """Search the grid from the default value, first towards less regularisation, then towards more.
 
-    Log loss over the strength of a regularisation has one valley, so that most of a grid need not be tried.
+    The log loss has one minimum over the regularisation strength, so most of the grid need not be tried.
     """
     end = time.monotonic() + seconds
     tried: dict[float, tuple[Trial, NDArray[np.float32]]] = {}
@@ -244,10 +252,10 @@ def _search(
         value = spec.grid[index]
         if value not in tried:
             with progress.track(f"{spec.name}, {spec.parameter} = {value:g}", None):
-                given = predict(value)
-            scored = ~np.isnan(given[:, 0])
-            figures = epoch_metrics(truth[scored], given[scored])
-            tried[value] = Trial(value, figures["log_loss"], figures["accuracy"]), given
+                outputs = predict(value)
+            scored = ~np.isnan(outputs[:, 0])
+            metrics = epoch_metrics(truth[scored], outputs[scored])
+            tried[value] = Trial(value, metrics["log_loss"], metrics["accuracy"]), outputs
         return tried[value][0].log_loss
 
     best = min(range(len(spec.grid)), key=lambda index: abs(np.log(spec.grid[index] / spec.default)))
@@ -270,27 +278,27 @@ def _search(
 def _tuning_rows(truth: Truth, seed: int) -> NDArray[np.int64]:
     if len(truth) <= TUNING_ROWS:
         return np.arange(len(truth))
-    chosen = np.random.default_rng(seed).permutation(len(truth))[:TUNING_ROWS]
-    # A class that the choice missed would make its rows unpredictable: one row of each comes along.
-    _, first = np.unique(dealt_by(truth), return_index=True)
-    return np.union1d(chosen, first)
+    selected = np.random.default_rng(seed).permutation(len(truth))[:TUNING_ROWS]
+    # Every class needs a row, so one of each is added.
+    _, first = np.unique(strata(truth), return_index=True)
+    return np.union1d(selected, first)
 
 
 @contextmanager
-def _unfinished_said_once(progress: Progress) -> Iterator[None]:
-    """Turn scikit-learn's warning of every fit that did not converge into one line."""
-    with warnings.catch_warnings(record=True) as seen:
+def _one_convergence_warning(progress: Progress) -> Iterator[None]:
+    """Replace scikit-learn's warning for every fit that did not converge by one line."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        # The covariance of one picture is zero, which is what the discriminants then take it for.
+        # The covariance of a single image is zero, and LDA uses it as such.
         warnings.filterwarnings("ignore", message="Only one sample available")
-        # A feature that is the same for all, as of a network without weights, tells the nearest centroid nothing.
+        # A constant feature, as random networks have, carries no information for the nearest centroid.
         warnings.filterwarnings("ignore", message="self.within_class_std_dev_ has at least 1 zero")
-        # A label that all pictures of a fold have, or none: its classifier says so of every picture.
+        # A label that all or none of the images of a fold have gives a constant classifier.
         warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
         yield
-    unfinished = [warning for warning in seen if issubclass(warning.category, ConvergenceWarning)]
-    for warning in seen:
-        if warning not in unfinished:
+    unconverged = [warning for warning in caught if issubclass(warning.category, ConvergenceWarning)]
+    for warning in caught:
+        if warning not in unconverged:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    if unfinished:
-        progress.warn("the classifier did not converge in some fits; its scores may be a little low")
+    if unconverged:
+        progress.warn("the classifier did not converge in some fits; its metrics may be slightly too low")

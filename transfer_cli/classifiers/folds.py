@@ -1,4 +1,4 @@
-"""Folds: rows are scored by classifiers that saw neither them nor their relatives."""
+"""Stratified, grouped folds for cross-validation: no row is scored by a classifier that saw its group."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from transfer_cli.catalog.classifiers import Splits
 
 Truth = NDArray[np.int64]
 Groups = NDArray[np.int64]
-"""A number for each row: relatives have the same (see groups.kin)."""
+"""Group of each row, as an integer (see data.groups.assign_group_ids)."""
 
 
 def folds(truth: Truth, count: int, seed: int, groups: Groups | None = None) -> Splits:
-    """Return `count` stratified folds, each row to be scored in exactly one.
+    """Return `count` stratified folds; each row is scored in exactly one.
 
-    The rows of each class are shuffled and dealt out in turn, so that a class with two rows is learnt from in every
-    fold, however many there are. Relatives are in one fold, the largest groups dealt first, each to the fold that has
-    least of its classes. What no classifier can know without (see `single_rows`) is learnt from in the fold that
-    scores it, too: its score says nothing.
+    The rows of each class are shuffled and distributed in turn, so that a class with two rows is trained on in every
+    fold. A group is in one fold: the largest groups come first, each goes to the fold with fewest rows of its
+    classes. Rows that alone represent a class (`single_rows`) are always trained on; their scores are meaningless.
     """
     random = np.random.default_rng(seed)
     shuffled = random.permutation(len(truth))
-    kinds = dealt_by(truth)
+    kinds = strata(truth)
     single = single_rows(truth, groups)
     if groups is None or len(np.unique(groups)) == len(groups):
         dealt = shuffled[np.argsort(kinds[shuffled], kind="stable")]
@@ -36,10 +35,7 @@ def folds(truth: Truth, count: int, seed: int, groups: Groups | None = None) -> 
 
 
 def single_rows(truth: Truth, groups: Groups | None = None) -> NDArray[np.bool_]:
-    """Return which rows are the only one of their class, or of one of their labels.
-
-    Of relatives: which are in a group that is the only one to have some class.
-    """
+    """Return which rows alone have their class or one of their labels; with groups, which groups do."""
     if groups is None:
         groups = np.arange(len(truth))
     _, number = np.unique(groups, return_inverse=True)
@@ -52,8 +48,8 @@ def single_rows(truth: Truth, groups: Groups | None = None) -> NDArray[np.bool_]
     return np.asarray(single[number])
 
 
-def dealt_by(truth: Truth) -> Truth:
-    """Return what rows are dealt out by: their class, or the rarest of their labels."""
+def strata(truth: Truth) -> Truth:
+    """Return what rows are stratified by: their class, or the rarest of their labels."""
     if truth.ndim == 1:
         return truth
     order = np.argsort(truth.sum(axis=0), kind="stable")
@@ -62,7 +58,7 @@ def dealt_by(truth: Truth) -> Truth:
 
 
 def _whole_groups(kinds: Truth, groups: Groups, shuffled: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return the fold of each row, where no group is parted."""
+    """Return the fold of each row; every group is in one fold."""
     names, number = np.unique(groups, return_inverse=True)
     count = min(count, len(names))
     of_kind = np.zeros((len(names), int(kinds.max()) + 1), np.int64)
@@ -77,7 +73,7 @@ def _whole_groups(kinds: Truth, groups: Groups, shuffled: NDArray[np.int64], cou
     for group in np.lexsort((first, -sizes)):
         if sizes[group] == 1:
             break
-        # A class that lay in one fold as a whole could not be learnt from where it is scored.
+        # A class that is in one fold completely could not be trained on where it is scored.
         whole = ((held + of_kind[group] == total) & known & (of_kind[group] > 0)).any(axis=1)
         fold = np.lexsort((held.sum(axis=1), held @ share[group], whole))[0]
         fold_of[group] = fold
@@ -85,11 +81,11 @@ def _whole_groups(kinds: Truth, groups: Groups, shuffled: NDArray[np.int64], cou
     alone = shuffled[sizes[number[shuffled]] == 1]
     for kind in np.unique(kinds[alone]):
         rows = alone[kinds[alone] == kind]
-        # To the folds that have fewest of the class, and of those to the smallest, one each in turn.
+        # One row each in turn to the folds with fewest rows of the class, smallest folds first.
         order = np.argsort(held.sum(axis=1), kind="stable")
         level = held[order, kind] + np.arange(1, len(rows) + 1)[:, None]
         places = np.argsort(level.ravel(), kind="stable")[: len(rows)]
-        chosen = np.tile(order, len(rows))[places]
-        fold_of[number[rows]] = chosen
-        np.add.at(held, (chosen, kind), 1)
+        selected = np.tile(order, len(rows))[places]
+        fold_of[number[rows]] = selected
+        np.add.at(held, (selected, kind), 1)
     return np.asarray(fold_of[number])

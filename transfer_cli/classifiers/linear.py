@@ -1,4 +1,4 @@
-"""A linear classifier and its scaler as one matrix: predicting with it needs NumPy alone."""
+"""A linear classifier and its scaler as one matrix, which predicts with NumPy alone."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from numpy.typing import NDArray
 from transfer_cli.errors import ModelError
 from transfer_cli.io.untrusted.npz_file import check_numeric, read_arrays
 
-_ROWS_AT_A_TIME = 1024
-ALIKE = 1e-4
-"""The most that a probability of the matrix may be off from that of the classifier it was folded from."""
+Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+_BATCH_ROWS = 1024
+MAX_ABS_DIFF = 1e-4
+"""Maximum difference of a probability from that of the original classifier."""
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Probabilities as the softmax, or of labels the sigmoid, of a linear function of features.
+    """A linear classifier: the softmax (multi-label: the sigmoid) of a linear function of the features.
 
     Attributes
     ----------
     kernel : ndarray of shape (width, k), float64
     bias : ndarray of shape (k,), float64
-        Minus infinity for a class that was not learnt.
+        Minus infinity for a class without training rows.
     activation : {"softmax", "sigmoid"}
     """
 
@@ -36,14 +37,14 @@ class Linear:
 
     @classmethod
     def fold(cls, pipeline: Any, classes: int) -> Linear:
-        """Return the matrix of a fitted pipeline of a scaler and a linear classifier.
+        """Fold a fitted pipeline of a scaler and a linear classifier into one matrix.
 
         Parameters
         ----------
         pipeline : sklearn.pipeline.Pipeline
-            Its classifier has ``coef_`` and ``intercept_``, and probabilities that are their softmax.
+            Its classifier has ``coef_`` and ``intercept_``; the probabilities are their softmax.
         classes : int
-            How many columns probabilities have.
+            Number of columns of the probabilities.
         """
         scaler, classifier = pipeline[0], pipeline[-1]
         if hasattr(classifier, "estimators_"):
@@ -53,7 +54,7 @@ class Linear:
         kernel = classifier.coef_ / scaler.scale_
         bias = classifier.intercept_ - kernel @ scaler.mean_
         if len(kernel) == 1:
-            # Of two classes scikit-learn keeps the log odds of the second alone.
+            # For two classes scikit-learn keeps only the log odds of the second.
             kernel, bias = np.concatenate([-kernel / 2, kernel / 2]), np.concatenate([-bias / 2, bias / 2])
         whole = np.zeros((kernel.shape[1], classes)), np.full(classes, -np.inf)
         whole[0][:, pipeline.classes_] = kernel.T
@@ -62,45 +63,41 @@ class Linear:
 
     @classmethod
     def load(cls, path: Path) -> Linear:
-        """Return the matrix in a file; raise ModelError when it holds none."""
+        """Read a file that `save` wrote; raise ModelError if it is invalid."""
         arrays = read_arrays(path, "kernel", "bias", optional=("activation",))
         kernel, bias = (check_numeric(path, arrays[name]).astype(np.float64) for name in ("kernel", "bias"))
         activation = str(arrays["activation"]) if "activation" in arrays else "softmax"
         if (kernel.shape[1:] if kernel.ndim == 2 else None) != bias.shape:
-            raise ModelError(f"{path} holds arrays of shapes {kernel.shape} and {bias.shape}, which do not fit.")
+            raise ModelError(f"{path} has arrays of shapes {kernel.shape} and {bias.shape}, which do not fit together.")
         if activation not in ("softmax", "sigmoid"):
-            raise ModelError(f"{path} is made for the activation {activation!r}, which this program does not know.")
+            raise ModelError(f"{path} has the unknown activation {activation!r}. Expected softmax or sigmoid.")
         if not np.isfinite(kernel).all():
-            raise ModelError(f"{path} was refused: it holds weights that are infinite.")
+            raise ModelError(f"{path} was refused: it has infinite weights.")
         return cls(kernel, bias, activation)
 
     def save(self, path: Path) -> None:
         """Write the matrix as NumPy arrays."""
         np.savez(path, kernel=self.kernel, bias=self.bias, activation=np.array(self.activation))
 
-    def must_give(self, classes: int, path: Path) -> None:
-        """Raise ModelError where the matrix, out of `path`, is not one for so many classes."""
+    def check_classes(self, classes: int, path: Path) -> None:
+        """Raise ModelError unless the matrix, read from `path`, is for this number of classes."""
         if self.kernel.shape[1] != classes:
-            raise ModelError(f"{path} is made for {self.kernel.shape[1]} classes; the bundle has {classes}.")
+            raise ModelError(f"{path} is for {self.kernel.shape[1]} classes; the bundle has {classes}.")
 
-    def must_read(self, width: int, path: Path) -> None:
-        """Raise ModelError where the matrix, out of `path`, is not one for so many numbers."""
+    def check_width(self, width: int, path: Path) -> None:
+        """Raise ModelError unless the matrix, read from `path`, takes features of this length."""
         if len(self.kernel) != width:
-            raise ModelError(f"{path} reads {len(self.kernel)} numbers; the bundle has {width}.")
+            raise ModelError(f"{path} takes {len(self.kernel)} features; the bundle has {width}.")
 
-    def is_like(self, given: Callable[[NDArray[np.float32]], NDArray[np.float32]], rows: NDArray[np.float32]) -> bool:
-        """Return whether its probabilities are those that `given` has for some features, within `ALIKE`."""
-        parts = (rows[start : start + _ROWS_AT_A_TIME] for start in range(0, len(rows), _ROWS_AT_A_TIME))
-        return all(float(np.abs(self.probabilities(part) - given(part)).max()) <= ALIKE for part in parts)
+    def agrees_with(
+        self, predict: Callable[[NDArray[np.float32]], NDArray[np.float32]], rows: NDArray[np.float32]
+    ) -> bool:
+        """Return whether its probabilities equal those of `predict` on some features, within `MAX_ABS_DIFF`."""
+        parts = (rows[start : start + _BATCH_ROWS] for start in range(0, len(rows), _BATCH_ROWS))
+        return all(float(np.abs(self.probabilities(part) - predict(part)).max()) <= MAX_ABS_DIFF for part in parts)
 
     def calibrated(self, log_prior: Sequence[float] | None, temperature: float | None) -> Linear:
-        """Return the matrix whose probabilities are those of this one after `remove_log_prior` and `apply_temperature`.
-
-        Parameters
-        ----------
-        log_prior : sequence of k float, or None
-        temperature : float or None
-        """
+        """Return the matrix that includes `remove_log_prior` and `apply_temperature`."""
         bias = self.bias if log_prior is None else self.bias - np.array(log_prior)
         return replace(self, kernel=self.kernel / (temperature or 1), bias=bias / (temperature or 1))
 
@@ -114,20 +111,20 @@ class Linear:
 
 
 def _of_label(classifier: Any, width: int) -> tuple[NDArray[np.float64], float]:
-    """Return the weights and the bias of one label's classifier; one that is always of one mind has only a bias."""
+    """Return weights and bias of the classifier of one label; a constant classifier has only a bias."""
     if hasattr(classifier, "coef_"):
         return classifier.coef_[0], float(classifier.intercept_[0])
     return np.zeros(width), np.inf if classifier.y_[0] else -np.inf
 
 
 def remove_log_prior(probabilities: NDArray[np.float32], log_prior: Sequence[float] | None) -> NDArray[np.float32]:
-    """Return probabilities as they would be if no class were more common than another (Menon et al. 2021, section 4.1).
+    """Return the probabilities for equally frequent classes (Menon et al. 2021, section 4.1).
 
     Parameters
     ----------
     probabilities : ndarray of shape (n, k), float32
     log_prior : sequence of k float, or None
-        What is taken out of the logarithm of each; None changes nothing.
+        Subtracted from the log probabilities; None changes nothing.
     """
     if log_prior is None:
         return probabilities

@@ -1,4 +1,4 @@
-"""LogME: how well features could explain labels, without learning a classifier from them."""
+"""LogME: how well features can explain labels, estimated without training a classifier."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from numpy.typing import NDArray
 
 from transfer_cli.classifiers.folds import Truth
 
-_ROUNDS, _STILL = 500, 1e-9
+_MAX_ITERATIONS, _TOLERANCE = 500, 1e-9
 _LOWEST, _HIGHEST = 1e-30, 1e30
 
 
 def logme(features: NDArray[np.float32], truth: Truth) -> float:
-    """Return the maximum log evidence of a linear model of the labels, by label and picture.
+    """Return the maximum log evidence of a Bayesian linear model of the labels, per label and image.
 
-    The labels, 0 or 1 in a column each, are a linear function of the features with weights of a normal prior and with
-    normal noise; the precisions of both are those under which the labels are most probable, the weights
-    integrated out. You, Liu, Wang and Long (2021), "LogME: Practical Assessment of Pre-trained Models for Transfer
-    Learning", ICML; the fixed point of MacKay (1992), "Bayesian interpolation", on the eigenvalues of the features'
-    Gram matrix, as in You et al. (2022), "Ranking and Tuning Pre-trained Models", JMLR 23.
+    The labels, one 0/1 column each, are a linear function of the features with a normal prior on the weights and normal
+    noise [1]_. Both precisions maximise the evidence, by MacKay's fixed point [2]_ on the eigenvalues of the Gram
+    matrix of the features [3]_.
 
     Parameters
     ----------
@@ -29,13 +27,20 @@ def logme(features: NDArray[np.float32], truth: Truth) -> float:
     Returns
     -------
     float
-        Higher is better. It is the same for features that are larger by a factor.
+        Higher is better; independent of the scale of the features.
+
+    References
+    ----------
+    .. [1] K. You, Y. Liu, J. Wang and M. Long, "LogME: Practical Assessment of Pre-trained Models for Transfer
+       Learning", ICML 2021.
+    .. [2] D. MacKay, "Bayesian interpolation", Neural Computation 4, 1992.
+    .. [3] K. You et al., "Ranking and Tuning Pre-trained Models", JMLR 23, 2022.
     """
     rows = features.astype(np.float64)
     rows /= np.sqrt(np.mean(rows**2)) or 1.0
     columns = np.unique(truth) if truth.ndim == 1 else np.arange(truth.shape[1])
     targets = (truth[:, None] == columns if truth.ndim == 1 else truth).astype(np.float64)
-    # The smaller of the two Gram matrices has all eigenvalues that are not zero.
+    # The smaller of the two Gram matrices has all non-zero eigenvalues.
     if len(rows) <= rows.shape[1]:
         squares, left = np.linalg.eigh(rows @ rows.T)
         projected = left.T @ targets
@@ -49,21 +54,21 @@ def logme(features: NDArray[np.float32], truth: Truth) -> float:
 
 
 def _evidence(squares: NDArray[np.float64], projected: NDArray[np.float64], rest: float, count: int) -> float:
-    """Return the greatest log evidence of one column of labels, by picture.
+    """Return the maximum log evidence of one column of labels, per image.
 
     Parameters
     ----------
     squares : ndarray of shape (r,)
-        The eigenvalues of the Gram matrix that are not zero.
+        Non-zero eigenvalues of the Gram matrix.
     projected : ndarray of shape (r,)
-        The labels along its eigenvectors.
+        Labels along its eigenvectors.
     rest : float
-        The squared length of what of the labels no feature reaches.
+        Squared length of the part of the labels outside the span of the features.
     count : int
-        Of pictures.
+        Number of images.
     """
     alpha = beta = 1.0
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ITERATIONS):
         shrunk = alpha + beta * squares
         known = float((beta * squares / shrunk).sum())
         weight = float((squares * (beta * projected / shrunk) ** 2).sum())
@@ -71,7 +76,7 @@ def _evidence(squares: NDArray[np.float64], projected: NDArray[np.float64], rest
         before = alpha, beta
         alpha = float(np.clip(known / max(weight, _LOWEST), _LOWEST, _HIGHEST))
         beta = float(np.clip((count - known) / max(error, _LOWEST), _LOWEST, _HIGHEST))
-        if max(abs(np.log(alpha / before[0])), abs(np.log(beta / before[1]))) < _STILL:
+        if max(abs(np.log(alpha / before[0])), abs(np.log(beta / before[1]))) < _TOLERANCE:
             break
     shrunk = alpha + beta * squares
     weight = float((squares * (beta * projected / shrunk) ** 2).sum())

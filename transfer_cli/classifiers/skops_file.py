@@ -1,8 +1,8 @@
-"""What a classifier's file consists of: one that has anything else is not opened by skops.
+"""Check the types in a skops file before skops opens it; only those of the catalog's classifiers are allowed.
 
-skops trusts more than a classifier needs, all of scikit-learn and many functions among it, and has been wrong about
-what it trusts (CVE-2024-37065, CVE-2025-54412, -54413). Its file says of each object which class it has, and which
-loader makes it. Nothing here imports scikit-learn or skops.
+skops trusts more than a classifier needs, such as all of scikit-learn and many functions, and has had faults in what it
+trusts (CVE-2024-37065, CVE-2025-54412, CVE-2025-54413). The file names the class and the loader of each object. This
+module imports neither scikit-learn nor skops.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transfer_cli.io.untrusted.json_text import iter_objects, parse_json
 from transfer_cli.io.untrusted.zip_file import list_members
 
 SCHEMA = "schema.json"
-MOST_BYTES = 512_000_000
+MAX_BYTES = 512_000_000
 _SHOWN = 5
 _OBJECTS = {
     "sklearn._loss.link.Interval",
@@ -61,52 +61,52 @@ _LOADERS = {
     "TupleNode": {"builtins.tuple"},
     "TypeNode": {"builtins.str", "builtins.int"},
 }
-"""What each of skops's loaders may make."""
+"""Types that each skops loader may create."""
 
 
 def check_classifier_file(path: Path) -> None:
-    """Raise ModelError where a classifier's file names anything that no classifier of the catalog has."""
-    if found := strangers(path):
-        raise untrusted_type(path, found)
+    """Raise ModelError if a skops file names a type that no classifier of the catalog has."""
+    if types := untrusted_types(path):
+        raise untrusted_type(path, types)
 
 
-def untrusted_type(path: Path, found: list[str]) -> ModelError:
-    """Return what to tell a person of a file that names such things."""
-    others = "" if len(found) <= _SHOWN else f" and {len(found) - _SHOWN} others"
+def untrusted_type(path: Path, types: list[str]) -> ModelError:
+    """Return the error for a file with such types."""
+    others = "" if len(types) <= _SHOWN else f" and {len(types) - _SHOWN} others"
     return ModelError(
-        f"{path} was refused, and nothing of it was run: it holds types that no classifier of the catalog has: "
-        f"{', '.join(found[:_SHOWN])[:500]}{others}."
+        f"{path} was refused, and nothing in it was run: it contains types that no classifier of the catalog has: "
+        f"{', '.join(types[:_SHOWN])[:500]}{others}."
     )
 
 
-def strangers(path: Path) -> list[str]:
-    """Return what a classifier's file names that no classifier of the catalog has; nothing of it is loaded.
+def untrusted_types(path: Path) -> list[str]:
+    """Return the types in a skops file that no classifier of the catalog has; nothing is loaded.
 
     Raises
     ------
     ModelError
-        When it is no zip file that a library can be let at, or does not say what it consists of.
+        If it is not a safe zip file, or has no valid schema.
     """
     list_members(path, is_expected=lambda name: name == SCHEMA or name.endswith(".npy"))
     try:
         with ZipFile(path) as archive:
-            schema = parse_json(archive.read(SCHEMA), most_bytes=MOST_BYTES)
+            schema = parse_json(archive.read(SCHEMA), most_bytes=MAX_BYTES)
         if not isinstance(schema, dict) or "__loader__" not in schema:
-            raise ValueError(f"its {SCHEMA} names no object")
+            raise ValueError(f"{SCHEMA} names no object")
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
-        raise ModelError(f"{path} is not a classifier that can be read: {error}.") from error
-    found = set()
+        raise ModelError(f"Cannot read the classifier in {path}: {error}.") from error
+    types = set()
     for each in iter_objects(schema):
         if {"__loader__", "__module__", "__class__"} & each.keys():
             loader, kind = each.get("__loader__"), f"{each.get('__module__')}.{each.get('__class__')}"
             if not isinstance(loader, str) or kind not in _LOADERS.get(loader, ()):
-                found.add(f"{kind} ({loader})")
-    return sorted(found)
+                types.add(f"{kind} ({loader})")
+    return sorted(types)
 
 
 def width_of(pipeline: Any, path: Path) -> int:
-    """Return how many features a classifier out of `path` reads; raise ModelError where it does not say so."""
-    found = getattr(pipeline, "n_features_in_", None)
-    if not isinstance(found, int):
+    """Return the number of features that a classifier read from `path` takes; raise ModelError if it has none."""
+    width = getattr(pipeline, "n_features_in_", None)
+    if not isinstance(width, int):
         raise ModelError(f"{path} was refused: it is not a fitted classifier.")
-    return found
+    return width

@@ -152,22 +152,22 @@ def end_of_prediction(
     return DONE_WITH_SKIPPED if skipped else DONE
 
 
-def end_of_explanation(console: Console, made: Explanations) -> int:
+def end_of_explanation(console: Console, result: Explanations) -> int:
     """Print how faithful the saliency maps are, where they are and what was skipped; return the exit code."""
-    _warn_skipped(console, made.skipped)
-    for row in made.rows[:_MAX_LISTED]:
+    _warn_skipped(console, result.skipped)
+    for row in result.rows[:_MAX_LISTED]:
         console.note(row.summary())
-    if len(made.rows) > _MAX_LISTED:
-        console.note(f"and {len(made.rows) - _MAX_LISTED} more, in {made.table}")
-    believable = sum(row.belief.is_believable for row in made.rows)
-    if len(made.rows) > 1:
+    if len(result.rows) > _MAX_LISTED:
+        console.note(f"and {len(result.rows) - _MAX_LISTED} more, in {result.table}")
+    faithful = sum(row.faithfulness.is_faithful for row in result.rows)
+    if len(result.rows) > 1:
         console.note(
-            f"{believable} of {len(made.rows)} saliency maps are faithful (better than random, class detected)"
+            f"{faithful} of {len(result.rows)} saliency maps are faithful (better than random, class detected)"
         )
-    facts = {
-        "output": str(made.target),
-        "explanations": made.to_dict(),
-        "skipped": [vars(item) for item in made.skipped],
+    data = {
+        "output": str(result.target),
+        "explanations": result.to_dict(),
+        "skipped": [vars(item) for item in result.skipped],
     }
-    console.result(str(made.target), facts)
-    return DONE_WITH_SKIPPED if made.skipped else DONE
+    console.result(str(result.target), data)
+    return DONE_WITH_SKIPPED if result.skipped else DONE

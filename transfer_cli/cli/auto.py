@@ -10,7 +10,6 @@ import click
 
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import (
-    Duration,
     cache_option,
     candidate_options,
     group_option,
@@ -23,6 +22,7 @@ from transfer_cli.cli._options import (
     training_request,
 )
 from transfer_cli.cli._summaries import end_of_training
+from transfer_cli.cli._types import Duration
 
 _DEFAULT_SECONDS = 600.0
 

@@ -32,7 +32,7 @@ def list_(ctx: click.Context) -> None:
     from transfer_cli.models.weights.registry import has_local_weights
 
     header = ("name", "size", "parameters", "MB", "multiply-adds", "top-1", "scheme", "width", "licence", "weights")
-    rows, facts = [], []
+    rows, data = [], []
     for spec in map(find, names()):
         here = has_local_weights(spec)
         weights = ("installed" if here else "to download") if spec.is_pretrained else "from scratch"
@@ -51,7 +51,7 @@ def list_(ctx: click.Context) -> None:
                 weights,
             )
         )
-        facts.append(
+        data.append(
             {
                 "name": spec.name,
                 "size": spec.size,
@@ -67,7 +67,7 @@ def list_(ctx: click.Context) -> None:
         )
     console = ctx.ensure_object(Console)
     numeric = ("size", "parameters", "MB", "multiply-adds", "top-1", "width")
-    console.table(header, rows, facts, numeric)
+    console.table(header, rows, data, numeric)
     console.note("next: transfer-cli backbones show NAME")
 
 
@@ -84,6 +84,7 @@ def show(ctx: click.Context, name: str) -> None:
         transfer-cli backbones show vgg16
     """
     from transfer_cli.catalog import backbones
+    from transfer_cli.cli._layers import print_layers
 
     console = ctx.ensure_object(Console)
     spec = backbones.find(name)
@@ -92,24 +93,6 @@ def show(ctx: click.Context, name: str) -> None:
 
         import_tensorflow()
         from transfer_cli.models.backbone import build_bare
-        from transfer_cli.models.layer_summary import layer_table, memory
 
-        table = layer_table(build_bare(spec))
-    needed = memory(table)
-    rows = [
-        (
-            row.name,
-            row.kind,
-            " x ".join(map(str, row.output_shape)),
-            f"{row.activations:,}",
-            f"{row.parameters:,}",
-            f"{row.multiply_adds:,}",
-        )
-        for row in table
-    ]
-    facts = {"name": spec.name, "size": spec.size, "licence": spec.licence, "memory": needed.to_dict()}
-    facts["layers"] = [vars(row) for row in table]
-    numeric = ("activations", "parameters", "multiply-adds")
-    console.table(("layer", "kind", "output", *numeric), rows, facts, numeric)
-    for line in needed.summary():
-        console.note(line)
+        network = build_bare(spec)
+    print_layers(console, network, {"name": spec.name, "size": spec.size, "licence": spec.licence})

@@ -38,11 +38,11 @@ def show(ctx: click.Context, /, bundle: Path) -> None:
 
     console = ctx.ensure_object(Console)
     opened = ModelBundle.open(bundle)
-    facts = opened.bundle.to_dict()
-    rows = _rows(facts, [member.bundle.to_dict() for member in opened.members])
+    data = opened.bundle.to_dict()
+    rows = _rows(data, [member.bundle.to_dict() for member in opened.members])
     width = max(len(name) for name, _ in rows)
     text = "\n".join(printable(f"{name:{width}}  {value}") for name, value in rows)
-    console.result(text, {"bundle": str(opened.directory), **facts})
+    console.result(text, {"bundle": str(opened.directory), **data})
     console.note(f"next: transfer-cli bundle verify {bundle}")
 
 
@@ -62,20 +62,20 @@ def verify_(ctx: click.Context, /, bundle: Path) -> None:
     from transfer_cli.inference.verify_bundle import verify
 
     console = ctx.ensure_object(Console)
-    found = verify(bundle, console)
-    for name in found.unlisted:
-        console.warn(f"{found.directory / name} is not part of the model and is ignored")
-    console.note(f"prediction for a grey image: {found.label}, confidence {found.confidence:.3f}")
-    console.note(f"computed in each of these ways: {'; '.join(found.computed_by)}")
-    facts = {
-        "bundle": str(found.directory),
+    verified = verify(bundle, console)
+    for name in verified.unlisted:
+        console.warn(f"{verified.directory / name} is not part of the model and is ignored")
+    console.note(f"prediction for a grey image: {verified.label}, confidence {verified.confidence:.3f}")
+    console.note(f"computed in each of these ways: {'; '.join(verified.computed_by)}")
+    data = {
+        "bundle": str(verified.directory),
         "ok": True,
-        "digest": found.bundle.digest,
-        "files": sorted(found.files),
-        "unknown_files": list(found.unlisted),
-        "grey_image": {"label": found.label, "confidence": found.confidence, "files": list(found.computed_by)},
+        "digest": verified.bundle.digest,
+        "files": sorted(verified.files),
+        "unknown_files": list(verified.unlisted),
+        "grey_image": {"label": verified.label, "confidence": verified.confidence, "files": list(verified.computed_by)},
     }
-    console.result(f"ok: {found.directory}, {len(found.files)} files, sha256 {found.bundle.digest}", facts)
+    console.result(f"ok: {verified.directory}, {len(verified.files)} files, sha256 {verified.bundle.digest}", data)
 
 
 @command.command("pack")
@@ -129,26 +129,26 @@ def unpack_(ctx: click.Context, /, file: Path, output: Path, overwrite: bool) ->
     console.result(str(output), {"output": str(output), "digest": bundle.digest, "files": files})
 
 
-def _rows(facts: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()) -> list[tuple[str, str]]:
+def _rows(manifest: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()) -> list[tuple[str, str]]:
     """Return the properties of a bundle as rows of name and text."""
-    temperature = facts["temperature"]
+    temperature = manifest["temperature"]
     rows = [
-        ("kind", f"{facts['kind']}, {facts['task']}, format {facts['format_version']}"),
-        ("classes", f"{len(facts['class_names'])}: {', '.join(facts['class_names'])}"),
-        ("images", f"{facts['image_size']} x {facts['image_size']}, {facts['resize']}, {facts['decoder']}"),
-        *([("backbone", _as_text(facts["backbone"]))] if facts["backbone"] else []),
-        *((name, _as_text(value)) for name, value in facts["recipe"].items()),
+        ("kind", f"{manifest['kind']}, {manifest['task']}, format {manifest['format_version']}"),
+        ("classes", f"{len(manifest['class_names'])}: {', '.join(manifest['class_names'])}"),
+        ("images", f"{manifest['image_size']} x {manifest['image_size']}, {manifest['resize']}, {manifest['decoder']}"),
+        *([("backbone", _as_text(manifest["backbone"]))] if manifest["backbone"] else []),
+        *((name, _as_text(value)) for name, value in manifest["recipe"].items()),
         ("temperature", "none (probabilities are not calibrated)" if temperature is None else f"{temperature:.4g}"),
     ]
-    for number, (member, own) in enumerate(zip(facts["members"], members, strict=True), start=1):
+    for number, (member, own) in enumerate(zip(manifest["members"], members, strict=True), start=1):
         name = own["backbone"].get("name", f"{len(own['members'])} models")
         text = f"{member['name']}: {own['kind']}, {name}, {own['image_size']} x {own['image_size']}, {own['resize']}"
         rows.append((f"member {number:02}", f"{text}, weight {member['weight']:.3g}, sha256 {member['digest']}"))
-    if facts["thresholds"]:
-        rows.append(("thresholds", ", ".join(f"{value:.3g}" for value in facts["thresholds"])))
-    rows.append(("versions", _as_text(facts["versions"])))
-    rows += [(name, f"{file['bytes']:,} bytes, sha256 {file['sha256']}") for name, file in facts["files"].items()]
-    return [*rows, ("digest", facts["digest"])]
+    if manifest["thresholds"]:
+        rows.append(("thresholds", ", ".join(f"{value:.3g}" for value in manifest["thresholds"])))
+    rows.append(("versions", _as_text(manifest["versions"])))
+    rows += [(name, f"{file['bytes']:,} bytes, sha256 {file['sha256']}") for name, file in manifest["files"].items()]
+    return [*rows, ("digest", manifest["digest"])]
 
 
 def _as_text(value: Any) -> str:

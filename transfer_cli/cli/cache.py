@@ -28,7 +28,7 @@ def info(ctx: click.Context) -> None:
     entries = cache.sizes()
     total = sum(entries.values())
     rows = [(kind, network, megabytes(size)) for (kind, network), size in entries.items()]
-    facts = {
+    data = {
         "path": str(cache.path),
         "limit": cache.limit,
         "bytes": total,
@@ -36,7 +36,7 @@ def info(ctx: click.Context) -> None:
     }
     console.note(f"{cache.path}: {megabytes(total)} used, limit {megabytes(cache.limit)}")
     if rows or console.json:
-        console.table(("kind", "network", "size"), rows, facts, numeric=("size",))
+        console.table(("kind", "network", "size"), rows, data, numeric=("size",))
     else:
         console.note("the cache is empty")
 

@@ -11,8 +11,9 @@ import click
 from transfer_cli.catalog import tta
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import Share, cache_of, cache_option, runtime_option, strict_option, tta_option
+from transfer_cli.cli._options import cache_of, cache_option, runtime_option, strict_option, tta_option
 from transfer_cli.cli._summaries import end_of_evaluation
+from transfer_cli.cli._types import Share
 
 
 @click.command("evaluate", short_help="Measure a trained model on new labelled images.")
@@ -84,7 +85,7 @@ def command(
 
     from transfer_cli.evaluation.evaluate import evaluate
 
-    found = evaluate(
+    evaluation = evaluate(
         model,
         images,
         place,
@@ -96,13 +97,13 @@ def command(
         cache=cache_of(options),
         progress=console,
     )
-    code = end_of_evaluation(console, found)
+    code = end_of_evaluation(console, evaluation)
     if gate:
         left = f"The evaluation is in {place.path}."
-        gate.check_training_images_known(found.training_images_known, left)
+        gate.check_training_images_known(evaluation.training_images_known, left)
         gate.check(
-            found.metrics,
-            (found.fair_part,),
+            evaluation.metrics,
+            (evaluation.fair_part,),
             consequence=left,
             hint="Train on more images, or try finetune or another backbone.",
             no_images_hint=f"Evaluate other images: transfer-cli evaluate {shlex.quote(model)} OTHER_IMAGES",

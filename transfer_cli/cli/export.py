@@ -20,7 +20,7 @@ _FORMATS = "\b\nFormats:\n" + "\n".join(
 )
 
 
-@click.command("export", epilog=_FORMATS, short_help="Export a model to TFLite, ONNX, OpenVINO, SavedModel or Keras.")
+@click.command("export", epilog=_FORMATS, short_help="Export a model to TFLite, ONNX, OpenVINO and others.")
 @click.argument("model", metavar="RUN|BUNDLE")
 @click.option(
     "--format",
@@ -76,7 +76,7 @@ def command(
     from transfer_cli.runs.run_of_model import run_of_model
 
     console = ctx.ensure_object(Console)
-    wanted = [name.strip() for names in formats for name in names.split(",") if name.strip()] or list(formats)
+    names = [name.strip() for part in formats for name in part.split(",") if name.strip()] or list(formats)
     run = run_of_model(model)
     target = output or (run.path if run else Path()) / "export"
 
@@ -85,7 +85,7 @@ def command(
     from transfer_cli.export.output_folder import check_output_folder
     from transfer_cli.export.results import check_results
 
-    specs = select_formats(model, wanted, console)
+    specs = select_formats(model, names, console)
     check_output_folder(target, specs)
     if max_drop != max_drop:
         raise click.UsageError("--max-drop is not a number. Expected percentage points of accuracy, e.g. 1.", ctx)

@@ -11,7 +11,6 @@ import click
 
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import (
-    Duration,
     backbone_options,
     backbone_overrides,
     bags_option,
@@ -21,6 +20,7 @@ from transfer_cli.cli._options import (
 )
 from transfer_cli.cli._plan_output import print_plan
 from transfer_cli.cli._summaries import end_of_bagging, end_of_training
+from transfer_cli.cli._types import Duration
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 
 

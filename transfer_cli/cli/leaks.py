@@ -41,37 +41,37 @@ def command(ctx: click.Context, /, run: Path, output: Path | None) -> None:
     target = output or finished.directory.leaks
     check_suffix(target, ".csv")
     check_leaks_file(target)
-    found = leaks(finished, progress=console)
-    for line in summary(found):
+    result = leaks(finished, progress=console)
+    for line in summary(result):
         console.note(line)
-    if found.across_classes:
+    if result.across_classes:
         console.note("duplicates with different labels: correct the wrong label first")
-    if found.across_splits:
+    if result.across_splits:
         console.note(
             "to keep duplicates in one split, train again with --group-by near-duplicates and with --overwrite (or "
             "another -o RUN)"
         )
-    if found.skipped:
+    if result.skipped:
         console.warn(
-            f"{counted(len(found.skipped), 'image')} of the run could not be read: {found.skipped[0].path}, ..."
+            f"{counted(len(result.skipped), 'image')} of the run could not be read: {result.skipped[0].path}, ..."
         )
-    if found.changed:
+    if result.changed:
         console.warn(
-            f"{counted(len(found.changed), 'image')} changed since the run was trained and were left out: "
-            f"{found.changed[0]}, ..."
+            f"{counted(len(result.changed), 'image')} changed since the run was trained and were left out: "
+            f"{result.changed[0]}, ..."
         )
     # Printed before it is written, so that a full disk does not lose the result of minutes of work.
-    found.write(target)
-    facts = {
+    result.write(target)
+    data = {
         "output": str(target),
-        "across_splits": [leak.to_dict() for leak in found.across_splits],
-        "across_classes": [leak.to_dict() for leak in found.across_classes],
-        "leaked_test_images": list(found.leaked_test_images),
-        "metric": found.metric,
-        "score_with_leaks": found.score_with_leaks,
-        "score_without_leaks": found.score_without_leaks,
-        "skipped": [asdict(item) for item in found.skipped],
-        "changed": list(found.changed),
+        "across_splits": [leak.to_dict() for leak in result.across_splits],
+        "across_classes": [leak.to_dict() for leak in result.across_classes],
+        "leaked_test_images": list(result.leaked_test_images),
+        "metric": result.metric,
+        "score_with_leaks": result.score_with_leaks,
+        "score_without_leaks": result.score_without_leaks,
+        "skipped": [asdict(item) for item in result.skipped],
+        "changed": list(result.changed),
     }
-    console.result(str(target), facts)
-    ctx.exit(DONE_WITH_SKIPPED if found.skipped or found.changed else DONE)
+    console.result(str(target), data)
+    ctx.exit(DONE_WITH_SKIPPED if result.skipped or result.changed else DONE)

@@ -20,7 +20,7 @@ _SECTIONS = {
     "Start here": ("demo", "auto", "extract", "predict"),
     "Train": ("finetune", "ensemble", "lr-find", "preview"),
     "Judge": ("evaluate", "compare", "leaks", "report", "rank"),
-    "Look": ("explain", "similar", "map"),
+    "Look": ("explain", "inspect", "similar", "map"),
     "Data": ("data", "sample-data"),
     "Use": ("export",),
     "Manage": ("recipes", "backbones", "weights", "bundle", "cache"),
@@ -123,9 +123,9 @@ def main(ctx: click.Context, quiet: bool, json_: bool, offline: bool) -> None:
 
     \b
     Example:
-        transfer-cli sample-data patterns
-        transfer-cli extract patterns --backbone embedded -o runs/first
-        transfer-cli predict runs/first patterns --format table
+        transfer-cli demo
+        transfer-cli extract photos -o runs/first
+        transfer-cli predict runs/first new_photos --format table
     """
     console = ctx.ensure_object(Console)
     console.quiet, console.json, console.offline = quiet, json_, offline

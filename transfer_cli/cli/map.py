@@ -51,5 +51,5 @@ def command(ctx: click.Context, /, run: Path, output: Path | None, images: Path 
     check_map_table(table)
     mapped = draw_run_map(finished, target, table, progress=console)
     console.note(f"{mapped.drawn} of {counted(mapped.images, 'image')} drawn; {table} lists all")
-    facts = {"output": str(target), "table": str(table), **vars(mapped)}
-    console.result(str(target), facts)
+    data = {"output": str(target), "table": str(table), **vars(mapped)}
+    console.result(str(target), data)

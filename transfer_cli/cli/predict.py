@@ -15,8 +15,9 @@ from transfer_cli.calibration.rejection import COVERAGE
 from transfer_cli.catalog import tta
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import Share, cache_of, cache_option, runtime_option, strict_option, tta_option
+from transfer_cli.cli._options import cache_of, cache_option, runtime_option, strict_option, tta_option
 from transfer_cli.cli._summaries import end_of_prediction
+from transfer_cli.cli._types import Share
 from transfer_cli.data.predictions import FORMATS
 from transfer_cli.progress import SILENT
 

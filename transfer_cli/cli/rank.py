@@ -10,8 +10,6 @@ import click
 
 from transfer_cli.cli._console import Console, table_text
 from transfer_cli.cli._options import (
-    Duration,
-    Names,
     cache_option,
     candidate_options,
     group_option,
@@ -22,6 +20,7 @@ from transfer_cli.cli._options import (
     strict_option,
     training_request,
 )
+from transfer_cli.cli._types import Duration, Names
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 from transfer_cli.text import counted
 

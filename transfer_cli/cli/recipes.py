@@ -28,14 +28,14 @@ def list_(ctx: click.Context) -> None:
     from transfer_cli.recipe.toml_source import head_of
 
     console = ctx.ensure_object(Console)
-    blocks, facts = [], []
+    blocks, data = [], []
     for name in recipe_names():
         method = Recipe.load(name).method
         head = head_of(builtin_recipe(name).read_text("utf-8"))
         lines = [f"{name} ({method})", head["summary"], *(f"{word}: {head[word]}" for word in ("cost", "score"))]
         blocks.append("\n  ".join(lines))
-        facts.append({"name": name, "method": method, **head})
-    console.result("\n".join(blocks), facts)
+        data.append({"name": name, "method": method, **head})
+    console.result("\n".join(blocks), data)
     console.note("next: transfer-cli recipes show NAME, or transfer-cli recipes copy NAME mine.toml")
 
 

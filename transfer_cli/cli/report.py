@@ -50,23 +50,22 @@ def command(
 
     from transfer_cli.report.report import report
 
-    made = report(finished, target, progress=console)
-    for finding in made.findings:
+    written = report(finished, target, progress=console)
+    for finding in written.findings:
         console.note(f"{finding.name}: {finding.evidence}")
-    if made.missing_images:
-        console.warn(
-            f"{counted(made.missing_images, 'image')} missing in {finished.root}: shown as placeholders; see --images"
-        )
-    console.note(f"{counted(made.images, 'image')}, {megabytes(made.size)}")
+    if written.missing_images:
+        missing = counted(written.missing_images, "image")
+        console.warn(f"{missing} missing in {finished.root}: shown as placeholders (see --images)")
+    console.note(f"{counted(written.images, 'image')}, {megabytes(written.size)}")
     fields = ("name", "severity", "evidence")
     data = {
-        "report": str(made.path),
-        "bytes": made.size,
-        "images": made.images,
-        "missing_images": made.missing_images,
-        "omissions": made.omissions,
-        "findings": [{name: getattr(finding, name) for name in fields} for finding in made.findings],
+        "report": str(written.path),
+        "bytes": written.size,
+        "images": written.images,
+        "missing_images": written.missing_images,
+        "omissions": written.omissions,
+        "findings": [{name: getattr(finding, name) for name in fields} for finding in written.findings],
     }
-    console.result(str(made.path), data)
+    console.result(str(written.path), data)
     if open_ and sys.stderr.isatty():
-        click.launch(str(made.path.resolve()))
+        click.launch(str(written.path.resolve()))

@@ -97,7 +97,7 @@ def command(
     with console.track("loading the model", None):
         runtime, cache = options["runtime"] or AUTO, cache_of(options)
         model = load(str(run), runtime=runtime, offline=console.offline, cache=cache, progress=console)
-    matches = _Matches(similar(model, gallery, files, count, strict=strict), keeps=sheet is not None)
+    matches = _Matches(similar(model, gallery, files, count, strict=strict), draws=sheet is not None)
     _write(_formatted(matches, format_), output, console)
     if sheet:
         _draw(console, matches, finished, sheet)
@@ -131,19 +131,19 @@ def _check_targets(output: Path | None, sheet: Path | None) -> None:
 
 @dataclass
 class _Matches:
-    """The rows of each image; counts images, collects skipped files and, if `keeps`, what a contact sheet shows."""
+    """The rows of each image; counts images, collects skipped files and, if `draws`, what a contact sheet shows."""
 
     batches: Iterable[SimilarImages]
-    keeps: bool
+    draws: bool
     images: int = 0
     skipped: list[Skipped] = field(default_factory=list)
-    kept: list[tuple[str, Sequence[Neighbour]]] = field(default_factory=list)
+    drawn: list[tuple[str, Sequence[Neighbour]]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[list[tuple[Any, ...]]]:
         for batch in self.batches:
             self.skipped += batch.skipped
             self.images += len(batch.paths)
-            self.kept += zip(batch.paths, batch.neighbours, strict=True) if self.keeps else ()
+            self.drawn += zip(batch.paths, batch.neighbours, strict=True) if self.draws else ()
             for path, neighbours in zip(batch.paths, batch.neighbours, strict=True):
                 yield [_row(path, rank, near) for rank, near in enumerate(neighbours, start=1)]
         if not self.images:
@@ -185,8 +185,8 @@ def _write(lines: Iterable[bytes], output: Path | None, console: Console) -> Non
 def _draw(console: Console, matches: _Matches, finished: FinishedRun, sheet: Path) -> None:
     from transfer_cli.features.contact_sheet import MAX_ROWS, contact_sheet
 
-    if missing := contact_sheet(matches.kept, finished.root, finished.split.class_names, sheet):
+    if missing := contact_sheet(matches.drawn, finished.root, finished.split.class_names, sheet):
         console.warn(f"{counted(missing, 'image')} could not be read in {finished.root}: grey in {sheet}")
-    if len(matches.kept) > MAX_ROWS:
-        console.warn(f"{sheet} shows the first {MAX_ROWS} of {len(matches.kept)} images")
+    if len(matches.drawn) > MAX_ROWS:
+        console.warn(f"{sheet} shows the first {MAX_ROWS} of {len(matches.drawn)} images")
     console.note(f"contact sheet: {sheet}")

@@ -60,19 +60,19 @@ def list_(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
 
     console = ctx.ensure_object(Console)
     every = [name for name in backbones.names() if backbones.find(name).has_imagenet]
-    facts = [_facts(file, weight_uses()) for file in _files(names or every, top, size)]
+    data = [_to_json(file, weight_uses()) for file in _files(names or every, top, size)]
     rows = [
         (
-            fact["backbone"] or "all",
-            fact["file"],
-            _megabytes(fact),
-            f"{fact['algorithm']} {fact['digest'][:8]}..." if fact["digest"] else "unknown",
-            "installed" if fact["installed"] else "missing",
+            entry["backbone"] or "all",
+            entry["file"],
+            _megabytes(entry),
+            f"{entry['algorithm']} {entry['digest'][:8]}..." if entry["digest"] else "unknown",
+            "installed" if entry["installed"] else "missing",
         )
-        for fact in facts
+        for entry in data
     ]
     console.note(f"folder of the weights (Keras cache): {cache_folder()}")
-    console.table(("network", "file", "MB", "digest", "state"), rows, facts, numeric=("MB",))
+    console.table(("network", "file", "MB", "digest", "state"), rows, data, numeric=("MB",))
     console.note("next: transfer-cli weights fetch NAME, or transfer-cli weights pack NAME -o weights.tar")
 
 
@@ -99,8 +99,8 @@ def fetch(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
     files = _files(names, top, size)
     downloaded = download.fetch(files, offline=console.offline, progress=console)
     console.note(f"{counted(len(downloaded), 'file')} downloaded, {len(files) - len(downloaded)} already installed")
-    facts = [{"file": str(cache_folder() / file.name), "downloaded": file in downloaded} for file in files]
-    console.result("\n".join(fact["file"] for fact in facts if isinstance(fact["file"], str)), facts)
+    data = [{"file": str(cache_folder() / file.name), "downloaded": file in downloaded} for file in files]
+    console.result("\n".join(entry["file"] for entry in data if isinstance(entry["file"], str)), data)
 
 
 @command.command("pack")
@@ -147,11 +147,11 @@ def install(ctx: click.Context, kit: Path, overwrite: bool) -> None:
     from transfer_cli.models.weights.registry import cache_folder
 
     console = ctx.ensure_object(Console)
-    done = weights_kit.install(kit, overwrite=overwrite, progress=console)
-    for item in done:
+    installed = weights_kit.install(kit, overwrite=overwrite, progress=console)
+    for item in installed:
         console.note(f"{item.file.name}: {item.state}")
-    facts = [{"file": item.file.name, "backbone": item.file.backbone, "state": item.state} for item in done]
-    console.result(str(cache_folder()), {"folder": str(cache_folder()), "files": facts})
+    data = [{"file": item.file.name, "backbone": item.file.backbone, "state": item.state} for item in installed]
+    console.result(str(cache_folder()), {"folder": str(cache_folder()), "files": data})
 
 
 @command.command("verify")
@@ -176,9 +176,9 @@ def verify(ctx: click.Context, names: tuple[str, ...]) -> None:
     with console.track(f"reading {cache_folder()}", None):
         checked = integrity.verify(names)
     rows = [(item.file.name, item.state, item.reason) for item in checked]
-    facts = [{"file": item.file.name, "state": item.state, "reason": item.reason} for item in checked]
+    data = [{"file": item.file.name, "state": item.state, "reason": item.reason} for item in checked]
     if rows or console.json:
-        console.table(("file", "state", "reason"), rows, facts)
+        console.table(("file", "state", "reason"), rows, data)
     else:
         console.note(f"no pretrained weights are installed in {cache_folder()}")
     integrity.require_intact(checked)
@@ -192,24 +192,24 @@ def _files(names: Sequence[str], top: bool, size: int | None) -> list[WeightsFil
     return list(dict.fromkeys(files))
 
 
-def _megabytes(fact: dict[str, Any]) -> str:
-    if fact["installed"]:
-        return f"{fact['bytes'] / 1e6:.1f}"
-    return f"about {fact['bytes_about'] / 1e6:.1f}" if fact["bytes_about"] else "unknown"
+def _megabytes(entry: dict[str, Any]) -> str:
+    if entry["installed"]:
+        return f"{entry['bytes'] / 1e6:.1f}"
+    return f"about {entry['bytes_about'] / 1e6:.1f}" if entry["bytes_about"] else "unknown"
 
 
-def _facts(file: WeightsFile, weight_uses: Any) -> dict[str, Any]:
+def _to_json(file: WeightsFile, weight_uses: Any) -> dict[str, Any]:
     from transfer_cli.models.weights.registry import cache_folder, is_installed
 
     use = weight_uses[file.name][1] if file.name in weight_uses else None
-    here, path = is_installed(file), cache_folder() / file.name
+    installed, path = is_installed(file), cache_folder() / file.name
     return {
         "backbone": use.spec.name if use else None,
         "file": file.name,
         "top": use.top if use else None,
-        "installed": here,
-        "path": str(path) if here else None,
-        "bytes": path.stat().st_size if here else None,
+        "installed": installed,
+        "path": str(path) if installed else None,
+        "bytes": path.stat().st_size if installed else None,
         "bytes_about": use.numbers * 4 if use else None,
         "algorithm": file.algorithm if file.digest else None,
         "digest": file.digest,

@@ -254,9 +254,7 @@ def _stack(
         classifiers.find("logistic"),
         log_probabilities(probabilities),
         truth,
-        classes=classes,
-        tune=True,
-        seed=seed,
+        classify.FitOptions(classes=classes, tune=True, seed=seed),
         groups=group_ids,
         progress=progress,
     )

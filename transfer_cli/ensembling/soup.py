@@ -198,8 +198,8 @@ class _SoupBuilder:
         rows = np.flatnonzero(self._members.split.mask("val"))
         if self._trained_on_val:
             self._progress.note(
-                f"soup of all {len(every)} members: {', '.join(self._trained_on_val)} was refitted on val, so that val "
-                "cannot select or score a soup; temperature or thresholds are the mean of the members'"
+                f"soup of all {len(every)} members: val cannot be used to select or score a soup, because members were "
+                f"refitted on it ({', '.join(self._trained_on_val)}); temperature or thresholds are their mean"
             )
             return every
         if not len(rows):

@@ -1,4 +1,4 @@
-"""The map of an ensemble: the mean of its members' maps, each in the view that the member has of the picture."""
+"""Saliency maps of an ensemble: the weighted mean of its members' maps, each computed in the member's view."""
 
 from __future__ import annotations
 
@@ -12,99 +12,88 @@ from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.catalog.explainers import ExplainerSpec, Maps
 from transfer_cli.data.views import View
+from transfer_cli.explain.class_logits import bundle_logits
 from transfer_cli.explain.grad_cam import Gradients
-from transfer_cli.explain.multi_view import Seen, highest_is_one, moved
+from transfer_cli.explain.multi_view import ViewedImage, map_to_view, normalize_maps
 
-_BY_WEIGHT = (ensemble_methods.AVERAGE, ensemble_methods.WEIGHTED, ensemble_methods.GREEDY)
+_WEIGHTED = (ensemble_methods.AVERAGE, ensemble_methods.WEIGHTED, ensemble_methods.GREEDY)
 
 
 @dataclass(frozen=True)
-class MemberMaps:
-    """What makes the map of one member, and what it counts.
+class MemberGradients:
+    """The gradients of one ensemble member, its view, and its weight in the mean map; the weights add up to 1."""
 
-    Attributes
-    ----------
-    share : float
-        Those of all members add up to 1.
-    view : View
-    gradients : Gradients
-    """
-
-    share: float
+    weight: float
     view: View
     gradients: Gradients
 
 
-def members_of(opened: OpenedBundle) -> list[MemberMaps]:
-    """Return what makes the maps of the models within an ensemble.
-
-    Raises
-    ------
-    ModelError
-        When one of them has no gradient, or no map.
-    """
+def member_gradients(opened: OpenedBundle) -> list[MemberGradients]:
+    """Return the gradients of all models in an ensemble; raise ModelError if one of them is not differentiable."""
     return [
-        MemberMaps(
-            share,
+        MemberGradients(
+            weight,
             View(leaf.bundle.image_size, leaf.bundle.resize),
-            Gradients.of_bundle(leaf.bundle, leaf.directory),
+            Gradients.build(*bundle_logits(leaf.bundle, leaf.directory)),
         )
-        for share, leaf in shares_of(opened)
+        for weight, leaf in weighted_leaves(opened)
     ]
 
 
-def shares_of(opened: OpenedBundle, share: float = 1.0) -> list[tuple[float, OpenedBundle]]:
-    """Return each model within an ensemble, and what its map counts: as much as its probabilities do.
+def weighted_leaves(opened: OpenedBundle, total: float = 1.0) -> list[tuple[float, OpenedBundle]]:
+    """Return each model in an ensemble with its weight in the mean map: the weight of its probabilities.
 
-    The votes of all members count the same. A stack has no weight a member: what a logistic regression makes of a
-    member's answer differs from class to class, and so all of them count the same there, too.
+    Voting and stacking have no weight per member (a stacking classifier weights a member differently for each class),
+    so that all members get the same weight.
     """
     if not opened.members:
-        return [(share, opened)]
+        return [(total, opened)]
     weights = [member.weight for member in opened.bundle.members]
-    if opened.bundle.combination not in _BY_WEIGHT or not sum(weights):
+    if opened.bundle.combination not in _WEIGHTED or not sum(weights):
         weights = [1.0] * len(weights)
     return [
-        found
+        leaf
         for weight, member in zip(weights, opened.members, strict=True)
-        for found in shares_of(member, share * weight / sum(weights))
+        for leaf in weighted_leaves(member, total * weight / sum(weights))
     ]
 
 
 def mean_maps(
-    members: Sequence[MemberMaps], images: Sequence[Seen], columns: NDArray[np.int64], spec: ExplainerSpec
+    members: Sequence[MemberGradients], images: Sequence[ViewedImage], columns: NDArray[np.int64], spec: ExplainerSpec
 ) -> Maps:
-    """Return where pictures speak for some classes, on the finest grid that a member has.
+    """Return the mean saliency maps, with the highest resolution among the members.
 
     Parameters
     ----------
-    members : sequence of MemberMaps
-    images : sequence of Seen
-        One or more, seen in the same ways.
+    members : sequence of MemberGradients
+    images : sequence of ViewedImage
+        At least one; all have the same views.
     columns : ndarray of shape (n, m), int
-        The classes of each picture.
+        The classes to explain, per image.
     spec : ExplainerSpec
-        One that needs a gradient.
+        A method that needs a gradient.
 
     Returns
     -------
     ndarray of shape (n, m, g, g), float32
-        Over the first view. Each member's map has 1 at its highest place before the mean is taken.
+        In the first view. Each member's map is divided by its maximum before averaging.
     """
-    first = images[0].views
+    views = images[0].views
     side = max(max(member.gradients.shape[:2]) for member in members)
     mean = np.zeros((*columns.shape, side, side), np.float32)
     for member in members:
-        place = first.index(member.view)
-        maps = highest_is_one(member.gradients.maps(np.stack([seen.images[place] for seen in images]), columns, spec))
-        for number, seen in enumerate(images):
-            for column, map_ in enumerate(maps[number]):
-                mean[number, column] += member.share * moved(map_, member.view, first[0], seen.ratio, side)
+        view = views.index(member.view)
+        inputs = np.stack([image.images[view] for image in images])
+        maps = normalize_maps(member.gradients.maps(inputs, columns, spec))
+        for row, image in enumerate(images):
+            for column, map_ in enumerate(maps[row]):
+                resampled = map_to_view(map_, member.view, views[0], image.aspect_ratio, side)
+                mean[row, column] += member.weight * resampled
     return mean
 
 
-def counted_as(bundle: ModelBundle) -> str:
-    """Return what the members' maps count, in words."""
-    if bundle.combination in _BY_WEIGHT:
-        return "each of which counts what its probabilities do"
-    return f"each of which counts the same, since a {bundle.combination} gives its members no weights"
+def weighting_summary(bundle: ModelBundle) -> str:
+    """Return how the members' maps are weighted, as text."""
+    if bundle.combination in _WEIGHTED:
+        return "weighted like their probabilities"
+    return f"all with the same weight, because a {bundle.combination} ensemble has no weight per member"

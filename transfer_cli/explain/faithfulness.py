@@ -1,6 +1,8 @@
-"""Whether a map is to be believed: what the model says when the places it marks are taken away, or are all there is.
+"""Faithfulness of saliency maps: deletion and insertion scores, compared with those of random maps.
 
-The deletion and insertion scores of Petsiuk et al. 2018 (RISE, section 4.2), beside those of maps drawn by chance.
+References
+----------
+Petsiuk et al. 2018, "RISE: Randomized Input Sampling for Explanation of Black-box Models", section 4.2.
 """
 
 from __future__ import annotations
@@ -12,38 +14,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog.explainers import Maps
-from transfer_cli.explain.multi_view import Seen
+from transfer_cli.explain.multi_view import ViewedImage
 from transfer_cli.explain.occlusion import blurred
 from transfer_cli.explain.overlay import upsampled
 
 STEPS = 20
 RANDOM_MAPS = 5
-ROUNDING = 0.01
-"""A difference between areas that two digits hardly show, and other kernels or threads may make."""
-_AT = STEPS // 5
+TOLERANCE = 0.01
+"""Smallest relevant difference between scores; different kernels or threads may cause smaller ones."""
+_REPORTED_STEP = STEPS // 5
+_REPORTED_PERCENT = 100 * _REPORTED_STEP // STEPS
 
 
 @dataclass(frozen=True)
-class Belief:
-    """What a map's places do to the probability of its class, and what places drawn by chance do.
+class Faithfulness:
+    """How the probability of a class changes with the regions that a saliency map, or a random map, marks.
 
     Attributes
     ----------
     probability : float
-        Of the class, for the whole picture.
+        Of the class, for the original image.
     deletion, insertion : float
-        Areas under the curve of the probability, while the picture is blurred from the map's highest place on, and
-        while a blurred picture gets its places back in that order.
+        Area under the curve of the probability while the image is blurred, highest values of the map first, and while
+        a blurred image is restored in that order.
     random_deletions, random_insertions : tuple of float
-        The same for each of some maps drawn by chance.
-    after : float
-        The probability when a fifth of the pixels is blurred.
-    random_after : float
-        The mean of the same over the maps drawn by chance.
+        The same for each random map.
+    blurred_probability : float
+        The probability after a fifth of the pixels is blurred.
+    random_blurred_probability : float
+        The same, averaged over the random maps.
     is_empty : bool
-        Whether the map marks no place at all.
-    chance : float
-        Below this probability the model does not see the class on the picture.
+        Whether the map is 0 everywhere.
+    min_probability : float
+        The probability from which the class counts as detected.
     """
 
     probability: float
@@ -51,131 +54,138 @@ class Belief:
     insertion: float
     random_deletions: tuple[float, ...]
     random_insertions: tuple[float, ...]
-    after: float
-    random_after: float
+    blurred_probability: float
+    random_blurred_probability: float
     is_empty: bool = False
-    chance: float = 0.0
+    min_probability: float = 0.0
 
     @property
     def random_deletion(self) -> float:
-        """The mean over the maps drawn by chance."""
+        """The mean over the random maps."""
         return float(np.mean(self.random_deletions))
 
     @property
     def random_insertion(self) -> float:
-        """The mean over the maps drawn by chance."""
+        """The mean over the random maps."""
         return float(np.mean(self.random_insertions))
 
     @property
-    def is_seen(self) -> bool:
-        """Whether the class is as probable as chance would have it: of what is not seen there is nothing to explain."""
-        return self.probability >= 0.99 * self.chance
+    def is_detected(self) -> bool:
+        """Whether the model detects the class at all; otherwise there is nothing to explain."""
+        return self.probability >= 0.99 * self.min_probability
 
     @property
-    def is_believable(self) -> bool:
-        """Whether the class is seen and the map finds where.
+    def is_faithful(self) -> bool:
+        """Whether the class is detected and the map is better than random.
 
-        Insertion less deletion is higher than for each map drawn by chance, and deletion lower than their mean, by more
-        than rounding. One more map drawn by chance would pass the first in one case of `RANDOM_MAPS` + 1.
+        Insertion minus deletion is higher than for each random map, and deletion lower than their mean, by more than
+        `TOLERANCE`. A random map passes the first condition in one of `RANDOM_MAPS` + 1 cases.
         """
         pairs = zip(self.random_insertions, self.random_deletions, strict=True)
         best = max(insertion - deletion for insertion, deletion in pairs)
-        is_better = self.insertion - self.deletion > best + ROUNDING and self.deletion < self.random_deletion - ROUNDING
-        return self.is_seen and not self.is_empty and is_better
+        is_better = (
+            self.insertion - self.deletion > best + TOLERANCE and self.deletion < self.random_deletion - TOLERANCE
+        )
+        return self.is_detected and not self.is_empty and is_better
 
     def verdict(self, class_name: str) -> str:
-        """Return what the map is worth, in a few words."""
-        if not self.is_seen:
-            return f"the model does not see {class_name} here ({100 * self.probability:.1f} %)"
+        """Return the result in a few words."""
+        if not self.is_detected:
+            return f"the model does not detect {class_name} ({100 * self.probability:.1f} %)"
         if self.is_empty:
-            return f"no place speaks for {class_name}"
-        return "to be believed" if self.is_believable else "no better than chance"
+            return f"the map marks no region for {class_name}"
+        return "faithful" if self.is_faithful else "not faithful (no better than random)"
+
+    def blurring_effect(self) -> str:
+        """Return the probabilities after blurring a fifth of the image, as text."""
+        return (
+            f"{100 * self.blurred_probability:.0f} % after blurring the top {_REPORTED_PERCENT} % of the map, "
+            f"{100 * self.random_blurred_probability:.0f} % after blurring random regions"
+        )
 
     def summary(self, class_name: str) -> tuple[str, ...]:
-        """Return the verdict with what blurring a fifth of the pixels does, and the scores, for a person."""
-        verdict, share = self.verdict(class_name), 100 * _AT // STEPS
-        if not self.is_seen:
+        """Return the verdict, the effect of blurring and the scores, as lines of a caption."""
+        verdict = self.verdict(class_name)
+        if not self.is_detected:
             return (verdict,)
         return (
-            f"{verdict}: blurring its brightest {share} % takes p({class_name}) from {self.probability:.2f} to "
-            f"{self.after:.2f}, at random to {self.random_after:.2f}",
+            f"{verdict}: blurring its top {_REPORTED_PERCENT} % changes p({class_name}) from {self.probability:.2f} to "
+            f"{self.blurred_probability:.2f}, random regions to {self.random_blurred_probability:.2f}",
             f"deletion {self.deletion:.2f} (random {self.random_deletion:.2f}), "
             f"insertion {self.insertion:.2f} (random {self.random_insertion:.2f})",
         )
 
 
-def beliefs(
-    predict_proba: Callable[..., NDArray[np.float32]],
-    image: NDArray[np.uint8] | Seen,
+def measure_faithfulness(
+    predict: Callable[..., NDArray[np.float32]],
+    image: ViewedImage,
     maps: Maps,
     columns: NDArray[np.int64],
     *,
-    chance: Sequence[float] = (),
+    min_probabilities: Sequence[float] = (),
     seed: int = 0,
-) -> list[Belief]:
-    """Return how far each map of a picture is to be believed.
+) -> list[Faithfulness]:
+    """Return the faithfulness of each saliency map of an image.
 
     Parameters
     ----------
-    predict_proba : callable
-        Pictures to probabilities; of a model that sees them in several ways one argument a view.
-    image : ndarray of shape (size, size, 3), uint8, or Seen
+    predict : callable
+        Maps images to class probabilities; one argument per view.
+    image : ViewedImage
     maps : ndarray of shape (m, h, w), float32
-        Over the first view.
+        In the first view.
     columns : ndarray of shape (m,), int
         The class of each map.
-    chance : sequence of float
-        Of each map: below this probability its class is not seen.
+    min_probabilities : sequence of float
+        Per map: the probability from which its class counts as detected.
     seed : int
-        Of the maps drawn by chance. They are as coarse as the others: single pixels drawn by chance would spoil a
-        picture far more than places do.
+        Random seed of the random maps. These have the resolution of `maps`: replacing random single pixels would
+        change an image much more than replacing regions.
     """
-    draw = np.random.default_rng(seed)
-    seen = image if isinstance(image, Seen) else Seen.once(image)
-    size = seen.views[0].size
-    drawn = draw.random((RANDOM_MAPS + 1, *maps.shape[1:])).astype(np.float32)
-    # Where a map says the same of many pixels, such as nothing, chance decides, again in places.
-    orders = [_order(map_, drawn[-1], size) for map_ in [*maps, *drawn[:-1]]]
-    curves = _curves(predict_proba, seen, orders)
+    size = image.views[0].size
+    random_maps = np.random.default_rng(seed).random((RANDOM_MAPS + 1, *maps.shape[1:])).astype(np.float32)
+    # The last random map orders pixels of equal value, such as those of an empty map.
+    orders = [_ranks(map_, random_maps[-1], size) for map_ in [*maps, *random_maps[:-1]]]
+    curves = _curves(predict, image, orders)
     areas = np.asarray(np.trapezoid(curves, dx=1 / STEPS, axis=2))
-    found = []
+    results = []
     for number, column in enumerate(columns):
-        mine, others = areas[number, :, column], areas[len(maps) :, :, column]
-        found.append(
-            Belief(
+        own, random = areas[number, :, column], areas[len(maps) :, :, column]
+        results.append(
+            Faithfulness(
                 float(curves[number, 0, 0, column]),
-                float(mine[0]),
-                float(mine[1]),
-                tuple(map(float, others[:, 0])),
-                tuple(map(float, others[:, 1])),
-                float(curves[number, 0, _AT, column]),
-                float(curves[len(maps) :, 0, _AT, column].mean()),
+                float(own[0]),
+                float(own[1]),
+                tuple(map(float, random[:, 0])),
+                tuple(map(float, random[:, 1])),
+                float(curves[number, 0, _REPORTED_STEP, column]),
+                float(curves[len(maps) :, 0, _REPORTED_STEP, column].mean()),
                 not maps[number].any(),
-                chance[number] if len(chance) else 0.0,
+                min_probabilities[number] if len(min_probabilities) else 0.0,
             )
         )
-    return found
+    return results
 
 
-def _order(map_: NDArray[np.float32], chance: NDArray[np.float32], size: int) -> NDArray[np.int64]:
-    """Return the place of each pixel, of shape (size, size), when all are sorted from the highest value down."""
-    sorted_ = np.lexsort((upsampled(chance, size).ravel(), -upsampled(map_, size).ravel()))
-    places = np.empty(size * size, np.int64)
-    places[sorted_] = np.arange(size * size)
-    return places.reshape(size, size)
+def _ranks(map_: NDArray[np.float32], ties: NDArray[np.float32], size: int) -> NDArray[np.int64]:
+    """Return the rank of each pixel, of shape (size, size), the highest value first; `ties` orders equal values."""
+    order = np.lexsort((upsampled(ties, size).ravel(), -upsampled(map_, size).ravel()))
+    ranks = np.empty(size * size, np.int64)
+    ranks[order] = np.arange(size * size)
+    return ranks.reshape(size, size)
 
 
 def _curves(
-    predict_proba: Callable[..., NDArray[np.float32]], seen: Seen, orders: list[NDArray[np.int64]]
+    predict: Callable[..., NDArray[np.float32]], image: ViewedImage, orders: list[NDArray[np.int64]]
 ) -> NDArray[np.float64]:
-    """Return the probabilities of shape (orders, deletion and insertion, steps + 1, classes)."""
-    covers = [blurred(image) for image in seen.images]
-    both = (np.stack(pair) for pair in zip(seen.images, covers, strict=True))
-    whole, blank = predict_proba(*both).astype(np.float64)
-    curves = np.empty((len(orders), 2, STEPS + 1, len(whole)))
-    curves[:, 0, 0], curves[:, 0, -1], curves[:, 1, 0], curves[:, 1, -1] = whole, blank, blank, whole
+    """Return the probabilities of shape (orders, 2 for deletion and insertion, steps + 1, classes)."""
+    replacements = [blurred(pixels) for pixels in image.images]
+    both = (np.stack(pair) for pair in zip(image.images, replacements, strict=True))
+    original, blank = predict(*both).astype(np.float64)
+    curves = np.empty((len(orders), 2, STEPS + 1, len(original)))
+    curves[:, 0, 0], curves[:, 0, -1], curves[:, 1, 0], curves[:, 1, -1] = original, blank, blank, original
     for number, order in enumerate(orders):
-        places = order < (np.arange(1, STEPS) * order.size // STEPS)[:, None, None]
-        for way, inside_out in enumerate((False, True)):
-            curves[number, way, 1:-1] = predict_proba(*seen.changed(covers, places, inside_out=inside_out))
+        masks = order < (np.arange(1, STEPS) * order.size // STEPS)[:, None, None]
+        for score, inverted in enumerate((False, True)):
+            curves[number, score, 1:-1] = predict(*image.replace_pixels(replacements, masks, inverted=inverted))
     return curves

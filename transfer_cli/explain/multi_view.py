@@ -1,4 +1,4 @@
-"""A picture in the ways in which the members of an ensemble see it: one place, wherever it lies in each of them."""
+"""An image in the input format of each ensemble member, and how positions in one format map to another."""
 
 from __future__ import annotations
 
@@ -14,104 +14,107 @@ from transfer_cli.data.views import View
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A picture, as a model sees it.
+class ViewedImage:
+    """An image as a model gets it; the members of an ensemble may need it in several views.
 
     Attributes
     ----------
     images : tuple of ndarray of shape (size, size, 3), uint8
-        In each of the views.
+        One per view.
     views : tuple of View
-    ratio : float
-        Width of the whole picture by its height: where a place lies in a view that crops, in one that does not.
+    aspect_ratio : float
+        Width of the original image divided by its height; relates positions in views that crop to those that do not.
     """
 
     images: tuple[NDArray[np.uint8], ...]
     views: tuple[View, ...]
-    ratio: float = 1.0
+    aspect_ratio: float = 1.0
 
     @classmethod
-    def once(cls, image: NDArray[np.uint8]) -> Seen:
-        """Return a picture that is seen in one way."""
+    def of_single_view(cls, image: NDArray[np.uint8]) -> ViewedImage:
+        """Return an image that has one view."""
         return cls((image,), (View(image.shape[0], "squash"),))
 
-    def changed(
-        self, covers: Sequence[NDArray[np.uint8]], places: NDArray[np.bool_], *, inside_out: bool = False
+    def replace_pixels(
+        self, replacements: Sequence[NDArray[np.uint8]], masks: NDArray[np.bool_], *, inverted: bool = False
     ) -> list[NDArray[np.uint8]]:
-        """Return the picture in each view, with other pixels at some places.
+        """Return copies of the image, in each view, with the pixels inside a mask replaced.
 
         Parameters
         ----------
-        covers : sequence of ndarray of shape (size, size, 3), uint8
-            The other pixels, in each view.
-        places : ndarray of shape (n, size, size), bool
+        replacements : sequence of ndarray of shape (size, size, 3), uint8
+            The new pixels, per view.
+        masks : ndarray of shape (n, size, size), bool
             In the first view.
-        inside_out : bool
-            The picture has its pixels at these places, and the others elsewhere.
+        inverted : bool
+            Replace the pixels outside the mask instead.
 
         Returns
         -------
         list of ndarray of shape (n, size, size, 3), uint8
         """
-        changed = []
-        for image, cover, view in zip(self.images, covers, self.views, strict=True):
-            there = self._places_in(places, view)[..., None]
-            changed.append(np.where(there, image, cover) if inside_out else np.where(there, cover, image))
-        return changed
+        replaced = []
+        for image, replacement, view in zip(self.images, replacements, self.views, strict=True):
+            mask = self._masks_in(masks, view)[..., None]
+            replaced.append(np.where(mask, image, replacement) if inverted else np.where(mask, replacement, image))
+        return replaced
 
-    def _places_in(self, places: NDArray[np.bool_], view: View) -> NDArray[np.bool_]:
-        """Return where places of the first view lie in another; what lies beyond its edge follows the edge."""
+    def _masks_in(self, masks: NDArray[np.bool_], view: View) -> NDArray[np.bool_]:
+        """Return masks of the first view as masks of another; outside the first view they repeat its edge."""
         if view == self.views[0]:
-            return places
-        across, down = (_middles(view.size, scale) for scale in scales(self.views[0], view, self.ratio))
+            return masks
+        size = self.views[0].size
         columns, rows = (
-            np.clip((middles * self.views[0].size).astype(int), 0, self.views[0].size - 1) for middles in (across, down)
+            np.clip((_cell_centres(view.size, scale) * size).astype(int), 0, size - 1)
+            for scale in _scales(self.views[0], view, self.aspect_ratio)
         )
-        return places[:, rows[:, None], columns]
+        return masks[:, rows[:, None], columns]
 
 
-def moved(map_: NDArray[np.float32], source: View, target: View, ratio: float, side: int) -> NDArray[np.float32]:
-    """Return a map over one view as a map over another, bilinearly; 0 where the first view shows nothing of it.
+def map_to_view(
+    map_: NDArray[np.float32], source: View, target: View, aspect_ratio: float, side: int
+) -> NDArray[np.float32]:
+    """Return a saliency map of one view as a map of another (bilinear); 0 outside the first view.
 
     Parameters
     ----------
     map_ : ndarray of shape (h, w), float32
     source, target : View
-    ratio : float
-        Of the picture, see `Seen`.
+    aspect_ratio : float
+        Of the original image.
     side : int
-        Of the grid that is returned.
+        Side of the returned map.
     """
-    across_scale, down_scale = scales(source, target, ratio)
-    if across_scale == down_scale == 1:
+    x_scale, y_scale = _scales(source, target, aspect_ratio)
+    if x_scale == y_scale == 1:
         return np.asarray(cv2.resize(map_, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
-    across, down = _middles(side, across_scale), _middles(side, down_scale)
-    columns, rows = across * map_.shape[1] - 0.5, down * map_.shape[0] - 0.5
-    wide, high = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
-    found = cv2.remap(map_, wide, high, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    is_seen = ((down >= 0) & (down <= 1))[:, None] & ((across >= 0) & (across <= 1))
-    return np.asarray(np.where(is_seen, found, 0), np.float32)
+    x, y = _cell_centres(side, x_scale), _cell_centres(side, y_scale)
+    columns, rows = x * map_.shape[1] - 0.5, y * map_.shape[0] - 0.5
+    grid_x, grid_y = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
+    resampled = cv2.remap(map_, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    is_inside = ((y >= 0) & (y <= 1))[:, None] & ((x >= 0) & (x <= 1))
+    return np.asarray(np.where(is_inside, resampled, 0), np.float32)
 
 
-def scales(source: View, target: View, ratio: float) -> tuple[float, float]:
-    """Return by how much a way from the middle of `target` is longer in `source`, across and down, in their sides."""
-    (wide, high), (wide_source, high_source) = _reach(target, ratio), _reach(source, ratio)
-    return wide / wide_source, high / high_source
+def normalize_maps(maps: Maps) -> Maps:
+    """Return maps of shape (n, m, h, w), each divided by its maximum; a map of zeros stays as it is."""
+    highest = maps.max(axis=(2, 3), keepdims=True)
+    return np.asarray(np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0), np.float32)
 
 
-def _reach(view: View, ratio: float) -> tuple[float, float]:
-    """Return how wide and high a view is, in widths and heights of the whole picture."""
-    wide, high = max(ratio, 1.0), max(1 / ratio, 1.0)
+def _scales(source: View, target: View, aspect_ratio: float) -> tuple[float, float]:
+    """Return the width and height of `target` in units of the width and height of `source`."""
+    (width, height), (source_width, source_height) = _extent(target, aspect_ratio), _extent(source, aspect_ratio)
+    return width / source_width, height / source_height
+
+
+def _extent(view: View, aspect_ratio: float) -> tuple[float, float]:
+    """Return the width and height that a view covers, in units of those of the original image."""
+    wide, high = max(aspect_ratio, 1.0), max(1 / aspect_ratio, 1.0)
     return {"squash": (1.0, 1.0), "crop": (1 / wide, 1 / high), "pad": (high, wide)}[view.resize]
 
 
-def _middles(side: int, scale: float) -> NDArray[np.float64]:
-    """Return where the middles of `side` cells lie in a view whose side is 1, from which they are scaled."""
-    middles: NDArray[np.float64] = 0.5 + ((np.arange(side) + 0.5) / side - 0.5) * scale
-    return middles
-
-
-def highest_is_one(maps: Maps) -> Maps:
-    """Return maps of shape (n, m, h, w) whose highest place is 1; one that is 0 everywhere stays so."""
-    highest = maps.max(axis=(2, 3), keepdims=True)
-    return np.asarray(np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0), np.float32)
+def _cell_centres(side: int, scale: float) -> NDArray[np.float64]:
+    """Return the centres of `side` cells that cover `scale` times the interval from 0 to 1, around 0.5."""
+    centres: NDArray[np.float64] = 0.5 + ((np.arange(side) + 0.5) / side - 0.5) * scale
+    return centres

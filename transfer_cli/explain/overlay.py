@@ -1,4 +1,4 @@
-"""Maps as a person sees them: laid over their picture, with a caption."""
+"""Saliency maps drawn over their image, with a caption."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from PIL import Image, ImageDraw
 from transfer_cli.rendering.palette import load_font, truncate_to_width
 from transfer_cli.rendering.png_provenance import EXPLAIN, save_signed
 
-_LEAST, _MOST = 0.2, 0.75
-"""How much of the colour lies over the picture where the map is 0, and where it is 1."""
-_LEAST_SIDE = 224
+_MIN_OPACITY, _MAX_OPACITY = 0.2, 0.75
+"""Opacity of the colours where the map is 0, and where it is 1."""
+_MIN_SIDE = 224
 _GAP = 4
 _LINE = 18
 _MARGIN = 4
 
 
 def upsampled(map_: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Return a map in the size of the picture, bilinearly, its cells' values in their middles."""
+    """Return a map resized to the image (bilinear, pixel centres aligned)."""
     return np.asarray(cv2.resize(map_, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def overlay(image: NDArray[np.uint8], map_: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return a picture in grey with a map over it in colours from black by red to yellow.
+    """Return a grey image with a map over it, coloured from black through red to yellow.
 
-    The colours (matplotlib's inferno) get lighter as evenly as the map rises: the colour-blind read them alike.
+    The colour map (inferno) has evenly rising lightness, so that it can be read with any colour vision.
 
     Parameters
     ----------
@@ -43,19 +43,18 @@ def overlay(image: NDArray[np.uint8], map_: NDArray[np.float32]) -> NDArray[np.u
     heat = np.clip(upsampled(map_, image.shape[0]), 0, 1)[..., None]
     colours = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    share = _LEAST + (_MOST - _LEAST) * heat
-    return np.asarray(np.rint(share * colours + (1 - share) * grey), np.uint8)
+    opacity = _MIN_OPACITY + (_MAX_OPACITY - _MIN_OPACITY) * heat
+    return np.asarray(np.rint(opacity * colours + (1 - opacity) * grey), np.uint8)
 
 
 def save_overlay(image: NDArray[np.uint8], map_: NDArray[np.float32], caption: list[str], target: Path) -> None:
-    """Write a picture as the network saw it, beside it the same under its map, and lines of text below them."""
-    scale = max(1, -(-_LEAST_SIDE // image.shape[0]))
-    cells = [image.repeat(scale, axis=0).repeat(scale, axis=1)]
-    cells.append(overlay(cells[0], map_))
-    side = cells[0].shape[0]
+    """Write the network's input, its overlay beside it, and lines of text below them, as PNG."""
+    scale = max(1, -(-_MIN_SIDE // image.shape[0]))
+    enlarged = image.repeat(scale, axis=0).repeat(scale, axis=1)
+    side = enlarged.shape[0]
     sheet = Image.new("RGB", (2 * side + _GAP, side + len(caption) * _LINE + _MARGIN), "white")
-    for number, cell in enumerate(cells):
-        sheet.paste(Image.fromarray(cell), (number * (side + _GAP), 0))
+    sheet.paste(Image.fromarray(enlarged), (0, 0))
+    sheet.paste(Image.fromarray(overlay(enlarged, map_)), (side + _GAP, 0))
     draw, font = ImageDraw.Draw(sheet), load_font(11)
     for number, line in enumerate(caption):
         text = truncate_to_width(line, font, sheet.width - 4)

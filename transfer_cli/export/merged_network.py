@@ -139,7 +139,7 @@ class _EnsembleBuilder:
         file = NETWORK_FILE if bundle.kind == "network" else BACKBONE_FILE
         features = self._apply_once(bundle, file, "features", lambda: features_network(bundle, directory))
         linear = _checked(opened, features=features.shape[-1])
-        linear.must_give(len(bundle.class_names), directory / LINEAR_FILE)
+        linear.check_classes(len(bundle.class_names), directory / LINEAR_FILE)
         return self._classify(features, linear.calibrated(bundle.log_prior, bundle.temperature))
 
     def _apply_once(self, bundle: ModelBundle, file: str, output: str, load: Callable[[], Any]) -> Tensor:
@@ -161,7 +161,7 @@ class _EnsembleBuilder:
 def _checked(opened: OpenedBundle, features: int) -> Linear:
     """Return the linear classifier of a bundle, which must have `features` inputs."""
     linear = Linear.load(opened.directory / LINEAR_FILE)
-    linear.must_read(features, opened.directory / LINEAR_FILE)
+    linear.check_width(features, opened.directory / LINEAR_FILE)
     return linear
 
 

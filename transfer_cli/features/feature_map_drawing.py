@@ -172,14 +172,14 @@ def _draw_class_names(
     draw = ImageDraw.Draw(drawing, "RGBA")
     columns = np.array([tile.column for tile in tiles])
     font = load_font(26 if len(class_names) <= 30 else 18, bold=True)
-    taken: list[tuple[float, float, float, float]] = []
+    occupied: list[tuple[float, float, float, float]] = []
     present = [number for number in range(len(class_names)) if (columns == number).any()]
     for number in sorted(present, key=lambda number: -int((columns == number).sum())):
         text = truncate_to_width(class_names[number], font, drawing.width / 4)
         size = font.getlength(text) + 24, font.size + 18.0
         middle = np.array(corner) + (_densest_cell(grid.cells[columns == number]) + 0.5) * cell
-        box = _free_box(middle, size, taken, (corner[1], *drawing.size))
-        taken.append(box)
+        box = _free_box(middle, size, occupied, (corner[1], *drawing.size))
+        occupied.append(box)
         one, other = class_colours(number)
         draw.rounded_rectangle(box, radius=10, fill=(255, 255, 255, 225), outline=one, width=4)
         if other != one:
@@ -198,10 +198,10 @@ def _densest_cell(cells: NDArray[np.int64]) -> NDArray[np.int64]:
 def _free_box(
     middle: NDArray[np.floating],
     size: tuple[float, float],
-    taken: Sequence[tuple[float, float, float, float]],
+    occupied: Sequence[tuple[float, float, float, float]],
     within: tuple[int, int, int],
 ) -> tuple[float, float, float, float]:
-    """Return the box nearest to `middle` that does not overlap the boxes in `taken`, if there is one."""
+    """Return the box nearest to `middle` that does not overlap the boxes in `occupied`, if there is one."""
     (wide, high), (top, right, bottom) = size, within
     steps = sorted(product(range(-12, 13), repeat=2), key=lambda step: (step[0] ** 2 + step[1] ** 2, step))
     boxes = []
@@ -209,6 +209,8 @@ def _free_box(
         left = float(np.clip(middle[0] + across * high / 2 - wide / 2, 4, max(4, right - wide - 4)))
         upper = float(np.clip(middle[1] + down * high / 2 - high / 2, top, max(top, bottom - high - 4)))
         boxes.append((left, upper, left + wide, upper + high))
-        if all(box[2] <= left or left + wide <= box[0] or box[3] <= upper or upper + high <= box[1] for box in taken):
+        if all(
+            box[2] <= left or left + wide <= box[0] or box[3] <= upper or upper + high <= box[1] for box in occupied
+        ):
             return boxes[-1]
     return boxes[0]

@@ -110,8 +110,8 @@ class _Loader:
                     f"{directory} gives no digest of {LINEAR_FILE}, the classifier of the stacking ensemble."
                 )
             linear = Linear.load(directory / LINEAR_FILE)
-            linear.must_give(len(bundle.class_names), directory / LINEAR_FILE)
-            linear.must_read(len(bundle.members) * len(bundle.class_names), directory / LINEAR_FILE)
+            linear.check_classes(len(bundle.class_names), directory / LINEAR_FILE)
+            linear.check_width(len(bundle.members) * len(bundle.class_names), directory / LINEAR_FILE)
         rejection = directory / REJECTION_FILE if REJECTION_FILE in bundle.files else None
         member = rejection_member([each.bundle for each in opened.members])
         if rejection is not None and member is None:
@@ -148,7 +148,7 @@ def _with_classifier(bundle: ModelBundle, directory: Path, run: Callable[[Images
     classes = len(bundle.class_names)
     if LINEAR_FILE in bundle.files:
         linear = Linear.load(directory / LINEAR_FILE)
-        linear.must_give(classes, directory / LINEAR_FILE)
+        linear.check_classes(classes, directory / LINEAR_FILE)
         features = check_output(run, directory, len(linear.kernel))
         return FeatureModel(bundle, features, linear.probabilities, rejection, run)
     if bundle.kind == "network":

@@ -142,7 +142,7 @@ class ComparedModel(AugmentedModel):
 
     def predict_views(self, views: Sequence[Images]) -> Probabilities:
         """Return the mean, and record the probabilities without augmentation."""
-        # In turns, since the next images are decoded during whatever runs first.
+        # They alternate, since the next images are decoded while the first of the two runs.
         if len(self._unaugmented) % 2:
             self._predict_unaugmented(views)
             return super().predict_views(views)

@@ -134,7 +134,7 @@ def _predict_grey(opened: OpenedBundle) -> dict[str, NDArray[np.float32]]:
     classes = len(bundle.class_names)
     classifiers: dict[str, tuple[int, Any]] = {}
     if linear is not None:
-        linear.must_give(classes, directory / files.LINEAR_FILE)
+        linear.check_classes(classes, directory / files.LINEAR_FILE)
         classifiers[files.LINEAR_FILE] = len(linear.kernel), linear.probabilities
     if files.CLASSIFIER_FILE in bundle.files:
         classifiers[files.CLASSIFIER_FILE] = _load_classifier(directory / files.CLASSIFIER_FILE, classes)

@@ -9,17 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import tasks
+from transfer_cli.metrics import intervals
 from transfer_cli.metrics.bootstrap import Replicates, ScoreRanking, replicate
-from transfer_cli.metrics.intervals import (
-    LOG,
-    LOGIT,
-    PERCENTILE,
-    MetricValue,
-    Resamples,
-    bootstrap_interval,
-    exact_value,
-    proportion,
-)
+from transfer_cli.metrics.intervals import MetricValue, Resamples, exact_value, proportion
 from transfer_cli.metrics.scores import (
     RECALL,
     SUPPORT,
@@ -33,11 +25,11 @@ from transfer_cli.metrics.scores import (
 TOP = (2, 3, 5)
 """Values of k for top-k accuracy."""
 _SCALES = {
-    "roc_auc": LOGIT,
-    "average_precision": LOGIT,
-    "mean_average_precision": LOGIT,
-    "log_loss": LOG,
-    "brier": LOG,
+    "roc_auc": intervals.LOGIT,
+    "average_precision": intervals.LOGIT,
+    "mean_average_precision": intervals.LOGIT,
+    "log_loss": intervals.LOG,
+    "brier": intervals.LOG,
 }
 
 
@@ -235,5 +227,5 @@ class _MultiLabelMetrics(_PartMetrics):
 
 
 def _with_interval(kind: str, value: float, replicates: NDArray[Any], images: int) -> MetricValue:
-    low, high = bootstrap_interval(replicates, images, value, _SCALES.get(kind, PERCENTILE))
+    low, high = intervals.bootstrap_interval(replicates, images, value, _SCALES.get(kind, intervals.PERCENTILE))
     return {"value": float(value), "low": low, "high": high}

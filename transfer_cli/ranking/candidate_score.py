@@ -188,11 +188,7 @@ class CandidateEvaluation:
                 classifiers.find("logistic"),
                 matrix,
                 sample.truth,
-                classes=sample.classes,
-                tune=True,
-                # No time limit: the score must not depend on the load of the machine.
-                seconds=float("inf"),
-                seed=self._recipe.seed,
+                fit.FitOptions(classes=sample.classes, tune=True, seconds=float("inf"), seed=self._recipe.seed),
                 groups=sample.group_ids,
             )
         assert fitted.out_of_fold is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.classifiers.folds import dealt_by, single_rows
+from transfer_cli.classifiers.folds import single_rows, strata
 from transfer_cli.data.groups import NEAR_DUPLICATES, assign_group_ids, groups_by_pattern
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.skipped import Skipped
@@ -108,10 +108,10 @@ def _select(digests: list[str], truth: NDArray[np.int64], count: int, seed: int)
     """Return the selected rows, sorted: a minimum per class first, then in proportion to the class sizes."""
     salted = [hashlib.sha256(f"{seed}:{digest}".encode()).digest() for digest in digests]
     order = np.array(sorted(range(len(digests)), key=salted.__getitem__), np.int64)
-    strata = dealt_by(truth)
+    row_strata = strata(truth)
     turn, share = np.empty(len(digests), np.int64), np.empty(len(digests))
-    for stratum in np.unique(strata):
-        rows = order[strata[order] == stratum]
+    for stratum in np.unique(row_strata):
+        rows = order[row_strata[order] == stratum]
         turn[rows] = np.minimum(np.arange(len(rows)), _MIN_PER_CLASS)
         share[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
     rank = np.empty(len(digests), np.int64)

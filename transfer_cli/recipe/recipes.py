@@ -171,7 +171,7 @@ class ExtractRecipe(Recipe):
             )
         tune = self.classifier.tune
         if tune is None and self.classifier.name != classifiers.NONE:
-            tune = classifiers.find(self.classifier.name).tuned_by_default
+            tune = classifiers.find(self.classifier.name).tuned
         classifier = self.classifier.model_copy(update={"tune": bool(tune)})
         return super().resolved(task).model_copy(update={"classifier": classifier})
 

@@ -11,6 +11,7 @@ from transfer_cli.errors import InputError
 from transfer_cli.io.atomic import atomic_write, check_writable
 
 EXPLAIN = "transfer-cli explain"
+INSPECT = "transfer-cli inspect"
 MAP = "transfer-cli map"
 SIMILAR = "transfer-cli similar"
 

@@ -28,8 +28,8 @@ def small_test_set(facts: RunFacts) -> str | None:
     share = min(max(test.accuracy, 0.05), 0.95)
     needed = math.ceil(3.84 * share * (1 - share) / 0.05**2)
     return (
-        f"With {counted(test.images, 'test image')} the 95 % interval of the accuracy is {percent(test.low, 0)} to "
-        f"{percent(test.high, 0)}. With about {needed} test images it would be 10 points wide."
+        f"With {counted(test.images, 'test image')} the 95 % interval of the {test.metric} is {percent(test.low, 0)} "
+        f"to {percent(test.high, 0)}. With about {needed} test images it would be 10 points wide."
     )
 
 

@@ -51,6 +51,7 @@ def diagnose(facts: RunFacts) -> list[Finding]:
         "method": "extract" if is_ensemble else facts.method,
         "members_first": "each member with its own command and `--overwrite`, then " if is_ensemble else "",
         "repeat": _repeat_command(facts),
+        "smaller_size": 128 if facts.image_size > 128 else 64,
     }
     findings = [
         Finding(check.name, check.severity, evidence, check.why, check.next_step.format_map(values))
@@ -243,7 +244,7 @@ CHECKS: tuple[DiagnosticCheck, ...] = (
         data_checks.low_resolution,
         "Enlarged images lack detail and differ from the images that the network was pretrained on.",
         "Use the original images if possible, or a smaller input size: "
-        "`transfer-cli {method} {folder} --set images.size=128 -o {run}-128`",
+        "`transfer-cli {method} {folder} --set images.size={smaller_size} -o {run}-{smaller_size}`",
     ),
     DiagnosticCheck(
         "last epoch was the best",

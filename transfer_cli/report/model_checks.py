@@ -64,8 +64,8 @@ def test_below_val(facts: RunFacts) -> str | None:
     if not val or not test or test.high >= val.low:
         return None
     return (
-        f"Accuracy is {percent(test.accuracy, 0)} on test and {percent(val.accuracy, 0)} on val; chance does not "
-        "explain the gap."
+        f"{test.metric.capitalize()} is {percent(test.accuracy, 0)} on test and {percent(val.accuracy, 0)} on val; "
+        "chance does not explain the gap."
     )
 
 

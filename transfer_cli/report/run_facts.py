@@ -102,6 +102,11 @@ class PartScores:
         )
 
     @property
+    def metric(self) -> str:
+        """The name of `accuracy`."""
+        return "accuracy" if self.confusion is not None else "share of images with all labels correct"
+
+    @property
     def recall(self) -> NDArray[np.float64]:
         """Recall per class; NaN for a class without images."""
         return np.where(self.support > 0, self.correct / np.maximum(self.support, 1), np.nan)

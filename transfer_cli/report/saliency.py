@@ -42,16 +42,17 @@ def saliency_overlays(
         return {}
     crops = len({view.resize for view in views}) > 1
     # Imports TensorFlow if the method needs a gradient.
-    from transfer_cli.explain.explain import Explainable, explain_images, overlay
+    from transfer_cli.explain.explainable import Explainable, explain_images
+    from transfer_cli.explain.overlay import overlay
 
-    explainable = Explainable(str(run.directory.path), progress=progress)
+    explainable = Explainable.open(str(run.directory.path), progress=progress)
     count = len(batch.paths) if explainable.method.needs_gradient else _IMAGES_WITHOUT_GRADIENT
     with progress.track(f"explaining mistakes by {explainable.method.name}", len(batch.paths[:count])) as advance:
         maps = explain_images(
             explainable,
             [images[:count] for images in batch.views],
             columns[list(batch.indices[:count])],
-            ratios=[aspect_ratio(run.root / path) for path in batch.paths[:count]] if crops else None,
+            aspect_ratios=[aspect_ratio(run.root / path) for path in batch.paths[:count]] if crops else None,
         )
         advance(len(maps))
     explained = zip(batch.paths, batch.images, maps, strict=False)

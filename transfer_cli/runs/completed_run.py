@@ -117,8 +117,8 @@ class FinishedRun:
         missing = sum(not (self.root / row.path).is_file() for row in rows)
         if 2 * missing > len(rows):
             raise OutputError(
-                f"{missing} of {len(rows)} images of {self.directory.path} are not in {self.root} any more: {made}, which "
-                "exists, would be replaced by one with placeholders.",
+                f"{missing} of {len(rows)} images of {self.directory.path} are not in {self.root} any more: the "
+                f"existing {made} would be replaced by one with placeholders.",
                 hint="Add --images DIR if they have moved, write elsewhere with -o, or add --overwrite.",
             )
 

@@ -89,12 +89,14 @@ def fit_classifier(request: TrainingRequest, recipe: ExtractRecipe, extracted: E
         spec,
         features[rows],
         truth[rows],
-        classes=len(split.class_names),
-        tune=bool(recipe.classifier.tune),
-        seconds=recipe.classifier.tune_seconds,
-        out_of_fold=recipe.bag is None and not split.mask("val").any(),
-        seed=recipe.seed,
-        weights=weights,
+        fit.FitOptions(
+            classes=len(split.class_names),
+            tune=bool(recipe.classifier.tune),
+            seconds=recipe.classifier.tune_seconds,
+            out_of_fold=recipe.bag is None and not split.mask("val").any(),
+            seed=recipe.seed,
+            weights=weights,
+        ),
         groups=group_ids[rows],
         progress=request.progress,
     )
@@ -196,7 +198,7 @@ def _save_linear(request: TrainingRequest, classifier: FeatureClassifier, direct
     if not classifier.spec.linear:
         return
     folded = Linear.fold(classifier.fitted.pipeline, len(classifier.split.class_names))
-    if folded.is_like(classifier.predict, classifier.features):
+    if folded.agrees_with(classifier.predict, classifier.features):
         folded.save(directory / LINEAR_FILE)
     else:
         request.progress.warn(

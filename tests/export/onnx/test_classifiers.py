@@ -66,7 +66,7 @@ def fitted(name: str, case: str) -> tuple[Any, int, NDArray[np.uint8], dict[str,
     features = images.reshape(len(images), -1).astype(np.float32)
     row = CLASSIFIERS[name]
     row = replace(row, build=lambda *words: CLASSIFIERS[name].build(*words).set_params(**SMALLER.get(name, {})))
-    pipeline = fit.fit(row, features, truth, classes=classes, tune=False, out_of_fold=False).pipeline
+    pipeline = fit.fit(row, features, truth, fit.FitOptions(classes=classes, tune=False, out_of_fold=False)).pipeline
     return pipeline, classes, random_images(kinds, 60, 2)[0], corrections
 
 

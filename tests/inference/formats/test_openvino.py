@@ -112,7 +112,7 @@ FAULTS = {
     "float input": ('element_type="u8"', 'element_type="f32"', "its input is f32"),
     "one channel": (f"?,{SIDE},{SIDE},3", f"?,{SIDE},{SIDE},1", "its input is u8 of shape"),
     "fixed batch size": (f"?,{SIDE},{SIDE},3", f"1,{SIDE},{SIDE},3", "its input is u8 of shape"),
-    "other input name": ('names="images"', 'names="images"', "no input named images"),
+    "other input name": ('names="images"', 'names="inputs"', "no input named images"),
     "truncated": ("</net>", "", "could not be read"),
     "other root element": ("<net", "<html", "mismatched tag|root element is 'html'"),
 }

@@ -1,4 +1,4 @@
-"""Downloads from a real server on this machine: whole, refused, cut short, stalled, and of another file."""
+"""Downloads from a local server: complete, refused, truncated, stalled, and of another file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers by the name of what is asked for."""
+    """Answers as the name of the requested file says."""
 
     ending = threading.Event()
 
@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
             self.ending.wait(30)
 
     def log_message(self, format: str, *words: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def left() -> list[Path]:
 
 @pytest.mark.parametrize("digest", [None, MD5, SHA256])
 @pytest.mark.parametrize("name", ["whole", "whole-unsaid"])
-def test_a_file_is_brought_once(name: str, digest: str | None, server: str) -> None:
+def test_download_missing_downloads_once(name: str, digest: str | None, server: str) -> None:
     file = WeightsFile(f"{name}.h5", f"{server}/{name}.h5", digest)
     download.download_missing([file], offline=False, progress=SILENT)
     assert snapshot(cache_folder()) == {f"{name}.h5": CONTENT}
@@ -102,7 +102,7 @@ def test_a_file_is_brought_once(name: str, digest: str | None, server: str) -> N
 
 
 @pytest.mark.parametrize("name", ["missing", "cut", "stalled"])
-def test_a_download_that_fails_leaves_nothing(name: str, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_failure_leaves_nothing(name: str, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "STALL_SECONDS", 1.0)
     begun = time.monotonic()
     with pytest.raises(WeightsError, match=f"The weights {name}.h5 are not on this machine"):
@@ -120,7 +120,7 @@ def test_a_download_that_fails_leaves_nothing(name: str, server: str, monkeypatc
         ("cut-unsaid", None, "it cannot be read as HDF5"),
     ],
 )
-def test_another_file_is_thrown_away(name: str, digest: str | None, reason: str, server: str) -> None:
+def test_download_of_another_file_is_deleted(name: str, digest: str | None, reason: str, server: str) -> None:
     with pytest.raises(WeightsError) as caught:
         download.fetch([WeightsFile("mine.h5", f"{server}/{name}.h5", digest)], offline=False, progress=SILENT)
     assert caught.value.exit_code == 4
@@ -128,7 +128,7 @@ def test_another_file_is_thrown_away(name: str, digest: str | None, reason: str,
     assert left() == []
 
 
-def test_a_damaged_file_is_fetched_anew_and_only_then_replaced(server: str) -> None:
+def test_fetch_damaged_file_is_replaced_after_download(server: str) -> None:
     cache_folder().mkdir(parents=True)
     (cache_folder() / "whole.h5").write_bytes(CONTENT[:-1])
     file = WeightsFile("whole.h5", f"{server}/whole.h5", MD5)
@@ -141,13 +141,13 @@ def test_a_damaged_file_is_fetched_anew_and_only_then_replaced(server: str) -> N
     assert snapshot(cache_folder()) == {"whole.h5": CONTENT}
 
 
-def bring_one(url: str) -> None:
+def download_one(url: str) -> None:
     download.download_missing([WeightsFile("slow.h5", url, MD5)], offline=False, progress=SILENT)
 
 
-def test_two_processes_do_not_spoil_each_others_download(server: str) -> None:
+def test_download_two_processes_do_not_interfere(server: str) -> None:
     context = multiprocessing.get_context("spawn")
-    both = [context.Process(target=bring_one, args=(f"{server}/slow.h5",)) for _ in range(2)]
+    both = [context.Process(target=download_one, args=(f"{server}/slow.h5",)) for _ in range(2)]
     for process in both:
         process.start()
     for process in both:
@@ -156,7 +156,7 @@ def test_two_processes_do_not_spoil_each_others_download(server: str) -> None:
     assert snapshot(cache_folder()) == {"slow.h5": CONTENT}
 
 
-def test_what_a_killed_download_left_goes_after_a_day(server: str) -> None:
+def test_download_deletes_old_drafts_of_killed_processes(server: str) -> None:
     cache_folder().mkdir(parents=True)
     old, new, own = (cache_folder() / name for name in (".whole.0123abcd.h5", ".whole.4567abcd.h5", ".whole.mine.h5"))
     for path in (old, new, own):
@@ -167,7 +167,7 @@ def test_what_a_killed_download_left_goes_after_a_day(server: str) -> None:
     assert {*snapshot(cache_folder())} == {"whole.h5", new.name, own.name}
 
 
-def test_a_cache_that_cannot_be_written(server: str, tmp_path: Path) -> None:
+def test_download_unwritable_cache_raises(server: str, tmp_path: Path) -> None:
     cache_folder().parent.mkdir()
     cache_folder().write_text("a file in its place")
     with pytest.raises(OutputError, match="could not be written"):

@@ -37,7 +37,7 @@ def written(network: keras.Model, tmp_path: Path) -> Path:
     return path
 
 
-def test_weights_come_back_as_half_precision_left_them(network: keras.Model, written: Path) -> None:
+def test_write_then_load_keeps_half_precision_values(network: keras.Model, written: Path) -> None:
     other = backbone.build(find(EMBEDDED), weights="none", size=32, seed=4)
     kept = [np.asarray(variable).astype(np.float16) for variable in network.weights]
     differed = [not np.array_equal(a, b) for a, b in zip(kept, map(np.asarray, other.weights), strict=True)]
@@ -47,30 +47,30 @@ def test_weights_come_back_as_half_precision_left_them(network: keras.Model, wri
         np.testing.assert_array_equal(half.astype(np.float32), np.asarray(variable))
 
 
-def test_a_weight_too_large_for_half_precision_is_refused(network: keras.Model, tmp_path: Path) -> None:
+def test_write_value_too_large_for_half_precision_raises(network: keras.Model, tmp_path: Path) -> None:
     arrays = [np.asarray(variable) for variable in network.weights]
     arrays[0] = arrays[0] * 1e9
     with pytest.raises(WeightsError, match=r"conv1/kernel does not fit half precision"):
         embedded.write(tmp_path / "weights.npz", network, arrays)
 
 
-def test_a_damaged_file_is_refused(network: keras.Model, written: Path) -> None:
+def test_load_damaged_file_is_refused(network: keras.Model, written: Path) -> None:
     whole = written.read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], whole[:4000] + bytes([whole[4000] ^ 1]) + whole[4001:]):
         written.write_bytes(damaged)
-        with pytest.raises(WeightsError, match="cannot be read"):
+        with pytest.raises(WeightsError, match="Cannot read the weights"):
             embedded.load(network, written)
 
 
-def test_the_weights_of_another_network_are_refused(network: keras.Model, tmp_path: Path) -> None:
+def test_load_weights_of_another_network_are_refused(network: keras.Model, tmp_path: Path) -> None:
     narrow = backbone.build(find("mobilenet@0.25"), weights="none", size=32)
     path = tmp_path / "narrow.npz"
     embedded.write(path, narrow, [np.asarray(variable) for variable in narrow.weights])
-    with pytest.raises(WeightsError, match="are of another network"):
+    with pytest.raises(WeightsError, match="belong to another network"):
         embedded.load(network, path)
 
 
-def test_the_file_is_the_one_that_its_card_is_about() -> None:
+def test_embedded_file_matches_its_card() -> None:
     path = embedded_file(find(EMBEDDED))
     facts = digest_of_file(path)
     assert facts.bytes <= 2_000_000
@@ -79,25 +79,25 @@ def test_the_file_is_the_one_that_its_card_is_about() -> None:
     assert f"{facts.bytes:,} bytes" in card
 
 
-def test_another_network_has_none() -> None:
-    with pytest.raises(WeightsError, match="No weights for mobilenet_v2 come with this program") as caught:
+def test_embedded_file_other_network_raises() -> None:
+    with pytest.raises(WeightsError, match="transfer-cli ships no weights for mobilenet_v2") as caught:
         embedded_file(find("mobilenet_v2"))
     assert "--backbone embedded" in str(caught.value.hint)
 
 
-def test_it_has_no_imagenet_weights() -> None:
+def test_weights_file_of_embedded_raises() -> None:
     with pytest.raises(WeightsError, match="embedded has no ImageNet weights") as caught:
         find(EMBEDDED).weights_file(top=True, size=96)
     assert "transfer-cli backbones list" in str(caught.value.hint)
 
 
-def test_its_own_weights_are_taken_unless_others_are_asked_for() -> None:
+def test_recipe_embedded_defaults_to_its_own_weights() -> None:
     assert Backbone(name=EMBEDDED).weights == EMBEDDED
     assert Backbone(name=EMBEDDED, weights="none").weights == "none"
     assert Backbone().weights == "imagenet"
 
 
-def test_features_tell_the_samples_apart_better_than_random_ones() -> None:
+def test_embedded_features_classify_samples_better_than_random_ones() -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
@@ -118,9 +118,7 @@ def test_features_tell_the_samples_apart_better_than_random_ones() -> None:
     assert accuracy(EMBEDDED) > accuracy("none") + 0.15
 
 
-def test_it_trains_and_predicts_without_a_network(
-    colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]
-) -> None:
+def test_extract_embedded_works_offline(colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]) -> None:
     words = ["--backbone", EMBEDDED, "--set", "images.size=32"]
     done = transfer_cli(*OFFLINE, "extract", colours, *words, "-o", "run")
     assert done.code == 0, done.err
@@ -128,11 +126,11 @@ def test_it_trains_and_predicts_without_a_network(
     bundle = json.loads((tmp_path / "run/model/bundle.json").read_text())
     assert bundle["backbone"]["weights"] == EMBEDDED
     assert "weights that have seen no photograph" in (tmp_path / "run/model/MODEL_CARD.md").read_text()
-    done = transfer_cli(*OFFLINE, "predict", "run", colours, "-o", "said.csv")
+    done = transfer_cli(*OFFLINE, "predict", "run", colours, "-o", "predictions.csv")
     assert done.code == 0, done.err
 
 
-def test_a_missing_file_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embedded_file_missing_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import transfer_cli.models.weights.registry as module
 
     (tmp_path / "transfer_cli/models/weights").mkdir(parents=True)

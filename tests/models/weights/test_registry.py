@@ -41,7 +41,7 @@ def silent_server() -> Iterator[str]:
 
 @pytest.fixture
 def closed_port() -> str:
-    """Return the address of a port at which nobody listens."""
+    """Return the address of a port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
@@ -52,13 +52,13 @@ def check_refusal(done: Outcome, seconds: float, folder: Path, reason: str) -> N
     assert done.out == ""
     assert FILE in done.err
     assert reason in done.err
-    assert f"Expected the file at {folder}/keras/models/{FILE}" in done.err.replace("\n", "")
+    assert f"Expected: {folder}/keras/models/{FILE}" in done.err.replace("\n", "")
     assert f"https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/{FILE}" in done.err
     assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize("network", ["silent_server", "closed_port"])
-def test_a_command_without_a_network_ends_soon_and_says_what_it_wanted(
+def test_extract_without_connection_fails_soon_and_names_the_file(
     network: str,
     colours: Path,
     tmp_path: Path,
@@ -73,14 +73,16 @@ def test_a_command_without_a_network_ends_soon_and_says_what_it_wanted(
     assert not (tmp_path / "runs").exists()
 
 
-def test_offline_asks_nobody(colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]) -> None:
+def test_extract_offline_opens_no_connection(
+    colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]
+) -> None:
     for words, env in ((["--offline"], {}), ([], {"TRANSFER_CLI_OFFLINE": "1"})):
         begun = time.monotonic()
         done = transfer_cli(*words, "extract", colours, env=env)
         check_refusal(done, time.monotonic() - begun, tmp_path, "--offline was given")
 
 
-def test_a_file_in_the_cache_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_require_available_uses_the_file_in_the_cache(tmp_path: Path) -> None:
     (file,) = imagenet_files(find("mobilenet@0.25"), top=False, size=224)
     assert not is_installed(file)
     with pytest.raises(WeightsError):
@@ -91,7 +93,7 @@ def test_a_file_in_the_cache_is_taken_as_it_is(tmp_path: Path) -> None:
     assert require_available([file], offline=True) == []
 
 
-def test_damaged_weights_are_named(colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]) -> None:
+def test_extract_damaged_weights_are_named(colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]) -> None:
     damaged = tmp_path / "keras/models/mobilenet_2_5_224_tf_no_top.h5"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"not weights at all")
@@ -102,7 +104,7 @@ def test_damaged_weights_are_named(colours: Path, tmp_path: Path, transfer_cli: 
     assert "transfer-cli weights install weights.tar --overwrite" in done.err
 
 
-def test_a_file_of_weights_that_is_not_there(colours: Path, transfer_cli: Callable[..., Outcome]) -> None:
+def test_extract_missing_weights_file_is_named(colours: Path, transfer_cli: Callable[..., Outcome]) -> None:
     done = transfer_cli("extract", colours, "--weights", "mine.h5")
     assert done.code == 4
-    assert "There is no file of weights mine.h5" in done.err
+    assert "There is no weights file mine.h5" in done.err

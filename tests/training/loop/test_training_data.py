@@ -14,7 +14,7 @@ SPLIT = Split(tuple(ROWS), 0, "digest")
 
 
 def data_of(bag: int | None = None) -> TrainingData:
-    recipe = FinetuneRecipe().model_copy(update={"bag": bag})
+    recipe = FinetuneRecipe.load(None, []).model_copy(update={"bag": bag})
     return TrainingData.of(np.zeros((6, 2, 2, 3), np.uint8), range(10, 16), SPLIT, recipe)
 
 

@@ -95,7 +95,7 @@ def test_fit_epochs_too_small_budget_suggests_a_larger_one(colours: Path, tmp_pa
 
 @pytest.mark.parametrize(("typed", "seconds"), [("90s", 90), ("10m", 600), ("1h", 3600), ("1h30m", 5400)])
 def test_duration_option_accepts_what_format_duration_writes(typed: str, seconds: float) -> None:
-    from transfer_cli.cli._options import Duration
+    from transfer_cli.cli._types import Duration
 
     assert Duration().convert(typed, None, None) == seconds
     assert Duration().convert(format_duration(seconds), None, None) == seconds

@@ -63,9 +63,9 @@ def sentences(facts: RunFacts, part: str) -> list[str]:
     """Return how the model was made, and how good it is on a split."""
     scores = facts.scores[part]
     trained = int(facts.images["train"].sum()) + (int(facts.images["val"].sum()) if facts.refit else 0)
-    kind = "classes" if scores.confusion is not None else "labels"
+    kind = "of {} classes" if scores.confusion is not None else "with {} labels"
     how = (
-        f"{_method(facts)} on {counted(trained, 'image')} of {len(facts.class_names)} {kind}. "
+        f"{_method(facts)} on {counted(trained, 'image')} {kind.format(len(facts.class_names))}. "
         f"{_evaluation(facts, part)}"
     )
     if scores.confusion is None:

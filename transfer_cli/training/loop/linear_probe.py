@@ -41,12 +41,10 @@ def start_from_probe(
         classifiers.find("logistic"),
         matrix,
         truth,
-        classes=classes,
-        weights=balancing.weights_per_class,
+        fit.FitOptions(
+            classes=classes, weights=balancing.weights_per_class, tune=True, out_of_fold=False, seed=recipe.seed
+        ),
         groups=None if data.groups is None else data.groups[train],
-        tune=True,
-        out_of_fold=False,
-        seed=recipe.seed,
         progress=progress,
     )
     network.start_from_probe(fitted.pipeline, balancing.offsets)

@@ -245,10 +245,7 @@ class _Profiler:
                 classifiers.find("logistic"),
                 (features[selected] + noise).astype(np.float32),
                 truth,
-                classes=present,
-                tune=True,
-                out_of_fold=False,
-                seed=self.recipe.seed,
+                fit.FitOptions(classes=present, tune=True, out_of_fold=False, seed=self.recipe.seed),
                 progress=TimedProgress(self.progress),
             )
         )
