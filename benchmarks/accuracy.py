@@ -37,9 +37,8 @@ def main() -> None:
         for backbone in arguments.backbones.split(","):
             runs = [measure(arguments, folder, backbone, seed) for seed in range(arguments.seeds)]
             val, test, seconds = zip(*runs, strict=True)
-            print(
-                f"| {folder.name} | {backbone} | {summary(val)} | {summary(test)} | {statistics.median(seconds):.1f} |"
-            )
+            cells = [folder.name, backbone, summary(val), summary(test), f"{statistics.median(seconds):.1f}"]
+            print(f"| {' | '.join(cells)} |")
 
 
 def measure(arguments: argparse.Namespace, folder: Path, backbone: str, seed: int) -> tuple[float, float, float]:

@@ -4,8 +4,8 @@
 
 Each backbone is built at a small image size with random weights whose predictions depend on the input (BatchNorm with
 the statistics of real images; a head that spreads the probabilities by at least 0.3 and over three classes, on 32
-images), saved as a bundle and exported by the code of `transfer-cli export`, which checks the parity. Each backbone runs
-in its own process. A second call resumes with the missing rows and prints the whole table.
+images), saved as a bundle and exported by the code of `transfer-cli export`, which checks the parity. Each backbone has
+its own process. A second call resumes with the missing rows and prints the whole table.
 """
 
 from __future__ import annotations

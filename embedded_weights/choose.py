@@ -1,8 +1,8 @@
-"""How good the averaged weights of a checkpoint are in the held-out tasks, at several sizes and layers.
+"""Accuracy of the averaged weights of a checkpoint on the held-out tasks, for several image sizes and layers.
 
 python embedded_weights/choose.py runs/pretraining/checkpoint.npz --store runs/pretraining/store --sizes 64 96 128
 
-The size of the catalog's row is chosen by this.
+Determines the image size of the backbone in the catalog.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ship import averaged
 
 
 def main() -> None:
-    """Print one line for each size and layer."""
+    """Print one line per image size and layer."""
     from transfer_cli.catalog.backbones import find
     from transfer_cli.models import backbone
     from transfer_cli.models.compile import inference_function
@@ -34,8 +34,8 @@ def main() -> None:
             whole.set_weights(averaged(arguments.checkpoint, len(whole.weights)))
             network = backbone.build(find(arguments.backbone), weights="none", size=size, layer=layer or None)
             network.set_weights(whole.get_weights()[: len(network.weights)])
-            found = held_out.accuracies(inference_function(network), tasks, size)
-            print(size, layer, {name: round(share, 3) for name, share in found.items()}, flush=True)
+            accuracies = held_out.accuracies(inference_function(network), tasks, size)
+            print(size, layer, {name: round(share, 3) for name, share in accuracies.items()}, flush=True)
 
 
 if __name__ == "__main__":

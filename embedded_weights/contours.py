@@ -1,8 +1,8 @@
-"""Closed contours, one formula a class.
+"""Closed contours, one formula per class.
 
-After Kataoka et al., "Replacing Labeled Real-image Datasets with Auto-generated Contours" (CVPR 2022): what a network
-learns from fractals is mostly their outline, and outlines are cheaper. A class is the radius as a function of the
-angle, by harmonics or by corners; its pictures change each number a little, and are drawn filled or as nested lines.
+After Kataoka et al., "Replacing Labeled Real-image Datasets with Auto-generated Contours" (CVPR 2022): networks mostly
+learn the outlines of fractals, and outlines are cheaper to draw. A class is the radius as a function of the angle,
+defined by harmonics or by corners. Its images vary the parameters slightly, and are drawn filled or as nested lines.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Contour:
 
 
 def contour(random: np.random.Generator) -> Contour:
-    """Return one class."""
+    """Return a random class."""
     oval = float(np.exp(random.uniform(-0.6, 0.6)))
     if random.random() < 0.5:
         count = int(random.integers(3, 12))
@@ -52,7 +52,7 @@ def contour(random: np.random.Generator) -> Contour:
 
 
 def outline(formula: Contour, random: np.random.Generator) -> NDArray[np.float64]:
-    """Return one instance: points within -1 to 1, of shape (n, 2)."""
+    """Return the outline of one instance: points of shape (n, 2), -1 to 1."""
     if len(formula.corners):
         angle = formula.corners[:, 0] + random.normal(0, 0.07, len(formula.corners))
         radius = formula.corners[:, 1] * random.uniform(0.88, 1.12, len(formula.corners))
@@ -67,7 +67,7 @@ def outline(formula: Contour, random: np.random.Generator) -> NDArray[np.float64
 
 
 def render(formula: Contour, size: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Return one picture of a class, white on black: filled, or as nested lines."""
+    """Return one image of a class, white on black: filled, or as nested lines."""
     points = outline(formula, random)
     image = np.zeros((size, size), np.uint8)
     if random.random() < 0.7:
@@ -80,5 +80,5 @@ def render(formula: Contour, size: int, random: np.random.Generator) -> NDArray[
 
 
 def fixed(points: NDArray[np.float64], size: int) -> NDArray[np.int32]:
-    """Return points within -1 to 1 as OpenCV's numbers of four binary places, a margin left free."""
+    """Return points in -1 to 1 as OpenCV's fixed-point coordinates (4 fractional bits), with a margin."""
     return np.round((points * 0.46 + 0.5) * size * 16).astype(np.int32)

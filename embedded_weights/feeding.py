@@ -1,4 +1,4 @@
-"""Batches made by other processes while the network learns; a batch depends on its number and the seed alone."""
+"""Batches made by other processes during training; a batch depends only on its number and the seed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from scenes import scene
 from spoiling import spoilt
 
 AHEAD = 6
-"""Batches in the making for each process."""
+"""Batches prepared ahead, per process."""
 
 
 class Batch(NamedTuple):
-    """Pictures and what is known of them, side by side."""
+    """Images and their labels."""
 
     images: NDArray[np.uint8]
     shape: NDArray[np.int32]
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """What every process needs to make a batch; the first `easy` batches grow from easy to hard."""
+    """Settings of the batches; the first `easy` batches become gradually harder."""
 
     counts: Counts
     seed: int
@@ -45,14 +45,14 @@ class Feed(NamedTuple):
     easy: int = 0
 
 
-def batch(drawn: Formulas, feed: Feed, number: int, *, held_out: bool = False) -> Batch:
-    """Return batch `number` of training, or of the renderings that are held out."""
+def batch(classes: Formulas, feed: Feed, number: int, *, held_out: bool = False) -> Batch:
+    """Return batch `number` of the training images, or of the held-out renderings."""
     scenes = []
     ease = 0.0 if held_out else max(0.0, 1 - number / max(feed.easy, 1))
     for row in range(feed.batch):
         random = np.random.default_rng([feed.seed, 4 + held_out, number, row])
-        made = scene(drawn, int(random.integers(drawn.counts.shapes)), feed.size, random, ease)
-        scenes.append(made._replace(image=spoilt(made.image, random)))
+        rendered = scene(classes, int(random.integers(classes.counts.shapes)), feed.size, random, ease)
+        scenes.append(rendered._replace(image=spoilt(rendered.image, random)))
     columns = [np.stack(column) for column in zip(*scenes, strict=True)]
     return Batch(*(column.astype(np.int32) if column.ndim == 1 else column for column in columns))
 
@@ -60,7 +60,7 @@ def batch(drawn: Formulas, feed: Feed, number: int, *, held_out: bool = False) -
 def batches(feed: Feed, first: int, last: int, processes: int) -> Iterator[Batch]:
     """Yield batches `first` to `last` - 1 in order."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, _begin, (feed,)) as pool:
+    with context.Pool(processes, _initialize, (feed,)) as pool:
         waiting: deque[multiprocessing.pool.AsyncResult[Batch]] = deque()
         following = first
         while following < last or waiting:
@@ -70,12 +70,12 @@ def batches(feed: Feed, first: int, last: int, processes: int) -> Iterator[Batch
             yield waiting.popleft().get()
 
 
-def _begin(feed: Feed) -> None:
+def _initialize(feed: Feed) -> None:
     global _mine
     cv2.setNumThreads(1)
     _mine = feed, formulas(feed.counts, feed.seed, feed.store)
 
 
 def _make(number: int) -> Batch:
-    feed, drawn = _mine
-    return batch(drawn, feed, number)
+    feed, classes = _mine
+    return batch(classes, feed, number)

@@ -1,7 +1,7 @@
-"""The formulas that are classes, drawn from a seed, and what is slow to render of them, rendered once.
+"""The random formulas of all classes, from a seed, with stored renderings of the slow ones.
 
-Contours and limbs are drawn anew for every picture. Fractals (7 ms each) and textures (5 to 80 ms) are taken from a
-store of several instances of each class, which every process opens as the same memory.
+Contours and limbs are rendered for each image. Fractals (7 ms each) and textures (5 to 80 ms) are rendered once,
+several instances per class, into files that all processes map into memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TILE_INSTANCES = 3
 
 @dataclass(frozen=True)
 class Counts:
-    """How many classes there are of each family."""
+    """Number of classes per family."""
 
     fractals: int = 300
     contours: int = 300
@@ -32,13 +32,13 @@ class Counts:
 
     @property
     def shapes(self) -> int:
-        """Number of classes of shapes."""
+        """Number of shape classes."""
         return self.fractals + self.contours + self.limbs
 
 
 @dataclass(frozen=True)
 class Formulas:
-    """Every class, and the stores of those that are slow.
+    """All classes, and the stored renderings of fractals and textures.
 
     Attributes
     ----------
@@ -65,15 +65,15 @@ class Formulas:
         return limbs.render(self.limbs[number - self.counts.contours], STENCIL, random)
 
     def tile(self, number: int, random: np.random.Generator) -> NDArray[np.uint8]:
-        """Return one instance of a class of textures."""
+        """Return one instance of a texture class."""
         return self.tiles[number, random.integers(TILE_INSTANCES)]
 
 
 def formulas(counts: Counts, seed: int, store: Path) -> Formulas:
-    """Return the classes of `seed`; what is slow is rendered into the folder `store` unless it lies there."""
-    drawn = np.random.default_rng([seed, 1])
-    outlines = [contours.contour(drawn) for _ in range(counts.contours)]
-    plans = [limbs.plan(drawn) for _ in range(counts.limbs)]
+    """Return the classes of `seed`; fractals and textures are rendered into the folder `store` if missing."""
+    random = np.random.default_rng([seed, 1])
+    outlines = [contours.contour(random) for _ in range(counts.contours)]
+    plans = [limbs.plan(random) for _ in range(counts.limbs)]
     store.mkdir(parents=True, exist_ok=True)
     return Formulas(
         counts,
@@ -86,28 +86,28 @@ def formulas(counts: Counts, seed: int, store: Path) -> Formulas:
 
 def _stored(path: Path, make: object, count: int, seed: int) -> NDArray[np.uint8]:
     if not path.is_file():
-        made = make(count, seed)  # type: ignore[operator]
+        rendered = make(count, seed)  # type: ignore[operator]
         beside = path.with_name(f"being-written-{path.name}")
-        np.save(beside, made)
+        np.save(beside, rendered)
         beside.replace(path)
     return np.load(path, mmap_mode="r")
 
 
 def _fractals(count: int, seed: int) -> NDArray[np.uint8]:
-    made = np.empty((count, FRACTAL_INSTANCES, STENCIL, STENCIL), np.uint8)
+    rendered = np.empty((count, FRACTAL_INSTANCES, STENCIL, STENCIL), np.uint8)
     for number in range(count):
         random = np.random.default_rng([seed, 2, number])
         maps = fractals.system(random)
         for instance in range(FRACTAL_INSTANCES):
-            made[number, instance] = fractals.render(fractals.changed(maps, random), STENCIL, random)
-    return made
+            rendered[number, instance] = fractals.render(fractals.changed(maps, random), STENCIL, random)
+    return rendered
 
 
 def _tiles(count: int, seed: int) -> NDArray[np.uint8]:
-    made = np.empty((count, TILE_INSTANCES, textures.SIDE, textures.SIDE), np.uint8)
+    rendered = np.empty((count, TILE_INSTANCES, textures.SIDE, textures.SIDE), np.uint8)
     for number in range(count):
         random = np.random.default_rng([seed, 3, number])
         formula = textures.texture(random)
         for instance in range(TILE_INSTANCES):
-            made[number, instance] = textures.tile(formula, random)
-    return made
+            rendered[number, instance] = textures.tile(formula, random)
+    return rendered

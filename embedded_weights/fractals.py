@@ -1,9 +1,9 @@
-"""Fractals of iterated function systems, one system a class.
+"""Fractals of iterated function systems, one system per class.
 
 A class of formula-driven supervision (Kataoka et al., "Pre-training without Natural Images", ACCV 2020) is a set of
-affine maps; its pictures are the attractor of the set, slightly changed each time. Sets are drawn as Anderson and
-Farrell do ("Improving Fractal Pre-training", WACV 2022, section 3.1): by singular values whose weighted sum lies in
-the band where attractors have a shape, so that none has to be thrown away for being a dot or a cloud.
+affine maps; its images show the attractor of the set, slightly changed each time. Sets are sampled after Anderson and
+Farrell ("Improving Fractal Pre-training", WACV 2022, section 3.1): the weighted sum of the singular values is in the
+range in which attractors have a shape, so none is a dot or a cloud.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SETTLING = 16
 
 
 def system(random: np.random.Generator) -> NDArray[np.float64]:
-    """Return the maps of one class, of shape (n, 2, 3)."""
+    """Return the maps of a random class, of shape (n, 2, 3)."""
     count = int(random.integers(2, 7))
     first, second = _singular_values(count, random)
     turn, other = random.uniform(-np.pi, np.pi, (2, count))
@@ -30,12 +30,12 @@ def system(random: np.random.Generator) -> NDArray[np.float64]:
 
 
 def changed(maps: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """Return the maps of one instance of a class: every number a little larger or smaller."""
+    """Return the maps of one instance of a class: every parameter changed slightly."""
     return maps * random.uniform(0.88, 1.08, maps.shape)
 
 
 def render(maps: NDArray[np.float64], size: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the attractor by the chaos game, many walkers at a time: the logarithm of how often a place was visited.
+    """Return the attractor, drawn by the chaos game with many walkers: the logarithm of the visits per pixel.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def render(maps: NDArray[np.float64], size: int, random: np.random.Generator) ->
 
 
 def _singular_values(count: int, random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return values whose sum of first + 2 second is drawn from the band 0.5 (5 + n) to 0.5 (6 + n)."""
+    """Return singular values; the sum of first + 2 second is random between 0.5 (5 + n) and 0.5 (6 + n)."""
     while True:
         wanted = random.uniform(0.5 * (5 + count), 0.5 * (6 + count))
         first = random.uniform(0.3, 1.0, count)

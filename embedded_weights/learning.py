@@ -1,4 +1,4 @@
-"""The network with a head for each kind of label, one step of training, and what has to be kept to go on."""
+"""The network with one head per kind of label, the training step, and the checkpoint."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from transfer_cli.catalog.backbones import find
 from transfer_cli.models import backbone
 
 DENSE = "conv_pw_11_relu"
-"""The last map of a stride of 16, from which is said what is where."""
+"""The last feature map of stride 16; input of the heads per position."""
 
 
 class Learner:
-    """A backbone that learns.
+    """A backbone in training.
 
     Parameters
     ----------
     name : str
-        Of the row of the catalog.
+        Name of the backbone in the catalog.
     size : int
     counts : Counts
     weights : dict of str to float
-        What each head's loss counts.
+        Weight of the loss of each head.
     rate, decay : float
         The highest learning rate of AdamW, and its weight decay.
     steps, warmup : int
-        Of the whole training, and those in which the rate rises; after that it falls along a cosine.
+        Number of steps, and of warm-up steps; then the learning rate decays by a cosine schedule.
     average : float
-        Decay of the moving average of the weights, which is what is shipped.
+        Decay of the moving average of the weights, which is published.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Learner:
             "ground": counts.textures + 1,
             "colour": colours.NAMES,
         }
-        said = {
+        heads = {
             head: keras.layers.Dense(count, name=head)(self.network.output)
             for head, count in outputs.items()
             if weights[head]
@@ -61,8 +61,8 @@ class Learner:
         places = self.network.get_layer(DENSE).output
         for head, count in {**describing.PLACES, "texture": counts.textures + 1}.items():
             if weights[head]:
-                said[head] = keras.layers.Conv2D(count, 1, name=head)(places)
-        self.model = keras.Model(self.network.inputs[0], said)
+                heads[head] = keras.layers.Conv2D(count, 1, name=head)(places)
+        self.model = keras.Model(self.network.inputs[0], heads)
         self.optimizer = keras.optimizers.AdamW(rate, weight_decay=decay, clipnorm=5.0)
         self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         self.optimizer.build(self.model.trainable_variables)
@@ -70,11 +70,11 @@ class Learner:
         self.weights, self.rate, self.steps, self.warmup, self.average = weights, rate, steps, warmup, average
         self.done = 0
         self._compiled = tf.function(self._step)
-        self._answering = tf.function(lambda images: self.model(images, training=False))
-        self._seeing = tf.function(lambda images: self.network(images, training=False))
+        self._predict = tf.function(lambda images: self.model(images, training=False))
+        self._features = tf.function(lambda images: self.network(images, training=False))
 
     def step(self, batch: Batch) -> dict[str, Any]:
-        """Learn from one batch; return the losses as tensors."""
+        """Train on one batch; return the losses as tensors."""
         rise = min(1.0, (self.done + 1) / self.warmup)
         fall = 0.5 * (1 + math.cos(math.pi * min(1.0, self.done / self.steps)))
         self.optimizer.learning_rate.assign(self.rate * rise * fall)
@@ -84,8 +84,8 @@ class Learner:
 
     def _step(self, images: Any, known: dict[str, Any], keep: Any) -> dict[str, Any]:
         with tf.GradientTape() as tape:
-            said = self.model(images, training=True)
-            losses = {head: _loss(head, known, output) for head, output in said.items()}
+            heads = self.model(images, training=True)
+            losses = {head: _loss(head, known, output) for head, output in heads.items()}
             total = tf.add_n([self.weights[head] * loss for head, loss in losses.items()])
         variables = self.model.trainable_variables
         self.optimizer.apply(tape.gradient(total, variables), variables)
@@ -93,37 +93,37 @@ class Learner:
             mean.assign(keep * mean + (1 - keep) * variable.value)
         return losses
 
-    def answer(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Return what every head says of pictures."""
-        return {head: said.numpy() for head, said in self._answering(images).items()}
+    def predict(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Return the outputs of all heads for images."""
+        return {head: output.numpy() for head, output in self._predict(images).items()}
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return what the backbone makes of pictures."""
-        return self._seeing(images).numpy()
+        """Return the features of images."""
+        return self._features(images).numpy()
 
     def averaged(self) -> list[NDArray[np.float32]]:
         """Return the moving averages of the backbone's weights, in the order of the network."""
         return [mean.numpy() for mean in self.averages]
 
     def state(self) -> list[Any]:
-        """Return every variable that training goes on from."""
+        """Return all variables of the checkpoint."""
         return [*self.model.variables, *self.optimizer.variables, *self.averages]
 
-    def begin(self, arrays: list[NDArray[np.float32]]) -> None:
-        """Take weights for the backbone; the heads stay as they were drawn."""
+    def load_backbone(self, arrays: list[NDArray[np.float32]]) -> None:
+        """Load the weights of the backbone; the heads stay random."""
         for variable, mean, array in zip(self.network.weights, self.averages, arrays, strict=True):
             variable.assign(array)
             mean.assign(array)
 
     def save(self, path: Path, elapsed: float) -> None:
-        """Write all that is needed to go on, whole or not at all."""
+        """Write a checkpoint atomically."""
         beside = path.with_name(f"being-written-{path.name}")
         arrays = {f"v{number}": variable.numpy() for number, variable in enumerate(self.state())}
         np.savez(beside, done=self.done, elapsed=elapsed, **arrays)
         beside.replace(path)
 
     def restore(self, path: Path) -> float:
-        """Go on from what `save` wrote; return the seconds that were spent."""
+        """Load a checkpoint; return the training time so far, in seconds."""
         with np.load(path) as stored:
             for number, variable in enumerate(self.state()):
                 variable.assign(stored[f"v{number}"])
@@ -131,16 +131,16 @@ class Learner:
             return float(stored["elapsed"])
 
 
-def _loss(head: str, known: dict[str, Any], said: Any) -> Any:
+def _loss(head: str, known: dict[str, Any], output: Any) -> Any:
     if head == "texture":
-        # Of places that lie within the shape, or outside it.
+        # Only positions that are inside or outside the shape as a whole.
         covered = tf.reduce_mean(known["mask"], axis=-1)
         inside = covered > 0.9
         one = tf.cast(inside | (covered < 0.1), tf.float32)
         truth = tf.where(inside, known["fill"][:, None, None], known["ground"][:, None, None])
-        return tf.reduce_sum(one * tf.nn.sparse_softmax_cross_entropy_with_logits(truth, said)) / tf.reduce_sum(one)
+        return tf.reduce_sum(one * tf.nn.sparse_softmax_cross_entropy_with_logits(truth, output)) / tf.reduce_sum(one)
     if head == "mask":
-        return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(known[head], said))
+        return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(known[head], output))
     if head in describing.PLACES:
-        return tf.reduce_mean((known[head] - said) ** 2)
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(known[head], said))
+        return tf.reduce_mean((known[head] - output) ** 2)
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(known[head], output))

@@ -1,8 +1,8 @@
-"""Bodies with limbs, one plan a class: the plan stays, the joints move.
+"""Bodies with limbs, one plan per class; the joints move between images.
 
-Fractals and single contours are rigid. Much that is photographed has parts that hang together and bend (a hand, a
-shirt, a chair), so a third family of classes is drawn from a formula of parts: a trunk, and limbs of one or two
-segments with their places, directions, lengths and widths, often the same on both sides.
+Fractals and single contours are rigid, but many photographed objects have connected, movable parts (a hand, a shirt, a
+chair). A class of this family is a trunk with limbs of one or two segments, with positions, directions, lengths and
+widths, often symmetric.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Plan:
     trunk : ndarray of shape (4,)
         Height, and width at the top, in the middle and at the bottom.
     limbs : ndarray of shape (n, 8)
-        Each with place along the trunk, side, direction, length, width where it begins and where it ends, bend and
-        length of the second segment (0: none).
+        Per limb: position along the trunk, side, direction, length, width at the start and at the end, bend and length
+        of the second segment (0: none).
     round_ends : bool
     """
 
@@ -35,7 +35,7 @@ class Plan:
 
 
 def plan(random: np.random.Generator) -> Plan:
-    """Return one class."""
+    """Return a random class."""
     trunk = np.array([random.uniform(0.4, 1.2), *random.uniform(0.15, 0.9, 3)])
     limbs: list[NDArray[np.float64]] = []
     symmetric = random.random() < 0.6
@@ -61,7 +61,7 @@ def plan(random: np.random.Generator) -> Plan:
 
 
 def render(formula: Plan, size: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Return one picture of a class, white on black, its joints turned and its parts stretched a little."""
+    """Return one image of a class, white on black, with joints turned and parts stretched slightly."""
     height, top, middle, bottom = formula.trunk * random.uniform(0.9, 1.1, 4)
     levels = np.array([-0.5, 0, 0.5]) * height
     widths = np.array([top, middle, bottom]) / 2

@@ -1,7 +1,7 @@
-"""A shape before a background, each with a texture: one picture and what is known of it.
+"""One synthetic image and its labels: a textured shape on a textured background.
 
-Several shapes in a picture, colours and backgrounds are what Anderson and Farrell found to help. Here the parts also
-are the labels: which shape, which texture fills it, which lies behind, what colour the shape is, and what is where.
+Several shapes per image, colours and backgrounds help according to Anderson and Farrell. The labels are the class of
+the shape, its texture and colour, the texture of the background, and the dense labels of `describing`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 
 class Scene(NamedTuple):
-    """One picture and its labels; `fill` and `ground` are the number of textures where there is none."""
+    """One image and its labels; `fill` and `ground` equal the number of textures if there is no texture."""
 
     image: NDArray[np.uint8]
     shape: int
@@ -32,10 +32,10 @@ class Scene(NamedTuple):
 
 
 def scene(formulas: Formulas, shape: int, size: int, random: np.random.Generator, ease: float = 0.0) -> Scene:
-    """Return one picture of a class of shapes, of shape (size, size, 3), before it is spoilt as photographs are.
+    """Return one image of a shape class, of shape (size, size, 3), without the degradations of `spoiling`.
 
-    With more `ease`, up to 1, either the shape or what lies behind it has a texture, not both, and fewer other shapes
-    lie about: a network that is to learn from nothing finds its first features sooner.
+    With more `ease` (0 to 1), only the shape or the background has a texture, and there are fewer other shapes:
+    training from random weights starts faster.
     """
     alone = random.random() < ease
     behind = random.random() < 0.5
@@ -43,10 +43,10 @@ def scene(formulas: Formulas, shape: int, size: int, random: np.random.Generator
     for _ in range(int(np.searchsorted([0.65, 0.9], random.random() * (1 - ease)))):
         other = formulas.stencil(int(random.integers(formulas.counts.shapes)), random)
         paint, _ = painted(formulas, size, random, plain=0.4)
-        canvas, _ = _laid(canvas, paint, other, random.uniform(0.2, 0.5), 1.0, random)
+        canvas, _ = _draw(canvas, paint, other, random.uniform(0.2, 0.5), 1.0, random)
     paint, fill = painted(formulas, size, random, plain=float(behind) if alone else 0.35)
     stencil = formulas.stencil(shape, random)
-    canvas, where = _laid(canvas, paint, stencil, random.uniform(0.5 + 0.3 * ease, 1.05), 0.25 * (1 - ease), random)
+    canvas, where = _draw(canvas, paint, stencil, random.uniform(0.5 + 0.3 * ease, 1.05), 0.25 * (1 - ease), random)
     return Scene(
         canvas,
         shape,
@@ -63,7 +63,7 @@ def scene(formulas: Formulas, shape: int, size: int, random: np.random.Generator
 def painted(
     formulas: Formulas, size: int, random: np.random.Generator, *, plain: float
 ) -> tuple[NDArray[np.uint8], int]:
-    """Return a picture full of one texture, or of a slow gradient, and which texture it is."""
+    """Return an image filled with one texture or a smooth gradient, and the number of the texture."""
     number = formulas.counts.textures
     if random.random() < plain:
         slope = random.uniform(-1, 1, 2) * random.uniform(0, 1)
@@ -82,7 +82,7 @@ def painted(
     return cv2.LUT(cv2.merge([grey, grey, grey]), colours.palette(random, contrast)[None]), number
 
 
-def _laid(
+def _draw(
     canvas: NDArray[np.uint8],
     paint: NDArray[np.uint8],
     stencil: NDArray[np.uint8],
@@ -90,7 +90,7 @@ def _laid(
     freedom: float,
     random: np.random.Generator,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the canvas with a shape on it, and where the shape is."""
+    """Return the canvas with a shape drawn on it, and the mask of the shape."""
     size = len(canvas)
     angle, stretch, shear = random.normal(0, [0.25, 0.15, 0.1])
     side, stretch = random.choice([-1.0, 1.0]), np.exp(stretch)

@@ -1,8 +1,8 @@
-"""Make the package's file of weights from a checkpoint of `train.py`: the moving average, in half precision.
+"""Write the weights file of the package from a checkpoint of `train.py`: the moving average, in half precision.
 
     python embedded_weights/ship.py runs/pretraining/checkpoint.npz
 
-Writes the digest, and the last line of the training's log, into the model card that lies beside the file.
+Updates the digest and the last line of the training log in the model card next to the file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 
 def main() -> None:
-    """Write the file."""
+    """Write the weights file, and update the model card."""
     from transfer_cli.catalog.backbones import EMBEDDED, find
     from transfer_cli.io.digests import digest_of_file
     from transfer_cli.models import backbone
@@ -34,13 +34,13 @@ def main() -> None:
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     embedded.write(arguments.output, network, averaged(arguments.checkpoint, len(network.weights)))
     facts = digest_of_file(arguments.output)
-    last = logged(arguments.checkpoint.parent / "log.jsonl", done)
+    last = read_log(arguments.checkpoint.parent / "log.jsonl", done)
     lines = [
         f"`{arguments.output.name}`, {facts.bytes:,} bytes, half precision, SHA-256",
         f"`{facts.sha256}`.",
-        f"Of step {done:,} of its last stage. At step {last['step']:,}, the log's last before it: {last['pictures']:,} "
-        f"pictures in all stages, {last['seconds'] / 3600:.1f} hours on two shared cores.",
-        "In the held-out tasks (36 classes each, 16 pictures to learn from; by chance 0.028): "
+        f"Step {done:,} of the last stage. Last line of the log, step {last['step']:,}: {last['images']:,} "
+        f"images in all stages, {last['seconds'] / 3600:.1f} hours on two shared cores.",
+        "Accuracy on the held-out tasks (36 classes each, 16 training images per class; chance level 0.028): "
         + ", ".join(f"{name} {last[f'held out task {name}']:.3f}" for name in ("shapes", "solids", "strokes"))
         + ".",
     ]
@@ -51,20 +51,20 @@ def main() -> None:
 
 
 def averaged(checkpoint: Path, count: int) -> list[NDArray[np.float32]]:
-    """Return the moving averages of the backbone's weights, which are the last of a checkpoint."""
+    """Return the moving averages of the backbone's weights, the last arrays of a checkpoint."""
     with np.load(checkpoint) as stored:
         last = sum(name.startswith("v") for name in stored.files)
         return [stored[f"v{number}"] for number in range(last - count, last)]
 
 
 def steps_of(checkpoint: Path) -> int:
-    """Return after how many steps a checkpoint was written."""
+    """Return the number of training steps of a checkpoint."""
     with np.load(checkpoint) as stored:
         return int(stored["done"])
 
 
-def logged(log: Path, done: int) -> dict[str, Any]:
-    """Return the last line of a log that is not after `done` steps."""
+def read_log(log: Path, done: int) -> dict[str, Any]:
+    """Return the last line of a log with at most `done` steps."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     return next(line for line in reversed(lines) if line["step"] <= done)
 

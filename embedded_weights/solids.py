@@ -1,6 +1,6 @@
-"""Turned solids, lit from a side: a family of classes that is never trained on, to choose between trainings by.
+"""Solids of revolution, lit from one side: a held-out family of classes, to compare trainings.
 
-The radius of a class is a formula of the height; its pictures differ in light, paint, tilt and background.
+A class is the radius as a function of the height; its images differ in light, colour, tilt and background.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ KNOTS = 9
 
 
 def profile(random: np.random.Generator) -> NDArray[np.float64]:
-    """Return one class: the radius at each of some heights, and height over width."""
+    """Return a random class: the radius at KNOTS heights, and the ratio of height to width."""
     walk = np.abs(np.cumsum(random.normal(0, 0.5, KNOTS)) + random.uniform(0.2, 1))
     return np.append(np.clip(walk / walk.max(), 0.12, 1), np.exp(random.uniform(-0.2, 0.8)))
 
@@ -22,7 +22,7 @@ def profile(random: np.random.Generator) -> NDArray[np.float64]:
 def solid(
     formula: NDArray[np.float64], background: NDArray[np.uint8], size: int, random: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Return one picture of a class before a background, of shape (size, size, 3)."""
+    """Return one image of a class on a background, of shape (size, size, 3)."""
     line = np.linspace(-1.2, 1.2, size)
     angle, zoom = random.normal(0, 0.25), random.uniform(0.9, 1.4)
     centre = random.uniform(-0.2, 0.2, 2)

@@ -1,4 +1,4 @@
-"""What happens to a picture on its way through a camera: light, blur, grain, JPEG, a part that is hidden."""
+"""Degradations of an image as by a camera: light, blur, noise, JPEG artefacts, occlusion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def spoilt(image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the picture after some of these, each by chance."""
+    """Return the image with some degradations, each applied at random."""
     size = len(image)
     if random.random() < 0.3:
         image = cv2.GaussianBlur(image, (0, 0), random.uniform(0.3, 1.2))

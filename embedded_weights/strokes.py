@@ -1,6 +1,6 @@
-"""Strokes of a pen: a family of textures that is never trained on, to choose between trainings by.
+"""Strokes of a pen: a held-out family of textures, to compare trainings.
 
-A class is how many strokes there are, how long, wide and bent they are, and how much they agree in direction.
+A class is the number of strokes, their length, width and bend, and the spread of their directions.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 
 def habit(random: np.random.Generator) -> NDArray[np.float64]:
-    """Return one class."""
+    """Return a random class."""
     return random.random(6)
 
 
 def drawing(formula: NDArray[np.float64], size: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Return one picture of a class, of shape (size, size, 3)."""
+    """Return one image of a class, of shape (size, size, 3)."""
     grey = np.zeros((size, size), np.uint8)
     count = int(15 * 12 ** formula[0])
     length, bend = (0.05 + 0.4 * formula[1]) * random.uniform(0.8, 1.25), (formula[2] - 0.5) * 8

@@ -1,7 +1,7 @@
-"""Textures by formula, one set of numbers a class, as grey tiles that repeat without a seam.
+"""Textures by formula, one set of parameters per class, as seamless grey tiles.
 
-Four families: noise of a band of frequencies and directions (Perlin's idea, in the Fourier domain), periodic
-patterns (stripes, checks, dots: products of waves), cells (Worley 1996) and waves bent by noise.
+Four families: band-limited, oriented noise (after Perlin, in the Fourier domain), periodic patterns (stripes, checks,
+dots: products of waves), cells (Worley 1996), and waves bent by noise.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ FAMILIES = ("noise", "periodic", "cells", "bent")
 
 @dataclass(frozen=True)
 class Texture:
-    """The formula of one class: its family, and numbers that the family reads."""
+    """The formula of one class: its family, and the parameters of the family."""
 
     family: str
     numbers: NDArray[np.float64]
 
 
 def texture(random: np.random.Generator) -> Texture:
-    """Return one class."""
+    """Return a random class."""
     return Texture(str(random.choice(FAMILIES, p=[0.4, 0.2, 0.2, 0.2])), random.random(8))
 
 
 def tile(formula: Texture, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Return one instance of a class, of shape (SIDE, SIDE), from 0 to 255 with all greys about equally often used."""
+    """Return one instance of a class, of shape (SIDE, SIDE), stretched to the range 0 to 255."""
     made = {"noise": _noise, "periodic": _periodic, "cells": _cells, "bent": _bent}[formula.family](
         formula.numbers, random
     )
@@ -103,7 +103,7 @@ def _bent(numbers: NDArray[np.float64], random: np.random.Generator) -> NDArray[
 def _band(
     middle: float, width: float, direction: float, directed: float, random: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return Gaussian noise whose spectrum is a band around a frequency, towards a direction; mean 0, deviation 1."""
+    """Return band-limited, oriented Gaussian noise with mean 0 and standard deviation 1."""
     down, across = np.fft.fftfreq(SIDE)[:, None] * SIDE, np.fft.rfftfreq(SIDE)[None] * SIDE
     frequency = np.hypot(down, across) + 1e-6
     spectrum = np.exp(-((np.log(frequency / middle) / width) ** 2))

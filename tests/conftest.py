@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parent.parent
 TEST_DATA = "TRANSFER_CLI_TEST_DATA"
+INTEGRATION = {"shared", "browser"}
+"""Fixtures that make a test an integration test."""
 TINY = "mobilenet@0.25"
 TINY_SIZE = 32
 TINY_WORDS = ["--backbone", TINY, "--weights", "none", "--set", f"images.size={TINY_SIZE}"]
@@ -74,9 +76,9 @@ def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that needs real weights or images as an integration test, unless it is a slow one."""
+    """Mark every test that needs real weights, real images or a browser as an integration test, unless it is slow."""
     for item in items:
-        if "shared" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow"):
+        if INTEGRATION & {*getattr(item, "fixturenames", ())} and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.integration)
 
 

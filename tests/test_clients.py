@@ -24,6 +24,8 @@ from transfer_cli.catalog import export_formats
 from transfer_cli.export.export import export
 from transfer_cli.inference.load import load
 
+pytestmark = pytest.mark.integration
+
 CLIENTS = REPOSITORY / "docs" / "clients"
 ONNX_WEB = Path("node_modules") / "onnxruntime-web" / "dist"
 

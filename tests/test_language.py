@@ -33,6 +33,11 @@ BANNED = {
 }
 PATTERN = re.compile("|".join(rf"\b(?:{pattern})\b" for pattern in BANNED), re.IGNORECASE)
 MODULES = sorted((REPOSITORY / "transfer_cli").rglob("*.py"))
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "recipes/*.toml", "transfer_cli/**/templates/**/*.*")
+    for path in REPOSITORY.glob(pattern)
+)
 SUMMARY_WIDTH = 58
 
 
@@ -73,6 +78,13 @@ def test_help_of_command_has_no_banned_words(path: str) -> None:
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_strings_of_module_have_no_banned_words(module: Path) -> None:
     assert [(line, word) for line, text in strings_of(module) for word in find_banned(text)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_document_has_no_banned_words(document: Path) -> None:
+    assert [
+        (line, find_banned(text)) for line, text in enumerate(document.read_text().splitlines(), 1) if find_banned(text)
+    ] == []
 
 
 def test_find_banned_planted_sentences_are_found() -> None:

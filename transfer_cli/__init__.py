@@ -1,4 +1,4 @@
-"""From a folder of pictures to a classifier one can trust.
+"""From a folder of images to a classifier one can trust.
 
 What a command does is one function call with the nouns:
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.browser import chromium, show
 from transfer_cli import ImageFolder
 from transfer_cli.audit.duplicates import Duplicates
@@ -10,6 +12,7 @@ from transfer_cli.audit.label_issues import LabelIssue
 from transfer_cli.audit.page import write_page
 
 
+@pytest.mark.integration
 def test_write_page_grid_fills_the_width(colours: Path, tmp_path: Path) -> None:
     images = ImageFolder.scan(colours)
     issues = tuple(LabelIssue(file.path, file.labels, ("red",), 0.1, file.path[0] != "g") for file in images.files)

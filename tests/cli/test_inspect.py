@@ -152,7 +152,7 @@ def test_inspect_one_wrong_layer_writes_nothing(trained: Path, colours: Path, tm
     result = invoke(trained, colours / "red/red 01.png", "--activations", layers, "-o", tmp_path / "maps")
     assert result.exit_code == 2
     assert "Did you mean conv_pw_1_relu?" in result.stderr
-    assert not (tmp_path / "maps").exists()
+    assert not [*tmp_path.rglob("*.png")]
 
 
 def test_inspect_unknown_model_is_error(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def run(join: Join) -> Path:
     return join("average", "plain", "finetuned", "large")
 
 
+@pytest.mark.integration
 def test_report_of_ensemble_lists_the_members(run: Path, tmp_path: Path) -> None:
     made = report(FinishedRun.read(run), tmp_path / "report.html")
     assert made.omissions == {}

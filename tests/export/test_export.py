@@ -22,6 +22,8 @@ from transfer_cli.inference.exported_model import SAVED_MODEL_METADATA, exported
 from transfer_cli.inference.load import load
 from transfer_cli.io.untrusted.names import LABELS_FILE
 
+pytestmark = pytest.mark.integration
+
 CLASSES = ("blue", "green", "red")
 
 

@@ -32,6 +32,8 @@ from transfer_cli.inference.ensemble_model import majority
 from transfer_cli.inference.exported_model import exported_metadata
 from transfer_cli.inference.load import load
 
+pytestmark = pytest.mark.integration
+
 Join = Callable[..., Path]
 GATES = [
     ("average", ("litert",)),

@@ -366,7 +366,7 @@ def test_rank_and_ensemble_time_batches_of_the_same_size(
     of_ensemble = shapes[0]
     shapes.clear()
     # Although the folder has fewer images than a batch.
-    assert [row.milliseconds for row in ranked(colours, here).rows] == [1]
+    assert [row.ms_per_image for row in ranked(colours, here).rows] == [1]
     assert [shape[:2] for shape in shapes] == [of_ensemble[:2]] == [(latency.BATCH, latency.BATCH)]
 
 

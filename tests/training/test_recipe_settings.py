@@ -24,6 +24,8 @@ from transfer_cli.training.loop import early_stopping
 from transfer_cli.training.loop.checkpoints import State
 from transfer_cli.training.loop.fine_tuning import refits
 
+pytestmark = pytest.mark.integration
+
 PLAIN = ("stage.1.epochs=2", "stage.1.unfreeze=last:6", "batch_size=4", "split.val=0", "trunk.views=2")
 METHODS = {
     "one-cycle": ["stage.1.schedule=one-cycle"],

@@ -23,6 +23,8 @@ from transfer_cli.training.loop.frozen_activations import CachedViews
 from transfer_cli.training.loop.stage_inputs import StageInputs
 from transfer_cli.training.loop.stage_trainer import StageTrainer
 
+pytestmark = pytest.mark.integration
+
 SLOW_STAGES = [
     *FINETUNE_WORDS,
     *("--set", "stage.2.epochs=12", "--set", "early_stopping.patience=0", "--set", "batch_size=2"),

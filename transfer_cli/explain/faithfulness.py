@@ -109,8 +109,9 @@ class Faithfulness:
         if not self.is_detected:
             return (verdict,)
         return (
-            f"{verdict}: blurring its top {_REPORTED_PERCENT} % changes p({class_name}) from {self.probability:.2f} to "
-            f"{self.blurred_probability:.2f}, random regions to {self.random_blurred_probability:.2f}",
+            verdict,
+            f"blurring its top {_REPORTED_PERCENT} %: p({class_name}) {self.probability:.2f} to "
+            f"{self.blurred_probability:.2f} (random regions: to {self.random_blurred_probability:.2f})",
             f"deletion {self.deletion:.2f} (random {self.random_deletion:.2f}), "
             f"insertion {self.insertion:.2f} (random {self.random_insertion:.2f})",
         )

@@ -72,15 +72,15 @@ def draw_activations(source: SourceNetwork, image: str, targets: Mapping[str, Pa
     ImageError
         If the image cannot be read.
     """
-    outputs = [find_feature_map(source.network, layer).output for layer in targets]
+    outputs = {layer: find_feature_map(source.network, layer).output for layer in targets}
     size, resize = source.view
     batch = next(batches([image], size=size, resize=resize, batch_size=1))
     if batch.skipped:
         raise ImageError(f"{image} could not be read: {batch.skipped[0].reason}.")
     activations = keras.Model(source.network.inputs[0], outputs)(batch.images, training=False)
     grids = {}
-    for layer, of_layer in zip(targets, activations, strict=True):
-        maps = np.asarray(keras.ops.convert_to_numpy(of_layer), np.float32)[0].transpose(2, 0, 1)
+    for layer in targets:
+        maps = np.asarray(keras.ops.convert_to_numpy(activations[layer]), np.float32)[0].transpose(2, 0, 1)
         order = np.argsort(-maps.max(axis=(1, 2)), kind="stable")[:MAX_CHANNELS]
         highest = max(float(maps.max()), 1e-12)
         cells = np.rint(255 * np.clip(maps[order] / highest, 0, 1)).astype(np.uint8)

@@ -18,6 +18,8 @@ from transfer_cli.export.litert.float_layers import count_early
 from transfer_cli.export.litert.int8 import write_litert_int8
 from transfer_cli.inference.runtimes import open_graph
 
+pytestmark = pytest.mark.integration
+
 Images = NDArray[np.uint8]
 Rows = NDArray[np.float32]
 

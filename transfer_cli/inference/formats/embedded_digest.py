@@ -32,7 +32,7 @@ def embed_digest(path: Path) -> None:
 def check_digest(path: Path) -> None:
     """Raise ModelError unless the digest in a file is that of the file.
 
-    This detects damage, not malice: whoever changes a file on purpose can also update its digest.
+    This detects damage, not malice: the digest can be updated after a deliberate change.
 
     Raises
     ------

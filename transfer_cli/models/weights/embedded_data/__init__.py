@@ -1,1 +1,1 @@
-"""Weights that come with the package; MODEL_CARD.md says what they have learnt from."""
+"""The weights that are shipped with the package; MODEL_CARD.md says how they were trained."""
