@@ -20,8 +20,8 @@ This page is generated from the recipes and the code by `python docs/recipes.py`
 
 A recipe is a TOML file with all settings of an `extract` or `finetune` run; settings that are left out have their
 default. `transfer-cli recipes copy default mine.toml` makes a copy to edit, `transfer-cli recipes check mine.toml`
-lists its errors or prints it with all defaults filled in, and `--set SECTION.KEY=VALUE` overrides one setting for one run
-(`--set stage.1.epochs=3`; stages count from 1). A recipe holds values only, never code.
+lists its errors or prints it with all defaults filled in, and `--set SECTION.KEY=VALUE` overrides one setting for one
+run (`--set stage.1.epochs=3`; stages count from 1). A recipe holds values only, never code.
 """
 
 

@@ -35,7 +35,7 @@ def test_finetune_prints_stages_and_epochs(
         "starting TensorFlow",
         "reading images",
         "starting the training",
-        "train 19",
+        "split",
         "warning",
         "features by mobilenet@0.25",
         "preparing stage 1 of 2",
@@ -73,10 +73,10 @@ def test_finetune_json_has_metrics(finetuned: Path, colours: Path, two_stages: P
         (["missing"], 3, "error: There is no folder missing."),
         (["{colours}", "--backbone", "resnet5"], 2, "Did you mean resnet50?"),
         (["{colours}", "--recipe", "last-blok"], 3, "Did you mean last-block?"),
-        (["{colours}", "--recipe", "snow-leopard"], 3, "snow-leopard is a recipe of extract, not of finetune."),
-        (["{colours}", "--set", "stage.1.epoch=3"], 3, "stage.1.epoch: there is no such word. Did you mean epochs?"),
-        (["{colours}", "--set", "stage.9.epochs=3"], 3, "stage.9.epochs: there is no stage 9. The recipe has one"),
-        (["{colours}", "--set", "classifier.name=knn"], 3, "classifier: there is no such word. Expected one of method"),
+        (["{colours}", "--recipe", "snow-leopard"], 3, "snow-leopard is a recipe for extract, not for finetune."),
+        (["{colours}", "--set", "stage.1.epoch=3"], 3, "stage.1.epoch: unknown setting. Did you mean epochs?"),
+        (["{colours}", "--set", "stage.9.epochs=3"], 3, "stage.9.epochs: there is no stage 9. The recipe has 1 stage"),
+        (["{colours}", "--set", "classifier.name=knn"], 3, "classifier: unknown setting. Expected one of method"),
     ],
 )
 def test_finetune_wrong_usage_is_error(
@@ -92,7 +92,7 @@ def test_finetune_wrong_usage_is_error(
 def test_extract_finetune_recipe_is_error(colours: Path) -> None:
     code, _, err = call("extract", colours, "--recipe", "last-block")
     assert code == 3
-    assert "Take: transfer-cli finetune FOLDER --recipe last-block" in err
+    assert "Use: transfer-cli finetune FOLDER --recipe last-block" in err
 
 
 def test_recipes_list_has_cost_and_score() -> None:
@@ -152,19 +152,19 @@ def test_recipes_check_lists_all_errors_with_lines(tmp_path: Path) -> None:
     )
     code, out, err = call("recipes", "check", path)
     assert (code, out) == (3, "")
-    assert err.splitlines()[0] == "error: The recipe has 10 faults:"
+    assert err.splitlines()[0] == "error: Invalid recipe (10 errors):"
     assert sorted(err.splitlines()[1:]) == [
-        f"  {path}:10: stage.2.learning_rat: there is no such word. Did you mean learning_rate?",
+        f"  {path}:10: stage.2.learning_rat: unknown setting. Did you mean learning_rate?",
         f"  {path}:11: stage.2.optimizer: There is no optimizer called 'adm'. Did you mean adam?",
-        f"  {path}:13: augmentation.rotation: there is no such word. Did you mean rotation_range?",
-        f"  {path}:14: augmentation.zoom_range: expected a number from 0 to 1, or two above 0, the lower first. "
-        "Received: [1.2, 0.8].",
+        f"  {path}:13: augmentation.rotation: unknown setting. Did you mean rotation_range?",
+        f"  {path}:14: augmentation.zoom_range: expected a number from 0 to 1, or two positive numbers, "
+        "the lower first. Received: [1.2, 0.8].",
         f"  {path}:15: augmentation.fill_mode: expected nearest, constant, reflect, wrap. Received: 'nearst'. "
         "Did you mean nearest?",
         f"  {path}:3: head.kind: There is no head called 'liner'. Did you mean linear?",
         f"  {path}:6: stage.1.epochs: expected auto or a number from 1 to 10000. Received: 0.",
-        f"  {path}:8: stage.2.epochs: this word is missing.",
-        f"  {path}:8: stage.2.learning_rate: this word is missing.",
+        f"  {path}:8: stage.2.epochs: this setting is required.",
+        f"  {path}:8: stage.2.learning_rate: this setting is required.",
         f"  {path}:9: stage.2.unfreeze: expected head, last:N, last:N%, from:LAYER or all. Received: 'lest:3'.",
     ]
 

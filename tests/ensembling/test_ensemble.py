@@ -256,7 +256,7 @@ def test_load_stack_with_missing_or_wrong_matrix_raises(joinable: dict[str, Path
     run = join([*joinable.values()], tmp_path / "run", ensemble_methods.STACK)
     Linear(np.zeros((6, 3)), np.zeros(3)).save(run / "model/linear.npz")
     reseal(run / "model")
-    with pytest.raises(ModelError, match="reads 6 numbers; the bundle has 9"):
+    with pytest.raises(ModelError, match="takes 6 features; the bundle has 9"):
         load(str(run))
     files = json.loads((run / "model/bundle.json").read_text())["files"]
     del files["linear.npz"]

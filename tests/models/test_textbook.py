@@ -125,7 +125,7 @@ def test_features_of_random_weights(colours: Path, tmp_path: Path) -> None:
     result = extract(
         TrainingRequest(ImageFolder.scan(colours), RunDirectory(tmp_path / "run"), progress=Heard(said)), recipe
     )
-    assert [line for line in said if line.startswith("the network has random weights")]
+    assert [line for line in said if line.startswith("the backbone has random weights")]
     assert (result.run.model / "graph.tflite").is_file()
     (batch,) = predict(load(str(tmp_path / "run")), sorted(map(str, (colours / "red").iterdir())))
     assert batch.probabilities.shape == (12, 3)

@@ -92,7 +92,10 @@ def test_resolved_fills_in_backbone_defaults() -> None:
             "1: head: head.start = probe is not possible for head.kind = mlp, only for linear",
         ),
         ("[balance]\ntau = 2.0", "1: balance: tau is a setting of method logit-adjustment, not of none"),
-        ('[balance]\nmethod = "focus"', "2: balance.method: There is no balance called 'focus'. Did you mean focal?"),
+        (
+            '[balance]\nmethod = "focus"',
+            "2: balance.method: There is no class balancing method called 'focus'. Did you mean focal?",
+        ),
         ("[head]\nunits = 3", "1: head: head.units needs a hidden layer, and head.kind = linear has none"),
     ],
 )

@@ -32,7 +32,8 @@ def acquire(run: Path) -> None:
         return
     try:
         run.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place / LOCK_FILE, timeout=0, thread_local=False)
+        # A soft lock would outlive a killed process.
+        lock = FileLock(place / LOCK_FILE, timeout=0, thread_local=False, fallback_to_soft=False)
         lock.acquire()
     except Timeout:
         raise RunError(

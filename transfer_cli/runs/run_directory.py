@@ -24,7 +24,7 @@ from transfer_cli.runs.environment import environment
 from transfer_cli.runs.recipe_differences import recipe_differences
 
 AnyRecipe = Recipe | EnsembleRecipe | AutoRecipe
-_DRAFT = re.compile(r"\.((features|scratch)-.*|.+\.[0-9a-f]{8}(\..+)?)")
+_DRAFT = re.compile(r"\.((features|arrays)-.*|.+\.[0-9a-f]{8}(\..+)?)")
 _PER_PART = ("predictions", "confusion", "curves")
 
 
@@ -225,6 +225,8 @@ class RunDirectory:
                     remove(path)
 
     def _remove_results(self) -> None:
+        # First, so that a process killed in between leaves no run that looks complete.
+        remove(self.metrics)
         for entry in vars(RunDirectory).values():
             if isinstance(entry, Entry) and entry.is_result:
                 remove(self.path / entry.name)

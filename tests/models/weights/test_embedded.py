@@ -125,7 +125,7 @@ def test_extract_embedded_works_offline(colours: Path, tmp_path: Path, transfer_
     assert not (tmp_path / "keras/models").exists()
     bundle = json.loads((tmp_path / "run/model/bundle.json").read_text())
     assert bundle["backbone"]["weights"] == EMBEDDED
-    assert "weights that have seen no photograph" in (tmp_path / "run/model/MODEL_CARD.md").read_text()
+    assert "pretrained on generated textures, not on photographs" in (tmp_path / "run/model/MODEL_CARD.md").read_text()
     done = transfer_cli(*OFFLINE, "predict", "run", colours, "-o", "predictions.csv")
     assert done.code == 0, done.err
 

@@ -150,6 +150,26 @@ def long_name(target: Path) -> Path:
     return target
 
 
+def with_pax_headers(target: Path, headers: dict[str, str]) -> Path:
+    """Write a kit whose second member has pax headers, and no byte on the disk."""
+    content = manifest([entry(TINY, bytes(10**6))])
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, data, of_member in (("kit.json", content, {}), (TINY, b"", headers)):
+            member = tarfile.TarInfo(name)
+            member.size, member.pax_headers = len(data), of_member
+            tar.addfile(member, io.BytesIO(data))
+    return target
+
+
+def sparse_by_pax_header(target: Path) -> Path:
+    sparse = {"major": "0", "minor": "1", "name": TINY, "size": str(10**6), "numblocks": "0", "map": f"{10**6},0"}
+    return with_pax_headers(target, {f"GNU.sparse.{key}": value for key, value in sparse.items()})
+
+
+def unreadable_pax_header(target: Path) -> Path:
+    return with_pax_headers(target, {"GNU.sparse.map": "a,b"})
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a name that leaves the folder": (
         lambda at: write_tar(at, [("kit.json", manifest([entry("../evil.h5", GOOD)])), ("../evil.h5", GOOD)]),
@@ -207,6 +227,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, b"")])), (special(tarfile.GNUTYPE_SPARSE), b"")]),
         "is not a plain file",
     ),
+    "a sparse file by a pax header": (sparse_by_pax_header, "is not a plain file"),
+    "a pax header that cannot be read": (unreadable_pax_header, "not a plain tar file"),
     "a folder": (
         lambda at: write_tar(at, [("kit.json", manifest([entry(TINY, b"")])), (special(tarfile.DIRTYPE), b"")]),
         "is not a plain file",

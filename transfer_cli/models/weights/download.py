@@ -88,6 +88,8 @@ def _download(file: WeightsFile, target: Path, progress: Progress) -> None:
             transport = pooch.HTTPDownloader(progressbar=bar, chunk_size=_BLOCK, timeout=STALL_SECONDS)
             transport(file.url, str(target), None)
     except Exception as error:  # a proxy may answer with anything
+        if isinstance(error, OSError) and error.errno:
+            raise  # of the file, not of the connection, whose errors requests wraps without a number
         stalled = "timed out" in str(error)
         reason = f"no data arrived for {STALL_SECONDS:.0f} seconds" if stalled else f"{error}"
         raise unavailable_error(file, reason) from error

@@ -32,11 +32,9 @@ def damage(file: WeightsFile, path: Path) -> str | None:
     if file.digest:
         with path.open("rb") as content:
             found = hashlib.file_digest(content, file.algorithm).hexdigest()
-        return (
-            None
-            if found == file.digest
-            else f"its {algorithm(file)} is {found}; the one that Keras publishes is {file.digest}"
-        )
+        if found == file.digest:
+            return None
+        return f"its {algorithm(file)} is {found}; Keras publishes {file.digest}"
     expected = weight_uses()[file.name][1].numbers if file.name in weight_uses() else None
     try:
         return _read(path, expected)

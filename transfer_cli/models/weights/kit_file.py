@@ -124,7 +124,7 @@ def unpack(path: Path, folder: Path) -> Kit:
     try:
         with _open_tar(path) as tar:
             return _unpack(tar, path, folder)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, RecursionError) as error:  # of extensions that tarfile reads
         raise _invalid(path, f"it is not a plain tar file, or it is damaged ({error})") from None
 
 
@@ -144,7 +144,7 @@ def _unpack(tar: tarfile.TarFile, path: Path, folder: Path) -> Kit:
         entry = missing.pop(member.name, None)
         if entry is None:
             raise _invalid(path, f"it contains {member.name!r}, which the manifest does not list, or lists once")
-        if member.type not in _PLAIN:
+        if not _is_plain(member):
             raise _invalid(path, f"{member.name!r} is not a plain file")
         if member.size != entry.bytes:
             raise _invalid(path, f"{entry.name} has {member.size:,} bytes; the manifest says {entry.bytes:,}")
@@ -162,7 +162,7 @@ def _unpack(tar: tarfile.TarFile, path: Path, folder: Path) -> Kit:
 
 def _manifest(tar: tarfile.TarFile, path: Path) -> Kit:
     member = tar.next()
-    if member is None or member.name != MANIFEST or member.type not in _PLAIN or member.size > _MAX_MANIFEST_BYTES:
+    if member is None or member.name != MANIFEST or not _is_plain(member) or member.size > _MAX_MANIFEST_BYTES:
         raise _invalid(path, f"it does not start with a manifest, {MANIFEST}")
     try:
         data = json.loads(_open(tar, member).read())
@@ -180,6 +180,11 @@ def _manifest(tar: tarfile.TarFile, path: Path) -> Kit:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise _invalid(path, f"its manifest is invalid: {place} {first['msg']}") from None
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    # A pax header can make a file sparse: a small archive would then fill the disk with zeros.
+    return member.type in _PLAIN and not member.issparse()
 
 
 def _open(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
