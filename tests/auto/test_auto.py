@@ -97,7 +97,7 @@ def test_auto_result_is_a_run_like_any_other(made: tuple[RunDirectory, Decoded, 
     np.testing.assert_allclose(now, answered.predictions.probabilities, atol=1e-5)
     bundle, directory = ModelBundle.read(run.path)
     assert "| accuracy | " in (directory / "MODEL_CARD.md").read_text()
-    assert "There was no test part" not in (directory / "MODEL_CARD.md").read_text()
+    assert "There was no test set" not in (directory / "MODEL_CARD.md").read_text()
     assert finished.recipe["method"] in ("extract", "finetune", "ensemble")
     assert bundle.recipe["method"] == finished.recipe["method"]
     images = training_images_of(str(run.path))

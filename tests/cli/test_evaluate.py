@@ -224,7 +224,7 @@ def test_evaluate_wrong_input_is_error(copy_of_trained: Path, colours: Path, tmp
     (tmp_path / "full/letter.txt").write_text("dear")
     code, _, err = call("evaluate", copy_of_trained, colours, "-o", tmp_path / "full")
     assert code == 3
-    assert "is there already, and is no evaluation. " not in err
+    assert "exists already and is not an evaluation." in err
     assert (tmp_path / "full/letter.txt").is_file()
     assert call("evaluate", copy_of_trained, colours, "-o", tmp_path / "first")[0] == 0
     code, _, err = call("evaluate", copy_of_trained, copy(colours, tmp_path / "other", "red"), "-o", tmp_path / "first")

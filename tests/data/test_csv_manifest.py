@@ -172,3 +172,9 @@ def test_split_filling_train_keeps_the_test_image_of_another_label() -> None:
     split = Split.make(files, [tested, *trained], test=0.3, val=0.0, task=MULTI_LABEL)
     assert split.counts() == {"train": 5, "test": 1}
     assert split.training_counts() == {"a": 5, "b": 1}
+
+
+def test_read_column_part_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_text("path,label,part\na.jpg,cat,test\n")
+    with pytest.raises(FolderError, match="the column for train, val and test is called split"):
+        ImageFolder.scan(tmp_path / "images.csv")

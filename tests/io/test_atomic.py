@@ -79,7 +79,7 @@ def test_commands_keep_files_that_they_did_not_write(
         code, out, err = call(*words, "-o", ".")
         assert code == 3
         assert "is the current folder" in err
-        assert "looking at" not in err + out
+        assert "measuring the images" not in err + out
         assert "loading" not in err + out
         assert call("data", "split", colours, "-o", ".")[0] == 3
         assert list(here.iterdir()) == []

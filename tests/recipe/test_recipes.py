@@ -142,7 +142,7 @@ def test_load_byte_order_mark_without_method_is_finetune(tmp_path: Path) -> None
         ("stage.2.epochs=1", "stage.2.epochs: there is no stage 2."),
         ("stage.epochs=1", "stage.epochs: expected stage.N.KEY with N from 1 to 1."),
         ("stage.1=3", "stage.1: expected stage.N.KEY with N from 1 to 1."),
-        ("stage.1.epochs=1.5", "stage.1.epochs: expected a whole number. Received: 1.5."),
+        ("stage.1.epochs=1.5", "stage.1.epochs: expected auto or a whole number. Received: 1.5."),
     ],
 )
 def test_load_stage_overrides_count_from_one(override: str, error: str) -> None:

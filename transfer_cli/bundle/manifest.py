@@ -44,7 +44,10 @@ def bundle_directory(path: Path) -> Path:
             "no classifier.",
             hint=f"To resume training, run the command in {path / 'command.txt'}.",
         )
-    raise ModelError(f"{path} is neither a run nor a bundle. Expected {MANIFEST} in it or in its folder model.")
+    raise ModelError(
+        f"{path} is neither a run nor a bundle: there is no {MANIFEST} in it or in its folder model.",
+        hint="Give the folder that a training command wrote, such as runs/NAME, before the images.",
+    )
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

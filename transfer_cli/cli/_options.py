@@ -37,7 +37,7 @@ def recipe_options(command: Command) -> Command:
             metavar="NAME|FILE",
             shell_complete=complete_recipes,
             help="Recipe (all training settings): a built-in one (see: transfer-cli recipes list) or a TOML file.  "
-            "[default]",
+            "[the default settings of the command]",
         ),
         set_option,
         seed_option(),
@@ -52,7 +52,7 @@ def set_option(command: Command) -> Command:
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Override one recipe setting, e.g. --set stage.1.epochs=5 (repeatable; all settings: docs/recipes.md).",
+        help="Override one recipe setting, e.g. --set batch_size=16 (repeatable; all settings: docs/recipes.md).",
     )(command)
 
 

@@ -49,9 +49,15 @@ def command(ctx: click.Context) -> None:
     console.note(f"   Open this file in a browser: {page.resolve()}")
     console.note("5. Prediction: three test images with their most likely classes.")
     predictions = _predict(console, trained, images)
+    console.note(
+        f"The trained model is in {trained.run.path}; use it with: transfer-cli predict {trained.run.path} IMAGES"
+    )
     console.note("Now with your own images, one folder per class: transfer-cli extract YOUR_FOLDER")
     metrics = {"test_accuracy": trained.metrics["test"]["accuracy"], "random": random.metrics["test"]["accuracy"]}
-    console.result(str(_FOLDER), {"folder": str(_FOLDER), "report": str(page), **metrics, "predictions": predictions})
+    console.result(
+        str(trained.run.path),
+        {"run": str(trained.run.path), "report": str(page), **metrics, "predictions": predictions},
+    )
 
 
 def _train(
@@ -73,7 +79,11 @@ def _train(
 
 def _accuracy(result: TrainingResult) -> str:
     accuracy = result.metrics["test"]["accuracy"]
-    return f"{accuracy['value']:.0%} (95 % interval {accuracy['low']:.0%} to {accuracy['high']:.0%})"
+    return f"{_percent(accuracy['value'])} (95 % interval {_percent(accuracy['low'])} to {_percent(accuracy['high'])})"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
 
 
 def _report(console: Console, result: TrainingResult) -> Path:

@@ -157,7 +157,9 @@ def _format_of(output: Path | None, console: Console) -> str:
         return "jsonl" if console.json else "csv"
     suffix = output.suffix.lower().lstrip(".")
     if suffix not in FORMATS:
-        raise click.UsageError(f"Unknown format: {output}. Expected a name in .csv, .jsonl or .parquet, or --format.")
+        raise click.UsageError(
+            f"Unknown format: {output}. Expected a name that ends in .csv, .jsonl or .parquet, or add --format."
+        )
     return suffix
 
 

@@ -148,7 +148,7 @@ class _Matches:
                 yield [_row(path, rank, near) for rank, near in enumerate(neighbours, start=1)]
         if not self.images:
             reasons = "".join(f"\n  {item.path}: {item.reason}" for item in self.skipped[:20])
-            raise InputError(f"None of the {len(self.skipped)} files could be read.{reasons}")
+            raise InputError(f"No image could be read.{reasons}")
 
 
 def _row(path: str, rank: int, near: Neighbour) -> tuple[Any, ...]:

@@ -72,6 +72,8 @@ def read(path: Path, parts: Mapping[str, str]) -> Manifest:
         received = ", ".join(columns) or "an empty file"
         semicolons = " Separate the columns by commas." if len(columns) == 1 and ";" in columns[0] else ""
         raise FolderError(f"{path}: expected the columns {COLUMNS}, each once. Received: {received}.{semicolons}")
+    if "part" in columns and SPLIT_COLUMN not in columns:
+        raise FolderError(f"{path}: the column for train, val and test is called {SPLIT_COLUMN}. Received: part.")
     table = read_table(path, ())
     task = SINGLE_LABEL if "label" in columns else MULTI_LABEL
     rows: list[ManifestRow] = []

@@ -175,7 +175,7 @@ def _save(image: ViewedImage, map_: NDArray[np.float32], row: Explanation, folde
 
 
 def _nothing_explained(skipped: Sequence[Skipped]) -> InputError:
-    reason = f"none of the {len(skipped)} files could be read." if skipped else "there are no images."
+    reason = "no image could be read." if skipped else "there are no images."
     lines = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
     return InputError(f"Nothing to explain: {reason}{lines}")
 

@@ -113,7 +113,7 @@ def write_predictions(
             advance(len(batch.paths) + len(batch.skipped))
     if table is None:
         reasons = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
-        problem = f"none of the {len(skipped)} files could be read" if skipped else "there are no images"
+        problem = "no image could be read" if skipped else "there are no images"
         raise InputError(f"Nothing was predicted: {problem}. Expected image files or folders of images.{reasons}")
     table.close()
     return rows, tuple(skipped)

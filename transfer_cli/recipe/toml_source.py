@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Collection
+from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
@@ -116,8 +117,12 @@ def _item(items: list[Any], step: str, name: str, word: str) -> Any:
 def error_message(error: ValidationError, model: type[BaseModel], places: Places) -> str:
     """Return all validation errors of a recipe, each with its location, as one message."""
     errors = sorted(error.errors(), key=lambda fault: places.line(_key(fault["loc"])))
-    # Each type of a union reports the same error.
-    lines = list(dict.fromkeys(f"{places.of(_key(fault['loc']))}: {_explain(fault, model)}" for fault in errors))
+    lines = []
+    for key, faults in groupby(errors, key=lambda fault: _key(fault["loc"])):
+        # A union reports one error per type.
+        *others, fault = sorted(faults, key=lambda each: each["type"] == "literal_error")
+        also = "".join(f" or {_EXPECTED[each['type']]}" for each in others if each["type"] in _EXPECTED)
+        lines.append(f"{places.of(key)}: {_explain(fault, model, also)}")
     return f"Invalid recipe ({counted(len(lines), 'error')}):\n" + "\n".join(f"  {line}" for line in lines)
 
 
@@ -170,6 +175,16 @@ def _settings_of(model: Any, location: tuple[int | str, ...]) -> list[str]:
     return list(model.model_fields)
 
 
+def _elsewhere(name: str, model: type[BaseModel]) -> str | None:
+    """Return the full name of a setting that is in a section of the recipe, such as ``stage.1.epochs``."""
+    for section, field in model.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        kind = next((each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel)), None)
+        if kind is not None and name in kind.model_fields:
+            return f"{section}.{name}" if kind is field.annotation else f"{section}.1.{name}"
+    return None
+
+
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -181,12 +196,12 @@ _EXPECTED = {
 }
 
 
-def _explain(fault: ErrorDetails, model: type[BaseModel]) -> str:
+def _explain(fault: ErrorDetails, model: type[BaseModel], also: str = "") -> str:
     received = fault["input"]
     if fault["type"] == "extra_forbidden":
         *section, word = fault["loc"]
         words = _settings_of(model, tuple(section))
-        near = nearest(str(word), words)
+        near = nearest(str(word), words) or (None if section else _elsewhere(str(word), model))
         guess = f" Did you mean {near}?" if near else f" Expected one of {', '.join(words)}."
         return f"unknown setting.{guess}"
     expected = _EXPECTED.get(fault["type"])
@@ -206,6 +221,6 @@ def _explain(fault: ErrorDetails, model: type[BaseModel]) -> str:
         words = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
         close = difflib.get_close_matches(str(received), words, n=1)
         guess = f" Did you mean {close[0]}?" if close else ""
-        return f"expected {', '.join(words)}. Received: {received!r}.{guess}"
+        return f"expected {', '.join(words)}{also}. Received: {received!r}.{guess}"
     message = fault["msg"].removeprefix("Value error, ")
     return message if fault["type"] == "value_error" else f"{message}. Received: {received!r}."
