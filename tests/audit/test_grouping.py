@@ -22,6 +22,8 @@ from transfer_cli.training.loop.linear_probe import start_from_probe
 from transfer_cli.training.loop.micro_batches import MicroBatches
 from transfer_cli.training.loop.training_data import TrainingData
 
+pytestmark = pytest.mark.integration
+
 NEAR_DUPLICATES = "near-duplicates"
 
 

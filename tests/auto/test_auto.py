@@ -33,6 +33,8 @@ from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_of_model import training_images_of
 from transfer_cli.training.setup.preflight import Survey
 
+pytestmark = pytest.mark.integration
+
 Decoded = list[tuple[str, bool]]
 
 

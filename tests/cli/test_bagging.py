@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import FINETUNE_WORDS, TINY_WORDS, Outcome, run_command
 
+pytestmark = pytest.mark.integration
+
 Command = Callable[..., Outcome]
 
 

@@ -17,6 +17,8 @@ from tests.conftest import COLOURS, TINY_WORDS, Outcome, run_command, save_image
 from transfer_cli.cli.main import main
 from transfer_cli.features import table as features
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def first(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -13,6 +13,8 @@ from tests.conftest import Outcome
 from transfer_cli.cli.main import main
 from transfer_cli.ensembling.member_comparison import MemberComparison
 
+pytestmark = pytest.mark.integration
+
 
 def call(*arguments: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(main, list(map(str, arguments)))

@@ -18,6 +18,8 @@ from tests.hostile_files import reseal
 from transfer_cli.bundle.files import TRAINING_IMAGES_FILE
 from transfer_cli.cli.main import main
 
+pytestmark = pytest.mark.integration
+
 
 def call(*arguments: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(main, list(map(str, arguments)))

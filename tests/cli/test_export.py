@@ -15,6 +15,8 @@ from tests.conftest import TINY_WORDS, run_command
 from tests.exported_files import FAULTS, with_changed_bytes
 from transfer_cli.cli.main import main
 
+pytestmark = pytest.mark.integration
+
 
 def invoke(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [*map(str, arguments)])

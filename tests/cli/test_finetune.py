@@ -30,7 +30,7 @@ def test_finetune_prints_stages_and_epochs(
     assert (code, out) == (0, f"{run}\n")
     lines = [line.split(" (")[0].split(":")[0].split(",")[0] for line in err.splitlines()]
     assert [line for line in lines if not line.startswith("logistic")] == [
-        "36 images, 3 classes",
+        "36 images",
         "warning",
         "starting TensorFlow",
         "reading images",

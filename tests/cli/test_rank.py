@@ -16,6 +16,8 @@ from transfer_cli.cli.main import main
 from transfer_cli.data.split import Split
 from transfer_cli.runs.run_directory import RunDirectory
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ from transfer_cli import AugmentedModel, load, predict
 from transfer_cli.cli.main import main
 from transfer_cli.inference import tta
 
+pytestmark = pytest.mark.integration
+
 EXPECTED = "Expected one of flip, five-crop, ten-crop, or a number of crops from 2 to 100."
 
 

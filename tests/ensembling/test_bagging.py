@@ -34,6 +34,8 @@ from transfer_cli.runs.lock import LOCK_FILE
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_of_model import training_images_of
 
+pytestmark = pytest.mark.integration
+
 BAGS = 3
 
 

@@ -37,6 +37,8 @@ from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.run_of_model import training_images_of
 
+pytestmark = pytest.mark.integration
+
 APART = [name for name in ensemble_methods.names() if not ensemble_methods.find(name).single_network]
 WORDS: dict[str, Any] = {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE}
 

@@ -21,6 +21,8 @@ from transfer_cli.report.sections.summary import ensemble_sentences, sentences
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.run_directory import RunDirectory
 
+pytestmark = pytest.mark.integration
+
 Join = Callable[..., Path]
 
 

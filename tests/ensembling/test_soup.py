@@ -35,6 +35,8 @@ from transfer_cli.models.weight_averaging import greedy, mean_of, mean_temperatu
 from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.runs.request import TrainingResult
 
+pytestmark = pytest.mark.integration
+
 ONE_STAGE = """
 method = "finetune"
 

@@ -24,6 +24,8 @@ from transfer_cli.explain.explainable import Explainable
 from transfer_cli.explain.occlusion import occlusion_maps
 from transfer_cli.explain.source_network import SourceNetwork
 
+pytestmark = pytest.mark.integration
+
 Join = Callable[..., Path]
 GRAD_CAM = explainers.find(explainers.GRAD_CAM)
 

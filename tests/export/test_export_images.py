@@ -9,6 +9,8 @@ from transfer_cli.catalog import export_formats
 from transfer_cli.errors import InputError
 from transfer_cli.export.export import export
 
+pytestmark = pytest.mark.integration
+
 LITERT, INT8 = export_formats.find(export_formats.LITERT), export_formats.find(export_formats.LITERT_INT8)
 
 

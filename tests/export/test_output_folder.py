@@ -18,6 +18,8 @@ from transfer_cli.export.output_folder import DRAFT, TABLE, check_output_folder,
 from transfer_cli.io.untrusted.names import LABELS_FILE
 from transfer_cli.progress import Silent
 
+pytestmark = pytest.mark.integration
+
 LITERT, SAVED_MODEL = export_formats.find(export_formats.LITERT), export_formats.find(export_formats.SAVED_MODEL)
 
 

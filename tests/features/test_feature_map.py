@@ -85,7 +85,7 @@ def test_map_command_keeps_a_complete_drawing_if_images_are_missing(
     assert (copy_of_trained / "plots/map.png").read_bytes() == before
     assert invoke("--overwrite").exit_code == 0
     assert (copy_of_trained / "plots/map.png").read_bytes() != before
-    assert "is no folder" in invoke("--images", str(tmp_path / "typo")).stderr
+    assert "is not a folder" in invoke("--images", str(tmp_path / "typo")).stderr
 
 
 def test_map_command_output_has_its_table_next_to_it(copy_of_trained: Path, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from transfer_cli.inference.reject import Rejector
 from transfer_cli.inference.verify_bundle import verify
 from transfer_cli.io.digests import digest_of_file
 
+pytestmark = pytest.mark.integration
+
 Join = Callable[..., Path]
 ONE, TWO = "member-01", "member-02"
 

@@ -27,6 +27,8 @@ from transfer_cli.inference.reject import Rejector
 from transfer_cli.inference.tta import AugmentedModel, ComparedModel
 from transfer_cli.models.compile import inference_function
 
+pytestmark = pytest.mark.integration
+
 NAMES = tuple(f"class {number}" for number in range(CLASSES))
 SMALL, LARGE = 32, 48
 ROWS = (*catalog.names(), "2", "7")

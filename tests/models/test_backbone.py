@@ -121,7 +121,7 @@ def test_build_invalid_arguments_raise() -> None:
     with pytest.raises(InputError, match="needs images of at least 75 pixels"):
         build(find("inception_v3"), weights="none", size=64)
     volume = keras.Input((4, 4, 4, 3))
-    with pytest.raises(ModelError, match="Expected a map or a row"):
+    with pytest.raises(ModelError, match="Expected a feature map or a vector"):
         _pooled(volume, "avg")
 
 

@@ -36,6 +36,8 @@ from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.recipe.sections import Head
 from transfer_cli.training.loop import training_step
 
+pytestmark = pytest.mark.integration
+
 SHAPES = {
     "lenet5": {"conv1": (28, 28, 6), "pool1": (14, 14, 6), "conv2": (10, 10, 16), "pool2": (5, 5, 16), "dense2": (84,)},
     "alexnet": {"conv1": (55, 55, 96), "pool2": (13, 13, 256), "conv4": (13, 13, 384), "pool5": (6, 6, 256)},

@@ -36,6 +36,8 @@ from transfer_cli.ranking.options import LOGME
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.setup.resolve import resolve_recipe
 
+pytestmark = pytest.mark.integration
+
 FOUR: dict[str, Any] = {"among": ["mobilenet@0.25", "mobilenet_v2@0.35"], "weights": ["imagenet", "none"]}
 OWN: dict[str, Any] = {"among": ["embedded"]}
 BOTH: dict[str, Any] = {"among": ["embedded"], "weights": ["embedded", "none"]}

@@ -21,6 +21,8 @@ from transfer_cli.metrics.intervals import exact_value, proportion
 from transfer_cli.progress import Silent
 from transfer_cli.runs.accuracy_gate import AccuracyGate
 
+pytestmark = pytest.mark.integration
+
 
 def metrics_of(run: Path) -> dict[str, dict[str, dict[str, float]]]:
     metrics: dict[str, dict[str, dict[str, float]]] = json.loads((run / "metrics.json").read_text())

@@ -21,6 +21,8 @@ from transfer_cli.errors import RecipeError
 from transfer_cli.features.table import read
 from transfer_cli.inference.load import load
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="session")
 def uneven(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

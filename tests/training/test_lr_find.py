@@ -21,6 +21,8 @@ from transfer_cli.training import lr_find as module
 from transfer_cli.training.lr_find import lr_find
 from transfer_cli.training.sweep import Sweep
 
+pytestmark = pytest.mark.integration
+
 FROM_SCRATCH = ("head.start=random", "stage.1.unfreeze=from:conv_dw_13", "batch_size=8")
 
 

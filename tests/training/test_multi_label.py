@@ -29,6 +29,8 @@ from transfer_cli.recipe.sections import Balance
 from transfer_cli.runs.evaluation_directory import EvaluationDirectory
 from transfer_cli.training.loop.class_balancing import Balancing
 
+pytestmark = pytest.mark.integration
+
 ONE_STAGE = ("refit.when=never", "stage.1.epochs=3", "stage.1.unfreeze=from:conv_dw_13")
 
 

@@ -16,6 +16,8 @@ from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequ
 from transfer_cli.errors import FolderError, ImageError, InputError, RecipeError, RunError
 from transfer_cli.training.pseudo_labels import DUPLICATE, HEADER, teacher_path
 
+pytestmark = pytest.mark.integration
+
 SHORT = ("split.val=0.2", "refit.when=never", "stage.1.epochs=1", "stage.1.unfreeze=head")
 
 

@@ -165,8 +165,8 @@ class Findings:
         elif groups := len(self.duplicates.groups):
             where = "" if classes else ", always with the same label and in the same split"
             lines.append(
-                f"duplicates: {counted(groups, 'image')} in several files{where}; --group-by near-duplicates keeps them "
-                "together in every split"
+                f"duplicates: {counted(groups, 'image')} in several files{where}; --group-by near-duplicates "
+                "keeps them together in every split"
             )
         return lines
 

@@ -82,8 +82,8 @@ def _accuracy(result: TrainingResult) -> str:
     return f"{_percent(accuracy['value'])} (95 % interval {_percent(accuracy['low'])} to {_percent(accuracy['high'])})"
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{100 * value:.0f} %"
 
 
 def _report(console: Console, result: TrainingResult) -> Path:

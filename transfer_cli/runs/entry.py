@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self, overload
 
 
 class _Directory(Protocol):
@@ -25,6 +25,10 @@ class Entry:
     def __init__(self, name: str, *, is_result: bool = True) -> None:
         self.name, self.is_result = name, is_result
 
-    def __get__(self, directory: _Directory, owner: type) -> Path:
-        """Return the path of the file in a directory."""
-        return directory.path / self.name
+    @overload
+    def __get__(self, directory: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, directory: _Directory, owner: type) -> Path: ...
+    def __get__(self, directory: _Directory | None, owner: type) -> Self | Path:
+        """Return the path of the file in a directory; of the class, the entry itself."""
+        return self if directory is None else directory.path / self.name

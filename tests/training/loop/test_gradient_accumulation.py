@@ -10,6 +10,8 @@ import pytest
 from tests.stage_training import max_abs_diff, stage_of, train, trained_weights
 from transfer_cli.training.loop.gradient_accumulation import GradientAccumulator
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_accumulate_two_half_batches_equal_one_batch(

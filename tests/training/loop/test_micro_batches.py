@@ -17,6 +17,8 @@ from transfer_cli.models.classifier_network import ClassifierNetwork
 from transfer_cli.training.loop.micro_batches import MicroBatches
 from transfer_cli.training.loop.training_step import TrainingStep
 
+pytestmark = pytest.mark.integration
+
 SMALL = (*PLAIN, "stage.1.unfreeze=head", "batch_size=16", "head.dropout=0.3", "head.kind=mlp")
 
 

@@ -20,6 +20,8 @@ from transfer_cli.training.loop import mixed_precision
 from transfer_cli.training.loop.mixed_precision import compute_in
 from transfer_cli.training.loop.training_step import TrainingStep
 
+pytestmark = pytest.mark.integration
+
 FLOAT16 = ("hardware.precision=mixed_float16", "batch_size=1", "hardware.accumulate=2", "stage.1.learning_rate=1e-3")
 
 

@@ -15,6 +15,8 @@ from tests.stage_training import PLAIN
 from transfer_cli import quiet_imports
 from transfer_cli.errors import RecipeError
 
+pytestmark = pytest.mark.integration
+
 TWO_DEVICES = """
 import sys
 from pathlib import Path

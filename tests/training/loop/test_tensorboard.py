@@ -24,6 +24,8 @@ from transfer_cli.errors import InputError, MissingExtraError
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.training.loop import tensorboard
 
+pytestmark = pytest.mark.integration
+
 WORDS = ("early_stopping.patience=0", "split.val=0.2")
 
 

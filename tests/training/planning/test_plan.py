@@ -18,6 +18,8 @@ from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.planning.plan import plan, required_weights
 from transfer_cli.training.setup.preflight import Survey, survey
 
+pytestmark = pytest.mark.integration
+
 SHORT = ("split.val=0.2", "stage.1.epochs=2", "batch_size=8")
 
 

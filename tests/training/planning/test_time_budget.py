@@ -24,6 +24,8 @@ from transfer_cli.training.planning import time_budget
 from transfer_cli.training.planning.estimate import PlanInputs, estimate_plan
 from transfer_cli.training.planning.timing import StageTiming, Timing
 
+pytestmark = pytest.mark.integration
+
 LONG = ("split.val=0.2", "stage.1.epochs=2000", "early_stopping.patience=0", "batch_size=8")
 
 
