@@ -75,6 +75,7 @@ def test_read_any_changed_byte_of_the_manifest_is_refused(copy_of_trained: Path)
             ModelBundle.read(copy_of_trained)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", ["trained", "finetuned"])
 def test_read_200_changes_of_one_byte_are_refused(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     bundle = copied(request.getfixturevalue(kind), tmp_path / "bundle")

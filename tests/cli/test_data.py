@@ -33,6 +33,7 @@ def messy(colours: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.integration
 def test_check_messy_folder_reports_all_problems(
     messy: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]
 ) -> None:
@@ -78,6 +79,7 @@ def test_check_one_class_without_network(tmp_path: Path, transfer_cli: Callable[
     assert "inside the image folder" in transfer_cli("data", "check", "one", "--no-probe", "-o", "one/check").err
 
 
+@pytest.mark.integration
 def test_check_second_time_starts_no_tensorflow(colours: Path, transfer_cli: Callable[..., Outcome]) -> None:
     first, second = (transfer_cli("data", "check", colours, *NETWORK) for _ in "ab")
     assert first.code == second.code == 0, second.err

@@ -123,6 +123,7 @@ def test_extract_full_disk_leaves_no_partial_files(colours: Path, tmp_path: Path
     assert names == {"recipe.toml", "folder.txt", "command.txt", "environment.json", "events.jsonl"}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_extract_interrupted_leaves_no_partial_files(
     number: signal.Signals, code: int, colours: Path, tmp_path: Path

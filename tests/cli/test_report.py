@@ -44,6 +44,7 @@ def test_report_wrong_usage_is_error(transfer_cli: Callable[..., Outcome], tmp_p
     assert "ends in .html or .htm" in other.err
 
 
+@pytest.mark.integration
 def test_report_moved_images_keep_old_page(tmp_path: Path) -> None:
     run = planted(tmp_path)
     assert run_command("report", run.path).code == 0
@@ -112,6 +113,7 @@ def test_report_unreadable_images_leave_out_leakage(tmp_path: Path) -> None:
     assert "warning: the report is incomplete, without the search for near-duplicates: " in result.err
 
 
+@pytest.mark.integration
 def test_report_explains_fitted_temperature(copy_of_trained: Path) -> None:
     bundle, directory = ModelBundle.read(copy_of_trained)
     files = {name: (directory / name).read_bytes() for name in bundle.files}

@@ -51,6 +51,7 @@ def coverage(times: int, images: int = 150) -> dict[str, float]:
     return {name: count / times for name, count in held.items()}
 
 
+@pytest.mark.integration
 def test_compare_paired_intervals_have_nominal_coverage() -> None:
     shares = coverage(300)
     assert all(0.93 <= share <= 0.97 for share in shares.values()), shares

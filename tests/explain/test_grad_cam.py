@@ -62,6 +62,7 @@ def test_grad_cam_average_pooling_and_linear_classifier_equals_cam() -> None:
         assert not np.allclose(maps[:, 1 - number], expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("family", FAST)
 def test_grad_cam_fast_family_has_maps(family: str) -> None:
     check_family(FAMILIES[family])

@@ -81,6 +81,7 @@ def test_extract_unreadable_folder_with_an_unchecked_network_raises(tmp_path: Pa
         run_on(tmp_path / "folder", tmp_path / "run", tmp_path / "cache")
 
 
+@pytest.mark.integration
 def test_extract_single_new_image_checks_the_network_on_more_images(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +113,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, method: str) -> list[int]:
     return seen
 
 
+@pytest.mark.integration
 def test_extract_interrupted_pass_keeps_computed_features(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

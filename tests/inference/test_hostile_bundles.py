@@ -285,6 +285,7 @@ CASES = [
 ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("run", "file", "plant", "reason"),
     [pytest.param(run, file, plant, reason, id=f"{file}: {name}") for run, file, name, plant, reason in CASES],

@@ -15,10 +15,10 @@ def test_claim_removes_what_a_killed_process_left(tmp_path: Path) -> None:
         run.claim(recipe, folder)
     for name in (".features-abc", ".split.0123abcd.csv", ".hidden"):
         (run.path / name).mkdir()
-    # Held until the end of the test, as by a process that was killed.
-    store = ArrayStore(run.path, memory_bytes=0)
-    store.array((1,), "u1")
-    assert len(list(run.path.glob(".*"))) == 4
-    with run.releasing_lock():
-        run.claim(recipe, folder)
-    assert [path.name for path in run.path.glob(".*")] == [".hidden"]
+    # A store that is still open leaves its folder, as a killed process does.
+    with ArrayStore(run.path, memory_bytes=0) as store:
+        store.array((1,), "u1")
+        assert len(list(run.path.glob(".*"))) == 4
+        with run.releasing_lock():
+            run.claim(recipe, folder)
+        assert [path.name for path in run.path.glob(".*")] == [".hidden"]

@@ -104,6 +104,7 @@ def test_predict_on_a_finetuned_run_matches_its_tables(finetuned: Path, colours:
             np.testing.assert_allclose(row, [float(written[f"p_{name}"]) for name in model.class_names], atol=2e-5)
 
 
+@pytest.mark.integration
 def test_epoch_0_predicts_as_the_linear_probe(colours: Path, weights: Path, tmp_path: Path) -> None:
     """Epoch 0 of a fine-tuning has the val predictions of the logistic regression that extract fits."""
     words = {**WORDS, "backbone.weights": str(weights), "split.val": 0.3}
@@ -143,6 +144,7 @@ def equal_bits(before: dict[str, Any], after: dict[str, Any]) -> bool:
 UNFREEZING = ("stage.1.epochs=2", "stage.1.unfreeze=last:50%", "batch_size=4")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("augmented", [True, False])
 def test_batch_norm_statistics_are_not_changed(augmented: bool, weights: Path, colours: Path, tmp_path: Path) -> None:
     off = () if augmented else ("augmentation={}",)
@@ -188,6 +190,7 @@ def test_finetune_complete_run_with_another_split_raises(
     assert run_on(colours, finetuned, *AS_MADE, source=str(two_stages), split=split).was_complete
 
 
+@pytest.mark.integration
 def test_finetune_replaces_a_run_without_results(colours: Path, tmp_path: Path) -> None:
     run = run_on(colours, tmp_path / "run", "stage.1.epochs=1").run
     for name in ("metrics.json", "checkpoints", "model", "features.parquet"):
@@ -259,6 +262,7 @@ def test_early_stopping_with_cosine_counts_in_the_last_third() -> None:
         assert not early_stopping.stop_reason(state, flat, EarlyStopping(patience=0))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("count", [5, 20])
 def test_finetune_few_images_warns_and_completes(count: int, tmp_path: Path) -> None:
     random = np.random.default_rng(3)
@@ -305,6 +309,7 @@ def test_unfreeze_unknown_layer_suggests_a_name(colours: Path, tmp_path: Path) -
     run_on(colours, tmp_path / "run", "stage.1.unfreeze=from:conv_pw_13", "stage.1.epochs=1")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
 def test_optimizers_and_heads_decrease_the_loss(optimizer: str, colours: Path, tmp_path: Path) -> None:
     words = (
@@ -339,6 +344,7 @@ def test_weight_decay_excludes_biases_and_scales() -> None:
     np.testing.assert_array_equal(norm.gamma, np.ones(3))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in recipe_names()],

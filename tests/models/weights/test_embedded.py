@@ -118,6 +118,7 @@ def test_embedded_features_classify_samples_better_than_random_ones() -> None:
     assert accuracy(EMBEDDED) > accuracy("none") + 0.15
 
 
+@pytest.mark.integration
 def test_extract_embedded_works_offline(colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]) -> None:
     words = ["--backbone", EMBEDDED, "--set", "images.size=32"]
     done = transfer_cli(*OFFLINE, "extract", colours, *words, "-o", "run")

@@ -57,6 +57,7 @@ def check_refusal(done: Outcome, seconds: float, folder: Path, reason: str) -> N
     assert "Traceback" not in done.err
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("network", ["silent_server", "closed_port"])
 def test_extract_without_connection_fails_soon_and_names_the_file(
     network: str,
@@ -93,6 +94,7 @@ def test_require_available_uses_the_file_in_the_cache(tmp_path: Path) -> None:
     assert require_available([file], offline=True) == []
 
 
+@pytest.mark.integration
 def test_extract_damaged_weights_are_named(colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]) -> None:
     damaged = tmp_path / "keras/models/mobilenet_2_5_224_tf_no_top.h5"
     damaged.parent.mkdir(parents=True)

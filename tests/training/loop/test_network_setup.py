@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.finetuning import run_on
 from tests.stage_training import RecordingProgress
 
 
+@pytest.mark.integration
 def test_build_network_stage_begins_inside_a_block_warns(colours: Path, tmp_path: Path) -> None:
     progress = RecordingProgress()
     overrides = ("backbone.name=mobilenet_v2@0.35", "stage.1.unfreeze=from:block_15_project", "stage.1.epochs=1")
