@@ -52,7 +52,7 @@ def noise(size: int, count: int = 4) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_shapes_and_where_the_top_is_cut(name: str) -> None:
+def test_textbook_shapes_and_cut_below_the_head(name: str) -> None:
     spec = find(name)
     table = {row.name: row for row in layer_table(build_bare(spec))}
     assert {layer: table[layer].output_shape for layer in SHAPES[name]} == SHAPES[name]
@@ -63,7 +63,7 @@ def test_shapes_and_where_the_top_is_cut(name: str) -> None:
     assert sum(row.multiply_adds for row in table.values()) == spec.multiply_adds
 
 
-def test_what_they_see() -> None:
+def test_textbook_input_scaling() -> None:
     """The scaled picture is the input of the first convolution; red, green and blue weigh as in BT.601."""
     images = noise(32, 2)
     weighed = images @ np.array([0.299, 0.587, 0.114])
@@ -78,7 +78,7 @@ def test_what_they_see() -> None:
 
 
 @pytest.mark.parametrize("name", ["lenet5", "small_cnn"])
-def test_the_recipe_trains_saves_and_predicts(name: str, colours: Path, tmp_path: Path) -> None:
+def test_textbook_recipe_trains_saves_and_predicts(name: str, colours: Path, tmp_path: Path) -> None:
     said: list[str] = []
     recipe = FinetuneRecipe.load(RECIPES[name], ["stage.1.epochs=2"])
     result = finetune(
@@ -120,7 +120,7 @@ def test_alexnet_trains_one_epoch(colours: Path, tmp_path: Path) -> None:
     assert network_of(tmp_path / "run").get_layer("drop7").output.shape == (None, 4096)
 
 
-def test_features_of_random_weights(colours: Path, tmp_path: Path) -> None:
+def test_extract_random_weights_warns(colours: Path, tmp_path: Path) -> None:
     said: list[str] = []
     words = {"backbone.name": "lenet5", "backbone.weights": "none"}
     recipe = ExtractRecipe.load(None, [], words)
@@ -133,7 +133,7 @@ def test_features_of_random_weights(colours: Path, tmp_path: Path) -> None:
     assert batch.probabilities.shape == (12, 3)
 
 
-def test_there_are_no_imagenet_weights(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_without_imagenet_weights_explain_what_to_do(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for words in (["finetune", colours], ["extract", colours], ["predict", "imagenet:small-cnn"]):
         tail = [tmp_path / "x.jpg"] if words[0] == "predict" else ["--backbone", "small-cnn"]
@@ -147,7 +147,7 @@ def test_there_are_no_imagenet_weights(colours: Path, tmp_path: Path, monkeypatc
         backbone.build(find("lenet5"))
 
 
-def test_the_list_and_the_table() -> None:
+def test_backbones_list_and_show_textbook_network() -> None:
     lines = CliRunner().invoke(main, ["backbones", "list"]).stdout.splitlines()
     line = next(line.split() for line in lines if line.startswith("lenet5 "))
     assert line == ["lenet5", "32", "61,706", "0", "416,520", "-", "grey", "84", "-", "from", "scratch"]
@@ -155,7 +155,7 @@ def test_the_list_and_the_table() -> None:
     assert "61,706 parameters, 0 MB" in shown.stderr
 
 
-def test_cuts_of_a_network_with_dropout() -> None:
+def test_split_at_network_with_dropout() -> None:
     network = backbone.build(find("small_cnn"), weights="none")
     layers = [layer.name for layer in freezing.backbone_layers(network)]
     assert (len(layers), layers[0], layers[-1]) == (11, "block1_conv1", "dropout")
@@ -178,7 +178,7 @@ def loss_of(colours: Path, run: Path, *words: str) -> float:
     return float(rows_of(run / "history.csv")[-1]["loss"])
 
 
-def test_dropout_acts_in_training_and_not_in_predicting(
+def test_dropout_is_active_in_training_only(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = loss_of(colours, tmp_path / "all")
@@ -200,7 +200,7 @@ def masks(layer: Any) -> NDArray[np.bool_]:
     return np.asarray(layer(np.ones((4, 512), np.float32), training=True)) > 0
 
 
-def test_each_dropout_draws_its_own_and_the_same_for_a_seed() -> None:
+def test_dropout_masks_follow_the_seed_and_differ_per_layer() -> None:
     network = ClassifierNetwork(backbone.build(find("small_cnn"), weights="none"), Head(dropout=0.5), 3, 0)
     layers = [network.features.get_layer("dropout"), network.head.get_layer("head_dropout")]
     drawn = {}
@@ -225,7 +225,7 @@ def train_in_two(colours: Path, run: Path, monkeypatch: pytest.MonkeyPatch, lose
 SMALL = ("backbone.name=small_cnn", "batch_size=8", *QUICK)
 
 
-def test_a_stopped_training_from_scratch_ends_as_an_unbroken_one(
+def test_finetune_from_scratch_resumes_to_the_same_weights(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight = run_on(colours, tmp_path / "straight", *SMALL, source="small-cnn").run
