@@ -133,7 +133,9 @@ def test_extract_random_weights_warns(colours: Path, tmp_path: Path) -> None:
     assert batch.probabilities.shape == (12, 3)
 
 
-def test_commands_without_imagenet_weights_explain_what_to_do(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_without_imagenet_weights_explain_what_to_do(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for words in (["finetune", colours], ["extract", colours], ["predict", "imagenet:small-cnn"]):
         tail = [tmp_path / "x.jpg"] if words[0] == "predict" else ["--backbone", "small-cnn"]
@@ -178,9 +180,7 @@ def loss_of(colours: Path, run: Path, *words: str) -> float:
     return float(rows_of(run / "history.csv")[-1]["loss"])
 
 
-def test_dropout_is_active_in_training_only(
-    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dropout_is_active_in_training_only(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     training = loss_of(colours, tmp_path / "all")
     network, images = network_of(tmp_path / "all"), noise(32)
     assert np.array_equal(network(images), network(images))
