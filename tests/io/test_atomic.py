@@ -1,4 +1,4 @@
-"""Atomic writes, and checks before they retarget something."""
+"""Atomic writes, and checks before they replace something."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from tests.cli.test_evaluate import call
 from tests.conftest import COLOURS, save_image
 from transfer_cli.errors import OutputError
-from transfer_cli.io.atomic import atomic_write, check_replaceable
+from transfer_cli.io.atomic import atomic_write, check_replaceable, scratch_folder
 
 
-def test_atomic_write_current_folder_is_retargetd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_atomic_write_replaces_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
     monkeypatch.chdir(inside)
@@ -26,6 +26,32 @@ def test_atomic_write_current_folder_is_retargetd(tmp_path: Path, monkeypatch: p
         assert [path.name for path in tmp_path.iterdir()] == ["inside"]
         assert [path.name for path in inside.iterdir()] == ["letter.txt"]
         monkeypatch.chdir(inside)
+
+
+def test_scratch_folder_is_removed_when_interrupted_during_creation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = Path.mkdir
+
+    def interrupted(path: Path, **options: bool) -> None:
+        mkdir(path, **options)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with scratch_folder(tmp_path / "run", ".draft-") as folder:
+        (folder / "letter.txt").write_text("dear")
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt), scratch_folder(tmp_path / "run", ".draft-"):
+        pass
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_scratch_folder_that_cannot_be_created_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OutputError, match="file could not be written: Not a directory"),
+        scratch_folder(tmp_path / "file", ".draft-"),
+    ):
+        pass
 
 
 def test_check_replaceable_refuses_files_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

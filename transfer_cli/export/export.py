@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from transfer_cli.export.output_folder import DRAFT, write_parity_table
 from transfer_cli.export.parity import Parity
 from transfer_cli.export.results import AccuracyDrop, ExportResult
 from transfer_cli.export.writers import WRITERS
-from transfer_cli.io.atomic import remove, write_error
+from transfer_cli.io.atomic import remove, scratch_folder, write_error
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.text import counted
@@ -164,36 +164,37 @@ def _export_all(
 def _export_one(
     model: ExportableModel, spec: ExportFormatSpec, target: Path, images: ExportImages, checks: _Checks
 ) -> ExportResult:
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        draft = Path(mkdtemp(prefix=DRAFT, dir=target))
-    except OSError as error:
-        raise write_error(error, target) from error
-    try:
-        path = draft / spec.file
+    with scratch_folder(target, DRAFT) as draft:
         try:
-            WRITERS[spec.name](model, path, images)
-            parity, ms_per_image, drop = checks.run(spec, path, model.bundle)
-        except MissingExtraError:
-            raise
-        except ModelError as error:
-            # This format failed; the others are still exported.
-            reason = str(error).replace(str(draft), str(target))
-            _remove_files(target, spec)
-            return ExportResult(spec, None, 0, 0.0, Parity(0, np.inf, 0, reason), None, reason)
-        size = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file())
-        failure = checks.failure(parity, drop)
-        # A file of an earlier export is not of this model.
+            return _export_draft(model, spec, target, draft, images, checks)
+        except OSError as error:
+            raise write_error(error, target / spec.file) from error
+
+
+def _export_draft(
+    model: ExportableModel, spec: ExportFormatSpec, target: Path, draft: Path, images: ExportImages, checks: _Checks
+) -> ExportResult:
+    """Write the files to `draft`, and move them to `target` if they pass the checks."""
+    path = draft / spec.file
+    try:
+        WRITERS[spec.name](model, path, images)
+        parity, ms_per_image, drop = checks.run(spec, path, model.bundle)
+    except MissingExtraError:
+        raise
+    except ModelError as error:
+        # This format failed; the others are still exported.
+        reason = str(error).replace(str(draft), str(target))
         _remove_files(target, spec)
-        if failure is None:
-            # The companions first: with the main file in place, the export is complete.
-            for name in (*spec.companions, spec.file):
-                (draft / name).replace(target / name)
-        return ExportResult(spec, None if failure else target / spec.file, size, ms_per_image, parity, drop, failure)
-    except OSError as error:
-        raise write_error(error, target / spec.file) from error
-    finally:
-        remove(draft)
+        return ExportResult(spec, None, 0, 0.0, Parity(0, np.inf, 0, reason), None, reason)
+    size = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file())
+    failure = checks.failure(parity, drop)
+    # A file of an earlier export is not of this model.
+    _remove_files(target, spec)
+    if failure is None:
+        # The companions first: with the main file in place, the export is complete.
+        for name in (*spec.companions, spec.file):
+            (draft / name).replace(target / name)
+    return ExportResult(spec, None if failure else target / spec.file, size, ms_per_image, parity, drop, failure)
 
 
 def _remove_files(target: Path, spec: ExportFormatSpec) -> None:

@@ -48,6 +48,29 @@ def atomic_write(path: Path) -> Iterator[Path]:
         remove(draft)
 
 
+@contextmanager
+def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Yield a new folder in `parent`, which is removed at the end.
+
+    Its name is known before it exists: unlike one of `tempfile`, it is removed even if the program is interrupted while
+    it is being created.
+
+    Raises
+    ------
+    OutputError
+        If the file system refuses to create it.
+    """
+    folder = parent / f"{prefix}{secrets.token_hex(4)}"
+    try:
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise write_error(error, parent) from error
+        yield folder
+    finally:
+        remove(folder)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 with line feeds; file names that are not UTF-8 keep their bytes."""
     with atomic_write(path) as draft:

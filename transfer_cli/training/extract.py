@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from transfer_cli.audit.grouping import compiled_backbone, groups_of
 from transfer_cli.catalog import classifiers
@@ -13,7 +11,7 @@ from transfer_cli.data.split import Split
 from transfer_cli.errors import InputError
 from transfer_cli.features.shared_extraction import ExtractedFolder, SharedExtraction, link
 from transfer_cli.inference.compiled_network import CompiledNetwork
-from transfer_cli.io.atomic import atomic_write
+from transfer_cli.io.atomic import atomic_write, scratch_folder
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.models.weights.registry import require_weights_file
 from transfer_cli.quiet_imports import import_in_background
@@ -139,8 +137,8 @@ def _run_network(request: TrainingRequest, recipe: ExtractRecipe, network: Compi
 
     folder, run = request.folder, request.run
     extractor = FeatureExtractor.open(request, recipe, network)
-    with atomic_write(run.features) as target, TemporaryDirectory(prefix=".features-", dir=run.path) as place:
-        draft = Path(place) / "features.parquet"
+    with atomic_write(run.features) as target, scratch_folder(run.path, ".features-") as scratch:
+        draft = scratch / "features.parquet"
         what = f"features by {recipe.backbone.name} on {network.runtime}"
         try:
             with request.progress.track(what, len(folder.files)) as advance:
