@@ -56,7 +56,7 @@ def test_open_graph_missing_runtime_raises(graph_file: Path, monkeypatch: pytest
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(MissingExtraError, match="needs the package openvino, which is not installed") as caught:
         running.open_graph(runtimes.OPENVINO, graph_file)
-    assert caught.value.hint == "Install it: pip install 'transfer-cli[openvino]', or take --runtime keras."
+    assert caught.value.hint == "Install it: pip install 'transfer-cli[openvino]', or use --runtime keras."
 
 
 def test_resolve_auto(monkeypatch: pytest.MonkeyPatch) -> None:
