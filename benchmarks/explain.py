@@ -126,7 +126,7 @@ def norms(opened: Explainable, images: NDArray[np.uint8]) -> NDArray[np.float32]
     def norm(activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.linalg.norm(activations, axis=-1)
 
-    baseline = explainers.ExplainerSpec("norm", "the norm of the activations", "", norm)
+    baseline = explainers.ExplainerSpec("norm", norm)
     assert opened.gradients is not None
     return opened.gradients.maps(images, np.zeros((len(images), 2), np.int64), baseline)
 

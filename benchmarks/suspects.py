@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from label_rankings import RANKINGS
 from measuring import report
 from planting import plant_wrong_labels
 
-from transfer_cli.audit.label_issues import RANKINGS, confidently_other, out_of_fold
+from transfer_cli.audit.label_issues import confidently_other, out_of_fold
 from transfer_cli.data.groups import assign_group_ids
 from transfer_cli.data.split import Split
 from transfer_cli.features import table as features

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -82,6 +82,9 @@ def kinds(annotation: Any) -> str:
     names = {int: "whole number", float: "number", bool: "true, false", str: "text"}
     if annotation in names:
         return names[annotation]
+    if get_origin(annotation) is Annotated:
+        kind, *rules = get_args(annotation)
+        return kinds(kind) + "".join(bounds(rule) for rule in rules if isinstance(rule, FieldInfo))
     if get_origin(annotation) is Literal:
         return ", ".join(map(str, get_args(annotation)))
     if get_origin(annotation) in (Union, types.UnionType):

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from transfer_cli.errors import WeightsError
 
 
 def main() -> None:
@@ -21,7 +24,6 @@ def main() -> None:
     from transfer_cli.catalog.backbones import EMBEDDED, find
     from transfer_cli.io.digests import digest_of_file
     from transfer_cli.models import backbone
-    from transfer_cli.models.weights import embedded
     from transfer_cli.models.weights import embedded_data as package
 
     spec = find(EMBEDDED)
@@ -32,7 +34,7 @@ def main() -> None:
     network = backbone.build(spec, weights="none")
     done = steps_of(arguments.checkpoint)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    embedded.write(arguments.output, network, averaged(arguments.checkpoint, len(network.weights)))
+    write(arguments.output, network, averaged(arguments.checkpoint, len(network.weights)))
     facts = digest_of_file(arguments.output)
     last = read_log(arguments.checkpoint.parent / "log.jsonl", done)
     lines = [
@@ -48,6 +50,24 @@ def main() -> None:
     before, heading, _ = card.read_text().partition("## The file\n")
     card.write_text(before + heading + "\n" + "\n".join(lines) + "\n")
     print(arguments.output, *lines, sep="\n")
+
+
+def write(path: Path, network: Any, arrays: Sequence[NDArray[np.float32]]) -> None:
+    """Write the arrays, in the order of the network's weights, in half precision under their variable names.
+
+    Raises
+    ------
+    WeightsError
+        If a value is too large for half precision.
+    """
+    stored: dict[str, NDArray[np.float16]] = {}
+    for variable, array in zip(network.weights, arrays, strict=True):
+        with np.errstate(over="ignore"):
+            half = np.asarray(array, np.float16)
+        if not np.isfinite(half).all():
+            raise WeightsError(f"{variable.path} does not fit half precision: {np.min(array):g} to {np.max(array):g}.")
+        stored[variable.path] = half
+    np.savez_compressed(path, **stored)  # type: ignore[arg-type]
 
 
 def averaged(checkpoint: Path, count: int) -> list[NDArray[np.float32]]:

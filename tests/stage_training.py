@@ -15,12 +15,12 @@ from transfer_cli.catalog.backbones import find
 from transfer_cli.io.array_store import ArrayStore
 from transfer_cli.models.backbone import build
 from transfer_cli.models.classifier_network import ClassifierNetwork
-from transfer_cli.progress import Silent
+from transfer_cli.progress import SILENT, Silent
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.training.loop.checkpoints import State
+from transfer_cli.training.loop.context import StageContext, TrainingData
 from transfer_cli.training.loop.micro_batches import MicroBatches
 from transfer_cli.training.loop.stage_trainer import StageTrainer
-from transfer_cli.training.loop.training_data import TrainingData
 
 PLAIN = (
     *("stage.1.epochs=2", "stage.1.unfreeze=last:6", "stage.1.optimizer=sgd", "stage.1.learning_rate=0.05"),
@@ -53,7 +53,8 @@ def stage_of(weights: Path, *overrides: str) -> StageTrainer:
     data = TrainingData(images, rows, rows % CLASSES, rows[:COUNT], rows[COUNT:])
     backbone = build(find(TINY), weights=str(weights), size=TINY_SIZE)
     network = ClassifierNetwork(backbone, recipe.head, CLASSES, recipe.seed)
-    return StageTrainer.build(network, recipe.stage[0], recipe, data, ArrayStore(Path()), MicroBatches.of(recipe))
+    context = StageContext(network, recipe, ArrayStore(Path()), MicroBatches.of(recipe), SILENT)
+    return StageTrainer.build(context, recipe.stage[0], data)
 
 
 def train(trainer: StageTrainer, *epochs: int) -> tuple[float, float]:

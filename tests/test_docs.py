@@ -13,10 +13,11 @@ from pydantic import BaseModel
 from tests.conftest import REPOSITORY
 from transfer_cli.catalog import classifiers
 from transfer_cli.cli.main import _COMMANDS
-from transfer_cli.recipe import recipes
-from transfer_cli.recipe.sections import Choices
+from transfer_cli.recipe import augmentation, recipes, sections, stages
 
-SECTIONS = [model for model in vars(recipes).values() if isinstance(model, type) and issubclass(model, Choices)]
+MODULES = (augmentation, recipes, sections, stages)
+MODELS = {model for module in MODULES for model in vars(module).values() if isinstance(model, type)}
+SECTIONS = sorted((model for model in MODELS if issubclass(model, sections.Choices)), key=lambda model: model.__name__)
 README = (REPOSITORY / "README.md").read_text()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -95,13 +96,16 @@ def test_imagenet_has_a_thousand_different_names(shared: Path, monkeypatch: pyte
     assert [name for name in names if name.startswith("crane")] == ["crane (n02012849)", "crane (n03126707)"]
 
 
-@pytest.fixture(scope="module")
-def clothing_finetuned(shared: Path, home: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("finetuned") / "run"
-    words = ["--backbone", "mobilenet@0.25", "-o", run]
+def finetuned(run: Path, shared: Path, home: dict[str, str], seed: int) -> Path:
+    words = ["--backbone", "mobilenet@0.25", "--seed", seed, "-o", run]
     done = run_command("finetune", shared / "data/clothing", *words, env=home)
     assert done.code == 0, done.err
     return run
+
+
+@pytest.fixture(scope="module")
+def clothing_finetuned(shared: Path, home: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finetuned(tmp_path_factory.mktemp("finetuned") / "run", shared, home, seed=0)
 
 
 def test_finetuning_clothing(clothing_finetuned: Path) -> None:
@@ -126,33 +130,39 @@ def test_predicting_with_a_finetuned_run(
     assert sum(right) / len(right) == pytest.approx(accuracy(clothing_finetuned), abs=0.003)
 
 
-def hands_are_unknown(run: Path, shared: Path, home: dict[str, str], target: Path) -> None:
-    def unknown(images: Path, *words: str) -> float:
-        done = run_command("predict", run, images, *words, "-o", target, env=home)
-        assert done.code == 0, done.err
-        with target.open(newline="") as file:
-            labels = [row["label"] for row in csv.DictReader(file)]
-        return labels.count("unknown") / len(labels)
+def share_unknown(run: Path, images: Path, *words: str, home: dict[str, str], target: Path) -> float:
+    done = run_command("predict", run, images, *words, "-o", target, env=home)
+    assert done.code == 0, done.err
+    with target.open(newline="") as file:
+        labels = [row["label"] for row in csv.DictReader(file)]
+    return labels.count("unknown") / len(labels)
 
+
+def assert_hands_are_unknown(runs: list[Path], shared: Path, home: dict[str, str], target: Path) -> None:
     hands, clothes = shared / "data/sign_digits/test", shared / "data/clothing/test"
-    assert unknown(hands, "--unknown") >= 0.8
-    assert unknown(clothes, "--unknown") <= 0.15
-    # The twin: a bar on the probability alone that rejects as many clothes hardly sees the hands.
-    with (run / "predictions_test.csv").open(newline="") as file:
+
+    def mean_share(images: Path) -> float:
+        return statistics.mean(share_unknown(run, images, "--unknown", home=home, target=target) for run in runs)
+
+    assert mean_share(hands) >= 0.8
+    assert mean_share(clothes) <= 0.15
+    # The twin: a threshold on the probability alone that rejects as many clothes hardly sees the hands.
+    with (runs[0] / "predictions_test.csv").open(newline="") as file:
         confidence = sorted(float(row["confidence"]) for row in csv.DictReader(file))
-    assert unknown(hands, "--threshold", str(confidence[len(confidence) // 10])) < 0.4
+    threshold = str(confidence[len(confidence) // 10])
+    assert share_unknown(runs[0], hands, "--threshold", threshold, home=home, target=target) < 0.4
 
 
-def test_hands_are_unknown_to_a_model_of_clothes(
-    clothing: Path, shared: Path, home: dict[str, str], tmp_path: Path
-) -> None:
-    hands_are_unknown(clothing, shared, home, tmp_path / "predictions.csv")
+def test_unknown_linear_probe_rejects_hands(clothing: Path, shared: Path, home: dict[str, str], tmp_path: Path) -> None:
+    assert_hands_are_unknown([clothing], shared, home, tmp_path / "predictions.csv")
 
 
-def test_hands_are_unknown_to_a_network_that_was_fine_tuned(
+def test_unknown_finetuned_rejects_hands(
     clothing_finetuned: Path, shared: Path, home: dict[str, str], tmp_path: Path
 ) -> None:
-    hands_are_unknown(clothing_finetuned, shared, home, tmp_path / "predictions.csv")
+    """Two trainings: the share differs between trainings (docs/benchmarks.md: 0.85 in the mean, 0.49 to 1.00)."""
+    runs = [clothing_finetuned, finetuned(tmp_path / "run", shared, home, seed=1)]
+    assert_hands_are_unknown(runs, shared, home, tmp_path / "predictions.csv")
 
 
 def test_clothes_are_calibrated(clothing: Path) -> None:

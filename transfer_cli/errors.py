@@ -39,9 +39,7 @@ class UnknownNameError(TransferError):
     @classmethod
     def of(cls, kind: str, received: str, known: Iterable[str], hint: str) -> UnknownNameError:
         """Return the error for the name `received`; it suggests the nearest name of `known`."""
-        near = nearest(received, known)
-        guess = f" Did you mean {near}?" if near else ""
-        return cls(f"There is no {kind} called {received!r}.{guess}", hint=hint)
+        return cls(f"There is no {kind} called {received!r}.{did_you_mean(received, known)}", hint=hint)
 
 
 class InputError(TransferError):
@@ -99,3 +97,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     folded = {name.casefold().replace("-", "").replace("_", ""): name for name in known}
     match = difflib.get_close_matches(word.casefold().replace("-", "").replace("_", ""), folded, n=1, cutoff=0.6)
     return folded[match[0]] if match else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the sentence that suggests the nearest name of `known`, after a blank; empty if none is similar."""
+    near = nearest(word, known)
+    return f" Did you mean {near}?" if near else ""

@@ -30,7 +30,7 @@ def duration_text(seconds: float) -> str:
 
     Examples
     --------
-    >>> seconds_in_words(48.4), seconds_in_words(90), seconds_in_words(5400)
+    >>> duration_text(48.4), duration_text(90), duration_text(5400)
     ('48 seconds', '1.5 minutes', '1.5 hours')
     """
     if seconds < 59.5:

@@ -16,11 +16,12 @@ from transfer_cli.catalog import backbones
 from transfer_cli.data.image_batches import batches
 from transfer_cli.data.split import Split
 from transfer_cli.errors import RecipeError
+from transfer_cli.io.array_store import ArrayStore
 from transfer_cli.models.backbone import build
 from transfer_cli.progress import SILENT
+from transfer_cli.training.loop.context import StageContext, TrainingData
 from transfer_cli.training.loop.linear_probe import start_from_probe
 from transfer_cli.training.loop.micro_batches import MicroBatches
-from transfer_cli.training.loop.training_data import TrainingData
 
 pytestmark = pytest.mark.integration
 
@@ -142,6 +143,7 @@ def test_finetune_probe_is_tuned_with_groups_in_one_fold(patients: Path, weights
 
     def value(groups: np.ndarray | None) -> float:
         data = TrainingData(images, train, truth, train, train[:0], groups)
-        return start_from_probe(network, recipe, data, MicroBatches.of(recipe), SILENT)
+        context = StageContext(network, recipe, ArrayStore(Path()), MicroBatches.of(recipe), SILENT)
+        return start_from_probe(context, data)
 
     assert value(who) < value(None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.label_rankings import RANKINGS
 from benchmarks.planting import plant_wrong_labels
 from tests.planted_leaks import Planted
-from transfer_cli.audit.label_issues import RANKING, RANKINGS, confidently_other, label_issues, out_of_fold
+from transfer_cli.audit.label_issues import confidently_other, label_issues, out_of_fold, self_confidence
 from transfer_cli.data.split import Split
 from transfer_cli.features import table
 
@@ -24,7 +25,7 @@ def test_ranking_puts_planted_wrong_labels_first(planted: Planted) -> None:
         labels, wrong = plant_wrong_labels(truth.tolist(), 10, WRONG, draw)
         given_labels = np.array(labels, np.int64)
         probabilities = out_of_fold(matrix, given_labels, 10)
-        score = RANKINGS[RANKING](given_labels, probabilities)
+        score = self_confidence(given_labels, probabilities)
         confident = set(np.flatnonzero(confidently_other(given_labels, probabilities)).tolist())
         disagreed = int((probabilities.argmax(axis=1) != given_labels).sum())
         assert len(confident) < 0.8 * disagreed

@@ -346,7 +346,7 @@ def test_select_without_val_returns_the_best_of_the_ranking(
         (split, "no validation image can be read"),
     ):
         survey = Survey(parts, tuple(range(len(parts.rows))), ())
-        status = AutoProgress(request, AutoState.start(AutoRecipe()))
+        status = AutoProgress(request, AutoState(AutoRecipe().model_dump(mode="json")))
         search_of_run = search.ModelSearch(request, AutoRecipe(), survey, status)
         for name in names:
             step = RunDirectory(tmp_path / name)
@@ -386,7 +386,7 @@ def test_write_split_creates_val_and_warns_if_it_is_small(
     request = TrainingRequest(folder, run, split=Split(tuple(rows), 0, "split.csv"), progress=progress)
     run.path.mkdir()
     monkeypatch.setattr(making, "_MIN_VAL_IMAGES", few)
-    making._Auto(request, AutoRecipe(), AutoState.start(AutoRecipe()))._write_split()
+    making._Auto(request, AutoRecipe(), AutoState(AutoRecipe().model_dump(mode="json")))._write_split()
     counts = Split.read(run.split).counts()
     assert counts["test"] == 9
     assert 3 <= counts["val"] < 30

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from transfer_cli.auto.selection import best_single, compare_ensemble, log_loss_difference
+from transfer_cli.auto.selection import choose
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.runs.run_directory import RunDirectory
@@ -61,9 +61,9 @@ def runs(tmp_path: Path) -> dict[str, RunDirectory]:
     }
 
 
-def test_best_single_has_the_lowest_log_loss_in_any_order(runs: dict[str, RunDirectory]) -> None:
+def test_choose_selects_the_single_model_with_the_lowest_log_loss_in_any_order(runs: dict[str, RunDirectory]) -> None:
     for order in (("weak", "good"), ("good", "weak")):
-        choice = best_single({name: runs[name] for name in order})
+        choice = choose({name: runs[name] for name in order})
         assert choice.single == "good"
         assert not choice.uses_ensemble
         assert choice.images == COUNT
@@ -75,11 +75,10 @@ def test_best_single_has_the_lowest_log_loss_in_any_order(runs: dict[str, RunDir
 @pytest.mark.parametrize(
     ("ensemble", "is_selected"), [("sure", True), ("alike", True), ("noise", False), ("worse", False)]
 )
-def test_compare_ensemble_selects_it_only_if_better_by_one_standard_error(
+def test_choose_selects_the_ensemble_only_if_better_by_one_standard_error(
     ensemble: str, is_selected: bool, runs: dict[str, RunDirectory]
 ) -> None:
-    choice = best_single({"weak": runs["weak"], "good": runs["good"]})
-    choice = compare_ensemble(choice, runs["good"], runs[ensemble], seed=0)
+    choice = choose({"weak": runs["weak"], "good": runs["good"]}, runs[ensemble])
     assert choice.gain is not None
     assert choice.gain["low"] is not None
     assert choice.gain["high"] is not None
@@ -96,12 +95,14 @@ def test_compare_ensemble_selects_it_only_if_better_by_one_standard_error(
         assert choice.gain["low"] > 0
 
 
-def test_log_loss_difference_is_antisymmetric(runs: dict[str, RunDirectory]) -> None:
-    losses = best_single(runs).losses
+def test_choose_gain_is_antisymmetric(runs: dict[str, RunDirectory]) -> None:
+    losses = choose(runs).losses
     for one, other in (("weak", "good"), ("sure", "good"), ("worse", "weak")):
-        there, images = log_loss_difference(runs[one], runs[other], seed=0)
-        back, _ = log_loss_difference(runs[other], runs[one], seed=0)
-        assert images == COUNT
+        choice = choose({other: runs[other]}, runs[one])
+        there, back = choice.gain, choose({one: runs[one]}, runs[other]).gain
+        assert there is not None
+        assert back is not None
+        assert choice.images == COUNT
         assert there["value"] == pytest.approx(losses[one] - losses[other], abs=1e-5)
         assert back["value"] == pytest.approx(-there["value"])
         assert there["low"] is not None

@@ -162,7 +162,7 @@ def test_recipes_check_lists_all_errors_with_lines(tmp_path: Path) -> None:
         f"  {path}:15: augmentation.fill_mode: expected nearest, constant, reflect, wrap. Received: 'nearst'. "
         "Did you mean nearest?",
         f"  {path}:3: head.kind: There is no head called 'liner'. Did you mean linear?",
-        f"  {path}:6: stage.1.epochs: expected auto or a number from 1 to 10000. Received: 0.",
+        f"  {path}:6: stage.1.epochs: expected auto or a number greater than or equal to 1. Received: 0.",
         f"  {path}:8: stage.2.epochs: this setting is required.",
         f"  {path}:8: stage.2.learning_rate: this setting is required.",
         f"  {path}:9: stage.2.unfreeze: expected head, last:N, last:N%, from:LAYER or all. Received: 'lest:3'.",

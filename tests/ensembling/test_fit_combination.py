@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.ensembling import fit_combination
-from transfer_cli.ensembling.fit_combination import Limits, em_mixture_weights, fit, fit_member_weights, greedy_picks
+from transfer_cli.ensembling.fit_combination import (
+    FittedCombination,
+    em_mixture_weights,
+    fit_member_weights,
+    greedy_picks,
+)
+from transfer_cli.ensembling.members import MemberPredictions
 from transfer_cli.errors import InputError
 from transfer_cli.inference.ensemble_model import MemberProbabilities, weighted_mean
 from transfer_cli.metrics.scores import log_loss
+from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 
 Truth = NDArray[np.int64]
 CLASSES = 4
@@ -25,6 +34,17 @@ def predictions(strengths: list[float], images: int = 400, seed: int = 0) -> tup
     logits += np.array(strengths)[:, None, None] * np.eye(CLASSES)[truth]
     powers = np.exp(logits)
     return np.asarray(powers / powers.sum(axis=2, keepdims=True), np.float32), truth
+
+
+def no_cost(chosen: Sequence[int]) -> float:
+    return 0.0
+
+
+def fit(
+    combination: str, probabilities: MemberProbabilities, truth: Truth, group_ids: NDArray[np.int64]
+) -> FittedCombination:
+    val = MemberPredictions(np.arange(len(truth)), truth, probabilities, group_ids)
+    return fit_combination.fit(combination, val, EnsembleRecipe(), no_cost)
 
 
 def accuracy(probabilities: NDArray[np.float32], truth: Truth) -> float:
@@ -61,24 +81,24 @@ def test_em_mixture_weights_multi_label() -> None:
 
 def test_greedy_picks_best_first_and_leaves_out_random_model() -> None:
     probabilities, truth = predictions([1.5, 1.4, 0.0])
-    picks = greedy_picks(probabilities, truth, Limits())
+    picks = greedy_picks(probabilities, truth, EnsembleOptions(), no_cost)
     assert picks[0] == 0
     assert set(picks) == {0, 1}
-    assert greedy_picks(probabilities, truth, Limits(models=1)) == (0,)
+    assert greedy_picks(probabilities, truth, EnsembleOptions(max_models=1), no_cost) == (0,)
 
 
 def test_greedy_picks_respect_ms_per_image() -> None:
     probabilities, truth = predictions([2.0, 1.0, 0.9])
     milliseconds = [50.0, 4.0, 5.0]
 
-    def cost_of(chosen: object) -> float:
-        return sum(milliseconds[model] for model in chosen)  # type: ignore[attr-defined]
+    def cost_of(chosen: Sequence[int]) -> float:
+        return sum(milliseconds[model] for model in chosen)
 
-    assert set(greedy_picks(probabilities, truth, Limits(ms_per_image=9), cost_of)) == {1, 2}
-    assert set(greedy_picks(probabilities, truth, Limits(ms_per_image=4), cost_of)) == {1}
-    assert 0 in greedy_picks(probabilities, truth, Limits(ms_per_image=100), cost_of)
+    assert set(greedy_picks(probabilities, truth, EnsembleOptions(max_ms=9), cost_of)) == {1, 2}
+    assert set(greedy_picks(probabilities, truth, EnsembleOptions(max_ms=4), cost_of)) == {1}
+    assert 0 in greedy_picks(probabilities, truth, EnsembleOptions(max_ms=100), cost_of)
     with pytest.raises(InputError, match=r"the fastest takes 4\.0 ms"):
-        greedy_picks(probabilities, truth, Limits(ms_per_image=3), cost_of)
+        greedy_picks(probabilities, truth, EnsembleOptions(max_ms=3), cost_of)
 
 
 @pytest.mark.parametrize("combination", [row for row in ensemble_methods.names() if ensemble_methods.find(row).fitted])

@@ -9,7 +9,7 @@ import pytest
 
 from transfer_cli.errors import InputError
 from transfer_cli.evaluation import comparison
-from transfer_cli.evaluation.comparison import COMPARED, accuracy_drop, compare, holm, mcnemar
+from transfer_cli.evaluation.comparison import COMPARED, SIGNIFICANT, accuracy_drop, compare, holm, mcnemar
 from transfer_cli.evaluation.paired_predictions import ModelPredictions
 from transfer_cli.metrics.intervals import Resamples
 from transfer_cli.metrics.metrics_table import replicate_metrics
@@ -72,7 +72,8 @@ def test_compare_unpaired_bootstrap_has_too_wide_intervals(monkeypatch: pytest.M
 def test_compare_equal_models_rarely_significant_better_models_often() -> None:
     random = np.random.default_rng(0)
     significant = [
-        sum(compare(draw(random, 200, gain)).pairs[0].is_significant for _ in range(30)) for gain in (0.0, 1.0)
+        sum(compare(draw(random, 200, gain)).pairs[0].p_adjusted < SIGNIFICANT for _ in range(30))
+        for gain in (0.0, 1.0)
     ]
     assert significant[0] <= 3
     assert significant[1] >= 27
@@ -93,7 +94,7 @@ def test_compare_three_models_adjusts_p_values() -> None:
     third = replace(one, name="three")
     comparison = compare([one, two, third])
     assert (comparison.best, comparison.images, len(comparison.pairs)) == ("two", 400, 3)
-    pair = comparison.against_best("one")
+    pair = comparison.pair("one", comparison.best)
     assert pair.p_adjusted == pytest.approx(3 * pair.p)
     difference = pair.differences["accuracy"]
     assert difference["value"] == pytest.approx(two.correct.mean() - one.correct.mean())
@@ -110,7 +111,7 @@ def test_compare_training_images_of_one_model_are_left_out_for_all() -> None:
     assert (comparison.images, comparison.left_out) == (48, ("000003.png", "000007.png"))
     assert comparison.metrics["one"]["accuracy"]["value"] == np.delete(one.correct, [3, 7]).mean()
     everything = replace(two, used=frozenset(digest for _, digest in two.images))
-    with pytest.raises(InputError, match="all 50 images were used to train or select two"):
+    with pytest.raises(InputError, match="all 50 images trained or selected two"):
         compare([one, everything])
 
 

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.explain.example_models import occlusion_maps
 from transfer_cli import explain_images
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import explainers
@@ -21,7 +22,6 @@ from transfer_cli.errors import InputError, ModelError
 from transfer_cli.explain.ensemble_maps import weighted_leaves
 from transfer_cli.explain.explain import explain
 from transfer_cli.explain.explainable import Explainable
-from transfer_cli.explain.occlusion import occlusion_maps
 from transfer_cli.explain.source_network import SourceNetwork
 
 pytestmark = pytest.mark.integration

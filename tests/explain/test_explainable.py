@@ -86,6 +86,6 @@ def test_explainable_map_of_a_class_lies_on_its_garment(method: str, clothing: P
     np.testing.assert_allclose(second, maps[:3, 1], atol=1e-5)
     if opened.gradients:
         assert (opened.gradients.layer, opened.gradients.shape) == ("conv_pw_13_relu", (7, 7, 256))
-        norm = explainers.ExplainerSpec("norm", "", "", lambda maps, _: np.linalg.norm(maps, axis=-1))
+        norm = explainers.ExplainerSpec("norm", lambda maps, _: np.linalg.norm(maps, axis=-1))
         norms = opened.gradients.maps(images, columns, norm)
         assert share_in_own_quarter(norms, quarters) <= MAX_CORRECT_BY_CHANCE

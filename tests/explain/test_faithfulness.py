@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.explain.example_models import HALVES, HalvesModel
+from tests.explain.example_models import HALVES, HalvesModel, single_view
 from transfer_cli.data.resizing import RESIZE
 from transfer_cli.data.views import View
 from transfer_cli.explain.faithfulness import RANDOM_MAPS, Faithfulness, measure_faithfulness
@@ -32,7 +32,7 @@ def test_measure_faithfulness_correct_map_is_faithful_and_wrong_map_is_not() -> 
     maps = np.zeros((3, GRID, GRID), np.float32)
     maps[0, 2:6, 1:3] = 1
     maps[1, :, 5:] = 1
-    image = ViewedImage.of_single_view(HALVES[0])
+    image = single_view(HALVES[0])
     left, wrong, empty = measure_faithfulness(HalvesModel(), image, maps, np.array([0, 0, 0]))
     assert left.is_faithful
     assert not wrong.is_faithful
@@ -53,7 +53,7 @@ def test_measure_faithfulness_scores_are_areas_under_the_curve() -> None:
         return np.array([[((one == 255) | (one == 0)).mean()] for one in images], np.float32)
 
     map_ = np.random.default_rng(0).random((1, 8, 8)).astype(np.float32)
-    (result,) = measure_faithfulness(sharpness, ViewedImage.of_single_view(image), map_, np.array([0]))
+    (result,) = measure_faithfulness(sharpness, single_view(image), map_, np.array([0]))
     assert (result.deletion, result.insertion) == (pytest.approx(0.5, abs=0.01), pytest.approx(0.5, abs=0.01))
     assert result.blurred_probability == pytest.approx(0.8, abs=0.01)
     assert result.random_blurred_probability == pytest.approx(0.8, abs=0.01)
@@ -81,7 +81,7 @@ def test_measure_faithfulness_two_views_are_changed_together() -> None:
     def first_only(small: NDArray[np.uint8]) -> NDArray[np.float32]:
         return least(small, np.repeat(viewed.images[1][None], len(small), axis=0))
 
-    first = ViewedImage.of_single_view(viewed.images[0])
+    first = single_view(viewed.images[0])
     one_view = measure_faithfulness(first_only, first, maps, np.array([0, 0]))
     assert abs(one_view[0].insertion - correct.insertion) > 0.001
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.explain.example_models import HALVES, HalvesModel, noise
+from tests.explain.example_models import HALVES, HalvesModel, noise, occlusion_maps, single_view
 from transfer_cli.data.resizing import RESIZE
 from transfer_cli.data.views import View
 from transfer_cli.explain.multi_view import ViewedImage
-from transfer_cli.explain.occlusion import GRID, occlusion_map, occlusion_maps
+from transfer_cli.explain.occlusion import GRID, occlusion_map
 
 
 def test_occlusion_maps_mark_the_half_that_the_model_uses() -> None:
@@ -43,7 +43,7 @@ def test_occlusion_map_two_views_are_covered_at_the_same_region() -> None:
     image[24:72, 12:36] = image[24:72, 60:84] = 255
     views = View(32, "squash"), View(48, "squash")
     viewed = ViewedImage(tuple(RESIZE[view.resize](image, view.size) for view in views), views)
-    first = ViewedImage.of_single_view(viewed.images[0])
+    first = single_view(viewed.images[0])
     alone = occlusion_map(left, first, np.array([0]))
     map_ = occlusion_map(both, viewed, np.array([0]))
     assert map_[0, :, :4].sum() > 0.9 * map_.sum()

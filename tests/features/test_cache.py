@@ -25,7 +25,7 @@ class RecordingProgress(Silent):
 
 def filled(path: Path) -> Cache:
     cache = Cache(path)
-    features = FeatureCache.open(cache, FACTS, 3, SILENT)
+    features = FeatureCache(cache, FACTS, 3, SILENT)
     features.add(NAMES, ROWS)
     features.flush()
     return cache
@@ -38,7 +38,7 @@ def has_all(features: FeatureCache) -> bool:
 
 
 def test_get_returns_features_of_an_earlier_process(tmp_path: Path) -> None:
-    found = FeatureCache.open(filled(tmp_path), FACTS, 3, SILENT)
+    found = FeatureCache(filled(tmp_path), FACTS, 3, SILENT)
     assert has_all(found)
     assert "e" * 64 not in found
     assert found.get(["e" * 64]) == {}
@@ -46,12 +46,12 @@ def test_get_returns_features_of_an_earlier_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("facts", [{**FACTS, "runtime": "litert 3"}, {**FACTS, "size": 96}, {"backbone": "tiny"}])
 def test_get_other_facts_find_nothing(tmp_path: Path, facts: dict[str, object]) -> None:
-    assert FeatureCache.open(filled(tmp_path), facts, 3, SILENT).get(NAMES) == {}
+    assert FeatureCache(filled(tmp_path), facts, 3, SILENT).get(NAMES) == {}
 
 
 def test_disabled_cache_reads_and_writes_nothing(tmp_path: Path) -> None:
     filled(tmp_path)
-    off = FeatureCache.open(Cache(tmp_path, 0), FACTS, 3, SILENT)
+    off = FeatureCache(Cache(tmp_path, 0), FACTS, 3, SILENT)
     off.add(["e" * 64], ROWS[:1])
     off.flush()
     assert off.get([*NAMES, "e" * 64]) == {}
@@ -67,13 +67,13 @@ def test_damaged_shard_is_removed(tmp_path: Path, place: int | None) -> None:
         data[place] ^= 1
     shard.write_bytes(data if place is not None else data[:-20])
     progress = RecordingProgress()
-    assert FeatureCache.open(cache, FACTS, 3, progress).get(NAMES) == {}
+    assert FeatureCache(cache, FACTS, 3, progress).get(NAMES) == {}
     assert [line.split(" was damaged")[0] for line in progress.warnings] == [str(shard)]
     assert not shard.exists()
 
 
 def test_get_shard_damaged_after_opening_is_ignored(tmp_path: Path) -> None:
-    features = FeatureCache.open(filled(tmp_path), FACTS, 3, SILENT)
+    features = FeatureCache(filled(tmp_path), FACTS, 3, SILENT)
     assert NAMES[0] in features
     (shard,) = tmp_path.rglob("*.parquet")
     data = shard.read_bytes()
@@ -86,7 +86,7 @@ def test_get_shard_damaged_after_opening_is_ignored(tmp_path: Path) -> None:
 
 def test_get_shard_removed_by_another_process_is_ignored(tmp_path: Path) -> None:
     cache = filled(tmp_path)
-    features = FeatureCache.open(cache, FACTS, 3, SILENT)
+    features = FeatureCache(cache, FACTS, 3, SILENT)
     assert NAMES[0] in features
     cache.clear()
     assert features.get(NAMES[:1]) == {}
@@ -94,24 +94,24 @@ def test_get_shard_removed_by_another_process_is_ignored(tmp_path: Path) -> None
 
 def test_add_writes_full_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_cache, "_ROWS_PER_SHARD", 2)
-    features = FeatureCache.open(Cache(tmp_path), FACTS, 3, SILENT)
+    features = FeatureCache(Cache(tmp_path), FACTS, 3, SILENT)
     features.add(NAMES[:1], ROWS[:1])
     assert list(tmp_path.rglob("*.parquet")) == []
     features.add(NAMES[1:2], ROWS[1:2])
     assert len(list(tmp_path.rglob("*.parquet"))) == 1
     features.add(NAMES[2:], ROWS[2:])
     features.flush()
-    again = FeatureCache.open(Cache(tmp_path), FACTS, 3, SILENT)
+    again = FeatureCache(Cache(tmp_path), FACTS, 3, SILENT)
     (again._folder / "mine.parquet").write_text("not one of ours")
     assert has_all(again)
-    assert has_all(FeatureCache.open(Cache(tmp_path), FACTS, 3, SILENT))
+    assert has_all(FeatureCache(Cache(tmp_path), FACTS, 3, SILENT))
     assert (again._folder / "mine.parquet").exists()
 
 
 def test_flush_unwritable_cache_warns_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     progress = RecordingProgress()
-    features = FeatureCache.open(Cache(tmp_path / "file"), FACTS, 3, progress)
+    features = FeatureCache(Cache(tmp_path / "file"), FACTS, 3, progress)
     for _ in range(2):
         features.add(NAMES, ROWS)
         features.flush()
@@ -122,7 +122,7 @@ def test_flush_unwritable_cache_warns_once(tmp_path: Path) -> None:
 def test_add_wide_features_writes_small_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_cache, "_BYTES_PER_SHARD", 3 * 4 * 2)
     filled(tmp_path)
-    features = FeatureCache.open(Cache(tmp_path), FACTS, 3, SILENT)
+    features = FeatureCache(Cache(tmp_path), FACTS, 3, SILENT)
     for number in range(4):
         features.add([str(number) * 64], ROWS[number : number + 1])
     assert len(list(tmp_path.rglob("*.parquet"))) == 3

@@ -12,6 +12,7 @@ from tests.features.test_cache import RecordingProgress
 from transfer_cli.errors import ModelError
 from transfer_cli.inference import runtimes as running
 from transfer_cli.inference.compiled_network import MIN_IMAGES_TO_CACHE, CompiledNetwork, NetworkSource
+from transfer_cli.inference.formats.signature import Run
 from transfer_cli.io.cache import Cache
 from transfer_cli.models.keras_file import load_keras
 from transfer_cli.recipe.sections import Inference
@@ -73,7 +74,7 @@ def test_check_wrong_output_falls_back_to_keras(
 ) -> None:
     opened = running.open_graph
 
-    def faulty(*words: object) -> running.Run:
+    def faulty(*words: object) -> Run:
         run = opened(*words)  # type: ignore[arg-type]
         return {
             "ignores its input": lambda images: np.repeat(run(images[:1]), len(images), axis=0),
@@ -101,7 +102,7 @@ def test_graph_that_cannot_run_falls_back_to_keras(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(*words: object) -> running.Run:
+    def fail(*words: object) -> Run:
         def run(images: Images) -> NDArray[np.float32]:
             raise RuntimeError("no such operation")
 

@@ -27,7 +27,7 @@ from transfer_cli.classifiers import fit
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import ModelError
 from transfer_cli.inference.reject import Rejector
-from transfer_cli.inference.verify_bundle import verify
+from transfer_cli.inference.verify_bundle import unlisted_files, verify
 from transfer_cli.io.digests import digest_of_file
 from transfer_cli.io.untrusted.keras_config import INITIALIZERS, LAYERS
 from transfer_cli.models.keras_file import load_keras
@@ -312,11 +312,11 @@ def test_resealed_bundle_is_accepted(run: str, tmp_path: Path, request: pytest.F
     reseal(bundle)
     (bundle / "notes.txt").write_text("mine")
     found = verify(bundle)
-    assert found.unlisted == ("notes.txt",)
-    assert found.label in found.bundle.class_names
+    assert unlisted_files(found.opened) == ("notes.txt",)
+    assert found.label in found.opened.bundle.class_names
     graph, other = (name.split(" and ")[0] for name in (found.computed_by[0], found.computed_by[-1]))
     assert (graph, other) == ("graph.tflite", "backbone.keras" if run == "trained" else "network.keras")
-    assert load(str(bundle)).class_names == found.bundle.class_names
+    assert load(str(bundle)).class_names == found.opened.bundle.class_names
 
 
 def test_payloads_are_executed_without_the_checks(trained: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from transfer_cli.errors import ModelError
 from transfer_cli.inference.bundle_archive import pack, unpack
 from transfer_cli.inference.load import load
 from transfer_cli.inference.reject import Rejector
-from transfer_cli.inference.verify_bundle import verify
+from transfer_cli.inference.verify_bundle import bundle_files, unlisted_files, verify
 from transfer_cli.io.digests import digest_of_file
 
 pytestmark = pytest.mark.integration
@@ -160,18 +160,18 @@ def test_verify_unaltered_ensemble_passes(bundle: Path) -> None:
     """Control for the hostile ones; other files in the folders are reported."""
     (bundle / ONE / "notes.txt").write_text("mine")
     found = verify(bundle)
-    assert found.unlisted == (f"{ONE}/notes.txt",)
-    assert f"{TWO}/linear.npz" in found.files
+    assert unlisted_files(found.opened) == (f"{ONE}/notes.txt",)
+    assert f"{TWO}/linear.npz" in bundle_files(found.opened)
     assert found.computed_by == ("2 members",)
     follow(bundle)
-    assert verify(bundle).bundle == found.bundle
+    assert verify(bundle).opened.bundle == found.opened.bundle
 
 
 def test_rejection_requires_a_member_with_frozen_backbone(join: Join, tmp_path: Path) -> None:
     original = copied(join("average", "plain", "linear"), tmp_path / "original")
-    assert verify(original).bundle.files[REJECTION_FILE]
+    assert verify(original).opened.bundle.files[REJECTION_FILE]
     bundle = nested(original, tmp_path / "bundle")
-    assert REJECTION_FILE not in verify(bundle).bundle.files
+    assert REJECTION_FILE not in verify(bundle).opened.bundle.files
     with pytest.raises(ModelError, match="requires a member with a frozen backbone") as caught:
         Rejector(load(str(bundle)), coverage=0.9)
     assert caught.value.hint == "Use a threshold on the confidence alone: --threshold 0.5"

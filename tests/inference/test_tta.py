@@ -67,19 +67,12 @@ class Both(AbstractModel):
     """Two networks with different views whose probabilities are multiplied, so the views must match."""
 
     def __init__(self, one: AbstractModel, two: AbstractModel) -> None:
-        self.class_names, self.members = one.class_names, (one, two)
-        self.image_size, self.resize = one.image_size, one.resize
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        return tuple(view for member in self.members for view in member.views)
+        super().__init__(one.class_names, (*one.views, *two.views), None)
+        self.members = one, two
 
     def predict_views(self, views: Sequence[Images]) -> Probabilities:
         one, two = (member.predict_proba(view) for member, view in zip(self.members, views, strict=True))
         return one * two / (one * two).sum(axis=1, keepdims=True)
-
-    def predict_proba(self, images: Images) -> Probabilities:
-        raise AssertionError("it has two views")
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def test_split_at_unfreezes_the_right_layers() -> None:
     assert names("from:conv_dw_13") == layers[layers.index("conv_dw_13") :]
     assert names("last:100%") == layers
     assert freezing.split_at(network, "all").frozen is None
-    with pytest.raises(UnknownNameError, match=r"no layer 'conv_dw_14' to unfreeze from\. Did you mean conv_dw_4"):
+    with pytest.raises(UnknownNameError, match=r"layer to unfreeze from called 'conv_dw_14'\. Did you mean conv_dw_4"):
         names("from:conv_dw_14")
 
 

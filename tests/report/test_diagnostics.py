@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from transfer_cli.metrics import metrics_table
-from transfer_cli.report.diagnostics import CHECKS, DiagnosticCheck, diagnose
+from transfer_cli.report.diagnostic_checks import DiagnosticCheck
+from transfer_cli.report.diagnostics import CHECKS, diagnose
+from transfer_cli.report.history import TrainingHistory
 from transfer_cli.report.run_facts import PartScores, RunFacts
+from transfer_cli.runs.history import Epoch
 
 NAMES = ("cat", "dog", "owl")
 
@@ -29,6 +32,12 @@ def scores_of(confusion: list[list[int]], confidence: float = 0.9) -> PartScores
 GOOD = [[95, 3, 2], [5, 90, 5], [6, 4, 90]]
 
 
+def history_of(best: int, accuracy: float | None = 0.97, events: tuple[str, ...] = ()) -> TrainingHistory:
+    """Return the history of twelve epochs."""
+    epochs = tuple(Epoch(number, 1, 1e-3, 0.1, accuracy, 0.3, 0.9, 1.0) for number in range(13))
+    return TrainingHistory(epochs, epochs[best], events=tuple({"event": name} for name in events))
+
+
 def healthy() -> RunFacts:
     return RunFacts(
         method="finetune",
@@ -38,9 +47,7 @@ def healthy() -> RunFacts:
         images={"train": np.array([500, 480, 510]), "val": np.full(3, 100), "test": np.full(3, 100)},
         scores={"val": scores_of(GOOD), "test": scores_of(GOOD)},
         recipe={"backbone": {"name": "mobilenet_v2", "weights": "imagenet"}, "balance": {"method": "none"}},
-        best_epoch=7,
-        last_epoch=12,
-        best_train_accuracy=0.97,
+        history=history_of(7),
         short_sides=np.array([300, 400, 500]),
     )
 
@@ -52,16 +59,16 @@ def with_test(confusion: list[list[int]], **options: Any) -> dict[str, Any]:
 PLANTED: dict[str, dict[str, Any]] = {
     "only one class predicted": with_test([[100, 0, 0], [100, 0, 0], [100, 0, 0]]),
     "not better than the largest class": with_test([[90, 5, 5], [50, 3, 2], [50, 2, 3]]),
-    "random weights": {"recipe": {"backbone": {"weights": "none"}}},
     "leakage: identical files": {"exact_duplicates": 2},
+    "class never predicted correctly": with_test([[98, 2, 0], [2, 98, 0], [2, 2, 0]]),
+    "class missing from a split": {"images": {"train": np.array([500, 0, 500]), "test": np.full(3, 100)}},
+    "random weights": {"recipe": {"backbone": {"weights": "none"}}},
     "leakage: near-duplicates": {"near_duplicates": 2},
     "conflicting labels": {"conflicting_pairs": 1},
-    "class never predicted correctly": with_test([[98, 2, 0], [2, 98, 0], [2, 2, 0]]),
     "class not better than chance": with_test([[10, 85, 5], [60, 30, 10], [5, 5, 90]]),
-    "class missing from a split": {"images": {"train": np.array([500, 0, 500]), "test": np.full(3, 100)}},
     "test accuracy below validation accuracy": with_test([[75, 20, 5], [20, 75, 5], [5, 15, 80]], confidence=0.75),
     "overfitting": {
-        "best_train_accuracy": 0.999,
+        "history": history_of(7, accuracy=0.999),
         "scores": {"val": scores_of([[80, 12, 8], [8, 82, 10], [9, 11, 80]], 0.8)},
     },
     "class imbalance": {"images": {"train": np.array([500, 100, 510])}},
@@ -72,18 +79,18 @@ PLANTED: dict[str, dict[str, Any]] = {
     "poor calibration": with_test(GOOD, confidence=0.6),
     "log loss worse than class frequencies": with_test([[60, 30, 10], [20, 60, 20], [20, 20, 60]], confidence=0.9999),
     "no test set": {"scores": {"val": scores_of(GOOD)}},
+    "unreadable images": {"skipped": 200},
+    "low-resolution images": {"short_sides": np.array([32, 32, 300])},
+    "last epoch was the best": {"history": history_of(12)},
+    "training diverged": {"history": history_of(7, events=("halved",))},
     "small test set": with_test([[10, 1, 0], [0, 11, 1], [1, 0, 9]]),
     "perfect test accuracy": with_test([[100, 0, 0], [0, 100, 0], [0, 0, 100]]),
-    "unreadable images": {"skipped": 200},
     "missing images": {"missing_images": 1},
-    "low-resolution images": {"short_sides": np.array([32, 32, 300])},
-    "last epoch was the best": {"best_epoch": 12},
-    "fine-tuning did not beat the linear probe": {"best_epoch": 0},
-    "time budget exhausted": {"budget_exhausted": True},
+    "fine-tuning did not beat the linear probe": {"history": history_of(0)},
+    "time budget exhausted": {"history": history_of(7, events=("budget used up",))},
     "small validation set": {
         "scores": {"val": scores_of([[10, 1, 0], [0, 11, 1], [1, 0, 9]]), "test": scores_of(GOOD)}
     },
-    "training diverged": {"divergences": 1},
 }
 
 
@@ -107,7 +114,7 @@ def test_diagnose_planted_problem_is_found(name: str) -> None:
 
 
 def test_diagnose_most_severe_first_and_paths_are_quoted() -> None:
-    findings = diagnose(replace(healthy(), **PLANTED["only one class predicted"], budget_exhausted=True))
+    findings = diagnose(replace(healthy(), **PLANTED["only one class predicted"], **PLANTED["time budget exhausted"]))
     assert findings[0].severity == "serious"
     assert findings[-1].severity == "info"
     assert "transfer-cli finetune 'my pets' " in findings[0].next_step
@@ -116,7 +123,7 @@ def test_diagnose_most_severe_first_and_paths_are_quoted() -> None:
 
 
 def test_diagnose_early_stop_at_best_epoch_is_no_finding() -> None:
-    assert diagnose(replace(healthy(), best_epoch=12, stopped_early=True)) == []
+    assert diagnose(replace(healthy(), history=history_of(12, events=("early stop",)))) == []
 
 
 def test_diagnose_network_from_scratch_does_not_ask_for_pretrained_weights() -> None:
@@ -132,7 +139,7 @@ def test_diagnose_multi_label_passes_every_check() -> None:
     scores = PartScores.of(truth, probabilities, metrics, (0.5, 0.5, 0.5))
     assert scores.confusion is None
     np.testing.assert_array_equal(scores.correct, truth.sum(axis=0))
-    facts = replace(healthy(), scores={"test": scores}, best_train_accuracy=None)
+    facts = replace(healthy(), scores={"test": scores}, history=history_of(7, accuracy=None))
     assert [finding.name for finding in diagnose(facts)] == ["perfect test accuracy"]
     probabilities[:, 1] = 0.1
     metrics = metrics_table.score(truth, probabilities, np.full(3, 0.5))

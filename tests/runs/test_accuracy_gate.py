@@ -19,7 +19,7 @@ from transfer_cli.cli._types import Share
 from transfer_cli.errors import GateError, InputError, ModelError
 from transfer_cli.metrics.intervals import exact_value, proportion
 from transfer_cli.progress import Silent
-from transfer_cli.runs.accuracy_gate import AccuracyGate
+from transfer_cli.runs.accuracy_gate import check
 
 pytestmark = pytest.mark.integration
 
@@ -107,15 +107,14 @@ def test_finetune_below_min_accuracy_completes_when_rerun_without(
 def test_accuracy_gate_checks_test_before_val() -> None:
     metric_values = {"images": exact_value(10), "accuracy": proportion(9, 10)}
     poor = {"images": exact_value(10), "accuracy": proportion(1, 10)}
-    gate = AccuracyGate(0.9)
-    gate.check({"val": poor, "test": metric_values}, ("test", "val"), consequence="", hint="")
-    gate.check({"val": metric_values}, ("test", "val"), consequence="", hint="")
+    check(0.9, {"val": poor, "test": metric_values}, ("test", "val"), consequence="", hint="")
+    check(0.9, {"val": metric_values}, ("test", "val"), consequence="", hint="")
     with pytest.raises(GateError, match=r"on test is 0\.100"):
-        gate.check({"val": metric_values, "test": poor}, ("test", "val"), consequence="", hint="")
+        check(0.9, {"val": metric_values, "test": poor}, ("test", "val"), consequence="", hint="")
     with pytest.raises(GateError, match=r"on val is 0\.100"):
-        gate.check({"val": poor}, ("test", "val"), consequence="", hint="")
+        check(0.9, {"val": poor}, ("test", "val"), consequence="", hint="")
     with pytest.raises(GateError, match="cannot be checked: there are no images of test or val"):
-        gate.check({}, ("test", "val"), consequence="", hint="")
+        check(0.9, {}, ("test", "val"), consequence="", hint="")
 
 
 def test_min_accuracy_without_an_accuracy_raises(colours: Path, tmp_path: Path) -> None:

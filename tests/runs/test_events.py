@@ -6,25 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from transfer_cli import RunDirectory
 from transfer_cli.errors import RunError
-from transfer_cli.runs.events import append_event, drop_torn_line, read_events
 
 
-def test_append_event_after_a_torn_line_keeps_all_lines_readable(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    assert read_events(path) == []
-    append_event(path, "begin", folder="a\u2028b")
-    path.write_text(path.read_text() + '{"event": "ep')
-    drop_torn_line(path)
-    append_event(path, "end")
-    assert [(event["event"], event.get("folder")) for event in read_events(path)] == [
+def test_log_after_a_torn_line_keeps_all_lines_readable(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert run.read_events() == []
+    run.log("begin", folder="a\u2028b")
+    run.events.write_text(run.events.read_text() + '{"event": "ep')
+    run._drop_torn_line()
+    run.log("end")
+    assert [(event["event"], event.get("folder")) for event in run.read_events()] == [
         ("begin", "a\u2028b"),
         ("end", None),
     ]
 
 
 def test_read_events_of_a_damaged_log_raises(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    path.write_text("no JSON\n")
+    run = RunDirectory(tmp_path)
+    run.events.write_text("no JSON\n")
     with pytest.raises(RunError, match="cannot be read"):
-        read_events(path)
+        run.read_events()

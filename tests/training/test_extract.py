@@ -63,7 +63,9 @@ def test_extract_writes_all_files_of_a_run(trained: Path, colours: Path) -> None
     ]
     assert (trained / "folder.txt").read_text() == f"{colours}\n"
     assert (trained / "skipped.csv").read_text() == "path,reason\n"
-    assert ExtractRecipe.load(str(trained / "recipe.toml")) == recipe().resolved().on_runtime("litert")
+    assert ExtractRecipe.load(str(trained / "recipe.toml")) == recipe().resolved().with_settings(
+        "inference", runtime="litert"
+    )
     assert json.loads((trained / "environment.json").read_text())["device"] == "CPU"
     events = [json.loads(line)["event"] for line in (trained / "events.jsonl").read_text().splitlines()]
     assert [event for event in events if event != "trial"] == ["begin", "features", "end"]

@@ -304,7 +304,7 @@ def test_diverging_training_raises(colours: Path, tmp_path: Path) -> None:
 
 
 def test_unfreeze_unknown_layer_suggests_a_name(colours: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"no layer 'conv_pw_99' to unfreeze from\. Did you mean conv_pw_9"):
+    with pytest.raises(UnknownNameError, match=r"layer to unfreeze from called 'conv_pw_99'\. Did you mean conv_pw_9"):
         run_on(colours, tmp_path / "run", "stage.1.unfreeze=from:conv_pw_99")
     run_on(colours, tmp_path / "run", "stage.1.unfreeze=from:conv_pw_13", "stage.1.epochs=1")
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,18 +153,18 @@ def test_overwrite_keeps_the_test_set_and_trains_both_runs_again(
     run = tmp_path / "run"
     run_on(colours, run, *SHORT, f"backbone.weights={weights}", "split.seed=3")
     tested = {row["path"] for row in rows_of(run / "split.csv") if row["split"] == "test"}
-    from transfer_cli.training.loop.finalize import RunFinalizer
+    from transfer_cli.training.loop import finalize
 
-    real, calls = RunFinalizer.score, []
+    real, calls = finalize.score_parts, []
 
-    def stop(self: RunFinalizer) -> object:
+    def stop(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 1:
             raise KeyboardInterrupt
-        return real(self)
+        return real(*arguments)
 
     chosen = (*words(unlabelled, weights), "split.seed=3")
-    monkeypatch.setattr(RunFinalizer, "score", stop)
+    monkeypatch.setattr(finalize, "score_parts", stop)
     with pytest.raises(KeyboardInterrupt):
         run_on(colours, run, *chosen, overwrite=True)
     result = run_on(colours, run, *chosen, overwrite=True)

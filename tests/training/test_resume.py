@@ -18,7 +18,7 @@ from tests.conftest import FINETUNE_WORDS, run_command, save_image
 from tests.finetuning import AS_MADE, network_of, rows_of, run_on, weights_of
 from transfer_cli.errors import RunError
 from transfer_cli.models.classifier_network import ClassifierNetwork
-from transfer_cli.training.loop import recorder
+from transfer_cli.training.loop import checkpoints
 from transfer_cli.training.loop.frozen_activations import CachedViews
 from transfer_cli.training.loop.stage_inputs import StageInputs
 from transfer_cli.training.loop.stage_trainer import StageTrainer
@@ -194,7 +194,7 @@ def test_resume_after_a_kill_before_the_last_history_line(
     colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides = ("stage.1.epochs=1", "stage.2.epochs=1", "early_stopping.patience=0")
-    write = recorder.write_table
+    write = checkpoints.write_table
 
     def dies(path: Path, header: Any, rows: Any) -> None:
         rows = list(rows)
@@ -202,10 +202,10 @@ def test_resume_after_a_kill_before_the_last_history_line(
             raise KeyboardInterrupt
         write(path, header, rows)
 
-    monkeypatch.setattr(recorder, "write_table", dies)
+    monkeypatch.setattr(checkpoints, "write_table", dies)
     with pytest.raises(KeyboardInterrupt):
         run_on(colours, tmp_path / "run", *overrides, source=str(two_stages))
-    monkeypatch.setattr(recorder, "write_table", write)
+    monkeypatch.setattr(checkpoints, "write_table", write)
     # Drafts of a process that was killed while it wrote a checkpoint.
     (tmp_path / "run/checkpoints/.last.0123abcd.npz").write_bytes(b"half")
     (tmp_path / "run/plots/.curves.0123abcd.png").write_bytes(b"half")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from transfer_cli.audit.image_quality import quality_issues
 from transfer_cli.audit.image_stats import ImageStats, measure_images
 from transfer_cli.audit.label_issues import LabelIssue
 from transfer_cli.catalog import backbones
-from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.decoding import stored_size
 from transfer_cli.data.groups import assign_group_ids, groups_by_members
 from transfer_cli.data.image_folder import ImageFolder
@@ -23,22 +21,19 @@ from transfer_cli.io.atomic import check_replaceable, check_writable
 from transfer_cli.models.weights.registry import imagenet_files, require_available
 from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.runs.request import TrainingRequest
+from transfer_cli.runs.scoring import truth_of
 
 FILES = ("check.json", "check.html", "suspects.csv", "duplicates.csv")
 
 
 def check_free(target: Path, folder: ImageFolder) -> None:
     """Raise OutputError if the findings cannot be written to `target` without touching the images or other files."""
+    hint = "Choose a folder that does not exist yet, outside of the images: -o DIR"
     if folder.source == folder.root and target.resolve().is_relative_to(folder.root.resolve()):
-        raise OutputError(
-            f"The output folder {target} is inside the image folder {folder.root}.",
-            hint="Choose a folder outside with -o DIR.",
-        )
-    if target.exists() and not (target / "check.json").is_file() and not _is_empty(target):
-        raise OutputError(
-            f"{target} already exists and is not the output of an earlier check.",
-            hint="Choose a folder that does not exist yet: -o DIR",
-        )
+        raise OutputError(f"The output folder {target} is inside the image folder {folder.root}.", hint=hint)
+    is_used = any(target.iterdir()) if target.is_dir() else target.exists()
+    if is_used and not (target / "check.json").is_file():
+        raise OutputError(f"{target} already exists and is not the output of an earlier check.", hint=hint)
     check_replaceable(target, lambda path: path.name in FILES, "a check")
     # The new folder is written beside the old one.
     check_writable(target.with_name(f"{target.name}.new") if target.exists() else target)
@@ -70,10 +65,6 @@ def check(request: TrainingRequest, recipe: ExtractRecipe, *, probe: bool = True
         issues, reason = _label_issues(request, recipe, stats, features, groups)
     quality = quality_issues(stats, [stored_size(folder.root / path) for path in stats.paths])
     return Findings(folder, stats.skipped, quality, duplicates, issues, reason)
-
-
-def _is_empty(target: Path) -> bool:
-    return target.is_dir() and not any(target.iterdir())
 
 
 def _require_weights(request: TrainingRequest, recipe: ExtractRecipe) -> None:
@@ -117,16 +108,6 @@ def _label_issues(
     names = tuple(name for name in request.folder.class_names if any(name in file.labels for file in files))
     if len(names) < 2:
         return None, "only images of one class can be read"
-    truth = _truth([file.labels for file in files], names, request.folder.task)
+    truth = truth_of([file.labels for file in files], names, request.folder.task)
     probabilities = out_of_fold(features, truth, len(names), groups=groups, seed=recipe.seed, progress=request.progress)
     return label_issues(stats.paths, truth, names, probabilities), ""
-
-
-def _truth(labels: Sequence[tuple[str, ...]], names: tuple[str, ...], task: str) -> NDArray[np.int64]:
-    column = {name: number for number, name in enumerate(names)}
-    if task == SINGLE_LABEL:
-        return np.array([column[of[0]] for of in labels], np.int64)
-    truth = np.zeros((len(labels), len(names)), np.int64)
-    for row, of in enumerate(labels):
-        truth[row, [column[label] for label in of]] = 1
-    return truth

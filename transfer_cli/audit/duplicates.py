@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -95,20 +95,17 @@ def find_duplicates(
         rows_of[digest].append(row)
     distinct = np.array([rows[0] for rows in rows_of.values()], np.int64)
     exact: list[Match] = [(rows[0], row, 1.0, False) for rows in rows_of.values() for row in rows[1:]]
-    matches = exact + _near_duplicates(stats, distinct, features, verify, progress)
-    pairs = [
-        DuplicatePair(
-            stats.paths[a], stats.paths[b], "exact" if number < len(exact) else "near", round(score, 3), mirrored
-        )
-        for number, (a, b, score, mirrored) in enumerate(matches)
-    ]
-    place = {path: row for row, path in enumerate(stats.paths)}
-    pairs.sort(key=lambda pair: (place[pair.path_a], place[pair.path_b]))
-    groups = connected_components(len(stats.paths), [(a, b) for a, b, _, _ in matches])
-    return Duplicates(tuple(pairs), tuple(tuple(stats.paths[row] for row in group) for group in groups))
+    matches = sorted(exact + _near_duplicates(stats, distinct, features, verify, progress))
+    paths, digests = stats.paths, stats.digests
+    pairs = tuple(
+        DuplicatePair(paths[a], paths[b], "exact" if digests[a] == digests[b] else "near", round(score, 3), mirrored)
+        for a, b, score, mirrored in matches
+    )
+    groups = connected_components(len(paths), [(a, b) for a, b, _, _ in matches])
+    return Duplicates(pairs, tuple(tuple(paths[row] for row in group) for group in groups))
 
 
-def connected_components(count: int, edges: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
+def connected_components(count: int, edges: Sequence[tuple[int, int]]) -> list[tuple[int, ...]]:
     """Return the connected components of at least two of the nodes 0 to `count` - 1, in order.
 
     Examples
@@ -116,20 +113,13 @@ def connected_components(count: int, edges: Iterable[tuple[int, int]]) -> list[t
     >>> connected_components(5, [(0, 3), (3, 4)])
     [(0, 3, 4)]
     """
-    parent = list(range(count))
+    from scipy.sparse import coo_array, csgraph
 
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for a, b in edges:
-        one, other = sorted((root(a), root(b)))
-        parent[other] = one
+    ends = tuple(np.array(edges, np.int64).reshape(-1, 2).T)
+    _, components = csgraph.connected_components(coo_array((np.ones(len(edges)), ends), (count, count)), directed=False)
     members: dict[int, list[int]] = defaultdict(list)
-    for node in range(count):
-        members[root(node)].append(node)
+    for node, component in enumerate(components.tolist()):
+        members[component].append(node)
     return [tuple(nodes) for nodes in members.values() if len(nodes) > 1]
 
 
@@ -150,9 +140,9 @@ def _near_duplicates(
         for start in range(0, len(candidates), _BLOCK):
             block = candidates[start : start + _BLOCK]
             compared = pool.map(lambda pair: compare_images(grey[pair[0]], grey[pair[1]]), block)
-            for (a, b), similarity in zip(block, compared, strict=True):
-                if similarity.score >= SAME_IMAGE:
-                    matches.append((int(rows[a]), int(rows[b]), similarity.score, similarity.mirrored))
+            for (a, b), (score, mirrored) in zip(block, compared, strict=True):
+                if score >= SAME_IMAGE:
+                    matches.append((int(rows[a]), int(rows[b]), score, mirrored))
             advance(len(block))
     return matches
 
@@ -162,10 +152,7 @@ def _candidates(grey: NDArray[np.uint8], features: NDArray[np.float32] | None) -
     hashes = perceptual_hashes(grey)
     mirrored = perceptual_hashes(image[:, ::-1] for image in grey)
     least = hashes.shape[1] - 2 * _MAX_DIFFERENT_BITS
-    neighbours = [
-        _nearest(hashes, hashes, _HASH_NEIGHBOURS, least),
-        _nearest(hashes, mirrored, _HASH_NEIGHBOURS, least),
-    ]
+    neighbours = [_nearest(hashes, right, _HASH_NEIGHBOURS, least) for right in (hashes, mirrored)]
     if features is not None:
         unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
         neighbours.append(_nearest(unit, unit, _FEATURE_NEIGHBOURS, _MIN_COSINE))
@@ -176,11 +163,9 @@ def _nearest(
     left: NDArray[np.float32], right: NDArray[np.float32], count: int, least: float
 ) -> Iterable[tuple[int, int]]:
     """Yield pairs of rows, the lower first: each row of `left` and its `count` nearest of `right` by inner product."""
-    total = len(left)
-    count = min(count, total - 1)
-    if count < 1:
+    if (count := min(count, len(left) - 1)) < 1:
         return
-    for start in range(0, total, _BLOCK):
+    for start in range(0, len(left), _BLOCK):
         product = left[start : start + _BLOCK] @ right.T
         here = np.arange(len(product))
         product[here, start + here] = -np.inf

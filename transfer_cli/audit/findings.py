@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from transfer_cli.text import counted
 SMALL_CLASS = 20
 """Images per class: with fewer the score of a class is a rough estimate, since a fifth of them is in the test set."""
 _LABEL_ISSUE_COLUMNS = ("path", "label", "suggested_label", "score", "confident")
-_PAIR_COLUMNS = ("path_a", "split_a", "label_a", "path_b", "split_b", "label_b", "kind", "score", "mirrored")
+PAIR_COLUMNS = ("path_a", "split_a", "label_a", "path_b", "split_b", "label_b", "kind", "score", "mirrored")
 _QUALITY_SUMMARY = {
     "one colour": "images of one colour: {}",
     "unusual shape": "images of an unusual shape: {} (resizing to a square distorts them more than the others)",
@@ -110,8 +111,7 @@ class Findings:
         issues = [
             (
                 item.path,
-                SEPARATOR.join(item.labels),
-                SEPARATOR.join(item.suggested),
+                *map(SEPARATOR.join, (item.labels, item.suggested)),
                 item.score,
                 "yes" if item.confident else "no",
             )
@@ -124,61 +124,49 @@ class Findings:
             files = (file_of[pair.path_a], file_of[pair.path_b])
             cells = [cell for file in files for cell in (file.path, file.part or "", SEPARATOR.join(file.labels))]
             pairs.append([*cells, pair.kind, pair.score, pair.mirrored])
-        write_table(directory / "duplicates.csv", _PAIR_COLUMNS, pairs)
+        write_table(directory / "duplicates.csv", PAIR_COLUMNS, pairs)
 
     def summary(self) -> list[str]:
         """Return lines for the user: what was found and what to do about it, the most important first."""
-        lines = []
-        if self.skipped:
-            lines.append(f"{counted(len(self.skipped), 'image')} cannot be read: replace or remove the files")
-        if left_out := describe_left_out(self.folder.left_out):
-            lines.append(left_out)
-        if len(self.folder.class_names) == 1:
-            lines.append("only one class: a classifier needs at least two")
-        lines += self._duplicates_summary()
-        lines += self._labels_summary()
-        for issue, count in Counter(item.issue for item in self.quality_issues).most_common():
-            lines.append(_QUALITY_SUMMARY.get(issue, f"{issue} images: {{}}").format(count))
-        if small := [f"{name} {count}" for name, count in self.small_classes().items()]:
-            more = ", ..." if len(small) > 20 else ""
-            lines.append(f"classes with fewer than {SMALL_CLASS} images: {', '.join(small[:20])}{more}")
-        ratio = self.imbalance()
-        if ratio is not None and ratio >= UNEVEN:
-            lines.append(
-                f"class imbalance: the largest class has {ratio:.3g} times as many images as the smallest; train with "
-                "--recipe imbalanced"
-            )
-        return lines or ["no problems found"]
+        return [*self._problems()] or ["no problems found"]
 
-    def _duplicates_summary(self) -> list[str]:
-        lines = []
+    def _problems(self) -> Iterator[str]:
+        if self.skipped:
+            yield f"{counted(len(self.skipped), 'image')} cannot be read: replace or remove the files"
+        if left_out := describe_left_out(self.folder.left_out):
+            yield left_out
+        if len(self.folder.class_names) == 1:
+            yield "only one class: a classifier needs at least two"
         classes, splits = self.pairs_across()
         if classes:
-            lines.append(
-                f"{counted(len(classes), 'duplicate pair')} with different labels: one label of each pair is wrong"
-            )
+            pairs = counted(len(classes), "duplicate pair")
+            yield f"{pairs} with different labels: one label of each pair is wrong"
         if splits:
-            lines.append(
-                f"{counted(len(splits), 'duplicate pair')} in different splits (leakage: the test score is too "
-                "optimistic): remove one image of each pair"
-            )
+            pairs, effect = counted(len(splits), "duplicate pair"), "leakage: the test score is too optimistic"
+            yield f"{pairs} in different splits ({effect}): remove one image of each pair"
         elif groups := len(self.duplicates.groups):
             where = "" if classes else ", always with the same label and in the same split"
-            lines.append(
+            yield (
                 f"duplicates: {counted(groups, 'image')} in several files{where}; --group-by near-duplicates "
                 "keeps them together in every split"
             )
-        return lines
-
-    def _labels_summary(self) -> list[str]:
         if self.label_issues is None:
-            return [f"labels were not checked: {self.label_check_skipped}"]
-        if not (issues := self.confident_label_issues()):
-            return []
-        first = issues[0]
-        return [
-            f"{counted(len(issues), 'label')} may be wrong: a cross-validated classifier prefers another class as "
-            "confidently as for that class's own images (see the column confident in suspects.csv). Most suspicious: "
-            f"{first.path} (label {' and '.join(first.labels) or 'none'}, suggested "
-            f"{' and '.join(first.suggested) or 'none'})"
-        ]
+            yield f"labels were not checked: {self.label_check_skipped}"
+        elif issues := self.confident_label_issues():
+            labels, suggested = (" and ".join(names) or "none" for names in (issues[0].labels, issues[0].suggested))
+            yield (
+                f"{counted(len(issues), 'label')} may be wrong: a cross-validated classifier prefers another class as "
+                "confidently as for that class's own images (see the column confident in suspects.csv). Most "
+                f"suspicious: {issues[0].path} (label {labels}, suggested {suggested})"
+            )
+        for issue, count in Counter(item.issue for item in self.quality_issues).most_common():
+            yield _QUALITY_SUMMARY.get(issue, f"{issue} images: {{}}").format(count)
+        if small := [f"{name} {count}" for name, count in self.small_classes().items()]:
+            more = ", ..." if len(small) > 20 else ""
+            yield f"classes with fewer than {SMALL_CLASS} images: {', '.join(small[:20])}{more}"
+        ratio = self.imbalance()
+        if ratio is not None and ratio >= UNEVEN:
+            yield (
+                f"class imbalance: the largest class has {ratio:.3g} times as many images as the smallest; train with "
+                "--recipe imbalanced"
+            )

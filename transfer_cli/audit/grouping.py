@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,18 +88,15 @@ def folder_features(
     from transfer_cli.features.extraction import FeatureExtractor
 
     network = network or compiled_backbone(request, recipe)
-    extractor = FeatureExtractor.open(request, recipe, network)
     matrix = np.empty((len(request.folder.files), network.width), np.float32)
     places: list[int] = []
-    try:
+    with closing(FeatureExtractor(request, recipe, network)) as extractor:
         with request.progress.track(f"features by {recipe.backbone.name} on {network.runtime}", len(matrix)) as advance:
             for batch in extractor.batches():
                 matrix[len(places) : len(places) + len(batch.indices)] = extractor.rows(batch)
                 places += batch.indices
                 advance(len(batch.indices) + len(batch.skipped))
         extractor.check()
-    finally:
-        extractor.close()
     return places, matrix[: len(places)]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -27,25 +25,7 @@ _MIN_OVERLAP = 0.5
 _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
 
 
-@dataclass(frozen=True)
-class ImageSimilarity:
-    """Similarity of two images, 0 to 1, and whether one is the mirror image of the other."""
-
-    score: float
-    mirrored: bool
-
-
-@dataclass(frozen=True)
-class _Alignment:
-    """`warp` maps `inner` into `outer`, which shows all of it."""
-
-    similarity: float
-    outer: Grey
-    inner: Grey
-    warp: NDArray[np.float32]
-
-
-def compare_images(first: Grey, second: Grey) -> ImageSimilarity:
+def compare_images(first: Grey, second: Grey) -> tuple[float, bool]:
     """Return the similarity of two images in their details; brightness and contrast do not matter.
 
     Scale and shift are found by normalised cross-correlation [1]_, for the image and its mirror image, either within
@@ -56,25 +36,22 @@ def compare_images(first: Grey, second: Grey) -> ImageSimilarity:
     ----------
     first, second : ndarray of shape (n, n), uint8
 
+    Returns
+    -------
+    (float, bool)
+        The similarity, 0 to 1, and whether one is the mirror image of the other.
+
     References
     ----------
     .. [1] J. P. Lewis, "Fast normalized cross-correlation", 1995.
     .. [2] G. Evangelidis and E. Psarakis, "Parametric image alignment using enhanced correlation coefficient
        maximization", IEEE TPAMI 30(10), 2008.
     """
-    plain = _align(first, second)
-    mirrored = _align(first, np.ascontiguousarray(second[:, ::-1]))
-    best = max(plain, mirrored, key=lambda alignment: alignment.similarity)
-    score = _score(best) if best.similarity >= _MIN_COARSE_SIMILARITY else 0.0
-    return ImageSimilarity(score, best is mirrored)
-
-
-def _align(first: Grey, second: Grey) -> _Alignment:
-    similarity, warp = _locate(first, second)
-    other, back = _locate(second, first)
-    if similarity >= other:
-        return _Alignment(similarity, first, second, warp)
-    return _Alignment(other, second, first, back)
+    flipped = np.ascontiguousarray(second[:, ::-1])
+    candidates = ((first, second, False), (second, first, False), (first, flipped, True), (flipped, first, True))
+    located = [(*_locate(outer, inner), outer, inner, mirrored) for outer, inner, mirrored in candidates]
+    coarse, warp, outer, inner, mirrored = max(located, key=lambda each: each[0])
+    return _score(outer, inner, warp) if coarse >= _MIN_COARSE_SIMILARITY else 0.0, mirrored
 
 
 def _locate(outer: Grey, inner: Grey) -> tuple[float, NDArray[np.float32]]:
@@ -95,10 +72,9 @@ def _locate(outer: Grey, inner: Grey) -> tuple[float, NDArray[np.float32]]:
     return best, np.array([[scale, 0, left * pixels], [0, scale, top * pixels]], np.float32)
 
 
-def _score(alignment: _Alignment) -> float:
-    outer, inner = alignment.outer, alignment.inner
+def _score(outer: Grey, inner: Grey, warp: NDArray[np.float32]) -> float:
     try:
-        _, warp = cv2.findTransformECC(inner, outer, alignment.warp, cv2.MOTION_AFFINE, _STEPS, None, 3)
+        _, warp = cv2.findTransformECC(inner, outer, warp, cv2.MOTION_AFFINE, _STEPS, None, 3)
     except cv2.error:  # does not converge: the images have nothing in common
         return 0.0
     stretch = np.linalg.svd(warp[:, :2], compute_uv=False)

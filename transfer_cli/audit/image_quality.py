@@ -64,12 +64,12 @@ def quality_issues(stats: ImageStats, sizes: Sequence[tuple[int, int] | None]) -
         ),
         "unusual shape": _unusual_shapes(width / height, pixels),
     }
-    issues = [
-        (int(row), QualityIssue(stats.paths[row], issue, values[row]))
+    return tuple(
+        QualityIssue(path, issue, values[row])
+        for row, path in enumerate(stats.paths)
         for issue, (mask, values) in checks.items()
-        for row in np.flatnonzero(mask)
-    ]
-    return tuple(item for _, item in sorted(issues, key=lambda pair: pair[0]))
+        if mask[row]
+    )
 
 
 def _unusual_shapes(aspect: NDArray[np.float64], pixels: Sequence[str]) -> tuple[NDArray[np.bool_], list[str]]:

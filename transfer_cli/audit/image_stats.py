@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +58,13 @@ class ImageStats:
     sharpness: NDArray[np.float32]
     skipped: tuple[Skipped, ...]
 
-    def select(self, rows: Sequence[int]) -> ImageStats:
+    def select(self, rows: list[int]) -> ImageStats:
         """Return the statistics of some of the readable images, by position among them."""
-        selected = list(rows)
-        return ImageStats(
-            indices=tuple(self.indices[row] for row in selected),
-            paths=tuple(self.paths[row] for row in selected),
-            digests=tuple(self.digests[row] for row in selected),
-            grey=self.grey[selected],
-            brightness=self.brightness[selected],
-            contrast=self.contrast[selected],
-            sharpness=self.sharpness[selected],
-            skipped=self.skipped,
-        )
+        arrays = ("grey", "brightness", "contrast", "sharpness")
+        selected: dict[str, Any] = {name: getattr(self, name)[rows] for name in arrays}
+        for name in ("indices", "paths", "digests"):
+            selected[name] = tuple(getattr(self, name)[row] for row in rows)
+        return replace(self, **selected)
 
 
 def measure_images(paths: Sequence[str], root: Path, progress: Progress = SILENT) -> ImageStats:
@@ -92,18 +86,9 @@ def measure_images(paths: Sequence[str], root: Path, progress: Progress = SILENT
             digests += batch.digests
             skipped += batch.skipped
             advance(len(batch.indices) + len(batch.skipped))
-    count = len(readable)
-    brightness, contrast, sharpness = values[:count].T
-    return ImageStats(
-        indices=tuple(indices),
-        paths=tuple(readable),
-        digests=tuple(digests),
-        grey=grey[:count],
-        brightness=brightness,
-        contrast=contrast,
-        sharpness=sharpness,
-        skipped=tuple(skipped),
-    )
+    brightness, contrast, sharpness = values[: len(readable)].T
+    files = tuple(indices), tuple(readable), tuple(digests)
+    return ImageStats(*files, grey[: len(readable)], brightness, contrast, sharpness, tuple(skipped))
 
 
 def perceptual_hashes(grey: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:

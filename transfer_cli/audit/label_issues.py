@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,30 +54,10 @@ def out_of_fold(
     Rows with the same number in `groups` are in the same fold, so that no duplicate vouches for a label. Rows of a
     class with a single image are NaN.
     """
-    spec = classifiers.find("logistic")
-    fitted = fit.fit(
-        spec, features, truth, fit.FitOptions(classes=classes, tune=True, seed=seed), groups=groups, progress=progress
-    )
+    spec, options = classifiers.find("logistic"), fit.FitOptions(classes=classes, tune=True, seed=seed)
+    fitted = fit.fit(spec, features, truth, options, groups=groups, progress=progress)
     assert fitted.out_of_fold is not None
     return fitted.out_of_fold
-
-
-def normalized_margin(truth: Truth, probabilities: Probabilities) -> NDArray[np.float64]:
-    """Return the probability of the label less that of the most probable other class [1]_.
-
-    In a multi-label task: the lowest of all labels, each against its opposite.
-
-    References
-    ----------
-    .. [1] C. Northcutt, L. Jiang and I. Chuang, "Confident learning: estimating uncertainty in dataset labels",
-       JAIR 70, 2021.
-    """
-    if truth.ndim == 2:
-        return 2 * self_confidence(truth, probabilities) - 1
-    others = probabilities.astype(np.float64)
-    own = others[np.arange(len(truth)), truth].copy()
-    others[np.arange(len(truth)), truth] = -np.inf
-    return np.asarray(own - others.max(axis=1))
 
 
 def self_confidence(truth: Truth, probabilities: Probabilities) -> NDArray[np.float64]:
@@ -86,14 +65,6 @@ def self_confidence(truth: Truth, probabilities: Probabilities) -> NDArray[np.fl
     if truth.ndim == 2:
         return np.asarray(np.where(truth > 0, probabilities, 1 - probabilities).min(axis=1), np.float64)
     return np.asarray(probabilities[np.arange(len(truth)), truth], np.float64)
-
-
-RANKINGS: dict[str, Callable[[Truth, Probabilities], NDArray[np.float64]]] = {
-    "self-confidence": self_confidence,
-    "normalized margin": normalized_margin,
-}
-"""Ways to rank label issues; docs/benchmarks.md compares them."""
-RANKING = "self-confidence"
 
 
 def confidently_other(truth: Truth, probabilities: Probabilities) -> NDArray[np.bool_]:
@@ -125,9 +96,9 @@ def label_issues(
 ) -> tuple[LabelIssue, ...]:
     """Return the images whose prediction differs from their label, the most suspicious first."""
     known = np.flatnonzero(~np.isnan(probabilities).any(axis=1))
-    score = RANKINGS[RANKING](truth[known], probabilities[known])
+    score = self_confidence(truth[known], probabilities[known])
     confident = confidently_other(truth[known], probabilities[known])
-    predicted = _predicted(truth, probabilities)
+    predicted = probabilities >= 0.5 if truth.ndim == 2 else np.nan_to_num(probabilities).argmax(axis=1)
     issues = []
     for place in np.argsort(score, kind="stable"):
         row = known[place]
@@ -143,12 +114,6 @@ def _mean_where(mask: NDArray[np.bool_], values: NDArray[np.float64]) -> NDArray
     """Return the mean of each column over the rows in `mask`; infinity for a column without one."""
     columns = zip(mask.T, values.T, strict=True)
     return np.array([column[rows].mean() if rows.any() else np.inf for rows, column in columns])
-
-
-def _predicted(truth: Truth, probabilities: Probabilities) -> Truth:
-    if truth.ndim == 2:
-        return (probabilities >= 0.5).astype(np.int64)
-    return np.asarray(np.nan_to_num(probabilities).argmax(axis=1), np.int64)
 
 
 def _names(which: NDArray[np.int64] | np.int64, class_names: tuple[str, ...]) -> tuple[str, ...]:

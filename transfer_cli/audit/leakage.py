@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.audit.duplicates import Duplicates, find_duplicates
+from transfer_cli.audit.findings import PAIR_COLUMNS
 from transfer_cli.audit.image_stats import measure_images
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.skipped import Skipped
@@ -23,8 +25,6 @@ from transfer_cli.metrics.intervals import MetricValue, exact_value, proportion
 from transfer_cli.metrics.scores import mean_average_precision
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.runs.completed_run import FinishedRun
-
-_HEADER = ("path_a", "split_a", "label_a", "path_b", "split_b", "label_b", "kind", "score", "mirrored")
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,17 @@ class Leak:
     @property
     def across_splits(self) -> bool:
         """Whether the files are in different splits."""
-        return _different_split(self.a, self.b)
+        return self.a.part != self.b.part
 
     @property
     def across_classes(self) -> bool:
         """Whether the files have different labels."""
-        return _different_labels(self.a, self.b)
+        return self.a.labels != self.b.labels
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row of leaks.csv, by column."""
         cells = [cell for row in (self.a, self.b) for cell in (row.path, row.part, row.truth)]
-        return dict(zip(_HEADER, [*cells, self.kind, self.score, self.mirrored], strict=True))
+        return dict(zip(PAIR_COLUMNS, [*cells, self.kind, self.score, self.mirrored], strict=True))
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,7 @@ class Leaks:
 
     def write(self, path: Path) -> None:
         """Write the pairs as CSV."""
-        rows = [leak.to_dict() for leak in self.pairs]
-        write_table(path, _HEADER, (["" if value is None else value for value in row.values()] for row in rows))
+        write_table(path, PAIR_COLUMNS, ([*leak.to_dict().values()] for leak in self.pairs))
 
 
 def check_leaks_file(path: Path) -> None:
@@ -112,11 +111,10 @@ def check_leaks_file(path: Path) -> None:
     check_writable(path)
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
-            if not file.readline().startswith(",".join(_HEADER).encode()):
-                raise OutputError(
-                    f"{path} already exists and is not a list of leaks. It was not overwritten.",
-                    hint="Choose another file: -o FILE.csv",
-                )
+            is_list = file.readline().startswith(",".join(PAIR_COLUMNS).encode())
+        if not is_list:
+            hint = "It was not overwritten. Choose another file: -o FILE.csv"
+            raise OutputError(f"{path} already exists and is not a list of leaks.", hint=hint)
 
 
 def leaks(run: FinishedRun, *, progress: Progress = SILENT) -> Leaks:
@@ -139,18 +137,14 @@ def leaks(run: FinishedRun, *, progress: Progress = SILENT) -> Leaks:
     rows = run.split.rows
     stats = measure_images([row.path for row in rows], run.root, progress)
     if not stats.paths:
-        raise RunError(
-            f"None of the {len(rows)} images of {run.directory.path} can be read. Expected them in {run.root}, as in "
-            "the training.",
-            hint="Move the images back to that folder.",
-        )
+        hint = f"Move the images back to {run.root}."
+        raise RunError(f"None of the {len(rows)} images of {run.directory.path} can be read.", hint=hint)
     unchanged = [place for place, index in enumerate(stats.indices) if stats.digests[place] == rows[index].sha256]
     changed = tuple(path for place, path in enumerate(stats.paths) if place not in set(unchanged))
     if not unchanged:
+        hint = f"Restore the old images in {run.root}, or train again with --overwrite."
         raise RunError(
-            f"All {len(changed)} readable images in {run.root} have changed since {run.directory.path} was trained. "
-            "Expected the same files.",
-            hint="Restore the old images, or train again with --overwrite.",
+            f"All {len(changed)} readable images have changed since {run.directory.path} was trained.", hint=hint
         )
     stats = stats.select(unchanged)
     duplicates = find_duplicates(stats, matrix[list(stats.indices)], progress=progress)
@@ -165,7 +159,7 @@ def load_leaks(run: FinishedRun) -> Leaks | None:
         return None
     row_of = {(row.path, row.part, row.truth): row for row in run.split.rows}
     pairs = []
-    for line in read_table(path, _HEADER):
+    for line in read_table(path, PAIR_COLUMNS):
         a, b = (row_of.get((line[f"path_{x}"], line[f"split_{x}"], line[f"label_{x}"])) for x in "ab")
         if a is None or b is None:
             return None
@@ -212,10 +206,10 @@ def leaking_pairs(duplicates: Duplicates, split: Split) -> tuple[Leak, ...]:
     pairs = {(leak.a.path, leak.b.path): leak for leak in all_pairs if leak.across_splits or leak.across_classes}
     for group in duplicates.groups:
         members = [row_of[path] for path in group]
-        for differ in (_different_split, _different_labels):
-            paired = {path for paths, leak in pairs.items() if differ(leak.a, leak.b) for path in paths}
+        for of in (attrgetter("part"), attrgetter("labels")):
+            paired = {path for paths, leak in pairs.items() if of(leak.a) != of(leak.b) for path in paths}
             for row in members:
-                other = next((each for each in members if differ(row, each)), None)
+                other = next((each for each in members if of(each) != of(row)), None)
                 if other is not None and row.path not in paired:
                     a, b = sorted((row, other), key=members.index)
                     same = a.sha256 == b.sha256
@@ -227,44 +221,27 @@ def leaking_pairs(duplicates: Duplicates, split: Split) -> tuple[Leak, ...]:
 def leaked_test_images(duplicates: Duplicates, split: Split) -> tuple[str, ...]:
     """Return the test images that have a duplicate in the training or validation set."""
     part = {row.path: row.part for row in split.rows}
-    leaked = {
-        path
-        for group in duplicates.groups
-        if any(part[other] != "test" for other in group)
-        for path in group
-        if part[path] == "test"
-    }
-    return tuple(row.path for row in split.rows if row.path in leaked)
+    leaked = {path for group in duplicates.groups if any(part[each] != "test" for each in group) for path in group}
+    return tuple(row.path for row in split.rows if row.part == "test" and row.path in leaked)
 
 
 def summary(result: Leaks) -> list[str]:
     """Return lines for the user, the most important first."""
-    across_splits, across_classes = result.across_splits, result.across_classes
     if not result.pairs:
         return ["no leakage: no image is in two splits or in two classes"]
-    lines = []
-    if result.leaked_test_images:
-        lines.append(
-            f"leakage: {len(result.leaked_test_images)} test images are also in the training or validation set: "
-            f"{_examples(across_splits)}"
-        )
+    lines, leaked, across_splits = [], len(result.leaked_test_images), result.across_splits
+    if leaked:
+        examples = _examples(across_splits)
+        lines.append(f"leakage: {leaked} test images are also in the training or validation set: {examples}")
     elif across_splits:
         lines.append(f"{len(across_splits)} duplicate pairs are in two splits: {_examples(across_splits)}")
-    if result.leaked_test_images and result.score_with_leaks is not None:
+    if leaked and result.score_with_leaks is not None:
         name, without = result.metric.replace("_", " "), result.score_without_leaks
         rest = f"{without['value']:.3f} without them" if without else "no test image is left without them"
         lines.append(f"test {name} {result.score_with_leaks['value']:.3f}, {rest}")
-    if across_classes:
+    if across_classes := result.across_classes:
         lines.append(f"{len(across_classes)} duplicate pairs are in two classes: {_examples(across_classes)}")
     return lines
-
-
-def _different_split(a: SplitRow, b: SplitRow) -> bool:
-    return a.part != b.part
-
-
-def _different_labels(a: SplitRow, b: SplitRow) -> bool:
-    return a.labels != b.labels
 
 
 def _examples(pairs: Sequence[Leak]) -> str:

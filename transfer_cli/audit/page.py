@@ -39,7 +39,6 @@ def write_page(findings: Findings, path: Path) -> None:
         pairs=pairs,
         quality_issues=quality,
         skipped=findings.skipped[:_SHOWN],
-        labels={file.path: ", ".join(file.labels) for file in findings.folder.files},
-        splits={file.path: file.part for file in findings.folder.files},
+        files={file.path: file for file in findings.folder.files},
         thumbnails=thumbnails(shown, findings.folder.root),
     )

@@ -8,20 +8,19 @@ from functools import cached_property
 from transfer_cli.auto.final_test import FinalTest, copy_recipe
 from transfer_cli.auto.search import ModelSearch, recipe_of
 from transfer_cli.auto.state import AutoProgress, AutoState
-from transfer_cli.data.groups import NEAR_DUPLICATES, check_groups
+from transfer_cli.data.groups import check_groups
 from transfer_cli.data.split import Split
-from transfer_cli.errors import InputError
 from transfer_cli.io.atomic import write_text
 from transfer_cli.ranking.candidates import Candidates
+from transfer_cli.ranking.sample import refuse_near_duplicates
 from transfer_cli.recipe.auto import AutoRecipe
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.report.report import report
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.text import counted
-from transfer_cli.training.setup.completed import completed_result
-from transfer_cli.training.setup.preflight import Survey, survey
-from transfer_cli.training.setup.val_split import with_val
+from transfer_cli.training.setup.claim import completed_result
+from transfer_cli.training.setup.preflight import Survey, survey, with_val
 
 _MIN_VAL_IMAGES = 30
 """With fewer validation images a warning is shown."""
@@ -56,21 +55,16 @@ def auto(request: TrainingRequest, recipe: AutoRecipe) -> TrainingResult:
         When the accuracy on test is below the required one.
     """
     folder, run = request.folder, request.run
-    if recipe.group_by == NEAR_DUPLICATES:
-        raise InputError(
-            "auto cannot group by near-duplicates: they are found by the features of a backbone, which is not chosen "
-            "yet.",
-            hint="First write the split: transfer-cli data split FOLDER --group-by near-duplicates; then use --split.",
-        )
+    refuse_near_duplicates("auto", recipe.group_by)
     if recipe.group_by is not None:
         check_groups([file.path for file in folder.files], recipe.group_by)
     Candidates.select(recipe.among, (), download=recipe.download)
     if request.overwrite or not (run.auto.is_file() and run.steps.is_dir()):
         with run.releasing_lock():
-            return _Auto(request, recipe, AutoState.start(recipe)).start()
+            return _Auto(request, recipe, AutoState(recipe.model_dump(mode="json"))).start()
     state = AutoState.read(run)
     state.check_matches(run, recipe, folder.source)
-    if state.is_complete(run):
+    if state.is_tested(run) and run.report.is_file():
         return _completed(request, state)
     with run.releasing_lock():
         return _Auto(request, recipe, state).resume()
@@ -99,10 +93,21 @@ class _Auto:
         self._status = AutoProgress(request, state)
 
     def start(self) -> TrainingResult:
+        """Do the missing steps; the time spent counts, even if the command fails or is interrupted."""
         run, request = self._run, self._request
         run.claim(self._recipe, request.folder.source, command=request.command, overwrite=request.overwrite)
         run.log("begin", folder=str(request.folder.source.resolve()), seconds=self._recipe.seconds)
-        return self._run_steps()
+        try:
+            self._status.save()
+            self._write_split()
+            search = ModelSearch(request, self._recipe, self._survey, self._status)
+            winner = self._selected_before() or search.run()
+            final_test = FinalTest(request, self._survey, winner)
+            name = self._status.state.winner
+            self._status.note(6, f"evaluating {'the ensemble' if name == 'ensemble' else name} on test (once)")
+            return self._write_report(final_test.run())
+        finally:
+            self._status.save()
 
     def resume(self) -> TrainingResult:
         """Do the missing steps of an interrupted run, as recorded in auto.json."""
@@ -116,20 +121,6 @@ class _Auto:
         write_text(self._run.recipe, self._recipe.to_toml())
         return self.start()
 
-    def _run_steps(self) -> TrainingResult:
-        try:
-            self._status.save()
-            self._write_split()
-            search = ModelSearch(self._request, self._recipe, self._survey, self._status)
-            winner = self._selected_before() or search.run()
-            final_test = FinalTest(self._request, self._survey, winner)
-            name = self._status.state.winner
-            self._status.note(6, f"evaluating {'the ensemble' if name == 'ensemble' else name} on test (once)")
-            return self._write_report(final_test.run())
-        finally:
-            # The time spent counts, even if the command fails or is interrupted.
-            self._status.save()
-
     def _write_split(self) -> None:
         split = self._survey.split
         self._status.note(1, f"{split.summary()}; test held out")
@@ -141,11 +132,12 @@ class _Auto:
 
     def _selected_before(self) -> TrainingResult | None:
         """Return the model that an earlier command selected, before it used test."""
-        run = self._status.step_run(self._status.state.winner)
-        if not self._status.state.winner or not run.is_complete(with_model=True, with_features=False):
+        state = self._status.state
+        run = self._status.step_run(state.winner)
+        if not state.winner or not run.is_complete(with_model=True, with_features=False):
             return None
-        self._status.note(5, f"{self._status.state.winner} was selected by an earlier command")
-        return TrainingResult(run, run.read_metrics(), (), self._status.state.val_note)
+        self._status.note(5, f"{state.winner} was selected by an earlier command")
+        return TrainingResult(run, run.read_metrics(), (), state.val_note)
 
     def _write_report(self, result: TrainingResult) -> TrainingResult:
         with self._progress.track("writing the report", None):

@@ -60,7 +60,12 @@ class FinalTest:
         write_skipped(run.skipped, self._skipped)
         self._write_features(split, test, features)
         opened = self._opened
-        fitted = _val_fit_of(opened.bundle, opened.directory)
+        has_rejection, thresholds = REJECTION_FILE in opened.bundle.files, opened.bundle.thresholds
+        fitted = ValFit(
+            None if thresholds is None else np.array(thresholds),
+            opened.bundle.temperature,
+            Rejection.load(opened.directory / REJECTION_FILE) if has_rejection else None,
+        )
         row_of = {row.path: number for number, row in enumerate(split.rows)}
         rows = np.array([row_of[path] for path in test], np.int64)
         metrics: Metrics = {part: values for part, values in winner.metrics.items() if part == "val"}
@@ -68,21 +73,14 @@ class FinalTest:
         check_accuracy(self._request, metrics, winner.val_note)
 
         def save(directory: Path) -> None:
-            for name in opened.bundle.files.keys() - {MODEL_CARD_FILE}:
-                shutil.copyfile(opened.directory / name, directory / name)
+            for file in opened.bundle.files.keys() - {MODEL_CARD_FILE}:
+                shutil.copyfile(opened.directory / file, directory / file)
             copied: dict[str, Path] = {}
             for number, member in enumerate(opened.members, start=1):
                 member.copy_to(directory / folder_of(number), copied)
-            ModelCard(
-                opened.bundle,
-                split,
-                metrics,
-                fitted,
-                dataset=self._request.folder.name,
-                skipped=len(self._skipped),
-                val_note=winner.val_note,
-                members=[*opened.leaves()] if opened.members else (),
-            ).write(directory)
+            leaves = [*opened.leaves()] if opened.members else ()
+            skipped, name = len(self._skipped), self._request.folder.name
+            ModelCard(opened.bundle, split, metrics, fitted, name, skipped, winner.val_note, leaves).write(directory)
 
         opened.bundle.model_copy(update={"files": {}, "digest": ""}).write(run.model, save)
         result = TrainingResult.complete(run, split, metrics, self._skipped, winner.val_note)
@@ -92,16 +90,11 @@ class FinalTest:
     def _copy_files(self) -> None:
         """Copy the files and events of the winner that are not part of its model."""
         run, winner = self._run, self._winner.run
-        pairs = [
-            (winner.history, run.history),
-            (winner.plan, run.plan),
-            (winner.members, run.members),
-            (winner.environment, run.environment),
-        ]
-        pairs += [(of(winner, "val"), of(run, "val")) for of in _TABLES]
-        for source, target in pairs:
-            if source.is_file():
-                shutil.copyfile(source, target)
+        files = [winner.history, winner.plan, winner.members, winner.environment]
+        files += [of("val") for of in (winner.predictions, winner.confusion, winner.curves)]
+        for file in files:
+            if file.is_file():
+                shutil.copyfile(file, run.path / file.name)
         if any(event["event"] == "test" for event in run.read_events()):
             # The events were copied by an earlier command that was interrupted later.
             return
@@ -147,16 +140,17 @@ class FinalTest:
         """Return the test images whose classes the model knows; the others are recorded as skipped."""
         known = {*self._opened.bundle.class_names}
         rows = [row for row in self._survey.split.rows if row.part == "test"]
-        paths = [row.path for row in rows if known.issuperset(row.labels)]
+        paths = []
+        for row in rows:
+            if missing := [label for label in row.labels if label not in known]:
+                self._skipped.append(Skipped(row.path, f"no training image of {', '.join(missing)} could be read"))
+            else:
+                paths.append(row.path)
         if unknown := sorted({label for row in rows for label in row.labels} - known):
             self._request.progress.warn(
                 f"{len(rows) - len(paths)} test images are left out: no training image of {', '.join(unknown)} could "
                 "be read"
             )
-        for row in rows:
-            if missing := [label for label in row.labels if label not in known]:
-                reason = f"no training image of {', '.join(missing)} could be read"
-                self._skipped.append(Skipped(row.path, reason))
         return paths
 
     def _merge_split(self, test: list[str]) -> Split:
@@ -178,13 +172,3 @@ class FinalTest:
 def copy_recipe(winner: RunDirectory, run: RunDirectory) -> None:
     """Copy the recipe of the selected model, so that the run can be reproduced; that of `auto` is in auto.json."""
     write_text(run.recipe, winner.recipe.read_text("utf-8"))
-
-
-def _val_fit_of(bundle: ModelBundle, directory: Path) -> ValFit:
-    """Return the thresholds, temperature and rejection of a bundle."""
-    rejection = Rejection.load(directory / REJECTION_FILE) if REJECTION_FILE in bundle.files else None
-    thresholds = None if bundle.thresholds is None else np.array(bundle.thresholds)
-    return ValFit(thresholds, bundle.temperature, rejection)
-
-
-_TABLES = (RunDirectory.predictions, RunDirectory.confusion, RunDirectory.curves)

@@ -9,11 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from transfer_cli.audit import check as checking
-from transfer_cli.auto.selection import best_single, compare_ensemble
+from transfer_cli.auto.selection import Choice, choose
 from transfer_cli.auto.state import AutoProgress
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.catalog.backbones import IMAGENET
-from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.split import Split
 from transfer_cli.ensembling.ensemble import ensemble
 from transfer_cli.ensembling.request import EnsembleRequest
@@ -29,7 +28,6 @@ from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe
 from transfer_cli.recipe.sections import Backbone
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
-from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.text import counted
 from transfer_cli.training.extract import extract
 from transfer_cli.training.finetune import finetune
@@ -77,11 +75,17 @@ class ModelSearch:
         return self._trained[name]
 
     @cached_property
-    def _folder(self) -> ImageFolder:
-        """The folder without its test images."""
-        rows = zip(self._survey.indices, self._survey.split.rows, strict=True)
+    def _without_test(self) -> TrainingRequest:
+        """The request without the test images."""
+        folder, split = self._request.folder, self._survey.split
+        rows = zip(self._survey.indices, split.rows, strict=True)
         indices = sorted(index for index, row in rows if row.part != "test")
-        return replace(self._request.folder, files=tuple(self._request.folder.files[index] for index in indices))
+        files = tuple(folder.files[index] for index in indices)
+        return replace(self._request, folder=replace(folder, files=files), split=split)
+
+    def _request_of(self, step: str) -> TrainingRequest:
+        run = self._status.step_run(step)
+        return replace(self._without_test, run=run, overwrite=False, min_accuracy=None)
 
     def _rank(self) -> tuple[Candidate, ...]:
         if known := self._status.state.ranked:
@@ -110,26 +114,10 @@ class ModelSearch:
     def _rank_candidates(
         self, among: Sequence[str], weights: Sequence[str], *, download: bool
     ) -> tuple[Candidate, ...]:
-        request, recipe = self._request, self._recipe
-        ranking = rank(
-            TrainingRequest(
-                self._folder,
-                RunDirectory(self._run.steps / "rank"),
-                split=self._survey.split,
-                offline=request.offline,
-                strict=request.strict,
-                cache=request.cache,
-                progress=request.progress,
-                time_budget=max(0.0, _RANKING_SHARE * recipe.seconds - self._status.seconds_before),
-            ),
-            RankOptions(
-                among=among,
-                weights=weights,
-                download=download,
-                group_by=recipe.group_by,
-                seed=recipe.seed,
-            ),
-        )
+        recipe = self._recipe
+        options = RankOptions(among, weights, download=download, group_by=recipe.group_by, seed=recipe.seed)
+        budget = max(0.0, _RANKING_SHARE * recipe.seconds - self._status.seconds_before)
+        ranking = rank(replace(self._request_of("rank"), time_budget=budget), options)
         best = tuple(row.candidate for row in ranking.eligible[:TRAINED_BACKBONES])
         self._run.log("rank", best=[each.name for each in best], candidates=len(ranking.rows))
         shown = ", ".join(_score_text(row) for row in ranking.eligible[:5])
@@ -138,11 +126,11 @@ class ModelSearch:
 
     def _check_images(self, candidate: Candidate) -> None:
         """Check the images outside test as `data check` does, by the features of the best backbone."""
-        place = self._run.steps / "check"
+        place = self._status.step_run("check").path
         if (place / "check.json").is_file():
             self._status.note(3, f"images were checked by an earlier command: {place}")
             return
-        request = replace(self._request.silent(), folder=self._folder, split=self._survey.split)
+        request = self._without_test.silent()
         recipe = resolve_recipe(request, recipe_of(self._recipe, ExtractRecipe, candidate.overrides), keeps_model=True)
         with self._progress.track("checking the images", None):
             findings = checking.check(request, recipe)
@@ -158,7 +146,7 @@ class ModelSearch:
             self._status.note(4, "no fine-tuning: no training image can be held out as a validation set")
             return
         for number, candidate in enumerate(best):
-            left = self._seconds_left()
+            left = self._recipe.seconds * (1 - _FINAL_SHARE) - self._status.seconds_spent()
             seconds = left if number or len(best) == 1 else _FIRST_SHARE * left
             name = f"finetune-{candidate.backbone}"
             if seconds < _MIN_SECONDS and not self._status.step_run(name).metrics.is_file():
@@ -166,27 +154,15 @@ class ModelSearch:
                 continue
             self._train_step(name, candidate, finetune, FinetuneRecipe, seconds)
 
-    def _seconds_left(self) -> float:
-        """Return the time left for training."""
-        return self._recipe.seconds * (1 - _FINAL_SHARE) - self._status.seconds_spent()
-
     def _train_step(self, name: str, candidate: Candidate, method: Any, kind: Any, seconds: float | None) -> None:
         # These shares made the split. The folder has no test images here, but repeating the recipe on the whole folder
         # must hold out the same test images.
         shares = recipe_of(self._recipe, FinetuneRecipe, {}).split
         overrides: dict[str, Any] = {**candidate.overrides, "split.test": shares.test, "split.val": shares.val}
-        run = self._status.step_run(name)
-        request = replace(
-            self._request.silent(),
-            folder=self._folder,
-            run=run,
-            split=self._survey.split,
-            overwrite=False,
-            min_accuracy=None,
-        )
+        request = self._request_of(name).silent()
         if seconds is not None:
             # An interrupted training continues with the budget that it was planned for.
-            budget = time_budget.planned_budget(run) or seconds
+            budget = time_budget.planned_budget(request.run) or seconds
             request = replace(request, time_budget=budget, begun=time.monotonic())
         try:
             with self._progress.track(name, None):
@@ -204,41 +180,29 @@ class ModelSearch:
         self._status.note(4, f"{name}{value and f': val {value}'}; {self._status.seconds_spent():.0f} s so far")
 
     def _select(self, best: Sequence[Candidate]) -> str:
-        """Return the name of the best model on val."""
+        """Return the name of the best model on val; the best of the ranking if val could not be held out or read."""
         if any("val" not in Split.read(result.run.split).counts() for result in self._trained.values()):
-            return self._select_without_val(best)
-        runs = {name: result.run for name, result in self._trained.items()}
-        choice = best_single(runs)
-        combined = self._combine()
-        if combined is not None:
-            choice = compare_ensemble(choice, runs[choice.single], combined.run, seed=self._recipe.seed)
-            self._trained["ensemble"] = combined
-        self._run.log(
-            "choice",
-            single=choice.single,
-            losses=choice.losses,
-            ensemble=choice.gain,
-            uses_ensemble=choice.uses_ensemble,
-        )
-        self._status.note(5, choice.summary())
+            choice = Choice(f"extract-{best[0].backbone}", {}, 0)
+            value = headline(self._trained[choice.single].metrics.get("val", {}))
+            score = value and f" (out-of-fold {value})"
+            is_held_out = "val" in self._survey.split.counts()
+            reason = (
+                "validation image can be read" if is_held_out else "training image can be held out as validation set"
+            )
+            text = f"selected {choice.single}, the best of the ranking{score}: no {reason}"
+        else:
+            runs = {name: result.run for name, result in self._trained.items()}
+            if len(runs) > 1:
+                self._trained["ensemble"] = self._combine()
+            combined = self._trained.get("ensemble")
+            choice = choose(runs, combined.run if combined else None, seed=self._recipe.seed)
+            text = choice.summary()
+        facts = {"losses": choice.losses, "ensemble": choice.gain, "uses_ensemble": choice.uses_ensemble}
+        self._run.log("choice", single=choice.single, **facts)
+        self._status.note(5, text)
         return "ensemble" if choice.uses_ensemble else choice.single
 
-    def _select_without_val(self, best: Sequence[Candidate]) -> str:
-        """Return the best candidate of the ranking, since no validation image could be held out or read."""
-        winner = f"extract-{best[0].backbone}"
-        value = headline(self._trained[winner].metrics.get("val", {}))
-        is_held_out = "val" in self._survey.split.counts()
-        reason = (
-            "no validation image can be read" if is_held_out else "no training image can be held out as validation set"
-        )
-        self._run.log("choice", single=winner, losses={}, ensemble=None, uses_ensemble=False)
-        score = value and f" (out-of-fold {value})"
-        self._status.note(5, f"selected {winner}, the best of the ranking{score}: {reason}")
-        return winner
-
-    def _combine(self) -> TrainingResult | None:
-        if len(self._trained) < 2:
-            return None
+    def _combine(self) -> TrainingResult:
         recipe = EnsembleRecipe(seed=self._recipe.seed, ensemble=EnsembleOptions(method=ensemble_methods.GREEDY))
         run = self._status.step_run("ensemble")
         request = EnsembleRequest(

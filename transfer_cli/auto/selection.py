@@ -65,26 +65,22 @@ class Choice:
         )
 
 
-def best_single(runs: Mapping[str, RunDirectory]) -> Choice:
-    """Return the run with the lowest log loss on val; all runs have predictions for the same validation images."""
-    predictions = {name: _predictions_of(run) for name, run in runs.items()}
+def choose(runs: Mapping[str, RunDirectory], ensemble: RunDirectory | None = None, *, seed: int = 0) -> Choice:
+    """Choose between the single model with the lowest log loss and an ensemble.
+
+    Parameters
+    ----------
+    runs : mapping of str to RunDirectory
+        All have predictions for the same validation images.
+    ensemble : RunDirectory, optional
+    seed : int
+        Random seed of the bootstrap interval.
+    """
+    predictions = {name: ModelPredictions.of_run(run, Split.read(run.split)) for name, run in runs.items()}
     losses = {name: log_loss(each.truth, each.probabilities) for name, each in predictions.items()}
     single = min(losses, key=losses.__getitem__)
-    return Choice(single, losses, len(predictions[single].images))
-
-
-def compare_ensemble(choice: Choice, single: RunDirectory, combined: RunDirectory, *, seed: int) -> Choice:
-    """Return the choice between the best single model and an ensemble."""
-    gain, images = log_loss_difference(combined, single, seed=seed)
-    return Choice(choice.single, choice.losses, images, gain)
-
-
-def log_loss_difference(one: RunDirectory, other: RunDirectory, *, seed: int) -> tuple[MetricValue, int]:
-    """Return the log loss of `one` minus that of `other`, and the number of images; negative if `one` is better."""
-    predictions = [_predictions_of(each) for each in (one, other)]
-    (pair,) = compare(predictions, seed=seed).pairs
-    return pair.difference("log_loss", predictions[0].name), pair.images
-
-
-def _predictions_of(run: RunDirectory) -> ModelPredictions:
-    return ModelPredictions.of_run(run, Split.read(run.split))
+    if ensemble is None:
+        return Choice(single, losses, len(predictions[single].images))
+    combined = ModelPredictions.of_run(ensemble, Split.read(ensemble.split))
+    (pair,) = compare([combined, predictions[single]], seed=seed).pairs
+    return Choice(single, losses, pair.images, pair.difference("log_loss", combined.name))

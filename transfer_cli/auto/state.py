@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from transfer_cli.errors import RunError
 from transfer_cli.io.atomic import write_json
 from transfer_cli.ranking.candidates import Candidate
 from transfer_cli.recipe.auto import AutoRecipe
+from transfer_cli.runs.entry import reading
 from transfer_cli.runs.recipe_differences import recipe_differences
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
@@ -44,31 +46,10 @@ class AutoState:
     val_note: str = ""
 
     @classmethod
-    def start(cls, recipe: AutoRecipe) -> AutoState:
-        """Return the state of a new run."""
-        return cls(recipe.model_dump(mode="json"))
-
-    @classmethod
     def read(cls, run: RunDirectory) -> AutoState:
         """Return the state in auto.json; raise RunError if it cannot be read."""
-        try:
-            data = json.loads(run.auto.read_text("utf-8"))
-            ranked = tuple(Candidate(str(row["backbone"]), str(row["weights"])) for row in data.get("ranked", []))
-            winner, note = (str(data.get(key) or "") for key in ("winner", "val_note"))
-            return cls(dict(data["recipe"]), float(data.get("seconds", 0.0)), ranked, winner, note)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{run.auto} cannot be read: {error}.", hint="Start again with --overwrite.") from None
-
-    def write(self, run: RunDirectory) -> None:
-        """Write auto.json."""
-        data = {
-            "recipe": self.recipe,
-            "seconds": round(self.seconds, 1),
-            "ranked": [{"backbone": each.backbone, "weights": each.weights} for each in self.ranked],
-            "winner": self.winner,
-            "val_note": self.val_note,
-        }
-        write_json(run.auto, data)
+        with reading(run.auto, "Start again with --overwrite."):
+            return TypeAdapter(cls).validate_json(run.auto.read_bytes())
 
     def check_matches(self, run: RunDirectory, recipe: AutoRecipe, source: Path) -> None:
         """Raise RunError, with all differences, unless the run has this recipe and this folder."""
@@ -81,10 +62,6 @@ class AutoState:
                 f"{run.path} holds another run: {'; '.join(differences)}.",
                 hint="Choose another folder with -o RUN, or replace the run with --overwrite.",
             )
-
-    def is_complete(self, run: RunDirectory) -> bool:
-        """Return whether the run is tested and its report is written."""
-        return self.is_tested(run) and run.report.is_file()
 
     def is_tested(self, run: RunDirectory) -> bool:
         """Return whether the selected model was evaluated on test."""
@@ -112,7 +89,7 @@ class AutoProgress:
     def save(self, **decisions: Any) -> None:
         """Write the time spent and new decisions, which are fields of `AutoState`."""
         self.state = replace(self.state, seconds=self.seconds_spent(), **decisions)
-        self.state.write(self._request.run)
+        write_json(self._request.run.auto, asdict(self.state) | {"seconds": round(self.state.seconds, 1)})
 
     def step_run(self, name: str) -> RunDirectory:
         """Return the run directory of a step."""

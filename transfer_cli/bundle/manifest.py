@@ -40,8 +40,7 @@ def bundle_directory(path: Path) -> Path:
         )
     if (path / "recipe.toml").is_file():
         raise ModelError(
-            f"The run {path} has no model: training did not finish, accuracy was below --min-accuracy, or the run has "
-            "no classifier.",
+            f"The run {path} has no model: training did not finish, missed --min-accuracy, or had no classifier.",
             hint=f"To resume training, run the command in {path / 'command.txt'}.",
         )
     raise ModelError(
@@ -96,9 +95,8 @@ def _other_version(bundle: Path, version: object, versions: object) -> ModelErro
     if type(version) is not int or version < 1:
         return ModelError(f"{bundle} has an invalid format version, {str(version)[:80]!r}; {expected}.")
     if version > FORMAT_VERSION:
-        return ModelError(
-            f"{bundle} has format version {version}; {expected}.", hint="Install a newer release of transfer-cli."
-        )
+        hint = "Install a newer release of transfer-cli."
+        return ModelError(f"{bundle} has format version {version}; {expected}.", hint=hint)
     wrote = versions.get("transfer-cli") if isinstance(versions, dict) else None
     release = f"transfer-cli {wrote}" if isinstance(wrote, str) else "the release of transfer-cli"
     return ModelError(

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -77,20 +78,19 @@ class ModelCard:
     def write(self, directory: Path) -> None:
         """Write the card to the directory of a bundle that holds all other files."""
         networks = self.members or (self.bundle,)
-        sizes = [f"{each.image_size} x {each.image_size} pixels ({each.resize})" for each in networks]
         parts = [part for part in PARTS if part in self.metrics]
         rejection = self.fitted.rejection
-        versions = sorted(self.bundle.versions.items())
+        versions = [f"{package} {version}" for package, version in sorted(self.bundle.versions.items()) if version]
         context = {
+            "card": self,
             "bundle": self.bundle,
-            "name": self.dataset,
             "single": self.bundle.task == SINGLE_LABEL,
-            "classes": self.bundle.class_names,
             "training": _training(self.bundle),
             "origins": [*dict.fromkeys(map(_origin, networks))],
-            "sizes": [*dict.fromkeys(sizes)],
+            "sizes": [
+                *dict.fromkeys(f"{each.image_size} x {each.image_size} pixels ({each.resize})" for each in networks)
+            ],
             "parts": parts,
-            "val_note": self.val_note,
             "metrics": _metrics_table(self.metrics, parts),
             "recalls": _table(["class", "recall", "images"], _recalls(self.metrics.get("test", {}))),
             "rejection": "" if rejection is None else rejection.threshold_for().summary(),
@@ -99,9 +99,8 @@ class ModelCard:
                 "digest": "by group" if _group_by(self.bundle) else "by image content",
                 "folders": "from the folder layout",
             }.get(self.split.made_by, "from an existing split.csv"),
-            "skipped": self.skipped,
             "limits": _limits(self, networks),
-            "versions": ", ".join(f"{package} {version}" for package, version in versions if version),
+            "versions": ", ".join(versions),
             "files": _files(directory),
         }
         # Markdown, not HTML: the filter `text` escapes names that come from the image folder.
@@ -174,76 +173,57 @@ def _origin(network: ModelBundle) -> str:
     return f"Backbone: {name}, initial weights {_text(weights)}{licence}."
 
 
-def _group_by(bundle: ModelBundle) -> str | None:
-    group_by: str | None = bundle.recipe.get("split", {}).get("group_by")
-    return group_by
+def _group_by(bundle: ModelBundle) -> Any:
+    return bundle.recipe.get("split", {}).get("group_by")
 
 
-def _limits(card: ModelCard, networks: Sequence[ModelBundle]) -> list[str]:
-    """Return when the model should not be relied on, the most general limits last."""
-    return [
-        *_test_limits(card.metrics.get("test")),
-        *_weights_limits(networks),
-        *_class_limits(card),
-        "The metrics apply to images like those above. With another camera, place, season or background they may be "
-        "much lower: measure the model on your own images with transfer-cli evaluate.",
-        *_split_limits(card),
-    ]
-
-
-def _test_limits(test: Mapping[str, MetricValue] | None) -> list[str]:
+def _limits(card: ModelCard, networks: Sequence[ModelBundle]) -> Iterator[str]:
+    """Yield when the model should not be relied on, the most general limits last."""
+    test = card.metrics.get("test")
     if test is None:
-        return ["There was no test set: no metric here was measured on images that were not used for selection."]
-    limits = []
-    if (count := int(test["images"]["value"])) < _FEW_TEST_IMAGES:
-        limits.append(f"The test set has only {count} images: see the confidence intervals.")
-    low = [name for name, recall in test.items() if name.startswith(RECALL) and recall["value"] < _LOW_RECALL]
-    if low:
-        names = ", ".join(name.removeprefix(RECALL) for name in low)
-        limits.append(f"Recall is below 50 % for {names}.")
-    return limits
-
-
-def _weights_limits(networks: Sequence[ModelBundle]) -> list[str]:
+        yield "There was no test set: no metric here was measured on images that were not used for selection."
+    else:
+        if (count := int(test["images"]["value"])) < _FEW_TEST_IMAGES:
+            yield f"The test set has only {count} images: see the confidence intervals."
+        recalls = {name.removeprefix(RECALL): value for name, value in test.items() if name.startswith(RECALL)}
+        if low := [name for name, recall in recalls.items() if recall["value"] < _LOW_RECALL]:
+            yield f"Recall is below 50 % for {', '.join(low)}."
     weights = {each.backbone["name"]: each.backbone["weights"] for each in networks}
-    limits = []
     if any(initial == "none" and backbones.find(name).is_pretrained for name, initial in weights.items()):
-        limits.append("The backbone started from random weights, not from ImageNet weights: expect a lower accuracy.")
+        yield "The backbone started from random weights, not from ImageNet weights: expect a lower accuracy."
     if backbones.EMBEDDED in weights.values():
-        limits.append(
+        yield (
             "The backbone started from weights pretrained on generated textures, not on photographs: with ImageNet "
             "weights the accuracy would be higher."
         )
-    return limits
+    if card.bundle.task == SINGLE_LABEL:
+        classes = ", ".join(card.bundle.class_names)
+        unless = "" if card.fitted.rejection is None else ", unless predict --unknown rejects it"
+        yield f"The model knows no other classes: every image gets one of the labels {classes}{unless}."
+    yield (
+        "The metrics apply to images like those above. With another camera, place, season or background they may be "
+        "much lower: measure the model on your own images with transfer-cli evaluate."
+    )
+    if card.split.made_by == "digest":
+        yield _split_limit(_group_by(card.bundle))
 
 
-def _class_limits(card: ModelCard) -> list[str]:
-    if card.bundle.task != SINGLE_LABEL:
-        return []
-    classes = ", ".join(card.bundle.class_names)
-    unless = "" if card.fitted.rejection is None else ", unless predict --unknown rejects it"
-    return [f"The model knows no other classes: every image gets one of the labels {classes}{unless}."]
-
-
-def _split_limits(card: ModelCard) -> list[str]:
-    if card.split.made_by != "digest":
-        return []
-    group_by = _group_by(card.bundle)
+def _split_limit(group_by: str | None) -> str:
     if group_by is None:
-        return [
+        return (
             "The split was drawn image by image: if several images show the same object or scene, the metrics are too "
             "optimistic."
-        ]
+        )
     if group_by == NEAR_DUPLICATES:
-        return [
+        return (
             "Near-duplicates were kept in the same part of the split. Metrics may still be too optimistic if different "
             "images show the same object or scene."
-        ]
-    return [
+        )
+    return (
         f"Images whose paths have the same match of {group_by} form a group, and no group is in both the training set "
         "and the test set. If several groups show the same object or scene, the metrics are too optimistic. The "
         "confidence intervals assume independent images: with few groups they are too narrow."
-    ]
+    )
 
 
 def _value(metric: MetricValue) -> str:

@@ -58,10 +58,7 @@ class TrainingImages:
         """Return the role of each image, given its SHA-256 hex digest."""
         numbers = _to_uint64(digests)
         in_train, in_val = np.isin(numbers, self.train), np.isin(numbers, self.val)
-        return tuple(
-            "train" if trained else "val" if selected else "unseen"
-            for trained, selected in zip(in_train, in_val, strict=True)
-        )
+        return tuple(np.where(in_train, "train", np.where(in_val, "val", "unseen")).tolist())
 
 
 def _to_uint64(digests: Iterable[str]) -> NDArray[np.uint64]:

@@ -166,15 +166,10 @@ class Rejection:
         """Read a file that `save` wrote; raise ModelError if it holds anything else."""
         arrays = read_arrays(path, *cls.__dataclass_fields__)
         loaded = cls(*(check_numeric(path, arrays[name]) for name in cls.__dataclass_fields__))
-        vectors = (loaded.confidence, loaded.distance, loaded.score, loaded.wrong)
-        if (
-            loaded.reference.ndim != 2
-            or loaded.unit.shape != ()
-            or loaded.unit <= 0
-            or len(loaded.reference) < 2
-            or not len(loaded.score)
-            or {array.shape for array in vectors} != {(len(loaded.score),)}
-        ):
+        count, vectors = loaded.score.size, (loaded.confidence, loaded.distance, loaded.score, loaded.wrong)
+        vectors_match = count > 0 and all(array.shape == (count,) for array in vectors)
+        is_reference = loaded.reference.ndim == 2 and len(loaded.reference) > 1
+        if not (vectors_match and is_reference and loaded.unit.shape == () and loaded.unit > 0):
             raise ModelError(f"{path} holds arrays whose shapes do not match. Use an unaltered copy.")
         return loaded
 

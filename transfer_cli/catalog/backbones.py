@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from transfer_cli.catalog.backbone_table import COLUMNS, MIT, ROWS, VARIANTS, WE
 from transfer_cli.catalog.weight_digests import DIGESTS
 from transfer_cli.errors import UnknownNameError, WeightsError
 
-_ORIGIN = "https://storage.googleapis.com/tensorflow/keras-applications/"
+_STORAGE = "https://storage.googleapis.com"
 _LIST = "See all names: transfer-cli backbones list"
 
 IMAGENET, EMBEDDED, RANDOM = "imagenet", "embedded", "none"
@@ -38,9 +39,7 @@ class WeightsFile:
 
 _CLASS_INDEX = "imagenet_class_index.json"
 CLASS_INDEX = WeightsFile(
-    _CLASS_INDEX,
-    f"https://storage.googleapis.com/download.tensorflow.org/data/{_CLASS_INDEX}",
-    DIGESTS[_CLASS_INDEX],
+    _CLASS_INDEX, f"{_STORAGE}/download.tensorflow.org/data/{_CLASS_INDEX}", DIGESTS[_CLASS_INDEX]
 )
 
 
@@ -156,12 +155,11 @@ class BackboneSpec:
             )
         rows = size if size in self.weight_sizes else 224
         name = self.files[top].format(alpha=_format_alpha(self.factory, self.alpha), rows=rows)
-        remote = name
-        if self.factory.startswith("NASNet"):
-            remote = name.replace("nasnet", "NASNet").replace("_", "-")
-        if self.folder == "":  # the first EfficientNets are in another folder
-            return WeightsFile(name, f"https://storage.googleapis.com/keras-applications/{remote}", DIGESTS.get(name))
-        return WeightsFile(name, f"{_ORIGIN}{self.folder}/{remote}", DIGESTS.get(name))
+        is_nasnet = self.factory.startswith("NASNet")
+        remote = name.replace("nasnet", "NASNet").replace("_", "-") if is_nasnet else name
+        # The first EfficientNets are in another folder.
+        folder = f"tensorflow/keras-applications/{self.folder}" if self.folder else "keras-applications"
+        return WeightsFile(name, f"{_STORAGE}/{folder}/{remote}", DIGESTS.get(name))
 
 
 def find(name: str) -> BackboneSpec:
@@ -179,25 +177,15 @@ def find(name: str) -> BackboneSpec:
     spec = BACKBONES[base]
     if not at:
         return spec
-    try:
+    alpha = 0.0
+    with suppress(ValueError):
         alpha = float(width)
-    except ValueError:
-        alpha = 0.0
     if alpha == 1.0 and spec.alphas:
         return spec
     if alpha not in spec.alphas:
         known = ", ".join([base, *(f"{base}@{known:g}" for known in spec.alphas)])
         raise UnknownNameError(f"There is no backbone {name}. Expected {known}.", hint=_LIST)
-    row = spec.alphas[alpha]
-    return replace(
-        spec,
-        name=f"{base}@{alpha:g}",
-        alpha=alpha,
-        parameters=row.parameters,
-        multiply_adds=row.multiply_adds,
-        top1=row.top1,
-        width=row.width,
-    )
+    return replace(spec, name=f"{base}@{alpha:g}", alpha=alpha, **vars(spec.alphas[alpha]))
 
 
 def names() -> list[str]:
@@ -227,17 +215,8 @@ def _pretrained(row: tuple[Any, ...]) -> BackboneSpec:
 
 
 # MobileNet 0.5 trained on synthetic images only (embedded_weights/, docs/embedded.md); costs as with 1000 classes.
-_EMBEDDED = BackboneSpec(
-    name=EMBEDDED,
-    factory="MobileNet",
-    scheme="tf",
-    size=96,
-    min_size=32,
-    width=512,
-    parameters=1_342_536,
-    multiply_adds=27_876_608,
-    module="mobilenet",
-    licence=MIT,
+_EMBEDDED = replace(
+    BackboneSpec(EMBEDDED, "MobileNet", "tf", 96, 32, 512, 1_342_536, 27_876_608, "mobilenet", licence=MIT),
     alpha=0.5,
     embedded="mobilenet-0.5-formulas.npz",
 )

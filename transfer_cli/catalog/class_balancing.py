@@ -30,7 +30,6 @@ class ClassBalancingSpec:
     Attributes
     ----------
     name : str
-    summary : str
     setting : str
         The setting of the recipe section ``balance`` that only this method uses; empty if there is none.
     weights : callable
@@ -45,7 +44,6 @@ class ClassBalancingSpec:
     """
 
     name: str
-    summary: str
     setting: str = ""
     weights: Callable[[Counts, Any], PerClass] = _no_weights
     offsets: Callable[[Counts, Any], PerClass] = _no_offsets
@@ -82,18 +80,16 @@ def _log_prior(counts: Counts, settings: Any) -> PerClass:
 
 
 _ROWS = (
-    ClassBalancingSpec("none", "all images have the same weight"),
-    ClassBalancingSpec("class-weights", "weights inversely proportional to the class size", weights=balanced),
-    ClassBalancingSpec(
-        "effective-number",
-        "like class-weights, with less weight for small classes (Cui et al. 2019)",
-        "beta",
-        weights=_effective_number,
-    ),
-    ClassBalancingSpec(
-        "logit-adjustment", "class frequencies taken out of the logits (Menon et al. 2021)", "tau", offsets=_log_prior
-    ),
-    ClassBalancingSpec("focal", "well-classified images get less weight (Lin et al. 2017)", "gamma", focal=True),
-    ClassBalancingSpec("oversampling", "images of rare classes are drawn more often", oversamples=True),
+    ClassBalancingSpec("none"),
+    # Weights inversely proportional to the class size.
+    ClassBalancingSpec("class-weights", weights=balanced),
+    # Like class-weights, with less weight for small classes (Cui et al. 2019).
+    ClassBalancingSpec("effective-number", "beta", weights=_effective_number),
+    # Class frequencies taken out of the logits (Menon et al. 2021).
+    ClassBalancingSpec("logit-adjustment", "tau", offsets=_log_prior),
+    # Well-classified images get less weight (Lin et al. 2017).
+    ClassBalancingSpec("focal", "gamma", focal=True),
+    # Images of rare classes are drawn more often.
+    ClassBalancingSpec("oversampling", oversamples=True),
 )
 CLASS_BALANCING_METHODS = {row.name: row for row in _ROWS}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from transfer_cli.errors import UnknownNameError
@@ -27,7 +28,6 @@ class ClassifierSpec:
     Attributes
     ----------
     name : str
-    summary : str
     build : callable
         ``build(value, seed, splits)`` returns an unfitted scikit-learn classifier; `value` is the tuned parameter,
         `splits` are the folds for calibration.
@@ -50,7 +50,6 @@ class ClassifierSpec:
     """
 
     name: str
-    summary: str
     build: Callable[[float, int, Splits], Any]
     parameter: str = ""
     grid: tuple[float, ...] = ()
@@ -185,88 +184,46 @@ _CALIBRATED = "sklearn.calibration._CalibratedClassifier"
 _SIGMOID = (_CALIBRATED, "sklearn.calibration._SigmoidCalibration")
 _C = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 10.0)
 
-CLASSIFIERS: Mapping[str, ClassifierSpec] = {
-    spec.name: spec
-    for spec in (
-        ClassifierSpec("logistic", "multinomial logistic regression", _logistic, "C", _C, 1e-2, linear=True),
-        ClassifierSpec(
-            "linear-svm", "linear support vector machine, calibrated", _linear_svm, "C", _C[:7], 1e-3, trusted=_SIGMOID
+_slow = partial(ClassifierSpec, tuned=False, folds=3)
+_trees = partial(_slow, standardise=False, trusted=(_TREE,))
+
+_ROWS = (
+    ClassifierSpec("logistic", _logistic, "C", _C, 1e-2, linear=True),
+    ClassifierSpec("linear-svm", _linear_svm, "C", _C[:7], 1e-3, trusted=_SIGMOID),
+    _slow("rbf-svm", _rbf_svm, "C", (0.3, 1.0, 3.0, 10.0, 30.0), 3.0, trusted=_SIGMOID),
+    ClassifierSpec(
+        "knn",
+        _knn,
+        "neighbours",
+        (50, 30, 20, 15, 10, 5, 3, 1),
+        10,
+        trusted=(
+            "sklearn.metrics._dist_metrics.EuclideanDistance32",
+            "sklearn.metrics._dist_metrics.EuclideanDistance64",
+            "sklearn.neighbors._ball_tree.BallTree",
+            "sklearn.neighbors._kd_tree.KDTree",
         ),
-        ClassifierSpec(
-            "rbf-svm",
-            "support vector machine with a Gaussian kernel, calibrated",
-            _rbf_svm,
-            "C",
-            (0.3, 1.0, 3.0, 10.0, 30.0),
-            3.0,
-            tuned=False,
-            folds=3,
-            trusted=_SIGMOID,
-        ),
-        ClassifierSpec(
-            "knn",
-            "k nearest neighbours, weighted by distance",
-            _knn,
-            "neighbours",
-            (50, 30, 20, 15, 10, 5, 3, 1),
-            10,
-            trusted=(
-                "sklearn.metrics._dist_metrics.EuclideanDistance32",
-                "sklearn.metrics._dist_metrics.EuclideanDistance64",
-                "sklearn.neighbors._ball_tree.BallTree",
-                "sklearn.neighbors._kd_tree.KDTree",
-            ),
-        ),
-        ClassifierSpec(
-            "nearest-centroid",
-            "softmax over distances to the class means",
-            _nearest_centroid,
-            trusted=(_CALIBRATED, "sklearn.calibration._TemperatureScaling"),
-        ),
-        ClassifierSpec("lda", "linear discriminant analysis with shrinkage", _lda, linear=True),
-        ClassifierSpec(
-            "random-forest", "random forest", _random_forest, standardise=False, tuned=False, folds=3, trusted=(_TREE,)
-        ),
-        ClassifierSpec(
-            "extra-trees",
-            "extremely randomised trees",
-            _extra_trees,
-            standardise=False,
-            tuned=False,
-            folds=3,
-            trusted=(_TREE,),
-        ),
-        ClassifierSpec(
-            "bagging", "bagged decision trees", _bagging, standardise=False, tuned=False, folds=3, trusted=(_TREE,)
-        ),
-        ClassifierSpec(
-            "adaboost",
-            "boosted small decision trees",
-            _adaboost,
-            standardise=False,
-            tuned=False,
-            folds=3,
-            trusted=(_TREE,),
-        ),
-        ClassifierSpec(
-            "gradient-boosting",
-            "histogram-based gradient boosting",
-            _gradient_boosting,
-            standardise=False,
-            tuned=False,
-            folds=3,
-            trusted=("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
-        ),
-        ClassifierSpec(
-            "mlp",
-            "neural network with one hidden layer of 256 units",
-            _mlp,
-            "alpha",
-            (10.0, 1.0, 0.1, 1e-2, 1e-3),
-            1.0,
-            tuned=False,
-            folds=3,
-            trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",),
-        ),
-    )
-}
+    ),
+    ClassifierSpec(
+        "nearest-centroid", _nearest_centroid, trusted=(_CALIBRATED, "sklearn.calibration._TemperatureScaling")
+    ),
+    ClassifierSpec("lda", _lda, linear=True),
+    _trees("random-forest", _random_forest),
+    _trees("extra-trees", _extra_trees),
+    _trees("bagging", _bagging),
+    _trees("adaboost", _adaboost),
+    _trees(
+        "gradient-boosting",
+        _gradient_boosting,
+        trusted=("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
+    ),
+    _slow(
+        "mlp",
+        _mlp,
+        "alpha",
+        (10.0, 1.0, 0.1, 1e-2, 1e-3),
+        1.0,
+        trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",),
+    ),
+)
+CLASSIFIERS: Mapping[str, ClassifierSpec] = {row.name: row for row in _ROWS}

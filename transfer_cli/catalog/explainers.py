@@ -24,9 +24,6 @@ class ExplainerSpec:
     Attributes
     ----------
     name : str
-    summary : str
-    source : str
-        Reference.
     combine : callable or None
         ``combine(activations, gradients)`` returns maps of shape (n, h, w). The arguments have the shape
         (n, h, w, channels): a layer's output, and the gradient of the logit with respect to it. None for a method that
@@ -34,8 +31,6 @@ class ExplainerSpec:
     """
 
     name: str
-    summary: str
-    source: str
     combine: Callable[[Any, Any], Maps] | None
 
     @property
@@ -60,17 +55,11 @@ def _grad_cam(activations: Any, gradients: Any) -> Maps:
 
 
 _ROWS = (
-    ExplainerSpec(
-        GRAD_CAM,
-        "feature maps of the last convolutional layer, weighted by the gradient of the class's logit",
-        "Selvaraju et al. 2017",
-        _grad_cam,
-    ),
-    ExplainerSpec(
-        OCCLUSION,
-        "how much the probability of a class drops when a patch of the image is covered; slower, for every model",
-        "Zeiler and Fergus 2014",
-        None,
-    ),
+    # Feature maps of the last convolutional layer, weighted by the gradient of the class's logit (Selvaraju et al.
+    # 2017).
+    ExplainerSpec(GRAD_CAM, _grad_cam),
+    # How much the probability of a class drops when a patch of the image is covered; slower, for every model (Zeiler
+    # and Fergus 2014).
+    ExplainerSpec(OCCLUSION, None),
 )
 EXPLAINERS = {row.name: row for row in _ROWS}

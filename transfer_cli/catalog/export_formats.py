@@ -27,6 +27,8 @@ class ExportFormatSpec:
     name : str
     file : str
         Name of the file, or of the folder if it has no suffix.
+    summary : str
+        Where it is used.
     precision : {"f32", "int8"}
         Number format of the computation.
     modules : tuple of str
@@ -35,17 +37,15 @@ class ExportFormatSpec:
         The extra that installs these packages, None if they are always installed.
     any_classifier : bool
         Whether it supports classifiers that are not linear.
-    summary : str
-        Where it is used.
     """
 
     name: str
     file: str
-    precision: str
-    modules: tuple[str, ...]
-    extra: str | None
-    any_classifier: bool
     summary: str
+    precision: str = "f32"
+    modules: tuple[str, ...] = ()
+    extra: str | None = None
+    any_classifier: bool = False
 
     @property
     def companions(self) -> tuple[str, ...]:
@@ -59,40 +59,26 @@ class ExportFormatSpec:
 
 
 _ROWS = (
-    ExportFormatSpec(KERAS, "model.keras", "f32", (), None, False, "Keras 3: further training, Keras tools"),
-    ExportFormatSpec(SAVED_MODEL, "saved_model", "f32", (), None, False, "TensorFlow and TensorFlow Serving"),
+    ExportFormatSpec(KERAS, "model.keras", "Keras 3: further training, Keras tools"),
+    ExportFormatSpec(SAVED_MODEL, "saved_model", "TensorFlow and TensorFlow Serving"),
     ExportFormatSpec(
-        LITERT,
-        "model.tflite",
-        "f32",
-        (),
-        None,
-        False,
-        "LiteRT (TensorFlow Lite): phones, single-board computers, browsers, CPUs",
+        LITERT, "model.tflite", "LiteRT (TensorFlow Lite): phones, single-board computers, browsers, CPUs"
     ),
-    ExportFormatSpec(
-        LITERT_INT8, "model-int8.tflite", "int8", (), None, False, "LiteRT with 8-bit integers: a third of the size"
-    ),
+    ExportFormatSpec(LITERT_INT8, "model-int8.tflite", "LiteRT with 8-bit integers: a third of the size", "int8"),
     ExportFormatSpec(
         ONNX,
         "model.onnx",
-        "f32",
-        ("onnx", "onnxruntime"),
-        "onnx",
-        True,
         "ONNX Runtime: servers, C++, C#, browsers; also non-linear classifiers",
+        modules=("onnx", "onnxruntime"),
+        extra="onnx",
+        any_classifier=True,
     ),
-    ExportFormatSpec(OPENVINO, "model.xml", "f32", ("openvino",), "openvino", False, "OpenVINO: Intel CPUs and GPUs"),
+    ExportFormatSpec(OPENVINO, "model.xml", "OpenVINO: Intel CPUs and GPUs", modules=("openvino",), extra="openvino"),
     ExportFormatSpec(
-        OPENVINO_INT8, "model-int8.xml", "int8", ("openvino", "nncf"), "int8", False, "OpenVINO with 8-bit integers"
+        OPENVINO_INT8, "model-int8.xml", "OpenVINO with 8-bit integers", "int8", ("openvino", "nncf"), "int8"
     ),
 )
 EXPORT_FORMATS = {row.name: row for row in _ROWS}
-
-
-def names() -> list[str]:
-    """Return the names of all formats."""
-    return list(EXPORT_FORMATS)
 
 
 def find(name: str) -> ExportFormatSpec:

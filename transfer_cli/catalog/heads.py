@@ -19,7 +19,6 @@ class HeadSpec:
     Attributes
     ----------
     name : str
-    summary : str
     build : callable
         ``build(features, classes, units, dropout, l2)`` maps a Keras tensor of shape (n, width) to logits of shape
         (n, classes).
@@ -32,7 +31,6 @@ class HeadSpec:
     """
 
     name: str
-    summary: str
     build: Callable[[Any, int, int, float, float], Any]
     units: int | None
     pooling: str | None
@@ -68,15 +66,11 @@ def _mlp(features: Any, classes: int, units: int, dropout: float, l2: float) -> 
 
 
 _ROWS = (
-    HeadSpec("linear", "one dense layer on the pooled features", _linear, None, None, (PROBE, RANDOM)),
-    HeadSpec("mlp", "pooled features, hidden layer with ReLU, dropout, dense layer", _mlp, 256, None, (RANDOM,)),
-    HeadSpec(
-        "flatten-mlp",
-        "flattened feature map, wide hidden layer with ReLU, dropout, dense layer (as in VGG16)",
-        _mlp,
-        1024,
-        "flatten",
-        (RANDOM,),
-    ),
+    # One dense layer on the pooled features.
+    HeadSpec("linear", _linear, None, None, (PROBE, RANDOM)),
+    # Pooled features, hidden layer with ReLU, dropout, dense layer.
+    HeadSpec("mlp", _mlp, 256, None, (RANDOM,)),
+    # Flattened feature map, wide hidden layer with ReLU, dropout, dense layer (as in VGG16).
+    HeadSpec("flatten-mlp", _mlp, 1024, "flatten", (RANDOM,)),
 )
 HEADS = {row.name: row for row in _ROWS}

@@ -40,9 +40,6 @@ class TtaSpec:
     ----------
     name : str
         As typed on the command line.
-    summary : str
-    source : str
-        Reference.
     variants : tuple of Variant
         Each costs one pass through the network.
     crops : bool
@@ -50,8 +47,6 @@ class TtaSpec:
     """
 
     name: str
-    summary: str
-    source: str
     variants: tuple[Variant, ...]
     crops: bool
 
@@ -76,11 +71,11 @@ def find(name: str) -> TtaSpec:
 def _random_crops(count: int) -> TtaSpec:
     if not MIN_CROPS <= count <= MAX_CROPS:
         raise UnknownNameError(f"Expected {MIN_CROPS} to {MAX_CROPS} crops. Received: {count}.", hint=_EXPECTED)
+    # The central and random crops, some mirrored, the same for every image, as in training (Krizhevsky et al. 2012).
     # A larger number starts with the crops of a smaller one.
     random = np.random.default_rng(_SEED).random((MAX_CROPS, 3)).tolist()
     crops = tuple(Variant(down, across, mirrored=coin < 0.5) for down, across, coin in random[: count - 1])
-    summary = f"the central and {count - 1} random crops, some mirrored, the same for every image"
-    return TtaSpec(str(count), summary, "Krizhevsky et al. 2012, in training", (_CENTRE, *crops), crops=True)
+    return TtaSpec(str(count), (_CENTRE, *crops), crops=True)
 
 
 _CENTRE = Variant(0.5, 0.5, mirrored=False)
@@ -93,17 +88,11 @@ def _with_mirrored(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
 
 
 _ROWS = (
-    TtaSpec(
-        FLIP, "the image and its mirror image", "Simonyan and Zisserman 2015", _with_mirrored((_CENTRE,)), crops=False
-    ),
-    TtaSpec("five-crop", "the central crop and four corner crops", "Krizhevsky et al. 2012", _FIVE, crops=True),
-    TtaSpec(
-        "ten-crop",
-        "the five crops and their mirror images",
-        "Krizhevsky et al. 2012",
-        _with_mirrored(_FIVE),
-        crops=True,
-    ),
+    # Simonyan and Zisserman 2015.
+    TtaSpec(FLIP, _with_mirrored((_CENTRE,)), crops=False),
+    # Krizhevsky et al. 2012.
+    TtaSpec("five-crop", _FIVE, crops=True),
+    TtaSpec("ten-crop", _with_mirrored(_FIVE), crops=True),
 )
 METHODS = {row.name: row for row in _ROWS}
 _EXPECTED = f"Expected one of {', '.join(METHODS)}, or a number of crops from {MIN_CROPS} to {MAX_CROPS}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +89,16 @@ class Fitted:
     out_of_fold: NDArray[np.float32] | None
 
 
+@dataclass(frozen=True)
+class _Rows:
+    features: Features
+    truth: Truth
+    groups: Groups | None
+
+    def take(self, rows: NDArray[np.int64]) -> _Rows:
+        return _Rows(self.features[rows], self.truth[rows], None if self.groups is None else self.groups[rows])
+
+
 def fit(
     spec: ClassifierSpec,
     features: Features,
@@ -111,24 +121,19 @@ def fit(
         Group of each row: no row is scored by a classifier that saw another row of its group.
     progress : Progress
     """
-    value = spec.default
+    rows = _Rows(features, truth, groups)
     trials: tuple[Trial, ...] = ()
-    known: dict[float, NDArray[np.float32]] = {}
+    value, out_of_fold = spec.default, None
     with _one_convergence_warning(progress):
-        rows = _tuning_rows(truth, options.seed)
-        row_groups = None if groups is None else groups[rows]
-        if options.tune and spec.grid and not single_rows(truth[rows], row_groups).all():
-
-            def predict(value: float) -> NDArray[np.float32]:
-                return _out_of_fold(spec, features[rows], truth[rows], value, options, row_groups)
-
-            value, trials, tuned = _search(spec, predict, truth[rows], options.seconds, progress)
-            if len(rows) == len(truth):
-                known[value] = tuned
-        if options.out_of_fold and value not in known:
-            known[value] = _out_of_fold(spec, features, truth, value, options, groups)
-        pipeline = _fit_pipeline(spec, features, truth, value, options, groups)
-    return Fitted(pipeline, value, trials, known.get(value) if options.out_of_fold else None)
+        if options.tune and spec.grid:
+            sample = rows.take(_tuning_rows(truth, options.seed))
+            if not single_rows(sample.truth, sample.groups).all():
+                value, trials, tuned = _search(spec, sample, options, progress)
+                out_of_fold = tuned if len(sample.truth) == len(truth) else None
+        if options.out_of_fold and out_of_fold is None:
+            out_of_fold = _out_of_fold(spec, rows, value, options)
+        pipeline = _fit_pipeline(spec, rows, value, options)
+    return Fitted(pipeline, value, trials, out_of_fold if options.out_of_fold else None)
 
 
 def probabilities(pipeline: Any, features: Features, classes: int) -> NDArray[np.float32]:
@@ -178,19 +183,11 @@ def _is_in_catalog(loaded: Any) -> bool:
     return known and all(type(step) is StandardScaler for step in before)
 
 
-def _fit_pipeline(
-    spec: ClassifierSpec,
-    features: Features,
-    truth: Truth,
-    value: float,
-    options: FitOptions,
-    groups: Groups | None = None,
-) -> Any:
-    weights = options.weights
-    one = spec.build(value, options.seed, folds(truth, spec.folds, options.seed, groups))
+def _fit_pipeline(spec: ClassifierSpec, rows: _Rows, value: float, options: FitOptions) -> Any:
+    weights, truth = options.weights, rows.truth
+    one = spec.build(value, options.seed, folds(truth, spec.folds, options.seed, rows.groups))
     classifier = one if truth.ndim == 1 else OneVsRestClassifier(one)
-    steps = [StandardScaler(), classifier] if spec.standardise else [classifier]
-    pipeline = make_pipeline(*steps)
+    pipeline = make_pipeline(*([StandardScaler()] if spec.standardise else []), classifier)
     if weights is not None and not has_fit_parameter(getattr(one, "estimator", one), "sample_weight"):
         raise RecipeError(
             f"{spec.name} does not support class weights.",
@@ -198,7 +195,7 @@ def _fit_pipeline(
         )
     arguments = {} if weights is None else {f"{pipeline.steps[-1][0]}__sample_weight": weights[truth]}
     try:
-        pipeline.fit(features, truth, **arguments)
+        pipeline.fit(rows.features, truth, **arguments)
     except ValueError as error:
         classes = len(np.unique(truth)) if truth.ndim == 1 else truth.shape[1]
         raise InputError(
@@ -212,49 +209,37 @@ def _fit_pipeline(
     return pipeline
 
 
-def _out_of_fold(
-    spec: ClassifierSpec,
-    features: Features,
-    truth: Truth,
-    value: float,
-    options: FitOptions,
-    groups: Groups | None = None,
-) -> NDArray[np.float32]:
-    classes = options.classes
+def _out_of_fold(spec: ClassifierSpec, rows: _Rows, value: float, options: FitOptions) -> NDArray[np.float32]:
+    truth, classes = rows.truth, options.classes
     result = np.full((len(truth), classes), np.nan, np.float32)
-    for train, test in folds(truth, spec.folds, options.seed, groups):
+    for train, test in folds(truth, spec.folds, options.seed, rows.groups):
         # If groups have several classes each, a fold may hold all rows of a class; these are not scored.
         scored = test[np.isin(truth[test], truth[train])] if truth.ndim == 1 else test
         if not len(scored) or (truth.ndim == 1 and classes > 1 and len(np.unique(truth[train])) < 2):
             continue
-        train_groups = None if groups is None else groups[train]
-        pipeline = _fit_pipeline(spec, features[train], truth[train], value, options, train_groups)
-        result[scored] = probabilities(pipeline, features[scored], classes)
-    result[single_rows(truth, groups)] = np.nan
+        pipeline = _fit_pipeline(spec, rows.take(train), value, options)
+        result[scored] = probabilities(pipeline, rows.features[scored], classes)
+    result[single_rows(truth, rows.groups)] = np.nan
     return result
 
 
 def _search(
-    spec: ClassifierSpec,
-    predict: Callable[[float], NDArray[np.float32]],
-    truth: Truth,
-    seconds: float,
-    progress: Progress,
+    spec: ClassifierSpec, rows: _Rows, options: FitOptions, progress: Progress
 ) -> tuple[float, tuple[Trial, ...], NDArray[np.float32]]:
     """Search the grid from the default value, first towards less regularisation, then towards more.
 
     The log loss has one minimum over the regularisation strength, so most of the grid need not be tried.
     """
-    end = time.monotonic() + seconds
+    end = time.monotonic() + options.seconds
     tried: dict[float, tuple[Trial, NDArray[np.float32]]] = {}
 
     def loss(index: int) -> float:
         value = spec.grid[index]
         if value not in tried:
             with progress.track(f"{spec.name}, {spec.parameter} = {value:g}", None):
-                outputs = predict(value)
+                outputs = _out_of_fold(spec, rows, value, options)
             scored = ~np.isnan(outputs[:, 0])
-            metrics = epoch_metrics(truth[scored], outputs[scored])
+            metrics = epoch_metrics(rows.truth[scored], outputs[scored])
             tried[value] = Trial(value, metrics["log_loss"], metrics["accuracy"]), outputs
         return tried[value][0].log_loss
 
@@ -264,7 +249,7 @@ def _search(
         while 0 <= best + step < len(spec.grid):
             if time.monotonic() > end:
                 progress.warn(
-                    f"tuning stopped after {seconds:g} s with {len(tried)} of {len(spec.grid)} values tried; "
+                    f"tuning stopped after {options.seconds:g} s with {len(tried)} of {len(spec.grid)} values tried; "
                     "another run may choose another value (--set classifier.tune_seconds=...)"
                 )
                 break

@@ -89,9 +89,7 @@ class Linear:
         if len(self.kernel) != width:
             raise ModelError(f"{path} takes {len(self.kernel)} features; the bundle has {width}.")
 
-    def agrees_with(
-        self, predict: Callable[[NDArray[np.float32]], NDArray[np.float32]], rows: NDArray[np.float32]
-    ) -> bool:
+    def agrees_with(self, predict: Predict, rows: NDArray[np.float32]) -> bool:
         """Return whether its probabilities equal those of `predict` on some features, within `MAX_ABS_DIFF`."""
         parts = (rows[start : start + _BATCH_ROWS] for start in range(0, len(rows), _BATCH_ROWS))
         return all(float(np.abs(self.probabilities(part) - predict(part)).max()) <= MAX_ABS_DIFF for part in parts)

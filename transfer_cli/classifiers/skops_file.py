@@ -65,28 +65,7 @@ _LOADERS = {
 
 
 def check_classifier_file(path: Path) -> None:
-    """Raise ModelError if a skops file names a type that no classifier of the catalog has."""
-    if types := untrusted_types(path):
-        raise untrusted_type(path, types)
-
-
-def untrusted_type(path: Path, types: list[str]) -> ModelError:
-    """Return the error for a file with such types."""
-    others = "" if len(types) <= _SHOWN else f" and {len(types) - _SHOWN} others"
-    return ModelError(
-        f"{path} was refused, and nothing in it was run: it contains types that no classifier of the catalog has: "
-        f"{', '.join(types[:_SHOWN])[:500]}{others}."
-    )
-
-
-def untrusted_types(path: Path) -> list[str]:
-    """Return the types in a skops file that no classifier of the catalog has; nothing is loaded.
-
-    Raises
-    ------
-    ModelError
-        If it is not a safe zip file, or has no valid schema.
-    """
+    """Raise ModelError if a skops file is no safe zip file, or names a type that no classifier of the catalog has."""
     list_members(path, is_expected=lambda name: name == SCHEMA or name.endswith(".npy"))
     try:
         with ZipFile(path) as archive:
@@ -101,7 +80,17 @@ def untrusted_types(path: Path) -> list[str]:
             loader, kind = each.get("__loader__"), f"{each.get('__module__')}.{each.get('__class__')}"
             if not isinstance(loader, str) or kind not in _LOADERS.get(loader, ()):
                 types.add(f"{kind} ({loader})")
-    return sorted(types)
+    if types:
+        raise untrusted_type(path, sorted(types))
+
+
+def untrusted_type(path: Path, types: list[str]) -> ModelError:
+    """Return the error for a file with such types."""
+    others = "" if len(types) <= _SHOWN else f" and {len(types) - _SHOWN} others"
+    return ModelError(
+        f"{path} was refused, and nothing in it was run: it contains types that no classifier of the catalog has: "
+        f"{', '.join(types[:_SHOWN])[:500]}{others}."
+    )
 
 
 def width_of(pipeline: Any, path: Path) -> int:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -21,6 +23,7 @@ from transfer_cli.text import printable
 
 _LINE_SECONDS = 10.0
 _UNLIMITED = 100_000
+_plain = partial(RichConsole, highlight=False, markup=False, emoji=False)
 
 
 @dataclass
@@ -43,9 +46,7 @@ class Console:
     json: bool = False
     offline: bool = False
     spoke: float = 0.0
-    _stderr: RichConsole = field(
-        default_factory=lambda: RichConsole(stderr=True, highlight=False, markup=False, emoji=False)
-    )
+    _stderr: RichConsole = field(default_factory=lambda: _plain(stderr=True))
 
     @property
     def rows(self) -> IO[bytes]:
@@ -58,20 +59,24 @@ class Console:
             text = json_module.dumps(data, indent=2, ensure_ascii=False)
         click.echo(text.encode("utf-8", "surrogateescape") + b"\n", nl=False)
 
+    def output(self, path: Path, **data: Any) -> None:
+        """Print the path of what a command wrote, or with --json an object of this path and `data`."""
+        self.result(str(path), {"output": str(path), **data})
+
     def table(
         self, header: Sequence[str], rows: Sequence[Sequence[str]], data: Any, numeric: Collection[str] = ()
     ) -> None:
         """Print a table as the result of a command; the columns in `numeric` are aligned to the right."""
         self.result(table_text(header, rows, numeric), data)
 
-    def note(self, message: str) -> None:
-        """Print one line of information, unless --quiet."""
+    def note(self, *messages: str) -> None:
+        """Print lines of information, unless --quiet."""
         if not self.quiet:
-            self.say(message)
+            self.say(*messages)
 
-    def warn(self, message: str) -> None:
-        """Print a warning, even with --quiet."""
-        self.say(f"warning: {message}", style="yellow")
+    def warn(self, *messages: str) -> None:
+        """Print warnings, even with --quiet."""
+        self.say(*(f"warning: {message}" for message in messages), style="yellow")
 
     def error(self, message: str, hint: str | None) -> None:
         """Print what went wrong and what to do next."""
@@ -89,40 +94,30 @@ class Console:
                 task = bar.add_task(printable(description), total=total)
                 yield lambda count: bar.advance(task, count)
         else:
-            lines = _Lines(description, total, self)
-            yield lines.advance
-            lines.end()
+            started, done = time.monotonic(), 0
+
+            def advance(count: int) -> None:
+                nonlocal done
+                done += count
+                if total and time.monotonic() - max(started, self.spoke) > _LINE_SECONDS:
+                    self.say(f"{description}: {done} of {total}")
+
+            yield advance
+            self.say(f"{description}{f': {done}' if total else ''} ({time.monotonic() - started:.1f} s)")
 
     def _bar(self, total: int | None) -> RichProgress:
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
         waiting = [SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()]
         return RichProgress(*(waiting if total is None else columns), console=self._stderr, transient=True)
 
-    def say(self, message: str, style: str | None = None) -> None:
-        """Print one line to stderr."""
-        self.spoke = time.monotonic()
-        self._stderr.print(printable(message), style=style, soft_wrap=True)
+    def say(self, *messages: str, style: str | None = None) -> None:
+        """Print lines to stderr."""
+        for message in messages:
+            self.spoke = time.monotonic()
+            self._stderr.print(printable(message), style=style, soft_wrap=True)
 
 
-class _Lines:
-    """Progress without a terminal: a line after 10 seconds of silence, and one at the end."""
-
-    def __init__(self, description: str, total: int | None, console: Console) -> None:
-        self._description = description
-        self._total = total
-        self._console = console
-        self._done = 0
-        self._started = time.monotonic()
-
-    def advance(self, count: int) -> None:
-        self._done += count
-        silent_since = max(self._started, self._console.spoke)
-        if self._total and time.monotonic() - silent_since > _LINE_SECONDS:
-            self._console.say(f"{self._description}: {self._done} of {self._total}")
-
-    def end(self) -> None:
-        done = f": {self._done}" if self._total else ""
-        self._console.say(f"{self._description}{done} ({time.monotonic() - self._started:.1f} s)")
+pass_console = click.make_pass_decorator(Console, ensure=True)
 
 
 def table_text(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Collection[str] = ()) -> str:
@@ -132,9 +127,7 @@ def table_text(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Co
         table.add_column(name, justify="right" if name in numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(printable(cell).replace("\n", "\\n") for cell in row))
-    console = RichConsole(
-        file=io.StringIO(), width=_UNLIMITED, color_system=None, highlight=False, markup=False, emoji=False
-    )
+    console = _plain(file=io.StringIO(), width=_UNLIMITED, color_system=None)
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())

@@ -15,22 +15,15 @@ _NUMERIC = ("activations", "parameters", "multiply-adds")
 
 def print_layers(console: Console, network: keras.Model, data: Mapping[str, Any]) -> None:
     """Print the layers of a network and the memory that it needs; with --json also `data`."""
-    from transfer_cli.models.layer_summary import layer_table, memory
+    from transfer_cli.models.layer_summary import layer_table, memory, memory_summary
 
     table = layer_table(network)
     needed = memory(table)
+    counts = ("activations", "parameters", "multiply_adds")
     rows = [
-        (
-            row.name,
-            row.kind,
-            " x ".join(map(str, row.output_shape)),
-            f"{row.activations:,}",
-            f"{row.parameters:,}",
-            f"{row.multiply_adds:,}",
-        )
+        (row.name, row.kind, " x ".join(map(str, row.output_shape)), *(f"{getattr(row, name):,}" for name in counts))
         for row in table
     ]
-    data = {**data, "memory": needed.to_dict(), "layers": [vars(row) for row in table]}
+    data = {**data, "memory": needed, "layers": [vars(row) for row in table]}
     console.table(("layer", "kind", "output", *_NUMERIC), rows, data, _NUMERIC)
-    for line in needed.summary():
-        console.note(line)
+    console.note(*memory_summary(needed))

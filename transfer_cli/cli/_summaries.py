@@ -49,57 +49,39 @@ def end_of_training(console: Console, result: TrainingResult) -> int:
     return DONE_WITH_SKIPPED if result.skipped else DONE
 
 
-def end_of_ensemble(console: Console, result: TrainingResult) -> int:
+def end_of_ensemble(console: Console, result: TrainingResult, *, of_bags: bool = False) -> int:
     """Print the comparison of the ensemble with its members, then as `end_of_training`; return the exit code."""
     if result.run.members.is_file():
         from transfer_cli.ensembling.member_comparison import MemberComparison
 
-        for line in MemberComparison.read(result.run.members).summary():
-            console.note(line)
-    return end_of_training(console, result)
-
-
-def end_of_bagging(console: Console, result: TrainingResult) -> int:
-    """Print the comparison of the bags with single members, then as `end_of_training`; return the exit code."""
-    if result.run.members.is_file():
-        from transfer_cli.ensembling.member_comparison import MemberComparison
-
-        for line in MemberComparison.read(result.run.members).summary_short():
-            console.note(line)
+        comparison = MemberComparison.read(result.run.members)
+        console.note(*(comparison.summary_short() if of_bags else comparison.summary()))
     return end_of_training(console, result)
 
 
 def end_of_evaluation(console: Console, result: Evaluation) -> int:
     """Print the metrics of an evaluation, what limits them and where they are; return the exit code."""
     fair_part = result.fair_part
-    _warn_skipped(console, result.skipped)
-    for part, metrics in result.metrics.items():
-        console.note(summary(part, metrics))
-    for line in result.gain.summary() if result.gain else ():
-        console.note(line)
-    for warning in (*_training_image_warnings(result), *_missing_class_warnings(result)):
-        console.warn(warning)
+    warn_skipped(console, result.skipped)
+    console.note(*(summary(part, metrics) for part, metrics in result.metrics.items()))
+    console.note(*(result.gain.summary() if result.gain else ()))
+    console.warn(*_training_image_warnings(result), *_missing_class_warnings(result))
     if metrics := result.metrics.get(fair_part, {}):
         console.note(lowest_recalls_summary(fair_part, metrics))
         if fair_part in result.confusions and (confusions := result.confusions[fair_part].summary(fair_part)):
             console.note(confusions)
-    data = {
-        "output": str(result.directory.path),
-        "metrics": result.metrics,
-        "trained_on": result.trained_on,
-        "selected_on": result.selected_on,
-        "training_images_known": result.training_images_known,
-        **({"gain": result.gain.to_dict()} if result.gain else {}),
-        "classes_without_images": list(result.classes_without_images(next(iter(result.metrics)))),
-        "skipped": [vars(item) for item in result.skipped],
-    }
-    console.result(str(result.directory.path), data)
+    fields = ("metrics", "trained_on", "selected_on", "training_images_known")
+    data = {name: getattr(result, name) for name in fields}
+    data |= {"gain": result.gain.to_dict()} if result.gain else {}
+    missing = list(result.classes_without_images(next(iter(result.metrics))))
+    data |= {"classes_without_images": missing, "skipped": [*map(vars, result.skipped)]}
+    console.output(result.directory.path, **data)
     return DONE_WITH_SKIPPED if result.skipped else DONE
 
 
-def _warn_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
-    for item in skipped:
-        console.warn(f"skipped {item.path}: {item.reason}")
+def warn_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
+    """Print a warning about each file that could not be read."""
+    console.warn(*(f"skipped {item.path}: {item.reason}" for item in skipped))
 
 
 def _training_image_warnings(result: Evaluation) -> list[str]:
@@ -138,36 +120,25 @@ def end_of_prediction(
     console: Console, rows: int, skipped: Sequence[Skipped], output: Path | None, unknown: int | None = None
 ) -> int:
     """Print how many images were predicted, labelled `unknown` and skipped; return the exit code."""
-    _warn_skipped(console, skipped)
+    warn_skipped(console, skipped)
     rejected = "" if unknown is None else f", {unknown} of them labelled `unknown`"
     console.note(f"{counted(rows, 'image')} predicted{rejected}, {len(skipped)} skipped")
     if output:
-        data = {
-            "output": str(output),
-            "rows": rows,
-            **({} if unknown is None else {"unknown": unknown}),
-            "skipped": [vars(item) for item in skipped],
-        }
-        console.result(str(output), data)
+        counts = {"rows": rows} | ({} if unknown is None else {"unknown": unknown})
+        console.output(output, **counts, skipped=[*map(vars, skipped)])
     return DONE_WITH_SKIPPED if skipped else DONE
 
 
 def end_of_explanation(console: Console, result: Explanations) -> int:
     """Print how faithful the saliency maps are, where they are and what was skipped; return the exit code."""
-    _warn_skipped(console, result.skipped)
-    for row in result.rows[:_MAX_LISTED]:
-        console.note(row.summary())
+    warn_skipped(console, result.skipped)
+    console.note(*(row.summary() for row in result.rows[:_MAX_LISTED]))
     if len(result.rows) > _MAX_LISTED:
         console.note(f"and {len(result.rows) - _MAX_LISTED} more, in {result.table}")
     faithful = sum(row.faithfulness.is_faithful for row in result.rows)
     if len(result.rows) > 1:
-        console.note(
-            f"{faithful} of {len(result.rows)} saliency maps are faithful (better than random, class detected)"
-        )
-    data = {
-        "output": str(result.target),
-        "explanations": result.to_dict(),
-        "skipped": [vars(item) for item in result.skipped],
-    }
-    console.result(str(result.target), data)
+        all_maps = f"{len(result.rows)} saliency maps"
+        console.note(f"{faithful} of {all_maps} are faithful (better than random, class detected)")
+    explanations = [row.to_dict() for row in result.rows]
+    console.output(result.target, explanations=explanations, skipped=[*map(vars, result.skipped)])
     return DONE_WITH_SKIPPED if result.skipped else DONE

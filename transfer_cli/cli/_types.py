@@ -1,11 +1,15 @@
-"""Types of option values: shares, seeds, durations, lists of names."""
+"""Types of option values: paths, shares, seeds, durations, lists of names."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import click
+
+PATH = click.Path(path_type=Path)
+ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 
 
 class Share(click.ParamType[float]):
@@ -27,40 +31,20 @@ class Share(click.ParamType[float]):
             self.fail(f"Expected a number from 0 to 1. Received: {value}.{guess}", param, ctx)
 
 
-class Seed(click.ParamType[int]):
-    """A random seed, from 0 to 2^32 - 1 as NumPy requires."""
-
-    name = "seed"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number."""
-        return int(click.IntRange(0, 2**32 - 1).convert(value, param, ctx))
+def seed(value: Any) -> int:
+    """Return a random seed, from 0 to 2^32 - 1 as NumPy requires."""
+    return int(click.IntRange(0, 2**32 - 1)(value))
 
 
-class Duration(click.ParamType[float]):
-    """A time span such as 90s, 10m, 1h or 1h30m, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds."""
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", str(value).strip().replace(" ", "").lower())
-        hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
-        total = 3600 * hours + 60 * minutes + seconds
-        if not total:
-            self.fail(f"{value!r} is not a time span. Expected for example 90s, 10m, 1h or 1h30m.", param, ctx)
+def duration(text: str) -> float:
+    """Return a time span such as 90s, 10m, 1h or 1h30m in seconds."""
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text.strip().replace(" ", "").lower())
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    if total := 3600 * hours + 60 * minutes + seconds:
         return float(total)
+    raise click.BadParameter(f"{text!r} is not a time span. Expected for example 90s, 10m, 1h or 1h30m.")
 
 
-class Names(click.ParamType[tuple[str, ...]]):
-    """Several names, separated by commas."""
-
-    name = "names"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """Return the names."""
-        if isinstance(value, tuple):
-            return value
-        return tuple(name.strip() for name in str(value).split(",") if name.strip())
+def comma_separated(text: str) -> tuple[str, ...]:
+    """Return several names, separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

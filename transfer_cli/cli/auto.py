@@ -8,41 +8,29 @@ from typing import Any
 
 import click
 
-from transfer_cli.cli._console import Console
+from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
     cache_option,
     candidate_options,
     group_option,
     min_accuracy_option,
+    output_option,
     overwrite_run_option,
     seed_option,
     set_resume_hint,
     split_option,
     strict_option,
+    time_budget_option,
     training_request,
 )
 from transfer_cli.cli._summaries import end_of_training
-from transfer_cli.cli._types import Duration
-
-_DEFAULT_SECONDS = 600.0
+from transfer_cli.cli._types import PATH
 
 
 @click.command("auto", short_help="Train several models in a given time and keep the best.")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="RUN",
-    help="Folder of the run to write.  [runs/auto-FOLDER]",
-)
-@click.option(
-    "--time-budget",
-    type=Duration(),
-    default=_DEFAULT_SECONDS,
-    metavar="TIME",
-    help="Target time for the whole command, e.g. 90s, 10m, 1h30m.  [10m]",
-)
+@click.argument("folder", type=PATH)
+@output_option("RUN", "Folder of the run to write.  [runs/auto-FOLDER]")
+@time_budget_option("Target time for the whole command, e.g. 90s, 10m, 1h30m.  [10m]", default="10m")
 @candidate_options
 @group_option(near_duplicates=False)
 @split_option
@@ -51,8 +39,8 @@ _DEFAULT_SECONDS = 600.0
 @min_accuracy_option
 @overwrite_run_option
 @cache_option
-@click.pass_context
-def command(ctx: click.Context, /, folder: Path, output: Path | None, **options: Any) -> None:
+@pass_console
+def command(console: Console, /, folder: Path, output: Path | None, **options: Any) -> int:
     """Train several models within a time limit, keep the best, test it once and write an HTML report.
 
     FOLDER has one sub-folder of images per class. The steps: hold out test images; check the other images; rank the
@@ -71,8 +59,7 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     from transfer_cli.recipe.auto import AutoRecipe
     from transfer_cli.runs.run_directory import RunDirectory, default_path
 
-    console = ctx.ensure_object(Console)
-    set_resume_hint(ctx, "Finished steps are")
+    set_resume_hint("Finished steps are")
     images = ImageFolder.scan(folder)
     run = RunDirectory(output or default_path("auto", images.name))
     recipe = AutoRecipe(
@@ -86,4 +73,4 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     from transfer_cli.auto.auto import auto
 
     request = training_request(console, images, run, {**options, "begun": begun, "time_budget": None})
-    ctx.exit(end_of_training(console, auto(request, recipe)))
+    return end_of_training(console, auto(request, recipe))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from transfer_cli.cli._console import Console
+from transfer_cli.cli._console import Console, pass_console
 
 
 @click.group("backbones", short_help="List the available networks, or show one layer by layer.")
@@ -13,8 +13,8 @@ def command() -> None:
 
 
 @command.command("list", short_help="List the networks: size, accuracy, licence.")
-@click.pass_context
-def list_(ctx: click.Context) -> None:
+@pass_console
+def list_(console: Console) -> None:
     """List the available networks with input size, parameters, accuracy and licence.
 
     Parameters, multiply-adds and top-1 (ImageNet accuracy in %) are those of the full network with its own
@@ -31,50 +31,26 @@ def list_(ctx: click.Context) -> None:
     from transfer_cli.catalog.backbones import find, names
     from transfer_cli.models.weights.registry import has_local_weights
 
-    header = ("name", "size", "parameters", "MB", "multiply-adds", "top-1", "scheme", "width", "licence", "weights")
+    numeric = ("size", "parameters", "MB", "multiply-adds", "top-1", "width")
+    header = ("name", *numeric[:5], "scheme", "width", "licence", "weights")
+    fields = ("name", "size", "parameters", "multiply_adds", "top1", "scheme", "width", "licence")
     rows, data = [], []
     for spec in map(find, names()):
         here = has_local_weights(spec)
         weights = ("installed" if here else "to download") if spec.is_pretrained else "from scratch"
         top1 = f"{spec.top1:.1f}" if spec.top1 else "-"
-        rows.append(
-            (
-                spec.name,
-                str(spec.size),
-                f"{spec.parameters:,}",
-                f"{spec.megabytes:.0f}",
-                f"{spec.multiply_adds:,}",
-                top1,
-                spec.scheme,
-                str(spec.width),
-                spec.licence,
-                weights,
-            )
-        )
-        data.append(
-            {
-                "name": spec.name,
-                "size": spec.size,
-                "parameters": spec.parameters,
-                "multiply_adds": spec.multiply_adds,
-                "top1": spec.top1,
-                "scheme": spec.scheme,
-                "width": spec.width,
-                "licence": spec.licence,
-                "pretrained": spec.is_pretrained,
-                "weights_installed": here,
-            }
-        )
-    console = ctx.ensure_object(Console)
-    numeric = ("size", "parameters", "MB", "multiply-adds", "top-1", "width")
+        costs = (f"{spec.parameters:,}", f"{spec.megabytes:.0f}", f"{spec.multiply_adds:,}")
+        rows.append((spec.name, str(spec.size), *costs, top1, spec.scheme, str(spec.width), spec.licence, weights))
+        values = {name: getattr(spec, name) for name in fields}
+        data.append({**values, "pretrained": spec.is_pretrained, "weights_installed": here})
     console.table(header, rows, data, numeric)
     console.note("next: transfer-cli backbones show NAME")
 
 
 @command.command("show")
 @click.argument("name")
-@click.pass_context
-def show(ctx: click.Context, name: str) -> None:
+@pass_console
+def show(console: Console, name: str) -> None:
     """Show a network layer by layer, and the memory it needs.
 
     The network is built with its classification head and random weights; nothing is downloaded.
@@ -86,7 +62,6 @@ def show(ctx: click.Context, name: str) -> None:
     from transfer_cli.catalog import backbones
     from transfer_cli.cli._layers import print_layers
 
-    console = ctx.ensure_object(Console)
     spec = backbones.find(name)
     with console.track(f"building {spec.name}", None):
         from transfer_cli.quiet_imports import import_tensorflow

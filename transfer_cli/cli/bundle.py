@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
-from transfer_cli.cli._console import Console
+from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._options import output_option
+from transfer_cli.cli._types import PATH
 from transfer_cli.text import printable
 
-_PATH = click.Path(path_type=Path)
+_argument = click.argument("bundle", metavar="RUN|BUNDLE", type=PATH)
 
 
 @click.group("bundle")
@@ -23,9 +25,9 @@ def command() -> None:
 
 
 @command.command("show")
-@click.argument("bundle", metavar="RUN|BUNDLE", type=_PATH)
-@click.pass_context
-def show(ctx: click.Context, /, bundle: Path) -> None:
+@_argument
+@pass_console
+def show(console: Console, /, bundle: Path) -> None:
     """Show a model's classes, settings, versions and files.
 
     The checksums of the files are verified first; a damaged model gives exit code 4.
@@ -36,7 +38,6 @@ def show(ctx: click.Context, /, bundle: Path) -> None:
     """
     from transfer_cli.bundle.bundle import ModelBundle
 
-    console = ctx.ensure_object(Console)
     opened = ModelBundle.open(bundle)
     data = opened.bundle.to_dict()
     rows = _rows(data, [member.bundle.to_dict() for member in opened.members])
@@ -47,9 +48,9 @@ def show(ctx: click.Context, /, bundle: Path) -> None:
 
 
 @command.command("verify")
-@click.argument("bundle", metavar="RUN|BUNDLE", type=_PATH)
-@click.pass_context
-def verify_(ctx: click.Context, /, bundle: Path) -> None:
+@_argument
+@pass_console
+def verify_(console: Console, /, bundle: Path) -> None:
     """Verify a model: checksums, file contents, a test prediction.
 
     Each file is checked as an untrusted file, then the model is loaded and predicts a plain grey image. Any error gives
@@ -59,31 +60,31 @@ def verify_(ctx: click.Context, /, bundle: Path) -> None:
     Example:
         transfer-cli bundle verify runs/first
     """
-    from transfer_cli.inference.verify_bundle import verify
+    from transfer_cli.inference.verify_bundle import bundle_files, unlisted_files, verify
 
-    console = ctx.ensure_object(Console)
     verified = verify(bundle, console)
-    for name in verified.unlisted:
-        console.warn(f"{verified.directory / name} is not part of the model and is ignored")
+    directory, digest = verified.opened.directory, verified.opened.bundle.digest
+    files, unlisted = bundle_files(verified.opened), unlisted_files(verified.opened)
+    console.warn(*(f"{directory / name} is not part of the model and is ignored" for name in unlisted))
     console.note(f"prediction for a grey image: {verified.label}, confidence {verified.confidence:.3f}")
     console.note(f"computed in each of these ways: {'; '.join(verified.computed_by)}")
     data = {
-        "bundle": str(verified.directory),
+        "bundle": str(directory),
         "ok": True,
-        "digest": verified.bundle.digest,
-        "files": sorted(verified.files),
-        "unknown_files": list(verified.unlisted),
+        "digest": digest,
+        "files": list(files),
+        "unknown_files": list(unlisted),
         "grey_image": {"label": verified.label, "confidence": verified.confidence, "files": list(verified.computed_by)},
     }
-    console.result(f"ok: {verified.directory}, {len(verified.files)} files, sha256 {verified.bundle.digest}", data)
+    console.result(f"ok: {directory}, {len(files)} files, sha256 {digest}", data)
 
 
 @command.command("pack")
-@click.argument("bundle", metavar="RUN|BUNDLE", type=_PATH)
-@click.option("-o", "--output", type=_PATH, metavar="FILE.zip", help="File to write.  [RUN.zip in this folder]")
+@_argument
+@output_option("FILE.zip", "File to write.  [RUN.zip in this folder]")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
-@click.pass_context
-def pack_(ctx: click.Context, /, bundle: Path, output: Path | None, overwrite: bool) -> None:
+@pass_console
+def pack_(console: Console, /, bundle: Path, output: Path | None, overwrite: bool) -> None:
     """Zip a trained model into one file (same model, same bytes).
 
     \b
@@ -93,21 +94,20 @@ def pack_(ctx: click.Context, /, bundle: Path, output: Path | None, overwrite: b
     from transfer_cli.inference.bundle_archive import pack
     from transfer_cli.io.digests import digest_of_file
 
-    console = ctx.ensure_object(Console)
     target = pack(bundle, output, overwrite=overwrite)
     digest = digest_of_file(target)
     console.note(f"{digest.bytes:,} bytes, sha256 {digest.sha256}")
     console.note("to let others verify the file, send them this checksum separately")
     console.note(f"next: transfer-cli bundle unpack {target} -o DIR")
-    console.result(str(target), {"output": str(target), **digest.model_dump()})
+    console.output(target, **digest.model_dump())
 
 
 @command.command("unpack")
-@click.argument("file", metavar="FILE.zip", type=_PATH)
-@click.option("-o", "--output", type=_PATH, metavar="DIR", required=True, help="Folder to write (new).")
+@click.argument("file", metavar="FILE.zip", type=PATH)
+@output_option("DIR", "Folder to write (new).", required=True)
 @click.option("--overwrite", is_flag=True, help="Replace an existing model in DIR.")
-@click.pass_context
-def unpack_(ctx: click.Context, /, file: Path, output: Path, overwrite: bool) -> None:
+@pass_console
+def unpack_(console: Console, /, file: Path, output: Path, overwrite: bool) -> None:
     """Unzip a packed model after checking it.
 
     The file is treated as untrusted: all its contents are checked and no code in it is run. Any error gives exit code 4
@@ -121,12 +121,11 @@ def unpack_(ctx: click.Context, /, file: Path, output: Path, overwrite: bool) ->
     from transfer_cli.inference.bundle_archive import unpack
     from transfer_cli.inference.verify_bundle import bundle_files
 
-    console = ctx.ensure_object(Console)
     bundle = unpack(file, output, overwrite=overwrite)
     files = bundle_files(ModelBundle.open(output)) if bundle.members else sorted(bundle.files)
     console.note(f"{len(files)} files, sha256 {bundle.digest}")
     console.note(f"next: transfer-cli predict {output} YOUR_IMAGES --format table")
-    console.result(str(output), {"output": str(output), "digest": bundle.digest, "files": files})
+    console.output(output, digest=bundle.digest, files=files)
 
 
 def _rows(manifest: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from transfer_cli.cli._console import Console
+from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.text import megabytes
 
 
@@ -14,8 +14,8 @@ def command() -> None:
 
 
 @command.command("info")
-@click.pass_context
-def info(ctx: click.Context) -> None:
+@pass_console
+def info(console: Console) -> None:
     """Show where the cache is, what it contains and its size.
 
     \b
@@ -24,7 +24,7 @@ def info(ctx: click.Context) -> None:
     """
     from transfer_cli.io.cache import Cache
 
-    console, cache = ctx.ensure_object(Console), Cache.of_user()
+    cache = Cache.of_user()
     entries = cache.sizes()
     total = sum(entries.values())
     rows = [(kind, network, megabytes(size)) for (kind, network), size in entries.items()]
@@ -43,8 +43,8 @@ def info(ctx: click.Context) -> None:
 
 @command.command("clear")
 @click.argument("kind", type=click.Choice(["features", "networks"]), required=False)
-@click.pass_context
-def clear(ctx: click.Context, kind: str | None) -> None:
+@pass_console
+def clear(console: Console, kind: str | None) -> None:
     """Delete the cache (all, or only features / networks).
 
     Only time is lost: deleted data is computed again when needed. Runs and models do not depend on the cache.
@@ -56,7 +56,7 @@ def clear(ctx: click.Context, kind: str | None) -> None:
     """
     from transfer_cli.io.cache import Cache
 
-    console, cache = ctx.ensure_object(Console), Cache.of_user()
+    cache = Cache.of_user()
     freed = cache.clear(kind)
     console.note(f"{megabytes(freed)} deleted")
     console.result(str(cache.path), {"path": str(cache.path), "bytes": freed})

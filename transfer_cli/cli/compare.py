@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from transfer_cli.cli._console import Console
-from transfer_cli.errors import DONE
+from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._types import PATH
 from transfer_cli.text import counted
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 @click.command("compare", short_help="Compare trained models, with a significance test.")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", type=click.Path(path_type=Path))
-@click.pass_context
-def command(ctx: click.Context, /, runs: tuple[Path, ...]) -> None:
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", type=PATH)
+@pass_console
+def command(console: Console, /, runs: tuple[Path, ...]) -> None:
     """Compare trained models on the same test images, with a significance test.
 
     RUN is a run (its test images are used) or a folder written by transfer-cli evaluate. All must contain the same
@@ -35,16 +35,14 @@ def command(ctx: click.Context, /, runs: tuple[Path, ...]) -> None:
     from transfer_cli.evaluation.comparison import compare
     from transfer_cli.evaluation.paired_predictions import ModelPredictions
 
-    console = ctx.ensure_object(Console)
     if len(runs) < 2:
-        raise click.UsageError("Expected at least two runs to compare. Received: 1.", ctx)
+        raise click.UsageError("Expected at least two runs to compare. Received: 1.")
     with console.track("comparing", None):
         comparison = compare([ModelPredictions.read(path) for path in runs])
     _print_notes(console, comparison)
     numeric = ("accuracy", "macro F1", "log loss", "p-value")
     header = ("run", "accuracy", "95 % interval", "macro F1", "log loss", "accuracy below best", "p-value", "result")
     console.table(header, [_row(comparison, name) for name in comparison.metrics], _to_json(comparison), numeric)
-    ctx.exit(DONE)
 
 
 def _print_notes(console: Console, comparison: Comparison) -> None:
@@ -55,9 +53,8 @@ def _print_notes(console: Console, comparison: Comparison) -> None:
     if comparison.moved:
         console.note(f"{comparison.moved} of them have different paths in the runs and were matched by content")
     if len(comparison.pairs) > 1:
-        console.note(
-            f"p-values are adjusted for {len(comparison.pairs)} comparisons (Holm); the intervals are not adjusted"
-        )
+        count = len(comparison.pairs)
+        console.note(f"p-values are adjusted for {count} comparisons (Holm); the intervals are not adjusted")
 
 
 def _row(comparison: Comparison, name: str) -> list[str]:
@@ -67,7 +64,7 @@ def _row(comparison: Comparison, name: str) -> list[str]:
     if name == comparison.best:
         others = [other for other in comparison.leading if other != name]
         return [*row, "", "", f"same accuracy as {', '.join(others)}" if others else "best"]
-    pair = comparison.against_best(name)
+    pair = comparison.pair(name, comparison.best)
     difference = pair.differences["accuracy"]
     return [*row, f"{difference['value']:.3f} ({_interval(difference)})", f"{pair.p_adjusted:.2g}", pair.verdict()]
 
@@ -85,14 +82,8 @@ def _to_json(comparison: Comparison) -> dict[str, Any]:
         "moved": comparison.moved,
         "runs": comparison.metrics,
         "pairs": [
-            {
-                "better": pair.better,
-                "other": pair.other,
-                **pair.differences,
-                "p": pair.p,
-                "p_adjusted": pair.p_adjusted,
-                "verdict": pair.verdict(),
-            }
+            {"better": pair.better, "other": pair.other, **pair.differences}
+            | {"p": pair.p, "p_adjusted": pair.p_adjusted, "verdict": pair.verdict()}
             for pair in comparison.pairs
         ],
         "left_out": list(comparison.left_out),

@@ -7,16 +7,19 @@ from typing import Any
 
 import click
 
-from transfer_cli.cli._console import Console
+from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
     backbone_options,
     backbone_overrides,
-    cache_of,
     cache_option,
     group_option,
+    output_option,
     runtime_option,
     seed_option,
+    training_request,
 )
+from transfer_cli.cli._summaries import warn_skipped
+from transfer_cli.cli._types import PATH
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 
 
@@ -26,7 +29,7 @@ def command() -> None:
 
 
 @command.command("check")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @backbone_options
 @runtime_option
 @click.option(
@@ -35,12 +38,10 @@ def command() -> None:
     help="Skip the neural network: faster, but no search for wrong labels and cropped duplicates.",
 )
 @seed_option("Random seed of the cross-validation folds.  [0]")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.  [checks/FOLDER]"
-)
+@output_option("DIR", "Folder to write.  [checks/FOLDER]")
 @cache_option
-@click.pass_context
-def check_(ctx: click.Context, /, folder: Path, no_probe: bool, output: Path | None, **options: Any) -> None:
+@pass_console
+def check_(console: Console, /, folder: Path, no_probe: bool, output: Path | None, **options: Any) -> int:
     """Check an image folder for problems before training.
 
     FOLDER has one sub-folder of images per class, or is a CSV file (see extract). Reports unreadable, tiny, dark,
@@ -58,7 +59,6 @@ def check_(ctx: click.Context, /, folder: Path, no_probe: bool, output: Path | N
     from transfer_cli.recipe.recipes import ExtractRecipe
     from transfer_cli.runs.run_directory import RunDirectory
 
-    console = ctx.ensure_object(Console)
     recipe = ExtractRecipe.load(None, [], backbone_overrides(options))
     require_weights_file(recipe.backbone.weights)
     images = ImageFolder.scan(folder, for_training=False)
@@ -66,33 +66,22 @@ def check_(ctx: click.Context, /, folder: Path, no_probe: bool, output: Path | N
 
     from transfer_cli.audit import check
     from transfer_cli.audit.page import write_check
-    from transfer_cli.runs.request import TrainingRequest
     from transfer_cli.training.setup.resolve import resolve_recipe
 
     check.check_free(target, images)
     console.note(images.summary())
-    request = TrainingRequest(
-        images, RunDirectory(target), offline=console.offline, cache=cache_of(options), progress=console
-    )
+    request = training_request(console, images, RunDirectory(target), options)
     # Resolved as by extract, so that the two share cached features and converted networks.
     findings = check.check(request, resolve_recipe(request, recipe, keeps_model=True), probe=not no_probe)
     write_check(findings, target)
-    for line in findings.summary():
-        console.note(line)
-    console.result(str(target), {"output": str(target), **findings.to_dict()})
-    ctx.exit(DONE_WITH_SKIPPED if findings.skipped else DONE)
+    console.note(*findings.summary())
+    console.output(target, **findings.to_dict())
+    return DONE_WITH_SKIPPED if findings.skipped else DONE
 
 
 @command.command("split")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="DIR|FILE.csv",
-    required=True,
-    help="Folder or CSV file to write.",
-)
+@click.argument("folder", type=PATH)
+@output_option("DIR|FILE.csv", "Folder or CSV file to write.", required=True)
 @click.option("--test", type=float, metavar="SHARE", help="Share of images for testing, 0 to 1.  [0.2]")
 @click.option("--val", type=float, metavar="SHARE", help="Share of images for validation, 0 to 1.  [0]")
 @seed_option("Random seed of the split; another number gives another split.  [0]")
@@ -101,8 +90,8 @@ def check_(ctx: click.Context, /, folder: Path, no_probe: bool, output: Path | N
 @backbone_options
 @runtime_option
 @cache_option
-@click.pass_context
-def split_(ctx: click.Context, /, folder: Path, output: Path, link: bool, **options: Any) -> None:
+@pass_console
+def split_(console: Console, /, folder: Path, output: Path, link: bool, **options: Any) -> int:
     """Write the train/val/test split as folders or as a CSV file.
 
     DIR gets the folders train, val and test, each with one sub-folder per class; FILE.csv gets the columns path, label
@@ -119,7 +108,6 @@ def split_(ctx: click.Context, /, folder: Path, output: Path, link: bool, **opti
     from transfer_cli.recipe.recipes import ExtractRecipe
     from transfer_cli.runs.run_directory import RunDirectory
 
-    console = ctx.ensure_object(Console)
     overrides = {
         **backbone_overrides({**options, "seed": None}),
         **{f"split.{name}": options[name] for name in ("test", "val", "seed", "group_by")},
@@ -128,23 +116,17 @@ def split_(ctx: click.Context, /, folder: Path, output: Path, link: bool, **opti
     images = ImageFolder.scan(folder)
 
     from transfer_cli.data import export_split
-    from transfer_cli.runs.request import TrainingRequest
     from transfer_cli.training.setup.preflight import survey
     from transfer_cli.training.setup.resolve import resolve_recipe
 
     export_split.check_target(output, images)
     console.note(images.summary())
-    request = TrainingRequest(
-        images, RunDirectory(output), offline=console.offline, cache=cache_of(options), progress=console
-    )
+    request = training_request(console, images, RunDirectory(output), options)
     surveyed = survey(request, resolve_recipe(request, recipe, keeps_model=True), decodes=True)
     export_split.export_split(surveyed.split, images, output, link=link)
     console.note(surveyed.split.summary())
-    for line in surveyed.split.warnings():
-        console.warn(line)
-    for item in surveyed.skipped:
-        console.warn(f"skipped {item.path}: {item.reason}")
+    console.warn(*surveyed.split.warnings())
+    warn_skipped(console, surveyed.skipped)
     console.note(f"next: transfer-cli extract {output}")
-    data = {"output": str(output), "split": surveyed.split.counts(), "skipped": len(surveyed.skipped)}
-    console.result(str(output), data)
-    ctx.exit(DONE_WITH_SKIPPED if surveyed.skipped else DONE)
+    console.output(output, split=surveyed.split.counts(), skipped=len(surveyed.skipped))
+    return DONE_WITH_SKIPPED if surveyed.skipped else DONE

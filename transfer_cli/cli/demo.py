@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from transfer_cli.catalog.backbones import EMBEDDED, RANDOM
-from transfer_cli.cli._console import Console
+from transfer_cli.cli._console import Console, pass_console
 
 if TYPE_CHECKING:
     from transfer_cli.data.image_folder import ImageFolder
@@ -19,8 +19,8 @@ _PREDICTED = 3
 
 
 @click.command("demo", short_help="See the main job on sample images, in a minute.")
-@click.pass_context
-def command(ctx: click.Context) -> None:
+@pass_console
+def command(console: Console) -> None:
     """Train and test a classifier on the sample images, and explain each step.
 
     Needs no internet connection. Everything is written to runs/demo in the current folder; a second call reuses it.
@@ -32,14 +32,11 @@ def command(ctx: click.Context) -> None:
     from transfer_cli.data.image_folder import ImageFolder
     from transfer_cli.data.sample_data import copy_to
 
-    console = ctx.ensure_object(Console)
     console.note(f"This demo trains an image classifier. It writes to {_FOLDER}.")
     images = _FOLDER / "images"
     folder = ImageFolder.scan(images if images.exists() else copy_to(images))
     console.note(f"1. The images: {folder.summary()}. Each class is a folder in {images}.")
-    console.note(
-        "2. Training: a pretrained network turns each image into numbers, a small classifier learns from them."
-    )
+    console.note("2. Training: a pretrained network turns images into numbers, a small classifier learns from them.")
     trained = _train(console, folder, EMBEDDED)
     console.note("3. Comparison: the same with random weights in place of the pretrained ones.")
     random = _train(console, folder, RANDOM, trained)
@@ -49,15 +46,11 @@ def command(ctx: click.Context) -> None:
     console.note(f"   Open this file in a browser: {page.resolve()}")
     console.note("5. Prediction: three test images with their most likely classes.")
     predictions = _predict(console, trained, images)
-    console.note(
-        f"The trained model is in {trained.run.path}; use it with: transfer-cli predict {trained.run.path} IMAGES"
-    )
+    run = str(trained.run.path)
+    console.note(f"The trained model is in {run}; use it with: transfer-cli predict {run} IMAGES")
     console.note("Now with your own images, one folder per class: transfer-cli extract YOUR_FOLDER")
     metrics = {"test_accuracy": trained.metrics["test"]["accuracy"], "random": random.metrics["test"]["accuracy"]}
-    console.result(
-        str(trained.run.path),
-        {"run": str(trained.run.path), "report": str(page), **metrics, "predictions": predictions},
-    )
+    console.result(run, {"run": run, "report": str(page), **metrics, "predictions": predictions})
 
 
 def _train(

@@ -9,46 +9,30 @@ from typing import Any
 import click
 
 from transfer_cli.catalog import ensemble_methods
-from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import cache_of, cache_option, images_option, seed_option
+from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._options import cache_of, cache_option, images_option, output_option, seed_option
 from transfer_cli.cli._summaries import end_of_ensemble
+from transfer_cli.cli._types import ABOVE_ZERO, PATH
 
 
 @click.command("ensemble", short_help="Combine several trained models into one.")
-@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="RUN", required=True, help="Folder of the run to write."
-)
+@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=PATH)
+@output_option("RUN", "Folder of the run to write.", required=True)
 @click.option(
     "--method",
     type=click.Choice(ensemble_methods.names()),
     help="How the members' predictions are combined.  [weighted; average if there are no validation images]",
 )
 @click.option("--max-models", type=click.IntRange(min=1), metavar="N", help="Greedy only: maximum number of members.")
-@click.option(
-    "--max-ms",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="MS",
-    help="Greedy only: maximum milliseconds per image.",
-)
+@click.option("--max-ms", type=ABOVE_ZERO, metavar="MS", help="Greedy only: maximum milliseconds per image.")
 @seed_option("Random seed of the cross-validation folds.  [0]", default=0)
 @images_option
 @cache_option
 @click.option("--overwrite", is_flag=True, help="Replace an existing run.")
-@click.pass_context
+@pass_console
 def command(
-    ctx: click.Context,
-    /,
-    runs: tuple[Path, ...],
-    output: Path,
-    method: str | None,
-    max_models: int | None,
-    max_ms: float | None,
-    seed: int,
-    images: Path | None,
-    overwrite: bool,
-    **options: Any,
-) -> None:
+    console: Console, /, runs: tuple[Path, ...], output: Path, method: str | None, seed: int, **options: Any
+) -> int:
     """Combine several trained models into one (averaging, voting, stacking, weight soup).
 
     Each RUN is a finished run of extract, finetune or ensemble; all need the same classes and the same train/val/test
@@ -72,13 +56,13 @@ def command(
     from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
     from transfer_cli.runs.run_directory import RunDirectory
 
-    console = ctx.ensure_object(Console)
-    if method != ensemble_methods.GREEDY and (max_models or max_ms):
+    limits = {name: options[name] for name in ("max_models", "max_ms")}
+    if method != ensemble_methods.GREEDY and any(limits.values()):
+        received = method or "no --method"
         raise click.UsageError(
-            f"--max-models and --max-ms need --method {ensemble_methods.GREEDY}. Received: {method or 'no --method'}.",
-            ctx,
+            f"--max-models and --max-ms need --method {ensemble_methods.GREEDY}. Received: {received}."
         )
-    recipe = EnsembleRecipe(seed=seed, ensemble=EnsembleOptions(method=method, max_models=max_models, max_ms=max_ms))
+    recipe = EnsembleRecipe(seed=seed, ensemble=EnsembleOptions(method=method, **limits))
 
     from transfer_cli.ensembling.ensemble import ensemble
     from transfer_cli.ensembling.request import EnsembleRequest
@@ -86,10 +70,10 @@ def command(
     request = EnsembleRequest(
         runs,
         RunDirectory(output),
-        overwrite=overwrite,
-        images=images,
+        overwrite=options["overwrite"],
+        images=options["images"],
         command=["transfer-cli", *sys.argv[1:]],
         cache=cache_of(options),
         progress=console,
     )
-    ctx.exit(end_of_ensemble(console, ensemble(request, recipe)))
+    return end_of_ensemble(console, ensemble(request, recipe))

@@ -9,19 +9,16 @@ from typing import Any
 import click
 
 from transfer_cli.catalog import tta
-from transfer_cli.catalog.runtimes import AUTO
-from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import cache_of, cache_option, runtime_option, strict_option, tta_option
+from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._options import cache_option, loading, output_option, runtime_option, strict_option, tta_option
 from transfer_cli.cli._summaries import end_of_evaluation
-from transfer_cli.cli._types import Share
+from transfer_cli.cli._types import PATH, Share
 
 
 @click.command("evaluate", short_help="Measure a trained model on new labelled images.")
 @click.argument("model", metavar="RUN|BUNDLE")
-@click.argument("folder", metavar="FOLDER|CSV", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.  [RUN/evaluations/FOLDER]"
-)
+@click.argument("folder", metavar="FOLDER|CSV", type=PATH)
+@output_option("DIR", "Folder to write.  [RUN/evaluations/FOLDER]")
 @click.option(
     "--part",
     type=click.Choice(["train", "val", "test"]),
@@ -37,18 +34,10 @@ from transfer_cli.cli._types import Share
 @runtime_option
 @cache_option
 @strict_option
-@click.pass_context
+@pass_console
 def command(
-    ctx: click.Context,
-    /,
-    model: str,
-    folder: Path,
-    output: Path | None,
-    part: str | None,
-    min_accuracy: float | None,
-    strict: bool,
-    **options: Any,
-) -> None:
+    console: Console, /, model: str, folder: Path, output: Path | None, part: str | None, **options: Any
+) -> int:
     """Measure a trained model on labelled images it has not seen.
 
     RUN is the folder that a training command wrote, BUNDLE the model folder in it. FOLDER has one sub-folder of images
@@ -64,48 +53,38 @@ def command(
         transfer-cli evaluate runs/first new_photos --tta flip
     """
     from transfer_cli.data.image_folder import ImageFolder
-    from transfer_cli.runs.accuracy_gate import AccuracyGate
+    from transfer_cli.runs import accuracy_gate
     from transfer_cli.runs.evaluation_directory import EvaluationDirectory
     from transfer_cli.runs.run_of_model import is_model, run_of_model
 
-    console = ctx.ensure_object(Console)
     method = None if options["tta"] is None else tta.find(options["tta"]).name
     if is_model(folder) and Path(model).exists() and not is_model(Path(model)):
         ordered = f"transfer-cli evaluate {shlex.quote(str(folder))} {shlex.quote(model)}"
-        raise click.UsageError(f"{folder} is a model, {model} is not. The model comes first. Try: {ordered}", ctx)
+        raise click.UsageError(f"{folder} is a model, {model} is not. The model comes first. Try: {ordered}")
     images = ImageFolder.scan(folder, for_training=False)
     run = run_of_model(model)
     if output is None and run is None and Path(model).exists():
-        raise click.UsageError(f"{model} is not inside a run, so there is no default output folder. Add -o DIR.", ctx)
+        raise click.UsageError(f"{model} is not inside a run, so there is no default output folder. Add -o DIR.")
     name = "-".join(word for word in (images.name, part, method) if word)
     place = EvaluationDirectory(output or (run.evaluations if run else Path(model)) / name)
-    gate = None if min_accuracy is None else AccuracyGate(min_accuracy)
-    if gate:
-        gate.check_task(images.task)
+    if (minimum := options["min_accuracy"]) is not None:
+        accuracy_gate.check_task(images.task)
 
     from transfer_cli.evaluation.evaluate import evaluate
 
     evaluation = evaluate(
-        model,
-        images,
-        place,
-        part=part,
-        tta=method,
-        runtime=options["runtime"] or AUTO,
-        strict=strict,
-        offline=console.offline,
-        cache=cache_of(options),
-        progress=console,
+        model, images, place, part=part, tta=method, strict=options["strict"], **loading(console, options)
     )
     code = end_of_evaluation(console, evaluation)
-    if gate:
+    if minimum is not None:
         left = f"The evaluation is in {place.path}."
-        gate.check_training_images_known(evaluation.training_images_known, left)
-        gate.check(
+        accuracy_gate.check_training_images_known(minimum, evaluation.training_images_known, left)
+        accuracy_gate.check(
+            minimum,
             evaluation.metrics,
             (evaluation.fair_part,),
             consequence=left,
             hint="Train on more images, or try finetune or another backbone.",
             no_images_hint=f"Evaluate other images: transfer-cli evaluate {shlex.quote(model)} OTHER_IMAGES",
         )
-    ctx.exit(code)
+    return code

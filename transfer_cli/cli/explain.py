@@ -8,22 +8,15 @@ from typing import Any
 import click
 
 from transfer_cli.catalog.explainers import names
-from transfer_cli.catalog.runtimes import AUTO
-from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import cache_of, cache_option, runtime_option
+from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._options import cache_option, loading, output_option, runtime_option
 from transfer_cli.cli._summaries import end_of_explanation
 
 
 @click.command("explain", short_help="Draw saliency maps of what a prediction is based on.")
 @click.argument("model", metavar="RUN|BUNDLE|imagenet:NAME")
 @click.argument("images", nargs=-1, required=True, type=click.Path(), metavar="IMAGES...")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder to write.  [RUN/explanations]",
-)
+@output_option("DIR", "Folder to write.  [RUN/explanations]")
 @click.option(
     "--method",
     type=click.Choice(names()),
@@ -39,16 +32,8 @@ from transfer_cli.cli._summaries import end_of_explanation
 @click.option("--layer", metavar="NAME", help="Layer that Grad-CAM uses.  [last convolutional layer]")
 @runtime_option
 @cache_option
-@click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    model: str,
-    images: tuple[str, ...],
-    output: Path | None,
-    classes: tuple[str, ...],
-    **options: Any,
-) -> None:
+@pass_console
+def command(console: Console, /, model: str, images: tuple[str, ...], output: Path | None, **options: Any) -> int:
     """Draw saliency maps (Grad-CAM, occlusion) of what a prediction is based on, and test each map.
 
     RUN is the folder that a training command wrote, BUNDLE the model folder in it, imagenet:NAME a pretrained network
@@ -64,8 +49,6 @@ def command(
         transfer-cli explain runs/first photo.jpg --class dots --class rings --method occlusion -o why
         transfer-cli explain imagenet:mobilenet_v2 photo.jpg
     """
-    console = ctx.ensure_object(Console)
-
     from transfer_cli.io.discovery import expand_paths, require_paths
     from transfer_cli.runs.run_of_model import run_of_model
 
@@ -78,14 +61,6 @@ def command(
 
     check_replaceable(target)
     with console.track("loading the model", None):
-        opened = Explainable.open(
-            model,
-            method=options["method"],
-            layer=options["layer"],
-            runtime=options["runtime"] or AUTO,
-            offline=console.offline,
-            cache=cache_of(options),
-            progress=console,
-        )
-    result = explain(opened, files, target, class_names=classes, progress=console)
-    ctx.exit(end_of_explanation(console, result))
+        opened = Explainable.open(model, method=options["method"], layer=options["layer"], **loading(console, options))
+    result = explain(opened, files, target, class_names=options["classes"], progress=console)
+    return end_of_explanation(console, result)

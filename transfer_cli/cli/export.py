@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from transfer_cli.catalog import export_formats
-from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import images_option
+from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._options import images_option, output_option
 from transfer_cli.text import counted, megabytes
 
 if TYPE_CHECKING:
@@ -32,13 +32,7 @@ _FORMATS = "\b\nFormats:\n" + "\n".join(
     help=f"File formats, comma-separated (see below), or {export_formats.ALL}: every format whose packages are "
     "installed.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder to write.  [RUN/export, or export for a bundle]",
-)
+@output_option("DIR", "Folder to write.  [RUN/export, or export for a bundle]")
 @images_option
 @click.option(
     "--max-drop",
@@ -48,15 +42,9 @@ _FORMATS = "\b\nFormats:\n" + "\n".join(
     metavar="POINTS",
     help="Reject an int8 file that loses more than this many percentage points of test accuracy.",
 )
-@click.pass_context
+@pass_console
 def command(
-    ctx: click.Context,
-    /,
-    model: str,
-    formats: tuple[str, ...],
-    output: Path | None,
-    images: Path | None,
-    max_drop: float,
+    console: Console, model: str, formats: tuple[str, ...], output: Path | None, images: Path | None, max_drop: float
 ) -> None:
     """Export a trained model to Keras, SavedModel, TFLite, ONNX or OpenVINO, and verify each file.
 
@@ -75,7 +63,6 @@ def command(
     """
     from transfer_cli.runs.run_of_model import run_of_model
 
-    console = ctx.ensure_object(Console)
     names = [name.strip() for part in formats for name in part.split(",") if name.strip()] or list(formats)
     run = run_of_model(model)
     target = output or (run.path if run else Path()) / "export"
@@ -88,7 +75,7 @@ def command(
     specs = select_formats(model, names, console)
     check_output_folder(target, specs)
     if max_drop != max_drop:
-        raise click.UsageError("--max-drop is not a number. Expected percentage points of accuracy, e.g. 1.", ctx)
+        raise click.UsageError("--max-drop is not a number. Expected percentage points of accuracy, e.g. 1.")
     results = export(model, specs, target, images=images, max_drop=max_drop, progress=console)
     _print_results(console, results, target)
     check_results(results)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from transfer_cli.catalog import classifiers
-from transfer_cli.cli._console import Console
+from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
     backbone_options,
     backbone_overrides,
@@ -18,11 +18,12 @@ from transfer_cli.cli._options import (
     training_options,
     training_request,
 )
-from transfer_cli.cli._summaries import end_of_bagging, end_of_training
+from transfer_cli.cli._summaries import end_of_ensemble, end_of_training
+from transfer_cli.cli._types import PATH
 
 
 @click.command("extract", short_help="Train a classifier fast, on a fixed pretrained network.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @backbone_options
 @click.option(
     "--classifier", type=click.Choice(classifiers.names()), help="Classifier to train on the features.  [logistic]"
@@ -35,8 +36,8 @@ from transfer_cli.cli._summaries import end_of_bagging, end_of_training
 @bags_option
 @training_options
 @cache_option
-@click.pass_context
-def command(ctx: click.Context, /, folder: Path, output: str | None, bags: int | None, **options: Any) -> None:
+@pass_console
+def command(console: Console, /, folder: Path, output: str | None, bags: int | None, **options: Any) -> int:
     """Train a classifier fast (start here): a fixed pretrained network plus logistic regression.
 
     FOLDER has one sub-folder of images per class, e.g. photos/cat and photos/dog; or sub-folders train and test (and
@@ -54,7 +55,6 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, bags: int |
     from transfer_cli.recipe.recipes import ExtractRecipe
     from transfer_cli.runs.run_directory import RunDirectory, default_path
 
-    console = ctx.ensure_object(Console)
     overrides = {
         **backbone_overrides(options),
         "classifier.name": options["classifier"],
@@ -63,16 +63,16 @@ def command(ctx: click.Context, /, folder: Path, output: str | None, bags: int |
     }
     recipe = ExtractRecipe.load(options["recipe"], options["overrides"], overrides)
     if bags and recipe.classifier.name == classifiers.NONE:
-        raise click.UsageError("--bags needs a classifier. Received: --classifier none (features only).", ctx)
+        raise click.UsageError("--bags needs a classifier. Received: --classifier none (features only).")
     images = ImageFolder.scan(folder)
     run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name))
     request = training_request(console, images, run, options)
     if bags:
         from transfer_cli.ensembling.bagging import bagged
 
-        set_resume_hint(ctx, "Finished bags are", options["overwrite"])
-        ctx.exit(end_of_bagging(console, bagged(request, recipe, bags)))
+        set_resume_hint("Finished bags are", options["overwrite"])
+        return end_of_ensemble(console, bagged(request, recipe, bags), of_bags=True)
 
     from transfer_cli.training.extract import extract
 
-    ctx.exit(end_of_training(console, extract(request, recipe)))
+    return end_of_training(console, extract(request, recipe))

@@ -9,23 +9,24 @@ from typing import Any
 
 import click
 
-from transfer_cli.cli._console import Console
+from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
     backbone_options,
     backbone_overrides,
     bags_option,
     set_resume_hint,
+    time_budget_option,
     training_options,
     training_request,
 )
 from transfer_cli.cli._plan_output import print_plan
-from transfer_cli.cli._summaries import end_of_bagging, end_of_training
-from transfer_cli.cli._types import Duration
+from transfer_cli.cli._summaries import end_of_ensemble, end_of_training
+from transfer_cli.cli._types import PATH
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 
 
 @click.command("finetune", short_help="Train the network itself: slower, usually more accurate.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @backbone_options
 @bags_option
 @training_options
@@ -41,22 +42,17 @@ from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
     is_flag=True,
     help="Dry run: print split, epochs and estimated time, memory, disk; train nothing.",
 )
-@click.option(
-    "--time-budget",
-    type=Duration(),
-    metavar="TIME",
-    help="Reduce the epochs so that the command ends within this time, e.g. 10m.  [no limit]",
-)
+@time_budget_option("Reduce the epochs so that the command ends within this time, e.g. 10m.  [no limit]")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "mixed_float16", "mixed_bfloat16"]),
     help="Number format during training; the mixed ones are for GPUs.  [float32]",
 )
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs (view: tensorboard --logdir RUN).")
-@click.pass_context
+@pass_console
 def command(
-    ctx: click.Context, /, folder: Path, output: str | None, bags: int | None, plans: bool, **options: Any
-) -> None:
+    console: Console, /, folder: Path, output: str | None, bags: int | None, plans: bool, **options: Any
+) -> int:
     """Train the network itself on your images: slower than extract, usually more accurate.
 
     First a new classification head is trained on the pretrained network, then also the upper layers of the network.
@@ -76,7 +72,6 @@ def command(
     from transfer_cli.runs.run_directory import RunDirectory, default_path
     from transfer_cli.system import process_age_seconds
 
-    console = ctx.ensure_object(Console)
     overrides = {
         **backbone_overrides(options),
         "hardware.precision": options["precision"],
@@ -92,17 +87,17 @@ def command(
         from transfer_cli.training.planning.plan import plan
 
         if bags and request.time_budget:
-            raise click.UsageError("--plan cannot be combined with both --bags and --time-budget.", ctx)
+            raise click.UsageError("--plan cannot be combined with both --bags and --time-budget.")
         planned = plan(replace(request, run=run.bag(1)) if bags else request, recipe)
         print_plan(console, planned, bags or 1)
-        ctx.exit(DONE_WITH_SKIPPED if planned.skipped else DONE)
+        return DONE_WITH_SKIPPED if planned.skipped else DONE
 
-    set_resume_hint(ctx, "Finished epochs are", options["overwrite"])
+    set_resume_hint("Finished epochs are", options["overwrite"])
     if bags:
         from transfer_cli.ensembling.bagging import bagged
 
-        ctx.exit(end_of_bagging(console, bagged(request, recipe, bags)))
+        return end_of_ensemble(console, bagged(request, recipe, bags), of_bags=True)
 
     from transfer_cli.training.finetune import finetune
 
-    ctx.exit(end_of_training(console, finetune(request, recipe)))
+    return end_of_training(console, finetune(request, recipe))

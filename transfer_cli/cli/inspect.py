@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from transfer_cli.cli._console import Console
-from transfer_cli.cli._types import Names
+from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._options import output_option
+from transfer_cli.cli._types import comma_separated
 
 
 @click.command("inspect", short_help="Look inside a network: layers, filters, activations.")
@@ -16,20 +17,14 @@ from transfer_cli.cli._types import Names
 @click.option("--filters", is_flag=True, help="Instead: draw the filters of the first convolutional layer (PNG).")
 @click.option(
     "--activations",
-    type=Names(),
+    type=comma_separated,
     metavar="LAYERS",
     help="Instead: draw the activation maps of these layers (comma-separated) for IMAGE, one PNG per layer.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="PNG file to write; for several layers the folder of the PNG files.  [RUN/plots/...]",
-)
-@click.pass_context
+@output_option("PATH", "PNG file to write; for several layers the folder of the PNG files.  [RUN/plots/...]")
+@pass_console
 def command(
-    ctx: click.Context,
+    console: Console,
     /,
     model: str,
     image: str | None,
@@ -53,10 +48,9 @@ def command(
         transfer-cli inspect imagenet:mobilenet_v2 --filters -o filters.png
         transfer-cli inspect runs/first photo.jpg --activations conv1_relu,conv_pw_3_relu
     """
-    layers = tuple(dict.fromkeys(activations or ()))
-    _check_usage(ctx, image, filters, activations is not None, layers, output)
-    console = ctx.ensure_object(Console)
-    targets = _targets(model, image, filters, layers, output)
+    layers = None if activations is None else tuple(dict.fromkeys(activations))
+    _check_usage(image, filters, layers, output)
+    targets = _targets(model, image, filters, layers or (), output)
     with console.track("loading the model", None):
         from transfer_cli.quiet_imports import import_tensorflow
 
@@ -75,7 +69,7 @@ def command(
         (target,) = targets.values()
         count = draw_filters(source, target)
         console.note(f"{count} filters of the first convolutional layer, each scaled separately; grey is 0")
-        console.result(str(target), {"output": str(target), "filters": count})
+        console.output(target, filters=count)
         return
     counts = draw_activations(source, image, targets)
     for layer, count in counts.items():
@@ -84,29 +78,21 @@ def command(
     console.result("\n".join(map(str, targets.values())), {"activations": drawings})
 
 
-def _check_usage(
-    ctx: click.Context,
-    image: str | None,
-    filters: bool,
-    has_activations: bool,
-    layers: tuple[str, ...],
-    output: Path | None,
-) -> None:
-    """Raise a usage error if the options do not fit together."""
-    if filters and has_activations:
-        raise click.UsageError("Expected --filters or --activations, not both.", ctx)
-    if has_activations and not layers:
-        raise click.UsageError("Expected at least one layer name after --activations.", ctx)
-    if has_activations and image is None:
-        raise click.UsageError("--activations needs an IMAGE.", ctx)
-    if image is not None and not has_activations:
-        raise click.UsageError(f"IMAGE is only used with --activations LAYERS. Received: {image}.", ctx)
-    if output and not (filters or has_activations):
-        raise click.UsageError("-o is only used with --filters or --activations.", ctx)
-    if output and len(layers) > 1 and (output.suffix.lower() == ".png" or output.is_file()):
-        raise click.UsageError(
-            f"Expected a folder after -o, for {len(layers)} layers (one PNG file each). Received: {output}.", ctx
-        )
+def _check_usage(image: str | None, filters: bool, layers: tuple[str, ...] | None, output: Path | None) -> None:
+    """Raise a usage error if the options do not fit together; `layers` is None without ``--activations``."""
+    count = len(layers or ())
+    is_file_for_several = count > 1 and output and (output.suffix.lower() == ".png" or output.is_file())
+    problems = {
+        "Expected --filters or --activations, not both.": filters and layers is not None,
+        "Expected at least one layer name after --activations.": layers == (),
+        "--activations needs an IMAGE.": layers is not None and image is None,
+        f"IMAGE is only used with --activations LAYERS. Received: {image}.": layers is None and image is not None,
+        "-o is only used with --filters or --activations.": output and not filters and layers is None,
+        f"Expected a folder after -o, for {count} layers (one PNG file each). Received: {output}.": is_file_for_several,
+    }
+    for message, is_problem in problems.items():
+        if is_problem:
+            raise click.UsageError(message)
 
 
 def _targets(

@@ -9,23 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from transfer_cli.cli._console import Console
+from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
     backbone_options,
     backbone_overrides,
     check_suffix,
+    output_option,
     recipe_options,
     runtime_option,
     split_option,
     training_request,
 )
+from transfer_cli.cli._types import PATH
 
 if TYPE_CHECKING:
     from transfer_cli.training.sweep import Sweep
 
 
 @click.command("lr-find", short_help="Find a good learning rate for fine-tuning.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @backbone_options
 @recipe_options
 @runtime_option
@@ -52,15 +54,9 @@ if TYPE_CHECKING:
     metavar="N",
     help="Number of training steps from lowest to highest.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE.png",
-    help="PNG file to write.  [plots/FOLDER-lr.png]",
-)
-@click.pass_context
-def command(ctx: click.Context, /, folder: Path, output: Path | None, **options: Any) -> None:
+@output_option("FILE.png", "PNG file to write.  [plots/FOLDER-lr.png]")
+@pass_console
+def command(console: Console, /, folder: Path, output: Path | None, **options: Any) -> None:
     """Find a good learning rate for fine-tuning (learning-rate range test).
 
     One stage of the recipe is trained for about 100 steps on the training images while the learning rate rises
@@ -76,46 +72,35 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     from transfer_cli.data.image_folder import ImageFolder
     from transfer_cli.io.atomic import check_writable
     from transfer_cli.recipe.recipes import FinetuneRecipe
+    from transfer_cli.rendering.png_provenance import LR_FIND, made_by
     from transfer_cli.runs.run_directory import RunDirectory
-    from transfer_cli.training.sweep_plot import is_sweep_plot
 
-    console = ctx.ensure_object(Console)
     recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], backbone_overrides(options))
     images = ImageFolder.scan(folder)
     target = output or Path("plots") / f"{images.name}-lr.png"
     check_suffix(target, ".png")
     # An earlier plot may be replaced, any other file may not.
-    if not is_sweep_plot(target):
+    if made_by(target) != LR_FIND:
         check_writable(target)
 
     from transfer_cli.training.lr_find import lr_find
 
-    number = options["stage"]
-    sweep = lr_find(
-        training_request(console, images, RunDirectory(target), options),
-        recipe,
-        target,
-        stage=number,
-        lowest=options["lowest"],
-        highest=options["highest"],
-        steps=options["steps"],
-    )
-    rate = f"{sweep.suggestion:.2g}"
-    stage = f"stage {number} of {len(recipe.stage)} (unfreeze {recipe.stage[number - 1].unfreeze})"
-    _print_notes(console, sweep, stage)
-    console.note(f"plot: {target}")
-    console.note(f"next: {_next_command(folder, options)} --set stage.{number}.learning_rate={rate}")
-    console.result(rate, {"stage": number, "unfreeze": recipe.stage[number - 1].unfreeze, **_to_json(sweep, target)})
-
-
-def _print_notes(console: Console, sweep: Sweep, stage: str) -> None:
-    console.note(f"{stage}: {len(sweep.rates)} steps, ended because: {sweep.ended}")
-    console.note(f"loss: {sweep.start:.3f} at low learning rates, {sweep.lowest:.3f} at its minimum")
-    console.note(f"steepest descent of the loss at learning rate {sweep.steepest:.2g}")
+    request = training_request(console, images, RunDirectory(target), options)
+    settings = {name: options[name] for name in ("stage", "lowest", "highest", "steps")}
+    sweep = lr_find(request, recipe, target, **settings)
+    rate, number = f"{sweep.suggestion:.2g}", options["stage"]
+    unfreeze = recipe.stage[number - 1].unfreeze
+    stage = f"stage {number} of {len(recipe.stage)} (unfreeze {unfreeze})"
     console.note(
-        f"suggested learning rate: {sweep.suggestion:.2g} (somewhat below the minimum of the loss); "
-        "check it by its validation accuracy"
+        f"{stage}: {len(sweep.rates)} steps, ended because: {sweep.ended}",
+        f"loss: {sweep.start:.3f} at low learning rates, {sweep.lowest:.3f} at its minimum",
+        f"steepest descent of the loss at learning rate {sweep.steepest:.2g}",
+        f"suggested learning rate: {rate} (somewhat below the minimum of the loss); "
+        "check it by its validation accuracy",
+        f"plot: {target}",
+        f"next: {_next_command(folder, options)} --set stage.{number}.learning_rate={rate}",
     )
+    console.result(rate, {"stage": number, "unfreeze": unfreeze, **_to_json(sweep, target)})
 
 
 def _next_command(folder: Path, options: Mapping[str, Any]) -> str:
@@ -129,14 +114,6 @@ def _next_command(folder: Path, options: Mapping[str, Any]) -> str:
 
 
 def _to_json(sweep: Sweep, target: Path) -> dict[str, Any]:
-    return {
-        "suggestion": sweep.suggestion,
-        "steepest": sweep.steepest,
-        "ended": sweep.ended,
-        "loss_at_start": sweep.start,
-        "lowest_loss": sweep.lowest,
-        "rates": sweep.rates,
-        "losses": sweep.losses,
-        "smoothed": sweep.smoothed,
-        "output": str(target),
-    }
+    ends = {name: getattr(sweep, name) for name in ("suggestion", "steepest", "ended")}
+    steps = {name: getattr(sweep, name) for name in ("rates", "losses", "smoothed")}
+    return {**ends, "loss_at_start": sweep.start, "lowest_loss": sweep.lowest, **steps, "output": str(target)}

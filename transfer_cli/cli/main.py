@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from transfer_cli.cli._console import Console
-from transfer_cli.errors import InputError, TransferError, nearest
+from transfer_cli.errors import DONE, InputError, TransferError, nearest
 
 # One row per heading of `transfer-cli --help`; the command x-y is in x_y.py.
 _SECTIONS = {
@@ -67,14 +67,14 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command and exit with the code of the error, if there is one."""
+        """Run a command and exit with the code that it returns, or with the code of its error."""
         try:
-            return super().invoke(ctx)
+            code = super().invoke(ctx) or DONE
         except BaseException as error:
             code = _exit_code(error, ctx)
             if code is None:
                 raise
-            ctx.exit(code)
+        ctx.exit(code)
 
 
 def _exit_code(error: BaseException, ctx: click.Context) -> int | None:

@@ -6,24 +6,19 @@ from pathlib import Path
 
 import click
 
-from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import check_suffix, images_option
+from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._options import check_suffix, images_option, output_option
+from transfer_cli.cli._types import PATH
 from transfer_cli.text import counted
 
 
 @click.command("map", short_help="Draw all images of a run on a 2-D map by similarity.")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE.png",
-    help="PNG file to write.  [RUN/plots/map.png]",
-)
+@click.argument("run", type=PATH)
+@output_option("FILE.png", "PNG file to write.  [RUN/plots/map.png]")
 @images_option
 @click.option("--overwrite", is_flag=True, help="Redraw although most image files are missing.")
-@click.pass_context
-def command(ctx: click.Context, /, run: Path, output: Path | None, images: Path | None, overwrite: bool) -> None:
+@pass_console
+def command(console: Console, /, run: Path, output: Path | None, images: Path | None, overwrite: bool) -> None:
     """Draw all images of a run on a 2-D map (t-SNE), similar images next to each other.
 
     RUN is the folder that a training command wrote. Each image has a frame in the colour of its class; a misclassified
@@ -38,7 +33,6 @@ def command(ctx: click.Context, /, run: Path, output: Path | None, images: Path 
     from transfer_cli.rendering.png_provenance import MAP, check_png_target
     from transfer_cli.runs.completed_run import FinishedRun
 
-    console = ctx.ensure_object(Console)
     finished = FinishedRun.read(run, images)
     target = output or finished.directory.plots / "map.png"
     check_suffix(target, ".png")
@@ -51,5 +45,4 @@ def command(ctx: click.Context, /, run: Path, output: Path | None, images: Path 
     check_map_table(table)
     mapped = draw_run_map(finished, target, table, progress=console)
     console.note(f"{mapped.drawn} of {counted(mapped.images, 'image')} drawn; {table} lists all")
-    data = {"output": str(target), "table": str(table), **vars(mapped)}
-    console.result(str(target), data)
+    console.output(target, table=str(table), **vars(mapped))

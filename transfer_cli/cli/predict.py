@@ -13,9 +13,8 @@ import click
 
 from transfer_cli.calibration.rejection import COVERAGE
 from transfer_cli.catalog import tta
-from transfer_cli.catalog.runtimes import AUTO
-from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import cache_of, cache_option, runtime_option, strict_option, tta_option
+from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._options import cache_option, loading, output_option, runtime_option, strict_option, tta_option
 from transfer_cli.cli._summaries import end_of_prediction
 from transfer_cli.cli._types import Share
 from transfer_cli.data.predictions import FORMATS
@@ -57,26 +56,15 @@ if TYPE_CHECKING:
     help="Label an image `unknown` if its confidence is below this, 0 to 1.",
 )
 @tta_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="File to write.  [stdout]")
+@output_option("FILE", "File to write.  [stdout]")
 @click.option(
     "--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True, metavar="N", help="Images per batch."
 )
 @runtime_option
 @cache_option
 @strict_option
-@click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    model: str,
-    paths: tuple[str, ...],
-    format_: str | None,
-    top_k: int | None,
-    output: Path | None,
-    batch_size: int,
-    strict: bool,
-    **options: Any,
-) -> None:
+@pass_console
+def command(console: Console, /, model: str, paths: tuple[str, ...], output: Path | None, **options: Any) -> int:
     """Classify new images with a trained model; one output row per image (CSV, JSON Lines, Parquet, table).
 
     The model is a run (the folder that extract, finetune, ensemble or auto wrote), the model folder in it (BUNDLE), a
@@ -97,14 +85,13 @@ def command(
     from transfer_cli.io.atomic import check_writable
     from transfer_cli.io.discovery import expand_paths, require_paths
 
-    console = ctx.ensure_object(Console)
     # Report a mistyped name before anything is loaded.
     method = None if options["tta"] is None else tta.find(options["tta"])
-    format_ = format_ or _format_of(output, console)
+    format_ = options["format_"] or _format_of(output, console)
     if output:
         check_writable(output)
     elif format_ == "parquet" and sys.stdout.isatty():
-        raise click.UsageError("Parquet is a binary format and cannot be shown on a terminal. Add -o FILE.", ctx)
+        raise click.UsageError("Parquet is a binary format and cannot be shown on a terminal. Add -o FILE.")
     files = require_paths(expand_paths(_expand_stdin(paths)))
 
     from transfer_cli.inference.load import load
@@ -114,29 +101,19 @@ def command(
 
     ahead, files = _ahead(files, MIN_IMAGES_TO_CONVERT if "-" not in paths else 0)
     with console.track("loading the model", None):
-        loaded = load(
-            model,
-            runtime=options["runtime"] or AUTO,
-            images=ahead,
-            offline=console.offline,
-            cache=cache_of(options),
-            progress=console,
-        )
+        loaded = load(model, images=ahead, **loading(console, options))
     classifier = loaded if method is None else AugmentedModel(loaded, method.name)
     rejector = _rejector(classifier, console, options)
     classifier = rejector.model if rejector else classifier
-    batches = predict(classifier, files, batch_size=batch_size, strict=strict, rejector=rejector)
+    settings = {name: options[name] for name in ("batch_size", "strict")}
+    batches = predict(classifier, files, rejector=rejector, **settings)
+    progress, top_k = console if output else SILENT, options["top_k"]
     rows, skipped = write_predictions(
-        batches,
-        output or console.rows,
-        format_,
-        loaded.class_names,
-        top_k=top_k,
-        progress=console if output else SILENT,
+        batches, output or console.rows, format_, loaded.class_names, top_k=top_k, progress=progress
     )
     if isinstance(classifier, AugmentedModel):
         console.note(f"{classifier.spec.name}: {classifier.cost.summary()}")
-    ctx.exit(end_of_prediction(console, rows, skipped, output, rejector.rejected if rejector else None))
+    return end_of_prediction(console, rows, skipped, output, rejector.rejected if rejector else None)
 
 
 def _rejector(model: AbstractModel, console: Console, options: Mapping[str, Any]) -> Rejector | None:
@@ -157,9 +134,8 @@ def _format_of(output: Path | None, console: Console) -> str:
         return "jsonl" if console.json else "csv"
     suffix = output.suffix.lower().lstrip(".")
     if suffix not in FORMATS:
-        raise click.UsageError(
-            f"Unknown format: {output}. Expected a name that ends in .csv, .jsonl or .parquet, or add --format."
-        )
+        expected = "a name that ends in .csv, .jsonl or .parquet, or add --format"
+        raise click.UsageError(f"Unknown format: {output}. Expected {expected}.")
     return suffix
 
 

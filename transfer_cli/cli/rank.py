@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from transfer_cli.cli._console import Console, table_text
+from transfer_cli.cli._console import Console, pass_console, table_text
 from transfer_cli.cli._options import (
     cache_option,
     candidate_options,
     group_option,
+    output_option,
     runtime_option,
     seed_option,
     set_resume_hint,
     split_option,
     strict_option,
+    time_budget_option,
     training_request,
 )
-from transfer_cli.cli._types import Duration, Names
+from transfer_cli.cli._types import ABOVE_ZERO, PATH, comma_separated
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 from transfer_cli.text import counted
 
@@ -30,14 +32,12 @@ if TYPE_CHECKING:
 
 
 @click.command("rank", short_help="Compare pretrained networks on your images.")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.  [runs/rank-FOLDER]"
-)
+@click.argument("folder", type=PATH)
+@output_option("DIR", "Folder to write.  [runs/rank-FOLDER]")
 @candidate_options
 @click.option(
     "--weights",
-    type=Names(),
+    type=comma_separated,
     metavar="NAMES",
     help="Compare with these weights, comma-separated: imagenet, embedded, none.  [each network's default]",
 )
@@ -50,30 +50,20 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-ms",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     metavar="MS",
     help="Skip networks slower than MS milliseconds per image.  [no limit]",
 )
-@click.option(
-    "--max-mb",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="MB",
-    help="Skip networks larger than MB megabytes.  [no limit]",
-)
-@click.option(
-    "--time-budget",
-    type=Duration(),
-    metavar="TIME",
-    help="Start no further network after this time, e.g. 10m.  [no limit]",
-)
+@click.option("--max-mb", type=ABOVE_ZERO, metavar="MB", help="Skip networks larger than MB megabytes.  [no limit]")
+@time_budget_option("Start no further network after this time, e.g. 10m.  [no limit]")
 @group_option(near_duplicates=False)
 @split_option
 @seed_option(default=0)
 @strict_option
 @runtime_option
 @cache_option
-@click.pass_context
-def command(ctx: click.Context, /, folder: Path, output: Path | None, **options: Any) -> None:
+@pass_console
+def command(console: Console, /, folder: Path, output: Path | None, **options: Any) -> int:
     """Compare pretrained networks on your images and recommend one (accuracy, speed, size).
 
     FOLDER has one sub-folder of images per class, or is a CSV file (see extract). For each network a classifier on its
@@ -92,8 +82,7 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     from transfer_cli.ranking.ranking_directory import RankingDirectory
     from transfer_cli.runs.run_directory import RunDirectory
 
-    console = ctx.ensure_object(Console)
-    set_resume_hint(ctx, "Scores of finished networks are")
+    set_resume_hint("Scores of finished networks are")
     images = ImageFolder.scan(folder)
     place = RankingDirectory(output) if output else RankingDirectory.default(images.name)
     names = ("among", "weights", "by", "runtime", "max_ms", "max_mb", "download", "group_by", "seed")
@@ -106,8 +95,8 @@ def command(ctx: click.Context, /, folder: Path, output: Path | None, **options:
     _print_ranking(console, ranking, place)
     if ranking.best is not None:
         console.note(f"next: {_next_command(folder, ranking.best, options)}")
-    console.result(str(place.path), {"output": str(place.path), **ranking.to_dict()})
-    ctx.exit(DONE_WITH_SKIPPED if ranking.skipped else DONE)
+    console.output(place.path, **ranking.to_dict())
+    return DONE_WITH_SKIPPED if ranking.skipped else DONE
 
 
 def _print_ranking(console: Console, ranking: Ranking, place: RankingDirectory) -> None:
@@ -132,25 +121,15 @@ def _print_ranking(console: Console, ranking: Ranking, place: RankingDirectory) 
 
 def _row(ranking: Ranking, row: CandidateScore, multi_label: bool) -> list[str]:
     mark = "*" if row is ranking.best else "~" if row.candidate in ranking.within_noise else ""
-    fronts = [
-        unit for unit, cost in (("ms", "ms_per_image"), ("MB", "megabytes")) if row.candidate in ranking.front(cost)
-    ]
+    units = {"ms": "ms_per_image", "MB": "megabytes"}
+    fronts = [unit for unit, cost in units.items() if row.candidate in ranking.front(cost)]
     accuracy = row.accuracy or {"value": None, "low": None, "high": None}
     value = row.mean_average_precision if multi_label else accuracy["value"]
     low, high = accuracy["low"], accuracy["high"]
-    return [
-        mark,
-        row.name,
-        _number(row.log_loss, 3),
-        _number(value, 3),
-        "-" if multi_label or low is None or high is None else f"{low:.3f} to {high:.3f}",
-        _number(row.logme, 3),
-        _number(row.ms_per_image, 2),
-        f"{row.candidate.parameters:,}",
-        f"{row.megabytes:.1f}",
-        ", ".join(fronts),
-        row.left_out,
-    ]
+    interval = "-" if multi_label or low is None or high is None else f"{low:.3f} to {high:.3f}"
+    scores = [_number(row.log_loss, 3), _number(value, 3), interval, _number(row.logme, 3)]
+    costs = [_number(row.ms_per_image, 2), f"{row.candidate.parameters:,}", f"{row.megabytes:.1f}"]
+    return [mark, row.name, *scores, *costs, ", ".join(fronts), row.left_out]
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from transfer_cli.cli._console import Console
+from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import complete_recipes, set_option
+from transfer_cli.cli._types import PATH
 
 
 @click.group("recipes", short_help="List, show, copy and check recipes (training settings).")
@@ -16,8 +17,8 @@ def command() -> None:
 
 
 @command.command("list")
-@click.pass_context
-def list_(ctx: click.Context) -> None:
+@pass_console
+def list_(console: Console) -> None:
     """List the built-in recipes with training time and accuracy.
 
     \b
@@ -27,7 +28,6 @@ def list_(ctx: click.Context) -> None:
     from transfer_cli.recipe.recipes import Recipe, builtin_recipe, recipe_names
     from transfer_cli.recipe.toml_source import head_of
 
-    console = ctx.ensure_object(Console)
     blocks, data = [], []
     for name in recipe_names():
         method = Recipe.load(name).method
@@ -41,8 +41,8 @@ def list_(ctx: click.Context) -> None:
 
 @command.command("show")
 @click.argument("name", shell_complete=complete_recipes)
-@click.pass_context
-def show(ctx: click.Context, name: str) -> None:
+@pass_console
+def show(console: Console, name: str) -> None:
     """Print a built-in recipe.
 
     \b
@@ -52,14 +52,14 @@ def show(ctx: click.Context, name: str) -> None:
     from transfer_cli.recipe.recipes import Recipe, builtin_recipe
 
     text = builtin_recipe(name).read_text("utf-8")
-    ctx.ensure_object(Console).result(text.rstrip("\n"), Recipe.load(name).model_dump(mode="json"))
+    console.result(text.rstrip("\n"), Recipe.load(name).model_dump(mode="json"))
 
 
 @command.command("copy")
 @click.argument("name", shell_complete=complete_recipes)
-@click.argument("target", type=click.Path(path_type=Path))
-@click.pass_context
-def copy(ctx: click.Context, name: str, target: Path) -> None:
+@click.argument("target", type=PATH)
+@pass_console
+def copy(console: Console, name: str, target: Path) -> None:
     """Copy a built-in recipe to the file TARGET, to edit it.
 
     \b
@@ -70,7 +70,6 @@ def copy(ctx: click.Context, name: str, target: Path) -> None:
     """
     from transfer_cli.recipe.recipes import Recipe, copy_builtin
 
-    console = ctx.ensure_object(Console)
     written = copy_builtin(name, target)
     console.note(f"next: edit {written}, then transfer-cli recipes check {written}")
     console.note(f"then: transfer-cli {Recipe.load(name).method} FOLDER --recipe {written}")
@@ -80,8 +79,8 @@ def copy(ctx: click.Context, name: str, target: Path) -> None:
 @command.command("check")
 @click.argument("source", metavar="FILE|NAME", shell_complete=complete_recipes)
 @set_option
-@click.pass_context
-def check(ctx: click.Context, source: str, overrides: tuple[str, ...]) -> None:
+@pass_console
+def check(console: Console, source: str, overrides: tuple[str, ...]) -> None:
     """Validate a recipe and print it with all defaults filled in.
 
     If the recipe is invalid, all errors are listed, with exit code 3.
@@ -94,7 +93,6 @@ def check(ctx: click.Context, source: str, overrides: tuple[str, ...]) -> None:
     from transfer_cli.errors import RecipeError
     from transfer_cli.recipe.recipes import Recipe
 
-    console = ctx.ensure_object(Console)
     recipe = Recipe.load(source, overrides)
     try:
         recipe = recipe.resolved()

@@ -7,26 +7,21 @@ from pathlib import Path
 
 import click
 
-from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import check_suffix, images_option
+from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._options import check_suffix, images_option, output_option
+from transfer_cli.cli._types import PATH
 from transfer_cli.text import counted, megabytes
 
 
 @click.command("report", short_help="Write an HTML report about a trained model.")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE.html",
-    help="HTML file to write.  [RUN/report.html]",
-)
+@click.argument("run", type=PATH)
+@output_option("FILE.html", "HTML file to write.  [RUN/report.html]")
 @images_option
 @click.option("--overwrite", is_flag=True, help="Rewrite although most image files are missing.")
 @click.option("--open", "open_", is_flag=True, help="Open the page in the browser.")
-@click.pass_context
+@pass_console
 def command(
-    ctx: click.Context, run: Path, output: Path | None, images: Path | None, overwrite: bool, open_: bool
+    console: Console, run: Path, output: Path | None, images: Path | None, overwrite: bool, open_: bool
 ) -> None:
     """Write an HTML report about a trained model: metrics, mistakes, likely causes and what to do next.
 
@@ -41,7 +36,6 @@ def command(
     from transfer_cli.io.atomic import check_writable
     from transfer_cli.runs.completed_run import FinishedRun
 
-    console = ctx.ensure_object(Console)
     finished = FinishedRun.read(run, images)
     target = output or finished.directory.report
     check_suffix(target, ".html", ".htm")
@@ -51,21 +45,15 @@ def command(
     from transfer_cli.report.report import report
 
     written = report(finished, target, progress=console)
-    for finding in written.findings:
-        console.note(f"{finding.name}: {finding.evidence}")
+    console.note(*(f"{finding.name}: {finding.evidence}" for finding in written.findings))
     if written.missing_images:
         missing = counted(written.missing_images, "image")
         console.warn(f"{missing} missing in {finished.root}: shown as placeholders (see --images)")
     console.note(f"{counted(written.images, 'image')}, {megabytes(written.size)}")
     fields = ("name", "severity", "evidence")
-    data = {
-        "report": str(written.path),
-        "bytes": written.size,
-        "images": written.images,
-        "missing_images": written.missing_images,
-        "omissions": written.omissions,
-        "findings": [{name: getattr(finding, name) for name in fields} for finding in written.findings],
-    }
+    findings = [{name: getattr(finding, name) for name in fields} for finding in written.findings]
+    counts = {"bytes": written.size, "images": written.images, "missing_images": written.missing_images}
+    data = {"report": str(written.path), **counts, "omissions": written.omissions, "findings": findings}
     console.result(str(written.path), data)
     if open_ and sys.stderr.isatty():
         click.launch(str(written.path.resolve()))

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from transfer_cli.cli._console import Console
+from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._types import PATH
 
 
 @click.command("sample-data", short_help="Copy a small set of sample images to a folder.")
-@click.argument("target", type=click.Path(path_type=Path))
-@click.pass_context
-def command(ctx: click.Context, target: Path) -> None:
+@click.argument("target", type=PATH)
+@pass_console
+def command(console: Console, target: Path) -> None:
     """Copy the sample images that come with transfer-cli to the folder TARGET, to try things out.
 
     \b
@@ -21,7 +22,6 @@ def command(ctx: click.Context, target: Path) -> None:
     """
     from transfer_cli.data.sample_data import copy_to
 
-    console = ctx.ensure_object(Console)
     folder = copy_to(target)
     console.note(f"next: transfer-cli extract {folder} --backbone embedded")
     console.result(str(folder), {"folder": str(folder)})

@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from transfer_cli.catalog.runtimes import AUTO
-from transfer_cli.cli._console import Console, table_text
-from transfer_cli.cli._options import cache_of, cache_option, check_suffix, runtime_option, strict_option
+from transfer_cli.cli._console import Console, pass_console, table_text
+from transfer_cli.cli._options import (
+    cache_option,
+    check_suffix,
+    loading,
+    output_option,
+    runtime_option,
+    strict_option,
+)
+from transfer_cli.cli._summaries import warn_skipped
+from transfer_cli.cli._types import PATH
 from transfer_cli.data.csv_manifest import SPLIT_COLUMN
 from transfer_cli.data.predictions import TRUE_LABEL
 from transfer_cli.data.skipped import Skipped
@@ -31,7 +39,7 @@ _FILE_FORMATS = ("csv", "jsonl")
 
 
 @click.command("similar", short_help="Find the training images most similar to given images.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="IMAGES...")
 @click.option(
     "-k",
@@ -49,26 +57,15 @@ _FILE_FORMATS = ("csv", "jsonl")
     show_default=True,
     help="Split of the run to search in.",
 )
-@click.option("--sheet", type=click.Path(path_type=Path), metavar="FILE.png", help="Also save a contact sheet (PNG).")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="File to write, .csv or .jsonl.  [stdout]"
-)
+@click.option("--sheet", type=PATH, metavar="FILE.png", help="Also save a contact sheet (PNG).")
+@output_option("FILE", "File to write, .csv or .jsonl.  [stdout]")
 @runtime_option
 @cache_option
 @strict_option
-@click.pass_context
+@pass_console
 def command(
-    ctx: click.Context,
-    /,
-    run: Path,
-    paths: tuple[str, ...],
-    count: int,
-    part: str,
-    sheet: Path | None,
-    output: Path | None,
-    strict: bool,
-    **options: Any,
-) -> None:
+    console: Console, /, run: Path, paths: tuple[str, ...], sheet: Path | None, output: Path | None, **options: Any
+) -> int:
     """Find the training images most similar to given images (nearest neighbours).
 
     RUN is the folder that a training command wrote; IMAGES are files and folders. For each image there are N rows, the
@@ -85,30 +82,27 @@ def command(
     from transfer_cli.io.discovery import expand_paths, require_paths
     from transfer_cli.runs.completed_run import FinishedRun
 
-    console = ctx.ensure_object(Console)
     format_ = _format_of(output, console)
     finished = FinishedRun.read(run)
-    gallery = SearchImages.of_run(finished, part)
+    gallery = SearchImages.of_run(finished, options["part"])
     _check_targets(output, sheet)
     files = require_paths(expand_paths(paths))
 
     from transfer_cli.inference.load import load
 
     with console.track("loading the model", None):
-        runtime, cache = options["runtime"] or AUTO, cache_of(options)
-        model = load(str(run), runtime=runtime, offline=console.offline, cache=cache, progress=console)
-    matches = _Matches(similar(model, gallery, files, count, strict=strict), draws=sheet is not None)
+        model = load(str(run), **loading(console, options))
+    batches = similar(model, gallery, files, options["count"], strict=options["strict"])
+    matches = _Matches(batches, draws=sheet is not None)
     _write(_formatted(matches, format_), output, console)
     if sheet:
         _draw(console, matches, finished, sheet)
-    for item in matches.skipped:
-        console.warn(f"skipped {item.path}: {item.reason}")
-    searched = counted(len(gallery.rows), "image")
-    console.note(f"{counted(matches.images, 'image')}, {len(matches.skipped)} skipped; searched {searched} ({part})")
+    warn_skipped(console, matches.skipped)
+    searched = f"{counted(len(gallery.rows), 'image')} ({options['part']})"
+    console.note(f"{counted(matches.images, 'image')}, {len(matches.skipped)} skipped; searched {searched}")
     if output:
-        data = {"output": str(output), "images": matches.images, "skipped": len(matches.skipped)}
-        console.result(str(output), data)
-    ctx.exit(DONE_WITH_SKIPPED if matches.skipped else DONE)
+        console.output(output, images=matches.images, skipped=len(matches.skipped))
+    return DONE_WITH_SKIPPED if matches.skipped else DONE
 
 
 def _format_of(output: Path | None, console: Console) -> str:

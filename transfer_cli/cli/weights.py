@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from transfer_cli.cli._console import Console
-from transfer_cli.cli._options import complete_backbones
+from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._options import complete_backbones, output_option
 from transfer_cli.text import counted, megabytes
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def command() -> None:
 @_names(required=False)
 @_top
 @_size
-@click.pass_context
-def list_(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | None) -> None:
+@pass_console
+def list_(console: Console, names: tuple[str, ...], top: bool, size: int | None) -> None:
     """List weights files, their size, and whether they are installed.
 
     Without NAME, all networks are listed. MB is the file size, estimated from the number of parameters if the file is
@@ -58,7 +58,6 @@ def list_(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
     from transfer_cli.catalog import backbones
     from transfer_cli.models.weights.registry import cache_folder, weight_uses
 
-    console = ctx.ensure_object(Console)
     every = [name for name in backbones.names() if backbones.find(name).has_imagenet]
     data = [_to_json(file, weight_uses()) for file in _files(names or every, top, size)]
     rows = [
@@ -80,8 +79,8 @@ def list_(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
 @_names(required=True)
 @_top
 @_size
-@click.pass_context
-def fetch(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | None) -> None:
+@pass_console
+def fetch(console: Console, names: tuple[str, ...], top: bool, size: int | None) -> None:
     """Download pretrained weights.
 
     Files are stored in the Keras cache (see: transfer-cli weights list), where all commands look for them. Intact files
@@ -95,7 +94,6 @@ def fetch(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
     from transfer_cli.models.weights import download
     from transfer_cli.models.weights.registry import cache_folder
 
-    console = ctx.ensure_object(Console)
     files = _files(names, top, size)
     downloaded = download.fetch(files, offline=console.offline, progress=console)
     console.note(f"{counted(len(downloaded), 'file')} downloaded, {len(files) - len(downloaded)} already installed")
@@ -107,11 +105,9 @@ def fetch(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | Non
 @_names(required=True)
 @_top
 @_size
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.tar", help="File to write."
-)
-@click.pass_context
-def pack(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | None, output: Path) -> None:
+@output_option("FILE.tar", "File to write.", required=True)
+@pass_console
+def pack(console: Console, names: tuple[str, ...], top: bool, size: int | None, output: Path) -> None:
     """Put weights into one tar file to copy to an offline machine.
 
     Missing weights are downloaded first. The tar file also contains a manifest with the SHA-256 checksum of each file.
@@ -122,18 +118,17 @@ def pack(ctx: click.Context, names: tuple[str, ...], top: bool, size: int | None
     """
     from transfer_cli.models.weights import kit as weights_kit
 
-    console = ctx.ensure_object(Console)
     kit = weights_kit.pack(output, _files(names, top, size), offline=console.offline, progress=console)
     console.note(f"{counted(len(kit.files), 'file')}, {megabytes(output.stat().st_size)}")
     console.note(f"next, on the other machine: transfer-cli weights install {output.name}")
-    console.result(str(output), {"output": str(output), **kit.model_dump()})
+    console.output(output, **kit.model_dump())
 
 
 @command.command("install")
 @click.argument("kit", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE.tar")
 @click.option("--overwrite", is_flag=True, help="Replace installed weights that differ.")
-@click.pass_context
-def install(ctx: click.Context, kit: Path, overwrite: bool) -> None:
+@pass_console
+def install(console: Console, kit: Path, overwrite: bool) -> None:
     """Install weights from a file made by `weights pack` (offline).
 
     First all files are compared with the checksums in the tar file and with those published by Keras. If one is wrong,
@@ -146,18 +141,16 @@ def install(ctx: click.Context, kit: Path, overwrite: bool) -> None:
     from transfer_cli.models.weights import kit as weights_kit
     from transfer_cli.models.weights.registry import cache_folder
 
-    console = ctx.ensure_object(Console)
     installed = weights_kit.install(kit, overwrite=overwrite, progress=console)
-    for item in installed:
-        console.note(f"{item.file.name}: {item.state}")
-    data = [{"file": item.file.name, "backbone": item.file.backbone, "state": item.state} for item in installed]
+    console.note(*(f"{file.name}: {state}" for file, state in installed))
+    data = [{"file": file.name, "backbone": file.backbone, "state": state} for file, state in installed]
     console.result(str(cache_folder()), {"folder": str(cache_folder()), "files": data})
 
 
 @command.command("verify")
 @_names(required=False)
-@click.pass_context
-def verify(ctx: click.Context, names: tuple[str, ...]) -> None:
+@pass_console
+def verify(console: Console, names: tuple[str, ...]) -> None:
     """Check installed weights for damage.
 
     Without NAME, all installed files are checked. Each file is compared with the checksum published by Keras; a file
@@ -172,7 +165,6 @@ def verify(ctx: click.Context, names: tuple[str, ...]) -> None:
     from transfer_cli.models.weights import integrity
     from transfer_cli.models.weights.registry import cache_folder
 
-    console = ctx.ensure_object(Console)
     with console.track(f"reading {cache_folder()}", None):
         checked = integrity.verify(names)
     rows = [(item.file.name, item.state, item.reason) for item in checked]

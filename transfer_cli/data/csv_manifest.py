@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import posixpath
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,34 +23,25 @@ COLUMNS = f"path,label (or path,labels with {SEPARATOR} between several labels),
 
 
 @dataclass(frozen=True)
-class ManifestRow:
-    """One image: its path, its labels, and its part (train, val or test) or None."""
-
-    path: str
-    labels: tuple[str, ...]
-    part: str | None
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The content of a CSV file.
+class ImageFile:
+    """One image of a folder.
 
     Attributes
     ----------
-    task : str
-        A row of `catalog.tasks`: single-label if there is a column ``label``, multi-label if ``labels``.
-    rows : tuple of ManifestRow
-        In the order of the file.
-    without_label : int
-        Number of rows of a single-label task without a class; they are not in `rows`.
+    path : str
+        Relative to the folder's root, with forward slashes.
+    labels : tuple of str
+        Its classes: one for a single-label task, any number for a multi-label task.
+    part : str or None
+        ``train``, ``val`` or ``test`` if the layout says it.
     """
 
-    task: Task
-    rows: tuple[ManifestRow, ...]
-    without_label: int
+    path: str
+    labels: tuple[str, ...]
+    part: str | None = None
 
 
-def read(path: Path, parts: Mapping[str, str]) -> Manifest:
+def read(path: Path, parts: Mapping[str, str], left_out: Counter[str]) -> tuple[Task, list[ImageFile]]:
     """Read a CSV file.
 
     Parameters
@@ -59,6 +51,15 @@ def read(path: Path, parts: Mapping[str, str]) -> Manifest:
         Paths are relative to the folder of the file.
     parts : mapping of str to str
         Accepted names of a part, and the part that each means.
+    left_out : Counter
+        Images of a single-label task without a class are left out and counted here.
+
+    Returns
+    -------
+    str
+        A row of `catalog.tasks`: single-label if there is a column ``label``, multi-label if ``labels``.
+    list of ImageFile
+        In the order of the file.
 
     Raises
     ------
@@ -74,12 +75,10 @@ def read(path: Path, parts: Mapping[str, str]) -> Manifest:
         raise FolderError(f"{path}: expected the columns {COLUMNS}, each once. Received: {received}.{semicolons}")
     if "part" in columns and SPLIT_COLUMN not in columns:
         raise FolderError(f"{path}: the column for train, val and test is called {SPLIT_COLUMN}. Received: part.")
-    table = read_table(path, ())
     task = SINGLE_LABEL if "label" in columns else MULTI_LABEL
-    rows: list[ManifestRow] = []
+    files: list[ImageFile] = []
     line_of: dict[str, int] = {}
-    without_label = 0
-    for line, row in enumerate(table, start=2):
+    for line, row in enumerate(read_table(path, ()), start=2):
         name = _path(row["path"] or "", path.parent)
         if not name:
             raise FolderError(f"{path} line {line}: expected the path of an image. Received: an empty cell.")
@@ -88,11 +87,17 @@ def read(path: Path, parts: Mapping[str, str]) -> Manifest:
         line_of[name] = line
         labels = _labels(row, task)
         if not labels and task == SINGLE_LABEL:
-            without_label += 1
+            left_out["without a label"] += 1
             continue
-        part = _part(row.get(SPLIT_COLUMN) or "", parts, f"{path} line {line}")
-        rows.append(ManifestRow(name, labels, part))
-    return Manifest(task, tuple(rows), without_label)
+        given = row.get(SPLIT_COLUMN) or ""
+        part = given.strip().lower()
+        if part and part not in parts:
+            raise FolderError(
+                f"{path} line {line}: expected train, val, test or an empty cell in the column {SPLIT_COLUMN}. "
+                f"Received: {given!r}."
+            )
+        files.append(ImageFile(name, labels, parts.get(part)))
+    return task, files
 
 
 def has_manifest_columns(path: Path) -> bool:
@@ -116,9 +121,7 @@ def _has_columns(columns: Sequence[str]) -> bool:
 def _path(text: str, root: Path) -> str:
     """Return a path in its normal form, relative to `root` if it is below it."""
     text = text.strip().replace("\\", "/")
-    if not text:
-        return ""
-    return posixpath.normpath(text).removeprefix(root.absolute().as_posix() + "/")
+    return posixpath.normpath(text).removeprefix(root.absolute().as_posix() + "/") if text else ""
 
 
 def _labels(row: Mapping[str, str], task: Task) -> tuple[str, ...]:
@@ -127,14 +130,3 @@ def _labels(row: Mapping[str, str], task: Task) -> tuple[str, ...]:
     if task == SINGLE_LABEL:
         return (text,) if text else ()
     return tuple(dict.fromkeys(filter(None, (label.strip() for label in text.split(SEPARATOR)))))
-
-
-def _part(text: str, parts: Mapping[str, str], place: str) -> str | None:
-    name = text.strip().lower()
-    if not name:
-        return None
-    if name not in parts:
-        raise FolderError(
-            f"{place}: expected train, val, test or an empty cell in the column {SPLIT_COLUMN}. Received: {text!r}."
-        )
-    return parts[name]

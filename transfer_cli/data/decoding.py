@@ -8,6 +8,7 @@ import os
 import stat
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,6 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # brok
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 JPEG_OVERSAMPLING = 1.5
 """A JPEG is decoded at the smallest scale whose side is at least this many times the requested side."""
-_DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 
 
 def decode(data: bytes, size: int, resize: str) -> NDArray[np.uint8]:
@@ -147,18 +147,13 @@ def _open(data: bytes, size: int) -> Image.Image:
 
 def _upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     image.load()
-    return np.asarray(_to_rgb(_upright(image)))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block does not make the pixels useless
-        return image
+    with suppress(Exception):  # a broken EXIF block does not make the pixels useless
+        image = ImageOps.exif_transpose(image)
+    return np.asarray(_to_rgb(image))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _DEEP_MODES or image.mode == "I":
+    if image.mode.startswith("I"):  # 16 or 32 bits
         deep = np.asarray(image).astype(np.float32)
         if deep.min() < 0 or deep.max() > 65535:
             raise ValueError("32-bit image with values beyond 16 bits; convert it to 8 or 16 bits")
@@ -166,7 +161,5 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("floating-point image with an unknown range of values; convert it to 8 or 16 bits")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return image.convert("RGB")

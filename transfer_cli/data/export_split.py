@@ -28,13 +28,12 @@ def check_target(target: Path, folder: ImageFolder) -> None:
         raise OutputError(f"{target} already exists.", hint="Give a new name: -o NAME")
     if target.suffix.lower() in _FILE_SUFFIXES:
         raise OutputError(
-            f"{target} would be a folder, but its name ends like that of a file. Expected a name that ends in .csv, or "
-            "the name of a folder.",
+            f"{target} would be a folder, but has the name of a file. Expected a name that ends in .csv, or a folder.",
             hint=f"Use -o {target.with_suffix('.csv')} or -o {target.with_suffix('')}",
         )
     # The images of a CSV file may be anywhere around it.
-    listed = folder.source != folder.root
-    if not listed and not _is_table(target) and target.resolve().is_relative_to(folder.root.resolve()):
+    is_inside = folder.source == folder.root and target.resolve().is_relative_to(folder.root.resolve())
+    if is_inside and target.suffix.lower() != ".csv":
         raise OutputError(
             f"{target} is inside the image folder {folder.root} and would become one of its classes.",
             hint="Choose a folder outside with -o DIR.",
@@ -60,7 +59,7 @@ def export_split(split: Split, folder: ImageFolder, target: Path, *, link: bool 
         If the target exists, the file system refuses, or a class cannot be the name of a folder.
     """
     check_target(target, folder)
-    if _is_table(target):
+    if target.suffix.lower() == ".csv":
         return _write_table(split, folder, target)
     if split.task != SINGLE_LABEL:
         raise OutputError(
@@ -116,7 +115,3 @@ def _listed_path(parent: Path, image: Path) -> str:
     """Return the path for the CSV file: relative if the image is below the folder of that file."""
     absolute = Path(os.path.abspath(image))  # noqa: PTH100
     return absolute.relative_to(parent).as_posix() if absolute.is_relative_to(parent) else absolute.as_posix()
-
-
-def _is_table(target: Path) -> bool:
-    return target.suffix.lower() == ".csv"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,14 +21,14 @@ _MAX_DEVIATION = 0.05
 """A larger difference between the requested and the actual share of a part is reported."""
 
 
-def check_group_pattern(text: str) -> None:
-    """Raise ValueError unless `text` is a regular expression that does not match the empty text."""
+def check_group_pattern(text: str) -> str:
+    """Return `text`; raise ValueError unless it is a regular expression that does not match the empty text."""
     try:
-        pattern = re.compile(text)
+        if re.fullmatch(text, ""):
+            raise ValueError("expected a regular expression that does not match the empty text")
     except re.error as error:
         raise ValueError(f"expected {NEAR_DUPLICATES} or a valid regular expression: {error}") from None
-    if pattern.fullmatch(""):
-        raise ValueError("expected a regular expression that does not match the empty text")
+    return text
 
 
 def check_groups(paths: Sequence[str], text: str) -> None:
@@ -36,20 +36,17 @@ def check_groups(paths: Sequence[str], text: str) -> None:
     if text == NEAR_DUPLICATES or not paths:
         return
     groups = groups_by_pattern(paths, text)
-    examples = " and ".join(dict.fromkeys((paths[0], paths[-1])))
-    hint = "The part in brackets is the name of the group. For photos/cat/patient07_3.jpg: --group-by 'patient(\\d+)'"
     if not any(groups):
-        raise RecipeError(
-            f"--group-by {text} (split.group_by) matches none of the {len(paths)} images. Expected a match in paths "
-            f"such as {examples}.",
-            hint=hint,
-        )
-    if len(paths) > 1 and None not in groups and len(set(groups)) == 1:
-        raise RecipeError(
-            f"--group-by {text} (split.group_by) puts all {len(paths)} images into one group, {groups[0]}; a group "
-            f"is never split, so there would be no test set. Expected several groups in paths such as {examples}.",
-            hint=hint,
-        )
+        problem = f"matches none of the {len(paths)} images. Expected a match"
+    elif len(paths) > 1 and len(set(groups)) == 1:
+        problem = f"puts all {len(paths)} images into one group, {groups[0]}: no test set is possible. Expected several"
+    else:
+        return
+    examples = " and ".join(dict.fromkeys((paths[0], paths[-1])))
+    raise RecipeError(
+        f"--group-by {text} (split.group_by) {problem} in paths such as {examples}.",
+        hint="The part in brackets names the group. For photos/cat/patient07_3.jpg: --group-by 'patient(\\d+)'",
+    )
 
 
 def groups_by_pattern(paths: Iterable[str], text: str) -> list[str | None]:
@@ -72,8 +69,7 @@ def groups_by_members(
     digest_of = dict(zip(paths, digests, strict=True))
     name_of: dict[str, str] = {}
     for group in groups:
-        name = min(digest_of[path] for path in group)
-        name_of |= dict.fromkeys(group, name)
+        name_of |= dict.fromkeys(group, min(digest_of[path] for path in group))
     return [name_of.get(path) for path in paths]
 
 
@@ -114,16 +110,14 @@ def summary(groups: Sequence[str | None], text: str) -> str:
 
 def warnings(groups: Sequence[str | None], split: Split) -> list[str]:
     """Return a warning if a group is in several parts."""
-    indices_of: Mapping[str, list[int]] = defaultdict(list)
-    for index, group in enumerate(groups):
+    parts_of: dict[str, dict[str, str]] = defaultdict(dict)
+    for group, row in zip(groups, split.rows, strict=True):
         if group is not None:
-            indices_of[group].append(index)
-    separated = [indices for indices in indices_of.values() if len({split.rows[index].part for index in indices}) > 1]
+            parts_of[group].setdefault(row.part, f"{row.path} ({row.part})")
+    separated = [[*examples.values()] for examples in parts_of.values() if len(examples) > 1]
     if not separated:
         return []
-    first = split.rows[separated[0][0]]
-    other = next(split.rows[index] for index in separated[0] if split.rows[index].part != first.part)
-    example = " and ".join(f"{row.path} ({row.part})" for row in (first, other))
+    example = " and ".join(separated[0][:2])
     cause = "an earlier split" if split.made_by == "split.csv" else "the folder layout"
     return [f"{len(separated)} groups are in more than one part because of {cause}, for example {example}"]
 

@@ -120,7 +120,8 @@ def batches(
                         builder.skipped.append(Skipped(path, outcome))
                     if builder.is_full(batch_size):
                         yield builder.build()
-            if builder.indices or builder.skipped:
+                        builder = _BatchBuilder(views)
+            if builder.rows or builder.skipped:
                 yield builder.build()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -135,27 +136,18 @@ _Chunk = tuple[list[tuple[int, str]], "Future[list[_Decoded]]"]
 class _BatchBuilder:
     def __init__(self, views: Sequence[View]) -> None:
         self._views = views
-        self._clear()
-
-    def _clear(self) -> None:
-        self.indices: list[int] = []
-        self.paths: list[str] = []
-        self.digests: list[str] = []
+        self.rows: list[tuple[int, str, str, bool]] = []
         self.images: list[list[NDArray[np.uint8]]] = []
-        self.known: list[bool] = []
         self.skipped: list[Skipped] = []
 
     def add(self, index: int, path: str, digest: str, views: list[NDArray[np.uint8]] | None) -> None:
-        self.indices.append(index)
-        self.paths.append(path)
-        self.digests.append(digest)
-        self.known.append(views is None)
+        self.rows.append((index, path, digest, views is None))
         if views is not None:
             self.images.append(views)
 
     def is_full(self, batch_size: int) -> bool:
         """Return whether the batch is full of decoded images, of skipped files, or of many known images."""
-        known = len(self.indices) - len(self.images)
+        known = len(self.rows) - len(self.images)
         return batch_size in (len(self.images), len(self.skipped)) or known == _KNOWN_PER_BATCH
 
     def build(self) -> ImageBatch:
@@ -163,17 +155,9 @@ class _BatchBuilder:
             images, *other_views = (np.stack(view) for view in zip(*self.images, strict=True))
         else:
             images, *other_views = (np.empty((0, view.size, view.size, 3), np.uint8) for view in self._views)
-        batch = ImageBatch(
-            tuple(self.indices),
-            tuple(self.paths),
-            tuple(self.digests),
-            images,
-            np.array(self.known, bool),
-            tuple(self.skipped),
-            tuple(other_views),
-        )
-        self._clear()
-        return batch
+        indices, paths, digests, known = zip(*self.rows, strict=True) if self.rows else ((),) * 4
+        skipped = tuple(self.skipped)
+        return ImageBatch(indices, paths, digests, images, np.array(known, bool), skipped, tuple(other_views))
 
 
 def _read_chunk(paths: Iterable[str], views: Sequence[View], known: Container[str]) -> list[_Decoded]:

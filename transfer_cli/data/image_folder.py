@@ -11,6 +11,7 @@ from pathlib import Path
 
 from transfer_cli.catalog.tasks import SINGLE_LABEL, Task
 from transfer_cli.data import csv_manifest
+from transfer_cli.data.csv_manifest import ImageFile as ImageFile
 from transfer_cli.errors import FolderError, nearest
 from transfer_cli.io.discovery import SUFFIXES, file_type, is_dir, is_hidden, walk_images
 
@@ -28,25 +29,6 @@ _LAYOUT = (
     "FOLDER/test/CLASS/."
 )
 _LOOSE = "images outside a class folder"
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """One image of a folder.
-
-    Attributes
-    ----------
-    path : str
-        Relative to the folder's root, with forward slashes.
-    labels : tuple of str
-        Its classes: one for a single-label task, any number for a multi-label task.
-    part : str or None
-        ``train``, ``val`` or ``test`` if the layout says it.
-    """
-
-    path: str
-    labels: tuple[str, ...]
-    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,17 +102,12 @@ class ImageFolder:
 
     @classmethod
     def _from_csv(cls, table: Path, source: Path, left_out: Counter[str], for_training: bool) -> ImageFolder:
-        manifest = csv_manifest.read(table, PART_FOLDERS)
         root = table.parent
-        files = [ImageFile(row.path, row.labels, row.part) for row in manifest.rows]
-        if manifest.without_label:
-            left_out["without a label"] += manifest.without_label
-        if source == root:
-            listed = {file.path for file in files}
-            left_out[f"images that {table.name} does not list"] += sum(
-                path not in listed for path in walk_images(root, Counter())
-            )
+        task, files = csv_manifest.read(table, PART_FOLDERS, left_out)
         files.sort(key=lambda file: file.path)
+        if source == root:
+            images = set(walk_images(root, Counter()))
+            left_out[f"images that {table.name} does not list"] += len(images - {file.path for file in files})
         names = {label for file in files for label in file.labels}
         if not files or not any((root / file.path).exists() for file in files):
             example = f" Received: {files[0].path}, and there is no {root / files[0].path}." if files else ""
@@ -138,11 +115,11 @@ class ImageFolder:
                 f"{table} lists {len(files)} images, and none of them exists. Expected paths relative to "
                 f"{root.resolve()}.{example}"
             )
-        if for_training and len(names) < 2:
-            raise FolderError(f"{table} has {len(names)} class. Expected at least two classes.")
         if for_training:
+            if len(names) < 2:
+                raise FolderError(f"{table} has {len(names)} class. Expected at least two classes.")
             _check_training_images(files, names, table)
-        return cls(root, tuple(files), sort_class_names(names), dict(+left_out), source, manifest.task)
+        return cls(root, tuple(files), sort_class_names(names), dict(+left_out), source, task)
 
     @property
     def name(self) -> str:
@@ -201,16 +178,10 @@ def _check_is_folder(root: Path) -> None:
             f"{root} is a file. {_LAYOUT} Or a CSV file with the columns {csv_manifest.COLUMNS}.",
             hint="To classify single images with a trained model: transfer-cli predict RUN IMAGE",
         )
-    near = _nearest_sibling(root)
-    guess = f" Did you mean {near}?" if near else ""
+    siblings = os.scandir(root.parent) if root.parent.is_dir() else ()
+    near = nearest(root.name, [entry.name for entry in siblings if is_dir(entry)])
+    guess = f" Did you mean {root.parent / near}?" if near else ""
     raise FolderError(f"There is no folder {root}.{guess} {_LAYOUT}")
-
-
-def _nearest_sibling(root: Path) -> Path | None:
-    if not root.parent.is_dir():
-        return None
-    near = nearest(root.name, [entry.name for entry in os.scandir(root.parent) if is_dir(entry)])
-    return root.parent / near if near else None
 
 
 def _class_folders(root: Path, left_out: Counter[str], for_training: bool) -> list[tuple[str | None, str, Path]]:
@@ -236,13 +207,9 @@ def _class_folders(root: Path, left_out: Counter[str], for_training: bool) -> li
 
 def _is_part(directory: Path) -> bool:
     """Return whether a folder holds class folders; a class that is called train holds images."""
-    has_folder = False
-    for entry in list(os.scandir(directory)):
-        if is_dir(entry) and not is_hidden(entry.name):
-            has_folder = True
-        elif not is_hidden(entry.name) and entry.name.lower().endswith(SUFFIXES):
-            return False
-    return has_folder
+    entries = [entry for entry in os.scandir(directory) if not is_hidden(entry.name)]
+    has_image = any(entry.name.lower().endswith(SUFFIXES) and not is_dir(entry) for entry in entries)
+    return not has_image and any(map(is_dir, entries))
 
 
 def _folders(directory: Path, left_out: Counter[str]) -> list[Path]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,16 +66,6 @@ class Predictions:
     def reasons(self) -> Sequence[str]:
         """Return why each image is rejected, empty if it is not."""
         return self.reject_reasons or [""] * len(self.paths)
-
-
-class PredictionWriter(Protocol):
-    """Writes predictions batch by batch to a table."""
-
-    def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
-        """Add the rows of one batch; `truth` are the true labels if they are known."""
-
-    def close(self) -> None:
-        """Finish the table."""
 
 
 @dataclass(frozen=True)
@@ -142,17 +132,28 @@ class PredictionColumns:
             reasons = batch.reasons()
             for rank in range(self.top_k or 1):
                 names = [best[rank][0] for best in ranked]
-                labels = (
-                    names
-                    if rank
-                    else [UNKNOWN if reason else name for name, reason in zip(names, reasons, strict=True)]
-                )
-                columns += [labels, np.array([best[rank][1] for best in ranked], np.float32)]
-                if self.with_rejection and not rank:
-                    columns += [names, reasons]
+                columns += [names, np.array([best[rank][1] for best in ranked], np.float32)]
+                if not rank:
+                    columns[-2] = [UNKNOWN if reason else name for name, reason in zip(names, reasons, strict=True)]
+                    columns += [names, reasons] if self.with_rejection else []
         if self.top_k is None:
             columns.extend(batch.probabilities.T)
         return columns
+
+
+class PredictionWriter:
+    """Writes predictions batch by batch to a table."""
+
+    def __init__(self, target: IO[bytes], columns: PredictionColumns) -> None:
+        self._target, self._columns = target, columns
+
+    def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
+        """Add the rows of one batch; `truth` are the true labels if they are known."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Finish the table."""
+        self._target.flush()
 
 
 def open_writer(
@@ -173,29 +174,19 @@ def open_writer(
     return _WRITERS[format](target, PredictionColumns(tuple(class_names), top_k, truth, multi_label, with_rejection))
 
 
-def _texts(values: Iterable[Any]) -> list[str]:
-    """Format float32 by the shortest text that is read back as the same number."""
-    return [str(np.float32(value)) for value in values]
-
-
-class _CsvWriter:
+class _CsvWriter(PredictionWriter):
     def __init__(self, target: IO[bytes], columns: PredictionColumns) -> None:
-        self._target, self._columns = target, columns
+        super().__init__(target, columns)
         target.write(csv_bytes([columns.header()]))
 
     def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
         values = self._columns.values(batch, truth)
-        cells = [_texts(column) if isinstance(column, np.ndarray) else column for column in values]
+        # Float32 is written as the shortest text that is read back as the same number.
+        cells = [map(str, column.astype(np.float32)) if isinstance(column, np.ndarray) else column for column in values]
         self._target.write(csv_bytes(zip(*cells, strict=True)))
 
-    def close(self) -> None:
-        self._target.flush()
 
-
-class _JsonlWriter:
-    def __init__(self, target: IO[bytes], columns: PredictionColumns) -> None:
-        self._target, self._columns = target, columns
-
+class _JsonlWriter(PredictionWriter):
     def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
         ranked = self._columns.top_k is not None
         labels = batch.labels() if self._columns.multi_label else None
@@ -214,20 +205,17 @@ class _JsonlWriter:
             row["probabilities"] = {name: _shortest(value) for name, value in classes}
             self._target.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n")
 
-    def close(self) -> None:
-        self._target.flush()
-
 
 def _shortest(value: Any) -> float:
     return float(str(np.float32(value)))
 
 
-class _ParquetWriter:
+class _ParquetWriter(PredictionWriter):
     def __init__(self, target: IO[bytes], columns: PredictionColumns) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._columns = columns
+        super().__init__(target, columns)
         numeric = ("confidence", "p_")
         self._schema = pa.schema(
             [(column, pa.float32() if column.startswith(numeric) else pa.string()) for column in columns.header()]
@@ -246,25 +234,19 @@ class _ParquetWriter:
         self._writer.close()
 
 
-class _TextWriter:
-    def __init__(self, target: IO[bytes], columns: PredictionColumns) -> None:
-        self._target, self._columns = target, columns
-        self._name_width = max(map(len, columns.class_names))
-
+class _TextWriter(PredictionWriter):
     def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
         paths = [printable(path).replace("\n", "\\n") for path in batch.paths]
         path_width = max(map(len, paths), default=0)
+        name_width = max(map(len, batch.class_names))
         joined = self._columns.joins_labels
         has = [set(labels) for labels in batch.labels()] if joined else []
         count = len(batch.class_names) if joined else self._columns.top_k or 3
         for index, ((_, best), reason) in enumerate(zip(batch.rows(count), batch.reasons(), strict=True)):
             classes = [each for each in best if each[0] in has[index]] if joined else best
-            text = "  ".join(f"{printable(name):{self._name_width}} {value:6.1%}" for name, value in classes) or "-"
+            text = "  ".join(f"{printable(name):{name_width}} {value:6.1%}" for name, value in classes) or "-"
             text = f"{UNKNOWN} ({reason}):  {text}" if reason else text
             self._target.write(f"{paths[index]:{path_width}}  {text}\n".encode())
-
-    def close(self) -> None:
-        self._target.flush()
 
 
 _WRITERS: dict[str, Callable[[IO[bytes], PredictionColumns], PredictionWriter]] = {

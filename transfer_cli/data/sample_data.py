@@ -8,14 +8,12 @@ from pathlib import Path
 from transfer_cli.errors import OutputError
 from transfer_cli.io.atomic import atomic_write
 
-_NAME = "patterns"
-
 
 def sample_folder() -> Path:
     """Return the folder of the sample images: in the package, or beside it in a checkout."""
     package = Path(__file__).parent.parent
-    inside = package / "sample_data" / _NAME
-    return inside if inside.is_dir() else package.parent / "sample_data" / _NAME
+    inside = package / "sample_data" / "patterns"
+    return inside if inside.is_dir() else package.parent / "sample_data" / "patterns"
 
 
 def copy_to(target: Path) -> Path:

@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task
 from transfer_cli.data.csv_manifest import SEPARATOR, SPLIT_COLUMN
 from transfer_cli.data.image_folder import ImageFile, sort_class_names
-from transfer_cli.data.split_assignment import (
-    PARTS,
-    ExistingParts,
-    fill_missing,
-    part_of,
-    parts_of_groups,
-    unit_ids,
-)
+from transfer_cli.data.split_assignment import PARTS, ExistingParts, fill_missing, part_of, parts_of_groups, unit_ids
 from transfer_cli.errors import SplitError
 from transfer_cli.io.csv_tables import read_table, write_table
 
@@ -114,6 +107,7 @@ class Split:
         if laid_out:
             test = 0.0
             val = 0.0 if "val" in by_folder else val
+        groups = groups or [None] * len(files)
         known = ExistingParts((row.path, row.sha256, row.part) for row in (existing.rows if existing else ()))
         units = unit_ids(digests, groups)
         fixed = [
@@ -122,20 +116,16 @@ class Split:
         ]
         # An image in the layout's train folder may become val, but never test.
         allowed = PARTS if not laid_out or None in by_folder else ("train", "val") if val else ("train",)
-        of_groups = parts_of_groups(fixed, groups, allowed)
+        of_groups = parts_of_groups(fixed, groups, units, allowed)
         parts = [
             part or of_groups.get(unit) or part_of(unit, test=test, val=val, seed=seed)
             for part, unit in zip(fixed, units, strict=True)
         ]
         wanted = [part for part, share in (("test", test), ("val", val)) if share > 0]
-        free = [part is None for part in fixed]
-        fill_missing(parts, free, [file.labels for file in files], units, wanted, groups)
-        rows = tuple(
-            SplitRow(file.path, digest, file.labels, part)
-            for file, digest, part in zip(files, digests, parts, strict=True)
-        )
-        made_by = "split.csv" if existing else "folders" if laid_out else "digest"
-        return cls(rows, seed, made_by, task)
+        fill_missing(parts, [part is None for part in fixed], [file.labels for file in files], units, wanted, groups)
+        given = zip(files, digests, parts, strict=True)
+        rows = tuple(SplitRow(file.path, digest, file.labels, part) for file, digest, part in given)
+        return cls(rows, seed, "split.csv" if existing else "folders" if laid_out else "digest", task)
 
     @classmethod
     def read(cls, path: Path) -> Split:
@@ -154,9 +144,8 @@ class Split:
         for line, row in enumerate(table, start=2):
             part = row[SPLIT_COLUMN]
             if part not in PARTS:
-                raise SplitError(
-                    f"{path} line {line}: expected {', '.join(PARTS)} in the column {SPLIT_COLUMN}. Received: {part!r}."
-                )
+                expected = f"{', '.join(PARTS)} in the column {SPLIT_COLUMN}"
+                raise SplitError(f"{path} line {line}: expected {expected}. Received: {part!r}.")
             truth = row[_LABEL_COLUMN[task]]
             labels = (truth,) if task == SINGLE_LABEL else tuple(filter(None, truth.split(SEPARATOR)))
             rows.append(SplitRow(row["path"], row["sha256"], labels, part))
@@ -216,9 +205,9 @@ class Split:
     def warnings(self) -> list[str]:
         """Return what can make the scores of this split misleading."""
         classes = Counter(label for row in self.rows for label in row.labels)
+        single = sorted(label for label, count in classes.items() if count == 1)
         lines = [
-            f"class {label} has a single image: it is used for training, and no test is possible"
-            for label in sorted(label for label, count in classes.items() if count == 1)
+            f"class {label} has a single image: it is used for training, and no test is possible" for label in single
         ]
         by_digest: dict[str, list[SplitRow]] = defaultdict(list)
         for row in self.rows:

@@ -24,25 +24,22 @@ def part_of(digest: str, *, test: float, val: float, seed: int = 0) -> str:
     return "val" if position < test + val else "train"
 
 
-def unit_ids(digests: Sequence[str], groups: Sequence[str | None] | None) -> list[str]:
+def unit_ids(digests: Sequence[str], groups: Sequence[str | None]) -> list[str]:
     """Return what decides the part of each image: its own digest, or the digest of the name of its group."""
-    if groups is None:
-        return list(digests)
-    return [digest if group is None else _group_id(group) for digest, group in zip(digests, groups, strict=True)]
-
-
-def _group_id(group: str) -> str:
-    return hashlib.sha256(f"group:{group}".encode("utf-8", "surrogateescape")).hexdigest()
+    return [
+        digest if group is None else hashlib.sha256(f"group:{group}".encode("utf-8", "surrogateescape")).hexdigest()
+        for digest, group in zip(digests, groups, strict=True)
+    ]
 
 
 def parts_of_groups(
-    fixed: Sequence[str | None], groups: Sequence[str | None] | None, allowed: Sequence[str]
+    fixed: Sequence[str | None], groups: Sequence[str | None], units: Sequence[str], allowed: Sequence[str]
 ) -> dict[str, str]:
     """Return the part of each group some of whose images already have one; the first of `PARTS` if they differ."""
     parts_of: dict[str, set[str]] = defaultdict(set)
-    for part, group in zip(fixed, groups or [None] * len(fixed), strict=True):
+    for part, group, unit in zip(fixed, groups, units, strict=True):
         if group is not None and part is not None and part in allowed:
-            parts_of[_group_id(group)].add(part)
+            parts_of[unit].add(part)
     return {unit: min(parts, key=PARTS.index) for unit, parts in parts_of.items()}
 
 
@@ -72,7 +69,7 @@ def fill_missing(
     labels: Sequence[tuple[str, ...]],
     units: Sequence[str],
     wanted: Sequence[str],
-    groups: Sequence[str | None] | None,
+    groups: Sequence[str | None],
 ) -> None:
     """Give each class that lacks a wanted part its image (or group) with the lowest digest, in place.
 
@@ -81,10 +78,10 @@ def fill_missing(
     """
     members: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     together: Mapping[str, list[int]] = defaultdict(list)
-    for index, (image_labels, unit) in enumerate(zip(labels, units, strict=True)):
-        for label in image_labels:
+    for index, unit in enumerate(units):
+        for label in labels[index]:
             members[label][unit].append(index)
-        if groups is not None and groups[index] is not None:
+        if groups[index] is not None:
             together[unit].append(index)
 
     def units_in(label: str, part: str) -> int:
@@ -97,10 +94,8 @@ def fill_missing(
             for unit in sorted(by_unit):
                 indices = together.get(unit, by_unit[unit])
                 origin = parts[indices[0]]
-                can_spare = part == "train" or all(
-                    units_in(other, origin) > 1 for index in indices for other in labels[index]
-                )
-                if can_spare and all(free[index] for index in indices):
+                losing = {other for index in indices for other in labels[index]} if part != "train" else ()
+                if all(free[index] for index in indices) and all(units_in(other, origin) > 1 for other in losing):
                     for index in indices:
                         parts[index] = part
                     break

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import classifiers, ensemble_methods
@@ -13,11 +15,11 @@ from transfer_cli.ensembling.request import EnsembleRequest
 from transfer_cli.errors import InputError, RecipeError, RunError
 from transfer_cli.features.shared_extraction import SharedExtraction
 from transfer_cli.io.atomic import remove
-from transfer_cli.metrics.scores import Metrics
+from transfer_cli.metrics.scores import headline
 from transfer_cli.progress import SILENT
 from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe
-from transfer_cli.runs.accuracy_gate import AccuracyGate
+from transfer_cli.runs.accuracy_gate import check_task
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.text import duration_text, format_duration
@@ -65,16 +67,31 @@ def bagged(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, bag
     run = request.run
     _check_recipe(recipe, bags)
     if request.min_accuracy is not None:
-        AccuracyGate(request.min_accuracy).check_task(request.folder.task)
+        check_task(request.folder.task)
     average = EnsembleRecipe(seed=recipe.seed, ensemble=EnsembleOptions(method=ensemble_methods.AVERAGE))
     _check_free(request, average, bags)
-    members = replace(
-        request, split=_split_of(request, bags), min_accuracy=None, time_budget=_time_budget_of_bag(request, bags)
-    )
+    budget = request.time_budget and float(int(TRAINING_SHARE * request.time_budget / bags))
+    runs = [run.bag(number) for number in range(1, bags + 1)]
+    # An overwritten run keeps its test images.
+    earlier = [run.split, *(bag.split for bag in runs if request.overwrite)]
+    split = request.split or next((Split.read(path) for path in earlier if path.is_file()), None)
+
+    @cache
+    def claim() -> None:
+        """Claim the run when the first bag starts to train, and remove an earlier run there."""
+        # A run with results lacks only a bag, or a model that reaches the minimum accuracy: it is kept until replaced.
+        if run.has_results(average) and not request.overwrite:
+            return
+        run.claim(average, request.folder.source, command=request.command, overwrite=request.overwrite)
+        if request.overwrite:
+            # Removed last: if the process is killed before, there is no model left without its bags.
+            remove(run.bags)
+
+    members = replace(request, split=split, min_accuracy=None, time_budget=budget, on_claim=claim)
     with run.releasing_lock():
-        _Bags(members, recipe, bags, _EnsembleClaim(request, average)).train()
+        _train(members, recipe, runs)
         combined = EnsembleRequest(
-            [run.bag(number).path for number in range(1, bags + 1)],
+            [bag.path for bag in runs],
             run,
             min_accuracy=request.min_accuracy,
             command=request.command,
@@ -84,78 +101,43 @@ def bagged(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, bag
         return ensemble(combined, average)
 
 
-class _EnsembleClaim:
-    """Claims the run of the ensemble, and removes an earlier run there, when the first bag starts to train."""
+def _train(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, runs: Sequence[RunDirectory]) -> None:
+    """Train the bags one after the other."""
+    progress, is_estimated = request.progress, False
+    shared = SharedExtraction(next((run for run in runs if run.metrics.is_file() and not request.overwrite), None))
+    for number, run in enumerate(runs, start=1):
+        begun = time.monotonic()
+        name = f"bag {number} of {len(runs)}"
+        of_bag = recipe.model_copy(update={"bag": number})
+        if isinstance(of_bag, ExtractRecipe):
+            # Messages about the folder are shown for the first bag only.
+            shown = progress if number == 1 else SILENT
+            result = extract(replace(request, run=run, progress=shown), of_bag, shared)
+        else:
+            if not run.metrics.is_file():
+                progress.note(f"{name}: {run.path}")
+            started = request.begun if number == 1 else begun
+            result = _finetune(replace(request, run=run, begun=started), of_bag, len(runs))
+        if result.was_complete:
+            continue
+        val = headline(result.metrics.get("val", {}))
+        note = f", {result.val_note}" if val and result.val_note else ""
+        progress.note(f"{name}{val and f': val {val}'}{note}")
+        if not is_estimated and (left := len(runs) - number):
+            is_estimated = True
+            progress.note(f"{left} more bags to train: about {duration_text((time.monotonic() - begun) * left)}")
 
-    def __init__(self, request: TrainingRequest, recipe: EnsembleRecipe) -> None:
-        self._request, self._recipe = request, recipe
-        self._is_claimed = False
 
-    def claim(self) -> None:
-        """Lock the run and mark it as unfinished; the same command continues it."""
-        run, request = self._request.run, self._request
-        # A run with results lacks only a bag, or a model that reaches the minimum accuracy: it is kept until replaced.
-        if self._is_claimed or (run.has_results(self._recipe) and not request.overwrite):
-            return
-        run.claim(self._recipe, request.folder.source, command=request.command, overwrite=request.overwrite)
-        if request.overwrite:
-            # Removed last: if the process is killed before, there is no model left without its bags.
-            remove(run.bags)
-        self._is_claimed = True
-
-
-class _Bags:
-    """Trains the members one after the other."""
-
-    def __init__(
-        self,
-        request: TrainingRequest,
-        recipe: ExtractRecipe | FinetuneRecipe,
-        count: int,
-        ensemble_claim: _EnsembleClaim,
-    ) -> None:
-        self._request, self._recipe, self._count, self._ensemble_claim = request, recipe, count, ensemble_claim
-        runs = [] if request.overwrite else [request.run.bag(number) for number in range(1, count + 1)]
-        self._shared = SharedExtraction(next((run for run in runs if run.metrics.is_file()), None))
-
-    def train(self) -> None:
-        is_estimated = False
-        for number in range(1, self._count + 1):
-            begun = time.monotonic()
-            result = self._train_one(number)
-            if result.was_complete:
-                continue
-            progress = self._request.progress
-            progress.note(f"bag {number} of {self._count}{_accuracy(result.metrics, result.val_note)}")
-            left = self._count - number
-            if not is_estimated and left:
-                is_estimated = True
-                seconds = duration_text((time.monotonic() - begun) * left)
-                progress.note(f"{left} more bags to train: about {seconds}")
-
-    def _train_one(self, number: int) -> TrainingResult:
-        member = self._request.run.bag(number)
-        recipe = self._recipe.model_copy(update={"bag": number})
-        # Messages about the folder are shown for the first bag only.
-        first = self._shared.extracted is None and number == 1
-        progress = self._request.progress if first else SILENT
-        request = replace(self._request, run=member, progress=progress, on_claim=self._ensemble_claim.claim)
-        if isinstance(recipe, ExtractRecipe):
-            return extract(request, recipe, self._shared)
-        begun = self._request.begun if number == 1 else time.monotonic()
-        request = replace(request, progress=self._request.progress, begun=begun)
-        if not member.metrics.is_file():
-            request.progress.note(f"bag {number} of {self._count}: {member.path}")
-        try:
-            return finetune(request, recipe)
-        except RecipeError as error:
-            if request.time_budget is None:
-                raise
-            share = format_duration(request.time_budget)
-            raise RecipeError(
-                f"The time budget leaves {share} for each of {self._count} bags. {error}",
-                hint="Increase --time-budget, or reduce --bags.",
-            ) from error
+def _finetune(request: TrainingRequest, recipe: FinetuneRecipe, bags: int) -> TrainingResult:
+    try:
+        return finetune(request, recipe)
+    except RecipeError as error:
+        if request.time_budget is None:
+            raise
+        raise RecipeError(
+            f"The time budget leaves {format_duration(request.time_budget)} for each of {bags} bags. {error}",
+            hint="Increase --time-budget, or reduce --bags.",
+        ) from error
 
 
 def _check_recipe(recipe: ExtractRecipe | FinetuneRecipe, bags: int) -> None:
@@ -183,7 +165,8 @@ def _check_recipe(recipe: ExtractRecipe | FinetuneRecipe, bags: int) -> None:
 def _check_free(request: TrainingRequest, average: EnsembleRecipe, bags: int) -> None:
     """Raise RunError if the run cannot be written, before time is spent on its members."""
     run = request.run
-    members = _members_of(run)
+    earlier = run.read_recipe() if run.recipe.is_file() else {}
+    members = earlier.get("member") if earlier.get("method") == "ensemble" else None
     if request.overwrite or not members or not run.has_results(average):
         run.check_free(average, request.folder.source, overwrite=request.overwrite)
         return
@@ -191,37 +174,7 @@ def _check_free(request: TrainingRequest, average: EnsembleRecipe, bags: int) ->
     if len(members) != bags:
         raise RunError(f"{run.path} holds an ensemble of {len(members)} members. Received: {bags} bags.", hint=hint)
     # Compared by digest, as the run may have been moved.
-    if members != [_digest_of(run.bag(number)) for number in range(1, bags + 1)]:
+    runs = [run.bag(number) for number in range(1, bags + 1)]
+    digests = [ModelBundle.read(bag.path)[0].digest if bag.model.is_dir() else None for bag in runs]
+    if digests != [str(member.get("digest")) for member in members]:
         raise RunError(f"{run.path} holds an ensemble whose members are not the bags in {run.bags}.", hint=hint)
-
-
-def _members_of(run: RunDirectory) -> list[str] | None:
-    """Return the digests of the members if a run holds an ensemble, else None."""
-    if not run.recipe.is_file():
-        return None
-    recipe = run.read_recipe()
-    members = recipe.get("member", []) if recipe.get("method") == "ensemble" else None
-    return None if members is None else [str(member.get("digest")) for member in members]
-
-
-def _digest_of(bag: RunDirectory) -> str | None:
-    return ModelBundle.read(bag.path)[0].digest if bag.model.is_dir() else None
-
-
-def _split_of(request: TrainingRequest, bags: int) -> Split | None:
-    """Return the split of all bags; an overwritten run keeps its test images."""
-    if request.split is not None:
-        return request.split
-    earlier = [request.run.bag(number).split for number in range(1, bags + 1)] if request.overwrite else []
-    return next((Split.read(path) for path in (request.run.split, *earlier) if path.is_file()), None)
-
-
-def _time_budget_of_bag(request: TrainingRequest, bags: int) -> float | None:
-    return None if request.time_budget is None else float(int(TRAINING_SHARE * request.time_budget / bags))
-
-
-def _accuracy(metrics: Metrics, note: str) -> str:
-    val = metrics.get("val")
-    if val is None or "accuracy" not in val:
-        return ""
-    return f": val accuracy {val['accuracy']['value']:.3f}" + (f", {note}" if note else "")

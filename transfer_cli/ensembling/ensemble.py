@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +21,17 @@ from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.decoding import DECODER
 from transfer_cli.data.skipped import read_skipped, write_skipped
 from transfer_cli.ensembling import fit_combination, soup
-from transfer_cli.ensembling.fit_combination import FittedCombination, Limits
-from transfer_cli.ensembling.member_comparison import EnsemblePredictions, MemberComparison
+from transfer_cli.ensembling.fit_combination import FittedCombination
+from transfer_cli.ensembling.member_comparison import MemberComparison
 from transfer_cli.ensembling.members import MemberPredictions, Members
 from transfer_cli.ensembling.request import EnsembleRequest
 from transfer_cli.errors import InputError
 from transfer_cli.features import table
 from transfer_cli.inference.latency import MemberCosts
 from transfer_cli.inference.load import load_members, rejection_member
-from transfer_cli.io.atomic import write_json
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.recipe.ensemble import EnsembleRecipe, MemberRun
-from transfer_cli.runs.accuracy_gate import check_accuracy, check_accuracy_of_completed
+from transfer_cli.runs.accuracy_gate import check_accuracy
 from transfer_cli.runs.request import TrainingResult
 from transfer_cli.runs.scoring import score_parts, thresholds_note
 
@@ -65,19 +63,22 @@ def ensemble(request: EnsembleRequest, recipe: EnsembleRecipe) -> TrainingResult
     default = ensemble_methods.WEIGHTED if members.has_held_out_predictions else ensemble_methods.AVERAGE
     spec = ensemble_methods.find(recipe.ensemble.method or default)
     _check_method(spec, members)
-    recipe = _resolve(recipe, spec, members)
-    source = members.runs[0].source
+    runs = zip(members.names, members.bundles, strict=True)
+    member = tuple(MemberRun(run=name, digest=opened.bundle.digest) for name, opened in runs)
+    options = recipe.ensemble.model_copy(update={"method": spec.name})
+    recipe = recipe.model_copy(update={"ensemble": options, "member": member})
+    source, note = members.runs[0].source, _val_note(members, spec)
     if run.is_complete(with_model=True, with_features=False) and not request.overwrite:
         run.check_matches(recipe, source)
-        note, metrics = _val_note(members, spec), run.read_metrics()
-        check_accuracy_of_completed(request, metrics, note)
+        metrics = run.read_metrics()
+        check_accuracy(request, metrics, note, was_complete=True)
         return TrainingResult(run, metrics, read_skipped(run.skipped), note, was_complete=True)
     run.check_free(recipe, source, overwrite=request.overwrite)
     with run.releasing_lock():
         if spec.single_network:
-            return soup.soup(request, members, recipe)
+            return soup.soup(request, members, recipe, note)
         run.claim(recipe, source, command=request.command, overwrite=request.overwrite)
-        return _EnsembleBuilder(request, members, recipe, spec).build()
+        return _EnsembleBuilder(request, members, recipe, note).build(spec)
 
 
 def _check_separate_folders(request: EnsembleRequest) -> None:
@@ -112,17 +113,6 @@ def _check_method(spec: EnsembleMethodSpec, members: Members) -> None:
     )
 
 
-def _resolve(recipe: EnsembleRecipe, spec: EnsembleMethodSpec, members: Members) -> EnsembleRecipe:
-    """Return the recipe with its method and the digests of its members."""
-    runs = zip(members.names, members.bundles, strict=True)
-    return recipe.model_copy(
-        update={
-            "ensemble": recipe.ensemble.model_copy(update={"method": spec.name}),
-            "member": tuple(MemberRun(run=name, digest=opened.bundle.digest) for name, opened in runs),
-        }
-    )
-
-
 def _val_note(members: Members, spec: EnsembleMethodSpec) -> str:
     if spec.single_network:
         return soup.val_note(members)
@@ -135,21 +125,23 @@ def _val_note(members: Members, spec: EnsembleMethodSpec) -> str:
 class _EnsembleBuilder:
     """Builds the run of one ensemble from its members."""
 
-    def __init__(
-        self, request: EnsembleRequest, members: Members, recipe: EnsembleRecipe, spec: EnsembleMethodSpec
-    ) -> None:
-        self._request, self._members, self._recipe, self._spec = request, members, recipe, spec
+    def __init__(self, request: EnsembleRequest, members: Members, recipe: EnsembleRecipe, note: str) -> None:
+        self._request, self._members, self._recipe, self._val_note = request, members, recipe, note
         self._run, self._progress = request.run, request.progress
+        self._skipped = read_skipped(members.runs[0].directory.skipped)
 
-    def build(self) -> TrainingResult:
-        run, members, note = self._run, self._members, _val_note(self._members, self._spec)
-        run.log("begin", members=list(members.names), combination=self._spec.name)
+    def build(self, spec: EnsembleMethodSpec) -> TrainingResult:
+        run, members, progress = self._run, self._members, self._progress
+        run.log("begin", members=list(members.names), combination=spec.name)
         run.write_environment(self._recipe.seed, "CPU")
-        with self._progress.track("measuring the speed of the members", None):
-            models = load_members(members.bundles, cache=self._request.cache, progress=self._progress)
+        with progress.track("measuring the speed of the members", None):
+            models = load_members(members.bundles, cache=self._request.cache, progress=progress)
             costs = MemberCosts.measure(models, members.bundles)
-        val = members.predictions("val")
-        combination = self._fit_combination(val, costs)
+        val, combination = members.predictions("val"), fit_combination.fixed(spec.name, len(members.runs))
+        if spec.fitted and val is not None:
+            combination = fit_combination.fit(
+                spec.name, val, self._recipe, lambda some: costs.together(some).milliseconds, progress
+            )
         fitted, scored = self._fit_on_val(val, combination)
         run.log("fit", weights=combination.weights, picks=combination.picks, temperature=fitted.temperature)
         test = members.predictions("test")
@@ -157,32 +149,15 @@ class _EnsembleBuilder:
             run.log("test", images=len(test.rows))
             scored["test"] = test.rows, combination(test.probabilities)
         members.split.write(run.split)
-        skipped = read_skipped(members.runs[0].directory.skipped)
-        write_skipped(run.skipped, skipped)
-        calibrated = fitted.calibrate(scored)
-        metrics = score_parts(run, members.split, calibrated, fitted.thresholds)
-        check_accuracy(self._request, metrics, note)
+        write_skipped(run.skipped, self._skipped)
+        metrics = score_parts(run, members.split, fitted.calibrate(scored), fitted.thresholds)
+        check_accuracy(self._request, metrics, self._val_note)
         # Before the model is written, so that a failed comparison leaves no model behind.
-        predicted = _ensemble_predictions({"test": test, "val": val}, calibrated)
-        comparison = MemberComparison.of(members, combination.weights, costs, predicted, thresholds=fitted.thresholds)
+        cost = costs.together(combination.used)
+        comparison = MemberComparison.of(members, combination.weights, costs, run, cost, fitted.thresholds)
         self._write_bundle(combination, fitted, metrics)
-        write_json(run.members, comparison.to_dict())
-        return TrainingResult.complete(run, members.split, metrics, skipped, note)
-
-    def _fit_combination(self, val: MemberPredictions | None, costs: MemberCosts) -> FittedCombination:
-        if not self._spec.fitted or val is None:
-            return fit_combination.fixed(self._spec.name, len(self._members.runs))
-        options = self._recipe.ensemble
-        return fit_combination.fit(
-            self._spec.name,
-            val.probabilities,
-            val.truth,
-            val.group_ids,
-            seed=self._recipe.seed,
-            limits=Limits(options.max_models, options.max_ms),
-            cost_of=lambda members: costs.together(members).milliseconds,
-            progress=self._progress,
-        )
+        comparison.write(run.members)
+        return TrainingResult.complete(run, members.split, metrics, self._skipped, self._val_note)
 
     def _fit_on_val(
         self, val: MemberPredictions | None, combination: FittedCombination
@@ -192,12 +167,11 @@ class _EnsembleBuilder:
         held_out = self._members.out_of_bag() if self._members.are_bags else val
         if held_out is None:
             return ValFit(np.full(len(self._members.split.class_names), 0.5) if multi_label else None), {}
+        probabilities = combination.held_out
         if val is None:
             probabilities = fit_combination.combine_available(combination.combination, held_out.probabilities)
-        elif combination.held_out is None:
+        elif probabilities is None:
             probabilities = combination(val.probabilities)
-        else:
-            probabilities = combination.held_out
         scored: dict[str, PartProbabilities] = {"val": (held_out.rows, probabilities)}
         if multi_label:
             return ValFit(fit_thresholds(held_out.truth, probabilities)), scored
@@ -209,26 +183,18 @@ class _EnsembleBuilder:
         self, val: MemberPredictions, combination: FittedCombination, probabilities: NDArray[np.float32]
     ) -> Rejection | None:
         """Return the detector of out-of-distribution images, which uses the features of one member."""
-        used = [number for number, weight in enumerate(combination.weights) if weight > 0]
-        member = rejection_member([self._members.bundles[number].bundle for number in used])
+        members, used = self._members, combination.used
+        member = rejection_member([members.bundles[number].bundle for number in used])
         if member is None:
             return None
-        run = self._members.runs[used[member]]
-        return Rejection.fit(
-            table.features_of_run(run),
-            np.flatnonzero(run.split.mask("train")),
-            self._members.rows_in(run, val),
-            probabilities,
-            val.truth,
-            self._recipe.seed,
-            groups=self._members.group_ids_in(run),
-        )
+        run = members.runs[used[member]]
+        features, train = table.features_of_run(run), np.flatnonzero(run.split.mask("train"))
+        rows, groups = members.rows_in(run, val), members.group_ids_in(run)
+        return Rejection.fit(features, train, rows, probabilities, val.truth, self._recipe.seed, groups=groups)
 
     def _write_bundle(self, combination: FittedCombination, fitted: ValFit, metrics: Metrics) -> None:
-        members, run = self._members, self._run
-        used = [number for number, weight in enumerate(combination.weights) if weight > 0]
-        if len(used) < len(members.runs):
-            unused = [name for number, name in enumerate(members.names) if number not in used]
+        members, run, used = self._members, self._run, combination.used
+        if unused := [name for number, name in enumerate(members.names) if number not in used]:
             self._progress.note(f"members left out, as the ensemble is better on val without them: {', '.join(unused)}")
         first = members.bundles[used[0]].bundle
         bundle = ModelBundle(
@@ -244,12 +210,9 @@ class _EnsembleBuilder:
             backbone={},
             combination=combination.combination,
             members=tuple(
-                EnsembleMember(
-                    name=members.names[number],
-                    digest=members.bundles[number].bundle.digest,
-                    weight=combination.weights[number],
-                )
-                for number in used
+                EnsembleMember(name=member.run, digest=member.digest, weight=weight)
+                for member, weight in zip(self._recipe.member, combination.weights, strict=True)
+                if weight > 0
             ),
             versions=run.versions(),
             recipe=self._recipe.model_dump(mode="json", exclude_none=True),
@@ -263,25 +226,8 @@ class _EnsembleBuilder:
             if combination.linear is not None:
                 combination.linear.save(directory / LINEAR_FILE)
             members.training_images().save(directory / TRAINING_IMAGES_FILE)
-            ModelCard(
-                bundle,
-                members.split,
-                metrics,
-                fitted,
-                dataset=members.runs[0].root.name,
-                skipped=len(read_skipped(run.skipped)),
-                val_note=_val_note(members, self._spec),
-                members=[leaf for member in used for leaf in members.bundles[member].leaves()],
-            ).write(directory)
+            leaves = [leaf for member in used for leaf in members.bundles[member].leaves()]
+            skipped, name, note = len(self._skipped), members.runs[0].root.name, self._val_note
+            ModelCard(bundle, members.split, metrics, fitted, name, skipped, note, leaves).write(directory)
 
         bundle.write(run.model, save)
-
-
-def _ensemble_predictions(
-    each: Mapping[str, MemberPredictions | None], calibrated: Mapping[str, PartProbabilities]
-) -> EnsemblePredictions | None:
-    """Return the predictions for the first part that all members predicted; None if there is none."""
-    for part, members in each.items():
-        if members is not None and part in calibrated:
-            return EnsemblePredictions(part, members, calibrated[part][1])
-    return None

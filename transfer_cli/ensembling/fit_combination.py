@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,34 +12,24 @@ from transfer_cli.catalog import classifiers, ensemble_methods
 from transfer_cli.classifiers import fit as classify
 from transfer_cli.classifiers.folds import folds
 from transfer_cli.classifiers.linear import Linear
+from transfer_cli.ensembling.members import MemberPredictions
 from transfer_cli.errors import InputError
 from transfer_cli.inference.ensemble_model import MemberProbabilities, combiner_of, log_probabilities
 from transfer_cli.metrics.scores import log_loss
 from transfer_cli.progress import SILENT, Progress
+from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 
 _MIN_PROBABILITY = 1e-12
 _MAX_STEPS = 2000
 _TOLERANCE = 1e-7
 _FOLDS = 5
 _MIN_WEIGHT = 0.01
+"""A member with a smaller weight is left out, since it costs as much time as any other."""
 MAX_PICKS = 25
 """Maximum number of steps of the greedy selection; Caruana et al. (2004) found little gain beyond."""
 
-
-@dataclass(frozen=True)
-class Limits:
-    """The limits of a greedy selection.
-
-    Attributes
-    ----------
-    models : int or None
-        Maximum number of distinct members.
-    ms_per_image : float or None
-        Maximum time of all selected members together.
-    """
-
-    models: int | None = None
-    ms_per_image: float | None = None
+CostOf = Callable[[Sequence[int]], float]
+"""Returns the ms/image of some members together."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +60,11 @@ class FittedCombination:
         """Return the combined probabilities, of shape (n, k)."""
         return combiner_of(self.combination, self.weights, self.linear)(probabilities)
 
+    @property
+    def used(self) -> list[int]:
+        """The members that have a weight."""
+        return [number for number, weight in enumerate(self.weights) if weight > 0]
+
 
 def fixed(combination: str, models: int) -> FittedCombination:
     """Return a combination without fitted parameters: vote or average."""
@@ -96,31 +91,18 @@ def combine_available(combination: str, probabilities: MemberProbabilities) -> N
 
 
 def fit(
-    combination: str,
-    probabilities: MemberProbabilities,
-    truth: NDArray[np.int64],
-    group_ids: NDArray[np.int64],
-    *,
-    seed: int = 0,
-    limits: Limits | None = None,
-    cost_of: Callable[[Sequence[int]], float] | None = None,
-    progress: Progress = SILENT,
+    combination: str, val: MemberPredictions, recipe: EnsembleRecipe, cost_of: CostOf, progress: Progress = SILENT
 ) -> FittedCombination:
     """Fit a combination on images that no member was trained on.
 
     Parameters
     ----------
     combination : {"weighted", "greedy", "stack"}
-    probabilities : ndarray of shape (m, n, k), float32
-    truth : ndarray of shape (n,) or (n, k), int
-    group_ids : ndarray of shape (n,), int
-        Images with the same number are in the same fold.
-    seed : int
-        Random seed of the folds.
-    limits : Limits, optional
-        For a greedy selection.
-    cost_of : callable, optional
-        Returns the ms/image of some members together; needed if that is limited.
+    val : MemberPredictions
+        Images of one group are in the same fold.
+    recipe : EnsembleRecipe
+        Has the seed of the folds, and the limits of a greedy selection.
+    cost_of : callable
 
     Raises
     ------
@@ -128,26 +110,23 @@ def fit(
         When no member is within the limits.
     """
     if combination == ensemble_methods.STACK:
-        return _stack(probabilities, truth, group_ids, seed, progress)
+        return _stack(val, recipe.seed, progress)
+    probabilities, truth = val.probabilities, val.truth
 
     def fit_weights(rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], tuple[int, ...]]:
         if combination == ensemble_methods.WEIGHTED:
-            return _drop_small(em_mixture_weights(probabilities[:, rows], truth[rows])), ()
-        picks = greedy_picks(probabilities[:, rows], truth[rows], limits or Limits(), cost_of)
+            weights = em_mixture_weights(probabilities[:, rows], truth[rows])
+            kept = np.where(weights < _MIN_WEIGHT, 0.0, weights)
+            return kept / kept.sum(), ()
+        picks = greedy_picks(probabilities[:, rows], truth[rows], recipe.ensemble, cost_of)
         return np.bincount(picks, minlength=len(probabilities)) / len(picks), picks
 
     weights, picks = fit_weights(np.arange(len(truth)))
     held_out = np.empty(probabilities.shape[1:], np.float32)
-    for others, rows in folds(truth, _FOLDS, seed, group_ids):
+    for others, rows in folds(truth, _FOLDS, recipe.seed, val.group_ids):
         combine = combiner_of(combination, fit_weights(others)[0].tolist(), None)
         held_out[rows] = combine(probabilities[:, rows])
     return FittedCombination(combination, tuple(weights.tolist()), None, held_out, picks)
-
-
-def _drop_small(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the weights with negligible ones set to 0, since such a member costs as much time as any other."""
-    kept = np.where(weights < _MIN_WEIGHT, 0.0, weights)
-    return np.asarray(kept / kept.sum(), np.float64)
 
 
 def em_mixture_weights(probabilities: MemberProbabilities, truth: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -165,7 +144,12 @@ def em_mixture_weights(probabilities: MemberProbabilities, truth: NDArray[np.int
     ----------
     A. P. Dempster et al. (1977), "Maximum Likelihood from Incomplete Data via the EM Algorithm", section 4.3.
     """
-    likelihoods = _likelihoods(probabilities, truth)
+    exact = probabilities.astype(np.float64)
+    if truth.ndim == 1:
+        likelihoods = exact[:, np.arange(len(truth)), truth]
+    else:
+        likelihoods = np.where(truth > 0, exact, 1 - exact).reshape(len(exact), -1)
+    likelihoods = np.maximum(likelihoods, _MIN_PROBABILITY)
     weights = np.full(len(probabilities), 1 / len(probabilities))
     for _ in range(_MAX_STEPS):
         shares = weights[:, None] * likelihoods
@@ -177,10 +161,7 @@ def em_mixture_weights(probabilities: MemberProbabilities, truth: NDArray[np.int
 
 
 def greedy_picks(
-    probabilities: MemberProbabilities,
-    truth: NDArray[np.int64],
-    limits: Limits,
-    cost_of: Callable[[Sequence[int]], float] | None = None,
+    probabilities: MemberProbabilities, truth: NDArray[np.int64], limits: EnsembleOptions, cost_of: CostOf
 ) -> tuple[int, ...]:
     """Return the models of a greedy ensemble selection; a model can be selected several times.
 
@@ -191,20 +172,26 @@ def greedy_picks(
     ----------
     probabilities : ndarray of shape (m, n, k), float32
     truth : ndarray of shape (n,) or (n, k), int
-    limits : Limits
-    cost_of : callable, optional
-        Returns the ms/image of some models together.
+    limits : EnsembleOptions
+    cost_of : callable
 
     References
     ----------
     R. Caruana et al. (2004), "Ensemble Selection from Libraries of Models".
     """
     exact = probabilities.astype(np.float64)
+    models = range(len(exact))
     total = np.zeros(probabilities.shape[1:])
     picks: list[int] = []
     losses: list[float] = []
+
+    def is_allowed(chosen: set[int]) -> bool:
+        if limits.max_models is not None and len(chosen) > limits.max_models:
+            return False
+        return limits.max_ms is None or cost_of(sorted(chosen)) <= limits.max_ms
+
     for _ in range(MAX_PICKS):
-        allowed = [model for model in range(len(exact)) if _is_allowed([*picks, model], limits, cost_of)]
+        allowed = [model for model in models if is_allowed({*picks, model})]
         if not allowed:
             break
         tried = [log_loss(truth, ((total + exact[model]) / (len(picks) + 1)).astype(np.float32)) for model in allowed]
@@ -213,64 +200,34 @@ def greedy_picks(
         losses.append(tried[best])
         total += exact[allowed[best]]
     if not picks:
-        fastest = (
-            "" if cost_of is None else f"; the fastest takes {min(cost_of([m]) for m in range(len(exact))):.1f} ms"
-        )
-        raise InputError(f"No member is within --max-ms{fastest}.", hint="Increase --max-ms.")
+        least = min(cost_of([model]) for model in models)
+        raise InputError(f"No member is within --max-ms; the fastest takes {least:.1f} ms.", hint="Increase --max-ms.")
     return tuple(picks[: int(np.argmin(losses)) + 1])
 
 
-def _is_allowed(picks: Sequence[int], limits: Limits, cost_of: Callable[[Sequence[int]], float] | None) -> bool:
-    distinct = sorted(set(picks))
-    if limits.models is not None and len(distinct) > limits.models:
-        return False
-    return limits.ms_per_image is None or cost_of is None or cost_of(distinct) <= limits.ms_per_image
-
-
-def _likelihoods(probabilities: MemberProbabilities, truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the probability that each model assigns to each true label, of shape (m, observations)."""
-    exact = probabilities.astype(np.float64)
-    if truth.ndim == 1:
-        likelihoods = exact[:, np.arange(len(truth)), truth]
-    else:
-        likelihoods = np.where(truth > 0, exact, 1 - exact).reshape(len(exact), -1)
-    return np.maximum(likelihoods, _MIN_PROBABILITY)
-
-
-def _stack(
-    probabilities: MemberProbabilities,
-    truth: NDArray[np.int64],
-    group_ids: NDArray[np.int64],
-    seed: int,
-    progress: Progress,
-) -> FittedCombination:
+def _stack(val: MemberPredictions, seed: int, progress: Progress) -> FittedCombination:
     """Return the better of two stacked logistic regressions, by out-of-fold log loss (Wolpert 1992).
 
     The first has a weight per probability and class, that is 400 for four members and ten classes, and needs many
     images. The second has a weight per member.
     """
+    probabilities, truth = val.probabilities, val.truth
     models, _, classes = probabilities.shape
-    fitted = classify.fit(
-        classifiers.find("logistic"),
-        log_probabilities(probabilities),
-        truth,
-        classify.FitOptions(classes=classes, tune=True, seed=seed),
-        groups=group_ids,
-        progress=progress,
-    )
+    logistic, options = classifiers.find("logistic"), classify.FitOptions(classes=classes, tune=True, seed=seed)
+    logs = log_probabilities(probabilities)
+    fitted = classify.fit(logistic, logs, truth, options, groups=val.group_ids, progress=progress)
     assert fitted.out_of_fold is not None
     of_full, of_member_weights = fitted.out_of_fold.copy(), np.empty(probabilities.shape[1:], np.float32)
     # A class with a single image has no out-of-fold prediction: the mean of the members replaces it.
     unknown = np.isnan(of_full[:, 0])
     of_full[unknown] = probabilities[:, unknown].mean(axis=0)
-    for others, rows in folds(truth, _FOLDS, seed, group_ids):
+    for others, rows in folds(truth, _FOLDS, seed, val.group_ids):
         linear = fit_member_weights(probabilities[:, others], truth[others], classes)
         of_member_weights[rows] = linear.probabilities(log_probabilities(probabilities[:, rows]))
-    equal = (1 / models,) * models
+    equal = fixed(ensemble_methods.STACK, models)
     if log_loss(truth, of_full) < log_loss(truth, of_member_weights):
-        return FittedCombination(ensemble_methods.STACK, equal, Linear.fold(fitted.pipeline, classes), of_full)
-    linear = fit_member_weights(probabilities, truth, classes)
-    return FittedCombination(ensemble_methods.STACK, equal, linear, of_member_weights)
+        return replace(equal, linear=Linear.fold(fitted.pipeline, classes), held_out=of_full)
+    return replace(equal, linear=fit_member_weights(probabilities, truth, classes), held_out=of_member_weights)
 
 
 def fit_member_weights(probabilities: MemberProbabilities, truth: NDArray[np.int64], classes: int) -> Linear:

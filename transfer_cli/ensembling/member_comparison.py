@@ -6,18 +6,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.ensembling.members import MemberPredictions, Members
 from transfer_cli.errors import RunError
 from transfer_cli.evaluation.comparison import compare
 from transfer_cli.evaluation.paired_predictions import ModelPredictions
 from transfer_cli.inference.latency import InferenceCost, MemberCosts
+from transfer_cli.io.atomic import write_json
 from transfer_cli.metrics.intervals import MetricValue, points_summary
+from transfer_cli.runs.completed_run import FinishedRun
+from transfer_cli.runs.run_directory import RunDirectory
 
 _ENSEMBLE = "the ensemble"
 _UNKNOWN: MetricValue = {"value": None, "low": None, "high": None}  # type: ignore[typeddict-item]
@@ -49,23 +50,6 @@ class MemberRow:
     gain: MetricValue
     p: float
     cost: InferenceCost
-
-
-@dataclass(frozen=True)
-class EnsemblePredictions:
-    """The predictions of an ensemble beside those of its members.
-
-    Attributes
-    ----------
-    part : str
-    members : MemberPredictions
-    probabilities : ndarray of shape (n, k), float32
-        Calibrated probabilities of the ensemble for the same images.
-    """
-
-    part: str
-    members: MemberPredictions
-    probabilities: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -105,12 +89,11 @@ class MemberComparison:
         members: Members,
         weights: Sequence[float],
         costs: MemberCosts,
-        predicted: EnsemblePredictions | None,
-        *,
-        thresholds: NDArray[np.float64] | None = None,
-        own_cost: InferenceCost | None = None,
+        run: RunDirectory,
+        cost: InferenceCost,
+        thresholds: NDArray[np.float64] | None,
     ) -> MemberComparison:
-        """Compare an ensemble with its members.
+        """Compare an ensemble with its members on test, or on val if there is no test set.
 
         Parameters
         ----------
@@ -118,56 +101,49 @@ class MemberComparison:
         weights : sequence of float
             Weight of each member in the ensemble.
         costs : MemberCosts
-        predicted : EnsemblePredictions or None
-            None if there are no images that all members predicted.
-        thresholds : ndarray of shape (k,), optional
+        run : RunDirectory
+            Has the predictions of the ensemble.
+        cost : InferenceCost
+            Of the ensemble.
+        thresholds : ndarray of shape (k,) or None
             Thresholds of the ensemble (multi-label).
-        own_cost : InferenceCost, optional
-            Cost of the ensemble, if it is not that of its members together.
         """
-        used = [number for number, weight in enumerate(weights) if weight > 0]
-        cost = own_cost or costs.together(used)
 
         def row(number: int, accuracy: MetricValue, gain: MetricValue, p: float) -> MemberRow:
-            run = str(members.runs[number].directory.path)
-            return MemberRow(members.names[number], run, weights[number], accuracy, gain, p, costs.alone(number))
+            path = str(members.runs[number].directory.path)
+            return MemberRow(members.names[number], path, weights[number], accuracy, gain, p, costs.alone(number))
 
-        if predicted is None:
-            rows = tuple(row(number, _UNKNOWN, _UNKNOWN, 1.0) for number in range(len(members.runs)))
-            return cls("", 0, _UNKNOWN, rows, (), 0.0, 0.0, cost)
-        names, part, truth = members.split.class_names, predicted.part, predicted.members.truth
-        ensemble = ModelPredictions.of_rows(_ENSEMBLE, part, names, truth, predicted.probabilities, thresholds)
-        each = [
-            ModelPredictions.of_rows(f"{number}", part, names, truth, probabilities, _thresholds(opened.bundle))
-            for number, (probabilities, opened) in enumerate(
-                zip(predicted.members.probabilities, members.bundles, strict=True)
-            )
-        ]
+        part, joint, probabilities = _predictions(members, run)
+        if joint is None:
+            unknown = tuple(row(number, _UNKNOWN, _UNKNOWN, 1.0) for number in range(len(members.runs)))
+            return cls("", 0, _UNKNOWN, unknown, (), 0.0, 0.0, cost)
+        names, truth = members.split.class_names, joint.truth
+        each = []
+        for number, opened in enumerate(members.bundles):
+            own = None if opened.bundle.thresholds is None else np.array(opened.bundle.thresholds)
+            each.append(ModelPredictions.of_rows(f"{number}", part, names, truth, joint.probabilities[number], own))
+        ensemble = ModelPredictions.of_rows(_ENSEMBLE, part, names, truth, probabilities, thresholds)
         comparison = compare([ensemble, *each])
-        pairs = [comparison.pair(_ENSEMBLE, one.name) for one in each]
+        rows = []
+        for number, one in enumerate(each):
+            pair = comparison.pair(_ENSEMBLE, one.name)
+            gain = pair.difference("accuracy", _ENSEMBLE)
+            rows.append(row(number, comparison.metrics[one.name]["accuracy"], gain, pair.p_adjusted))
         correct = np.stack([one.correct for one in each])
         return cls(
             part,
             comparison.images,
             comparison.metrics[_ENSEMBLE]["accuracy"],
-            tuple(
-                row(
-                    number,
-                    comparison.metrics[one.name]["accuracy"],
-                    pair.difference("accuracy", _ENSEMBLE),
-                    pair.p_adjusted,
-                )
-                for number, (one, pair) in enumerate(zip(each, pairs, strict=True))
-            ),
+            tuple(rows),
             disagreement([one.predicted for one in each]),
             float(correct.any(axis=0).mean()),
             float(correct.all(axis=0).mean()),
             cost,
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields as JSON can hold them."""
-        return asdict(self)
+    def write(self, path: Path) -> None:
+        """Write all fields as JSON."""
+        write_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> MemberComparison:
@@ -226,5 +202,11 @@ def disagreement(predicted: Sequence[NDArray[np.int64]]) -> tuple[tuple[float, .
     )
 
 
-def _thresholds(bundle: ModelBundle) -> NDArray[np.float64] | None:
-    return None if bundle.thresholds is None else np.array(bundle.thresholds)
+def _predictions(members: Members, run: RunDirectory) -> tuple[str, MemberPredictions | None, NDArray[np.float32]]:
+    """Return the predictions of the members and of the ensemble on test, or on val if there is no test set."""
+    ensemble = FinishedRun(run, members.split, {}, {})
+    for part in reversed(ensemble.parts):
+        if joint := members.predictions(part):
+            predicted = ensemble.predictions_of(part)
+            return part, joint, predicted.predictions.probabilities[np.searchsorted(predicted.rows, joint.rows)]
+    return "", None, np.empty(0, np.float32)

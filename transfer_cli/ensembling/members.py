@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count, permutations
 from pathlib import Path
 
 import numpy as np
@@ -113,25 +114,14 @@ class Members:
         """
         if any(part not in run.parts for run in self.runs) or (part == "val" and self.are_bags):
             return None
-        first, *others = (self._probabilities_by_key(run, part) for run in self.runs)
-        common = [key for key in first if all(key in other for other in others)]
-        if not common:
-            return None
-        stacked = np.stack([np.stack([each[key] for key in common]) for each in (first, *others)])
-        return self._in_order(common, stacked)
+        return self._joined(part, all)
 
     def out_of_bag(self) -> MemberPredictions | None:
         """Return the predictions of each member for the training images outside its bag; NaN for those inside.
 
         Images that are in all bags are left out (Breiman 1996, "Out-of-bag estimation").
         """
-        each_run = [self._probabilities_by_key(run, "val") if "val" in run.parts else {} for run in self.runs]
-        known = [key for key in _keys(self.split) if any(key in each for each in each_run)]
-        if not known:
-            return None
-        unknown = np.full(len(self.split.class_names), np.nan, np.float32)
-        stacked = np.stack([np.stack([each.get(key, unknown) for key in known]) for each in each_run])
-        return self._in_order(known, stacked)
+        return self._joined("val", any)
 
     def rows_in(self, run: FinishedRun, predictions: MemberPredictions) -> NDArray[np.int64]:
         """Return the rows of the images of some predictions in the split of a member."""
@@ -153,31 +143,26 @@ class Members:
 
     def training_images(self) -> TrainingImages:
         """Return the images that any member was trained on, and those used to select a member or the ensemble."""
-        trained: list[NDArray[np.uint64]] = []
-        selected = [TrainingImages.of(row.sha256 for row in self.split.rows if row.part == "val").train]
-        for run in self.runs:
-            images = training_images_of(str(run.directory.path))
-            assert images is not None  # the split of a run is always known
-            trained.append(images.train)
-            selected.append(images.val)
-        train: NDArray[np.uint64] = np.unique(np.concatenate(trained))
-        return TrainingImages(train, np.setdiff1d(np.concatenate(selected), train))
+        # None of them is None, since the split of a run is always known.
+        each = [*filter(None, (training_images_of(str(run.directory.path)) for run in self.runs))]
+        own = TrainingImages.of(row.sha256 for row in self.split.rows if row.part == "val").train
+        train = np.unique(np.concatenate([images.train for images in each]))
+        return TrainingImages(train, np.setdiff1d(np.concatenate([own, *(images.val for images in each)]), train))
 
-    def _in_order(self, keys: Sequence[_Key], stacked: MemberProbabilities) -> MemberPredictions:
-        row_of = {key: row for row, key in enumerate(_keys(self.split))}
-        rows = np.array([row_of[key] for key in keys], np.int64)
-        order = np.argsort(rows)
-        rows = rows[order]
-        return MemberPredictions(
-            rows, self.split.truth()[rows], stacked[:, order], self.group_ids_in(self.runs[0])[rows]
-        )
-
-    def _probabilities_by_key(self, run: FinishedRun, part: str) -> dict[_Key, NDArray[np.float32]]:
-        predicted, keys = run.predictions_of(part), _keys(run.split)
-        return dict(zip((keys[row] for row in predicted.rows), predicted.predictions.probabilities, strict=True))
+    def _joined(self, part: str, needed: Callable[[Iterable[bool]], bool]) -> MemberPredictions | None:
+        """Return the predictions for the images that all, or any, of the members predicted; None if there are none."""
+        each_run = [_probabilities_by_key(run, part) if part in run.parts else {} for run in self.runs]
+        keys = _keys(self.split)
+        rows = np.flatnonzero([needed(key in each for each in each_run) for key in keys])
+        if not len(rows):
+            return None
+        unknown = np.full(len(self.split.class_names), np.nan, np.float32)
+        by_image = np.array([[each.get(keys[row], unknown) for each in each_run] for row in rows], np.float32)
+        group_ids = self.group_ids_in(self.runs[0])[rows]
+        return MemberPredictions(rows, self.split.truth()[rows], by_image.swapaxes(0, 1), group_ids)
 
     def _check_classes(self) -> None:
-        first, first_name = self.runs[0].split, self.names[0]
+        first, first_name = self.split, self.names[0]
         for run, name in zip(self.runs[1:], self.names[1:], strict=True):
             if run.split.task != first.task:
                 raise InputError(
@@ -185,36 +170,27 @@ class Members:
                 )
             one, other = set(first.class_names), set(run.split.class_names)
             if one != other:
-                lines = [
-                    f"only {whose}: {', '.join(sorted(names))}"
-                    for whose, names in ((first_name, one - other), (name, other - one))
-                    if names
-                ]
+                only = {first_name: one - other, name: other - one}
+                lines = [f"\nonly {whose}: {', '.join(sorted(names))}" for whose, names in only.items() if names]
                 raise InputError(
-                    f"{first_name} and {name} have different classes.\n" + "\n".join(lines),
+                    f"{first_name} and {name} have different classes.{''.join(lines)}",
                     hint="Train them on the same folder: all members of an ensemble need the same classes.",
                 )
 
     def _check_no_leakage(self) -> None:
         """Raise InputError if a member was trained on images that another one holds out, by content."""
-        leaks = []
-        for run, name in zip(self.runs, self.names, strict=True):
-            trained = {row.sha256: row.path for row in run.split.rows if row.part == "train"}
-            for other, other_name in zip(self.runs, self.names, strict=True):
-                if other is not run:
-                    leaks += [
-                        f"{name} was trained on {trained[row.sha256]}, which is in {row.part} of {other_name}"
-                        for row in other.split.rows
-                        if row.part != "train" and row.sha256 in trained
-                    ]
+        trained = [{row.sha256: row.path for row in run.split.rows if row.part == "train"} for run in self.runs]
+        lines = ["These runs have different splits, so the ensemble cannot be evaluated without data leakage:"]
+        lines += [
+            f"{self.names[one]} was trained on {trained[one][row.sha256]}, which is in {row.part} of {self.names[two]}"
+            for one, two in permutations(range(len(self.runs)), 2)
+            for row in self.runs[two].split.rows
+            if row.part != "train" and row.sha256 in trained[one]
+        ]
+        if (leaks := len(lines) - 1) > _MAX_LISTED:
+            lines[1 + _MAX_LISTED :] = [f"and {leaks - _MAX_LISTED} more"]
         if leaks:
-            more = f"\n  and {len(leaks) - _MAX_LISTED} more" if len(leaks) > _MAX_LISTED else ""
-            raise InputError(
-                "These runs have different splits, so the ensemble cannot be evaluated without data leakage:"
-                + "".join(f"\n  {line}" for line in leaks[:_MAX_LISTED])
-                + more,
-                hint=self._commands_for_one_split(),
-            )
+            raise InputError("\n  ".join(lines), hint=self._commands_for_one_split())
 
     def _check_held_out_images(self) -> None:
         """Raise InputError unless val and test hold the same images for all members, by content."""
@@ -248,8 +224,7 @@ class Members:
 
     def _commands_for_one_split(self) -> str:
         """Return the commands that train all members on the split of the run that holds out most images."""
-        held_out = [sum(row.part != "train" for row in run.split.rows) for run in self.runs]
-        guide = self.runs[int(np.argmax(held_out))]
+        guide = max(self.runs, key=lambda run: sum(row.part != "train" for row in run.split.rows))
         parts = {row.sha256: row.part for row in guide.split.rows}
         lines = ["Train all members on the same split:"]
         for run in self.runs:
@@ -279,13 +254,16 @@ def _keys(split: Split) -> list[_Key]:
     return keys
 
 
+def _probabilities_by_key(run: FinishedRun, part: str) -> dict[_Key, NDArray[np.float32]]:
+    predicted, keys = run.predictions_of(part), _keys(run.split)
+    return dict(zip((keys[row] for row in predicted.rows), predicted.predictions.probabilities, strict=True))
+
+
 def _held_out(split: Split) -> list[_Key]:
     return [key for key, row in zip(_keys(split), split.rows, strict=True) if row.part != "train"]
 
 
 def _names(paths: Sequence[Path]) -> tuple[str, ...]:
     parts = [path.resolve().parts for path in paths]
-    length = 1
-    while len({each[-length:] for each in parts}) < len(parts):
-        length += 1
+    length = next(length for length in count(1) if len({each[-length:] for each in parts}) == len(parts))
     return tuple("/".join(each[-length:]) for each in parts)

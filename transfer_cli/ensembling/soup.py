@@ -29,42 +29,32 @@ from transfer_cli.catalog import ensemble_methods, tasks
 from transfer_cli.data.image_folder import ImageFile, ImageFolder
 from transfer_cli.data.skipped import read_skipped
 from transfer_cli.data.split import Split
-from transfer_cli.ensembling.member_comparison import EnsemblePredictions, MemberComparison
+from transfer_cli.ensembling.member_comparison import MemberComparison
 from transfer_cli.ensembling.members import Members
 from transfer_cli.ensembling.request import EnsembleRequest
 from transfer_cli.ensembling.soup_compatibility import check_same_architecture, check_same_origin
 from transfer_cli.errors import InputError
-from transfer_cli.inference.latency import InferenceCost, MemberCosts, model_ms_per_image, size_in_megabytes
-from transfer_cli.inference.load import load, load_members
+from transfer_cli.inference.latency import MemberCosts
+from transfer_cli.inference.load import load_members
 from transfer_cli.io.array_store import ArrayStore
-from transfer_cli.io.atomic import write_json
 from transfer_cli.metrics.scores import epoch_metrics
-from transfer_cli.models.weight_averaging import (
-    SoupCandidate,
-    assign_weights,
-    flat_weights,
-    greedy,
-    mean_of,
-    mean_temperature,
-)
+from transfer_cli.models import weight_averaging as averaging
+from transfer_cli.models.weight_averaging import SoupCandidate, assign_weights, mean_of
 from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.recipe.ensemble import EnsembleRecipe
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.runs.accuracy_gate import check_accuracy
-from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
-from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.run_of_model import training_images_of
 from transfer_cli.runs.scoring import thresholds_note
 from transfer_cli.training.setup.image_store import Decoded, decode_all
 from transfer_cli.training.setup.split import write_split
 
-_SHARED = ("seed", "images", "split", "backbone", "inference", "head")
+_SHARED = {"seed", "images", "split", "backbone", "inference", "head"}
 """Settings that a soup takes over from the recipe of its first member; the others may differ between members."""
 _MAX_LISTED = 3
 
 
-def soup(request: EnsembleRequest, members: Members, recipe: EnsembleRecipe) -> TrainingResult:
+def soup(request: EnsembleRequest, members: Members, recipe: EnsembleRecipe, note: str) -> TrainingResult:
     """Write the run of one network with the mean of the members' weights.
 
     Two soups are compared on val: the uniform soup of all members, and the greedy soup, to which members are added in
@@ -78,6 +68,8 @@ def soup(request: EnsembleRequest, members: Members, recipe: EnsembleRecipe) -> 
     members : Members
     recipe : EnsembleRecipe
         Resolved.
+    note : str
+        How the metrics on val are computed (see `val_note`).
 
     Raises
     ------
@@ -88,106 +80,80 @@ def soup(request: EnsembleRequest, members: Members, recipe: EnsembleRecipe) -> 
     """
     check_same_origin(members)
     run, source = request.run, members.runs[0].source
-    first = members.runs[0] if request.images is None else replace(members.runs[0], images=request.images)
-    folder = _folder_of(members.split, first.root, source)
+    folder = _folder_of(members.split, replace(members.runs[0], images=request.images).root, source)
     run.claim(recipe, source, command=request.command, overwrite=request.overwrite)
     run.log("begin", members=list(members.names), combination=ensemble_methods.SOUP)
-    training = TrainingRequest(folder, run, command=request.command, cache=request.cache, progress=request.progress)
+    training = TrainingRequest(
+        folder, run, cache=request.cache, progress=request.progress, min_accuracy=request.min_accuracy
+    )
     with request.progress.track("starting TensorFlow", None):
         run.write_environment(recipe.seed, import_tensorflow())
-    with ArrayStore(run.path) as scratch:
-        return _SoupBuilder(request, members, recipe, training, scratch).build()
+    return _SoupBuilder(request, members, recipe, training).build(note)
 
 
 class _SoupBuilder:
     """Builds the run of a soup from its members."""
 
     def __init__(
-        self,
-        request: EnsembleRequest,
-        members: Members,
-        recipe: EnsembleRecipe,
-        training: TrainingRequest,
-        scratch: ArrayStore,
+        self, request: EnsembleRequest, members: Members, recipe: EnsembleRecipe, training: TrainingRequest
     ) -> None:
         self._request, self._members, self._recipe, self._training = request, members, recipe, training
-        self._run, self._progress, self._scratch = training.run, training.progress, scratch
+        self._run, self._progress = training.run, training.progress
         self._first = FinetuneRecipe.load(str(members.runs[0].directory.recipe))
         self._monitor = tasks.TASKS[members.split.task].monitors[0]
-        self._trained_on_val = [
-            name for name, each in zip(members.names, members.runs, strict=True) if _is_trained_on_val(each.directory)
-        ]
+        self._trained_on_val = _trained_on_val(members)
 
-    def build(self) -> TrainingResult:
+    def build(self, note: str) -> TrainingResult:
         from transfer_cli.models.classifier_network import LoadedNetwork
-        from transfer_cli.training.loop.finalize import RunFinalizer, TrainedNetwork
+        from transfer_cli.training.loop.finalize import TrainedNetwork, finalize
         from transfer_cli.training.loop.micro_batches import MicroBatches, explain_out_of_memory
 
         run, members, split = self._run, self._members, self._members.split
         skipped = read_skipped(members.runs[0].directory.skipped)
-        with self._progress.track("reading the weights", None):
-            network, weights = self._read_weights()
-        decoded = decode_all(self._training, self._first, self._scratch)
-        _check_unchanged(split, decoded, self._training.folder.root)
-        with explain_out_of_memory():
+        with ArrayStore(run.path) as scratch, explain_out_of_memory():
+            network, weights = self._read_weights(scratch)
+            decoded = decode_all(self._training, self._first, scratch)
+            _check_unchanged(split, decoded, self._training.folder.root)
             selected = self._select(network, weights, decoded.images)
             assign_weights(network, mean_of(weights, selected))
             write_split(self._training, split, skipped)
+            recipe = self._first.model_dump(mode="json", exclude_none=True, include=_SHARED)
             roles = members.training_images().roles_of([row.sha256 for row in split.rows])
             trained = TrainedNetwork(
                 LoadedNetwork(network, int(members.bundles[0].bundle.backbone["width"])),
+                MicroBatches.of(self._first, run, self._progress),
+                split,
                 decoded.images,
                 np.flatnonzero([role == "train" for role in roles]),
                 val_fit=self._mean_val_fit(selected) if self._trained_on_val else None,
-                recipe=self._bundle_recipe(),
+                recipe=recipe | self._recipe.model_dump(mode="json", exclude_none=True),
             )
-            micro_batches = MicroBatches.of(self._first, run, self._progress)
-            finalizer = RunFinalizer.build(self._training, self._first, split, trained, micro_batches)
-            metrics, note = finalizer.score(), val_note(members)
-            check_accuracy(self._request, metrics, note)
-            finalizer.save(note)
-        write_json(run.members, self._compare_members(selected).to_dict())
+            metrics = finalize(self._training, self._first, trained, note)
+        self._compare_members(selected).write(run.members)
         return TrainingResult.complete(run, split, metrics, skipped, note)
 
     def _compare_members(self, selected: Sequence[int]) -> MemberComparison:
-        members, request = self._members, self._request
+        members, own = self._members, ModelBundle.open(self._run.model)
+        bundles = [*members.bundles, own]
         with self._progress.track("measuring the speed of the members", None):
-            models = load_members(members.bundles, cache=request.cache, progress=self._progress)
-            own = ModelBundle.open(self._run.model)
-            loaded = load(str(self._run.model), cache=request.cache, progress=self._progress)
-            own_cost = InferenceCost(model_ms_per_image(loaded), size_in_megabytes([own]))
-            costs = MemberCosts.measure(models, members.bundles)
+            models = load_members(bundles, cache=self._request.cache, progress=self._progress)
+            costs = MemberCosts.measure(models, bundles)
         weights = [(number in selected) / len(selected) for number in range(len(members.runs))]
         thresholds = None if own.bundle.thresholds is None else np.array(own.bundle.thresholds)
-        return MemberComparison.of(
-            members, weights, costs, self._predictions(), thresholds=thresholds, own_cost=own_cost
-        )
+        return MemberComparison.of(members, weights, costs, self._run, costs.alone(len(weights)), thresholds)
 
-    def _predictions(self) -> EnsemblePredictions | None:
-        """Return the predictions of the soup and its members on test, or on val if there is no test set."""
-        own = FinishedRun(self._run, self._members.split, {}, {})
-        for part in reversed(own.parts):
-            members = self._members.predictions(part)
-            if members is not None:
-                predicted = own.predictions_of(part)
-                place = {row: number for number, row in enumerate(predicted.rows.tolist())}
-                order = [place[row] for row in members.rows.tolist()]
-                return EnsemblePredictions(part, members, predicted.predictions.probabilities[order])
-        return None
-
-    def _read_weights(self) -> tuple[Any, NDArray[np.float32]]:
+    def _read_weights(self, scratch: ArrayStore) -> tuple[Any, NDArray[np.float32]]:
         """Return the network of the first member, and the weights of each member, of shape (m, parameters)."""
         from transfer_cli.models.keras_file import load_keras
 
-        members, bundles = self._members, self._members.bundles
-        first = load_keras(bundles[0].directory / NETWORK_FILE)
-        row = flat_weights(first)
-        matrix = self._scratch.array((len(bundles), len(row)), np.float32)
-        matrix[0] = row
-        for number, opened in enumerate(bundles[1:], start=1):
-            network = load_keras(opened.directory / NETWORK_FILE)
-            check_same_architecture(first, network, (members.names[0], members.names[number]))
-            matrix[number] = flat_weights(network)
+        names, bundles = self._members.names, self._members.bundles
+        with self._progress.track("reading the weights", None):
+            first = load_keras(bundles[0].directory / NETWORK_FILE)
+            matrix = scratch.array((len(bundles), len(averaging.flat_weights(first))), np.float32)
+            for number, opened in enumerate(bundles):
+                network = load_keras(opened.directory / NETWORK_FILE) if number else first
+                check_same_architecture(first, network, (names[0], names[number]))
+                matrix[number] = averaging.flat_weights(network)
         return first, matrix
 
     def _select(self, network: Any, weights: NDArray[np.float32], images: NDArray[np.uint8]) -> tuple[int, ...]:
@@ -215,7 +181,7 @@ class _SoupBuilder:
         with self._progress.track("comparing soups on val", None):
             alone = [score((member,)) for member in every]
             uniform = SoupCandidate(every, score(every))
-            best_greedy = greedy(sorted(every, key=lambda member: -alone[member]), score)
+            best_greedy = averaging.greedy(sorted(every, key=lambda member: -alone[member]), score)
         selected = uniform if uniform.score >= best_greedy.score else best_greedy
         self._report(alone, uniform, best_greedy, selected)
         return tuple(sorted(selected.members))
@@ -226,14 +192,9 @@ class _SoupBuilder:
         names, metric = self._members.names, self._monitor.replace("_", " ")
         listed = ", ".join(names[member] for member in best_greedy.members)
         kind = "uniform" if selected is uniform else "greedy"
-        self._run.log(
-            "soup",
-            monitor=self._monitor,
-            alone=list(alone),
-            uniform=uniform.score,
-            greedy={"members": [names[member] for member in best_greedy.members], "score": best_greedy.score},
-            selected=kind,
-        )
+        greedy = {"members": [names[member] for member in best_greedy.members], "score": best_greedy.score}
+        scores = {"alone": list(alone), "uniform": uniform.score, "greedy": greedy}
+        self._run.log("soup", monitor=self._monitor, **scores, selected=kind)
         self._progress.note(
             f"val {metric}: best member {max(alone):.3f}, uniform soup (all {len(alone)} members) {uniform.score:.3f}, "
             f"greedy soup ({listed}) {best_greedy.score:.3f}; selected: the {kind} soup"
@@ -250,25 +211,24 @@ class _SoupBuilder:
         thresholds = [bundle.thresholds for bundle in bundles if bundle.thresholds is not None]
         if thresholds:
             return ValFit(np.mean(thresholds, axis=0))
-        return ValFit(None, mean_temperature([bundle.temperature for bundle in bundles]))
-
-    def _bundle_recipe(self) -> dict[str, Any]:
-        first, own = (each.model_dump(mode="json", exclude_none=True) for each in (self._first, self._recipe))
-        return {**{key: value for key, value in first.items() if key in _SHARED}, **own}
+        return ValFit(None, averaging.mean_temperature([bundle.temperature for bundle in bundles]))
 
 
 def val_note(members: Members) -> str:
     """Return how the metrics of a soup on val were computed; empty if there are none."""
-    if not members.split.mask("val").any() or any(_is_trained_on_val(each.directory) for each in members.runs):
+    if not members.split.mask("val").any() or _trained_on_val(members):
         return ""
     return ", ".join(filter(None, ["the soup was selected on it", thresholds_note(members.split)]))
 
 
-def _is_trained_on_val(run: RunDirectory) -> bool:
-    """Return whether a run was refitted on validation images."""
-    images = training_images_of(str(run.path))
-    val = [row.sha256 for row in Split.read(run.split).rows if row.part == "val"]
-    return images is not None and "train" in images.roles_of(val)
+def _trained_on_val(members: Members) -> list[str]:
+    """Return the names of the members that were refitted on validation images."""
+    names = []
+    for name, run in zip(members.names, members.runs, strict=True):
+        images = training_images_of(str(run.directory.path))
+        if images and "train" in images.roles_of([row.sha256 for row in run.split.rows if row.part == "val"]):
+            names.append(name)
+    return names
 
 
 def _folder_of(split: Split, root: Path, source: Path) -> ImageFolder:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from transfer_cli.errors import InputError
 from transfer_cli.evaluation.paired_predictions import ModelPredictions, aligned
-from transfer_cli.metrics.bootstrap import Replicates
-from transfer_cli.metrics.intervals import LOG, MetricValue, Resamples, bootstrap_interval, proportion
+from transfer_cli.metrics import intervals
+from transfer_cli.metrics.intervals import MetricValue
 from transfer_cli.metrics.metrics_table import replicate_metrics
 from transfer_cli.metrics.scores import log_loss_per_image
 
@@ -57,14 +57,9 @@ class PairedComparison:
             "high": None if low is None else 0.0 - low,
         }
 
-    @property
-    def is_significant(self) -> bool:
-        """Whether the two accuracies differ significantly at the level of 5 %."""
-        return self.p_adjusted < SIGNIFICANT
-
     def verdict(self) -> str:
         """Return the conclusion as one line."""
-        if not self.is_significant:
+        if self.p_adjusted >= SIGNIFICANT:
             return f"not distinguishable at n = {self.images}"
         value, low, high = (self.differences["accuracy"][key] for key in ("value", "low", "high"))
         interval = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
@@ -107,10 +102,6 @@ class Comparison:
         highest = max(metrics["accuracy"]["value"] for metrics in self.metrics.values())
         return tuple(name for name, metrics in self.metrics.items() if metrics["accuracy"]["value"] == highest)
 
-    def against_best(self, name: str) -> PairedComparison:
-        """Return the comparison of a model with the best one."""
-        return self.pair(name, self.best)
-
     def pair(self, one: str, two: str) -> PairedComparison:
         """Return the comparison of two models."""
         return next(pair for pair in self.pairs if {pair.better, pair.other} == {one, two})
@@ -141,26 +132,28 @@ def compare(models: Sequence[ModelPredictions], seed: int = 0) -> Comparison:
     independent = np.array([digest not in used for _, digest in models[0].images], bool)
     if not independent.any():
         names = ", ".join(each.name for each in models if each.used & {digest for _, digest in models[0].images})
-        raise InputError(
-            f"Cannot compare: all {len(independent)} images were used to train or select {names}.",
-            hint="Evaluate all models on other images with transfer-cli evaluate, and compare the evaluations.",
-        )
+        hint = "Evaluate all models on other images with transfer-cli evaluate, and compare the evaluations."
+        raise InputError(f"Cannot compare: all {len(independent)} images trained or selected {names}.", hint=hint)
     left_out = tuple(path for (path, _), kept in zip(models[0].images, independent, strict=True) if not kept)
     models = [each.select(independent) for each in models]
     count = len(models[0].images)
-    resamples = Resamples.affordable(count, len(models[0].class_names), seed)
+    resamples = intervals.Resamples.affordable(count, len(models[0].class_names), seed)
     replicates = [replicate_metrics(each.truth, each.probabilities, each.predicted, resamples) for each in models]
     values = [_values(each) for each in models]
-    metrics = {
-        each.name: _metrics(each, value, drawn) for each, value, drawn in zip(models, values, replicates, strict=True)
-    }
+    metrics: dict[str, dict[str, MetricValue]] = {}
+    for each, value, drawn in zip(models, values, replicates, strict=True):
+        metrics[each.name] = {
+            "accuracy": intervals.proportion(int(each.correct.sum()), count),
+            "macro_f1": _with_interval(value["macro_f1"], drawn["macro_f1"], count),
+            "log_loss": _with_interval(value["log_loss"], drawn["log_loss"], count, intervals.LOG),
+        }
     pairs = []
     for one, two in combinations(range(len(models)), 2):
         first, second = (one, two) if values[one]["accuracy"] >= values[two]["accuracy"] else (two, one)
-        differences = {
-            name: _difference(name, values[first], values[second], replicates[first], replicates[second], count)
-            for name in COMPARED
-        }
+        differences = {}
+        for name in COMPARED:
+            difference = values[first][name] - values[second][name]
+            differences[name] = _with_interval(difference, replicates[first][name] - replicates[second][name], count)
         p = mcnemar(models[first].correct, models[second].correct)
         pairs.append((models[first].name, models[second].name, differences, p))
     adjusted = holm([pair[-1] for pair in pairs])
@@ -187,7 +180,6 @@ def accuracy_drop(
     before: NDArray[np.float32],
     after: NDArray[np.float32],
     thresholds: NDArray[np.float64] | None = None,
-    seed: int = 0,
 ) -> tuple[float, float | None, float | None]:
     """Return the accuracy drop in percentage points, with its 95 % interval by a paired bootstrap.
 
@@ -214,10 +206,10 @@ def accuracy_drop(
         return np.asarray((predicted == (truth > 0)).all(axis=1), np.float64)
 
     lost = 100 * (correct(before) - correct(after))
-    resamples = Resamples(len(lost), seed=seed)
+    resamples = intervals.Resamples(len(lost))
     replicates = np.concatenate([lost @ weights for weights in resamples.blocks()]) / len(lost)
     value = float(lost.mean())
-    return value, *bootstrap_interval(replicates, len(lost), value)
+    return value, *intervals.bootstrap_interval(replicates, len(lost), value)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -248,19 +240,8 @@ def _values(predictions: ModelPredictions) -> dict[str, float]:
     }
 
 
-def _metrics(predictions: ModelPredictions, values: dict[str, float], drawn: Replicates) -> dict[str, MetricValue]:
-    count = len(predictions.images)
-    metrics = {"accuracy": proportion(int(predictions.correct.sum()), count)}
-    low, high = bootstrap_interval(drawn["macro_f1"], count, values["macro_f1"])
-    metrics["macro_f1"] = {"value": values["macro_f1"], "low": low, "high": high}
-    low, high = bootstrap_interval(drawn["log_loss"], count, values["log_loss"], LOG)
-    metrics["log_loss"] = {"value": values["log_loss"], "low": low, "high": high}
-    return metrics
-
-
-def _difference(
-    name: str, one: dict[str, float], two: dict[str, float], first: Replicates, second: Replicates, images: int
+def _with_interval(
+    value: float, replicates: NDArray[np.float64], images: int, scale: intervals.Scale = intervals.PERCENTILE
 ) -> MetricValue:
-    value = one[name] - two[name]
-    low, high = bootstrap_interval(first[name] - second[name], images, value)
+    low, high = intervals.bootstrap_interval(replicates, images, value, scale)
     return {"value": value, "low": low, "high": high}

@@ -16,7 +16,7 @@ from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL
 from transfer_cli.data.csv_manifest import SEPARATOR, SPLIT_COLUMN
 from transfer_cli.data.image_folder import ImageFile, ImageFolder, describe_left_out
-from transfer_cli.data.predictions import TRUE_LABEL, Predictions, open_writer
+from transfer_cli.data.predictions import TRUE_LABEL, Predictions
 from transfer_cli.data.skipped import Skipped, write_skipped
 from transfer_cli.data.split_assignment import PARTS
 from transfer_cli.errors import InputError, nearest
@@ -36,6 +36,7 @@ from transfer_cli.metrics.scores import SUPPORT, Metrics
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.runs.evaluation_directory import ALL, UNSEEN, EvaluationDirectory
 from transfer_cli.runs.run_of_model import training_images_of
+from transfer_cli.runs.scoring import truth_of, write_predictions
 
 
 @dataclass(frozen=True)
@@ -138,13 +139,11 @@ def evaluate(
     compared = None if tta is None else ComparedModel(loaded, tta)
     read, predictions = _predict(compared or loaded, folder, files, strict, progress)
     roles = (training_images or TrainingImages.of(())).roles_of(predictions.digests)
-    labelled = _LabelledPredictions.of(read, predictions, roles)
+    labelled = _LabelledPredictions(read, predictions, roles, folder.task)
     with progress.track("computing metrics", None):
         metrics, confusions = labelled.score(part)
-    counts, skipped = Counter(roles), predictions.skipped
-    evaluation = Evaluation(
-        output, metrics, confusions, counts["train"], counts["val"], training_images is not None, skipped
-    )
+    known, counts, skipped = training_images is not None, Counter(roles), predictions.skipped
+    evaluation = Evaluation(output, metrics, confusions, counts["train"], counts["val"], known, skipped)
     if compared:
         with progress.track("computing the gain from test-time augmentation", None):
             evaluation = replace(evaluation, gain=labelled.gain(compared, evaluation.fair_part, part))
@@ -152,7 +151,7 @@ def evaluate(
         "model": str(Path(model).resolve()),
         "folder": str(folder.source.resolve()),
         "part": part,
-        "training_images_known": evaluation.training_images_known,
+        "training_images_known": known,
     }
     if evaluation.gain:
         about |= {"tta": tta, "gain": evaluation.gain.to_dict()}
@@ -169,10 +168,8 @@ def _select(folder: ImageFolder, part: str | None) -> list[ImageFile]:
     if not selected:
         available = [name for name in PARTS if any(file.part == name for file in folder.files)]
         received = f"a folder with {', '.join(available)}" if available else "a folder without train/val/test parts"
-        raise InputError(
-            f"{folder.source} has no {part} images. Received: {received}.",
-            hint="Leave out --part to evaluate all images.",
-        )
+        hint = "Leave out --part to evaluate all images."
+        raise InputError(f"{folder.source} has no {part} images. Received: {received}.", hint=hint)
     return selected
 
 
@@ -213,38 +210,30 @@ def _predict(
     return read, Predictions(paths, model.class_names, probabilities, skipped, model.thresholds, digests=digests)
 
 
-@dataclass(frozen=True)
 class _LabelledPredictions:
     """Predictions beside the true labels.
 
-    Attributes
+    Parameters
     ----------
     files : tuple of ImageFile
     predictions : Predictions
     roles : tuple of {"train", "val", "unseen"}
         How the model used each image.
+    task : str
+
+    Attributes
+    ----------
+    files, predictions, roles
     truth : ndarray of shape (n,) or (n, k), int
     thresholds : ndarray of shape (k,) or None
     """
 
-    files: tuple[ImageFile, ...]
-    predictions: Predictions
-    roles: tuple[ImageRole, ...]
-    truth: NDArray[np.int64]
-    thresholds: NDArray[np.float64] | None
-
-    @classmethod
-    def of(
-        cls, files: tuple[ImageFile, ...], predictions: Predictions, roles: tuple[ImageRole, ...]
-    ) -> _LabelledPredictions:
-        column_of = {name: column for column, name in enumerate(predictions.class_names)}
-        columns = [[column_of[label] for label in file.labels] for file in files]
-        if predictions.thresholds is None:
-            return cls(files, predictions, roles, np.array([column for (column,) in columns], np.int64), None)
-        truth = np.zeros((len(columns), len(column_of)), np.int64)
-        for row, labels in enumerate(columns):
-            truth[row, labels] = 1
-        return cls(files, predictions, roles, truth, np.array(predictions.thresholds))
+    def __init__(
+        self, files: tuple[ImageFile, ...], predictions: Predictions, roles: tuple[ImageRole, ...], task: str
+    ) -> None:
+        self.files, self.predictions, self.roles = files, predictions, roles
+        self.truth = truth_of([file.labels for file in files], predictions.class_names, task)
+        self.thresholds = None if predictions.thresholds is None else np.array(predictions.thresholds)
 
     def score(self, part: str | None) -> tuple[Metrics, dict[str, Confusion]]:
         """Return metrics and confusion matrices of all images, of each part, and of the unseen images."""
@@ -281,17 +270,12 @@ def _write(
     target: EvaluationDirectory, evaluation: Evaluation, labelled: _LabelledPredictions, about: dict[str, Any]
 ) -> None:
     files, predictions = labelled.files, labelled.predictions
-    several = predictions.thresholds is not None
     truth = [SEPARATOR.join(file.labels) for file in files]
-    with target.predictions.open("wb") as file:
-        table = open_writer("csv", file, predictions.class_names, truth=True, multi_label=several)
-        table.append(predictions, truth)
-        table.close()
+    write_predictions(target.predictions, predictions, truth)
     header = ("path", "sha256", TRUE_LABEL, SPLIT_COLUMN, ROLE_COLUMN)
     parts = [file.part or "" for file in files]
-    write_table(
-        target.images, header, zip(predictions.paths, predictions.digests, truth, parts, labelled.roles, strict=True)
-    )
+    rows = zip(predictions.paths, predictions.digests, truth, parts, labelled.roles, strict=True)
+    write_table(target.images, header, rows)
     if evaluation.confusions:
         next(iter(evaluation.confusions.values())).write(target.confusion)
     curves.write(target.curves, labelled.truth, predictions.probabilities, predictions.class_names)

@@ -21,6 +21,7 @@ from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.evaluation_directory import EvaluationDirectory
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.run_of_model import run_of_model, training_digests
+from transfer_cli.runs.scoring import truth_of
 
 _PROBABILITY = "p_"
 ROLE_COLUMN = "training_role"
@@ -143,17 +144,15 @@ class ModelPredictions:
             raise InputError(f"{table} is empty. Expected one row per image.")
         names = tuple(column.removeprefix(_PROBABILITY) for column in rows[0] if column.startswith(_PROBABILITY))
         task = MULTI_LABEL if "labels" in rows[0] else SINGLE_LABEL
-        column_of = {name: column for column, name in enumerate(names)}
+
+        def columns(name: str) -> NDArray[np.int64]:
+            cells = ([row[name]] if task == SINGLE_LABEL else filter(None, row[name].split(SEPARATOR)) for row in rows)
+            return truth_of(cells, names, task)
+
         try:
             images = tuple((row["path"], digest_of[row["path"]]) for row in rows)
             numbers = [[float(row[f"{_PROBABILITY}{name}"]) for name in names] for row in rows]
-            if task == SINGLE_LABEL:
-                truth = np.array([column_of[row[TRUE_LABEL]] for row in rows], np.int64)
-                predicted = np.array([column_of[row["label"]] for row in rows], np.int64)
-            else:
-                truth, predicted = (
-                    _indicators([row[key] for row in rows], column_of) for key in (TRUE_LABEL, "labels")
-                )
+            truth, predicted = columns(TRUE_LABEL), columns("label" if task == SINGLE_LABEL else "labels")
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{table} cannot be read: unexpected value {error}.") from None
         return cls(str(path), part, names, task, images, truth, predicted, np.array(numbers, np.float32), used)
@@ -242,10 +241,3 @@ def _evaluate_command(predictions: ModelPredictions, first: ModelPredictions, ot
     if run is None and predictions.model:
         command += ["-o", f"{model.name}-{Path(target.folder).stem}"]
     return shlex.join(command)
-
-
-def _indicators(cells: Sequence[str], column_of: dict[str, int]) -> NDArray[np.int64]:
-    table = np.zeros((len(cells), len(column_of)), np.int64)
-    for row, cell in enumerate(cells):
-        table[row, [column_of[label] for label in cell.split(SEPARATOR) if label]] = 1
-    return table

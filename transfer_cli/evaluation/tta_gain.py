@@ -69,11 +69,9 @@ class TtaGain:
         thresholds : ndarray of shape (k,), optional
             Probability from which a label is assigned (multi-label), the same for both.
         """
+        both = ((_WITH, augmented), (_WITHOUT, without))
         comparison = compare(
-            [
-                ModelPredictions.of_rows(name, part, class_names, truth, probabilities, thresholds)
-                for name, probabilities in ((_WITH, augmented), (_WITHOUT, without))
-            ]
+            [ModelPredictions.of_rows(name, part, class_names, truth, rows, thresholds) for name, rows in both]
         )
         (pair,) = comparison.pairs
         differences = {name: pair.difference(name, _WITH) for name in pair.differences}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.bundle.bundle import OpenedBundle
 from transfer_cli.bundle.files import LINEAR_FILE, NETWORK_FILE
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import ModelError
@@ -23,7 +22,7 @@ Logit = Callable[[Any, Any], Any]
 """``logit(outputs, columns)``: the logit of one class per image, from the outputs of a network."""
 
 
-def bundle_logits(bundle: ModelBundle, directory: Path) -> tuple[Any, Logit]:
+def bundle_logits(opened: OpenedBundle) -> tuple[Any, Logit]:
     """Return the network of a bundle, and the function from its outputs to logits.
 
     Raises
@@ -31,6 +30,7 @@ def bundle_logits(bundle: ModelBundle, directory: Path) -> tuple[Any, Logit]:
     ModelError
         If the classifier is not differentiable.
     """
+    bundle, directory = opened.bundle, opened.directory
     if not has_gradient(bundle):
         classifier = bundle.recipe.get("classifier", {})
         kind = classifier.get("name") if isinstance(classifier, dict) else None
@@ -38,13 +38,13 @@ def bundle_logits(bundle: ModelBundle, directory: Path) -> tuple[Any, Logit]:
             f"The classifier of this model{f' ({kind})' if kind else ''} has no gradient, which Grad-CAM needs.",
             hint="Add --method occlusion, which works with every model.",
         )
-    network = bundle_network(bundle, directory)
+    network = bundle_network(opened)
     if bundle.kind == "features":
-        kernel = Linear.load(directory / LINEAR_FILE).kernel
-        if kernel.shape != (network.output_shape[-1], len(bundle.class_names)):
+        kernel, shape = Linear.load(directory / LINEAR_FILE).kernel, (network.output_shape[-1], len(bundle.class_names))
+        if kernel.shape != shape:
             raise ModelError(
-                f"{directory / LINEAR_FILE} does not fit the network. Expected a kernel of shape "
-                f"{(network.output_shape[-1], len(bundle.class_names))}. Received: {kernel.shape}."
+                f"{directory / LINEAR_FILE} does not fit the network. Expected a kernel of shape {shape}. "
+                f"Received: {kernel.shape}."
             )
         return network, _dense_logit(kernel)
     if LOGITS not in [layer.name for layer in network.layers]:

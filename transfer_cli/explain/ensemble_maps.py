@@ -31,11 +31,7 @@ class MemberGradients:
 def member_gradients(opened: OpenedBundle) -> list[MemberGradients]:
     """Return the gradients of all models in an ensemble; raise ModelError if one of them is not differentiable."""
     return [
-        MemberGradients(
-            weight,
-            View(leaf.bundle.image_size, leaf.bundle.resize),
-            Gradients.build(*bundle_logits(leaf.bundle, leaf.directory)),
-        )
+        MemberGradients(weight, leaf.views[0], Gradients.build(*bundle_logits(leaf)))
         for weight, leaf in weighted_leaves(opened)
     ]
 

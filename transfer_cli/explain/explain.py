@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,13 @@ from transfer_cli.explain.explainable import Explainable
 from transfer_cli.explain.faithfulness import Faithfulness, measure_faithfulness
 from transfer_cli.explain.multi_view import ViewedImage
 from transfer_cli.explain.overlay import save_overlay
-from transfer_cli.inference.models import AbstractModel
 from transfer_cli.io import atomic
-from transfer_cli.io.atomic import atomic_write
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.rendering.png_provenance import EXPLAIN, made_by
 
 TABLE = "explanations.csv"
+_SCORES = ("deletion", "random_deletion", "insertion", "random_insertion")
 _MAX_STEM = 150
 _BATCH = 16
 
@@ -48,10 +48,7 @@ class Explanation:
             "class": self.class_name,
             "probability": self.probability,
             "method": self.method,
-            "deletion": round(self.faithfulness.deletion, 4),
-            "random_deletion": round(self.faithfulness.random_deletion, 4),
-            "insertion": round(self.faithfulness.insertion, 4),
-            "random_insertion": round(self.faithfulness.random_insertion, 4),
+            **{name: round(getattr(self.faithfulness, name), 4) for name in _SCORES},
             "faithful": "yes" if self.faithfulness.is_faithful else "no",
             "file": self.file,
         }
@@ -77,10 +74,6 @@ class Explanations:
     def table(self) -> Path:
         """The table of all rows."""
         return self.target / TABLE
-
-    def to_dict(self) -> list[dict[str, object]]:
-        """Return the rows as JSON-compatible values."""
-        return [row.to_dict() for row in self.rows]
 
 
 def explain(
@@ -120,18 +113,22 @@ def explain(
     file_names: set[str] = set()
     (size, resize), *others = views = opened.model.views
     needs_ratio = len({view.resize for view in views}) > 1
-    with atomic_write(target) as draft, progress.track("explaining", None) as advance:
+    with atomic.atomic_write(target) as draft, progress.track("explaining", None) as advance:
         draft.mkdir()
         for batch in batches(paths, size=size, resize=resize, other_views=others, batch_size=_BATCH):
             skipped += batch.skipped
             for path, *images in zip(batch.paths, *batch.views, strict=True):
                 image = ViewedImage(tuple(images), views, aspect_ratio(Path(path)) if needs_ratio else 1.0)
                 for map_, row in _explain_image(opened, path, image, columns, file_names):
-                    _save(image, map_, row, draft)
+                    title = f"{row.class_name}  {100 * row.probability:.1f} %  ({row.method})  {Path(row.path).name}"
+                    caption = [title, *row.faithfulness.summary(row.class_name)]
+                    save_overlay(images[0], map_, caption, draft / row.file)
                     rows.append(row)
                 advance(1)
         if not rows:
-            raise _nothing_explained(skipped)
+            lines = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
+            reason = "no image could be read." if skipped else "there are no images."
+            raise InputError(f"Nothing to explain: {reason}{lines}")
         write_table(draft / TABLE, [*rows[0].to_dict()], ([*row.to_dict().values()] for row in rows))
     return Explanations(target, tuple(rows), tuple(skipped))
 
@@ -153,36 +150,19 @@ def _explain_image(
     opened: Explainable, path: str, image: ViewedImage, columns: list[int], file_names: set[str]
 ) -> Iterator[tuple[NDArray[np.float32], Explanation]]:
     views = [pixels[None] for pixels in image.images]
-    probabilities = opened.predict(*views)[0]
+    probabilities, names = opened.predict(*views)[0], opened.model.class_names
     classes = np.array(columns or _predicted(probabilities, opened.model.thresholds), np.int64)
     maps = opened.maps(views, classes[None], [image.aspect_ratio])[0]
-    minimum = _min_probabilities(opened.model)
-    results = measure_faithfulness(
-        opened.predict, image, maps, classes, min_probabilities=[minimum[column] for column in classes]
-    )
+    # A class counts as detected from its threshold, or the probability of a random guess.
+    thresholds = opened.model.thresholds or [1 / len(names)] * len(names)
+    minimum = [thresholds[column] for column in classes]
+    results = measure_faithfulness(opened.predict, image, maps, classes, min_probabilities=minimum)
     for column, map_, result in zip(classes, maps, results, strict=True):
-        class_name = opened.model.class_names[column]
+        class_name = names[column]
         # Through str: the shortest number that reads back as the same float32.
         probability = float(str(probabilities[column]))
         file = _unique_name(Path(path).stem, class_name, file_names)
         yield map_, Explanation(path, class_name, probability, opened.method.name, result, file)
-
-
-def _save(image: ViewedImage, map_: NDArray[np.float32], row: Explanation, folder: Path) -> None:
-    title = f"{row.class_name}  {100 * row.probability:.1f} %  ({row.method})  {Path(row.path).name}"
-    caption = [title, *row.faithfulness.summary(row.class_name)]
-    save_overlay(image.images[0], map_, caption, folder / row.file)
-
-
-def _nothing_explained(skipped: Sequence[Skipped]) -> InputError:
-    reason = "no image could be read." if skipped else "there are no images."
-    lines = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
-    return InputError(f"Nothing to explain: {reason}{lines}")
-
-
-def _min_probabilities(model: AbstractModel) -> Sequence[float]:
-    """Return the probability from which each class counts as detected: that of a random guess, or its threshold."""
-    return model.thresholds or [1 / len(model.class_names)] * len(model.class_names)
 
 
 def _predicted(probabilities: NDArray[np.float32], thresholds: tuple[float, ...] | None) -> list[int]:
@@ -195,9 +175,7 @@ def _unique_name(stem: str, class_name: str, used: set[str]) -> str:
     """Return a file name that is valid on every system and unique also on those that ignore case."""
     stem, class_name = (re.sub(r"[^\w.() -]", "_", text, flags=re.ASCII) for text in (stem, class_name))
     base = f"{stem[:_MAX_STEM]}-{class_name[: 230 - _MAX_STEM]}"
-    number, name = 1, base
-    while name.casefold() in used:
-        number += 1
-        name = f"{base}-{number}"
+    names = chain([base], (f"{base}-{number}" for number in count(2)))
+    name = next(name for name in names if name.casefold() not in used)
     used.add(name.casefold())
     return f"{name}.png"

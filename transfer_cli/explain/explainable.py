@@ -20,6 +20,7 @@ from transfer_cli.inference.load import has_gradient, load
 from transfer_cli.inference.models import IMAGENET, AbstractModel
 from transfer_cli.io.cache import Cache
 from transfer_cli.progress import SILENT, Progress
+from transfer_cli.quiet_imports import import_tensorflow
 
 if TYPE_CHECKING:
     from transfer_cli.explain.ensemble_maps import MemberGradients
@@ -144,9 +145,7 @@ class Explainable:
             raise ValueError(f"Expected images of size {expected}. Received: {[array.shape for array in arrays]}.")
         if aspect_ratios is None:
             if len({view.resize for view in views}) > 1:
-                raise ValueError(
-                    "This ensemble needs the aspect ratios of the images, since its views crop differently."
-                )
+                raise ValueError("Views that crop differently need the aspect ratios of the images.")
             aspect_ratios = [1.0] * len(arrays[0])
         pairs = zip(zip(*arrays, strict=True), aspect_ratios, strict=True)
         return [ViewedImage(tuple(pixels), views, ratio) for pixels, ratio in pairs]
@@ -204,8 +203,6 @@ def _check_layer(opened: OpenedBundle | None, method: ExplainerSpec, layer: str 
 
 
 def _open_members(opened: OpenedBundle, progress: Progress) -> tuple[MemberGradients, ...]:
-    from transfer_cli.quiet_imports import import_tensorflow
-
     import_tensorflow()
     from transfer_cli.explain.ensemble_maps import member_gradients, weighting_summary
 
@@ -217,8 +214,6 @@ def _open_members(opened: OpenedBundle, progress: Progress) -> tuple[MemberGradi
 def _open_gradients(
     opened: OpenedBundle | None, source: str, layer: str | None, offline: bool, progress: Progress
 ) -> Gradients:
-    from transfer_cli.quiet_imports import import_tensorflow
-
     import_tensorflow()
     from transfer_cli.explain.class_logits import bundle_logits, imagenet_logits
     from transfer_cli.explain.grad_cam import Gradients
@@ -228,7 +223,7 @@ def _open_gradients(
         spec = backbones.find(source.removeprefix(IMAGENET))
         network, logit = imagenet_logits(imagenet_network(spec, offline=offline, progress=progress))
     else:
-        network, logit = bundle_logits(opened.bundle, opened.directory)
+        network, logit = bundle_logits(opened)
     gradients = Gradients.build(network, logit, layer)
     height, width = gradients.shape[:2]
     progress.note(f"Grad-CAM on layer {gradients.layer} ({height} x {width} positions)")

@@ -83,10 +83,9 @@ class Faithfulness:
         """
         pairs = zip(self.random_insertions, self.random_deletions, strict=True)
         best = max(insertion - deletion for insertion, deletion in pairs)
-        is_better = (
-            self.insertion - self.deletion > best + TOLERANCE and self.deletion < self.random_deletion - TOLERANCE
-        )
-        return self.is_detected and not self.is_empty and is_better
+        is_better = self.insertion - self.deletion > best + TOLERANCE
+        deletes_more = self.deletion < self.random_deletion - TOLERANCE
+        return self.is_detected and not self.is_empty and is_better and deletes_more
 
     def verdict(self, class_name: str) -> str:
         """Return the result in a few words."""
@@ -124,7 +123,6 @@ def measure_faithfulness(
     columns: NDArray[np.int64],
     *,
     min_probabilities: Sequence[float] = (),
-    seed: int = 0,
 ) -> list[Faithfulness]:
     """Return the faithfulness of each saliency map of an image.
 
@@ -139,33 +137,29 @@ def measure_faithfulness(
         The class of each map.
     min_probabilities : sequence of float
         Per map: the probability from which its class counts as detected.
-    seed : int
-        Random seed of the random maps. These have the resolution of `maps`: replacing random single pixels would
-        change an image much more than replacing regions.
     """
     size = image.views[0].size
-    random_maps = np.random.default_rng(seed).random((RANDOM_MAPS + 1, *maps.shape[1:])).astype(np.float32)
+    # They have the resolution of `maps`: replacing random single pixels would change an image much more.
+    random_maps = np.random.default_rng(0).random((RANDOM_MAPS + 1, *maps.shape[1:])).astype(np.float32)
     # The last random map orders pixels of equal value, such as those of an empty map.
     orders = [_ranks(map_, random_maps[-1], size) for map_ in [*maps, *random_maps[:-1]]]
     curves = _curves(predict, image, orders)
     areas = np.asarray(np.trapezoid(curves, dx=1 / STEPS, axis=2))
-    results = []
-    for number, column in enumerate(columns):
-        own, random = areas[number, :, column], areas[len(maps) :, :, column]
-        results.append(
-            Faithfulness(
-                float(curves[number, 0, 0, column]),
-                float(own[0]),
-                float(own[1]),
-                tuple(map(float, random[:, 0])),
-                tuple(map(float, random[:, 1])),
-                float(curves[number, 0, _REPORTED_STEP, column]),
-                float(curves[len(maps) :, 0, _REPORTED_STEP, column].mean()),
-                not maps[number].any(),
-                min_probabilities[number] if len(min_probabilities) else 0.0,
-            )
+    random = areas[len(maps) :]
+    return [
+        Faithfulness(
+            float(curves[number, 0, 0, column]),
+            float(areas[number, 0, column]),
+            float(areas[number, 1, column]),
+            tuple(random[:, 0, column].tolist()),
+            tuple(random[:, 1, column].tolist()),
+            float(curves[number, 0, _REPORTED_STEP, column]),
+            float(curves[len(maps) :, 0, _REPORTED_STEP, column].mean()),
+            not maps[number].any(),
+            min_probabilities[number] if len(min_probabilities) else 0.0,
         )
-    return results
+        for number, column in enumerate(columns)
+    ]
 
 
 def _ranks(map_: NDArray[np.float32], ties: NDArray[np.float32], size: int) -> NDArray[np.int64]:

@@ -35,8 +35,7 @@ def last_feature_map(network: Any) -> Any:
     # Padding shifts positions and adds empty ones.
     layers = [each for each in layers if not isinstance(each, keras.layers.ZeroPadding2D)]
     # Without weights they only rescale the pixels.
-    layers = layers if any(getattr(each, "weights", None) for each in layers) else []
-    if not layers:
+    if not any(getattr(each, "weights", None) for each in layers):
         raise ModelError(
             "The network has no feature map larger than 1 x 1 that all its paths pass through.",
             hint="Add --method occlusion, or name a layer with --layer.",

@@ -30,11 +30,6 @@ class ViewedImage:
     views: tuple[View, ...]
     aspect_ratio: float = 1.0
 
-    @classmethod
-    def of_single_view(cls, image: NDArray[np.uint8]) -> ViewedImage:
-        """Return an image that has one view."""
-        return cls((image,), (View(image.shape[0], "squash"),))
-
     def replace_pixels(
         self, replacements: Sequence[NDArray[np.uint8]], masks: NDArray[np.bool_], *, inverted: bool = False
     ) -> list[NDArray[np.uint8]]:

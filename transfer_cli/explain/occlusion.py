@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.catalog.explainers import Maps
 from transfer_cli.explain.multi_view import ViewedImage
 
 GRID = 8
@@ -22,34 +21,6 @@ PATCH = 3
 """Cells per side of the patch."""
 _MIN_PROBABILITY = 1e-6
 _BLUR = 12
-
-
-def occlusion_maps(
-    predict_proba: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    images: NDArray[np.uint8],
-    columns: NDArray[np.int64],
-) -> Maps:
-    """Return the occlusion maps of images with one view.
-
-    Parameters
-    ----------
-    predict_proba : callable
-        Maps images to class probabilities.
-    images : ndarray of shape (n, size, size, 3), uint8
-    columns : ndarray of shape (n, m), int
-        The classes to explain, per image.
-
-    Returns
-    -------
-    ndarray of shape (n, m, g, g), float32
-        `g` is `GRID`, or the size of the images if that is smaller.
-    """
-    maps = [
-        occlusion_map(predict_proba, ViewedImage.of_single_view(image), classes)
-        for image, classes in zip(images, columns, strict=True)
-    ]
-    grid = min(GRID, images.shape[1])
-    return np.stack(maps) if maps else np.zeros((*columns.shape, grid, grid), np.float32)
 
 
 def occlusion_map(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transfer_cli.bundle.bundle import ModelBundle
+from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
 from transfer_cli.bundle.files import BACKBONE_FILE, NETWORK_FILE
 from transfer_cli.catalog import backbones
 from transfer_cli.catalog.backbones import BackboneSpec
@@ -57,16 +57,14 @@ class SourceNetwork:
                 f"{source} is an ensemble of {len(opened.members)} models. Expected a model with one network.",
                 hint=f"Inspect a member: transfer-cli inspect {shlex.quote(str(opened.members[0].directory))}",
             )
-        bundle = opened.bundle
-        network = bundle_network(bundle, opened.directory)
-        return cls(network, View(bundle.image_size, bundle.resize), backbones.find(str(bundle.backbone["name"])))
+        return cls(bundle_network(opened), opened.views[0], backbones.find(str(opened.bundle.backbone["name"])))
 
 
-def bundle_network(bundle: ModelBundle, directory: Path) -> Any:
+def bundle_network(opened: OpenedBundle) -> Any:
     """Return the Keras network of a bundle, up to the classes, or up to the features if a classifier follows."""
     from transfer_cli.models.keras_file import load_keras
 
-    return load_keras(directory / (NETWORK_FILE if bundle.kind == "network" else BACKBONE_FILE))
+    return load_keras(opened.directory / (NETWORK_FILE if opened.bundle.kind == "network" else BACKBONE_FILE))
 
 
 def imagenet_network(spec: BackboneSpec, *, offline: bool = False, progress: Progress = SILENT) -> Any:

@@ -33,13 +33,16 @@ class ExportImages:
     ----------
     bundle : ModelBundle
     run : FinishedRun or None
-    files : tuple of str
-        The images of the folder; empty with a run.
+    compared : tuple of str
+        Images for the parity check.
+    compared_with : str
+        Name of the set that they are.
     """
 
     bundle: ModelBundle
     run: FinishedRun | None
-    files: tuple[str, ...] = ()
+    compared: tuple[str, ...]
+    compared_with: str
 
     @classmethod
     def of(cls, source: str, bundle: ModelBundle, images: Path | None) -> ExportImages:
@@ -52,36 +55,26 @@ class ExportImages:
         """
         directory = run_of_model(source)
         if directory:
-            result = cls(bundle, FinishedRun.read(directory.path, images))
-            available = result._existing(result.compared_part)
-            place = f"{result.run.root if result.run else ''} ({result.compared_part} split of the run)"
+            run = FinishedRun.read(directory.path, images)
+            part = next(part for part in ("val", "test", "train") if run.split.mask(part).any())
+            result = cls(bundle, run, _existing(run, part), part)
+            place = f"{run.root} ({part} split of the run)"
         elif images:
             if not images.is_dir():
                 raise InputError(f"There is no folder {images}. Expected a folder of images of any kind.")
-            result = cls(bundle, None, tuple(expand_paths([str(images)])))
-            available, place = result.files, str(images)
+            result = cls(bundle, None, tuple(expand_paths([str(images)])), "the folder")
+            place = str(images)
         else:
             raise InputError(
                 f"{source} is a bundle without its run, so there are no images to check an exported file on.",
                 hint=f"Give a folder of images: transfer-cli export {shlex.quote(source)} --images DIR",
             )
-        if len(available) < MIN_IMAGES:
+        if (count := len(result.compared)) < MIN_IMAGES:
             raise InputError(
-                f"Found {len(available)} images in {place}. Expected at least {MIN_IMAGES} to check an exported file.",
+                f"Found {count} images in {place}. Expected at least {MIN_IMAGES} to check an exported file.",
                 hint="Give the folder where the images are now: --images DIR",
             )
         return result
-
-    @property
-    def compared_with(self) -> str:
-        """Name of the set of images for the parity check."""
-        return "the folder" if self.run is None else self.compared_part
-
-    @property
-    def compared_part(self) -> str:
-        """The part of the split whose images are compared."""
-        assert self.run is not None
-        return next(part for part in ("val", "test", "train") if self.run.split.mask(part).any())
 
     @property
     def scored_part(self) -> str:
@@ -98,7 +91,7 @@ class ExportImages:
                 hint="Export from the run: transfer-cli export RUN --format litert-int8",
             )
         for part in ("train", self.scored_part):
-            if len(available := self._existing(part)) < MIN_IMAGES:
+            if len(available := _existing(self.run, part)) < MIN_IMAGES:
                 raise InputError(
                     f"Found {len(available)} {part} images in {self.run.root}. int8 formats need {MIN_IMAGES}.",
                     hint="Give the folder where the images are now: --images DIR",
@@ -106,11 +99,11 @@ class ExportImages:
 
     def to_compare(self) -> NDArray[np.uint8]:
         """Return images for the parity check, uint8 of shape (n, size, size, 3)."""
-        available = self.files if self.run is None else self._existing(self.compared_part)
-        images, _ = self._decode(_evenly_spaced(available, MAX_COMPARED))
+        chosen = _evenly_spaced(self.compared, MAX_COMPARED)
+        images, _ = self._decode(chosen)
         if len(images) < MIN_IMAGES:
             raise InputError(
-                f"{len(images)} of {min(len(available), MAX_COMPARED)} images could be read. "
+                f"{len(images)} of {len(chosen)} images could be read. "
                 f"Expected at least {MIN_IMAGES} to check an exported file.",
                 hint="Give a folder with other images: --images DIR",
             )
@@ -119,19 +112,15 @@ class ExportImages:
     @cached_property
     def calibration(self) -> NDArray[np.uint8]:
         """Some training images, uint8 of shape (n, size, size, 3)."""
-        return self._decode(_evenly_spaced(self._existing("train"), CALIBRATION_IMAGES))[0]
+        assert self.run is not None
+        return self._decode(_evenly_spaced(_existing(self.run, "train"), CALIBRATION_IMAGES))[0]
 
     def to_score(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Return all test images and their true classes."""
         assert self.run is not None
-        images, paths = self._decode(self._existing(self.scored_part))
+        images, paths = self._decode(_existing(self.run, self.scored_part))
         row_of = {row.path: number for number, row in enumerate(self.run.split.rows)}
         return images, self.run.split.truth()[[row_of[path] for path in paths]]
-
-    def _existing(self, part: str) -> tuple[str, ...]:
-        assert self.run is not None
-        rows = (row for row in self.run.split.rows if row.part == part)
-        return tuple(row.path for row in rows if (self.run.root / row.path).is_file())
 
     def _decode(self, paths: Sequence[str]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         """Return the images that can be read, and their paths."""
@@ -142,6 +131,10 @@ class ExportImages:
         if not readable:
             raise InputError(f"None of {len(paths)} images could be read.")
         return np.concatenate([batch.images for batch in decoded]), readable
+
+
+def _existing(run: FinishedRun, part: str) -> tuple[str, ...]:
+    return tuple(row.path for row in run.split.rows if row.part == part and (run.root / row.path).is_file())
 
 
 def _evenly_spaced(paths: Sequence[str], count: int) -> Sequence[str]:

@@ -13,6 +13,7 @@ from transfer_cli.export.merge_support import classifiers_are_linear
 from transfer_cli.inference.formats.metadata import ExportMetadata
 from transfer_cli.inference.load import load
 from transfer_cli.inference.models import AbstractModel
+from transfer_cli.inference.network_sources import load_network
 from transfer_cli.io.untrusted.names import LABELS_FILE, METADATA_FILE
 from transfer_cli.progress import SILENT, Progress
 
@@ -32,20 +33,17 @@ class ExportableModel:
     ----------
     opened : OpenedBundle
     bundle : ModelBundle
-    directory : Path
     """
 
     def __init__(self, source: str, folder: Path, progress: Progress = SILENT) -> None:
-        self._source = source
-        self._progress = progress
-        self._folder = folder
+        self._source, self._folder, self.progress = source, folder, progress
         self.opened = ModelBundle.open(Path(source))
-        self.bundle, self.directory = self.opened.bundle, self.opened.directory
+        self.bundle = self.opened.bundle
 
     @cached_property
     def reference(self) -> AbstractModel:
         """The model run by Keras, with whose predictions those of every file are compared."""
-        return load(self._source, runtime=runtimes.KERAS, cache=None, progress=self._progress)
+        return load(self._source, runtime=runtimes.KERAS, cache=None, progress=self.progress)
 
     @cached_property
     def network(self) -> Any:
@@ -54,7 +52,7 @@ class ExportableModel:
 
         if self.opened.members:
             return merged_network.merge_ensemble(self.opened)
-        return merged_network.merge_model(self.bundle, self.directory)
+        return merged_network.merge_model(self.opened)
 
     @cached_property
     def graph(self) -> Path:
@@ -72,22 +70,21 @@ class ExportableModel:
 
     def write_onnx(self, path: Path, metadata: ExportMetadata) -> None:
         """Write the model as ONNX, whatever its classifier is."""
-        from transfer_cli.export.onnx import writer
+        from transfer_cli.export.onnx.writer import write_onnx
 
         properties = {METADATA_FILE: metadata.json_text(), LABELS_FILE: metadata.labels_text}
         if classifiers_are_linear(self.opened):
-            writer.write_onnx(self.network, path, metadata=properties)
+            write_onnx(self.network, path, metadata=properties)
             return
 
         from transfer_cli.classifiers import fit
-        from transfer_cli.export.merged_network import features_network
 
-        writer.write_onnx_with_classifier(
-            features_network(self.bundle, self.directory),
-            fit.load(self.directory / CLASSIFIER_FILE),
+        write_onnx(
+            load_network(self.opened),
             path,
+            metadata=properties,
+            pipeline=fit.load(self.opened.directory / CLASSIFIER_FILE),
             classes=len(self.bundle.class_names),
             log_prior=self.bundle.log_prior,
             temperature=self.bundle.temperature,
-            metadata=properties,
         )

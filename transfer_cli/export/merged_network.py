@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
-from transfer_cli.bundle.files import BACKBONE_FILE, LINEAR_FILE, NETWORK_FILE
+from transfer_cli.bundle.bundle import OpenedBundle
 from transfer_cli.calibration import temperature as temperature_scaling
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import ModelError
 from transfer_cli.inference import ensemble_model
 from transfer_cli.inference.formats.signature import INPUT, OUTPUT
-from transfer_cli.inference.load import has_gradient
-from transfer_cli.models.classifier_network import LOGITS, below_logits_of
-from transfer_cli.models.keras_file import load_keras
+from transfer_cli.inference.load import has_gradient, linear_of
+from transfer_cli.inference.network_sources import is_below_logits, load_network, network_file
+from transfer_cli.models.classifier_network import LOGITS
 
 _MAX_LOGIT = 1e4
 """Logits are clipped to +-1e4. A class with -1e4 is impossible: runtimes do not agree on how to handle infinity."""
@@ -31,24 +28,11 @@ _POSITIVE_SLOPE = 1e38
 Tensor = Any
 
 
-def features_network(bundle: ModelBundle, directory: Path) -> Any:
-    """Return the network of a bundle from images to its classifier's features, float32 of shape (n, width)."""
-    if bundle.kind == "features":
-        return load_keras(directory / BACKBONE_FILE)
-    return below_logits_of(load_keras(directory / NETWORK_FILE))
-
-
-def merge_model(bundle: ModelBundle, directory: Path) -> Any:
+def merge_model(opened: OpenedBundle) -> Any:
     """Return the network and the classifier of a bundle as one network.
 
     The classifier, the correction of class frequencies and the temperature become one dense layer: dividing its kernel
     and bias by the temperature divides the logits.
-
-    Parameters
-    ----------
-    bundle : ModelBundle
-    directory : Path
-        Folder with the files of the bundle.
 
     Returns
     -------
@@ -60,16 +44,13 @@ def merge_model(bundle: ModelBundle, directory: Path) -> Any:
     ModelError
         When the classifier is not linear.
     """
-    if not has_gradient(bundle):
+    if not has_gradient(opened.bundle):
         raise ModelError("The classifier of this model is not linear, so it cannot be a layer of a network.")
-    if LINEAR_FILE not in bundle.files:
-        return load_keras(directory / NETWORK_FILE)
-    network = features_network(bundle, directory)
-    linear = Linear.load(directory / LINEAR_FILE).calibrated(bundle.log_prior, bundle.temperature)
-    if linear.kernel.shape != (network.output_shape[-1], len(bundle.class_names)):
-        expected = (network.output_shape[-1], len(bundle.class_names))
-        raise ModelError(f"The matrix in {LINEAR_FILE} has shape {linear.kernel.shape}; expected {expected}.")
-    dense = _dense_layer(linear, LOGITS)
+    network = load_network(opened)
+    linear = _calibrated(opened, network.output_shape[-1])
+    if linear is None:
+        return network
+    dense = keras.layers.Dense(len(linear.bias), name=LOGITS)
     probabilities = keras.layers.Activation(linear.activation, name=OUTPUT, dtype="float32")
     model = keras.Model(network.inputs[0], probabilities(dense(network.output)), name=network.name)
     _set_weights(dense, linear)
@@ -109,7 +90,7 @@ class _EnsembleBuilder:
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
-        self._network_outputs: dict[tuple[str, str], Tensor] = {}
+        self._network_outputs: dict[tuple[str, bool], Tensor] = {}
         self._dense_layers: list[tuple[Any, Linear]] = []
 
     def predict(self, opened: OpenedBundle) -> Tensor:
@@ -120,8 +101,9 @@ class _EnsembleBuilder:
         predictions = [self.predict(member) for member in opened.members]
         if bundle.combination == ensemble_methods.STACK:
             logs = [keras.ops.log(keras.ops.maximum(each, ensemble_model.MIN_PROBABILITY)) for each in predictions]
-            linear = _checked(opened, features=len(predictions) * len(bundle.class_names))
-            return self._classify(keras.layers.Concatenate()(logs), linear.calibrated(None, bundle.temperature))
+            linear = _calibrated(opened, len(predictions) * len(bundle.class_names))
+            assert linear is not None
+            return self._classify(keras.layers.Concatenate()(logs), linear)
         if bundle.combination == ensemble_methods.VOTE:
             return _apply_temperature(_majority(predictions), bundle.temperature)
         weights = [member.weight for member in bundle.members]
@@ -133,40 +115,28 @@ class _EnsembleBuilder:
             _set_weights(dense, linear)
 
     def _predict_single(self, opened: OpenedBundle) -> Tensor:
-        bundle, directory = opened.bundle, opened.directory
-        if LINEAR_FILE not in bundle.files:
-            return self._apply_once(bundle, NETWORK_FILE, "", lambda: merge_model(bundle, directory))
-        file = NETWORK_FILE if bundle.kind == "network" else BACKBONE_FILE
-        features = self._apply_once(bundle, file, "features", lambda: features_network(bundle, directory))
-        linear = _checked(opened, features=features.shape[-1])
-        linear.check_classes(len(bundle.class_names), directory / LINEAR_FILE)
-        return self._classify(features, linear.calibrated(bundle.log_prior, bundle.temperature))
-
-    def _apply_once(self, bundle: ModelBundle, file: str, output: str, load: Callable[[], Any]) -> Tensor:
-        """Return the output of a network for the images; a file that another member uses, too, is not loaded again."""
-        key = bundle.files[file].sha256, output
+        bundle = opened.bundle
+        # A file that another member uses, too, is not loaded again.
+        key = bundle.files[network_file(opened).name].sha256, is_below_logits(bundle)
         if key not in self._network_outputs:
-            network = load()
+            network = load_network(opened)
             name = f"network_{len(self._network_outputs) + 1}"
             network = keras.Model(network.inputs[0], network.output, name=name)
             self._network_outputs[key] = network(self.images)
-        return self._network_outputs[key]
+        output = self._network_outputs[key]
+        linear = _calibrated(opened, output.shape[-1])
+        return output if linear is None else self._classify(output, linear)
 
     def _classify(self, features: Tensor, linear: Linear) -> Tensor:
-        dense = _dense_layer(linear, f"{LOGITS}_{len(self._dense_layers) + 1}")
+        dense = keras.layers.Dense(len(linear.bias), name=f"{LOGITS}_{len(self._dense_layers) + 1}")
         self._dense_layers.append((dense, linear))
         return keras.layers.Activation(linear.activation, dtype="float32")(dense(features))
 
 
-def _checked(opened: OpenedBundle, features: int) -> Linear:
-    """Return the linear classifier of a bundle, which must have `features` inputs."""
-    linear = Linear.load(opened.directory / LINEAR_FILE)
-    linear.check_width(features, opened.directory / LINEAR_FILE)
-    return linear
-
-
-def _dense_layer(linear: Linear, name: str) -> Any:
-    return keras.layers.Dense(len(linear.bias), name=name)
+def _calibrated(opened: OpenedBundle, width: int) -> Linear | None:
+    """Return the linear classifier of a bundle, which must have `width` inputs, with the bundle's corrections."""
+    linear = linear_of(opened, width)
+    return linear and linear.calibrated(opened.bundle.log_prior, opened.bundle.temperature)
 
 
 def _set_weights(dense: Any, linear: Linear) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from transfer_cli.errors import MissingExtraError, ModelError
 from transfer_cli.export.litert import float_layers
 from transfer_cli.export.litert.float_layers import Kind, Operation
-from transfer_cli.export.litert.int8 import stack_images
 from transfer_cli.inference.formats.openvino import MODEL_INFO
 from transfer_cli.inference.formats.signature import INPUT, OUTPUT
 from transfer_cli.inference.litert_conversion import silent_converter
 from transfer_cli.quiet_imports import import_openvino
 
-Images = NDArray[np.uint8]
 _NOT_COMPUTED = ("Constant", "Parameter", "Result")
 _KINDS: dict[str, Kind] = {
     "Convolution": "convolution",
@@ -34,84 +32,77 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def write_openvino(graph: Path, path: Path, model_info: Mapping[str, str]) -> None:
-    """Convert a LiteRT graph to OpenVINO files in float32: `path`, and a .bin with the weights beside it.
-
-    Parameters
-    ----------
-    graph : Path
-        Written by `litert_conversion.convert`: uint8 of shape (n, size, size, 3) to float32 of shape (n, k).
-    path : Path
-        The .xml.
-    model_info : mapping of str to str
-        Metadata to write under ``model_info``.
-
-    Raises
-    ------
-    MissingExtraError
-        When OpenVINO is not installed.
-    ModelError
-        When OpenVINO cannot read the graph.
-    """
-    openvino = _import_openvino()
-    _save(openvino, _read(openvino, graph), path, model_info)
-
-
-def write_openvino_int8(
-    graph: Path, size: int, calibration: Iterable[Images] | Images, path: Path, model_info: Mapping[str, str]
+def write_openvino(
+    graph: Path, path: Path, model_info: Mapping[str, str], calibration: NDArray[np.uint8] | None = None
 ) -> None:
-    """Convert a LiteRT graph to OpenVINO files with int8 weights and activations.
+    """Convert a LiteRT graph to OpenVINO files: `path`, and a .bin with the weights beside it.
 
-    NNCF computes the ranges and corrects the biases layer by layer [1]_. The first convolutions and the last dense
-    layer stay float32, see `float_layers`.
+    For int8 weights and activations, NNCF computes the ranges and corrects the biases layer by layer [1]_. The first
+    convolutions and the last dense layer stay float32, see `float_layers`.
 
     Parameters
     ----------
     graph : Path
         Written by `litert_conversion.convert`: uint8 of shape (n, size, size, 3) to float32 of shape (n, k).
-    size : int
-        Side of its input in pixels.
-    calibration : iterable of ndarray of shape (n, size, size, 3) or (size, size, 3), uint8
-        100 to 200 training images of all classes.
     path : Path
         The .xml.
     model_info : mapping of str to str
         Metadata to write under ``model_info``.
+    calibration : ndarray of shape (n, size, size, 3), uint8, optional
+        For int8: 100 to 200 training images of all classes.
 
     Raises
     ------
-    InputError
-        When there is no image, or one has another size than the network's input.
     MissingExtraError
-        When OpenVINO or NNCF is not installed.
+        When OpenVINO, or NNCF for int8, is not installed.
     ModelError
-        When the network cannot be quantized.
+        When OpenVINO cannot read the graph, or it cannot be quantized.
 
     References
     ----------
     .. [1] Kozlov et al. 2020, "Neural Network Compression Framework for fast model inference".
     """
-    images = stack_images(calibration, size)
-    openvino = _import_openvino("nncf", extra="int8")
+    packages, extra = (("openvino",), "openvino") if calibration is None else (("openvino", "nncf"), "int8")
+    try:
+        with redirect_stdout(io.StringIO()):
+            openvino = import_openvino(*packages[1:])
+    except ImportError as error:
+        raise MissingExtraError(
+            f"The format needs {' and '.join(packages)}, which cannot be imported: {error}.",
+            hint=f"Install the missing package: pip install 'transfer-cli[{extra}]'.",
+        ) from error
+    try:
+        model = openvino.Core().read_model(graph)
+    except RuntimeError as error:
+        raise ModelError(f"{graph} could not be read by OpenVINO: {error}.") from error
+    model.inputs[0].get_tensor().set_names({INPUT})
+    model.outputs[0].get_tensor().set_names({OUTPUT})
+    if calibration is not None:
+        try:
+            model = _quantized(model, calibration)
+        except Exception as error:  # NNCF raises many kinds of errors
+            raise ModelError(f"{graph} cannot be quantized for OpenVINO: {error}.") from error
+    for key, value in model_info.items():
+        model.set_rt_info(value, [MODEL_INFO, key])
+    openvino.save_model(model, path, compress_to_fp16=False)
+    if calibration is not None:
+        path.write_text(_compact(path.read_text("utf-8")), "utf-8")
+
+
+def _quantized(model: Any, calibration: NDArray[np.uint8]) -> Any:
     import nncf
 
-    original = _read(openvino, graph)
-    try:
-        # NNCF prints progress bars to stdout.
-        with redirect_stdout(io.StringIO()), silent_converter():
-            nncf.set_log_level(logging.ERROR)
-            quantized = nncf.quantize(
-                original,
-                nncf.Dataset([image[None] for image in images]),
-                subset_size=len(images),
-                preset=nncf.QuantizationPreset.MIXED,
-                fast_bias_correction=False,
-                ignored_scope=nncf.IgnoredScope(names=_float_operations(original)),
-            )
-    except Exception as error:  # NNCF raises many kinds of errors
-        raise ModelError(f"{graph} cannot be quantized for OpenVINO: {error}.") from error
-    _save(openvino, quantized, path, model_info)
-    path.write_text(_compact(path.read_text("utf-8")), "utf-8")
+    # NNCF prints progress bars to stdout.
+    with redirect_stdout(io.StringIO()), silent_converter():
+        nncf.set_log_level(logging.ERROR)
+        return nncf.quantize(
+            model,
+            nncf.Dataset([image[None] for image in calibration]),
+            subset_size=len(calibration),
+            preset=nncf.QuantizationPreset.MIXED,
+            fast_bias_correction=False,
+            ignored_scope=nncf.IgnoredScope(names=_float_operations(model)),
+        )
 
 
 def _compact(text: str) -> str:
@@ -120,28 +111,6 @@ def _compact(text: str) -> str:
     In int8 they would take half as many bytes as the weights of a small network.
     """
     return re.sub(r"\n\t*|<dim>-?\d+</dim>", "", text)
-
-
-def _import_openvino(*modules: str, extra: str = "openvino") -> Any:
-    try:
-        with redirect_stdout(io.StringIO()):
-            return import_openvino(*modules)
-    except ImportError as error:
-        raise MissingExtraError(
-            f"The format needs {' and '.join(['openvino', *modules])}, which cannot be imported: {error}.",
-            hint=f"Install the missing package: pip install 'transfer-cli[{extra}]'.",
-        ) from error
-
-
-def _read(openvino: Any, graph: Path) -> Any:
-    """Read a graph into OpenVINO, and give its input and output their standard names."""
-    try:
-        model = openvino.Core().read_model(graph)
-    except RuntimeError as error:
-        raise ModelError(f"{graph} could not be read by OpenVINO: {error}.") from error
-    model.inputs[0].get_tensor().set_names({INPUT})
-    model.outputs[0].get_tensor().set_names({OUTPUT})
-    return model
 
 
 def _float_operations(model: Any) -> list[str]:
@@ -161,9 +130,3 @@ def _float_operations(model: Any) -> list[str]:
     last = float_layers.logit_layers(operations)
     late = float_layers.tail(operations) if len(last) > 1 else last
     return [computed[index].get_friendly_name() for index in (*early, *late)]
-
-
-def _save(openvino: Any, model: Any, path: Path, model_info: Mapping[str, str]) -> None:
-    for key, value in model_info.items():
-        model.set_rt_info(value, [MODEL_INFO, key])
-    openvino.save_model(model, path, compress_to_fp16=False)

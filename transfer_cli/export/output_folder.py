@@ -66,19 +66,15 @@ def write_parity_table(
     progress : Progress
         Is warned of files in the folder that were exported from another model.
     """
-    _remove_stale_drafts(target)
-    remaining = _remaining_rows(target, bundle, rows, progress)
-    # The table first: with it in place, labels.txt is known to be ours.
-    write_json(target / TABLE, {"bundle": bundle.digest, "formats": [*remaining, *rows.values()]})
-    write_text(target / LABELS_FILE, ExportMetadata.of_bundle(bundle, "").labels_text)
-
-
-def _remove_stale_drafts(target: Path) -> None:
-    """Remove the temporary folders of processes that were killed."""
+    # Temporary folders of processes that were killed.
     for draft in target.glob(f"{DRAFT}*"):
         with suppress(OSError):
             if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
                 remove(draft)
+    remaining = _remaining_rows(target, bundle, rows, progress)
+    # The table first: with it in place, labels.txt is known to be ours.
+    write_json(target / TABLE, {"bundle": bundle.digest, "formats": [*remaining, *rows.values()]})
+    write_text(target / LABELS_FILE, ExportMetadata.of_bundle(bundle, "").labels_text)
 
 
 def _remaining_rows(

@@ -92,28 +92,18 @@ def predictions_vary(expected: NDArray[np.float32]) -> bool:
     return bool((expected.max(axis=0) - expected.min(axis=0)).max() >= _MIN_VARIATION)
 
 
-@dataclass(frozen=True)
-class FilePredictions:
-    """Predictions of an exported file.
-
-    Attributes
-    ----------
-    probabilities : ndarray of shape (n, k), float32
-    ms_per_image : float
-        Time per image, in batches.
-    """
-
-    probabilities: NDArray[np.float32]
-    ms_per_image: float
-
-
-def predict_with_file(path: Path, images: NDArray[np.uint8]) -> FilePredictions:
+def predict_with_file(path: Path, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
     """Predict with an exported file in its own runtime, in a new process that shares nothing with the exporter.
 
     Parameters
     ----------
     path : Path
     images : ndarray of shape (n, size, size, 3), uint8
+
+    Returns
+    -------
+    tuple
+        Probabilities, float32 of shape (n, k), and the milliseconds per image, in batches.
 
     Raises
     ------
@@ -133,4 +123,4 @@ def predict_with_file(path: Path, images: NDArray[np.uint8]) -> FilePredictions:
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise ModelError(f"{path} does not run: {reason}")
         with np.load(outputs) as arrays:
-            return FilePredictions(arrays["probabilities"], float(arrays["ms_per_image"]))
+            return arrays["probabilities"], float(arrays["ms_per_image"])

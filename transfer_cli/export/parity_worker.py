@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import TransferError
-from transfer_cli.inference.formats.signature import INPUT, OUTPUT
-from transfer_cli.inference.runtimes import Run
+from transfer_cli.inference.exported_model import exported_metadata, open_exported
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT, Run
+from transfer_cli.quiet_imports import import_tensorflow
 
 _TIMED_SECONDS = 2.0
 _BATCH = 32
@@ -36,17 +37,9 @@ def predict_and_time(run: Run, images: NDArray[np.uint8]) -> tuple[NDArray[np.fl
     return probabilities, 1000 * float(np.median(seconds)) / len(batch)
 
 
-def _open_file(path: Path) -> Run:
-    from transfer_cli.inference.exported_model import exported_metadata, open_exported
-
-    return open_exported(path, exported_metadata(path))
-
-
 def _open_saved_model(path: Path) -> Run:
     # The SavedModel must not need the package that wrote it.
     sys.modules["keras"] = None  # type: ignore[assignment]
-    from transfer_cli.quiet_imports import import_tensorflow
-
     import_tensorflow()
     import tensorflow as tf
 
@@ -63,7 +56,8 @@ def _open_saved_model(path: Path) -> Run:
 def main(path: str, images: str, result: str) -> None:
     """Predict the images in one file with the exported file at `path`, and write the probabilities into another."""
     try:
-        run = _open_saved_model(Path(path)) if Path(path).is_dir() else _open_file(Path(path))
+        file = Path(path)
+        run = _open_saved_model(file) if file.is_dir() else open_exported(file, exported_metadata(file))
         probabilities, ms_per_image = predict_and_time(run, np.load(images, mmap_mode="r"))
     except TransferError as error:
         sys.exit(str(error))

@@ -51,9 +51,7 @@ class AccuracyDrop:
         """Return why the file is rejected when it loses more than `max_drop` points; else None."""
         if self.points <= max_drop:
             return None
-        return (
-            f"accuracy drop {self.summary} on the {self.images} {self.split} images, more than --max-drop {max_drop:g}"
-        )
+        return f"accuracy drop {self.summary} on {self.images} {self.split} images, more than --max-drop {max_drop:g}"
 
 
 @dataclass(frozen=True)

@@ -51,16 +51,10 @@ class FeatureCache:
         self._pending: list[tuple[str, Row]] = []
         self._writes = cache.enabled
         self._rows_per_shard = max(1, min(_ROWS_PER_SHARD, _BYTES_PER_SHARD // (width * np.dtype(np.float32).itemsize)))
-
-    @classmethod
-    def open(cls, cache: Cache, facts: Mapping[str, Any], width: int, progress: Progress) -> FeatureCache:
-        """Read which images have cached features; see the class for the parameters."""
-        opened = cls(cache, facts, width, progress)
-        for path in cache.shards(opened._folder) if cache.enabled else ():
-            if (shard := opened._read(path, ["sha256"])) is not None:
+        for path in cache.shards(self._folder) if cache.enabled else ():
+            if (shard := self._read(path, ["sha256"])) is not None:
                 digests = shard.column("sha256").to_pylist()
-                opened._places |= {digest: (path, row) for row, digest in enumerate(digests)}
-        return opened
+                self._places |= {digest: (path, row) for row, digest in enumerate(digests)}
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._places

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from transfer_cli.data.image_batches import batches
 from transfer_cli.features.feature_map_drawing import swatch
 from transfer_cli.features.nearest import Neighbour
-from transfer_cli.rendering.palette import Colour, class_colours, load_font, truncate_to_width
+from transfer_cli.rendering.palette import INK, PALE_INK, WHITE, class_colours, load_font, truncate_to_width
 from transfer_cli.rendering.png_provenance import SIMILAR, save_signed
 
 MAX_ROWS = 200
@@ -21,9 +21,7 @@ _SIDE = 160
 _GAP = 12
 _TEXT = 46
 _FRAME = 6
-_NO_FRAME: tuple[Colour, Colour] = ((255, 255, 255), (255, 255, 255))
-_INK: Colour = (40, 42, 48)
-_PALE: Colour = (110, 114, 122)
+_INNER = _SIDE - 2 * _FRAME
 
 
 def contact_sheet(
@@ -67,23 +65,18 @@ def contact_sheet(
 
 
 def _thumbnails(paths: Sequence[str], root: Path | None) -> dict[str, NDArray[np.uint8]]:
-    side = _SIDE - 2 * _FRAME
-    squares: dict[str, NDArray[np.uint8]] = {}
-    for batch in batches(paths, size=side, resize="crop", batch_size=64, root=root):
-        squares.update(zip(batch.paths, batch.images, strict=True))
-    return squares
+    read = batches(paths, size=_INNER, resize="crop", batch_size=64, root=root)
+    return {path: image for batch in read for path, image in zip(batch.paths, batch.images, strict=True)}
 
 
 def _framed(image: NDArray[np.uint8] | None, column: int | None) -> Image.Image:
-    drawing = swatch(_SIDE, *(_NO_FRAME if column is None else class_colours(column)))
-    inner = _SIDE - 2 * _FRAME
-    drawing.paste(Image.new("RGB", (inner, inner), (214, 214, 214)), (_FRAME, _FRAME))
-    if image is not None:
-        drawing.paste(Image.fromarray(image), (_FRAME, _FRAME))
+    drawing = swatch(_SIDE, *((WHITE, WHITE) if column is None else class_colours(column)))
+    inner = Image.new("RGB", (_INNER, _INNER), (214, 214, 214)) if image is None else Image.fromarray(image)
+    drawing.paste(inner, (_FRAME, _FRAME))
     return drawing
 
 
 def _caption(draw: ImageDraw.ImageDraw, left: int, top: int, name: str, below: str) -> None:
-    bold, plain = load_font(15, bold=True), load_font(14)
-    draw.text((left + 2, top + _SIDE + 2), truncate_to_width(name, bold, _SIDE), fill=_INK, font=bold)
-    draw.text((left + 2, top + _SIDE + 21), below, fill=_PALE, font=plain)
+    bold = load_font(15, bold=True)
+    draw.text((left + 2, top + _SIDE + 2), truncate_to_width(name, bold, _SIDE), fill=INK, font=bold)
+    draw.text((left + 2, top + _SIDE + 21), below, fill=PALE_INK, font=load_font(14))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from importlib import metadata
 
 import numpy as np
@@ -26,46 +26,38 @@ class FeatureExtractor:
     recipe : Recipe
         Resolved.
     network : CompiledNetwork
-    cache : FeatureCache
     """
 
-    def __init__(self, request: TrainingRequest, recipe: Recipe, network: CompiledNetwork, cache: FeatureCache) -> None:
-        self._request, self._network, self._cache = request, network, cache
-        self._size, self._resize, self._batch_size = recipe.image_size, recipe.images.resize, recipe.batch_size
-        self._runtime = network.runtime
-        self._reused = 0
-
-    @classmethod
-    def open(cls, request: TrainingRequest, recipe: Recipe, network: CompiledNetwork) -> FeatureExtractor:
-        """Open the feature cache of a network."""
+    def __init__(self, request: TrainingRequest, recipe: Recipe, network: CompiledNetwork) -> None:
+        self._request, self._recipe, self._network = request, recipe, network
+        self._runtime, self._reused = network.runtime, 0
         decoding = {"size": recipe.image_size, "resize": recipe.images.resize, "decoder": DECODER}
         decoding |= {package: metadata.version(package) for package in ("pillow", "opencv-python-headless")}
-        facts = {**network.facts, **decoding}
-        return cls(request, recipe, network, FeatureCache.open(request.cache, facts, network.width, request.progress))
+        self._cache = FeatureCache(request.cache, {**network.facts, **decoding}, network.width, request.progress)
 
     def batches(self) -> Iterator[ImageBatch]:
         """Yield the images of the folder; those with cached features are not decoded."""
-        return self._read(self._paths(), self._batch_size, known=self._cache)
+        return self._read(self._recipe.batch_size, known=self._cache)
 
     def rows(self, batch: ImageBatch) -> NDArray[np.float32]:
         """Return the features of a batch, float32 of shape (n, width)."""
         rows = np.empty((len(batch.paths), self._network.width), np.float32)
         self._run(rows, np.flatnonzero(~batch.known), batch)
-        known = np.flatnonzero(batch.known)
+        known = np.flatnonzero(batch.known).tolist()
         cached = self._cache.get([batch.digests[place] for place in known])
-        lost = {batch.paths[place]: place for place in known if batch.digests[place] not in cached}
+        lost: dict[str, int] = {}
         for place in known:
-            if batch.digests[place] in cached:
-                rows[place] = cached[batch.digests[place]]
+            if (row := cached.get(batch.digests[place])) is None:
+                lost[batch.paths[place]] = place
+            else:
+                rows[place] = row
         self._reused += len(known) - len(lost)
         # A shard was damaged, or removed by another process, after its images were skipped.
-        for again in self._read(list(lost), self._batch_size):
+        for again in self._read(self._recipe.batch_size, list(lost)):
             places = np.array([lost.pop(path) for path in again.paths], np.int64)
-            changed = [
-                path for path, place in zip(again.paths, places, strict=True) if _differ(batch, place, again, path)
-            ]
-            if changed:
-                raise _changed(changed[0])
+            for path, place, digest in zip(again.paths, places, again.digests, strict=True):
+                if batch.digests[place] != digest:
+                    raise _changed(path)
             self._run(rows, places, again)
         if lost:
             raise _changed(next(iter(lost)))
@@ -82,7 +74,7 @@ class FeatureExtractor:
         """Compare the network with Keras on images of the folder, unless that was done."""
         if self._network.is_checked:
             return
-        for batch in self._read(self._paths(), PARITY_IMAGES):
+        for batch in self._read(PARITY_IMAGES):
             if len(batch.images):
                 self._network.check(batch.images)
                 return
@@ -99,23 +91,20 @@ class FeatureExtractor:
         if self._network.runtime == self._runtime:
             self._cache.add([batch.digests[place] for place in np.flatnonzero(~batch.known)], new)
 
-    def _paths(self) -> list[str]:
-        return [file.path for file in self._request.folder.files]
-
-    def _read(self, paths: list[str], batch_size: int, known: Container[str] = ()) -> Iterator[ImageBatch]:
+    def _read(
+        self, batch_size: int, paths: Sequence[str] | None = None, known: Container[str] = ()
+    ) -> Iterator[ImageBatch]:
+        """Yield images of the folder, by default all."""
+        folder = self._request.folder
         return batches(
-            paths,
-            size=self._size,
-            resize=self._resize,
+            [file.path for file in folder.files] if paths is None else paths,
+            size=self._recipe.image_size,
+            resize=self._recipe.images.resize,
             batch_size=batch_size,
-            root=self._request.folder.root,
+            root=folder.root,
             strict=self._request.strict,
             known=known,
         )
-
-
-def _differ(batch: ImageBatch, place: np.int64, again: ImageBatch, path: str) -> bool:
-    return batch.digests[place] != again.digests[again.paths.index(path)]
 
 
 def _changed(path: str) -> ImageError:

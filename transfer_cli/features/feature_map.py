@@ -19,7 +19,7 @@ from transfer_cli.features.table import features_of_run
 from transfer_cli.features.tsne import layout
 from transfer_cli.io.atomic import check_writable
 from transfer_cli.io.csv_tables import csv_bytes, read_table, write_table
-from transfer_cli.progress import SILENT, Progress
+from transfer_cli.progress import Progress
 from transfer_cli.rendering.png_provenance import MAP, save_signed
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.text import counted
@@ -56,17 +56,14 @@ def check_map_table(table: Path) -> None:
     check_writable(table)
 
 
-def draw_run_map(
-    run: FinishedRun, target: Path, table: Path | None = None, *, progress: Progress = SILENT
-) -> MapSummary:
+def draw_run_map(run: FinishedRun, target: Path, table: Path, *, progress: Progress) -> MapSummary:
     """Draw the map of a run to the PNG file `target`, and write the position of each image to a table.
 
     Parameters
     ----------
     run : FinishedRun
     target : Path
-    table : Path, optional
-        By default ``map.csv`` in the run.
+    table : Path
     progress : Progress
 
     Raises
@@ -78,14 +75,11 @@ def draw_run_map(
     with progress.track(f"t-SNE of {len(rows)} images", None):
         positions = layout(features, int(run.recipe.get("seed", 0)), progress)
     predictions = _predictions(run)
-    write_table(
-        table or run.directory.map,
-        HEADER,
-        (
-            (row.path, f"{x:.4f}", f"{y:.4f}", row.truth, row.part, predictions.get(row.path, ""))
-            for row, (x, y) in zip(rows, positions, strict=True)
-        ),
+    cells = (
+        (row.path, f"{x:.4f}", f"{y:.4f}", row.truth, row.part, predictions.get(row.path, ""))
+        for row, (x, y) in zip(rows, positions, strict=True)
     )
+    write_table(table, HEADER, cells)
     names = run.split.class_names
     tiles = [tile_of(row.labels, predictions.get(row.path), names) for row in rows]
     wrong = np.array([tile.predicted is not None for tile in tiles], bool)
@@ -99,8 +93,7 @@ def draw_run_map(
             )
         thumbnails = _thumbnails(run, grid.members, thumbnail_side(grid), progress)
         shown = [tiles[member] for member in grid.members]
-        drawing = draw_map(grid, shown, thumbnails, names, _heading(run, summary))
-        save_signed(drawing, target, MAP)
+        save_signed(draw_map(grid, shown, thumbnails, names, _heading(run, summary)), target, MAP)
     return summary
 
 
@@ -130,11 +123,8 @@ def _heading(run: FinishedRun, summary: MapSummary) -> tuple[str, str]:
 
 def _predictions(run: FinishedRun) -> dict[str, str]:
     """Return the predicted label, or labels, of each image that the run was scored on."""
-    predictions: dict[str, str] = {}
-    for part in run.parts:
-        for row in read_table(run.directory.predictions(part), ("path",)):
-            predictions[row["path"]] = row["labels"] if "labels" in row else row["label"]
-    return predictions
+    tables = (read_table(run.directory.predictions(part), ("path",)) for part in run.parts)
+    return {row["path"]: row["labels"] if "labels" in row else row["label"] for table in tables for row in table}
 
 
 def _thumbnails(run: FinishedRun, members: NDArray[np.int64], side: int, progress: Progress) -> NDArray[np.uint8]:
@@ -142,8 +132,7 @@ def _thumbnails(run: FinishedRun, members: NDArray[np.int64], side: int, progres
     rows = [run.split.rows[member] for member in members]
     thumbnails = np.full((len(rows), side, side, 3), _MISSING_GREY, np.uint8)
     changed, unread = 0, 0
-    paths = [row.path for row in rows]
-    for batch in batches(paths, size=side, resize="crop", batch_size=64, root=run.root):
+    for batch in batches([row.path for row in rows], size=side, resize="crop", batch_size=64, root=run.root):
         for index, digest, image in zip(batch.indices, batch.digests, batch.images, strict=True):
             thumbnails[index] = image
             changed += digest != rows[index].sha256

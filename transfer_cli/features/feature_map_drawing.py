@@ -11,22 +11,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from transfer_cli.features.grid_assignment import Grid
-from transfer_cli.rendering.palette import (
-    NO_CLASS,
-    Colour,
-    class_colours,
-    contrasting_ink,
-    load_font,
-    truncate_to_width,
-)
+from transfer_cli.rendering import palette
+from transfer_cli.rendering.palette import INK, NO_CLASS, Colour, class_colours, load_font, truncate_to_width
 
 _WIDTH = 2000
 _MARGIN = 40
 _GAP = 3
 _LARGEST_CELL = 150
-_INK = (40, 42, 48)
-_PALE = (110, 114, 122)
 _LEGEND = 100
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom in pixels."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +72,12 @@ def draw_map(
     drawing = Image.new("RGB", (width, head.height + grid.rows * cell + _MARGIN), "white")
     drawing.paste(head, (0, 0))
     corner = (width - grid.columns * cell) // 2, head.height
-    for tile, thumbnail, (column, row) in zip(tiles, thumbnails, grid.cells, strict=True):
-        at = corner[0] + int(column) * cell, corner[1] + int(row) * cell
-        drawing.paste(_framed(tile, thumbnail, cell - _GAP, _frame(cell)), at)
+    for tile, thumbnail, (column, row) in zip(tiles, thumbnails, grid.cells.tolist(), strict=True):
+        framed = swatch(cell - _GAP, *class_colours(tile.column))
+        framed.paste(Image.fromarray(thumbnail), (_frame(cell), _frame(cell)))
+        if tile.predicted is not None:
+            _mark(framed, tile.predicted)
+        drawing.paste(framed, (corner[0] + column * cell, corner[1] + row * cell))
     _draw_class_names(drawing, grid, tiles, class_names, corner, cell)
     return drawing
 
@@ -90,14 +88,6 @@ def _cell(grid: Grid) -> int:
 
 def _frame(cell: int) -> int:
     return max(3, cell // 14)
-
-
-def _framed(tile: Tile, thumbnail: NDArray[np.uint8], side: int, frame: int) -> Image.Image:
-    drawing = swatch(side, *class_colours(tile.column))
-    drawing.paste(Image.fromarray(thumbnail), (frame, frame))
-    if tile.predicted is not None:
-        _mark(drawing, tile.predicted)
-    return drawing
 
 
 def swatch(side: int, one: Colour, other: Colour) -> Image.Image:
@@ -119,7 +109,7 @@ def _mark(drawing: Image.Image, column: int) -> None:
     middle, arm = side - fold * 0.3, fold * 0.16
     for way in (1, -1):
         line = [(middle - arm, middle - way * arm), (middle + arm, middle + way * arm)]
-        draw.line(line, fill=contrasting_ink(one), width=max(2, round(fold / 9)))
+        draw.line(line, fill=palette.contrasting_ink(one), width=max(2, round(fold / 9)))
 
 
 def _head(width: int, heading: tuple[str, str], class_names: Sequence[str], tiles: Sequence[Tile]) -> Image.Image:
@@ -135,12 +125,12 @@ def _write_head(
     drawing: Image.Image, heading: tuple[str, str], class_names: Sequence[str], tiles: Sequence[Tile]
 ) -> int:
     draw, room = ImageDraw.Draw(drawing), drawing.width - 2 * _MARGIN
-    title, below, small = load_font(36, bold=True), load_font(20), load_font(20)
-    draw.text((_MARGIN, 32), truncate_to_width(heading[0], title, room), fill=_INK, font=title)
-    draw.text((_MARGIN, 84), truncate_to_width(heading[1], below, room), fill=_PALE, font=below)
+    title, small = load_font(36, bold=True), load_font(20)
+    draw.text((_MARGIN, 32), truncate_to_width(heading[0], title, room), fill=INK, font=title)
+    draw.text((_MARGIN, 84), truncate_to_width(heading[1], small, room), fill=palette.PALE_INK, font=small)
     entries = [(swatch(24, *class_colours(number)), name) for number, name in enumerate(class_names[:_LEGEND])]
     if len(class_names) > _LEGEND:
-        entries.append((swatch(24, (255, 255, 255), (255, 255, 255)), f"and {len(class_names) - _LEGEND} more"))
+        entries.append((swatch(24, palette.WHITE, palette.WHITE), f"and {len(class_names) - _LEGEND} more"))
     if any(tile.column < 0 for tile in tiles):
         entries.append((swatch(24, NO_CLASS, NO_CLASS), "no class"))
     if any(tile.predicted is not None for tile in tiles):
@@ -155,7 +145,7 @@ def _write_head(
         if x > _MARGIN and x + needs > drawing.width - _MARGIN:
             x, y = _MARGIN, y + 44
         drawing.paste(sample, (x, y + 20 - sample.height // 2))
-        draw.text((x + sample.width + 10, y + 20), text, fill=_INK, font=small, anchor="lm")
+        draw.text((x + sample.width + 10, y + 20), text, fill=INK, font=small, anchor="lm")
         x += needs + 34
     return y + 64
 
@@ -172,20 +162,20 @@ def _draw_class_names(
     draw = ImageDraw.Draw(drawing, "RGBA")
     columns = np.array([tile.column for tile in tiles])
     font = load_font(26 if len(class_names) <= 30 else 18, bold=True)
-    occupied: list[tuple[float, float, float, float]] = []
+    occupied: list[Box] = []
     present = [number for number in range(len(class_names)) if (columns == number).any()]
     for number in sorted(present, key=lambda number: -int((columns == number).sum())):
         text = truncate_to_width(class_names[number], font, drawing.width / 4)
         size = font.getlength(text) + 24, font.size + 18.0
         middle = np.array(corner) + (_densest_cell(grid.cells[columns == number]) + 0.5) * cell
-        box = _free_box(middle, size, occupied, (corner[1], *drawing.size))
+        box = _free_box(middle, size, occupied, (0, corner[1], *drawing.size))
         occupied.append(box)
         one, other = class_colours(number)
         draw.rounded_rectangle(box, radius=10, fill=(255, 255, 255, 225), outline=one, width=4)
         if other != one:
             inner = (box[0] + 4, box[1] + 4, box[2] - 4, box[3] - 4)
             draw.rounded_rectangle(inner, radius=7, outline=other, width=4)
-        draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), text, fill=_INK, font=font, anchor="mm")
+        draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), text, fill=INK, font=font, anchor="mm")
 
 
 def _densest_cell(cells: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -195,22 +185,19 @@ def _densest_cell(cells: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(few[np.exp(-distances / 18).sum(axis=1).argmax()])
 
 
-def _free_box(
-    middle: NDArray[np.floating],
-    size: tuple[float, float],
-    occupied: Sequence[tuple[float, float, float, float]],
-    within: tuple[int, int, int],
-) -> tuple[float, float, float, float]:
+def _free_box(middle: NDArray[np.floating], size: tuple[float, float], occupied: Sequence[Box], within: Box) -> Box:
     """Return the box nearest to `middle` that does not overlap the boxes in `occupied`, if there is one."""
-    (wide, high), (top, right, bottom) = size, within
+    (wide, high), (_, top, right, bottom) = size, within
     steps = sorted(product(range(-12, 13), repeat=2), key=lambda step: (step[0] ** 2 + step[1] ** 2, step))
     boxes = []
     for across, down in steps:
         left = float(np.clip(middle[0] + across * high / 2 - wide / 2, 4, max(4, right - wide - 4)))
         upper = float(np.clip(middle[1] + down * high / 2 - high / 2, top, max(top, bottom - high - 4)))
         boxes.append((left, upper, left + wide, upper + high))
-        if all(
-            box[2] <= left or left + wide <= box[0] or box[3] <= upper or upper + high <= box[1] for box in occupied
-        ):
+        if not any(_overlap(boxes[-1], box) for box in occupied):
             return boxes[-1]
     return boxes[0]
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

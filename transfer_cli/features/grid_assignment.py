@@ -52,7 +52,9 @@ def assign_to_grid(points: NDArray[np.floating], keep_first: NDArray[np.bool_]) 
     low, high = np.percentile(points, [_OUTLIER_PERCENT, 100 - _OUTLIER_PERCENT], axis=0)
     extent = np.maximum(high - low, 1e-9)
     ratio = float(np.clip(extent[0] / extent[1], 0.6, 1.7))
-    columns, rows = _shape(min(math.ceil(count / MAX_FILLED), MAX_CELLS), ratio)
+    cells = min(math.ceil(count / MAX_FILLED), MAX_CELLS)
+    columns = max(1, round(math.sqrt(cells * ratio)))
+    rows = max(1, cells // columns if cells == MAX_CELLS else math.ceil(cells / columns))
     places = np.clip((points - low) / extent, 0, 1) * (columns, rows)
     members = np.arange(count)
     if count > MAX_FILLED * columns * rows:
@@ -63,11 +65,6 @@ def assign_to_grid(points: NDArray[np.floating], keep_first: NDArray[np.bool_]) 
     distances += (places[members, None, 1] - centres[None, :, 1] - 0.5) ** 2
     _, chosen = linear_sum_assignment(distances)
     return Grid(columns, rows, members, centres[chosen])
-
-
-def _shape(cells: int, ratio: float) -> tuple[int, int]:
-    columns = max(1, round(math.sqrt(cells * ratio)))
-    return columns, max(1, cells // columns if cells == MAX_CELLS else math.ceil(cells / columns))
 
 
 def _thin_out(places: NDArray[np.floating], keep_first: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.int64]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.text import utf8
 
 _ROWS_PER_GROUP = 1024
+_TEXTS = ("path", "sha256", "class", SPLIT_COLUMN)
+"""The columns before the features."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +40,11 @@ class ExtractionResult:
         Position in the folder of each readable image.
     digests : tuple of str
         SHA-256 of each.
-    width : int
-        Number of values per feature vector.
     skipped : tuple of Skipped
     """
 
     indices: tuple[int, ...]
     digests: tuple[str, ...]
-    width: int
     skipped: tuple[Skipped, ...]
 
 
@@ -75,43 +75,35 @@ def write_features(
     indices: list[int] = []
     digests: list[str] = []
     skipped: list[Skipped] = []
-    with _Table(target, _schema(width, part=False)) as table:
+    with _open_table(target, _TEXTS[:-1], width) as append:
         for batch in batches:
             if batch.indices:
-                labels = [SEPARATOR.join(folder.files[index].labels) for index in batch.indices]
-                table.append(
-                    [
-                        list(map(utf8, batch.paths)),
-                        list(batch.digests),
-                        list(map(utf8, labels)),
-                        _column(rows(batch)),
-                    ]
-                )
+                labels = [utf8(SEPARATOR.join(folder.files[index].labels)) for index in batch.indices]
+                append([[utf8(path) for path in batch.paths], batch.digests, labels, _column(rows(batch))])
             indices += batch.indices
             digests += batch.digests
             skipped += batch.skipped
             advance(len(batch.indices) + len(batch.skipped))
-    return ExtractionResult(tuple(indices), tuple(digests), width, tuple(skipped))
+    return ExtractionResult(tuple(indices), tuple(digests), tuple(skipped))
 
 
 def add_split_column(source: Path, target: Path, split: Split, width: int) -> None:
     """Copy the table `source` to `target`, with a column for the train/val/test split."""
     parts = iter([row.part for row in split.rows])
-    with _Table(target, _schema(width, part=True)) as table:
+    with _open_table(target, _TEXTS, width) as append:
         for group in pq.ParquetFile(source).iter_batches(_ROWS_PER_GROUP):
-            part = [next(parts) for _ in range(group.num_rows)]
-            columns = [group.column(name) for name in ("path", "sha256", "class")]
-            table.append([*columns, part, group.column("feature")])
+            *texts, features = group.columns
+            append([*texts, list(islice(parts, group.num_rows)), features])
 
 
 def write(target: Path, split: Split, features: NDArray[np.float32]) -> None:
     """Write the features of all images of a split, float32 of shape (n, width), in the order of the split."""
-    with atomic_write(target) as draft, _Table(draft, _schema(features.shape[1], part=True)) as table:
+    with atomic_write(target) as draft, _open_table(draft, _TEXTS, features.shape[1]) as append:
         for start in range(0, len(split.rows), _ROWS_PER_GROUP):
             rows = split.rows[start : start + _ROWS_PER_GROUP]
             texts = [[utf8(row.path) for row in rows], [row.sha256 for row in rows]]
             texts += [[utf8(row.truth) for row in rows], [row.part for row in rows]]
-            table.append([*texts, _column(features[start : start + _ROWS_PER_GROUP])])
+            append([*texts, _column(features[start : start + _ROWS_PER_GROUP])])
 
 
 def read(path: Path) -> NDArray[np.float32]:
@@ -134,33 +126,24 @@ def features_of_run(run: FinishedRun) -> NDArray[np.float32]:
         If the run has none, or they cannot be read, or do not match the split.
     """
     path = run.directory.features
-    again = f"Run the command in {run.directory.command} again with --overwrite; it keeps the split."
     if not path.is_file() and run.recipe.get("method") == ENSEMBLE:
         members = ", ".join(str(member["run"]) for member in run.recipe.get("member", ()))
         raise RunError(
             f"{run.directory.path} is an ensemble, which has no features of its own. Its members have: {members}.",
             hint="Use the run of a member instead; all members have the same images.",
         )
-    if not path.is_file():
-        raise RunError(
-            f"The run {run.directory.path} has no {path.name}.",
-            hint=again,
-        )
-    try:
-        matrix = read(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{path} cannot be read: {error}.", hint=again) from None
-    if len(matrix) != len(run.split.rows):
-        raise RunError(
-            f"{path} has the features of {len(matrix)} images, but {run.directory.split} lists {len(run.split.rows)}.",
-            hint=again,
-        )
-    return matrix
-
-
-def _schema(width: int, *, part: bool) -> pa.Schema:
-    texts = ["path", "sha256", "class", *([SPLIT_COLUMN] if part else [])]
-    return pa.schema([*((name, pa.string()) for name in texts), ("feature", pa.list_(pa.float32(), width))])
+    problem, images = f"The run {run.directory.path} has no {path.name}.", len(run.split.rows)
+    if path.is_file():
+        try:
+            matrix = read(path)
+        except (OSError, ValueError, KeyError) as error:
+            problem = f"{path} cannot be read: {error}."
+        else:
+            if len(matrix) == images:
+                return matrix
+            problem = f"{path} has the features of {len(matrix)} images, but {run.directory.split} lists {images}."
+    again = f"Run the command in {run.directory.command} again with --overwrite; it keeps the split."
+    raise RunError(problem, hint=again)
 
 
 def _column(features: NDArray[np.float32]) -> pa.Array:
@@ -168,37 +151,29 @@ def _column(features: NDArray[np.float32]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, features.shape[1])
 
 
-class _Table:
-    """A Parquet file whose row groups contain many batches: one row group per batch would be slow to read."""
+@contextmanager
+def _open_table(target: Path, texts: Sequence[str], width: int) -> Iterator[Callable[[Sequence[Any]], None]]:
+    """Yield what appends a batch to a Parquet file whose row groups contain many: one row group each would be slow."""
+    schema = pa.schema([*((name, pa.string()) for name in texts), ("feature", pa.list_(pa.float32(), width))])
+    # Features hardly repeat: dictionary encoding and compression would only cost time.
+    encoded = [name for name in ("class", SPLIT_COLUMN) if name in texts]
+    compression = dict.fromkeys(texts, "snappy") | {"feature.list.element": "none"}
+    waiting: list[pa.RecordBatch] = []
+    with pq.ParquetWriter(target, schema, use_dictionary=encoded, compression=compression) as writer:
 
-    def __init__(self, target: Path, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._waiting: list[pa.RecordBatch] = []
-        # Features hardly repeat: dictionary encoding and compression would only cost time.
-        texts = [name for name in ("class", SPLIT_COLUMN) if name in schema.names]
-        compression = {name: "snappy" for name in schema.names if name != "feature"} | {"feature.list.element": "none"}
-        self._writer = pq.ParquetWriter(target, schema, use_dictionary=texts, compression=compression)
+        def write() -> None:
+            if waiting:
+                writer.write_table(pa.Table.from_batches(waiting).combine_chunks())
+                waiting.clear()
 
-    def __enter__(self) -> _Table:
-        return self
+        def append(columns: Sequence[Any]) -> None:
+            arrays = [
+                column if isinstance(column, pa.Array) else pa.array(column, field.type)
+                for column, field in zip(columns, schema, strict=True)
+            ]
+            waiting.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+            if sum(batch.num_rows for batch in waiting) >= _ROWS_PER_GROUP:
+                write()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self._write()
-        self._writer.close()
-
-    def append(self, columns: Sequence[Any]) -> None:
-        arrays = [
-            column if isinstance(column, pa.Array) else pa.array(column, field.type)
-            for column, field in zip(columns, self._schema, strict=True)
-        ]
-        self._waiting.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-        if sum(batch.num_rows for batch in self._waiting) >= _ROWS_PER_GROUP:
-            self._write()
-
-    def _write(self) -> None:
-        if self._waiting:
-            self._writer.write_table(pa.Table.from_batches(self._waiting).combine_chunks())
-            self._waiting = []
+        yield append
+        write()

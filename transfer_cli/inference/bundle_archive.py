@@ -43,8 +43,8 @@ def pack(path: Path, output: Path | None = None, *, overwrite: bool = False) -> 
         If the file exists, or cannot be written.
     """
     opened = ModelBundle.open(path)
-    directory = opened.directory
-    target = output or Path(f"{_name(directory)}.zip")
+    directory, place = opened.directory, opened.directory.resolve()
+    target = output or Path(f"{(place.parent if place.name == 'model' else place).name}.zip")
     if target.is_dir():
         raise OutputError(f"{target} is a folder. Expected a file name, e.g. -o {target}/model.zip.")
     if target.exists() and not overwrite:
@@ -126,8 +126,3 @@ def _extract(archive: Path, entries: list[ZipInfo], directory: Path) -> None:
         raise
     except Exception as error:  # zipfile and zlib raise many types for a damaged file
         raise ModelError(f"{archive} could not be unpacked: {error}.", hint=_COPY_AGAIN) from error
-
-
-def _name(directory: Path) -> str:
-    place = directory.resolve()
-    return place.parent.name if place.name == "model" else place.name

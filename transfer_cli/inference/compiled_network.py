@@ -20,6 +20,7 @@ from transfer_cli.catalog import runtimes
 from transfer_cli.errors import MissingExtraError, ModelError, OutputError
 from transfer_cli.inference import runtimes as running
 from transfer_cli.inference.converted_graph import KERAS_FILE, ConvertedGraph
+from transfer_cli.inference.formats.signature import Run
 from transfer_cli.inference.runtime_parity import parity_fault
 from transfer_cli.io.atomic import remove
 from transfer_cli.io.cache import Cache, touch
@@ -70,6 +71,8 @@ class CompiledNetwork:
         The runtime in use; ``keras`` after a fallback.
     width : int
         Number of output values per image.
+    is_checked : bool
+        Whether the output was compared with that of Keras, or needs no comparison.
     """
 
     width: int
@@ -81,10 +84,10 @@ class CompiledNetwork:
         self._version = runtimes.find(self.runtime).version
         self._device = "CPU"
         self._network: Any = None
-        self._run_graph: running.Run | None = None
-        self._run_keras: running.Run | None = None
+        self._run_graph: Run | None = None
+        self._run_keras: Run | None = None
         self._converted: ConvertedGraph | None = None
-        self._checked = True
+        self.is_checked = True
 
     @classmethod
     def build(
@@ -130,11 +133,6 @@ class CompiledNetwork:
         return {**self._source.facts, "runtime": self.runtime_version, "device": self.device}
 
     @property
-    def is_checked(self) -> bool:
-        """Whether the output was compared with that of Keras, or needs no comparison."""
-        return self._checked
-
-    @property
     def network(self) -> Any:
         """The keras.Model, built or loaded on first use; this imports TensorFlow."""
         if self._network is None:
@@ -142,17 +140,17 @@ class CompiledNetwork:
             with nullcontext() if imported else self._progress.track("starting TensorFlow", None):
                 self._device = import_tensorflow()
                 # Loading the cached file is faster than building, if no other process has removed it.
-                if self._converted is not None and self._converted.has(KERAS_FILE):
+                if file := self._stored_file(KERAS_FILE):
                     from transfer_cli.models.keras_file import load_keras
 
-                    self._network = load_keras(self._converted.folder / KERAS_FILE)
+                    self._network = load_keras(file)
                 else:
                     self._network = self._source.build()
         return self._network
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the output for one or more images."""
-        if not self._checked:
+        if not self.is_checked:
             return self.check(images)
         return self._by_keras(images) if self._run_graph is None else self._run_graph(images)
 
@@ -169,12 +167,12 @@ class CompiledNetwork:
         if fault:
             self._fall_back_to_keras(f"output of {self.runtime_version} differs ({fault})")
             return expected
-        self._checked = True
-        self._converted.set_verified_on(self.runtime_version, len(images))
-        if len(images) >= MIN_IMAGES_TO_CACHE:
-            self._store()
+        self.is_checked = True
+        self._converted.checked[self.runtime_version] = len(images)
+        if self._cache is not None and len(images) >= MIN_IMAGES_TO_CACHE:
+            self._store(self._converted, self._cache)
         self._run_keras = None
-        if self._converted.lists(KERAS_FILE):
+        if KERAS_FILE in self._converted.files:
             self._network = None
         return output
 
@@ -186,24 +184,28 @@ class CompiledNetwork:
         OSError
             If a file cannot be written.
         """
-        if self._converted is not None and self._converted.has(KERAS_FILE):
-            shutil.copyfile(self._converted.folder / KERAS_FILE, keras_file)
+        if file := self._stored_file(KERAS_FILE):
+            shutil.copyfile(file, keras_file)
         else:
             self.network.save(keras_file)
         return self.save_graph(graph_file)
 
     def save_graph(self, graph_file: Path) -> bool:
         """Write the graph if it has a verified one; return whether it has."""
-        if self._run_graph is None or not self._checked:
+        if self._run_graph is None or not self.is_checked:
             return False
-        if self._converted is not None and self._converted.has(GRAPH_FILE):
-            shutil.copyfile(self._converted.folder / GRAPH_FILE, graph_file)
+        if file := self._stored_file(GRAPH_FILE):
+            shutil.copyfile(file, graph_file)
         else:
             from transfer_cli.inference.litert_conversion import convert
 
             # The cache was cleared in the meantime.
             convert(self.network, graph_file)
         return True
+
+    def _stored_file(self, name: str) -> Path | None:
+        """Return an undamaged file of the converted network."""
+        return self._converted.folder / name if self._converted is not None and self._converted.has(name) else None
 
     def _by_keras(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         if self._run_keras is None:
@@ -260,21 +262,19 @@ class CompiledNetwork:
         except ModelError as error:
             self._fall_back_to_keras(str(error))
             return
-        self._checked = converted.is_verified_on(self.runtime_version)
+        self.is_checked = self.runtime_version in converted.checked
 
     def _fall_back_to_keras(self, reason: str) -> None:
         self._progress.warn(f"falling back to Keras (slower) for {self._source.name}: {reason}")
-        self.runtime, self._precision, self._run_graph, self._checked = runtimes.KERAS, "f32", None, True
+        self.runtime, self._precision, self._run_graph, self.is_checked = runtimes.KERAS, "f32", None, True
         self._version = runtimes.find(runtimes.KERAS).version
 
-    def _store(self) -> None:
+    def _store(self, converted: ConvertedGraph, cache: Cache) -> None:
         """Store the graph in the cache."""
-        if self._cache is None or self._converted is None:
-            return
         try:
-            if not self._converted.lists(KERAS_FILE):
-                self.network.save(self._converted.folder / KERAS_FILE)
-                self._converted.add(KERAS_FILE)
-            self._converted.store(self._cache, self._source.facts)
+            if KERAS_FILE not in converted.files:
+                self.network.save(converted.folder / KERAS_FILE)
+                converted.add(KERAS_FILE)
+            converted.store(cache, self._source.facts)
         except (OSError, OutputError) as error:
             self._progress.warn(f"cannot cache the converted network: {error}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ KERAS_FILE = "network.keras"
 INFO_FILE = "info.json"
 
 
+@dataclass
 class ConvertedGraph:
     """The files of a converted network in a folder, which is temporary or in the cache.
 
@@ -25,16 +27,21 @@ class ConvertedGraph:
     folder : Path
     width : int
         Number of output values per image.
+    files : dict of str to dict
+        Size and digest of each file that was written to the folder.
+    checked : dict of str to int
+        Number of images on which the output of each runtime was compared with that of Keras.
     """
 
-    def __init__(self, folder: Path, info: dict[str, Any]) -> None:
-        self.folder, self._info = folder, info
-        self.width: int = info["width"]
+    folder: Path
+    width: int
+    files: dict[str, Any]
+    checked: dict[str, int]
 
     @classmethod
     def create(cls, folder: Path, width: int) -> ConvertedGraph:
         """Describe a folder that holds a new graph."""
-        graph = cls(folder, {"width": width, "files": {}})
+        graph = cls(folder, width, {}, {})
         graph.add(GRAPH_FILE)
         return graph
 
@@ -43,35 +50,21 @@ class ConvertedGraph:
         """Return the graph in a folder of the cache; None if it is damaged."""
         try:
             info = json.loads((folder / INFO_FILE).read_text("utf-8"))
-        except (OSError, ValueError):
+            graph = cls(folder, info["width"], info["files"], info.get("checked", {}))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        if not isinstance(info, dict) or not isinstance(info.get("width"), int):
-            return None
-        graph = cls(folder, info)
-        return graph if graph.has(GRAPH_FILE) else None
+        return graph if isinstance(graph.width, int) and graph.has(GRAPH_FILE) else None
 
     def has(self, name: str) -> bool:
         """Return whether a file exists and is unaltered."""
         try:
-            return bool(digest_of_file(self.folder / name).model_dump() == self._info["files"][name])
+            return bool(digest_of_file(self.folder / name).model_dump() == self.files[name])
         except (OSError, KeyError, TypeError):
             return False
 
-    def lists(self, name: str) -> bool:
-        """Return whether a file was added."""
-        return name in self._info["files"]
-
     def add(self, name: str) -> None:
         """Record the digest of a file that was written to the folder."""
-        self._info["files"][name] = digest_of_file(self.folder / name).model_dump()
-
-    def is_verified_on(self, runtime: str) -> bool:
-        """Return whether the output of a runtime was compared with that of Keras."""
-        return runtime in self._info.get("checked", {})
-
-    def set_verified_on(self, runtime: str, images: int) -> None:
-        """Record that the output of a runtime was compared with that of Keras on a number of images."""
-        self._info.setdefault("checked", {})[runtime] = images
+        self.files[name] = digest_of_file(self.folder / name).model_dump()
 
     def store(self, cache: Cache, facts: Mapping[str, Any]) -> None:
         """Copy the folder to the cache; if it is there already, update the verified runtimes.
@@ -82,12 +75,13 @@ class ConvertedGraph:
             If it cannot be written.
         """
         target = cache.folder("networks", facts)
+        info = {"width": self.width, "files": self.files, "checked": self.checked}
         if self.folder == target:
             # Another process may have removed it.
             if target.is_dir():
-                write_json(target / INFO_FILE, self._info)
+                write_json(target / INFO_FILE, info)
             return
-        write_json(self.folder / INFO_FILE, self._info)
+        write_json(self.folder / INFO_FILE, info)
         write_json(self.folder / FACTS, facts)
         with cache.draft("networks", facts) as draft:
             shutil.copytree(self.folder, draft)

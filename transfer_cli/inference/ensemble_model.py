@@ -12,7 +12,6 @@ from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.calibration.temperature import apply_temperature
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.classifiers.linear import Linear
-from transfer_cli.data.views import View
 from transfer_cli.inference.models import AbstractModel, FeatureModel, Features, Images, Probabilities
 
 MemberProbabilities = NDArray[np.float32]
@@ -90,7 +89,7 @@ class EnsembleModel(AbstractModel):
     linear : Linear or None
         The classifier of stacking.
     rejection_member : int or None
-        The member whose features the rejection uses (see load.rejection_member).
+        The member whose features the rejection uses (see load.rejection_member); also an attribute.
     rejection_file : Path or None
     """
 
@@ -102,50 +101,36 @@ class EnsembleModel(AbstractModel):
         rejection_member: int | None = None,
         rejection_file: Path | None = None,
     ) -> None:
-        self.class_names = bundle.class_names
-        self.thresholds = bundle.thresholds
-        self.members = tuple(members)
-        self.rejection_file = rejection_file
-        self._rejection_member = rejection_member
-        self._temperature = bundle.temperature
+        views = dict.fromkeys(view for member in members for view in member.views)
+        super().__init__(bundle.class_names, views, bundle.thresholds, rejection_file)
+        self.members, self.rejection_member, self._temperature = tuple(members), rejection_member, bundle.temperature
         assert bundle.combination is not None
         self._combiner = combiner_of(bundle.combination, [member.weight for member in bundle.members], linear)
-        self._views = tuple(dict.fromkeys(view for member in members for view in member.views))
-        self.image_size, self.resize = self._views[0]
-        self._view_indices = [[self._views.index(view) for view in member.views] for member in members]
-
-    @property
-    def has_rejection_member(self) -> bool:
-        """Whether the features of a member can be used for the rejection."""
-        return self._rejection_member is not None
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """The distinct input sizes and resize methods of its members."""
-        return self._views
-
-    def predict_proba(self, images: Images) -> Probabilities:
-        """Return the probabilities; only for members with the same input size and resize method."""
-        if len(self._views) > 1:
-            sizes = ", ".join(f"{view.size} {view.resize}" for view in self._views)
-            raise ValueError(f"The members have different input sizes ({sizes}). Use predict_views with one of each.")
-        return self.predict_views((images,))
+        self._view_indices = [[self.views.index(view) for view in member.views] for member in members]
 
     def predict_views(self, views: Sequence[Images]) -> Probabilities:
         """Return the combined probabilities, float32 of shape (n, k)."""
-        return self.combine(self.member_probabilities(views))
+        return self.predict_with_features(views)[0]
 
     def predict_with_features(self, views: Sequence[Images]) -> tuple[Probabilities, Features | None]:
         """Return the combined probabilities, and the features of the member that the rejection uses."""
         shared: _SharedFeatures = {}
-        probabilities = self.combine(self._member_probabilities(views, shared))
-        return probabilities, None if self._rejection_member is None else shared[self._key(self._rejection_member)]
+        combined = self._combiner(self.member_probabilities(views, shared))
+        features = None if self.rejection_member is None else shared[self._key(self.rejection_member)]
+        return apply_temperature(combined, self._temperature), features
 
-    def member_probabilities(self, views: Sequence[Images]) -> MemberProbabilities:
-        """Return each member's probabilities, float32 of shape (m, n, k); a shared network runs once."""
-        return self._member_probabilities(views, {})
+    def member_probabilities(
+        self, views: Sequence[Images], shared: _SharedFeatures | None = None
+    ) -> MemberProbabilities:
+        """Return each member's probabilities, float32 of shape (m, n, k); a shared network runs once.
 
-    def _member_probabilities(self, views: Sequence[Images], shared: _SharedFeatures) -> MemberProbabilities:
+        Parameters
+        ----------
+        views : sequence of ndarray
+        shared : dict, optional
+            Receives the features, by network and view.
+        """
+        shared = {} if shared is None else shared
         probabilities = []
         for number, (member, indices) in enumerate(zip(self.members, self._view_indices, strict=True)):
             if isinstance(member, FeatureModel):
@@ -162,7 +147,3 @@ class EnsembleModel(AbstractModel):
         member = self.members[number]
         assert isinstance(member, FeatureModel)
         return id(member.network), self._view_indices[number][0]
-
-    def combine(self, probabilities: MemberProbabilities) -> Probabilities:
-        """Return the calibrated combination of the members' probabilities, of shape (n, k)."""
-        return apply_temperature(self._combiner(probabilities), self._temperature)

@@ -6,25 +6,27 @@ Only a Keras file imports TensorFlow.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from transfer_cli.catalog import export_formats, runtimes
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats import embedded_digest
+from transfer_cli.inference.formats import embedded_digest, onnx, openvino, zip_metadata
 from transfer_cli.inference.formats.metadata import ExportMetadata
-from transfer_cli.inference.formats.zip_metadata import read_metadata
-from transfer_cli.inference.runtimes import Run, open_graph
+from transfer_cli.inference.formats.signature import Run
+from transfer_cli.inference.runtimes import open_graph
 from transfer_cli.io.digests import digest_of_file
 from transfer_cli.io.untrusted.names import METADATA_FILE
+from transfer_cli.quiet_imports import import_tensorflow
 
+_SUFFIXES = (".tflite", ".onnx", ".xml", ".keras")
 SAVED_MODEL_METADATA = Path("assets") / METADATA_FILE
 """The place of the metadata in a SavedModel, which stores additional files there."""
 
 
 def is_exported(path: Path) -> bool:
     """Return whether `path` has the suffix of an exported file, or is a SavedModel."""
-    return (path / "saved_model.pb").is_file() if path.is_dir() else path.suffix.lower() in _METADATA_READERS
+    return (path / "saved_model.pb").is_file() if path.is_dir() else path.suffix.lower() in _SUFFIXES
 
 
 def exported_metadata(path: Path) -> ExportMetadata:
@@ -40,7 +42,7 @@ def exported_metadata(path: Path) -> ExportMetadata:
     if path.is_dir():
         return _saved_model_metadata(path)
     embedded_digest.check_digest(path)
-    metadata = _METADATA_READERS[path.suffix.lower()](path)
+    metadata = _read_metadata(path)
     spec = export_formats.EXPORT_FORMATS.get(metadata.format)
     if spec is None or Path(spec.file).suffix != path.suffix.lower():
         raise ModelError(f"{path} has the wrong suffix for its format {metadata.format[:80]!r}.")
@@ -65,23 +67,34 @@ def open_exported(path: Path, metadata: ExportMetadata) -> Run:
             f"{path} is a SavedModel. A SavedModel may read and write files when it runs, so predict does not open it.",
             hint="Predict with the run or another export format; docs/export.md has a client for SavedModel.",
         )
-    return _OPENERS[path.suffix.lower()](path, metadata.image_size)
+    match path.suffix.lower():
+        case ".onnx":
+            return onnx.open_onnx(path)
+        case ".xml":
+            return openvino.open_openvino(path)
+        case ".tflite":
+            return open_graph(runtimes.LITERT, path, size=metadata.image_size)
+    import_tensorflow()
+    from transfer_cli.models.compile import inference_function
+    from transfer_cli.models.keras_file import load_keras
+
+    run: Run = inference_function(load_keras(path))
+    return run
 
 
-def _onnx_metadata(path: Path) -> ExportMetadata:
-    _require_installed(export_formats.ONNX)
-
-    from transfer_cli.inference.formats.onnx import read_metadata
-
-    return _parse_metadata(read_metadata(path), path)
-
-
-def _openvino_metadata(path: Path) -> ExportMetadata:
-    _require_installed(export_formats.OPENVINO)
-
-    from transfer_cli.inference.formats.openvino import read_model_info
-
-    return _parse_metadata(read_model_info(path), path)
+def _read_metadata(path: Path) -> ExportMetadata:
+    match path.suffix.lower():
+        case ".onnx":
+            export_formats.check_installed(export_formats.find(export_formats.ONNX))
+            entries = onnx.read_metadata(path)
+        case ".xml":
+            export_formats.check_installed(export_formats.find(export_formats.OPENVINO))
+            entries = openvino.read_model_info(path)
+        case _:
+            return zip_metadata.read_metadata(path)
+    if METADATA_FILE not in entries:
+        raise ModelError(f"{path} has no transfer-cli metadata: transfer-cli export did not write it.")
+    return ExportMetadata.from_json(entries[METADATA_FILE], path)
 
 
 def _saved_model_metadata(path: Path) -> ExportMetadata:
@@ -94,12 +107,6 @@ def _saved_model_metadata(path: Path) -> ExportMetadata:
     return metadata
 
 
-def _parse_metadata(entries: Mapping[str, str], path: Path) -> ExportMetadata:
-    if METADATA_FILE not in entries:
-        raise ModelError(f"{path} has no transfer-cli metadata: transfer-cli export did not write it.")
-    return ExportMetadata.from_json(entries[METADATA_FILE], path)
-
-
 def _verify_files(digests: Mapping[str, str], folder: Path) -> None:
     for name, digest in digests.items():
         path = folder / name
@@ -109,49 +116,3 @@ def _verify_files(digests: Mapping[str, str], folder: Path) -> None:
             raise ModelError(f"{path} is missing. Copy all files of the export together.")
         if digest_of_file(path).sha256 != digest:
             raise ModelError(f"{path} was altered: its SHA-256 differs.", hint="Copy it again, or export it again.")
-
-
-def _require_installed(format: str) -> None:
-    export_formats.check_installed(export_formats.find(format))
-
-
-def _open_litert(path: Path, size: int) -> Run:
-    return open_graph(runtimes.LITERT, path, size=size)
-
-
-def _open_onnx(path: Path, size: int) -> Run:
-    from transfer_cli.inference.formats.onnx import open_onnx
-
-    run: Run = open_onnx(path)
-    return run
-
-
-def _open_openvino(path: Path, size: int) -> Run:
-    from transfer_cli.inference.formats.openvino import open_openvino
-
-    return open_openvino(path)
-
-
-def _open_keras(path: Path, size: int) -> Run:
-    from transfer_cli.quiet_imports import import_tensorflow
-
-    import_tensorflow()
-    from transfer_cli.models.compile import inference_function
-    from transfer_cli.models.keras_file import load_keras
-
-    run: Run = inference_function(load_keras(path))
-    return run
-
-
-_METADATA_READERS: dict[str, Callable[[Path], ExportMetadata]] = {
-    ".tflite": read_metadata,
-    ".onnx": _onnx_metadata,
-    ".xml": _openvino_metadata,
-    ".keras": read_metadata,
-}
-_OPENERS: dict[str, Callable[[Path, int], Run]] = {
-    ".tflite": _open_litert,
-    ".onnx": _open_onnx,
-    ".xml": _open_openvino,
-    ".keras": _open_keras,
-}

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import OpenedBundle
-from transfer_cli.inference.models import AbstractModel, FeatureModel, Features
+from transfer_cli.inference.models import AbstractModel, FeatureModel
 
 BATCH = 32
 """Number of images in a batch that is timed."""
@@ -94,20 +94,16 @@ class MemberCosts:
         networks: list[int] = []
         of_network: dict[int, float] = {}
         of_classifier: list[float] = []
-        features: dict[int, Features] = {}
         for model in models:
+            networks.append(id(model.network if isinstance(model, FeatureModel) else model))
             if not isinstance(model, FeatureModel):
-                networks.append(id(model))
-                of_network[id(model)] = model_ms_per_image(model)
+                of_network[networks[-1]] = model_ms_per_image(model)
                 of_classifier.append(0.0)
                 continue
-            network = id(model.network)
-            if network not in features:
-                images = _noise(model)[0]
-                of_network[network] = ms_per_image(partial(model.features, images), BATCH)
-                features[network] = model.features(images)
-            networks.append(network)
-            of_classifier.append(ms_per_image(partial(model.classify, features[network]), BATCH))
+            images = _noise(model)[0]
+            if networks[-1] not in of_network:
+                of_network[networks[-1]] = ms_per_image(partial(model.features, images), BATCH)
+            of_classifier.append(ms_per_image(partial(model.classify, model.features(images)), BATCH))
         return cls(bundles, networks, of_network, of_classifier)
 
     def alone(self, member: int) -> InferenceCost:

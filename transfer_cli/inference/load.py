@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
 from transfer_cli.bundle.files import BACKBONE_FILE, CLASSIFIER_FILE, GRAPH_FILE, LINEAR_FILE, NETWORK_FILE
 from transfer_cli.calibration.rejection import REJECTION_FILE
 from transfer_cli.catalog import backbones, ensemble_methods, runtimes
-from transfer_cli.catalog.backbones import BackboneSpec
-from transfer_cli.classifiers.linear import Linear
+from transfer_cli.classifiers.linear import Linear, Predict
 from transfer_cli.data.decoding import DECODER
 from transfer_cli.errors import ModelError
-from transfer_cli.inference import exported_model, network_sources
+from transfer_cli.inference import exported_model
 from transfer_cli.inference import runtimes as running
 from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.inference.ensemble_model import EnsembleModel
 from transfer_cli.inference.models import IMAGENET, AbstractModel, FeatureModel, Images, NetworkModel
+from transfer_cli.inference.network_sources import bundle_source, imagenet_source, is_below_logits
 from transfer_cli.io.cache import Cache
 from transfer_cli.io.untrusted.checked_output import check_output
 from transfer_cli.models.weights.integrity import check_digest
@@ -70,7 +70,10 @@ def load(
     if source.startswith(IMAGENET):
         spec = backbones.find(source.removeprefix(IMAGENET))
         name = running.resolve(runtime, images=images, keeps_model=False, parameters=spec.parameters)
-        return _load_imagenet(spec, Inference(runtime=name), offline, cache, progress)
+        require_available(imagenet_files(spec, top=True, size=spec.size), offline=offline)
+        network = imagenet_source(spec, offline=offline, progress=progress)
+        run = CompiledNetwork.build(network, Inference(runtime=name), cache, progress)
+        return NetworkModel(run, imagenet_names(), spec.size, "crop")
     return _Loader(runtime, images, cache, progress).load(ModelBundle.open(Path(source)))
 
 
@@ -93,32 +96,61 @@ class _Loader:
         """Return the model of a verified bundle."""
         if opened.members:
             return self._load_ensemble(opened)
-        bundle, directory = opened.bundle, opened.directory
-        _warn_of_other_decoder(bundle.decoder, self._progress)
-        inference = _select_runtime(bundle, self._runtime, self._images, self._progress)
-        key = _network_key(bundle, inference)
+        _warn_of_other_decoder(opened.bundle.decoder, self._progress)
+        inference = _select_runtime(opened.bundle, self._runtime, self._images, self._progress)
+        key = _network_key(opened.bundle, inference)
         if key not in self._networks:
-            self._networks[key] = _load_network(bundle, directory, inference, self._cache, self._progress)
-        return _with_classifier(bundle, directory, self._networks[key])
+            self._networks[key] = _load_network(opened, inference, self._cache, self._progress)
+        return _with_classifier(opened, self._networks[key])
 
     def _load_ensemble(self, opened: OpenedBundle) -> EnsembleModel:
-        bundle, directory = opened.bundle, opened.directory
-        linear = None
+        bundle, directory, linear = opened.bundle, opened.directory, None
         if bundle.combination == ensemble_methods.STACK:
-            if LINEAR_FILE not in bundle.files:
-                raise ModelError(
-                    f"{directory} gives no digest of {LINEAR_FILE}, the classifier of the stacking ensemble."
-                )
-            linear = Linear.load(directory / LINEAR_FILE)
-            linear.check_classes(len(bundle.class_names), directory / LINEAR_FILE)
-            linear.check_width(len(bundle.members) * len(bundle.class_names), directory / LINEAR_FILE)
-        rejection = directory / REJECTION_FILE if REJECTION_FILE in bundle.files else None
+            linear = linear_of(opened, len(bundle.members) * len(bundle.class_names))
+            if linear is None:
+                raise ModelError(f"{directory} gives no digest of {LINEAR_FILE}, the classifier of its stacking.")
+        rejection = _rejection_file(opened)
         member = rejection_member([each.bundle for each in opened.members])
         if rejection is not None and member is None:
-            raise ModelError(
-                f"{directory} holds {REJECTION_FILE}, but no member has a frozen backbone, as it requires."
-            )
+            raise ModelError(f"{directory} holds {REJECTION_FILE}, but no member has a frozen backbone for it.")
         return EnsembleModel(bundle, [self.load(each) for each in opened.members], linear, member, rejection)
+
+
+def linear_of(opened: OpenedBundle, width: int | None = None) -> Linear | None:
+    """Return the linear classifier of a bundle, None if it has none.
+
+    Raises
+    ------
+    ModelError
+        If it does not fit the classes of the bundle, or takes other than `width` features.
+    """
+    if LINEAR_FILE not in opened.bundle.files:
+        return None
+    path = opened.directory / LINEAR_FILE
+    linear = Linear.load(path)
+    linear.check_classes(len(opened.bundle.class_names), path)
+    if width is not None:
+        linear.check_width(width, path)
+    return linear
+
+
+def classifiers_of(opened: OpenedBundle) -> Iterator[tuple[str, int, Predict]]:
+    """Yield each form of a bundle's classifier, the fastest first: its file, number of features, and function."""
+    if linear := linear_of(opened):
+        yield LINEAR_FILE, len(linear.kernel), linear.probabilities
+    if CLASSIFIER_FILE in opened.bundle.files:
+        from transfer_cli.classifiers import fit
+        from transfer_cli.classifiers.skops_file import width_of
+
+        file, classes = opened.directory / CLASSIFIER_FILE, len(opened.bundle.class_names)
+        pipeline = fit.load(file)
+        predict = partial(fit.probabilities, pipeline, classes=classes)
+        # If the contents of a known class do not fit, scikit-learn may raise any exception.
+        yield CLASSIFIER_FILE, width_of(pipeline, file), check_output(predict, file, classes, failures=(Exception,))
+
+
+def _rejection_file(opened: OpenedBundle) -> Path | None:
+    return opened.directory / REJECTION_FILE if REJECTION_FILE in opened.bundle.files else None
 
 
 def rejection_member(members: Sequence[ModelBundle]) -> int | None:
@@ -135,35 +167,19 @@ def _network_key(bundle: ModelBundle, inference: Inference) -> str:
     files = {
         name: bundle.files[name].sha256 for name in (GRAPH_FILE, BACKBONE_FILE, NETWORK_FILE) if name in bundle.files
     }
-    below_logits = bundle.kind == "network" and LINEAR_FILE in bundle.files
     made_for = bundle.recipe.get("inference", {})
-    return json.dumps(
-        [bundle.kind, below_logits, files, made_for, inference.model_dump(mode="json"), bundle.image_size]
-    )
+    runtime = inference.model_dump(mode="json")
+    return json.dumps([bundle.kind, is_below_logits(bundle), files, made_for, runtime, bundle.image_size])
 
 
-def _with_classifier(bundle: ModelBundle, directory: Path, run: Callable[[Images], Any]) -> AbstractModel:
+def _with_classifier(opened: OpenedBundle, run: Callable[[Images], Any]) -> AbstractModel:
     """Return the model that consists of a network and the classifier in a bundle."""
-    rejection = directory / REJECTION_FILE if REJECTION_FILE in bundle.files else None
-    classes = len(bundle.class_names)
-    if LINEAR_FILE in bundle.files:
-        linear = Linear.load(directory / LINEAR_FILE)
-        linear.check_classes(classes, directory / LINEAR_FILE)
-        features = check_output(run, directory, len(linear.kernel))
-        return FeatureModel(bundle, features, linear.probabilities, rejection, run)
-    if bundle.kind == "network":
-        checked = check_output(run, directory, classes)
+    bundle, directory = opened.bundle, opened.directory
+    if bundle.kind == "network" and not is_below_logits(bundle):
+        checked = check_output(run, directory, len(bundle.class_names))
         return NetworkModel(checked, bundle.class_names, bundle.image_size, bundle.resize, bundle.thresholds)
-
-    from transfer_cli.classifiers import fit
-    from transfer_cli.classifiers.skops_file import width_of
-
-    file = directory / CLASSIFIER_FILE
-    pipeline = fit.load(file)
-    # If the contents of a known class do not fit, scikit-learn may raise any exception.
-    predict = partial(fit.probabilities, pipeline, classes=classes)
-    classifier = check_output(predict, file, classes, failures=(Exception,))
-    return FeatureModel(bundle, check_output(run, directory, width_of(pipeline, file)), classifier, rejection, run)
+    _, width, classify = next(classifiers_of(opened))
+    return FeatureModel(bundle, check_output(run, directory, width), classify, _rejection_file(opened), run)
 
 
 def _load_exported(path: Path, runtime: str, progress: Progress) -> NetworkModel:
@@ -213,29 +229,16 @@ def _select_runtime(bundle: ModelBundle, runtime: str, images: int, progress: Pr
 
 
 def _load_network(
-    bundle: ModelBundle, directory: Path, inference: Inference, cache: Cache, progress: Progress
+    opened: OpenedBundle, inference: Inference, cache: Cache, progress: Progress
 ) -> Callable[[Images], Any]:
     """Return the function that runs the network of a bundle."""
+    bundle = opened.bundle
     made_for = bundle.recipe.get("inference", {}).get("runtime")
     if inference.runtime == made_for and GRAPH_FILE in bundle.files:
         # Its output was compared with that of Keras before it was added to the bundle.
-        return running.open_graph(
-            inference.runtime, directory / GRAPH_FILE, inference.precision, size=bundle.image_size
-        )
-    file = directory / (NETWORK_FILE if bundle.kind == "network" else BACKBONE_FILE)
-    below_logits = bundle.kind == "network" and LINEAR_FILE in bundle.files
-    classes = bundle.kind == "network" and not below_logits
-    source = network_sources.file_source(file, classes=classes, below_logits=below_logits)
-    return CompiledNetwork.build(source, inference, cache, progress)
-
-
-def _load_imagenet(
-    spec: BackboneSpec, inference: Inference, offline: bool, cache: Cache, progress: Progress
-) -> NetworkModel:
-    require_available(imagenet_files(spec, top=True, size=spec.size), offline=offline)
-    source = network_sources.imagenet_source(spec, offline=offline, progress=progress)
-    network = CompiledNetwork.build(source, inference, cache, progress)
-    return NetworkModel(network, imagenet_names(), spec.size, "crop")
+        graph = opened.directory / GRAPH_FILE
+        return running.open_graph(inference.runtime, graph, inference.precision, size=bundle.image_size)
+    return CompiledNetwork.build(bundle_source(opened), inference, cache, progress)
 
 
 def imagenet_names() -> tuple[str, ...]:

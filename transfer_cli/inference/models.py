@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,31 +30,32 @@ class AbstractModel(ABC):
     Attributes
     ----------
     class_names : tuple of str
+    views : tuple of View
+        The input sizes and resize methods that it needs; an ensemble may need several.
     image_size : int
-        Side of the input in pixels.
+        Side of the first input in pixels.
     resize : str
-        How an image is made square.
+        How an image is made square for it.
     thresholds : tuple of float or None
         Multi-label: the minimum probability of each label.
     rejection_file : Path or None
         The fitted rejection (see calibration.rejection), if there is one.
     """
 
-    class_names: tuple[str, ...]
-    image_size: int
-    resize: str
-    thresholds: tuple[float, ...] | None = None
-    rejection_file: Path | None = None
+    def __init__(
+        self,
+        class_names: tuple[str, ...],
+        views: Iterable[View],
+        thresholds: tuple[float, ...] | None,
+        rejection_file: Path | None = None,
+    ) -> None:
+        self.class_names, self.thresholds, self.rejection_file = class_names, thresholds, rejection_file
+        self.views = tuple(views)
+        self.image_size, self.resize = self.views[0]
 
-    @property
-    def views(self) -> tuple[View, ...]:
-        """The input sizes and resize methods that it needs; an ensemble may need several."""
-        return (View(self.image_size, self.resize),)
-
+    @abstractmethod
     def predict_views(self, views: Sequence[Images]) -> Probabilities:
         """Return the probabilities, float32 of shape (n, k), of images that were decoded in each of `views`."""
-        (images,) = views
-        return self.predict_proba(images)
 
     def predict_with_features(self, views: Sequence[Images]) -> tuple[Probabilities, Features | None]:
         """Return the probabilities, and the features that the rejection uses, if the model has any."""
@@ -73,9 +74,8 @@ class AbstractModel(ABC):
             hint="Use a run of extract or finetune.",
         )
 
-    @abstractmethod
     def predict_proba(self, images: Images) -> Probabilities:
-        """Return the probability of each class.
+        """Return the probability of each class, for a model with one view.
 
         Parameters
         ----------
@@ -86,6 +86,10 @@ class AbstractModel(ABC):
         -------
         ndarray of shape (n, k), float32
         """
+        if len(self.views) > 1:
+            sizes = ", ".join(f"{view.size} {view.resize}" for view in self.views)
+            raise ValueError(f"The members have different input sizes ({sizes}). Use predict_views with one of each.")
+        return self.predict_views((images,))
 
 
 class FeatureModel(AbstractModel):
@@ -105,16 +109,11 @@ class FeatureModel(AbstractModel):
         rejection_file: Path | None = None,
         network: object = None,
     ) -> None:
-        self.class_names = bundle.class_names
-        self.image_size = bundle.image_size
-        self.resize = bundle.resize
-        self.thresholds = bundle.thresholds
-        self.rejection_file = rejection_file
+        super().__init__(
+            bundle.class_names, [View(bundle.image_size, bundle.resize)], bundle.thresholds, rejection_file
+        )
         self.network = features if network is None else network
-        self._features = features
-        self._log_prior = bundle.log_prior
-        self._temperature = bundle.temperature
-        self._classifier = classifier
+        self._bundle, self._features, self._classifier = bundle, features, classifier
 
     def features(self, images: Images) -> Features:
         """Return the features of images, float32 of shape (n, width)."""
@@ -122,17 +121,18 @@ class FeatureModel(AbstractModel):
 
     def classify(self, features: Features) -> Probabilities:
         """Return the calibrated probabilities for features, float32 of shape (n, k)."""
-        return apply_temperature(remove_log_prior(self._classifier(features), self._log_prior), self._temperature)
+        probabilities = remove_log_prior(self._classifier(features), self._bundle.log_prior)
+        return apply_temperature(probabilities, self._bundle.temperature)
+
+    def predict_views(self, views: Sequence[Images]) -> Probabilities:
+        """Return the classifier's probabilities on the network's features."""
+        return self.predict_with_features(views)[0]
 
     def predict_with_features(self, views: Sequence[Images]) -> tuple[Probabilities, Features | None]:
         """Return the probabilities and the features that they were computed from."""
         (images,) = views
         features = self.features(images)
         return self.classify(features), features
-
-    def predict_proba(self, images: Images) -> Probabilities:
-        """Return the classifier's probabilities on the network's features."""
-        return self.classify(self.features(images))
 
 
 class NetworkModel(AbstractModel):
@@ -146,12 +146,10 @@ class NetworkModel(AbstractModel):
         resize: str,
         thresholds: tuple[float, ...] | None = None,
     ) -> None:
-        self.class_names = class_names
-        self.image_size = image_size
-        self.resize = resize
-        self.thresholds = thresholds
+        super().__init__(class_names, [View(image_size, resize)], thresholds)
         self._run = run
 
-    def predict_proba(self, images: Images) -> Probabilities:
+    def predict_views(self, views: Sequence[Images]) -> Probabilities:
         """Return the network's output."""
+        (images,) = views
         return np.asarray(self._run(images), np.float32)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
+from transfer_cli.bundle.files import BACKBONE_FILE, LINEAR_FILE, NETWORK_FILE
 from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec
 from transfer_cli.inference.compiled_network import NetworkSource
 from transfer_cli.io.digests import digest_of_file
@@ -48,24 +51,14 @@ def backbone_source(
         If the weights are missing and cannot be downloaded.
     """
     weights = _weights(spec, choice.weights, size, seed, top=False, offline=offline, progress=progress)
+    shape: dict[str, Any] = {"size": size, "layer": choice.layer, "pooling": choice.pooling}
 
     def build() -> Any:
         from transfer_cli.models import backbone
 
-        return backbone.build(
-            spec,
-            weights=choice.weights,
-            size=size,
-            layer=choice.layer,
-            pooling=choice.pooling,
-            seed=seed,
-            offline=offline,
-            progress=progress,
-        )
+        return backbone.build(spec, weights=choice.weights, seed=seed, **shape, offline=offline, progress=progress)
 
-    return _source(
-        build, backbone=spec.name, weights=weights, size=size, layer=choice.layer, pooling=choice.pooling, top=False
-    )
+    return _source(build, backbone=spec.name, weights=weights, **shape, top=False)
 
 
 def imagenet_source(spec: BackboneSpec, *, offline: bool = False, progress: Progress = SILENT) -> NetworkSource:
@@ -80,31 +73,32 @@ def imagenet_source(spec: BackboneSpec, *, offline: bool = False, progress: Prog
     return _source(build, classes=True, backbone=spec.name, weights=weights, size=spec.size, top=True)
 
 
-def file_source(path: Path, *, classes: bool = False, below_logits: bool = False) -> NetworkSource:
-    """Return the network in a ``.keras`` file.
+def bundle_source(opened: OpenedBundle) -> NetworkSource:
+    """Return the network of a bundle, see `load_network`."""
+    is_cut = is_below_logits(opened.bundle)
+    facts = {"cut": "below the logits"} if is_cut else {}
+    digest = opened.bundle.files[network_file(opened).name].sha256
+    classes = opened.bundle.kind == "network" and not is_cut
+    return _source(partial(load_network, opened), classes=classes, file=digest, **facts)
 
-    Parameters
-    ----------
-    path : Path
-    classes : bool
-        Whether its output is class probabilities.
-    below_logits : bool
-        Remove the last dense layer and all layers after it; the output is the input of that layer.
-    """
 
-    def build() -> Any:
-        from transfer_cli.models.keras_file import load_keras
+def load_network(opened: OpenedBundle) -> Any:
+    """Load the Keras network of a bundle; if the bundle has its last dense layer as a matrix, only what is below it."""
+    from transfer_cli.models.classifier_network import below_logits_of
+    from transfer_cli.models.keras_file import load_keras
 
-        network = load_keras(path)
-        if not below_logits:
-            return network
+    network = load_keras(network_file(opened))
+    return below_logits_of(network) if is_below_logits(opened.bundle) else network
 
-        from transfer_cli.models.classifier_network import below_logits_of
 
-        return below_logits_of(network)
+def network_file(opened: OpenedBundle) -> Path:
+    """Return the Keras file of a bundle."""
+    return opened.directory / (NETWORK_FILE if opened.bundle.kind == "network" else BACKBONE_FILE)
 
-    facts = {"cut": "below the logits"} if below_logits else {}
-    return _source(build, classes=classes, file=digest_of_file(path).sha256, **facts)
+
+def is_below_logits(bundle: ModelBundle) -> bool:
+    """Return whether only the part of a bundle's network below its last dense layer is used."""
+    return bundle.kind == "network" and LINEAR_FILE in bundle.files
 
 
 def _source(build: Callable[[], Any], classes: bool = False, **facts: Any) -> NetworkSource:

@@ -42,21 +42,13 @@ def predict(
     names = model.class_names
     (size, resize), *others = (rejector.model if rejector else model).views
     for batch in batches(paths, size=size, resize=resize, other_views=others, batch_size=batch_size, strict=strict):
-        empty = np.empty((0, len(names)), np.float32)
-        reasons = None
-        if rejector is None or not batch.paths:
-            probabilities = model.predict_views(batch.views) if batch.paths else empty
-        else:
+        probabilities, reasons = np.empty((0, len(names)), np.float32), None
+        if batch.paths and rejector:
             probabilities, reasons = rejector(batch.views)
-        yield Predictions(
-            batch.paths,
-            names,
-            probabilities,
-            batch.skipped,
-            model.thresholds,
-            digests=batch.digests,
-            reject_reasons=reasons,
-        )
+        elif batch.paths:
+            probabilities = model.predict_views(batch.views)
+        paths, limits = batch.paths, model.thresholds
+        yield Predictions(paths, names, probabilities, batch.skipped, limits, batch.digests, reject_reasons=reasons)
 
 
 def write_predictions(
@@ -98,13 +90,9 @@ def write_predictions(
         for batch in batches:
             if batch.paths:
                 # The header is written with the first row: stdout stays empty if no image can be read.
+                multi_label, rejects = batch.thresholds is not None, batch.reject_reasons is not None
                 table = table or open_writer(
-                    format,
-                    target,
-                    class_names,
-                    top_k,
-                    multi_label=batch.thresholds is not None,
-                    with_rejection=batch.reject_reasons is not None,
+                    format, target, class_names, top_k, multi_label=multi_label, with_rejection=rejects
                 )
                 table.append(batch)
                 target.flush()

@@ -57,14 +57,13 @@ class Rejector:
                 f"The model has a class called {UNKNOWN}, which is also the label of rejected images.",
                 hint="Rename the folder of that class, and train again.",
             )
-        if coverage is not None and isinstance(model, AugmentedModel):
-            model = model.with_original()
-        self.model, self._threshold = model, threshold
-        self._rejection = None if coverage is None else _load_rejection(model)
+        self._rejection: Rejection | None = None
         self.fitted_threshold: RejectionThreshold | None = None
-        if self._rejection is not None and coverage is not None:
+        if coverage is not None:
+            model = model.with_original() if isinstance(model, AugmentedModel) else model
+            self._rejection = _load_rejection(model)
             self.fitted_threshold = self._rejection.threshold_for(coverage)
-        self.rejected = 0
+        self.model, self._threshold, self.rejected = model, threshold, 0
 
     def __call__(self, views: Sequence[Images]) -> tuple[Probabilities, tuple[str, ...]]:
         """Return the probabilities, of shape (n, k), and the reason for rejecting each image, empty if it is kept.
@@ -78,9 +77,8 @@ class Rejector:
         augmented = self.model if isinstance(self.model, AugmentedModel) else None
         inner = augmented.inner if augmented else self.model
         if self._rejection is not None and self.fitted_threshold is not None:
-            probabilities, features = inner.predict_with_features(
-                augmented.original_views(views) if augmented else views
-            )
+            own = augmented.original_views(views) if augmented else views
+            probabilities, features = inner.predict_with_features(own)
             assert features is not None  # a model with a rejection has them
             quantiles = self._rejection.quantiles(probabilities, features)
             unsure, unlike = (each < self.fitted_threshold.score for each in quantiles)
@@ -97,7 +95,7 @@ class Rejector:
 
 def _load_rejection(model: AbstractModel) -> Rejection:
     inner = model.inner if isinstance(model, AugmentedModel) else model
-    if isinstance(inner, EnsembleModel) and not inner.has_rejection_member:
+    if isinstance(inner, EnsembleModel) and inner.rejection_member is None:
         raise ModelError(
             "This ensemble cannot detect images that are unlike the training images: that requires a member with a "
             "frozen backbone, trained by extract.",

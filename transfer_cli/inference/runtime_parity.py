@@ -43,11 +43,9 @@ def parity_fault(
         return f"lowest cosine similarity {cosines.min():.6f}, expected {MIN_COSINE[precision]} or more"
     spread = np.linalg.norm(right - right.mean(axis=0))
     if spread > _MIN_SPREAD * np.linalg.norm(right):
-        deviation = np.linalg.norm(other - right) / spread
-        if deviation > MAX_DEVIATION[precision]:
-            return (
-                f"deviation {deviation:.2g} of the spread between images, expected {MAX_DEVIATION[precision]} or less"
-            )
+        deviation, limit = np.linalg.norm(other - right) / spread, MAX_DEVIATION[precision]
+        if deviation > limit:
+            return f"deviation {deviation:.2g} of the spread between images, expected {limit} or less"
     if classes:
         best, rows = right.argmax(axis=1), np.arange(len(right))
         # Between nearly equal probabilities rounding may change the label.

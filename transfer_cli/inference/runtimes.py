@@ -6,22 +6,17 @@ import ctypes.util
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from transfer_cli.catalog import runtimes
-from transfer_cli.catalog.runtimes import RUNTIME_BATCH
 from transfer_cli.errors import ModelError
+from transfer_cli.inference.formats.openvino import compile_for_cpu
+from transfer_cli.inference.formats.signature import Images, Rows, Run, in_batches
 from transfer_cli.quiet_imports import captured_native_stderr, import_openvino
 from transfer_cli.system import cpu_count
-
-Images = NDArray[np.uint8]
-Rows = NDArray[np.float32]
-Run = Callable[[Images], Rows]
 
 MAX_CONVERTED_PARAMETERS = 150_000_000
 """Larger networks run on Keras: the converter needs many times their size in memory."""
@@ -91,14 +86,12 @@ def open_graph(name: str, path: Path, precision: str = "f32", *, size: int | Non
         If the runtime cannot read the file, or the graph has another input.
     """
     try:
-        run_batch = _OPENERS[name](path, precision, size)
+        open_batch = {runtimes.LITERT: _open_litert, runtimes.OPENVINO: _open_openvino}[name]
+        return in_batches(open_batch(path, precision, size))
     except ImportError as error:
         raise runtimes.missing_package_error(runtimes.find(name)) from error
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{path} cannot be opened by {name}: {error}.") from error
-    return lambda images: np.concatenate(
-        [run_batch(images[start : start + RUNTIME_BATCH]) for start in range(0, len(images), RUNTIME_BATCH)]
-    )
 
 
 def _check_inputs(size: int | None, path: Path, inputs: list[tuple[str, list[int]]]) -> None:
@@ -150,28 +143,8 @@ def _open_litert(path: Path, precision: str, size: int | None) -> Run:
 
 
 def _open_openvino(path: Path, precision: str, size: int | None) -> Run:
-    openvino = import_openvino()
-    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-    compiled = openvino.Core().compile_model(path, "CPU", settings)
-    _check_inputs(
-        size,
-        path,
-        [
-            (
-                str(each.element_type.to_dtype().name),
-                [int(side.get_length()) if side.is_static else -1 for side in each.partial_shape],
-            )
-            for each in compiled.inputs
-        ],
-    )
-
-    def run(images: Images) -> Rows:
-        return np.array(compiled(images)[0], np.float32)
-
-    return run
-
-
-_OPENERS: dict[str, Callable[[Path, str, int | None], Run]] = {
-    runtimes.LITERT: _open_litert,
-    runtimes.OPENVINO: _open_openvino,
-}
+    compiled = compile_for_cpu(import_openvino(), path, precision)
+    shapes = [[side.get_length() if side.is_static else -1 for side in each.partial_shape] for each in compiled.inputs]
+    types = [each.element_type.to_dtype().name for each in compiled.inputs]
+    _check_inputs(size, path, list(zip(types, shapes, strict=True)))
+    return lambda images: np.array(compiled(images)[0], np.float32)

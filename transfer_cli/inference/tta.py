@@ -80,17 +80,10 @@ class AugmentedModel(AbstractModel):
 
     def __init__(self, model: AbstractModel, method: str, *, with_original: bool = False) -> None:
         self.spec, self.inner, self.stopwatch = tta.find(method), model, Stopwatch()
-        self.class_names, self.thresholds = model.class_names, model.thresholds
-        self.rejection_file = model.rejection_file
         self._with_original = with_original
         self._sources = tuple(_larger(view) if self.spec.crops else view for view in model.views)
-        self._views = tuple(dict.fromkeys((*self._sources, *(model.views if with_original else ()))))
-        self.image_size, self.resize = self._views[0]
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """The model's own views, enlarged if crops are cut from them."""
-        return self._views
+        views = dict.fromkeys((*self._sources, *(model.views if with_original else ())))
+        super().__init__(model.class_names, views, model.thresholds, model.rejection_file)
 
     @property
     def cost(self) -> TtaCost:
@@ -104,21 +97,17 @@ class AugmentedModel(AbstractModel):
 
     def original_views(self, views: Sequence[Images]) -> tuple[Images, ...]:
         """Select those of `views` that the model without augmentation needs."""
-        return tuple(views[self._views.index(view)] for view in self.inner.views)
+        return tuple(views[self.views.index(view)] for view in self.inner.views)
 
     def predict_views(self, views: Sequence[Images]) -> Probabilities:
         """Return the mean of the model's probabilities over the variants, summed in float64."""
-        sources = [views[self._views.index(source)] for source in self._sources]
+        sources = [views[self.views.index(source)] for source in self._sources]
         total = np.zeros((len(views[0]), len(self.class_names)), np.float64)
         for variant in self.spec.variants:
             with self.stopwatch.lap(len(total)):
                 pairs = zip(sources, self.inner.views, strict=True)
                 total += self.inner.predict_views([crop(images, variant, view.size) for images, view in pairs])
         return (total / self.spec.passes).astype(np.float32)
-
-    def predict_proba(self, images: Images) -> Probabilities:
-        """Return the mean for images in the model's only view."""
-        return self.predict_views((images,))
 
 
 class ComparedModel(AugmentedModel):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,9 @@ from transfer_cli.classifiers import skops_file
 from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import ModelError
 from transfer_cli.inference import runtimes as running
-from transfer_cli.inference.load import load
+from transfer_cli.inference.load import classifiers_of, load
 from transfer_cli.inference.models import FeatureModel
+from transfer_cli.inference.network_sources import load_network, network_file
 from transfer_cli.io.untrusted import keras_config
 from transfer_cli.io.untrusted.checked_output import check_output
 from transfer_cli.progress import SILENT, Progress
@@ -46,12 +46,7 @@ class VerifiedBundle:
 
     Attributes
     ----------
-    bundle : ModelBundle
-    directory : Path
-    files : tuple of str
-        See `bundle_files`.
-    unlisted : tuple of str
-        Other files in the folder; they are ignored.
+    opened : OpenedBundle
     label : str
         The predicted class of a grey image.
     confidence : float
@@ -60,10 +55,7 @@ class VerifiedBundle:
         The files, or combinations of files, that predicted the image.
     """
 
-    bundle: ModelBundle
-    directory: Path
-    files: tuple[str, ...]
-    unlisted: tuple[str, ...]
+    opened: OpenedBundle
     label: str
     confidence: float
     computed_by: tuple[str, ...]
@@ -101,44 +93,34 @@ def verify(path: Path, progress: Progress = SILENT) -> VerifiedBundle:
         If a check fails.
     """
     opened = ModelBundle.open(path)
-    bundle, directory = opened.bundle, opened.directory
     check_contents(opened)
     with progress.track("loading all files", None):
         predictions = _predict_grey(opened)
-    probabilities = _require_agreement(predictions, directory)
-    column = int(probabilities[0].argmax())
-    return VerifiedBundle(
-        bundle,
-        directory,
-        bundle_files(opened),
-        unlisted_files(opened),
-        bundle.class_names[column],
-        float(probabilities[0, column]),
-        tuple(predictions),
-    )
+    (probabilities,) = _require_agreement(predictions, opened.directory)
+    column = int(probabilities.argmax())
+    label, confidence = opened.bundle.class_names[column], float(probabilities[column])
+    return VerifiedBundle(opened, label, confidence, tuple(predictions))
 
 
 def _predict_grey(opened: OpenedBundle) -> dict[str, NDArray[np.float32]]:
-    """Return the probabilities of a grey image, by the files that computed them."""
+    """Return the probabilities of a grey image, by the files, or members of an ensemble, that computed them."""
     bundle, directory = opened.bundle, opened.directory
     if opened.members:
-        return _predict_grey_by_ensemble(opened)
-    images = _grey(bundle.image_size)
+        for member in opened.members:
+            _require_agreement(_predict_grey(member), member.directory)
+        model = load(str(directory))
+        return {f"{len(opened.members)} members": model.predict_views([_grey(view.size) for view in model.views])}
     networks = {}
-    linear = Linear.load(directory / files.LINEAR_FILE) if files.LINEAR_FILE in bundle.files else None
     if files.GRAPH_FILE in bundle.files:
-        graph = running.open_graph(runtimes.LITERT, directory / files.GRAPH_FILE, size=bundle.image_size)
-        networks[files.GRAPH_FILE] = graph
-    file = directory / (files.NETWORK_FILE if bundle.kind == "network" else files.BACKBONE_FILE)
-    networks[file.name] = _load_keras(file, below_logits=bundle.kind == "network" and linear is not None)
-    classes = len(bundle.class_names)
-    classifiers: dict[str, tuple[int, Any]] = {}
-    if linear is not None:
-        linear.check_classes(classes, directory / files.LINEAR_FILE)
-        classifiers[files.LINEAR_FILE] = len(linear.kernel), linear.probabilities
-    if files.CLASSIFIER_FILE in bundle.files:
-        classifiers[files.CLASSIFIER_FILE] = _load_classifier(directory / files.CLASSIFIER_FILE, classes)
-    width = next((width for width, _ in classifiers.values()), classes)
+        graph = directory / files.GRAPH_FILE
+        networks[graph.name] = running.open_graph(runtimes.LITERT, graph, size=bundle.image_size)
+    import_tensorflow()
+    from transfer_cli.models.compile import inference_function
+
+    networks[network_file(opened).name] = inference_function(load_network(opened))
+    classifiers = list(classifiers_of(opened))
+    width = classifiers[0][1] if classifiers else len(bundle.class_names)
+    images = _grey(bundle.image_size)
     outputs = {name: check_output(run, directory / name, width)(images) for name, run in networks.items()}
     _require_one_network(outputs, directory)
     if not classifiers:
@@ -146,16 +128,8 @@ def _predict_grey(opened: OpenedBundle) -> dict[str, NDArray[np.float32]]:
     return {
         f"{name} and {classifier}": FeatureModel(bundle, lambda features: features, probabilities).classify(output)
         for name, output in outputs.items()
-        for classifier, (_, probabilities) in classifiers.items()
+        for classifier, _, probabilities in classifiers
     }
-
-
-def _predict_grey_by_ensemble(opened: OpenedBundle) -> dict[str, NDArray[np.float32]]:
-    """Return an ensemble's probabilities of a grey image, after verifying each member's."""
-    for member in opened.members:
-        _require_agreement(_predict_grey(member), member.directory)
-    model = load(str(opened.directory))
-    return {f"{len(opened.members)} members": model.predict_views([_grey(view.size) for view in model.views])}
 
 
 def _grey(size: int) -> NDArray[np.uint8]:
@@ -179,22 +153,3 @@ def _require_one_network(outputs: dict[str, NDArray[np.float32]], directory: Pat
     for name, output in others:
         if not np.abs(output - expected).max() <= MAX_OUTPUT_DIFFERENCE * np.abs(expected).max():
             raise ModelError(f"{directory}: {first} and {name} should contain the same network, but outputs differ.")
-
-
-def _load_keras(file: Path, *, below_logits: bool) -> Any:
-    import_tensorflow()
-    from transfer_cli.models.classifier_network import below_logits_of
-    from transfer_cli.models.compile import inference_function
-    from transfer_cli.models.keras_file import load_keras
-
-    network = load_keras(file)
-    return inference_function(below_logits_of(network) if below_logits else network)
-
-
-def _load_classifier(file: Path, classes: int) -> tuple[int, Any]:
-    from transfer_cli.classifiers import fit
-
-    pipeline = fit.load(file)
-    return skops_file.width_of(pipeline, file), check_output(
-        lambda features: fit.probabilities(pipeline, features, classes), file, classes, failures=(Exception,)
-    )

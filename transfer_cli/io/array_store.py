@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ MEMORY_BYTES = 2**31
 """Memory that the arrays of a training run may use together; further arrays are memory-mapped."""
 
 
-class ArrayStore:
+class ArrayStore(ExitStack):
     """Allocates arrays; a context manager that removes the memory-mapped files at its end.
 
     Parameters
@@ -30,19 +30,11 @@ class ArrayStore:
     """
 
     def __init__(self, directory: Path, memory_bytes: int = MEMORY_BYTES) -> None:
+        super().__init__()
         self._directory = directory
         self._memory_left = memory_bytes
-        self._temporary: TemporaryDirectory[str] | None = None
+        self._mapped_in: Path | None = None
         self._count = 0
-
-    def __enter__(self) -> ArrayStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._temporary is not None:
-            self._temporary.cleanup()
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Return an uninitialised array.
@@ -66,20 +58,20 @@ class ArrayStore:
             Path(array.filename).unlink(missing_ok=True)
 
     def _mapped(self, shape: tuple[int, ...], dtype: Any, size: int) -> NDArray[Any]:
-        if self._temporary is None:
+        if self._mapped_in is None:
             try:
-                self._temporary = TemporaryDirectory(prefix=".arrays-", dir=self._directory)
+                self._mapped_in = Path(self.enter_context(TemporaryDirectory(prefix=".arrays-", dir=self._directory)))
             except OSError as error:
                 raise write_error(error, self._directory) from error
-        path = Path(self._temporary.name) / f"{self._count}.bin"
+        path = self._mapped_in / f"{self._count}.bin"
         self._count += 1
         try:
             with path.open("wb") as file:
                 _reserve(file, size)
         except OSError as error:
+            reason = os.strerror(error.errno or 0)
             raise OutputError(
-                f"There is no room for {size / 1e9:.1f} GB of decoded images or features beside the run "
-                f"{self._directory}: {os.strerror(error.errno or 0)}.",
+                f"There is no room for {size / 1e9:.1f} GB of images or features in {self._directory}: {reason}.",
                 hint="Free disk space, or choose another disk with -o RUN.",
             ) from error
         return np.memmap(path, dtype=dtype, mode="r+", shape=shape)

@@ -32,7 +32,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         If the file system refuses: permission, space, a file in place of a folder.
     """
     # Libraries choose a format by the suffix, so the draft keeps it.
-    target = _with_name(path)
+    target = path.resolve() if path.name in ("", "..") else path
     draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if draft.is_dir():
             _replace_directory(draft, target)
         else:
-            _flush(draft)
+            # A rename may reach the disk before the data; after a power cut the name would belong to an empty file.
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
             draft.replace(target)
     except OSError as error:
         raise write_error(error, path) from error
@@ -124,10 +126,9 @@ def check_replaceable(target: Path, is_ours: Callable[[Path], bool], kind: str) 
 
 def check_writable(path: Path) -> None:
     """Raise OutputError now if `path` cannot be written later, before any work is done."""
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder. Expected the name of a file.")
     if path.exists() and not path.is_file():
-        raise OutputError(f"{path} is not a regular file. Expected the name of a file.")
+        kind = "a folder" if path.is_dir() else "not a regular file"
+        raise OutputError(f"{path} is {kind}. Expected the name of a file.")
     if path.suffix.lower() in SUFFIXES and path.exists():
         raise OutputError(f"{path} is an image and would be lost. Expected the name of another file.")
     probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -149,23 +150,9 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _with_name(path: Path) -> Path:
-    """Return a path that ends in a name, unlike "." and ".."."""
-    return path.resolve() if path.name in ("", "..") else path
-
-
 def _replace_directory(draft: Path, path: Path) -> None:
     old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
     if path.exists():
         path.replace(old)
     draft.replace(path)
     remove(old)
-
-
-def _flush(path: Path) -> None:
-    # A rename may reach the disk before the data; after a power cut the name would belong to an empty file.
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -91,15 +92,23 @@ class Cache:
 
     def entries(self) -> list[CacheEntry]:
         """Return all entries, the least recently used first."""
-        return sorted([*self._shards(), *self._networks()], key=lambda entry: (entry.used, str(entry.path)))
+        entries = []
+        for kind in KINDS:
+            for folder in _named(self.path / kind):
+                facts = _facts(folder)
+                for path in self.shards(folder) if kind == "features" else [folder]:
+                    # Another process may remove the entry at this moment.
+                    with suppress(OSError):
+                        size = sum(file.stat().st_size for file in ([path] if path.is_file() else path.glob("*")))
+                        entries.append(CacheEntry(kind, path, size, path.stat().st_mtime, facts))
+        return sorted(entries, key=lambda entry: (entry.used, str(entry.path)))
 
     def sizes(self) -> dict[tuple[str, str], int]:
         """Return the size in bytes by kind and network."""
-        sizes: dict[tuple[str, str], int] = {}
+        sizes: Counter[tuple[str, str]] = Counter()
         for entry in sorted(self.entries(), key=lambda entry: entry.kind):
-            key = (entry.kind, str(entry.facts.get("backbone") or "your own model"))
-            sizes[key] = sizes.get(key, 0) + entry.bytes
-        return sizes
+            sizes[entry.kind, str(entry.facts.get("backbone") or "your own model")] += entry.bytes
+        return dict(sizes)
 
     def clear(self, kind: str | None = None) -> int:
         """Remove all entries, or all of one kind; return the freed bytes."""
@@ -121,9 +130,8 @@ class Cache:
         self._sweep(older_than=_STALE_SECONDS)
         entries = self.entries()
         over = sum(entry.bytes for entry in entries) - self.limit
-        for entry in entries:
-            if over <= 0:
-                break
+        while over > 0:
+            entry = entries.pop(0)
             remove(entry.path)
             over -= entry.bytes
 
@@ -144,16 +152,6 @@ class Cache:
             raise write_error(error, self.path) from error
         finally:
             remove(draft)
-
-    def _shards(self) -> Iterator[CacheEntry]:
-        for folder in _named(self.path / "features"):
-            facts = _facts(folder)
-            for shard in self.shards(folder):
-                yield from _entry("features", shard, [shard], facts)
-
-    def _networks(self) -> Iterator[CacheEntry]:
-        for folder in _named(self.path / "networks"):
-            yield from _entry("networks", folder, [*folder.glob("*")], _facts(folder))
 
     def _sweep(self, older_than: float, kinds: Sequence[str] = KINDS) -> None:
         """Remove drafts of processes that were killed, and empty folders."""
@@ -203,9 +201,3 @@ def _facts(folder: Path) -> Mapping[str, Any]:
         return facts if isinstance(facts, dict) else {}
     except (OSError, ValueError):
         return {}
-
-
-def _entry(kind: str, path: Path, files: list[Path], facts: Mapping[str, Any]) -> Iterator[CacheEntry]:
-    # Another process may remove the entry at this moment.
-    with suppress(OSError):
-        yield CacheEntry(kind, path, sum(file.stat().st_size for file in files), path.stat().st_mtime, facts)

@@ -38,15 +38,14 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """
     try:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        raise InputError(f"{path} could not be read: {error.strerror}.") from error
-    table = csv.DictReader(io.StringIO(text, newline=""))
-    try:
+        table = csv.DictReader(io.StringIO(text, newline=""))
         if table.fieldnames is None or not set(columns) <= set(table.fieldnames):
             raise InputError(
                 f"{path} lacks columns. Expected {', '.join(columns)}. "
                 f"Received: {', '.join(table.fieldnames or ()) or 'an empty file'}."
             )
         return list(table)
+    except OSError as error:
+        raise InputError(f"{path} could not be read: {error.strerror}.") from error
     except csv.Error as error:
         raise InputError(f"{path} is not a readable CSV table: {error}.") from error

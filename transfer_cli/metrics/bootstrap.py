@@ -97,19 +97,17 @@ def _from_counts(support: NDArray[Any], predicted: NDArray[Any], correct: NDArra
     """Return the metrics that follow from the true, predicted and correctly predicted images of each class."""
     occurs = support > 0
     metrics: Replicates = {}
-    for name, per_class in (
-        ("precision", _ratio(correct, predicted)),
-        ("recall", _ratio(correct, support)),
-        ("f1", _ratio(2 * correct, support + predicted)),
+    for name, part, whole in (
+        ("precision", correct, predicted),
+        ("recall", correct, support),
+        ("f1", 2 * correct, support + predicted),
     ):
+        per_class = _ratio(part, whole)
         metrics[f"macro_{name}"] = _mean(per_class, occurs)
         metrics[f"weighted_{name}"] = _ratio((support * per_class).sum(axis=0), support.sum(axis=0))
+        metrics[f"micro_{name}"] = _ratio(part.sum(axis=0), whole.sum(axis=0))
         metrics[f"{name}/"] = np.where(occurs, per_class, np.nan)
     metrics["balanced_accuracy"] = metrics["macro_recall"]
-    total_support, total_predicted, total_correct = (table.sum(axis=0) for table in (support, predicted, correct))
-    metrics["micro_precision"] = _ratio(total_correct, total_predicted)
-    metrics["micro_recall"] = _ratio(total_correct, total_support)
-    metrics["micro_f1"] = _ratio(2 * total_correct, total_support + total_predicted)
     return metrics
 
 

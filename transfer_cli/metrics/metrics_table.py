@@ -9,18 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import tasks
-from transfer_cli.metrics import intervals
+from transfer_cli.metrics import intervals, scores
 from transfer_cli.metrics.bootstrap import Replicates, ScoreRanking, replicate
 from transfer_cli.metrics.intervals import MetricValue, Resamples, exact_value, proportion
-from transfer_cli.metrics.scores import (
-    RECALL,
-    SUPPORT,
-    Probabilities,
-    Truth,
-    brier_scores,
-    calibration_error,
-    log_loss_per_image,
-)
+from transfer_cli.metrics.scores import RECALL, SUPPORT, Probabilities, Truth
 
 TOP = (2, 3, 5)
 """Values of k for top-k accuracy."""
@@ -67,13 +59,33 @@ def score(
         images whose labels are all correct), ``log_loss`` (nats per label) and ``brier``. Per class: ``precision/``,
         ``recall/``, ``f1/``, ``roc_auc/``, ``average_precision/`` and ``support/`` with its name.
     """
-    task_metrics = _MultiLabelMetrics if tasks.of(truth).name == tasks.MULTI_LABEL else _SingleLabelMetrics
-    if task_metrics is _MultiLabelMetrics:
+    count, classes = probabilities.shape
+    multi_label = tasks.of(truth).name == tasks.MULTI_LABEL
+    if multi_label:
         assert thresholds is not None
         predicted = (probabilities >= thresholds).astype(np.int64)
     else:
         predicted = probabilities.argmax(axis=1)
-    return task_metrics(truth, probabilities, predicted).compute(class_names)
+    replicates = replicate_metrics(truth, probabilities, predicted, Resamples.affordable(count, classes))
+    replicates["mean_average_precision"] = replicates["average_precision"]
+    true_table, predicted_table = _indicators(truth, classes), _indicators(predicted, classes)
+    areas = _areas(true_table, probabilities)
+    values = _averages(truth, predicted, np.flatnonzero(true_table.any(axis=0)), multi_label)
+    if areas["roc_auc"]:
+        values["roc_auc"] = float(np.mean([*areas["roc_auc"].values()]))
+    average_precision = "mean_average_precision" if multi_label else "average_precision"
+    values[average_precision] = float(np.mean([*areas["average_precision"].values()] or [0.0]))
+    values["log_loss"] = scores.log_loss(truth, probabilities)
+    values["brier"] = float(scores.brier_scores(truth, probabilities).mean())
+    metrics = {"images": exact_value(count)}
+    if multi_label:
+        metrics["exact_matches"] = proportion(int((true_table == predicted_table).all(axis=1).sum()), count)
+    else:
+        metrics |= _top_accuracies(truth, probabilities)
+    metrics |= {name: _with_interval(name, value, replicates[name], count) for name, value in values.items()}
+    if not multi_label:
+        metrics["expected_calibration_error"] = exact_value(scores.calibration_error(truth, probabilities))
+    return metrics | _per_class(class_names, true_table, predicted_table, areas, replicates)
 
 
 def replicate_metrics(
@@ -86,8 +98,8 @@ def replicate_metrics(
     correct = (predicted == truth).reshape(len(truth), -1).all(axis=1)
     each = {
         "accuracy": correct.astype(np.float64),
-        "log_loss": log_loss_per_image(truth, probabilities),
-        "brier": brier_scores(truth, probabilities),
+        "log_loss": scores.log_loss_per_image(truth, probabilities),
+        "brier": scores.brier_scores(truth, probabilities),
     }
     classes = probabilities.shape[1]
     return replicate(_indicators(truth, classes), _indicators(predicted, classes), probabilities, each, resamples)
@@ -97,133 +109,72 @@ def _indicators(columns: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
     return columns > 0 if columns.ndim == 2 else np.eye(classes, dtype=bool)[columns]
 
 
-class _PartMetrics:
-    """Computes the metrics of a part."""
+def _averages(
+    truth: Truth, predicted: NDArray[np.int64], present: NDArray[np.int64], multi_label: bool
+) -> dict[str, float]:
+    """Return precision, recall and F1 over the classes that occur."""
+    from sklearn.metrics import precision_recall_fscore_support
 
-    averages: tuple[str, ...] = ("macro", "weighted")
-    average_precision = "average_precision"
-
-    def __init__(self, truth: Truth, probabilities: Probabilities, predicted: NDArray[np.int64]) -> None:
-        self.truth, self.probabilities, self.predicted = truth, probabilities, predicted
-        classes = probabilities.shape[1]
-        self.true_table, self.predicted_table = _indicators(truth, classes), _indicators(predicted, classes)
-        self.present = np.flatnonzero(self.true_table.any(axis=0))
-
-    def compute(self, class_names: Sequence[str]) -> dict[str, MetricValue]:
-        count, classes = self.probabilities.shape
-        resamples = Resamples.affordable(count, classes)
-        replicates = replicate_metrics(self.truth, self.probabilities, self.predicted, resamples)
-        replicates["mean_average_precision"] = replicates["average_precision"]
-        areas = self._areas()
-        values = self._averages() | self._means(areas)
-        metrics = {"images": exact_value(count), **self.shares()}
-        for name, value in values.items():
-            metrics[name] = _with_interval(name, value, replicates[name], count)
-        metrics |= self.without_interval()
-        return metrics | self._per_class(class_names, areas, replicates) if class_names else metrics
-
-    def shares(self) -> dict[str, MetricValue]:
-        raise NotImplementedError
-
-    def without_interval(self) -> dict[str, MetricValue]:
-        return {}
-
-    def _averages(self) -> dict[str, float]:
-        """Return precision, recall and F1 over the classes that occur."""
-        from sklearn.metrics import precision_recall_fscore_support
-
-        result: dict[str, float] = {}
-        for average in self.averages if len(self.present) else ():
-            labels = None if average == "micro" else self.present
-            each = precision_recall_fscore_support(
-                self.truth, self.predicted, labels=labels, average=average, zero_division=0
-            )
-            result |= {
-                f"{average}_{name}": value for name, value in zip(("precision", "recall", "f1"), each, strict=False)
-            }
+    if not len(present):  # no image has a label
+        return {"micro_f1": 0.0, "macro_f1": 0.0}
+    result: dict[str, float] = {}
+    for average in ("micro", "macro", "weighted") if multi_label else ("macro", "weighted"):
+        labels = None if average == "micro" else present
+        each = precision_recall_fscore_support(truth, predicted, labels=labels, average=average, zero_division=0)
+        result |= {f"{average}_{name}": value for name, value in zip(("precision", "recall", "f1"), each, strict=False)}
+    if multi_label:
         return result
-
-    def _means(self, areas: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
-        """Return the metrics that are means over classes or over images."""
-        result = {}
-        if areas["roc_auc"]:
-            result["roc_auc"] = float(np.mean([*areas["roc_auc"].values()]))
-        result[self.average_precision] = float(np.mean([*areas["average_precision"].values()] or [0.0]))
-        result["log_loss"] = float(log_loss_per_image(self.truth, self.probabilities).mean())
-        result["brier"] = float(brier_scores(self.truth, self.probabilities).mean())
-        return result
-
-    def _areas(self) -> dict[str, dict[int, float]]:
-        """Return the areas under the curves of each class against the rest, if they are defined."""
-        result: dict[str, dict[int, float]] = {"roc_auc": {}, "average_precision": {}}
-        once = np.ones((len(self.truth), 1), np.float32)
-        for column in self.present:
-            ranking = ScoreRanking(self.true_table[:, column], self.probabilities[:, column])
-            (roc_auc,), (precision,) = ranking.areas(once)
-            result["average_precision"][int(column)] = float(precision)
-            if np.isfinite(roc_auc):
-                result["roc_auc"][int(column)] = float(roc_auc)
-        return result
-
-    def _per_class(
-        self, class_names: Sequence[str], areas: Mapping[str, Mapping[int, float]], replicates: Replicates
-    ) -> dict[str, MetricValue]:
-        count = len(self.truth)
-        metrics: dict[str, dict[str, MetricValue]] = {
-            name: {} for name in ("precision/", RECALL, "f1/", "roc_auc/", "average_precision/", SUPPORT)
-        }
-        for column, name in enumerate(class_names):
-            true, predicted = self.true_table[:, column], self.predicted_table[:, column]
-            correct, support, predictions = int((true & predicted).sum()), int(true.sum()), int(predicted.sum())
-            metrics[SUPPORT][name] = exact_value(support)
-            if predictions:
-                metrics["precision/"][name] = proportion(correct, predictions)
-            if not support:
-                continue
-            metrics[RECALL][name] = proportion(correct, support)
-            f1 = 2 * correct / (support + predictions)
-            for kind, value in (("f1", f1), *((kind, per_class.get(column)) for kind, per_class in areas.items())):
-                if value is not None:
-                    metrics[f"{kind}/"][name] = _with_interval(kind, value, replicates[f"{kind}/"][column], count)
-        return {f"{prefix}{name}": value for prefix, values in metrics.items() for name, value in values.items()}
+    names = ("macro_precision", "macro_f1", "weighted_precision", "weighted_f1")
+    return {"balanced_accuracy": result["macro_recall"], **{name: result[name] for name in names}}
 
 
-class _SingleLabelMetrics(_PartMetrics):
-    def shares(self) -> dict[str, MetricValue]:
-        count, classes = self.probabilities.shape
-        true_probability = self.probabilities[np.arange(count), self.truth][:, None]
-        # Equal probabilities are ranked in the order of the classes, as in the tables of predictions.
-        before = (self.probabilities == true_probability) & (np.arange(classes) < self.truth[:, None])
-        rank = ((self.probabilities > true_probability) | before).sum(axis=1)
-        metrics = {"accuracy": proportion(int((rank == 0).sum()), count)}
-        for top in TOP:
-            if top < classes:
-                metrics[f"top_{top}_accuracy"] = proportion(int((rank < top).sum()), count)
-        return metrics
-
-    def without_interval(self) -> dict[str, MetricValue]:
-        return {"expected_calibration_error": exact_value(calibration_error(self.truth, self.probabilities))}
-
-    def _averages(self) -> dict[str, float]:
-        averages = super()._averages()
-        names = ("macro_precision", "macro_f1", "weighted_precision", "weighted_f1")
-        return {"balanced_accuracy": averages["macro_recall"], **{name: averages[name] for name in names}}
+def _areas(true_table: NDArray[np.bool_], probabilities: Probabilities) -> dict[str, dict[int, float]]:
+    """Return the areas under the curves of each class against the rest, if they are defined."""
+    result: dict[str, dict[int, float]] = {"roc_auc": {}, "average_precision": {}}
+    once = np.ones((len(true_table), 1), np.float32)
+    for column in map(int, np.flatnonzero(true_table.any(axis=0))):
+        (roc_auc,), (precision,) = ScoreRanking(true_table[:, column], probabilities[:, column]).areas(once)
+        result["average_precision"][column] = float(precision)
+        if np.isfinite(roc_auc):
+            result["roc_auc"][column] = float(roc_auc)
+    return result
 
 
-class _MultiLabelMetrics(_PartMetrics):
-    averages = ("micro", "macro", "weighted")
-    average_precision = "mean_average_precision"
+def _top_accuracies(truth: Truth, probabilities: Probabilities) -> dict[str, MetricValue]:
+    count, classes = probabilities.shape
+    true_probability = probabilities[np.arange(count), truth][:, None]
+    # Equal probabilities are ranked in the order of the classes, as in the tables of predictions.
+    before = (probabilities == true_probability) & (np.arange(classes) < truth[:, None])
+    rank = ((probabilities > true_probability) | before).sum(axis=1)
+    tops = {"accuracy": 1, **{f"top_{top}_accuracy": top for top in TOP if top < classes}}
+    return {name: proportion(int((rank < top).sum()), count) for name, top in tops.items()}
 
-    def shares(self) -> dict[str, MetricValue]:
-        return {
-            "exact_matches": proportion(
-                int((self.true_table == self.predicted_table).all(axis=1).sum()), len(self.truth)
-            )
-        }
 
-    def _averages(self) -> dict[str, float]:
-        # No image has a label.
-        return super()._averages() or {"micro_f1": 0.0, "macro_f1": 0.0}
+def _per_class(
+    class_names: Sequence[str],
+    true_table: NDArray[np.bool_],
+    predicted_table: NDArray[np.bool_],
+    areas: Mapping[str, Mapping[int, float]],
+    replicates: Replicates,
+) -> dict[str, MetricValue]:
+    metrics: dict[str, dict[str, MetricValue]] = {
+        name: {} for name in ("precision/", RECALL, "f1/", "roc_auc/", "average_precision/", SUPPORT)
+    }
+    for column, name in enumerate(class_names):
+        true, predicted = true_table[:, column], predicted_table[:, column]
+        correct, support, predictions = int((true & predicted).sum()), int(true.sum()), int(predicted.sum())
+        metrics[SUPPORT][name] = exact_value(support)
+        if predictions:
+            metrics["precision/"][name] = proportion(correct, predictions)
+        if not support:
+            continue
+        metrics[RECALL][name] = proportion(correct, support)
+        f1 = 2 * correct / (support + predictions)
+        for kind, value in (("f1", f1), *((kind, per_class.get(column)) for kind, per_class in areas.items())):
+            if value is not None:
+                interval = _with_interval(kind, value, replicates[f"{kind}/"][column], len(true_table))
+                metrics[f"{kind}/"][name] = interval
+    return {f"{prefix}{name}": value for prefix, values in metrics.items() for name, value in values.items()}
 
 
 def _with_interval(kind: str, value: float, replicates: NDArray[Any], images: int) -> MetricValue:

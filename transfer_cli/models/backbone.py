@@ -10,18 +10,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec, WeightsFile
-from transfer_cli.errors import InputError, ModelError, UnknownNameError, WeightsError, nearest
+from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec
+from transfer_cli.errors import InputError, ModelError, UnknownNameError, WeightsError
 from transfer_cli.models import textbook
-from transfer_cli.models.weights import download, embedded
+from transfer_cli.models.freezing import POOLINGS
+from transfer_cli.models.weights import download, embedded, registry
 from transfer_cli.models.weights.integrity import check_digest, damage
-from transfer_cli.models.weights.registry import (
-    cache_folder,
-    damaged_error,
-    embedded_file,
-    imagenet_files,
-    require_weights_file,
-)
 from transfer_cli.progress import SILENT, Progress
 
 # Keras prints to stdout, which is reserved for results.
@@ -78,22 +72,20 @@ def build(
             f"{spec.name} needs images of at least {spec.min_size} pixels. Received: images.size = {size}."
         )
     network = _network(spec, weights, size, top=False, seed=seed, offline=offline, progress=progress)
-    features = _pooled(_cut(network, layer, spec).output, pooling)
+    layers = {each.name: each for each in network.layers}
+    layer = network.layers[-1].name if layer is None else layer
+    if layer not in layers:
+        hint = f"List all layers: transfer-cli backbones show {spec.name}"
+        raise UnknownNameError.of(f"layer of {spec.name}", layer, layers, hint)
+    features = _pooled(layers[layer].output, pooling)
     model = keras.Model(network.inputs[0], features, name=f"{_identifier(spec.name)}_features")
     model.trainable = False
     return model
 
 
-def build_with_top(
-    spec: BackboneSpec,
-    *,
-    weights: str = "imagenet",
-    offline: bool = False,
-    seed: int = 0,
-    progress: Progress = SILENT,
-) -> keras.Model:
+def build_with_top(spec: BackboneSpec, *, offline: bool = False, progress: Progress = SILENT) -> keras.Model:
     """Build the whole network, from uint8 images to the probabilities of the 1000 ImageNet classes."""
-    return _network(spec, weights, spec.size, top=True, seed=seed, offline=offline, progress=progress)
+    return _network(spec, "imagenet", spec.size, top=True, seed=0, offline=offline, progress=progress)
 
 
 def build_bare(spec: BackboneSpec) -> keras.Model:
@@ -101,7 +93,7 @@ def build_bare(spec: BackboneSpec) -> keras.Model:
     shape = (spec.size, spec.size, 3)
     if not spec.is_pretrained:
         return _assemble(spec, keras.Input(shape), top=True)
-    return _factory(spec)(weights=None, include_top=True, input_shape=shape, **_width(spec))
+    return _application(spec, include_top=True, input_shape=shape)
 
 
 def rescale_random_batchnorms(network: keras.Model, images: NDArray[np.uint8]) -> None:
@@ -137,26 +129,31 @@ def _measuring_call(norm: keras.layers.BatchNormalization) -> Any:
 def _network(
     spec: BackboneSpec, weights: str, size: int, *, top: bool, seed: int, offline: bool, progress: Progress
 ) -> keras.Model:
-    source = own = None
-    wanted: list[WeightsFile] = []
+    source = own = downloaded = None
     if weights == "imagenet":
-        wanted = imagenet_files(spec, top=top, size=size)
+        wanted = registry.imagenet_files(spec, top=top, size=size)
         download.download_missing(wanted, offline=offline, progress=progress)
-        check_digest(wanted[0])
-        source = cache_folder() / wanted[0].name
+        downloaded = wanted[0]
+        check_digest(downloaded)
+        source = registry.cache_folder() / downloaded.name
     elif weights == EMBEDDED:
-        own = embedded_file(spec)
+        own = registry.embedded_file(spec)
     elif weights == "none":
         keras.utils.set_random_seed(seed)
     else:
-        require_weights_file(weights)
+        registry.require_weights_file(weights)
         source = Path(weights)
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
     network = _assemble(spec, images, top=top)
     if own:
         embedded.load(network, own)
     if source:
-        _load_weights(network, source, spec, downloaded=wanted[0] if weights == "imagenet" else None)
+        try:
+            network.load_weights(source)
+        except Exception as error:  # h5py and Keras raise many types for a damaged or foreign file
+            if downloaded and (reason := damage(downloaded, source)):
+                raise registry.damaged_error(downloaded, reason) from error
+            raise WeightsError(f"The weights in {source} do not fit {spec.name}: {error}.") from error
     # The factories return a model with a list of inputs, which warns when it is called with one tensor.
     return keras.Model(network.inputs[0], network.output, name=_identifier(spec.name))
 
@@ -168,44 +165,17 @@ def _assemble(spec: BackboneSpec, images: Any, *, top: bool) -> keras.Model:
         scaled = textbook.scaled(numbers, spec.scheme)
         return keras.Model(images, getattr(textbook, spec.factory)(scaled, spec.classes if top else None))
     scaled = importlib.import_module(f"keras.applications.{spec.module}").preprocess_input(numbers)
-    return _factory(spec)(
-        weights=None, include_top=top, input_tensor=scaled, input_shape=images.shape[1:], **_width(spec)
-    )
+    return _application(spec, include_top=top, input_tensor=scaled, input_shape=images.shape[1:])
 
 
-def _load_weights(network: keras.Model, source: Path, spec: BackboneSpec, *, downloaded: WeightsFile | None) -> None:
-    try:
-        network.load_weights(source)
-    except Exception as error:  # h5py and Keras raise many types for a damaged or foreign file
-        if downloaded and (reason := damage(downloaded, source)):
-            raise damaged_error(downloaded, reason) from error
-        raise WeightsError(f"The weights in {source} do not fit {spec.name}: {error}.") from error
-
-
-def _factory(spec: BackboneSpec) -> Any:
-    return getattr(keras.applications, spec.factory)
-
-
-def _width(spec: BackboneSpec) -> dict[str, float]:
-    return {"alpha": spec.alpha} if spec.alphas or spec.embedded else {}
+def _application(spec: BackboneSpec, **arguments: Any) -> keras.Model:
+    """Return the network of keras.applications with random weights."""
+    width = {"alpha": spec.alpha} if spec.alphas or spec.embedded else {}
+    return getattr(keras.applications, spec.factory)(weights=None, **width, **arguments)
 
 
 def _identifier(name: str) -> str:
     return name.replace("@", "_").replace(".", "_")
-
-
-def _cut(network: keras.Model, layer: str | None, spec: BackboneSpec) -> keras.Layer:
-    if layer is None:
-        return network.layers[-1]
-    names = [candidate.name for candidate in network.layers]
-    if layer not in names:
-        near = nearest(layer, names)
-        guess = f" Did you mean {near}?" if near else ""
-        raise UnknownNameError(
-            f"{spec.name} has no layer {layer!r}.{guess}",
-            hint=f"List all layers: transfer-cli backbones show {spec.name}",
-        )
-    return network.get_layer(layer)
 
 
 def _pooled(features: Any, pooling: str) -> Any:
@@ -216,9 +186,4 @@ def _pooled(features: Any, pooling: str) -> Any:
             f"The layer has an output of shape {tuple(features.shape[1:])}. Expected a feature map or a vector.",
             hint="Choose another layer with --layer.",
         )
-    pools = {
-        "avg": keras.layers.GlobalAveragePooling2D,
-        "max": keras.layers.GlobalMaxPooling2D,
-        "flatten": keras.layers.Flatten,
-    }
-    return pools[pooling](name=f"{pooling}_features")(features)
+    return POOLINGS[pooling](name=f"{pooling}_features")(features)

@@ -22,7 +22,19 @@ _MAX_LOGIT = 30.0
 """Logits beyond this saturate in float32."""
 
 
-class ClassifierNetwork:
+class _LinearTop:
+    """A network whose last two layers are the dense layer `LOGITS` and the activation `PROBABILITIES`."""
+
+    whole: keras.Model
+
+    @property
+    def read_out(self) -> Linear:
+        """The last dense layer as a linear classifier of its input."""
+        kernel, bias = (np.asarray(array, np.float64) for array in self.whole.get_layer(LOGITS).get_weights())
+        return Linear(kernel, bias, self.whole.get_layer(PROBABILITIES).activation.__name__)
+
+
+class ClassifierNetwork(_LinearTop):
     """A backbone and a head.
 
     Attributes
@@ -35,6 +47,8 @@ class ClassifierNetwork:
         From images to probabilities, float32 of shape (n, classes), with a flat graph.
     below_logits : keras.Model
         From images to the input of the last dense layer, float32 of shape (n, width).
+    width : int
+        Length of the backbone's feature vector.
     activation : callable
         From logits to probabilities.
     has_norms : bool
@@ -48,7 +62,7 @@ class ClassifierNetwork:
         keras.utils.set_random_seed(seed)
         inputs = keras.Input(features.output_shape[1:], name="features")
         logits = spec.build(inputs, classes, head.units or 0, head.dropout, head.l2)
-        self.features = features
+        self.features, self.width = features, int(features.output_shape[-1])
         self.has_norms = any(isinstance(layer, keras.layers.BatchNormalization) for layer in features.layers)
         self.head = keras.Model(inputs, logits, name="head")
         tensor = below = features.output
@@ -59,17 +73,6 @@ class ClassifierNetwork:
         self.activation = keras.activations.get(activation)
         probabilities = keras.layers.Activation(activation, name=PROBABILITIES, dtype="float32")(tensor)
         self.whole = keras.Model(features.inputs[0], probabilities, name=f"{features.name}_{head.kind}")
-
-    @property
-    def width(self) -> int:
-        """Length of the backbone's feature vector."""
-        return int(self.features.output_shape[-1])
-
-    @property
-    def read_out(self) -> Linear:
-        """The last dense layer as a linear classifier of its input."""
-        kernel, bias = (np.asarray(array, np.float64) for array in self.head.get_layer(LOGITS).get_weights())
-        return Linear(kernel, bias, self.activation.__name__)
 
     def start_from_probe(self, pipeline: Any, offsets: NDArray[np.float64]) -> None:
         """Copy a fitted logistic regression with its scaler into the dense layer of a linear head.
@@ -113,8 +116,8 @@ class ClassifierNetwork:
             layer.seed_generator.state.assign(np.array([(seed[0] + number) % 2**32, seed[1]], np.uint32))
 
     def _variables(self, layers: set[str]) -> list[tuple[str, Any]]:
-        selected = [(f"backbone/{place}", layer) for place, layer in enumerate(self.features.layers)]
-        selected = [(place, layer) for place, layer in selected if layer.name in layers]
+        backbone = enumerate(self.features.layers)
+        selected = [(f"backbone/{place}", layer) for place, layer in backbone if layer.name in layers]
         selected += [(f"head/{place}", layer) for place, layer in enumerate(self.head.layers)]
         return [
             (f"{place}/{number}/{variable.name}", variable)
@@ -123,7 +126,7 @@ class ClassifierNetwork:
         ]
 
 
-class LoadedNetwork:
+class LoadedNetwork(_LinearTop):
     """A trained network loaded from a file, with what finalizing a run needs.
 
     Parameters
@@ -143,12 +146,6 @@ class LoadedNetwork:
     def __init__(self, whole: keras.Model, width: int) -> None:
         self.whole, self.width = whole, width
         self.below_logits = below_logits_of(whole)
-
-    @property
-    def read_out(self) -> Linear:
-        """The last dense layer as a linear classifier of its input."""
-        kernel, bias = (np.asarray(array, np.float64) for array in self.whole.get_layer(LOGITS).get_weights())
-        return Linear(kernel, bias, self.whole.get_layer(PROBABILITIES).activation.__name__)
 
 
 def below_logits_of(whole: keras.Model) -> keras.Model:

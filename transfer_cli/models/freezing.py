@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate, takewhile
 from typing import Any
 
 import keras
 
-from transfer_cli.errors import RecipeError, UnknownNameError, nearest
+from transfer_cli.errors import RecipeError, UnknownNameError
 
 _REACH = 0.1
-POOLINGS = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D, keras.layers.Flatten)
+POOLINGS = {
+    "avg": keras.layers.GlobalAveragePooling2D,
+    "max": keras.layers.GlobalMaxPooling2D,
+    "flatten": keras.layers.Flatten,
+}
+"""How a feature map becomes a vector."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class FrozenSplit:
 def backbone_layers(network: keras.Model) -> list[keras.Layer]:
     """Return the layers of a backbone in graph order, without the input and the final pooling."""
     layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
-    return layers[:-1] if layers and isinstance(layers[-1], POOLINGS) else layers
+    return layers[:-1] if layers and isinstance(layers[-1], tuple(POOLINGS.values())) else layers
 
 
 def split_at(network: keras.Model, unfreeze: str) -> FrozenSplit:
@@ -67,14 +74,14 @@ def split_at(network: keras.Model, unfreeze: str) -> FrozenSplit:
     first = _first(network, layers, unfreeze)
     points = cut_points(network)
     trained = {layer.name for layer in layers[first:] if layer.weights}
-    below = _names_below(network, trained)
+    below = {each.name for each in takewhile(lambda each: each.name not in trained, _in_order(network))}
     cuts = [operation for operation in points if operation.name in below]
     if unfreeze == "head":
         return FrozenSplit((), network, None)
     if not trained:
+        hint = 'Unfreeze more layers, or set unfreeze = "head".'
         raise RecipeError(
-            f"unfreeze = {unfreeze!r} contains no layer with weights, so only the head would train.",
-            hint='Unfreeze more layers, or set unfreeze = "head".',
+            f"unfreeze = {unfreeze!r} contains no layer with weights: only the head would train.", hint=hint
         )
     selected = tuple(layers[first:])
     block = _block_of(layers, first, {operation.name for operation in points})
@@ -90,19 +97,13 @@ def depths(layers: Iterable[keras.Layer]) -> list[int]:
 
     A normalisation layer counts with the layer before it.
     """
-    numbers: list[int] = []
-    for layer in layers:
-        has_kernel = any(len(variable.shape) > 1 for variable in layer.weights)
-        numbers.append((numbers[-1] if numbers else 0) + has_kernel)
+    numbers = list(accumulate(any(len(variable.shape) > 1 for variable in layer.weights) for layer in layers))
     return [max(1, numbers[-1] - number + 1) for number in numbers]
 
 
 def cut_points(network: keras.Model) -> list[Any]:
     """Return the operations whose output alone separates the graph into two models, in graph order."""
-    waiting: dict[int, int] = {}
-    for operation in network.operations:
-        for tensor in _inputs(operation):
-            waiting[id(tensor)] = waiting.get(id(tensor), 0) + 1
+    waiting = Counter(id(tensor) for operation in network.operations for tensor in _inputs(operation))
     points = []
     alive: set[int] = set()
     for operation in _in_order(network):
@@ -132,7 +133,11 @@ def _first(network: keras.Model, layers: list[keras.Layer], unfreeze: str) -> in
     if kind == "all":
         return 0
     if kind == "from":
-        return _index(network, layers, what)
+        names = [layer.name for layer in layers]
+        if what not in names:
+            hint = "List all layers: transfer-cli backbones show NAME"
+            raise UnknownNameError.of("layer to unfreeze from", what, names, hint)
+        return names.index(what)
     if not what.endswith("%"):
         return max(0, len(layers) - int(what))
     wanted = len(layers) - math.ceil(len(layers) * int(what[:-1]) / 100)
@@ -151,27 +156,6 @@ def _block_of(layers: list[keras.Layer], first: int, ends: set[str]) -> str | No
         start -= 1
     # In a network whose branches never meet (NASNet) there is no such block.
     return layers[start].name if 0 < start < first else None
-
-
-def _index(network: keras.Model, layers: list[keras.Layer], name: str) -> int:
-    names = [layer.name for layer in layers]
-    if name in names:
-        return names.index(name)
-    near = nearest(name, names)
-    guess = f" Did you mean {near}?" if near else ""
-    raise UnknownNameError(
-        f"There is no layer {name!r} to unfreeze from.{guess}", hint="List all layers: transfer-cli backbones show NAME"
-    )
-
-
-def _names_below(network: keras.Model, trained: set[str]) -> set[str]:
-    """Return the names of the operations that come before all trained layers."""
-    below = set()
-    for operation in _in_order(network):
-        if operation.name in trained:
-            break
-        below.add(operation.name)
-    return below
 
 
 def _in_order(network: keras.Model) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,17 +26,12 @@ class LayerRow:
 
 def layer_table(model: keras.Model) -> list[LayerRow]:
     """Return the layers of a model in graph order, with those of nested models."""
-    return [
-        LayerRow(
-            layer.name,
-            type(layer).__name__,
-            tuple(layer.output.shape[1:]),
-            math.prod(layer.output.shape[1:]),
-            layer.count_params(),
-            multiply_adds(layer),
-        )
-        for layer in leaves(model)
-    ]
+    rows = []
+    for layer in leaves(model):
+        shape = tuple(layer.output.shape[1:])
+        counts = math.prod(shape), layer.count_params(), multiply_adds(layer)
+        rows.append(LayerRow(layer.name, type(layer).__name__, shape, *counts))
+    return rows
 
 
 def leaves(model: keras.Model) -> Iterator[keras.Layer]:
@@ -48,55 +43,35 @@ def leaves(model: keras.Model) -> Iterator[keras.Layer]:
             yield layer
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Memory that a network needs, as numbers of float32 values.
+def memory(table: Sequence[LayerRow]) -> dict[str, int]:
+    """Return the memory that the network of a layer table needs, in numbers, and in bytes for a batch of one image.
 
-    Attributes
-    ----------
-    parameters : int
-    activations : int
-        Outputs of all layers per image, which training keeps for the backward pass.
-    largest : int
-        The largest sum of the outputs of two consecutive layers per image, which prediction needs.
+    Training keeps the outputs of all layers (activations) for the backward pass; prediction needs the largest two
+    consecutive ones.
     """
-
-    parameters: int
-    activations: int
-    largest: int
-
-    def to_dict(self) -> dict[str, int]:
-        """Return counts, and bytes for a batch of one image."""
-        return {
-            "parameters": self.parameters,
-            "activations": self.activations,
-            "parameter_bytes": self.parameters * BYTES_PER_NUMBER,
-            "activation_bytes": self.activations * BYTES_PER_NUMBER,
-            "inference_bytes": (self.parameters + self.largest) * BYTES_PER_NUMBER,
-            "sgd_bytes": (2 * self.parameters + self.activations) * BYTES_PER_NUMBER,
-            "adam_bytes": (4 * self.parameters + self.activations) * BYTES_PER_NUMBER,
-        }
-
-    def summary(self) -> list[str]:
-        """Return the same as text, in MB of 10^6 bytes."""
-        mb = {key: f"{value / 1e6:,.0f} MB" for key, value in self.to_dict().items()}
-        return [
-            f"{self.parameters:,} parameters, {mb['parameter_bytes']}; "
-            f"{self.activations / 1e6:.1f} M activations, {mb['activation_bytes']} per image",
-            f"prediction of one image: {mb['inference_bytes']} (weights and the two largest consecutive outputs)",
-            f"training with SGD: {mb['sgd_bytes']} (weights and gradients, activations of one image)",
-            f"training with Adam: {mb['adam_bytes']} (weights, gradients, two moments, activations of one image)",
-        ]
-
-
-def memory(table: Sequence[LayerRow]) -> Memory:
-    """Return the memory that the network of a layer table needs."""
     outputs = [row.activations for row in table]
-    return Memory(
-        sum(row.parameters for row in table),
-        sum(outputs),
-        max(map(sum, pairwise(outputs))),
-    )
+    parameters, activations = sum(row.parameters for row in table), sum(outputs)
+    bytes_of = {
+        "parameter": parameters,
+        "activation": activations,
+        "inference": parameters + max(map(sum, pairwise(outputs))),
+        "sgd": 2 * parameters + activations,
+        "adam": 4 * parameters + activations,
+    }
+    sizes = {f"{name}_bytes": count * BYTES_PER_NUMBER for name, count in bytes_of.items()}
+    return {"parameters": parameters, "activations": activations, **sizes}
+
+
+def memory_summary(needed: Mapping[str, int]) -> list[str]:
+    """Return what `memory` returned as text, in MB of 10^6 bytes."""
+    mb = {key: f"{value / 1e6:,.0f} MB" for key, value in needed.items()}
+    return [
+        f"{needed['parameters']:,} parameters, {mb['parameter_bytes']}; "
+        f"{needed['activations'] / 1e6:.1f} M activations, {mb['activation_bytes']} per image",
+        f"prediction of one image: {mb['inference_bytes']} (weights and the two largest consecutive outputs)",
+        f"training with SGD: {mb['sgd_bytes']} (weights and gradients, activations of one image)",
+        f"training with Adam: {mb['adam_bytes']} (weights, gradients, two moments, activations of one image)",
+    ]
 
 
 def multiply_adds(layer: keras.Layer) -> int:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
+from keras import layers
+
 
 def scaled(images: Any, scheme: str) -> Any:
     """Scale a tensor of RGB images from 0 to 255 to the range that a network expects.
@@ -18,8 +21,6 @@ def scaled(images: Any, scheme: str) -> Any:
     scheme : {"tf", "unit", "grey"}
         ``tf``: -1 to 1; ``unit``: 0 to 1; ``grey``: one channel, the luma of ITU-R BT.601, -1 to 1.
     """
-    import keras
-
     if scheme == "unit":
         return images / 255.0
     if scheme == "grey":
@@ -33,8 +34,6 @@ def lenet5(images: Any, classes: int | None = None) -> Any:
     As in today's textbooks: average pooling without weights, a second convolution over all maps of the first, a softmax
     at the end; 61,706 parameters with ten classes.
     """
-    from keras import layers
-
     maps = layers.Conv2D(6, 5, activation="tanh", name="conv1")(images)
     maps = layers.AveragePooling2D(2, name="pool1")(maps)
     maps = layers.Conv2D(16, 5, activation="tanh", name="conv2")(maps)
@@ -53,22 +52,18 @@ def alexnet(images: Any, classes: int | None = None) -> Any:
     2015). Weights are initialised as in He et al. (2015): with the paper's standard deviation of 0.01, the signal of
     images from -1 to 1 would vanish over eight layers.
     """
-    from keras import layers
-
     options = {"activation": "relu", "kernel_initializer": "he_normal"}
     maps = layers.Conv2D(96, 11, strides=4, name="conv1", **options)(images)
     maps = layers.MaxPooling2D(3, 2, name="pool1")(maps)
     maps = layers.Conv2D(256, 5, padding="same", name="conv2", **options)(maps)
     maps = layers.MaxPooling2D(3, 2, name="pool2")(maps)
-    maps = layers.Conv2D(384, 3, padding="same", name="conv3", **options)(maps)
-    maps = layers.Conv2D(384, 3, padding="same", name="conv4", **options)(maps)
-    maps = layers.Conv2D(256, 3, padding="same", name="conv5", **options)(maps)
+    for number, filters in ((3, 384), (4, 384), (5, 256)):
+        maps = layers.Conv2D(filters, 3, padding="same", name=f"conv{number}", **options)(maps)
     maps = layers.MaxPooling2D(3, 2, name="pool5")(maps)
     row = layers.Flatten(name="flatten")(maps)
-    row = layers.Dense(4096, name="fc6", **options)(row)
-    row = layers.Dropout(0.5, name="drop6")(row)
-    row = layers.Dense(4096, name="fc7", **options)(row)
-    row = layers.Dropout(0.5, name="drop7")(row)
+    for number in (6, 7):
+        row = layers.Dense(4096, name=f"fc{number}", **options)(row)
+        row = layers.Dropout(0.5, name=f"drop{number}")(row)
     return _with_top(row, classes)
 
 
@@ -77,8 +72,6 @@ def small_cnn(images: Any, classes: int | None = None) -> Any:
 
     Two blocks of two convolutions, the second without padding; 1,250,858 parameters with ten classes.
     """
-    from keras import layers
-
     maps = images
     for block, filters in enumerate((32, 64), start=1):
         maps = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{block}_conv1")(maps)
@@ -92,6 +85,4 @@ def small_cnn(images: Any, classes: int | None = None) -> Any:
 
 
 def _with_top(row: Any, classes: int | None) -> Any:
-    from keras import layers
-
     return row if classes is None else layers.Dense(classes, activation="softmax", name="predictions")(row)

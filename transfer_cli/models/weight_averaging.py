@@ -69,8 +69,7 @@ def greedy(order: Sequence[int], score: Callable[[Sequence[int]], float]) -> Sou
     """
     best = SoupCandidate((order[0],), score((order[0],)))
     for member in order[1:]:
-        candidate = (*best.members, member)
-        candidate_score = score(candidate)
-        if candidate_score >= best.score:
-            best = SoupCandidate(candidate, candidate_score)
+        members = (*best.members, member)
+        if (candidate_score := score(members)) >= best.score:
+            best = SoupCandidate(members, candidate_score)
     return best

@@ -27,7 +27,6 @@ from transfer_cli.metrics.intervals import proportion
 from transfer_cli.metrics.scores import epoch_metrics
 from transfer_cli.ranking.candidates import Candidate
 from transfer_cli.ranking.options import LOGME, RankOptions
-from transfer_cli.ranking.ranking_directory import RankingDirectory
 from transfer_cli.ranking.results import CandidateScore
 from transfer_cli.ranking.sample import RankingSample
 from transfer_cli.recipe.recipes import ExtractRecipe
@@ -50,26 +49,22 @@ class CandidateEvaluation:
     sample : RankingSample
     request : TrainingRequest
         `folder` holds the images of the sample.
-    place : RankingDirectory
+    place : Path
+        The folder of the records.
     options : RankOptions
     """
 
     def __init__(
-        self,
-        candidate: Candidate,
-        sample: RankingSample,
-        request: TrainingRequest,
-        place: RankingDirectory,
-        options: RankOptions,
+        self, candidate: Candidate, sample: RankingSample, request: TrainingRequest, place: Path, options: RankOptions
     ) -> None:
-        self._candidate, self._sample, self._request, self._options = candidate, sample, request, options
+        self.candidate = candidate
+        self._sample, self._request, self._place, self._options = sample, request, place, options
         recipe = ExtractRecipe.load(settings={**options.overrides, **candidate.overrides})
         self._recipe = resolve_recipe(request, recipe, keeps_model=True)
-        self._place = place.candidates
 
     def is_known(self) -> bool:
         """Return whether everything is known from an earlier ranking."""
-        return self._candidate.is_installed and self._is_done(self._read()[1])
+        return self.candidate.is_installed and self._is_done(self._read()[1])
 
     def score(self, title: str) -> CandidateScore:
         """Return the score and cost of the candidate; write what is new.
@@ -86,19 +81,16 @@ class CandidateEvaluation:
                 record |= {"ms_per_image": self._measure_time(network), "runtime": network.runtime_version}
                 write_json(path, record)
             if not self._is_slow(record):
-                record |= self._cross_validate(self._features(network))
+                places, matrix = folder_features(self._request, self._recipe, network)
+                if len(places) < len(self._sample.truth):
+                    raise _changed()
+                record |= self._cross_validate(matrix)
                 write_json(path, record)
-        row = CandidateScore(
-            self._candidate,
-            ms_per_image=record["ms_per_image"],
-            runtime=record["runtime"],
-            log_loss=record.get("log_loss"),
-            accuracy=record.get("accuracy"),
-            mean_average_precision=record.get("mean_average_precision"),
-            logme=record.get("logme"),
-            correct=np.array(record["correct"], bool) if "correct" in record else None,
-            left_out=f"over {self._options.max_ms:g} ms/image" if self._is_slow(record) else "",
-        )
+        metrics = {name: record.get(name) for name in ("log_loss", "accuracy", "mean_average_precision", "logme")}
+        correct = np.array(record["correct"], bool) if "correct" in record else None
+        left_out = f"over {self._options.max_ms:g} ms/image" if self._is_slow(record) else ""
+        ms, runtime = record["ms_per_image"], record["runtime"]
+        row = CandidateScore(self.candidate, ms, runtime, correct=correct, left_out=left_out, **metrics)
         self._request.progress.note(f"{title}: {row.summary()}")
         return row
 
@@ -112,9 +104,8 @@ class CandidateEvaluation:
 
     def _read(self) -> tuple[Path, Record]:
         """Return the file of the record, and what it holds for the same images, versions and machine."""
-        facts = self._facts()
-        digest = digest_of_facts(facts)
-        path = self._place / f"{self._candidate.backbone}-{self._candidate.weights}-{digest[:16]}.json"
+        facts, candidate = self._facts(), self.candidate
+        path = self._place / f"{candidate.backbone}-{candidate.weights}-{digest_of_facts(facts)[:16]}.json"
         try:
             record: Record = json.loads(path.read_text("utf-8"))
             if record["facts"] != facts:
@@ -123,14 +114,14 @@ class CandidateEvaluation:
         except FileNotFoundError:
             record = {"facts": facts}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            self._request.progress.warn(f"{path} is damaged ({error}): {self._candidate.name} is evaluated again")
+            self._request.progress.warn(f"{path} is damaged ({error}): {candidate.name} is evaluated again")
             record = {"facts": facts}
         return path, record
 
     def _facts(self) -> dict[str, Any]:
         recipe, request = self._recipe, self._request
         source = network_sources.backbone_source(
-            self._candidate.spec,
+            self.candidate.spec,
             recipe.backbone,
             recipe.image_size,
             seed=recipe.seed,
@@ -164,12 +155,6 @@ class CandidateEvaluation:
         network(batch)
         return ms_per_image(partial(network, noise(BATCH, size)), BATCH)
 
-    def _features(self, network: CompiledNetwork) -> NDArray[np.float32]:
-        places, matrix = folder_features(self._request, self._recipe, network)
-        if len(places) < len(self._sample.digests):
-            raise _changed()
-        return matrix
-
     def _cross_validate(self, matrix: NDArray[np.float32]) -> Record:
         from transfer_cli.classifiers.logme import logme
 
@@ -183,14 +168,11 @@ class CandidateEvaluation:
         from transfer_cli.classifiers import fit
 
         begun = time.monotonic()
-        with self._request.progress.track(f"cross-validating on {self._candidate.name}", None):
-            fitted = fit.fit(
-                classifiers.find("logistic"),
-                matrix,
-                sample.truth,
-                fit.FitOptions(classes=sample.classes, tune=True, seconds=float("inf"), seed=self._recipe.seed),
-                groups=sample.group_ids,
-            )
+        with self._request.progress.track(f"cross-validating on {self.candidate.name}", None):
+            seed = self._recipe.seed
+            options = fit.FitOptions(classes=sample.classes, tune=True, seconds=float("inf"), seed=seed)
+            logistic = classifiers.find("logistic")
+            fitted = fit.fit(logistic, matrix, sample.truth, options, groups=sample.group_ids)
         assert fitted.out_of_fold is not None
         known = ~np.isnan(fitted.out_of_fold[:, 0])
         truth, probabilities = sample.truth[known], fitted.out_of_fold[known]

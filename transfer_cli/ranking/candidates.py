@@ -108,11 +108,9 @@ class Candidates:
             if kind not in KINDS:
                 raise UnknownNameError.of("kind of weights", kind, KINDS, f"Expected some of {', '.join(KINDS)}.")
         named = [find(text).name for text in patterns if not _WILDCARD.search(text)]
-        selected = dict.fromkeys(named)
-        for text in patterns:
-            selected |= dict.fromkeys(_matching(text) if _WILDCARD.search(text) else ())
-        if not patterns:
-            selected = dict.fromkeys(name for name in names() if find(name).is_pretrained)
+        matching = [name for text in patterns if _WILDCARD.search(text) for name in _matching(text)]
+        pretrained = [name for name in names() if find(name).is_pretrained and not patterns]
+        selected = dict.fromkeys([*named, *matching, *pretrained])
         every = [Candidate(name, kind) for name in selected for kind in _weights_of(find(name), weights)]
         if not every:
             raise InputError(
@@ -126,7 +124,8 @@ class Candidates:
             available = tuple(one for one in available if has_local_weights(one.spec))
         missing = tuple(one for one in every if one not in available and one.weights != RANDOM)
         if files := [file for one in missing if one.backbone in named for file in one.files]:
-            raise _with_download(missing_error(files))
+            error = missing_error(files)
+            raise WeightsError(str(error), hint=f"Add --download to download them first.\n{error.hint}")
         if not available:
             raise WeightsError(
                 f"No weights of {_listed([one.backbone for one in missing])} are in {cache_folder()}.",
@@ -147,10 +146,6 @@ def _weights_of(spec: BackboneSpec, requested: Sequence[str]) -> list[str]:
     has = {IMAGENET: spec.has_imagenet, EMBEDDED: bool(spec.embedded), RANDOM: True}
     wanted = requested or ([spec.weights] if spec.is_pretrained else [])
     return [kind for kind in dict.fromkeys(wanted) if has[kind]]
-
-
-def _with_download(error: WeightsError) -> WeightsError:
-    return WeightsError(str(error), hint=f"Add --download to download them first.\n{error.hint}")
 
 
 def _listed(items: Sequence[str]) -> str:

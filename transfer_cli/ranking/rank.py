@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,12 +10,12 @@ from dataclasses import replace
 from transfer_cli.data.image_folder import describe_left_out
 from transfer_cli.errors import WeightsError
 from transfer_cli.ranking.candidate_score import CandidateEvaluation
-from transfer_cli.ranking.candidates import Candidate, Candidates
+from transfer_cli.ranking.candidates import Candidates
 from transfer_cli.ranking.options import RankOptions
 from transfer_cli.ranking.plot import plot_pareto
 from transfer_cli.ranking.ranking_directory import RankingDirectory
 from transfer_cli.ranking.results import CandidateScore, Ranking
-from transfer_cli.ranking.sample import RankingSample, ranking_sample
+from transfer_cli.ranking.sample import ranking_sample
 from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.setup.resolve import resolve_recipe
@@ -65,15 +66,13 @@ def rank(request: TrainingRequest, options: RankOptions | None = None) -> Rankin
     recipe = resolve_recipe(request, ExtractRecipe.load(settings=overrides), keeps_model=True)
     sample = ranking_sample(request, recipe, options.images)
     progress.note(f"comparing on {len(sample.folder.files)} images (none from test)")
-    evaluator = _Evaluator(replace(request, folder=sample.folder), options, sample, place, begun)
-    rows = evaluator.evaluate(candidates.available)
-    facts = {
-        "source": folder.source,
-        "images": len(sample.folder.files),
-        "classes": sample.classes,
-        "seed": options.seed,
-    }
-    ranking = Ranking.of(rows, options.by, **facts, skipped=sample.skipped)
+    request = replace(request, folder=sample.folder)
+    evaluations = [
+        CandidateEvaluation(candidate, sample, request, place.candidates, options) for candidate in candidates.available
+    ]
+    rows = _evaluate(evaluations, options.max_mb, request, begun)
+    facts = {"images": len(sample.folder.files), "classes": sample.classes, "seed": options.seed}
+    ranking = Ranking.of(rows, options.by, source=folder.source, skipped=sample.skipped, **facts)
     place.write(ranking)
     plot_pareto(ranking, place.plot)
     if candidates.missing:
@@ -82,45 +81,28 @@ def rank(request: TrainingRequest, options: RankOptions | None = None) -> Rankin
     return ranking
 
 
-class _Evaluator:
-    """Evaluates one candidate after the other within the limits."""
-
-    def __init__(
-        self,
-        request: TrainingRequest,
-        options: RankOptions,
-        sample: RankingSample,
-        place: RankingDirectory,
-        begun: float,
-    ) -> None:
-        self._request, self._options, self._sample, self._place = request, options, sample, place
-        self._begun = begun
-        self._failure: WeightsError | None = None
-
-    def evaluate(self, candidates: Sequence[Candidate]) -> list[CandidateScore]:
-        """Return the scores; raise WeightsError if no candidate could be scored for want of weights."""
-        rows: list[CandidateScore] = []
-        for number, candidate in enumerate(candidates, start=1):
-            is_over = self._is_over() and any(not row.left_out for row in rows)
-            rows.append(self._score(candidate, f"{candidate.name} ({number} of {len(candidates)})", is_over))
-        if self._failure is not None and all(row.left_out for row in rows):
-            raise self._failure
-        return rows
-
-    def _score(self, candidate: Candidate, title: str, is_over: bool) -> CandidateScore:
-        max_mb = self._options.max_mb
-        evaluation = CandidateEvaluation(candidate, self._sample, self._request, self._place, self._options)
+def _evaluate(
+    evaluations: Sequence[CandidateEvaluation], max_mb: float | None, request: TrainingRequest, begun: float
+) -> list[CandidateScore]:
+    """Return the scores within the limits; raise WeightsError if no candidate could be scored for want of weights."""
+    rows: list[CandidateScore] = []
+    failures: list[WeightsError] = []
+    budget = math.inf if request.time_budget is None else request.time_budget
+    for number, evaluation in enumerate(evaluations, start=1):
+        candidate = evaluation.candidate
+        is_over = time.monotonic() - begun > budget and any(not row.left_out for row in rows)
         if max_mb is not None and candidate.megabytes > max_mb:
-            return CandidateScore(candidate, left_out=f"over {max_mb:g} MB: not tried")
-        if is_over and not evaluation.is_known():
-            return CandidateScore(candidate, left_out="not tried: no time left")
-        try:
-            return evaluation.score(title)
-        except WeightsError as error:
-            self._request.progress.warn(str(error))
-            self._failure = self._failure or error
-            return CandidateScore(candidate, left_out="weights not available")
-
-    def _is_over(self) -> bool:
-        budget = self._request.time_budget
-        return budget is not None and time.monotonic() - self._begun > budget
+            row = CandidateScore(candidate, left_out=f"over {max_mb:g} MB: not tried")
+        elif is_over and not evaluation.is_known():
+            row = CandidateScore(candidate, left_out="not tried: no time left")
+        else:
+            try:
+                row = evaluation.score(f"{candidate.name} ({number} of {len(evaluations)})")
+            except WeightsError as error:
+                request.progress.warn(str(error))
+                failures.append(error)
+                row = CandidateScore(candidate, left_out="weights not available")
+        rows.append(row)
+    if failures and all(row.left_out for row in rows):
+        raise failures[0]
+    return rows

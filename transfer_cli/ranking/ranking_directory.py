@@ -10,6 +10,7 @@ from transfer_cli.errors import OutputError
 from transfer_cli.io.atomic import write_json
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.ranking.results import COLUMNS, Ranking
+from transfer_cli.runs.entry import Entry
 
 
 @dataclass(frozen=True)
@@ -18,30 +19,15 @@ class RankingDirectory:
 
     path: Path
 
+    ranking = Entry("ranking.json")  # the whole ranking
+    table = Entry("ranking.csv")  # one row per candidate
+    plot = Entry("pareto.png")  # score against cost, with the Pareto fronts
+    candidates = Entry("candidates")  # results of each candidate, one JSON file each, from which a ranking continues
+
     @classmethod
     def default(cls, folder: str) -> RankingDirectory:
         """Return ``runs/rank-FOLDER``."""
         return cls(Path("runs") / f"rank-{folder}")
-
-    @property
-    def ranking(self) -> Path:
-        """The whole ranking, JSON."""
-        return self.path / "ranking.json"
-
-    @property
-    def table(self) -> Path:
-        """One row per candidate, CSV."""
-        return self.path / "ranking.csv"
-
-    @property
-    def plot(self) -> Path:
-        """Plot of score against cost with the Pareto fronts, PNG."""
-        return self.path / "pareto.png"
-
-    @property
-    def candidates(self) -> Path:
-        """Results of each candidate, one JSON file per candidate, from which a ranking continues."""
-        return self.path / "candidates"
 
     def check_free(self, source: Path) -> None:
         """Raise OutputError if the folder holds something else than a ranking of these images."""
@@ -52,7 +38,10 @@ class RankingDirectory:
             )
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"{self.path} is a file. Expected a folder.")
-        earlier = self._source()
+        try:
+            earlier = json.loads(self.ranking.read_text("utf-8"))["folder"]
+        except (OSError, ValueError, KeyError, TypeError):
+            earlier = None
         is_ours = self.candidates.is_dir() or earlier is not None
         if not is_ours and self.path.is_dir() and any(self.path.iterdir()):
             raise OutputError(f"{self.path} is not empty and holds no ranking.", hint=hint)
@@ -63,10 +52,3 @@ class RankingDirectory:
         """Write ranking.json and ranking.csv."""
         write_json(self.ranking, ranking.to_dict())
         write_table(self.table, COLUMNS, ranking.table())
-
-    def _source(self) -> str | None:
-        try:
-            source = json.loads(self.ranking.read_text("utf-8"))["folder"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return source if isinstance(source, str) else None

@@ -196,10 +196,7 @@ class Ranking:
         fronts = {f"pareto_{cost}": row.candidate in self.front(cost) for cost in COSTS}
         return {
             **vars(row.candidate),
-            "log_loss": row.log_loss,
-            "accuracy": row.accuracy,
-            "mean_average_precision": row.mean_average_precision,
-            "logme": row.logme,
+            **{name: getattr(row, name) for name in ("log_loss", "accuracy", "mean_average_precision", "logme")},
             "within_noise": row.candidate in self.within_noise,
             "ms_per_image": row.ms_per_image,
             "parameters": row.candidate.parameters,
@@ -213,12 +210,9 @@ class Ranking:
         """Return the rows of ranking.csv."""
         rows = []
         for facts in map(self._facts, self.rows):
-            accuracy = facts.pop("accuracy") or {"value": None, "low": None, "high": None}
-            facts |= {
-                "accuracy": accuracy["value"],
-                "accuracy_low": accuracy["low"],
-                "accuracy_high": accuracy["high"],
-            }
+            accuracy = facts["accuracy"] or {}
+            facts |= {f"accuracy_{bound}": accuracy.get(bound) for bound in ("low", "high")}
+            facts["accuracy"] = accuracy.get("value")
             rows.append([_cell(facts[column]) for column in COLUMNS])
         return rows
 

@@ -53,6 +53,16 @@ class RankingSample:
         return hashlib.sha256(repr(list(rows)).encode()).hexdigest()
 
 
+def refuse_near_duplicates(command: str, group_by: str | None) -> None:
+    """Raise InputError if groups are near-duplicates, which are found by the features of a backbone."""
+    if group_by == NEAR_DUPLICATES:
+        raise InputError(
+            f"{command} cannot group by near-duplicates: they are found by the features of a backbone, which is not "
+            "chosen yet.",
+            hint="First write the split: transfer-cli data split FOLDER --group-by near-duplicates; then use --split.",
+        )
+
+
 def ranking_sample(request: TrainingRequest, recipe: ExtractRecipe, count: int) -> RankingSample:
     """Return at most `count` images that are not in the test set of the split that `recipe` would make.
 
@@ -73,12 +83,7 @@ def ranking_sample(request: TrainingRequest, recipe: ExtractRecipe, count: int) 
     FolderError
         When too few images can be read, or no class has two images outside test.
     """
-    if recipe.split.group_by == NEAR_DUPLICATES:
-        raise InputError(
-            "rank cannot group by near-duplicates: they are found by the features of a backbone, which is not chosen "
-            "yet.",
-            hint="First write the split: transfer-cli data split FOLDER --group-by near-duplicates; then use --split.",
-        )
+    refuse_near_duplicates("rank", recipe.split.group_by)
     # A small size is enough to find out which images can be read.
     small = recipe.model_copy(update={"images": recipe.images.model_copy(update={"size": _READ_SIZE})})
     surveyed = survey(request, small, decodes=True)

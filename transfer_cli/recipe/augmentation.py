@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field
 
-from transfer_cli.recipe.sections import Choices
+from transfer_cli.recipe.sections import Choices, NonNegative
 
 _MAX_VALUE = 2048
 """Shifts in pixels and factors are at most the largest image size."""
@@ -14,94 +14,81 @@ _OWN_SETTINGS = {"randaugment", "pca_colour", "random_erasing", "mixup", "cutmix
 """Settings that ImageDataGenerator does not have."""
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MAX_VALUE
+
+
+def _shift(reach: Any) -> Any:
+    if _is_number(reach) and reach >= 0:
+        return reach
+    if isinstance(reach, list | tuple) and reach and all(map(_is_number, reach)):
+        return tuple(reach)
+    raise ValueError(f"expected a number of at least 0, or a list of numbers to choose from. Received: {reach!r}.")
+
+
+def _limits(ends: Any, other: str = "") -> tuple[float, float]:
+    """Return two limits from TOML; `other` is what else was expected, for the message."""
+    if isinstance(ends, list | tuple) and len(ends) == 2 and all(map(_is_number, ends)) and 0 < ends[0] <= ends[1]:
+        return ends[0], ends[1]
+    raise ValueError(f"expected {other}two positive numbers, the lower first. Received: {ends!r}.")
+
+
+def _zoom(zoom: Any) -> Any:
+    return zoom if _is_number(zoom) and 0 <= zoom < 1 else _limits(zoom, "a number from 0 to 1, or ")
+
+
+Magnitude = Annotated[float, Field(ge=0, le=1)]
+GreyLevel = Annotated[float, Field(ge=0, le=255)]
+Shift = Annotated[int | float | tuple[float, ...], BeforeValidator(_shift)]
+Zoom = Annotated[float | tuple[float, float], BeforeValidator(_zoom)]
+Limits = Annotated[tuple[float, float], BeforeValidator(_limits)]
+
+
 class Augmentation(Choices):
     """The arguments of ImageDataGenerator with their meaning there, then further methods. By default all are off."""
 
-    rotation_range: float = Field(
-        default=0, ge=0, le=180, description="Maximum rotation in degrees, in either direction."
-    )
-    width_shift_range: int | float | tuple[float, ...] = Field(
+    rotation_range: float = Field(default=0, ge=0, le=180, description="Maximum rotation in degrees, either way.")
+    width_shift_range: Shift = Field(
         default=0.0,
-        description="Maximum horizontal shift: a share of the width if below 1, otherwise pixels; or a list to choose "
-        "from.",
+        description="Maximum horizontal shift: a share of the width if below 1, else pixels; or a list of choices.",
     )
-    height_shift_range: int | float | tuple[float, ...] = Field(
+    height_shift_range: Shift = Field(
         default=0.0,
-        description="Maximum vertical shift: a share of the height if below 1, otherwise pixels; or a list to choose "
-        "from.",
+        description="Maximum vertical shift: a share of the height if below 1, else pixels; or a list of choices.",
     )
-    shear_range: float = Field(
-        default=0, ge=0, lt=90, description="Maximum shear angle in degrees, in either direction."
-    )
-    zoom_range: float | tuple[float, float] = Field(
+    shear_range: float = Field(default=0, ge=0, lt=90, description="Maximum shear angle in degrees, either way.")
+    zoom_range: Zoom = Field(
         default=0.0, description="Zoom factor: z means 1 - z to 1 + z; or the two limits. Factors below 1 zoom in."
     )
-    channel_shift_range: float = Field(
-        default=0, ge=0, le=255, description="Maximum shift of all channels in grey levels, up or down."
+    channel_shift_range: GreyLevel = Field(
+        default=0, description="Maximum shift of all channels in grey levels, up or down."
     )
-    brightness_range: tuple[float, float] | None = Field(
-        default=None, description="Lower and upper limit of the brightness factor."
-    )
+    brightness_range: Limits | None = Field(default=None, description="Lower and upper limit of the brightness factor.")
     horizontal_flip: bool = Field(
-        default=False,
-        description="Flip images left-right with probability 0.5. Not for text, or if left and right matter.",
+        default=False, description="Flip half of the images left-right. Not for text, or if left and right matter."
     )
-    vertical_flip: bool = Field(default=False, description="Flip images upside down with probability 0.5.")
+    vertical_flip: bool = Field(default=False, description="Flip half of the images upside down.")
     fill_mode: Literal["nearest", "constant", "reflect", "wrap"] = Field(
         default="nearest", description="How pixels outside the image are filled."
     )
-    cval: float = Field(default=0, ge=0, le=255, description="Grey level for fill_mode constant.")
-    randaugment: float = Field(
-        default=0,
-        ge=0,
-        le=1,
-        description="Magnitude of RandAugment (two random Keras transforms; Cubuk et al. 2020). 0: off.",
+    cval: GreyLevel = Field(default=0, description="Grey level for fill_mode constant.")
+    randaugment: Magnitude = Field(
+        default=0, description="Magnitude of RandAugment (two random Keras transforms; Cubuk et al. 2020). 0: off."
     )
-    pca_colour: float = Field(
-        default=0,
-        ge=0,
-        le=1,
-        description="Standard deviation of the PCA colour shift; 0.1 in AlexNet (Krizhevsky et al. 2012).",
+    pca_colour: Magnitude = Field(
+        default=0, description="Standard deviation of the PCA colour shift; 0.1 in AlexNet (Krizhevsky et al. 2012)."
     )
-    random_erasing: float = Field(
-        default=0,
-        ge=0,
-        le=1,
-        description="Probability that a rectangle of the image is replaced by noise (Zhong et al. 2020).",
+    random_erasing: Magnitude = Field(
+        default=0, description="Probability that a rectangle is replaced by noise (Zhong et al. 2020)."
     )
-    mixup: float = Field(
-        default=0,
-        ge=0,
-        description="MixUp alpha: images and labels are blended with weights from Beta(alpha, alpha) (Zhang "
-        "et al. 2018). 0: off.",
+    mixup: NonNegative = Field(
+        default=0, description="MixUp: images and labels are blended by Beta(mixup, mixup) (Zhang et al. 2018). 0: off."
     )
-    cutmix: float = Field(
+    cutmix: NonNegative = Field(
         default=0,
-        ge=0,
         description="CutMix alpha: a rectangle of another image is pasted and labels are mixed by area (Yun "
         "et al. 2019). With mixup, one of the two is drawn per batch.",
     )
-
-    @field_validator("width_shift_range", "height_shift_range", mode="before")
-    @classmethod
-    def _shift_is_valid(cls, reach: Any) -> Any:
-        if _is_number(reach) and reach >= 0:
-            return reach
-        return _numbers(reach, "expected a number of at least 0, or a list of numbers to choose from")
-
-    @field_validator("zoom_range", mode="before")
-    @classmethod
-    def _zoom(cls, zoom: Any) -> Any:
-        if _is_number(zoom) and 0 <= zoom < 1:
-            return zoom
-        return _numbers(
-            zoom, "expected a number from 0 to 1, or two positive numbers, the lower first", count=2, above=0
-        )
-
-    @field_validator("brightness_range", mode="before")
-    @classmethod
-    def _brightness(cls, ends: Any) -> Any:
-        return None if ends is None else _numbers(ends, "expected two positive numbers, the lower first", 2, above=0)
 
     @property
     def is_off(self) -> bool:
@@ -116,17 +103,3 @@ class Augmentation(Choices):
     def generator_arguments(self) -> dict[str, Any]:
         """Return the arguments of an ImageDataGenerator."""
         return self.model_dump(exclude=_OWN_SETTINGS)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MAX_VALUE
-
-
-def _numbers(value: Any, expected: str, count: int | None = None, above: float | None = None) -> tuple[float, ...]:
-    """Return a TOML list as a tuple; with `count`, check the length, the order and the lower limit `above`."""
-    good = isinstance(value, list | tuple) and len(value) > 0 and all(map(_is_number, value))
-    if good and count:
-        good = len(value) == count and above is not None and above < value[0] <= value[-1]
-    if not good:
-        raise ValueError(f"{expected}. Received: {value!r}.")
-    return tuple(value)

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-import tomli_w
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from transfer_cli.catalog import ensemble_methods
-from transfer_cli.recipe.sections import Choices
+from transfer_cli.recipe.sections import Choices, Count, Positive, RecipeFile, Seed
 
 
 class EnsembleOptions(Choices):
     """How the predictions of the members are combined."""
 
-    method: str | None = Field(
-        default=None,
-        description="Ensemble method. Default: weighted, or average if there is no validation set to fit weights on.",
+    method: Annotated[str, AfterValidator(lambda name: ensemble_methods.find(name).name)] | None = Field(
+        default=None, description="Ensemble method. Default: weighted; average if no validation set can fit weights."
     )
-    max_models: int | None = Field(default=None, ge=1, description="greedy: maximum number of distinct members.")
-    max_ms: float | None = Field(
-        default=None, gt=0, description="greedy: maximum total time of the members in ms per image."
-    )
-
-    @field_validator("method")
-    @classmethod
-    def _is_known(cls, name: str | None) -> str | None:
-        return None if name is None else ensemble_methods.find(name).name
+    max_models: Count | None = Field(default=None, description="greedy: maximum number of distinct members.")
+    max_ms: Positive | None = Field(default=None, description="greedy: maximum time of all members in ms per image.")
 
 
 class MemberRun(Choices):
@@ -36,16 +27,10 @@ class MemberRun(Choices):
     digest: str = Field(description="SHA-256 of the manifest of its bundle: a retrained run makes another ensemble.")
 
 
-class EnsembleRecipe(Choices):
+class EnsembleRecipe(RecipeFile):
     """All settings of an ensemble; the copy in the run also lists its members."""
 
     method: Literal["ensemble"] = Field(default="ensemble", description="Command that the recipe is for.")
-    seed: int = Field(
-        default=0, ge=0, lt=2**32, description="Random seed of the cross-validation folds on the validation set."
-    )
+    seed: Seed = Field(default=0, description="Random seed of the cross-validation folds on the validation set.")
     ensemble: EnsembleOptions = EnsembleOptions()
     member: tuple[MemberRun, ...] = Field(default=(), strict=False)
-
-    def to_toml(self) -> str:
-        """Return the recipe as TOML."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))

@@ -5,63 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-import tomli_w
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from transfer_cli.catalog import backbones, class_balancing, classifiers, heads, optimizers, tasks
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task, TaskSpec
-from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, nearest
+from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, did_you_mean
 from transfer_cli.io.atomic import write_text
-from transfer_cli.recipe import toml_source
+from transfer_cli.recipe import sections, stages, toml_source
 from transfer_cli.recipe.augmentation import Augmentation
-from transfer_cli.recipe.sections import (
-    Backbone,
-    Balance,
-    Choices,
-    Classifier,
-    Hardware,
-    Head,
-    Images,
-    Inference,
-    Parts,
-    PartsWithVal,
-    Unlabelled,
-)
-from transfer_cli.recipe.stages import EarlyStopping, Refit, Stage, Trunk
 
 DEFAULT = "default"
 """The built-in recipe that `finetune` uses by default."""
 
 
-class Recipe(Choices):
+class Recipe(sections.RecipeFile):
     """All settings of one training; `load` returns an ExtractRecipe or a FinetuneRecipe.
 
     `resolved` fills in defaults that depend on the backbone and the task; the run keeps that copy.
     """
 
-    method: Any = Field(description="extract or finetune.")
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Random seed of everything except the split.")
     batch_size: int = Field(
         default=32, ge=1, le=4096, description="Images per batch, and per optimizer step (see hardware.accumulate)."
     )
-    bag: int | None = Field(
+    bag: sections.Count | None = Field(
         default=None,
-        ge=1,
-        description="Number of the bootstrap sample of the training set to train on (see --bags). Default: the whole "
-        "training set.",
+        description="Number of the bootstrap sample to train on (see --bags). Default: the whole training set.",
     )
-    images: Images = Images()
-    split: Parts = Parts()
-    backbone: Backbone = Backbone()
-    inference: Inference = Inference()
+    images: sections.Images = sections.Images()
+    split: sections.Parts = sections.Parts()
+    backbone: sections.Backbone = sections.Backbone()
+    inference: sections.Inference = sections.Inference()
+
+    default_source: ClassVar[str | None] = None
+    """The built-in recipe that is the default, or None if the defaults of the settings are."""
 
     @property
     def image_size(self) -> int:
         """Side of the network's input in pixels; only of a resolved recipe."""
         assert self.images.size is not None
         return self.images.size
+
+    @property
+    def trains_all(self) -> bool:
+        """Whether a stage trains all layers of the backbone."""
+        return False
 
     @classmethod
     def load(
@@ -88,7 +77,7 @@ class Recipe(Choices):
         RecipeError
             Lists all errors of the file and the overrides.
         """
-        source = source or cls.default_source()
+        source = source or cls.default_source
         path = _locate(source) if source else None
         text, data = toml_source.read(path) if path else ("", {})
         changes = {key: value for key, value in (settings or {}).items() if value is not None}
@@ -96,34 +85,33 @@ class Recipe(Choices):
         kind = cls._kind(data, source)
         for key, value in changes.items():
             toml_source.override(data, key, value)
-        places = toml_source.Places(path, text, changes)
         try:
             recipe: Self = kind.model_validate(data)
         except ValidationError as error:
+            places = toml_source.Places(path, text, changes)
             raise RecipeError(toml_source.error_message(error, kind, places)) from None
         return recipe
 
     @classmethod
-    def default_source(cls) -> str | None:
-        """Return the built-in recipe that is the default, or None if the defaults of the settings are."""
-        return None
-
-    @classmethod
     def _kind(cls, data: Mapping[str, Any], source: str | None) -> type[Self]:
         """Return the recipe class that the method of `data` names."""
-        if cls is not Recipe:
-            own = cls.model_fields["method"].default
-            method = data.get("method", own)
-            if method in METHODS and method != own:
-                raise RecipeError(
-                    f"{source} is a recipe for {method}, not for {own}.",
-                    hint=f"Use: transfer-cli {method} FOLDER --recipe {source}",
-                )
-            return cls
-        # Without a method, the sections tell which one the file is for.
-        own_sections = FinetuneRecipe.model_fields.keys() - ExtractRecipe.model_fields.keys()
-        likely = "finetune" if data.keys() & own_sections else "extract"
-        return METHODS.get(str(data.get("method", likely)), METHODS[likely])  # type: ignore[return-value]
+        if cls is Recipe:
+            # Without a method, the sections tell which one the file is for.
+            own_sections = FinetuneRecipe.model_fields.keys() - ExtractRecipe.model_fields.keys()
+            likely = "finetune" if data.keys() & own_sections else "extract"
+            return METHODS.get(str(data.get("method", likely)), METHODS[likely])  # type: ignore[return-value]
+        own = cls.model_fields["method"].default
+        method = data.get("method", own)
+        if method in METHODS and method != own:
+            raise RecipeError(
+                f"{source} is a recipe for {method}, not for {own}.",
+                hint=f"Use: transfer-cli {method} FOLDER --recipe {source}",
+            )
+        return cls
+
+    def with_settings(self, section: str, **settings: Any) -> Self:
+        """Return the recipe with other settings in one section; they are not validated."""
+        return self.model_copy(update={section: getattr(self, section).model_copy(update=settings)})
 
     def resolved(self, task: Task = SINGLE_LABEL) -> Self:
         """Return the recipe with all defaults that depend on backbone, catalog and task filled in.
@@ -133,29 +121,15 @@ class Recipe(Choices):
         RecipeError
             If a setting does not fit the task.
         """
-        size = self.images.size or backbones.find(self.backbone.name).size
-        return self.model_copy(update={"images": self.images.model_copy(update={"size": size})})
-
-    @property
-    def trains_all(self) -> bool:
-        """Whether a stage trains all layers of the backbone."""
-        return False
-
-    def on_runtime(self, name: str) -> Self:
-        """Return the recipe with another inference runtime."""
-        return self.model_copy(update={"inference": self.inference.model_copy(update={"runtime": name})})
-
-    def to_toml(self) -> str:
-        """Return the recipe as TOML text that loads to an equal recipe."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
+        return self.with_settings("images", size=self.images.size or backbones.find(self.backbone.name).size)
 
 
 class ExtractRecipe(Recipe):
     """All settings of `extract`."""
 
     method: Literal["extract"] = Field(default="extract", description="Command that the recipe is for.")
-    classifier: Classifier = Classifier()
-    balance: Balance = Balance()
+    classifier: sections.Classifier = sections.Classifier()
+    balance: sections.Balance = sections.Balance()
 
     @model_validator(mode="after")
     def _balance_is_no_loss(self) -> Self:
@@ -166,35 +140,29 @@ class ExtractRecipe(Recipe):
     def resolved(self, task: Task = SINGLE_LABEL) -> Self:
         """Return the recipe with all defaults filled in."""
         if task == MULTI_LABEL and self.balance.method != "none":
-            raise RecipeError(
-                "balance.method of extract needs one label per image; this folder has several labels per image."
-            )
+            raise RecipeError("balance.method of extract is not possible for a folder with several labels per image.")
         tune = self.classifier.tune
         if tune is None and self.classifier.name != classifiers.NONE:
             tune = classifiers.find(self.classifier.name).tuned
-        classifier = self.classifier.model_copy(update={"tune": bool(tune)})
-        return super().resolved(task).model_copy(update={"classifier": classifier})
+        return super().resolved(task).with_settings("classifier", tune=bool(tune))
 
 
 class FinetuneRecipe(Recipe):
     """All settings of `finetune`."""
 
     method: Literal["finetune"] = Field(default="finetune", description="Command that the recipe is for.")
-    split: PartsWithVal = PartsWithVal()
-    head: Head = Head()
-    stage: tuple[Stage, ...] = Field(strict=False)
-    early_stopping: EarlyStopping = EarlyStopping()
-    refit: Refit = Refit()
-    balance: Balance = Balance()
-    unlabelled: Unlabelled = Unlabelled()
-    trunk: Trunk = Trunk()
-    hardware: Hardware = Hardware()
+    split: sections.PartsWithVal = sections.PartsWithVal()
+    head: sections.Head = sections.Head()
+    stage: tuple[stages.Stage, ...] = Field(strict=False)
+    early_stopping: stages.EarlyStopping = stages.EarlyStopping()
+    refit: stages.Refit = stages.Refit()
+    balance: sections.Balance = sections.Balance()
+    unlabelled: sections.Unlabelled = sections.Unlabelled()
+    trunk: stages.Trunk = stages.Trunk()
+    hardware: sections.Hardware = sections.Hardware()
     augmentation: Augmentation = Augmentation()
 
-    @classmethod
-    def default_source(cls) -> str | None:
-        """Return the name of the built-in default recipe."""
-        return DEFAULT
+    default_source: ClassVar[str | None] = DEFAULT
 
     @property
     def trains_all(self) -> bool:
@@ -203,10 +171,10 @@ class FinetuneRecipe(Recipe):
 
     @field_validator("stage")
     @classmethod
-    def _one_or_more(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-        if not stages:
+    def _one_or_more(cls, given: tuple[stages.Stage, ...]) -> tuple[stages.Stage, ...]:
+        if not given:
             raise ValueError("expected at least one [[stage]]")
-        return stages
+        return given
 
     @model_validator(mode="after")
     def _pooling_fits_the_head(self) -> Self:
@@ -219,29 +187,21 @@ class FinetuneRecipe(Recipe):
 
     def resolved(self, task: Task = SINGLE_LABEL) -> Self:
         """Return the recipe with all defaults filled in."""
-        spec = heads.find(self.head.kind)
-        head = {"start": self.head.start or spec.starts[0], "units": self.head.units or spec.units}
-        backbone = {"pooling": spec.pooling or self.backbone.pooling}
-        stages = [
+        task_spec, spec = tasks.TASKS[task], heads.find(self.head.kind)
+        self._check_task(task_spec)
+        balances_classes = task == SINGLE_LABEL and self.balance.method != "none"
+        monitor = "balanced_accuracy" if balances_classes else task_spec.monitors[0]
+        complete = [
             stage.model_copy(update={**optimizers.find(stage.optimizer).settings, **stage.optimizer_settings()})
             for stage in self.stage
         ]
-        task_spec = tasks.TASKS[task]
-        self._check_task(task_spec)
-        balances_classes = task == SINGLE_LABEL and self.balance.method != "none"
-        default = "balanced_accuracy" if balances_classes else task_spec.monitors[0]
-        early = self.early_stopping.model_copy(update={"monitor": self.early_stopping.monitor or default})
         return (
             super()
             .resolved(task)
-            .model_copy(
-                update={
-                    "early_stopping": early,
-                    "head": self.head.model_copy(update=head),
-                    "backbone": self.backbone.model_copy(update=backbone),
-                    "stage": tuple(stages),
-                }
-            )
+            .with_settings("early_stopping", monitor=self.early_stopping.monitor or monitor)
+            .with_settings("head", start=self.head.start or spec.starts[0], units=self.head.units or spec.units)
+            .with_settings("backbone", pooling=spec.pooling or self.backbone.pooling)
+            .model_copy(update={"stage": tuple(complete)})
         )
 
     @property
@@ -251,10 +211,9 @@ class FinetuneRecipe(Recipe):
 
     def _check_task(self, task: TaskSpec) -> None:
         """Raise RecipeError if a setting does not fit the task, which only the folder tells."""
-        monitor, method = self.early_stopping.monitor, self.balance.method
         for key, received, able in (
-            ("early_stopping.monitor", monitor or task.monitors[0], task.monitors),
-            ("balance.method", method, task.balances),
+            ("early_stopping.monitor", self.early_stopping.monitor or task.monitors[0], task.monitors),
+            ("balance.method", self.balance.method, task.balances),
         ):
             if received not in able:
                 raise RecipeError(
@@ -314,9 +273,7 @@ def _locate(source: str) -> Path:
             raise RecipeError(f"{source} is a run.", hint=f"Use its recipe: --recipe {path / 'recipe.toml'}")
         if path.is_dir():
             raise RecipeError(f"{source} is a folder. Expected the path of a TOML file.")
-    near = nearest(source, recipe_names())
-    guess = f" Did you mean {near}?" if near else ""
     raise RecipeError(
-        f"No recipe and no file is called {source!r}.{guess} "
+        f"No recipe and no file is called {source!r}.{did_you_mean(source, recipe_names())} "
         f"Expected one of {', '.join(recipe_names())}, or the path of a TOML file."
     )

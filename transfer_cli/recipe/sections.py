@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+import tomli_w
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from transfer_cli.catalog import backbones, class_balancing, classifiers, heads, runtimes
-from transfer_cli.data.groups import NEAR_DUPLICATES, check_group_pattern
+from transfer_cli.data.groups import check_group_pattern
 from transfer_cli.errors import UnknownNameError
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def name_in(find: Callable[[str], Any], *others: str) -> AfterValidator:
+    """Return a validator that accepts the names of a catalog, and `others`."""
+
+    def check(name: str) -> str:
+        try:
+            return name if name in others else str(find(name).name)
+        except UnknownNameError as error:
+            raise ValueError(str(error)) from None
+
+    return AfterValidator(check)
 
 
 class Choices(BaseModel):
@@ -17,47 +36,47 @@ class Choices(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
+    def is_changed(self, setting: str) -> bool:
+        """Return whether a setting differs from its default."""
+        return bool(getattr(self, setting) != type(self).model_fields[setting].default)
+
+
+class RecipeFile(Choices):
+    """The settings of a command, which its run keeps."""
+
+    method: Any = Field(description="Command that the recipe is for.")
+    seed: Seed = Field(default=0, description="Random seed of everything except the split.")
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML text that loads to an equal recipe."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
 
 class Images(Choices):
     """How images of any size become the input of the network."""
 
     size: int | None = Field(
-        default=None,
-        ge=32,
-        le=2048,
-        description="Side of the square input image in pixels. Default: the size that the backbone was trained with.",
+        default=None, ge=32, le=2048, description="Side of the square input in pixels. Default: that of the backbone."
     )
     resize: Literal["squash", "crop", "pad"] = Field(
         default="squash",
-        description="squash: scale both sides to `size`; crop: use the central square; pad: fit the whole image on a "
-        "black square.",
+        description="squash: scale both sides to `size`; crop: use the central square; pad: add black borders.",
     )
 
 
 class Parts(Choices):
     """How images are split into train, val and test if the folder does not say so."""
 
-    test: float = Field(default=0.2, ge=0, lt=1, description="Share of the images for the test set.")
-    val: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="Share of the images for the validation set. 0 for extract: choices are made by "
-        "cross-validation on the training set.",
+    test: Share = Field(default=0.2, description="Share of the images for the test set.")
+    val: Share = Field(
+        default=0.0, description="Share of the images for the validation set. 0: cross-validation on train instead."
     )
     seed: int = Field(default=0, ge=0, description="Random seed of the split; another number gives another split.")
-    group_by: str | None = Field(
+    group_by: Annotated[str, AfterValidator(check_group_pattern)] | None = Field(
         default=None,
         description="Never split a group between train and test. A regular expression: images whose path has the same "
         "first group (or whole match), such as 'patient(\\d+)', belong together; or near-duplicates.",
     )
-
-    @field_validator("group_by")
-    @classmethod
-    def _is_a_pattern(cls, text: str | None) -> str | None:
-        if text is not None and text != NEAR_DUPLICATES:
-            check_group_pattern(text)
-        return text
 
     @model_validator(mode="after")
     def _train_is_left(self) -> Self:
@@ -69,72 +88,50 @@ class Parts(Choices):
 class PartsWithVal(Parts):
     """The split of finetune, with a validation set on which epochs are compared."""
 
-    val: float = Field(
-        default=0.15,
-        ge=0,
-        lt=1,
-        description="Share of the images for the validation set, on which the best epoch is chosen.",
-    )
+    val: Share = Field(default=0.15, description="Share of the images for the validation set, which selects the epoch.")
 
 
 class Backbone(Choices):
     """The pretrained network and the layer that gives the features."""
 
-    name: str = Field(
+    name: Annotated[str, name_in(backbones.find)] = Field(
         default="mobilenet_v2", description="Name of the pretrained network (transfer-cli backbones list)."
     )
     weights: str = Field(
         default=backbones.IMAGENET,
-        description="imagenet, none (random, from the seed of the recipe), embedded (shipped with the program), or a "
-        "weights file.",
+        description="imagenet, none (random, from the recipe's seed), embedded (in the program), or a weights file.",
     )
     pooling: Literal["avg", "max", "flatten"] = Field(
         default="avg",
-        description="How the last feature map becomes one vector: mean per channel, maximum per channel, or all values "
-        "(flatten).",
+        description="How the last feature map becomes a vector: mean or maximum per channel, or all values (flatten).",
     )
     layer: str | None = Field(
-        default=None,
-        description="Layer whose output is the feature vector. Default: the last layer below the classification head.",
+        default=None, description="Layer that gives the features. Default: the last one below the classification head."
     )
 
     @model_validator(mode="before")
     @classmethod
     def _default_to_embedded_weights(cls, data: Any) -> Any:
         """Default to the shipped weights for the network that has no others."""
-        if not isinstance(data, dict) or "weights" in data or data.get("name") != backbones.EMBEDDED:
-            return data
-        return {**data, "weights": backbones.EMBEDDED}
-
-    @field_validator("name")
-    @classmethod
-    def _in_catalog(cls, name: str) -> str:
-        return known(lambda: backbones.find(name).name)
+        is_embedded = isinstance(data, dict) and data.get("name") == backbones.EMBEDDED
+        return {"weights": backbones.EMBEDDED, **data} if is_embedded else data
 
 
 class Inference(Choices):
     """The engine that runs frozen networks: for features and for predictions."""
 
-    runtime: str = Field(
+    runtime: Annotated[str, name_in(runtimes.find, runtimes.AUTO)] = Field(
         default=runtimes.AUTO,
-        description="Engine that runs frozen networks. auto: litert, or keras on a GPU and for very large networks; "
-        "openvino is an extra.",
+        description="litert, keras, openvino (extra) or auto: keras on a GPU and for very large networks, else litert.",
     )
     precision: Literal["f32", "bf16"] = Field(
-        default="f32",
-        description="bf16: 16-bit floating point, about twice as fast on CPUs that support it (openvino only).",
+        default="f32", description="bf16: 16 bits, about twice as fast on CPUs that support it (openvino only)."
     )
-
-    @field_validator("runtime")
-    @classmethod
-    def _in_catalog(cls, name: str) -> str:
-        return name if name == runtimes.AUTO else known(lambda: runtimes.find(name).name)
 
     @model_validator(mode="after")
     def _can_compute_so(self) -> Self:
-        if self.precision == "f32":
-            return self
-        if self.runtime == runtimes.AUTO or self.precision not in runtimes.find(self.runtime).precisions:
+        able = () if self.runtime == runtimes.AUTO else runtimes.find(self.runtime).precisions
+        if self.precision not in ("f32", *able):
             raise ValueError(f"precision {self.precision} needs runtime = openvino. Received: {self.runtime!r}.")
         return self
 
@@ -144,74 +141,48 @@ class Hardware(Choices):
 
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
         default="float32",
-        description="Number format during training. mixed_*: half precision (Micikevicius et al. 2018), for GPUs; "
+        description="Number format in training. mixed_*: half precision (Micikevicius et al. 2018), for GPUs; "
         "mixed_float16 uses loss scaling.",
     )
     accumulate: int = Field(
-        default=1,
-        ge=1,
-        le=1024,
-        description="Gradient accumulation: average the gradients of this number of batches before each "
-        "optimizer step.",
+        default=1, ge=1, le=1024, description="Gradient accumulation: number of batches per optimizer step."
     )
-    gpus: Literal["auto"] | int = Field(
+    gpus: Literal["auto"] | Count = Field(
         default="auto", description="Number of GPUs that share each batch. auto: all, or the CPU if there is none."
     )
-
-    @field_validator("gpus")
-    @classmethod
-    def _one_or_more(cls, gpus: str | int) -> str | int:
-        if isinstance(gpus, int) and gpus < 1:
-            raise ValueError(f"expected auto or a number from 1. Received: {gpus}.")
-        return gpus
 
 
 class Classifier(Choices):
     """The scikit-learn classifier that is trained on the features."""
 
-    name: str = Field(
-        default="logistic",
-        description="scikit-learn classifier to train on the features (transfer-cli extract --help).",
+    name: Annotated[str, name_in(classifiers.find, classifiers.NONE)] = Field(
+        default="logistic", description="scikit-learn classifier (transfer-cli extract --help)."
     )
     tune: bool | None = Field(
-        default=None,
-        description="Tune the regularisation strength by cross-validation. Default: only for fast classifiers.",
+        default=None, description="Tune its regularisation by cross-validation. Default: only for fast classifiers."
     )
-    tune_seconds: float = Field(
-        default=60,
-        gt=0,
-        description="Time limit for tuning in seconds: no further value is tried after it (noted in the log).",
+    tune_seconds: Positive = Field(
+        default=60, description="Time limit for tuning in seconds: no further value is tried after it."
     )
-
-    @field_validator("name")
-    @classmethod
-    def _in_catalog(cls, name: str) -> str:
-        return name if name == classifiers.NONE else known(lambda: classifiers.find(name).name)
 
 
 class Head(Choices):
     """The layers that replace the classification head of the backbone."""
 
-    kind: str = Field(
+    kind: Annotated[str, name_in(heads.find)] = Field(
         default="linear",
         description="linear: one dense layer; mlp: hidden layer, dropout, dense layer; flatten-mlp: the same on the "
         "flattened feature map.",
     )
     start: Literal["probe", "random"] | None = Field(
         default=None,
-        description="Initial weights of the head. probe: a logistic regression on the frozen features; random. "
-        "Default: depends on `kind`.",
+        description="Initial weights. probe: a logistic regression on the frozen features. Default: depends on `kind`.",
     )
     units: int | None = Field(
         default=None, ge=1, le=65536, description="Width of the hidden layer. Default: depends on `kind`."
     )
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout rate before the last layer.")
-    l2: float = Field(default=0.0, ge=0, description="L2 penalty on the head's kernels.")
-
-    @field_validator("kind")
-    @classmethod
-    def _in_catalog(cls, kind: str) -> str:
-        return known(lambda: heads.find(kind).name)
+    dropout: Share = Field(default=0.0, description="Dropout rate before the last layer.")
+    l2: NonNegative = Field(default=0.0, description="L2 penalty on the head's kernels.")
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -226,40 +197,24 @@ class Head(Choices):
 class Balance(Choices):
     """How imbalanced classes are treated: every method gives rare classes more weight."""
 
-    method: str = Field(
+    method: Annotated[str, name_in(class_balancing.find)] = Field(
         default="none", description="none, class-weights, effective-number, logit-adjustment, focal or oversampling."
     )
-    beta: float = Field(
-        default=0.999,
-        ge=0,
-        lt=1,
-        description="effective-number: how redundant images of one class are (Cui et al. 2019).",
+    beta: Share = Field(
+        default=0.999, description="effective-number: how redundant images of one class are (Cui et al. 2019)."
     )
-    tau: float = Field(
-        default=1.0,
-        gt=0,
-        description="logit-adjustment: multiplier of the subtracted log class frequencies (Menon et al. 2021).",
+    tau: Positive = Field(
+        default=1.0, description="logit-adjustment: factor of the log class frequencies (Menon et al. 2021)."
     )
-    gamma: float = Field(
-        default=2.0,
-        gt=0,
-        description="focal: focusing parameter; larger values weigh well-classified images less (Lin et al. 2017).",
+    gamma: Positive = Field(
+        default=2.0, description="focal: larger values weigh well-classified images less (Lin et al. 2017)."
     )
-
-    @field_validator("method")
-    @classmethod
-    def _in_catalog(cls, method: str) -> str:
-        return known(lambda: class_balancing.find(method).name)
 
     @model_validator(mode="after")
     def _fits_its_method(self) -> Self:
-        takes = class_balancing.find(self.method).setting
+        own = class_balancing.find(self.method).setting
         for name, row in class_balancing.CLASS_BALANCING_METHODS.items():
-            if (
-                row.setting
-                and row.setting != takes
-                and getattr(self, row.setting) != type(self).model_fields[row.setting].default
-            ):
+            if row.setting not in ("", own) and self.is_changed(row.setting):
                 raise ValueError(f"{row.setting} is a setting of method {name}, not of {self.method}")
         return self
 
@@ -267,17 +222,5 @@ class Balance(Choices):
 class Unlabelled(Choices):
     """Pseudo-labelling: unlabelled images that are trained on with the label that a first model predicts."""
 
-    folder: str | None = Field(
-        default=None, min_length=1, description="Folder of unlabelled images. Default: none are used."
-    )
-    confidence: float = Field(
-        default=0.95, ge=0, lt=1, description="Minimum confidence for a pseudo-label to be used (Lee 2013)."
-    )
-
-
-def known(look_up: Callable[[], str]) -> str:
-    """Return a name found in a catalog; an unknown name becomes a validation error."""
-    try:
-        return look_up()
-    except UnknownNameError as error:
-        raise ValueError(str(error)) from None
+    folder: str | None = Field(default=None, min_length=1, description="Folder of unlabelled images. Default: none.")
+    confidence: Share = Field(default=0.95, description="Minimum confidence of a pseudo-label to be used (Lee 2013).")

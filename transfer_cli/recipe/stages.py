@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from transfer_cli.catalog import optimizers
-from transfer_cli.errors import nearest
-from transfer_cli.recipe.sections import Choices, known
+from transfer_cli.errors import did_you_mean
+from transfer_cli.recipe.sections import Choices, Count, NonNegative, Positive, Share, name_in
 
 _UNFREEZE = re.compile(r"head|all|last:[1-9][0-9]{0,5}|last:([1-9][0-9]?|100)%|from:.+")
-_EPOCHS, _MAX_AUTO_EPOCHS, _MIN_STEPS, _MAX_EPOCHS = 20, 100, 300, 10_000
+_EPOCHS, _MAX_AUTO_EPOCHS, _MIN_STEPS = 20, 100, 300
 """``epochs = "auto"``: 20 epochs, more if these are fewer than 300 steps, at most 100 (docs/benchmarks.md)."""
 _ONE_CYCLE_RISE, _ONE_CYCLE_BEGIN = 0.3, 25
 
@@ -25,37 +25,29 @@ class Stage(Choices):
         description="Layers that train besides the head: head (none), last:N or last:N% of the backbone's layers, "
         "from:LAYER, or all."
     )
-    epochs: int | Literal["auto"] = Field(
-        description="Number of passes over the training images. auto: 20, and up to 100 if there are fewer than 480 "
-        "training images."
+    epochs: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = Field(
+        description="Passes over the training images. auto: 20, and up to 100 if there are fewer than 480 images."
     )
     learning_rate: float = Field(gt=0, le=10, description="Peak learning rate of the stage.")
-    optimizer: str = Field(default="adam", description="sgd, rmsprop, adam or adamw, as in Keras.")
-    momentum: float | None = Field(
-        default=None, ge=0, lt=1, description="sgd (default 0.9) and rmsprop (default 0): momentum."
+    optimizer: Annotated[str, name_in(optimizers.find)] = Field(
+        default="adam", description="sgd, rmsprop, adam or adamw, as in Keras."
     )
+    momentum: Share | None = Field(default=None, description="sgd (default 0.9) and rmsprop (default 0): momentum.")
     nesterov: bool | None = Field(default=None, description="sgd: use Nesterov momentum.")
-    weight_decay: float | None = Field(
-        default=None,
-        ge=0,
-        description="adamw (default 0.01): decoupled weight decay, not applied to biases and normalisation layers.",
+    weight_decay: NonNegative | None = Field(
+        default=None, description="adamw (default 0.01): decoupled weight decay, except of biases and normalisation."
     )
     schedule: Literal["constant", "cosine", "one-cycle", "plateau"] = Field(
         default="constant",
         description="Learning-rate schedule. cosine (Loshchilov and Hutter 2017) and one-cycle (Smith 2018) "
         "end at zero; plateau follows the validation loss.",
     )
-    warmup: float = Field(
+    warmup: Share = Field(
         default=0.0,
-        ge=0,
-        lt=1,
-        description="Share of the stage in which the learning rate rises from zero (Goyal et al. 2017). "
-        "one-cycle: 0.3 by default.",
+        description="Share of the stage with a rising learning rate (Goyal et al. 2017). one-cycle: 0.3 by default.",
     )
-    plateau_patience: int = Field(
-        default=2,
-        ge=1,
-        description="plateau: epochs without a lower validation loss before the learning rate is reduced.",
+    plateau_patience: Count = Field(
+        default=2, description="plateau: epochs without a lower validation loss before the learning rate is reduced."
     )
     plateau_factor: float = Field(
         default=0.3, gt=0, lt=1, description="plateau: factor by which the learning rate is reduced."
@@ -64,45 +56,25 @@ class Stage(Choices):
         default=1.0,
         gt=0,
         le=1,
-        description="Layer-wise learning-rate decay: each layer has the rate of the layer above it times this factor "
-        "(Howard and Ruder 2018).",
+        description="Layer-wise learning-rate decay: factor from layer to layer (Howard and Ruder 2018).",
     )
-    gradient_clip: float | None = Field(
-        default=None, gt=0, description="Maximum global norm of the gradients of a step (Pascanu et al. 2013)."
+    gradient_clip: Positive | None = Field(
+        default=None, description="Maximum global norm of the gradients of a step (Pascanu et al. 2013)."
     )
-    ema: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="Decay of the exponential moving average of the weights, which is evaluated and saved. 0: off.",
+    ema: Share = Field(
+        default=0.0, description="Decay of the exponential moving average of the weights, which is saved. 0: off."
     )
-    label_smoothing: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="Label smoothing: share of the target spread over all classes (Szegedy et al. 2016).",
+    label_smoothing: Share = Field(
+        default=0.0, description="Label smoothing: share of the target spread over all classes (Szegedy et al. 2016)."
     )
-
-    @field_validator("epochs")
-    @classmethod
-    def _epochs_in_range(cls, epochs: int | str) -> int | str:
-        if isinstance(epochs, int) and not 1 <= epochs <= _MAX_EPOCHS:
-            raise ValueError(f"expected auto or a number from 1 to {_MAX_EPOCHS}. Received: {epochs}.")
-        return epochs
 
     @field_validator("unfreeze")
     @classmethod
     def _unfreeze_is_valid(cls, unfreeze: str) -> str:
         if _UNFREEZE.fullmatch(unfreeze):
             return unfreeze
-        near = nearest(unfreeze, ("head", "all"))
-        guess = f" Did you mean {near}?" if near else ""
+        guess = did_you_mean(unfreeze, ("head", "all"))
         raise ValueError(f"expected head, last:N, last:N%, from:LAYER or all. Received: {unfreeze!r}.{guess}")
-
-    @field_validator("optimizer")
-    @classmethod
-    def _in_catalog(cls, optimizer: str) -> str:
-        return known(lambda: optimizers.find(optimizer).name)
 
     @model_validator(mode="after")
     def _fits_its_optimizer(self) -> Self:
@@ -116,7 +88,7 @@ class Stage(Choices):
     @model_validator(mode="after")
     def _fits_its_schedule(self) -> Self:
         for word in ("plateau_patience", "plateau_factor"):
-            if self.schedule != "plateau" and getattr(self, word) != type(self).model_fields[word].default:
+            if self.schedule != "plateau" and self.is_changed(word):
                 raise ValueError(f"{word} is a setting of schedule plateau, not of {self.schedule}")
         return self
 
@@ -185,34 +157,21 @@ class Refit(Choices):
 
     when: Literal["auto", "always", "never"] = Field(
         default="auto",
-        description="Whether to train once more on train + val for the number of epochs that was best. auto: "
-        "if classes have fewer than `below` training images on average.",
+        description="Whether to train again on train + val, for as many epochs as were best. auto: see `below`.",
     )
-    below: int = Field(
-        default=30,
-        ge=1,
-        description="auto: average number of training images per class below which the model is refitted.",
+    below: Count = Field(
+        default=30, description="auto: refit if classes have fewer training images than this on average."
     )
 
 
 class Trunk(Choices):
     """Caching of frozen features: layers below all trainable ones run once, not in every epoch."""
 
-    views: Literal["auto", "fresh"] | int = Field(
+    views: Literal["auto", "fresh"] | Count = Field(
         default="auto",
         description="Number of augmented views per image whose frozen features are cached. auto: 8, or down "
         "to 4 that fit and are used at least twice, otherwise fresh (computed in every epoch).",
     )
-    gigabytes: float = Field(
-        default=4,
-        gt=0,
-        description="Maximum size in GB of the cached frozen features: up to 2 GB in memory, the rest on disk "
-        "beside the run.",
+    gigabytes: Positive = Field(
+        default=4, description="Maximum GB of the cached features: up to 2 GB in memory, the rest on disk in the run."
     )
-
-    @field_validator("views")
-    @classmethod
-    def _one_or_more(cls, views: str | int) -> str | int:
-        if isinstance(views, int) and views < 1:
-            raise ValueError(f"expected auto, fresh or a number from 1. Received: {views}.")
-        return views

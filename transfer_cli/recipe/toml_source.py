@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
+from collections import Counter
 from collections.abc import Collection
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from transfer_cli.errors import RecipeError, nearest
+from transfer_cli.errors import RecipeError, did_you_mean, nearest
 from transfer_cli.text import counted
 
 
@@ -91,27 +91,19 @@ def override(data: dict[str, Any], word: str, value: Any) -> None:
     """Set a value in the data of a recipe, in place."""
     *sections, last = [step.strip() for step in word.split(".")]
     inside: Any = data
-    names = []
+    name = ""
     for section in sections:
-        names.append(section)
         if isinstance(inside, list):
-            inside = _item(inside, section, ".".join(names[:-1]), word)
-        else:
-            inside = inside.setdefault(section, {})
+            total, inside = counted(len(inside), name), {str(n): item for n, item in enumerate(inside, start=1)}
+            if section not in inside:
+                raise RecipeError(f"{word}: there is no {name} {section}. The recipe has {total}, numbered from 1.")
+        inside = inside.setdefault(section, {})
+        name = f"{name}.{section}" if name else section
         if not isinstance(inside, dict | list):
-            raise RecipeError(f"{word}: {'.'.join(names)} is a setting, not a section.")
+            raise RecipeError(f"{word}: {name} is a setting, not a section.")
     if isinstance(inside, list):
-        raise RecipeError(f"{word}: expected {'.'.join(names)}.N.KEY with N from 1 to {len(inside)}.")
+        raise RecipeError(f"{word}: expected {name}.N.KEY with N from 1 to {len(inside)}.")
     inside[last] = value
-
-
-def _item(items: list[Any], step: str, name: str, word: str) -> Any:
-    numbers = {str(number): item for number, item in enumerate(items, start=1)}
-    if step in numbers:
-        return numbers[step]
-    raise RecipeError(
-        f"{word}: there is no {name} {step}. The recipe has {counted(len(items), name)}, numbered from 1."
-    )
 
 
 def error_message(error: ValidationError, model: type[BaseModel], places: Places) -> str:
@@ -121,40 +113,34 @@ def error_message(error: ValidationError, model: type[BaseModel], places: Places
     for key, faults in groupby(errors, key=lambda fault: _key(fault["loc"])):
         # A union reports one error per type.
         *others, fault = sorted(faults, key=lambda each: each["type"] == "literal_error")
-        also = "".join(f" or {_EXPECTED[each['type']]}" for each in others if each["type"] in _EXPECTED)
-        lines.append(f"{places.of(key)}: {_explain(fault, model, also)}")
+        also = [_EXPECTED.get(each["type"]) or each["msg"].replace("Input should be", "a number") for each in others]
+        lines.append(f"{places.of(key)}: {_explain(fault, model, ''.join(f' or {each}' for each in also))}")
     return f"Invalid recipe ({counted(len(lines), 'error')}):\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    steps = []
-    for step in location:
-        if isinstance(step, int):
-            steps.append(str(step + 1))
-        elif not step.isidentifier():
-            break  # the name that pydantic gives to a type of a union
-        elif step in ("int", "float"):
-            break
-        else:
-            steps.append(step)
-    return ".".join(steps)
+    # A step that is not the name of a setting is what pydantic calls a type of a union.
+    def is_setting(step: int | str) -> bool:
+        return isinstance(step, int) or (step.isidentifier() and step not in ("int", "float"))
+
+    steps = takewhile(is_setting, location)
+    return ".".join(str(step + 1) if isinstance(step, int) else step for step in steps)
 
 
 def _lines_of_settings(text: str) -> dict[str, int]:
     section = ""
     lines: dict[str, int] = {}
-    count: dict[str, int] = {}
+    count: Counter[str] = Counter()
     for number, line in enumerate(text.splitlines(), start=1):
         bare = line.split("#", 1)[0].strip()
-        if bare.startswith("[["):
+        if bare.startswith("["):
             name = bare.strip("[] ")
-            count[name] = count.get(name, 0) + 1
-            lines.setdefault(name, number)
-            section = f"{name}.{count[name]}."
-            lines[section[:-1]] = number
-        elif bare.startswith("["):
-            section = bare.strip("[] ") + "."
-            lines[section[:-1]] = number
+            if bare.startswith("[["):
+                lines.setdefault(name, number)
+                count[name] += 1
+                name += f".{count[name]}"
+            lines[name] = number
+            section = f"{name}."
         elif "=" in bare:
             lines[section + bare.split("=", 1)[0].strip()] = number
     return lines
@@ -210,17 +196,14 @@ def _explain(fault: ErrorDetails, model: type[BaseModel], also: str = "") -> str
     if fault["type"] == "missing":
         return f"expected {expected}." if expected else "this setting is required."
     if expected:
-        brackets = (
-            " Write [[stage]] with two brackets." if fault["loc"] == ("stage",) and isinstance(received, dict) else ""
-        )
+        is_table = fault["loc"] == ("stage",) and isinstance(received, dict)
+        brackets = " Write [[stage]] with two brackets." if is_table else ""
         return f"expected {expected}. Received: {received!r}.{brackets}"
     if fault["loc"] == ("method",) and received not in ("extract", "finetune"):
         return f"expected extract or finetune. Received: {received!r}."
     if fault["type"] == "literal_error":
         expected = fault["ctx"]["expected"]
         words = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
-        close = difflib.get_close_matches(str(received), words, n=1)
-        guess = f" Did you mean {close[0]}?" if close else ""
-        return f"expected {', '.join(words)}{also}. Received: {received!r}.{guess}"
+        return f"expected {', '.join(words)}{also}. Received: {received!r}.{did_you_mean(str(received), words)}"
     message = fault["msg"].removeprefix("Value error, ")
     return message if fault["type"] == "value_error" else f"{message}. Received: {received!r}."

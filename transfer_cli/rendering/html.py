@@ -94,12 +94,6 @@ def _environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "percent": percent,
-        "printable": printable,
-        "with_code": with_code,
-        "with_options": with_options,
-        "counted": counted,
-        "zip": zip,
-    }
+    filters = (percent, printable, with_code, with_options, counted, zip)
+    environment.filters |= {function.__name__: function for function in filters}
     return environment

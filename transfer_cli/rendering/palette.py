@@ -15,6 +15,9 @@ Colour = tuple[int, int, int]
 # for Data Visualization", arXiv:2107.02270. Its grey stands for images without a class.
 _SEQUENCE = ("3f90da", "ffa90e", "bd1f01", "832db6", "92dadd", "a96b59", "e76300", "b9ac70", "717581")
 NO_CLASS: Colour = (0x94, 0xA4, 0xA2)
+INK: Colour = (40, 42, 48)
+PALE_INK: Colour = (110, 114, 122)
+WHITE: Colour = (255, 255, 255)
 
 
 def class_colours(column: int) -> tuple[Colour, Colour]:

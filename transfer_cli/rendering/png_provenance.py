@@ -12,7 +12,9 @@ from transfer_cli.io.atomic import atomic_write, check_writable
 
 EXPLAIN = "transfer-cli explain"
 INSPECT = "transfer-cli inspect"
+LR_FIND = "transfer-cli lr-find"
 MAP = "transfer-cli map"
+PREVIEW = "transfer-cli preview"
 SIMILAR = "transfer-cli similar"
 
 

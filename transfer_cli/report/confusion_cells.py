@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,6 @@ class Cell:
 
 
 Table = list[list[Cell | None]]
-Tables = Mapping[str, Table]
 
 
 def confusion_table(part: PartPredictions, names: Sequence[str], thresholds: Sequence[float] | None) -> Table:

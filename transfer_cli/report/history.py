@@ -29,10 +29,10 @@ class TrainingHistory:
         As in events.jsonl.
     """
 
-    epochs: tuple[Epoch, ...]
-    best: Epoch | None
-    trials: tuple[Mapping[str, str], ...]
-    events: tuple[Mapping[str, Any], ...]
+    epochs: tuple[Epoch, ...] = ()
+    best: Epoch | None = None
+    trials: tuple[Mapping[str, str], ...] = ()
+    events: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def read(cls, run: FinishedRun) -> TrainingHistory:
@@ -41,12 +41,22 @@ class TrainingHistory:
         rows = read_table(path, ()) if path.is_file() else []
         events = tuple(run.directory.read_events())
         if run.recipe.get("method") != "finetune":
-            return cls((), None, tuple(rows), events)
+            return cls(trials=tuple(rows), events=events)
         epochs = tuple(_epoch(row) for row in rows)
         early = EarlyStopping.model_validate(run.recipe.get("early_stopping", {}))
         evaluated = [epoch for epoch in epochs if epoch.val_loss is not None and not epoch.refit]
         best = max(evaluated, key=lambda epoch: early_stopping.key(epoch, early), default=None)
-        return cls(epochs, best, (), events)
+        return cls(epochs, best, events=events)
+
+    @property
+    def is_refit(self) -> bool:
+        """Whether the final model was trained on val, too."""
+        return any(epoch.refit for epoch in self.epochs)
+
+    @property
+    def last_epoch(self) -> int:
+        """The last epoch before a refit; 0 if there is none."""
+        return max((epoch.epoch for epoch in self.epochs if not epoch.refit), default=0)
 
     def count(self, event: str) -> int:
         """Return the number of events with this name."""
@@ -54,13 +64,7 @@ class TrainingHistory:
 
 
 def _epoch(row: Mapping[str, str]) -> Epoch:
-    values: dict[str, Any] = {}
-    for field in fields(Epoch):
-        text = row.get(field.name, "")
-        if field.name == "refit":
-            values[field.name] = text == "yes"
-        elif field.name in ("epoch", "stage"):
-            values[field.name] = int(text)
-        else:
-            values[field.name] = float(text) if text else None
-    return Epoch(**values)
+    texts = {field.name: row.get(field.name, "") for field in fields(Epoch)}
+    values: dict[str, Any] = {name: float(text) if text else None for name, text in texts.items() if name != "refit"}
+    whole = {name: int(texts[name]) for name in ("epoch", "stage")}
+    return Epoch(**values | whole | {"refit": texts["refit"] == "yes"})

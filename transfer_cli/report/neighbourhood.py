@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from transfer_cli.features import table
 from transfer_cli.features.nearest import Neighbour, nearest
 from transfer_cli.features.tsne import layout
-from transfer_cli.progress import SILENT, Progress
+from transfer_cli.progress import Progress
 from transfer_cli.runs.completed_run import FinishedRun
 
 MAX_POINTS = 3000
@@ -20,56 +19,38 @@ NEIGHBOURS = 10
 """Nearest neighbours by which the mixing of classes is measured."""
 
 
-@dataclass(frozen=True)
-class ClassMixing:
-    """How far the images of a class are mixed with other classes.
-
-    Attributes
-    ----------
-    name : str
-    share : float
-        Share of other classes among the nearest neighbours of its images.
-    other : str or None
-        The most frequent of the other classes.
-    other_share : float
-        Its share.
-    """
-
-    name: str
-    share: float
-    other: str | None
-    other_share: float
+ClassMixing = tuple[str, float, str | None, float]
+"""A class, the share of other classes among the neighbours of its images, the most frequent of these, its share."""
 
 
-@dataclass(frozen=True)
 class FeatureNeighbourhood:
     """The features of a run.
 
     Attributes
     ----------
-    run : FinishedRun
+    split : Split
     matrix : ndarray of shape (n, width), float32
         Features in the order of the split.
+
+    Raises
+    ------
+    RunError
+        If the run has no features.
     """
 
-    run: FinishedRun
-    matrix: NDArray[np.float32]
-
-    @classmethod
-    def read(cls, run: FinishedRun) -> FeatureNeighbourhood:
-        """Return the features of a run; raise RunError if it has none."""
-        return cls(run, table.features_of_run(run))
+    def __init__(self, run: FinishedRun) -> None:
+        self.split, self.matrix = run.split, table.features_of_run(run)
 
     def similar(self, rows: Sequence[int], count: int) -> list[list[Neighbour]]:
         """Return the `count` most similar training images of each row of the split, by cosine similarity."""
-        train = np.flatnonzero(self.run.split.mask("train"))
+        train = np.flatnonzero(self.split.mask("train"))
         if not len(train) or not len(rows):
             return [[] for _ in rows]
         # One more, since a training image is its own nearest neighbour.
         columns, cosines = nearest(self.matrix[train], self.matrix[list(rows)], count + 1)
         return [
             [
-                Neighbour(self.run.split.rows[train[place]], float(cosine))
+                Neighbour(self.split.rows[train[place]], float(cosine))
                 for place, cosine in zip(places, similarities, strict=True)
                 if train[place] != row
             ][:count]
@@ -86,7 +67,7 @@ class FeatureNeighbourhood:
         order = np.concatenate([random.permutation(np.unique(first)), random.permutation(others)])
         return np.sort(order[:MAX_POINTS])
 
-    def positions(self, rows: NDArray[np.int64], progress: Progress = SILENT) -> NDArray[np.float64]:
+    def positions(self, rows: NDArray[np.int64], progress: Progress) -> NDArray[np.float64]:
         """Return the position of some rows on the map, of shape (n, 2), each coordinate from 0 to 1."""
         points = layout(self.matrix[rows], 0, progress).astype(np.float64)
         low, span = points.min(axis=0), np.ptp(points, axis=0)
@@ -94,19 +75,16 @@ class FeatureNeighbourhood:
 
     def class_mixing(self, rows: NDArray[np.int64]) -> list[ClassMixing]:
         """Return the mixing of each class among some rows of the split, the most mixed first."""
-        names = self.run.split.class_names
-        truth = self.run.split.truth()[rows]
+        names, truth = self.split.class_names, self.split.truth()[rows]
         neighbours, _ = nearest(self.matrix[rows], self.matrix[rows], NEIGHBOURS + 1)
-        mixing = []
+        mixing: list[ClassMixing] = []
         for column, name in enumerate(names):
             members = np.flatnonzero(truth == column)
             labels = np.array([truth[other] for row in members for other in neighbours[row] if other != row], np.int64)
-            if not len(labels):
-                continue
-            counts = np.bincount(labels[labels != column], minlength=len(names))
-            most = int(counts.argmax())
-            other = names[most] if counts[most] else None
-            mixing.append(
-                ClassMixing(name, float(counts.sum() / len(labels)), other, float(counts[most] / len(labels)))
-            )
-        return sorted(mixing, key=lambda each: -each.share)
+            if len(labels):
+                others = labels[labels != column]
+                counts = np.bincount(others, minlength=len(names))
+                most = int(counts.argmax())
+                other = names[most] if len(others) else None
+                mixing.append((name, len(others) / len(labels), other, float(counts[most] / len(labels))))
+        return sorted(mixing, key=lambda each: -each[1])

@@ -14,33 +14,23 @@ from transfer_cli.rendering.html import render
 from transfer_cli.rendering.palette import class_colours
 from transfer_cli.report.confusion_cells import MAX_CORRECT_SHOWN, MAX_MISTAKES_SHOWN
 from transfer_cli.report.context import LEAKS_SHOWN, ReportContext
-from transfer_cli.report.diagnostics import Finding, diagnose
+from transfer_cli.report.diagnostics import CHECKS, Finding
 from transfer_cli.report.script_data import script_data
-from transfer_cli.report.sections.calibration import CalibrationSection
-from transfer_cli.report.sections.confident_mistakes import ConfidentMistakesSection
-from transfer_cli.report.sections.feature_map import FeatureMapSection
-from transfer_cli.report.sections.leakage import LeakageSection
-from transfer_cli.report.sections.members import MembersSection
-from transfer_cli.report.sections.mistakes import MistakesSection
-from transfer_cli.report.sections.next_steps import NextStepsSection
-from transfer_cli.report.sections.per_class import PerClassSection
-from transfer_cli.report.sections.run_details import RunDetailsSection
-from transfer_cli.report.sections.section import Section
-from transfer_cli.report.sections.summary import Summary
-from transfer_cli.report.sections.training import TrainingSection
+from transfer_cli.report.sections import calibration, feature_map, mistakes, per_class, run_details, summary, training
+from transfer_cli.report.sections.section import LeakageSection, MembersSection, NextStepsSection, Section
 from transfer_cli.runs.completed_run import FinishedRun
 
 SECTIONS: tuple[type[Section], ...] = (
     NextStepsSection,
     MembersSection,
-    MistakesSection,
-    ConfidentMistakesSection,
-    PerClassSection,
-    CalibrationSection,
-    TrainingSection,
-    FeatureMapSection,
+    mistakes.MistakesSection,
+    mistakes.ConfidentMistakesSection,
+    per_class.PerClassSection,
+    calibration.CalibrationSection,
+    training.TrainingSection,
+    feature_map.FeatureMapSection,
     LeakageSection,
-    RunDetailsSection,
+    run_details.RunDetailsSection,
 )
 """In the order of the page."""
 
@@ -92,7 +82,7 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
             hint="Train a classifier: transfer-cli extract FOLDER --classifier logistic",
         )
     target = target or run.directory.report
-    context = ReportContext.read(run, progress)
+    context = ReportContext(run, progress)
     sections = [section for kind in SECTIONS if (section := kind.of(context))]
     size = render(
         "transfer_cli.report",
@@ -100,16 +90,16 @@ def report(run: FinishedRun, target: Path | None = None, *, progress: Progress =
         target,
         script="report.js",
         context=context,
-        summary=Summary.of(context),
+        summary=summary.Summary.of(context),
         sections=sections,
         colours=[_colour_attributes(column) for column in range(len(context.names))],
         data=script_data(context),
+        checks=len(CHECKS),
         max_shown=(MAX_MISTAKES_SHOWN, MAX_CORRECT_SHOWN),
         max_leaks=LEAKS_SHOWN,
     )
     images = context.thumbnails
-    findings = tuple(diagnose(context.facts))
-    return Report(target, size, len(images), len(images.missing), findings, context.omissions.reasons)
+    return Report(target, size, len(images), len(images.missing), tuple(context.findings), context.omissions)
 
 
 def _colour_attributes(column: int) -> Markup:

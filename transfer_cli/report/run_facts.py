@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.metrics.scores import calibration_error
+from transfer_cli.report.history import TrainingHistory
 
 Counts = NDArray[np.int64]
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -139,16 +140,7 @@ class RunFacts:
         Whether the backbone has no pretrained weights at all.
     out_of_fold : bool
         Whether the predictions of val are cross-validated predictions of training images.
-    refit : bool
-        Whether the final model was trained on val, too.
-    best_epoch, last_epoch : int or None
-        None for extract.
-    best_train_accuracy : float or None
-        Of the best epoch, on augmented training images.
-    stopped_early : bool
-    budget_exhausted : bool
-    divergences : int
-        How often the training diverged and an epoch was repeated.
+    history : TrainingHistory
     exact_duplicates, near_duplicates : int
         Validation and test images with an identical file, or a near-duplicate, in the training set.
     conflicting_pairs : int
@@ -175,13 +167,7 @@ class RunFacts:
     command: str = ""
     from_scratch: bool = False
     out_of_fold: bool = False
-    refit: bool = False
-    best_epoch: int | None = None
-    last_epoch: int | None = None
-    best_train_accuracy: float | None = None
-    stopped_early: bool = False
-    budget_exhausted: bool = False
-    divergences: int = 0
+    history: TrainingHistory = field(default_factory=TrainingHistory)
     exact_duplicates: int = 0
     near_duplicates: int = 0
     conflicting_pairs: int = 0
@@ -192,9 +178,9 @@ class RunFacts:
     networks: tuple[str, ...] = ()
 
     @property
-    def evaluated(self) -> tuple[str, PartScores] | None:
+    def evaluated(self) -> tuple[str, PartScores]:
         """The split that the run is evaluated on, with its scores: test, or val if there is no test set."""
-        return next(((part, self.scores[part]) for part in ("test", "val") if part in self.scores), None)
+        return next((part, self.scores[part]) for part in ("test", "val") if part in self.scores)
 
     def setting(self, path: str, default: Any = None) -> Any:
         """Return a setting of the recipe, such as ``balance.method``."""
@@ -203,9 +189,13 @@ class RunFacts:
             value = value.get(key) if isinstance(value, Mapping) else None
         return default if value is None else value
 
+    def is_cross_validated(self, part: str) -> bool:
+        """Return whether the predictions of a split are out-of-fold predictions of training images."""
+        return part == "val" and self.out_of_fold
+
     def noun(self, part: str) -> str:
         """Return the noun for the images that predictions of `part` are of: ``test image``."""
-        return f"{SPLIT_NAMES['train' if part == 'val' and self.out_of_fold else part]} image"
+        return f"{SPLIT_NAMES['train' if self.is_cross_validated(part) else part]} image"
 
 
 def list_names(names: Sequence[str]) -> str:

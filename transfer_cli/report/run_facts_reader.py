@@ -44,7 +44,8 @@ def read_run_facts(
     members : sequence of ModelBundle
         Of an ensemble, whose own recipe does not name their networks.
     """
-    best = history.best
+    rows, command = run.split.rows, run.directory.command
+    trained = {row.sha256 for row in rows if row.part == "train"}
     return RunFacts(
         method=run.recipe.get("method", "extract"),
         run=str(run.directory.path),
@@ -56,17 +57,11 @@ def read_run_facts(
             for part, of in parts.items()
         },
         recipe=run.recipe,
-        command=_command(run),
+        command=command.read_text("utf-8", "surrogateescape").strip() if command.is_file() else "",
         from_scratch=not _is_pretrained(run),
         out_of_fold="val" in parts and not run.split.mask("val").any(),
-        refit=any(row.refit for row in history.epochs),
-        best_epoch=best.epoch if best else None,
-        last_epoch=max((row.epoch for row in history.epochs if not row.refit), default=None),
-        best_train_accuracy=best.accuracy if best and best.val_accuracy is not None else None,
-        stopped_early=history.count("early stop") > 0,
-        budget_exhausted=history.count("budget used up") > 0,
-        divergences=history.count("halved"),
-        exact_duplicates=len(leaked_files(run)),
+        history=history,
+        exact_duplicates=sum(row.part != "train" and row.sha256 in trained for row in rows),
         near_duplicates=_near_duplicates_of_train(leaks.across_splits) if leaks else 0,
         conflicting_pairs=len(leaks.across_classes) if leaks else 0,
         skipped=len(skipped_files(run)),
@@ -77,12 +72,6 @@ def read_run_facts(
     )
 
 
-def leaked_files(run: FinishedRun) -> list[tuple[str, str]]:
-    """Return the validation and test images whose file is also in the training set, each with that training image."""
-    trained = {row.sha256: row.path for row in run.split.rows if row.part == "train"}
-    return [(row.path, trained[row.sha256]) for row in run.split.rows if row.part != "train" and row.sha256 in trained]
-
-
 def skipped_files(run: FinishedRun) -> tuple[Skipped, ...]:
     """Return the files that could not be read in the training."""
     path = run.directory.skipped
@@ -91,29 +80,21 @@ def skipped_files(run: FinishedRun) -> tuple[Skipped, ...]:
 
 def _near_duplicates_of_train(pairs: Iterable[Leak]) -> int:
     """Return the number of validation and test images with a near-duplicate in the training set."""
-    near = [pair for pair in pairs if pair.kind == "near" and "train" in (pair.a.part, pair.b.part)]
-    return len({row.path for pair in near for row in (pair.a, pair.b) if row.part != "train"})
+    near = ((pair.a, pair.b) for pair in pairs if pair.kind == "near" and "train" in (pair.a.part, pair.b.part))
+    return len({row.path for rows in near for row in rows if row.part != "train"})
 
 
 def _counts(run: FinishedRun, part: str) -> Counts:
     truth = run.split.truth()[run.split.mask(part)]
-    if truth.ndim == 2:
-        return np.asarray(truth.sum(axis=0), np.int64)
-    return np.bincount(truth, minlength=len(run.split.class_names)).astype(np.int64)
-
-
-def _command(run: FinishedRun) -> str:
-    path = run.directory.command
-    return path.read_text("utf-8", "surrogateescape").strip() if path.is_file() else ""
+    return truth.sum(axis=0) if truth.ndim == 2 else np.bincount(truth, minlength=len(run.split.class_names))
 
 
 def _is_pretrained(run: FinishedRun) -> bool:
+    names: list[str] = []
     if "backbone" in run.recipe:
         names = [str(run.recipe["backbone"]["name"])]
     elif run.directory.model.is_dir():
         names = [leaf.backbone["name"] for leaf in ModelBundle.open(run.directory.path).leaves()]
-    else:
-        names = []
     return all(backbones.find(name).is_pretrained for name in names)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.data.decoding import aspect_ratio
 from transfer_cli.data.image_batches import batches
-from transfer_cli.progress import SILENT, Progress
+from transfer_cli.progress import Progress
 from transfer_cli.rendering.thumbnails import data_uri
 from transfer_cli.runs.completed_run import FinishedRun
 
@@ -19,7 +19,7 @@ _IMAGES_WITHOUT_GRADIENT = 4
 
 
 def saliency_overlays(
-    run: FinishedRun, paths: Sequence[str], columns: NDArray[np.int64], progress: Progress = SILENT
+    run: FinishedRun, paths: Sequence[str], columns: NDArray[np.int64], progress: Progress
 ) -> dict[str, str]:
     """Return images with their saliency map drawn over them, as data URIs by path.
 

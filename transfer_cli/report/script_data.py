@@ -77,8 +77,7 @@ def prediction_of(part: PartPredictions, place: int, names: Sequence[str]) -> di
 def _image(context: ReportContext, row: int, predicted: tuple[PartPredictions, int] | None) -> dict[str, Any]:
     split = context.run.split
     of = split.rows[row]
+    values = {"path": printable(of.path), "true_label": printable(", ".join(of.labels)), "top": [], "rest": []}
     if predicted:
         values = prediction_of(*predicted, split.class_names)
-    else:
-        values = {"path": printable(of.path), "true_label": printable(", ".join(of.labels)), "top": [], "rest": []}
     return {**values, "split": of.part, "uri": context.thumbnails[of.path]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from transfer_cli.catalog.tasks import MULTI_LABEL, Task
@@ -15,74 +14,62 @@ from transfer_cli.runs.run_directory import RunDirectory
 FLAG = "--min-accuracy"
 
 
-@dataclass(frozen=True)
-class AccuracyGate:
-    """A minimum accuracy.
+def check_task(task: Task) -> None:
+    """Raise InputError for a multi-label task, which has no single accuracy."""
+    if task == MULTI_LABEL:
+        hint = f"Leave out {FLAG}, and look at mean_average_precision and the F1 scores in metrics.json."
+        raise InputError(f"{FLAG} needs exactly one class per image. Received: any number of labels.", hint=hint)
 
-    Attributes
+
+def check_training_images_known(minimum: float, is_known: bool, consequence: str) -> None:
+    """Raise GateError if the training images of the model are unknown, so that the score may be too high."""
+    if not is_known:
+        raise GateError(
+            f"{FLAG} {minimum:g} cannot be checked: the model does not record its training images, so these "
+            f"images may be among them. {consequence}",
+            hint=f"Evaluate the run that the model is from, train it again, or leave out {FLAG}.",
+        )
+
+
+def check(
+    minimum: float,
+    metrics: Metrics,
+    parts: tuple[str, ...],
+    *,
+    consequence: str,
+    hint: str,
+    no_images_hint: str = "Add a test set, or hold out a share of the images: --set split.test=0.2",
+) -> None:
+    """Raise GateError if the accuracy on the first of `parts` that has metrics is below the minimum.
+
+    Parameters
     ----------
     minimum : float
         From 0 to 1. It is compared with the accuracy itself, not with its confidence interval.
+    metrics : mapping
+    parts : tuple of str
+    consequence : str
+        A sentence about what was written or left alone.
+    hint : str
+        What to type next.
+    no_images_hint : str
+        What to type next if there are no images of any of `parts`.
     """
-
-    minimum: float
-
-    def check_task(self, task: Task) -> None:
-        """Raise InputError for a multi-label task, which has no single accuracy."""
-        if task == MULTI_LABEL:
-            raise InputError(
-                f"{FLAG} needs exactly one class per image. Received: images with any number of labels; each label is "
-                "right or wrong on its own, so there is no single accuracy.",
-                hint=f"Leave out {FLAG}, and look at mean_average_precision and the F1 scores in metrics.json.",
-            )
-
-    def check_training_images_known(self, is_known: bool, consequence: str) -> None:
-        """Raise GateError if the training images of the model are unknown, so that the score may be too high."""
-        if not is_known:
-            raise GateError(
-                f"{FLAG} {self.minimum:g} cannot be checked: the model does not record its training images, so these "
-                f"images may be among them. {consequence}",
-                hint=f"Evaluate the run that the model is from, train it again, or leave out {FLAG}.",
-            )
-
-    def check(
-        self,
-        metrics: Metrics,
-        parts: tuple[str, ...],
-        *,
-        consequence: str,
-        hint: str,
-        no_images_hint: str = "Add a test set, or hold out a share of the images: --set split.test=0.2",
-    ) -> None:
-        """Raise GateError if the accuracy on the first of `parts` that has metrics is below the minimum.
-
-        Parameters
-        ----------
-        metrics : mapping
-        parts : tuple of str
-        consequence : str
-            A sentence about what was written or left alone.
-        hint : str
-            What to type next.
-        no_images_hint : str
-            What to type next if there are no images of any of `parts`.
-        """
-        part = next((part for part in parts if part in metrics), None)
-        if part is None:
-            raise GateError(
-                f"{FLAG} {self.minimum:g} cannot be checked: there are no images of {' or '.join(parts)}. "
-                f"{consequence}",
-                hint=no_images_hint,
-            )
-        accuracy = metrics[part]["accuracy"]
-        if accuracy["value"] >= self.minimum:
-            return
-        images = int(metrics[part]["images"]["value"])
+    part = next((part for part in parts if part in metrics), None)
+    if part is None:
         raise GateError(
-            f"The accuracy on {part} is {accuracy['value']:.3f} (95 % interval {accuracy['low']:.3f} to "
-            f"{accuracy['high']:.3f}; {images} images), below the required {self.minimum:g} ({FLAG}). {consequence}",
-            hint=hint,
+            f"{FLAG} {minimum:g} cannot be checked: there are no images of {' or '.join(parts)}. {consequence}",
+            hint=no_images_hint,
         )
+    accuracy = metrics[part]["accuracy"]
+    if accuracy["value"] >= minimum:
+        return
+    images = int(metrics[part]["images"]["value"])
+    raise GateError(
+        f"The accuracy on {part} is {accuracy['value']:.3f} (95 % interval {accuracy['low']:.3f} to "
+        f"{accuracy['high']:.3f}; {images} images), below the required {minimum:g} ({FLAG}). {consequence}",
+        hint=hint,
+    )
 
 
 class GatedRequest(Protocol):
@@ -101,36 +88,28 @@ class GatedRequest(Protocol):
         """Where the metrics of a rejected run are reported."""
 
 
-def check_accuracy(request: GatedRequest, metrics: Metrics, val_note: str) -> None:
-    """Raise GateError if a new run misses the minimum accuracy, after its metrics were written and reported.
+def check_accuracy(request: GatedRequest, metrics: Metrics, val_note: str, *, was_complete: bool = False) -> None:
+    """Raise GateError if a run misses the minimum accuracy, after its metrics were reported.
 
-    Call this before the model is written. The same command without a minimum completes the run.
+    Call this before the model of a new run is written: its metrics are written, and the same command without a minimum
+    completes it. Of a run that `was_complete` nothing is written.
     """
     if request.min_accuracy is None:
         return
     run = request.run
-    try:
-        _check(request, metrics, f"No model was written; {run.path} keeps the metrics and predictions.", val_note)
-    except GateError:
-        write_json(run.metrics, metrics)
-        run.log("gate", minimum=request.min_accuracy, metrics=metrics)
-        raise
-
-
-def check_accuracy_of_completed(request: GatedRequest, metrics: Metrics, val_note: str) -> None:
-    """Raise GateError if a run that was complete already misses the minimum accuracy."""
-    if request.min_accuracy is not None:
-        _check(request, metrics, f"The model of an earlier command is still in {request.run.model}.", val_note)
-
-
-def _check(request: GatedRequest, metrics: Metrics, consequence: str, val_note: str) -> None:
+    consequence = f"No model was written; {run.path} keeps the metrics and predictions."
+    if was_complete:
+        consequence = f"The model of an earlier command is still in {run.model}."
     hint = (
         f"To accept this model, run the same command without {FLAG}. To improve it, use more images, a larger "
         "--backbone, or transfer-cli finetune in place of extract."
     )
     try:
-        AccuracyGate(request.min_accuracy or 0.0).check(metrics, ("test", "val"), consequence=consequence, hint=hint)
+        check(request.min_accuracy, metrics, ("test", "val"), consequence=consequence, hint=hint)
     except GateError:
         for part, values in metrics.items():
             request.progress.note(summary(part, values, f", {val_note}" if part == "val" and val_note else ""))
+        if not was_complete:
+            write_json(run.metrics, metrics)
+            run.log("gate", minimum=request.min_accuracy, metrics=metrics)
         raise

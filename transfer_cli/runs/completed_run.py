@@ -15,6 +15,7 @@ from transfer_cli.data.predictions import Predictions
 from transfer_cli.data.split import Split
 from transfer_cli.errors import InputError, OutputError, RunError
 from transfer_cli.io.csv_tables import read_table
+from transfer_cli.runs.entry import reading
 from transfer_cli.runs.run_directory import RunDirectory
 
 
@@ -85,15 +86,11 @@ class FinishedRun:
             where = of_run.path if of_run.recipe.is_file() else "the directory that model/ was in"
             raise RunError(f"{path} is a bundle. Expected the run that it belongs to.", hint=f"Use the run: {where}")
         if not run.recipe.is_file():
-            raise RunError(
-                f"{path} is not a run: it has no {run.recipe.name}. Expected the output of extract or finetune."
-            )
+            raise RunError(f"{path} is not a run: it has no {run.recipe.name}. Expected output of extract or finetune.")
         if not all(path.is_file() for path in (run.metrics, run.split, run.folder)):
             raise RunError(f"The run {path} is not complete.", hint=f"Continue it with the command in {run.command}.")
-        try:
+        with reading(run.recipe):
             recipe = tomllib.loads(run.recipe.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{run.recipe} cannot be read: {error}.") from None
         return cls(run, Split.read(run.split), recipe, run.read_metrics(), images)
 
     @property
@@ -116,11 +113,9 @@ class FinishedRun:
         rows = self.split.rows
         missing = sum(not (self.root / row.path).is_file() for row in rows)
         if 2 * missing > len(rows):
-            raise OutputError(
-                f"{missing} of {len(rows)} images of {self.directory.path} are not in {self.root} any more: the "
-                f"existing {made} would be replaced by one with placeholders.",
-                hint="Add --images DIR if they have moved, write elsewhere with -o, or add --overwrite.",
-            )
+            lost = f"{missing} of {len(rows)} images of {self.directory.path} are not in {self.root} any more"
+            hint = "Add --images DIR if they have moved, write elsewhere with -o, or add --overwrite."
+            raise OutputError(f"{lost}: the existing {made} would be replaced by one with placeholders.", hint=hint)
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -1,15 +1,13 @@
-"""A named file or folder inside a directory."""
+"""A named file or folder inside a directory, and the error if it cannot be read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, Self, overload
+from typing import Any
 
-
-class _Directory(Protocol):
-    @property
-    def path(self) -> Path:
-        """The directory."""
+from transfer_cli.errors import RunError
 
 
 class Entry:
@@ -25,10 +23,15 @@ class Entry:
     def __init__(self, name: str, *, is_result: bool = True) -> None:
         self.name, self.is_result = name, is_result
 
-    @overload
-    def __get__(self, directory: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, directory: _Directory, owner: type) -> Path: ...
-    def __get__(self, directory: _Directory | None, owner: type) -> Self | Path:
-        """Return the path of the file in a directory; of the class, the entry itself."""
-        return self if directory is None else directory.path / self.name
+    def __get__(self, directory: Any, owner: type) -> Path:
+        """Return the path of the file in a directory, an object that has a `path`."""
+        return Path(directory.path, self.name)
+
+
+@contextmanager
+def reading(path: Path, hint: str | None = None) -> Iterator[None]:
+    """Raise RunError if `path` is missing, or its content cannot be decoded, in the block."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}.", hint=hint) from None

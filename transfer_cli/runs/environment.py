@@ -25,17 +25,13 @@ _PACKAGES = (
 
 def environment(seed: int, device: str) -> dict[str, Any]:
     """Return the content of environment.json."""
-    versions: dict[str, str | None] = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
-        "versions": versions,
+        "versions": {
+            name: next((found.version for found in metadata.distributions(name=name)), None) for name in _PACKAGES
+        },
         "device": device,
         "seed": seed,
         "git": _git_commit(),

@@ -10,7 +10,7 @@ from typing import Any
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.errors import RunError
 from transfer_cli.io.atomic import check_replaceable
-from transfer_cli.runs.entry import Entry
+from transfer_cli.runs.entry import Entry, reading
 
 ALL = "all"
 """Key of the metrics of all images of an evaluation."""
@@ -43,10 +43,8 @@ class EvaluationDirectory:
 
     def read_about(self) -> dict[str, Any]:
         """Return the content of evaluation.json; raise RunError if it cannot be read."""
-        try:
+        with reading(self.about):
             about: dict[str, Any] = json.loads(self.about.read_text("utf-8", "surrogateescape"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.about} cannot be read: {error}.") from None
         return about
 
     def check_free(self, folder: ImageFolder, part: str | None, tta: str | None = None) -> None:

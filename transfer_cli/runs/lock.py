@@ -36,10 +36,8 @@ def acquire(run: Path) -> None:
         lock = FileLock(place / LOCK_FILE, timeout=0, thread_local=False, fallback_to_soft=False)
         lock.acquire()
     except Timeout:
-        raise RunError(
-            f"Another process is writing the run {run}.",
-            hint="Wait until it has ended, or choose another place with -o RUN.",
-        ) from None
+        hint = "Wait until it has ended, or choose another place with -o RUN."
+        raise RunError(f"Another process is writing the run {run}.", hint=hint) from None
     except OSError as error:
         if error.errno in _NO_LOCKS:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -12,17 +13,15 @@ def recipe_differences(before: dict[Any, Any], after: dict[Any, Any]) -> list[st
     return [f"{key} is {_shown(was)} there and {_shown(now)} here" for key, was, now in _changed(before, after)]
 
 
-def _changed(before: dict[Any, Any], after: dict[Any, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
-    changes: list[tuple[str, Any, Any]] = []
+def _changed(before: dict[Any, Any], after: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     for key in sorted(before.keys() | after.keys(), key=str):
         was, now = before.get(key), after.get(key)
         if isinstance(was, list) and isinstance(now, list):
             was, now = (dict(enumerate(items, start=1)) for items in (was, now))
         if isinstance(was, dict) and isinstance(now, dict):
-            changes += _changed(was, now, f"{prefix}{key}.")
+            yield from _changed(was, now, f"{prefix}{key}.")
         elif was != now:
-            changes.append((f"{prefix}{key}", was, now))
-    return changes
+            yield f"{prefix}{key}", was, now
 
 
 def _shown(value: Any) -> str:

@@ -9,17 +9,18 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from transfer_cli.catalog import runtimes
 from transfer_cli.errors import RunError
-from transfer_cli.io.atomic import remove, write_json, write_text
+from transfer_cli.io.atomic import remove, write_error, write_json, write_text
 from transfer_cli.recipe.auto import AutoRecipe
 from transfer_cli.recipe.ensemble import EnsembleRecipe
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.runs import events, lock
-from transfer_cli.runs.entry import Entry
+from transfer_cli.runs import lock
+from transfer_cli.runs.entry import Entry, reading
 from transfer_cli.runs.environment import environment
 from transfer_cli.runs.recipe_differences import recipe_differences
 
@@ -96,9 +97,7 @@ class RunDirectory:
         """
         elsewhere = "Choose another place with -o RUN."
         if self.path.resolve().is_relative_to(folder.resolve()):
-            raise RunError(
-                f"The run {self.path} would be inside the image folder {folder}, and look like a class.", hint=elsewhere
-            )
+            raise RunError(f"{self.path} would be inside the image folder {folder}, like a class.", hint=elsewhere)
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file. Expected the directory of a run.", hint=elsewhere)
         if self._is_run():
@@ -133,7 +132,7 @@ class RunDirectory:
             if self._own_bags(recipe) is None:
                 remove(self.bags)
         self._remove_drafts()
-        events.drop_torn_line(self.events)
+        self._drop_torn_line()
         write_text(self.recipe, recipe.to_toml())
         write_text(self.folder, f"{folder.resolve()}\n")
         write_text(self.command, shlex.join(command) + "\n")
@@ -153,10 +152,8 @@ class RunDirectory:
     def check_matches(self, recipe: AnyRecipe, folder: Path) -> None:
         """Raise RunError with every difference unless the run is of this recipe and this folder."""
         if differences := self._differences(recipe, folder):
-            raise RunError(
-                f"{self.path} holds another run: {'; '.join(differences)}.",
-                hint="Choose another place with -o RUN, or add --overwrite to replace it.",
-            )
+            hint = "Choose another place with -o RUN, or add --overwrite to replace it."
+            raise RunError(f"{self.path} holds another run: {'; '.join(differences)}.", hint=hint)
 
     def write_environment(self, seed: int, device: str) -> None:
         """Write the versions, the device and the seed that the results may depend on."""
@@ -169,22 +166,13 @@ class RunDirectory:
 
     def read_recipe(self) -> dict[str, Any]:
         """Return the content of recipe.toml; raise RunError if it cannot be read."""
-        try:
+        with reading(self.recipe, "Choose another place with -o RUN, or add --overwrite to replace the run."):
             return tomllib.loads(self.recipe.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"{self.recipe} cannot be read: {error}.",
-                hint="Choose another place with -o RUN, or add --overwrite to replace the run.",
-            ) from None
 
     def read_metrics(self) -> dict[str, Any]:
         """Return the content of metrics.json; raise RunError if it cannot be read."""
-        try:
+        with reading(self.metrics, "Add --overwrite to train the model again."):
             metrics: dict[str, Any] = json.loads(self.metrics.read_text("utf-8", "surrogateescape"))
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"{self.metrics} cannot be read: {error}.", hint="Add --overwrite to train the model again."
-            ) from None
         return metrics
 
     def runtime(self) -> str | None:
@@ -196,12 +184,29 @@ class RunDirectory:
         return runtime if runtime in runtimes.names() else None
 
     def log(self, event: str, **values: Any) -> None:
-        """Append an event to events.jsonl."""
-        events.append_event(self.events, event, **values)
+        """Append an event to events.jsonl, with the time; a line is written in one piece."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"event": event, "time": now, **values}, ensure_ascii=False) + "\n"
+        try:
+            with self.events.open("a", encoding="utf-8", errors="surrogateescape") as events:
+                events.write(line)
+        except OSError as error:
+            raise write_error(error, self.events) from error
 
     def read_events(self) -> list[dict[str, Any]]:
-        """Return the events in events.jsonl."""
-        return events.read_events(self.events)
+        """Return all events, or none if there is no log; raise RunError if it cannot be read."""
+        if not self.events.is_file():
+            return []
+        with reading(self.events, "Start this run again with --overwrite."):
+            # Not splitlines: file names may hold other characters that Python takes for the end of a line.
+            lines = self.events.read_text("utf-8", "surrogateescape").split("\n")
+            return [json.loads(line) for line in lines if line]
+
+    def _drop_torn_line(self) -> None:
+        """Remove the half line that a killed process may have left at the end of the log, so that the next is whole."""
+        text = self.events.read_text("utf-8", "surrogateescape") if self.events.is_file() else ""
+        if text and not text.endswith("\n"):
+            write_text(self.events, text[: text.rfind("\n") + 1])
 
     def _own_bags(self, recipe: AnyRecipe) -> Path | None:
         """Return the folder of the bags of an ensemble, which are trained before it; None for other runs."""

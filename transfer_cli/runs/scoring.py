@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,24 @@ from transfer_cli.runs.run_directory import RunDirectory
 def thresholds_note(split: Split) -> str:
     """Return a note on the metrics of val if thresholds were fitted on it."""
     return "" if split.task == SINGLE_LABEL else "the thresholds of F1 were fitted on it"
+
+
+def truth_of(labels: Iterable[Iterable[str]], class_names: Sequence[str], task: str) -> NDArray[np.int64]:
+    """Return the labels of images as columns of the classes, shape (n,), or as an indicator matrix, shape (n, k).
+
+    Raises
+    ------
+    KeyError
+        If a label is not one of the classes.
+    """
+    column_of = {name: column for column, name in enumerate(class_names)}
+    columns = [[column_of[label] for label in each] for each in labels]
+    if task == SINGLE_LABEL:
+        return np.array([column for (column,) in columns], np.int64)
+    truth = np.zeros((len(columns), len(column_of)), np.int64)
+    for row, each in enumerate(columns):
+        truth[row, each] = 1
+    return truth
 
 
 def score_parts(
@@ -51,18 +70,17 @@ def score_parts(
             confusion = Confusion.of(truth[indices], probabilities.argmax(axis=1), split.class_names)
             confusion.write(run.confusion(part))
         curves.write(run.curves(part), truth[indices], probabilities, split.class_names)
-        _write_predictions(run, split, part, (indices, probabilities), thresholds)
+        rows = [split.rows[index] for index in indices]
+        minimum = None if thresholds is None else tuple(thresholds.tolist())
+        predictions = Predictions(tuple(row.path for row in rows), split.class_names, probabilities, (), minimum)
+        write_predictions(run.predictions(part), predictions, [row.truth for row in rows])
     return metrics
 
 
-def _write_predictions(
-    run: RunDirectory, split: Split, part: str, scored: PartProbabilities, thresholds: NDArray[np.float64] | None
-) -> None:
-    indices, probabilities = scored
-    rows = [split.rows[index] for index in indices]
-    minimum = None if thresholds is None else tuple(thresholds.tolist())
-    predictions = Predictions(tuple(row.path for row in rows), split.class_names, probabilities, (), minimum)
-    with atomic_write(run.predictions(part)) as draft, draft.open("wb") as target:
-        table = open_writer("csv", target, split.class_names, truth=True, multi_label=minimum is not None)
-        table.append(predictions, [row.truth for row in rows])
+def write_predictions(path: Path, predictions: Predictions, truth: Sequence[str]) -> None:
+    """Write predictions beside the true labels as CSV, atomically."""
+    several = predictions.thresholds is not None
+    with atomic_write(path) as draft, draft.open("wb") as target:
+        table = open_writer("csv", target, predictions.class_names, truth=True, multi_label=several)
+        table.append(predictions, truth)
         table.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from transfer_cli.audit.grouping import compiled_backbone, groups_of
+from transfer_cli.audit.grouping import compiled_backbone
 from transfer_cli.catalog import classifiers
 from transfer_cli.data.groups import assign_group_ids
 from transfer_cli.data.split import Split
@@ -12,15 +12,12 @@ from transfer_cli.errors import InputError
 from transfer_cli.features.shared_extraction import ExtractedFolder, SharedExtraction, link
 from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.io.atomic import atomic_write, scratch_folder
-from transfer_cli.metrics.scores import Metrics
 from transfer_cli.models.weights.registry import require_weights_file
 from transfer_cli.quiet_imports import import_in_background
 from transfer_cli.recipe.recipes import ExtractRecipe
-from transfer_cli.runs.accuracy_gate import check_accuracy
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.scoring import thresholds_note
-from transfer_cli.training.setup.claim import check_can_start, claim
-from transfer_cli.training.setup.completed import completed_result
+from transfer_cli.training.setup.claim import check_can_start, claim, completed_result
 from transfer_cli.training.setup.resolve import resolve_recipe
 from transfer_cli.training.setup.split import make_split, write_split
 
@@ -89,21 +86,13 @@ def _train(request: TrainingRequest, recipe: ExtractRecipe, shared: SharedExtrac
         skipped=len(extracted.skipped),
         split=split.counts(),
     )
-    metrics = _train_classifier(request, recipe, shared, extracted) if _has_classifier(recipe) else {}
-    return TrainingResult.complete(run, split, metrics, extracted.skipped, _val_note(recipe, split))
-
-
-def _train_classifier(
-    request: TrainingRequest, recipe: ExtractRecipe, shared: SharedExtraction, extracted: ExtractedFolder
-) -> Metrics:
+    note = _val_note(recipe, split)
+    if not _has_classifier(recipe):
+        return TrainingResult.complete(run, split, {}, extracted.skipped, note)
     with request.progress.track("starting scikit-learn", None):
-        from transfer_cli.training import feature_classifier
-    note = _val_note(recipe, extracted.split)
-    classifier = feature_classifier.fit_classifier(request, recipe, extracted)
-    outcome = feature_classifier.score_classifier(request, recipe, classifier)
-    check_accuracy(request, outcome.metrics, note)
-    feature_classifier.write_bundle(request, recipe, classifier, outcome, shared, note)
-    return outcome.metrics
+        from transfer_cli.training.feature_classifier import train_classifier
+    metrics = train_classifier(request, recipe, extracted, shared, note)
+    return TrainingResult.complete(run, split, metrics, extracted.skipped, note)
 
 
 def _has_classifier(recipe: ExtractRecipe) -> bool:
@@ -136,7 +125,7 @@ def _run_network(request: TrainingRequest, recipe: ExtractRecipe, network: Compi
     from transfer_cli.features.extraction import FeatureExtractor
 
     folder, run = request.folder, request.run
-    extractor = FeatureExtractor.open(request, recipe, network)
+    extractor = FeatureExtractor(request, recipe, network)
     with atomic_write(run.features) as target, scratch_folder(run.path, ".features-") as scratch:
         draft = scratch / "features.parquet"
         what = f"features by {recipe.backbone.name} on {network.runtime}"
@@ -149,7 +138,6 @@ def _run_network(request: TrainingRequest, recipe: ExtractRecipe, network: Compi
         finally:
             # An interrupted run leaves its features in the cache.
             extractor.close()
-        groups = groups_of(request, recipe, read.indices, read.digests, lambda: (read.indices, table.read(draft)))
-        split = make_split(request, recipe, read.indices, read.digests, read.skipped, groups)
+        split, groups = make_split(request, recipe, read, lambda: (read.indices, table.read(draft)))
         table.add_split_column(draft, target, split, network.width)
     return ExtractedFolder(split, read.skipped, assign_group_ids(read.digests, groups), run.features)

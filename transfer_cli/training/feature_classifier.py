@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.files import BACKBONE_FILE, CLASSIFIER_FILE, GRAPH_FILE, LINEAR_FILE, TRAINING_IMAGES_FILE
+from transfer_cli.bundle.model_card import ModelCard
 from transfer_cli.bundle.training_images import TrainingImages
 from transfer_cli.calibration import fit as calibration
-from transfer_cli.calibration.fit import PartProbabilities, ValFit
+from transfer_cli.calibration.fit import PartProbabilities
 from transfer_cli.catalog import class_balancing, classifiers
 from transfer_cli.classifiers import fit
 from transfer_cli.classifiers.fit import Fitted
 from transfer_cli.classifiers.linear import Linear, remove_log_prior
 from transfer_cli.data import bootstrap
+from transfer_cli.data.skipped import read_skipped
 from transfer_cli.data.split import Split
 from transfer_cli.features import table
 from transfer_cli.features.shared_extraction import ExtractedFolder, SharedExtraction
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.recipe.recipes import ExtractRecipe
+from transfer_cli.runs.accuracy_gate import check_accuracy
 from transfer_cli.runs.request import TrainingRequest
-from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import score_parts
-from transfer_cli.training.setup.bundle import new_bundle, write_card
+from transfer_cli.training.setup.bundle import new_bundle
 
 
 @dataclass(frozen=True)
@@ -37,30 +39,21 @@ class FeatureClassifier:
 
     Attributes
     ----------
-    spec : ClassifierSpec
     fitted : Fitted
     split : Split
     features : ndarray of shape (n, width), float32
         Of all images, in the order of the split.
-    group_ids : ndarray of shape (n,), int
     rows : ndarray of int
         The rows that it was fitted on: all of train, or a bootstrap sample in which a row may occur several times.
     log_prior : tuple of float or None
         The share of each class that is removed from the probabilities.
     """
 
-    spec: classifiers.ClassifierSpec
     fitted: Fitted
     split: Split
     features: NDArray[np.float32]
-    group_ids: NDArray[np.int64]
     rows: NDArray[np.int64]
     log_prior: tuple[float, ...] | None
-
-    @cached_property
-    def training_rows(self) -> NDArray[np.int64]:
-        """The rows that it was fitted on, each once."""
-        return np.unique(self.rows)
 
     @property
     def predict(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
@@ -68,22 +61,61 @@ class FeatureClassifier:
         return partial(fit.probabilities, self.fitted.pipeline, classes=len(self.split.class_names))
 
 
-@dataclass(frozen=True)
-class ExtractOutcome:
-    """The metrics of a classifier, and its calibration on val."""
+def train_classifier(
+    request: TrainingRequest, recipe: ExtractRecipe, extracted: ExtractedFolder, shared: SharedExtraction, val_note: str
+) -> Metrics:
+    """Fit the classifier of a recipe, calibrate it on val, score it, and write its bundle; return the metrics.
 
-    metrics: Metrics
-    val_fit: ValFit
+    Parameters
+    ----------
+    request : TrainingRequest
+    recipe : ExtractRecipe
+        Resolved.
+    extracted : ExtractedFolder
+    shared : SharedExtraction
+        Has the network.
+    val_note : str
+        Qualifies the metrics on val in the model card.
+
+    Raises
+    ------
+    GateError
+        If the accuracy is below the minimum of the request. Everything but the bundle is written.
+    """
+    classifier, run, network = _fit(request, recipe, extracted), request.run, shared.network
+    split, trained, scored = classifier.split, np.unique(classifier.rows), _predictions(classifier)
+    val_fit = calibration.fit(recipe, split, classifier.features, trained, scored, groups=extracted.group_ids)
+    metrics = score_parts(run, split, val_fit.calibrate(scored), val_fit.thresholds)
+    check_accuracy(request, metrics, val_note)
+    assert network is not None
+    bundle = new_bundle("features", recipe, split, network.width, run, val_fit)
+    bundle = bundle.model_copy(update={"log_prior": classifier.log_prior})
+
+    def save(directory: Path) -> None:
+        shared.save_network(network, directory / BACKBONE_FILE, directory / GRAPH_FILE)
+        fit.save(classifier.fitted.pipeline, directory / CLASSIFIER_FILE)
+        val_fit.save(directory)
+        # The images of train that are not in a bag are held out, and the calibration used them.
+        held_out = (row.sha256 for row in split.rows if row.part != "test")
+        TrainingImages.of((split.rows[row].sha256 for row in trained), held_out).save(directory / TRAINING_IMAGES_FILE)
+        if classifiers.find(recipe.classifier.name).linear:
+            _save_linear(request, classifier, directory)
+        skipped = len(read_skipped(request.run.skipped))
+        ModelCard(bundle, split, metrics, val_fit, request.folder.name, skipped, val_note).write(directory)
+
+    bundle.write(run.model, save)
+    shared.model = run.model
+    return metrics
 
 
-def fit_classifier(request: TrainingRequest, recipe: ExtractRecipe, extracted: ExtractedFolder) -> FeatureClassifier:
-    """Fit the classifier of a recipe on the training images, and write the trials of its tuning."""
-    split, group_ids = extracted.split, extracted.group_ids
+def _fit(request: TrainingRequest, recipe: ExtractRecipe, extracted: ExtractedFolder) -> FeatureClassifier:
+    """Fit the classifier on the training images, and write the trials of its tuning."""
+    split, group_ids, options = extracted.split, extracted.group_ids, recipe.classifier
     features, truth, train = table.read(request.run.features), split.truth(), split.mask("train")
     rows = np.flatnonzero(train)
     if recipe.bag is not None:
         rows = rows[bootstrap.bootstrap_sample(recipe.bag, recipe.seed, truth[train], group_ids[train])]
-    spec = classifiers.find(recipe.classifier.name)
+    spec = classifiers.find(options.name)
     weights, log_prior = _class_balance(recipe, truth[rows], len(split.class_names))
     fitted = fit.fit(
         spec,
@@ -91,8 +123,8 @@ def fit_classifier(request: TrainingRequest, recipe: ExtractRecipe, extracted: E
         truth[rows],
         fit.FitOptions(
             classes=len(split.class_names),
-            tune=bool(recipe.classifier.tune),
-            seconds=recipe.classifier.tune_seconds,
+            tune=bool(options.tune),
+            seconds=options.tune_seconds,
             out_of_fold=recipe.bag is None and not split.mask("val").any(),
             seed=recipe.seed,
             weights=weights,
@@ -100,49 +132,13 @@ def fit_classifier(request: TrainingRequest, recipe: ExtractRecipe, extracted: E
         groups=group_ids[rows],
         progress=request.progress,
     )
-    _write_history(fitted, spec, request.run)
-    return FeatureClassifier(spec, fitted, split, features, group_ids, rows, log_prior)
-
-
-def score_classifier(request: TrainingRequest, recipe: ExtractRecipe, classifier: FeatureClassifier) -> ExtractOutcome:
-    """Calibrate the classifier on val, write its predictions, and return the metrics of val and test."""
-    scored = _predictions(classifier)
-    val_fit = calibration.fit(
-        recipe,
-        classifier.split,
-        classifier.features,
-        classifier.training_rows,
-        scored,
-        groups=classifier.group_ids,
-    )
-    metrics = score_parts(request.run, classifier.split, val_fit.calibrate(scored), val_fit.thresholds)
-    return ExtractOutcome(metrics, val_fit)
-
-
-def write_bundle(
-    request: TrainingRequest,
-    recipe: ExtractRecipe,
-    classifier: FeatureClassifier,
-    outcome: ExtractOutcome,
-    shared: SharedExtraction,
-    val_note: str,
-) -> None:
-    """Write the backbone, the classifier and all that predicting needs into the bundle of the run."""
-    run, network = request.run, shared.network
-    assert network is not None
-    bundle = new_bundle("features", recipe, classifier.split, network.width, run, outcome.val_fit)
-    bundle = bundle.model_copy(update={"log_prior": classifier.log_prior})
-
-    def save(directory: Path) -> None:
-        shared.save_network(network, directory / BACKBONE_FILE, directory / GRAPH_FILE)
-        fit.save(classifier.fitted.pipeline, directory / CLASSIFIER_FILE)
-        outcome.val_fit.save(directory)
-        _training_images(classifier).save(directory / TRAINING_IMAGES_FILE)
-        _save_linear(request, classifier, directory)
-        write_card(request, directory, bundle, classifier.split, outcome.metrics, outcome.val_fit, val_note)
-
-    bundle.write(run.model, save)
-    shared.model = run.model
+    table_rows = []
+    for trial in fitted.trials:
+        chosen = trial.value == fitted.value
+        table_rows.append((trial.value, f"{trial.log_loss:.6f}", f"{trial.accuracy:.6f}", "yes" if chosen else "no"))
+        request.run.log("trial", **vars(trial), chosen=chosen)
+    write_table(request.run.history, (spec.parameter or "value", "log_loss", "accuracy", "chosen"), table_rows)
+    return FeatureClassifier(fitted, split, features, rows, log_prior)
 
 
 def _predictions(classifier: FeatureClassifier) -> dict[str, PartProbabilities]:
@@ -152,7 +148,7 @@ def _predictions(classifier: FeatureClassifier) -> dict[str, PartProbabilities]:
     if out_of_fold is not None:
         is_known = ~np.isnan(out_of_fold[:, 0])
         scored["val"] = classifier.rows[is_known], remove_log_prior(out_of_fold[is_known], classifier.log_prior)
-    out_of_bag = np.setdiff1d(np.flatnonzero(split.mask("train")), classifier.training_rows)
+    out_of_bag = np.setdiff1d(np.flatnonzero(split.mask("train")), classifier.rows)
     held_out = {
         "val": np.flatnonzero(split.mask("val")) if "val" in split.counts() else out_of_bag,
         "test": np.flatnonzero(split.mask("test")),
@@ -175,28 +171,8 @@ def _class_balance(
     return spec.weights_per_class(counts, recipe.balance), tuple(offsets.tolist()) if offsets.any() else None
 
 
-def _write_history(fitted: Fitted, spec: classifiers.ClassifierSpec, run: RunDirectory) -> None:
-    rows = (
-        (trial.value, f"{trial.log_loss:.6f}", f"{trial.accuracy:.6f}", "yes" if trial.value == fitted.value else "no")
-        for trial in fitted.trials
-    )
-    write_table(run.history, (spec.parameter or "value", "log_loss", "accuracy", "chosen"), rows)
-    for trial in fitted.trials:
-        chosen = trial.value == fitted.value
-        run.log("trial", value=trial.value, log_loss=trial.log_loss, accuracy=trial.accuracy, chosen=chosen)
-
-
-def _training_images(classifier: FeatureClassifier) -> TrainingImages:
-    rows = classifier.split.rows
-    # The images of train that are not in a bag are held out, and the calibration used them.
-    held_out = (row.sha256 for row in rows if row.part != "test")
-    return TrainingImages.of((rows[number].sha256 for number in classifier.training_rows), held_out)
-
-
 def _save_linear(request: TrainingRequest, classifier: FeatureClassifier, directory: Path) -> None:
     """Write a linear classifier as one matrix as well, with which `predict` starts without scikit-learn."""
-    if not classifier.spec.linear:
-        return
     folded = Linear.fold(classifier.fitted.pipeline, len(classifier.split.class_names))
     if folded.agrees_with(classifier.predict, classifier.features):
         folded.save(directory / LINEAR_FILE)

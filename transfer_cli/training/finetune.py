@@ -4,35 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
-from transfer_cli.audit.grouping import groups_of
 from transfer_cli.data.groups import assign_group_ids
 from transfer_cli.data.split import Split
 from transfer_cli.io.array_store import ArrayStore
 from transfer_cli.models.weights.registry import require_weights_file
 from transfer_cli.quiet_imports import import_in_background
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.runs.accuracy_gate import check_accuracy
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.scoring import thresholds_note
 from transfer_cli.training import pseudo_labels
 from transfer_cli.training.loop import tensorboard
 from transfer_cli.training.loop.checkpoints import Checkpoints
-from transfer_cli.training.loop.context import TrainingContext
+from transfer_cli.training.loop.context import TrainingContext, TrainingData
 from transfer_cli.training.loop.fine_tuning import fine_tune, refits
 from transfer_cli.training.loop.network_setup import build_network
-from transfer_cli.training.loop.training_data import TrainingData
 from transfer_cli.training.planning import time_budget
 from transfer_cli.training.planning.estimate import FEW_PER_CLASS
-from transfer_cli.training.setup.claim import check_can_start, claim
-from transfer_cli.training.setup.completed import completed_result
+from transfer_cli.training.setup.claim import check_can_start, claim, completed_result
 from transfer_cli.training.setup.image_store import decode_all
 from transfer_cli.training.setup.resolve import resolve_recipe
 from transfer_cli.training.setup.split import make_split, write_split
-
-if TYPE_CHECKING:
-    import keras
 
 
 def finetune(request: TrainingRequest, recipe: FinetuneRecipe) -> TrainingResult:
@@ -119,15 +112,14 @@ class Prepared:
 
     request: TrainingRequest
     recipe: FinetuneRecipe
-    backbone: keras.Model
+    backbone: Any
     device: str
 
 
 def prepare(request: TrainingRequest, recipe: FinetuneRecipe) -> Prepared:
     """Check the weights, the run and the stages of a resolved recipe, and build its backbone."""
     check_can_start(request, recipe)
-    backbone, device = build_network(request, recipe)
-    return Prepared(request, recipe, backbone, device)
+    return Prepared(request, recipe, *build_network(request, recipe))
 
 
 def _plan_and_claim(prepared: Prepared) -> Prepared:
@@ -149,18 +141,17 @@ def _train(prepared: Prepared) -> TrainingResult:
     with ArrayStore(run.path) as scratch:
         with import_in_background("transfer_cli.classifiers.fit", "scipy.stats", "matplotlib.figure"):
             decoded = decode_all(request, recipe, scratch)
-            groups = groups_of(request, recipe, decoded.indices, decoded.digests)
-            split = make_split(request, recipe, decoded.indices, decoded.digests, decoded.skipped, groups)
+            split, groups = make_split(request, recipe, decoded)
             group_ids = assign_group_ids(decoded.digests, groups)
-            data = TrainingData.of(decoded.images, decoded.indices, split, recipe, group_ids)
+            data = TrainingData.of(decoded, split, recipe, group_ids)
             context = TrainingContext.build(request, recipe, prepared.backbone, data, split, scratch, limit)
         write_split(request, split, decoded.skipped)
-        for line in _expectations(split):
-            request.progress.warn(line)
-        finalizer, note = fine_tune(context, data), _val_note(recipe, split)
-        metrics = finalizer.score()
-        check_accuracy(request, metrics, note)
-        finalizer.save(note)
+        _warn_of_few_images(request, split)
+        trained, note = fine_tune(context, data), _val_note(recipe, split)
+
+        from transfer_cli.training.loop.finalize import finalize
+
+        metrics = finalize(request, recipe, trained, note)
     return TrainingResult.complete(run, split, metrics, decoded.skipped, note)
 
 
@@ -172,15 +163,13 @@ def _val_note(recipe: FinetuneRecipe, split: Split) -> str:
     return ", ".join(filter(None, ["the best epoch was chosen on it", refit, thresholds_note(split)]))
 
 
-def _expectations(split: Split) -> list[str]:
-    """Return warnings about few images and a missing validation set."""
+def _warn_of_few_images(request: TrainingRequest, split: Split) -> None:
+    """Warn of few training images and of a missing validation set."""
     label, fewest = min(split.training_counts().items(), key=lambda item: item[1])
-    lines = []
     if fewest < FEW_PER_CLASS:
-        lines.append(
+        request.progress.warn(
             f"few images: class {label} has {fewest} training images. Expect a rough classifier, and a rough score: it "
             f"is computed on {split.counts().get('test', 0)} test images (see its interval). Adding images helps most"
         )
     if "val" not in split.counts():
-        lines.append("no validation set: all epochs are run, and the last one is kept")
-    return lines
+        request.progress.warn("no validation set: all epochs are run, and the last one is kept")

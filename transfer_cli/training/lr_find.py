@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,22 +17,17 @@ from transfer_cli.errors import FolderError, InputError, RecipeError
 from transfer_cli.io.array_store import ArrayStore
 from transfer_cli.models.weights.registry import require_weights_file
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.recipe.stages import Stage
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
-from transfer_cli.training.loop.context import BATCHNORM_IMAGES
-from transfer_cli.training.loop.network_setup import build_network
+from transfer_cli.training.loop.context import StageContext, TrainingData
+from transfer_cli.training.loop.network_setup import build_network, new_network
 from transfer_cli.training.setup.claim import check_weights_available
 from transfer_cli.training.setup.preflight import decode_rows, survey
 from transfer_cli.training.setup.resolve import resolve_recipe
-from transfer_cli.training.sweep import BELOW_LOWEST, Sweep, diverged, read_sweep, smooth
-from transfer_cli.training.sweep_plot import draw_sweep
+from transfer_cli.training.sweep import BELOW_LOWEST, Sweep, diverged, draw_sweep, read_sweep, smooth
 
 if TYPE_CHECKING:
-    import keras
-
     from transfer_cli.models.classifier_network import ClassifierNetwork
-    from transfer_cli.training.loop.training_data import TrainingData
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 
@@ -80,7 +75,7 @@ def lr_find(
     # An earlier run in the same place must not determine the split.
     request = replace(request, run=RunDirectory(target.with_name(f".{target.name}.run")))
     recipe = resolve_recipe(request, recipe, keeps_model=False)
-    recipe = recipe.model_copy(update={"head": recipe.head.model_copy(update={"start": heads.RANDOM})})
+    recipe = recipe.with_settings("head", start=heads.RANDOM)
     if not 1 <= stage <= len(recipe.stage):
         raise RecipeError(f"The recipe has no stage {stage}. Expected 1 to {len(recipe.stage)}.")
     if not 0 < lowest < highest:
@@ -92,10 +87,12 @@ def lr_find(
     backbone, _ = build_network(request, recipe)
     network, data = _prepare(request, recipe, backbone, steps)
     rates = [lowest * (highest / lowest) ** (step / max(steps - 1, 1)) for step in range(steps)]
-    from transfer_cli.training.loop.micro_batches import explain_out_of_memory
+    from transfer_cli.training.loop.micro_batches import MicroBatches, explain_out_of_memory
 
-    with explain_out_of_memory():
-        sweep = _sweep(request, recipe, stage, network, data, rates)
+    with TemporaryDirectory(prefix="transfer-cli-") as place, ArrayStore(Path(place)) as scratch:
+        context = StageContext(network, recipe, scratch, MicroBatches.of(recipe), request.progress)
+        with explain_out_of_memory():
+            sweep = _sweep(context, stage, data, rates)
     draw_sweep(sweep, target)
     if sweep.suggestion is None:
         raise InputError(
@@ -108,7 +105,7 @@ def lr_find(
 
 
 def _prepare(
-    request: TrainingRequest, recipe: FinetuneRecipe, features: keras.Model, steps: int
+    request: TrainingRequest, recipe: FinetuneRecipe, features: Any, steps: int
 ) -> tuple[ClassifierNetwork, TrainingData]:
     """Return the network and the training images with which the first stage of a run starts."""
     surveyed = survey(request, recipe, decodes=False)
@@ -125,69 +122,41 @@ def _prepare(
     if not readable:
         raise FolderError(f"No training image of {request.folder.source} could be read.")
 
-    from transfer_cli.models import backbone
-    from transfer_cli.models.classifier_network import ClassifierNetwork
-    from transfer_cli.training.loop.training_data import TrainingData
-
-    if recipe.backbone.weights == "none":
-        backbone.rescale_random_batchnorms(features, decoded.images[:BATCHNORM_IMAGES])
-    network = ClassifierNetwork(features, recipe.head, len(surveyed.split.class_names), recipe.seed)
-    train = np.arange(len(readable))
-    indices = np.array(decoded.indices, np.int64)
+    network = new_network(recipe, features, decoded.images, len(surveyed.split.class_names))
+    train, indices = np.arange(len(readable)), np.array(decoded.indices, np.int64)
     return network, TrainingData(decoded.images, indices, surveyed.split.truth()[readable], train, train[:0])
 
 
-def _sweep(
-    request: TrainingRequest,
-    recipe: FinetuneRecipe,
-    number: int,
-    network: ClassifierNetwork,
-    data: TrainingData,
-    rates: Sequence[float],
-) -> Sweep:
-    from transfer_cli.models import freezing
-    from transfer_cli.training.loop.micro_batches import MicroBatches
-    from transfer_cli.training.loop.stage_trainer import StageTrainer
-
-    stage = recipe.stage[number - 1].for_images(len(data.train), recipe.step_size)
-    # More views than the steps see are not cached.
-    most = math.ceil(len(rates) * recipe.step_size / len(data.train))
-    losses: list[float] = []
-    trained = {layer.name for layer in freezing.split_at(network.features, stage.unfreeze).layers}
-    with TemporaryDirectory(prefix="transfer-cli-") as place, ArrayStore(Path(place)) as scratch:
-        with request.progress.track(f"preparing stage {number} of {len(recipe.stage)}, {stage.summary()}", None):
-            limited = _with_fewer_views(recipe, stage, network, len(data.train), most)
-            trainer = StageTrainer.build(
-                network, stage, limited, data, scratch, MicroBatches.of(recipe), request.progress
-            )
-        weights, optimizer = network.weights(trained), trainer.optimizer_state()
-        with request.progress.track("steps at increasing learning rates", len(rates)) as advance:
-            for loss in trainer.steps_at(rates):
-                losses.append(loss)
-                advance(1)
-                if not math.isfinite(loss) or diverged(smooth(losses)):
-                    break
-        network.set_weights(weights, trained)
-        trainer.set_optimizer_state(optimizer)
-        with request.progress.track("the same batches with the initial weights", len(losses)) as advance:
-            untrained = []
-            for loss in trainer.steps_at(itertools.repeat(0.0, len(losses))):
-                untrained.append(loss)
-                advance(1)
-        trainer.close()
-    return read_sweep(rates, losses, untrained, BELOW_LOWEST[stage.ends_at_zero])
-
-
-def _with_fewer_views(
-    recipe: FinetuneRecipe, stage: Stage, network: ClassifierNetwork, images: int, most: int
-) -> FinetuneRecipe:
-    """Return the recipe with at most `most` cached views per image."""
+def _sweep(context: StageContext, number: int, data: TrainingData, rates: Sequence[float]) -> Sweep:
     from transfer_cli.models import freezing
     from transfer_cli.training.loop import frozen_activations
+    from transfer_cli.training.loop.stage_trainer import StageTrainer
 
-    frozen = freezing.split_at(network.features, stage.unfreeze).frozen
-    if frozen is None:
-        return recipe
-    cached = frozen_activations.number_of_views(recipe.trunk, stage, images, frozen.output.shape[1:])
-    views = min(cached, most) if cached else "fresh"
-    return recipe.model_copy(update={"trunk": recipe.trunk.model_copy(update={"views": views})})
+    network, recipe, progress = context.network, context.recipe, context.progress
+    stage = recipe.stage[number - 1].for_images(len(data.train), recipe.step_size)
+    losses: list[float] = []
+    untrained: list[float] = []
+    with progress.track(f"preparing stage {number} of {len(recipe.stage)}, {stage.summary()}", None):
+        frozen_split = freezing.split_at(network.features, stage.unfreeze)
+        trained = {layer.name for layer in frozen_split.layers}
+        if frozen_split.frozen is not None:
+            # More views than the steps see are not cached.
+            most, shape = math.ceil(len(rates) * recipe.step_size / len(data.train)), frozen_split.frozen.output.shape
+            cached = frozen_activations.number_of_views(recipe.trunk, stage, len(data.train), shape[1:])
+            recipe = recipe.with_settings("trunk", views=min(cached, most) if cached else "fresh")
+        trainer = StageTrainer.build(replace(context, recipe=recipe), stage, data)
+    weights, optimizer = network.weights(trained), trainer.optimizer_state()
+    with progress.track("steps at increasing learning rates", len(rates)) as advance:
+        for loss in trainer.steps_at(rates):
+            losses.append(loss)
+            advance(1)
+            if not math.isfinite(loss) or diverged(smooth(losses)):
+                break
+    network.set_weights(weights, trained)
+    trainer.set_optimizer_state(optimizer)
+    with progress.track("the same batches with the initial weights", len(losses)) as advance:
+        for loss in trainer.steps_at(itertools.repeat(0.0, len(losses))):
+            untrained.append(loss)
+            advance(1)
+    trainer.close()
+    return read_sweep(rates, losses, untrained, BELOW_LOWEST[stage.ends_at_zero])

@@ -11,7 +11,7 @@ from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.errors import FolderError
 from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.training.loop import preview_plot
+from transfer_cli.training.loop import plots
 
 
 def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
@@ -31,9 +31,9 @@ def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
 
     from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 
-    rows: list[preview_plot.PreviewRow] = []
+    rows: list[tuple[int, str]] = []
     images, indices = [], []
-    for name in folder.class_names[: preview_plot.PREVIEW_ROWS]:
+    for name in folder.class_names[: plots.PREVIEW_ROWS]:
         members = [index for index, file in enumerate(folder.files) if name in file.labels]
         decoded = batches(
             (folder.files[index].path for index in members),
@@ -42,14 +42,13 @@ def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
             batch_size=1,
             root=folder.root,
         )
-        first = next((batch for batch in decoded if batch.indices), None)
-        if first is not None:
-            rows.append(preview_plot.PreviewRow(len(rows), name))
+        if first := next((batch for batch in decoded if batch.indices), None):
+            rows.append((len(rows), name))
             images.append(first.images[0])
             indices.append(members[first.indices[0]])
     if not rows:
         raise FolderError(f"No image of {folder.source} could be read.")
     numbers, whole = np.arange(len(rows)), np.stack(images)
     augmented = AugmentedImages(recipe.augmentation, recipe.seed, whole, np.array(indices), numbers, numbers, len(rows))
-    preview_plot.draw_preview(rows, whole, augmented, target)
+    plots.draw_preview(rows, whole, augmented, target)
     return len(rows)

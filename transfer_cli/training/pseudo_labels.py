@@ -18,7 +18,7 @@ from pathlib import Path
 
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data import image_batches
-from transfer_cli.data.image_folder import ImageFile, ImageFolder
+from transfer_cli.data.image_folder import ImageFile
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.errors import FolderError, InputError, RecipeError, RunError
@@ -90,9 +90,22 @@ def teacher_request(request: TrainingRequest, recipe: FinetuneRecipe) -> Trainin
     RunError
         If the run directory holds another run.
     """
-    _check_unlabelled_folder(request, recipe)
+    place, folder = Path(recipe.unlabelled.folder or ""), request.folder
+    if request.time_budget is not None:
+        raise RecipeError(
+            "A time budget cannot be planned with unlabelled images, which need a second training.",
+            hint="Leave out one of --time-budget and --unlabelled.",
+        )
+    if folder.task != SINGLE_LABEL:
+        raise RecipeError("unlabelled.folder needs exactly one class per image. Received: images with several labels.")
+    if not place.is_dir():
+        raise FolderError(f"The folder of unlabelled images, {place}, does not exist.")
+    if any((folder.root / file.path).absolute().is_relative_to(place.absolute()) for file in folder.files):
+        raise FolderError(
+            f"{place} contains labelled images of {folder.source}. Expected a folder of unlabelled images only."
+        )
     run, split, teacher = request.run, request.split, RunDirectory(teacher_path(request.run))
-    run.check_free(recipe, request.folder.source, overwrite=request.overwrite)
+    run.check_free(recipe, folder.source, overwrite=request.overwrite)
     if split is None and run.split.is_file():
         split = Split.read(run.split)
     request.progress.note(f"first, training without the unlabelled images: {teacher.path}")
@@ -133,7 +146,7 @@ def label_images(request: TrainingRequest, recipe: FinetuneRecipe, teacher: RunD
                 f"{teacher.path} has labelled other images than are in {folder} now.",
                 hint="Add --overwrite to start both runs again, or choose another place with -o RUN.",
             )
-        _write_labels(teacher, recipe, _predict(request, recipe, paths, teacher))
+        _write_labels(teacher, _predict(request, recipe, paths, teacher))
         labels = _read_labels(teacher, recipe)
     predicted, confident = labels.predicted, labels.confident
     if not confident:
@@ -159,13 +172,14 @@ def student_request(
     """
     confident, split = labels.confident, Split.read(teacher.run.split)
     rows = [*split.rows, *(SplitRow(row.path, row.sha256, (row.label,), "train") for row in confident)]
+    files = [*request.folder.files, *(ImageFile(row.path, (row.label,), "train") for row in confident)]
     if refits(recipe, split):
         rows = [replace(row, part="train") if row.part == "val" else row for row in rows]
     # A student of a teacher that is gone has to be trained again.
     is_outdated = request.overwrite or not teacher.was_complete
     return replace(
         request,
-        folder=_with_images(request.folder, confident),
+        folder=replace(request.folder, files=tuple(sorted(files, key=lambda file: file.path))),
         split=replace(split, rows=tuple(rows)),
         overwrite=is_outdated and request.run.recipe.is_file(),
     )
@@ -186,26 +200,9 @@ def report_gain(
         request.progress.warn(f"val accuracy is lower with the unlabelled images: use {teacher.run.path}")
 
 
-def _check_unlabelled_folder(request: TrainingRequest, recipe: FinetuneRecipe) -> None:
-    if request.time_budget is not None:
-        raise RecipeError(
-            "A time budget cannot be planned with unlabelled images, which need a second training.",
-            hint="Leave out one of --time-budget and --unlabelled.",
-        )
-    place, folder = Path(recipe.unlabelled.folder or ""), request.folder
-    if folder.task != SINGLE_LABEL:
-        raise RecipeError("unlabelled.folder needs exactly one class per image. Received: images with several labels.")
-    if not place.is_dir():
-        raise FolderError(f"The folder of unlabelled images, {place}, does not exist.")
-    if any((folder.root / file.path).absolute().is_relative_to(place.absolute()) for file in folder.files):
-        raise FolderError(
-            f"{place} contains labelled images of {folder.source}. Expected a folder of unlabelled images only."
-        )
-
-
 def _predict(
     request: TrainingRequest, recipe: FinetuneRecipe, paths: Sequence[str], teacher: RunDirectory
-) -> list[PseudoLabel]:
+) -> PseudoLabels:
     """Return the predictions of the teacher on all images, sorted by path."""
     model = load(str(teacher.path), offline=request.offline, cache=request.cache, progress=request.progress)
     names, known = model.class_names, {row.sha256 for row in Split.read(teacher.split).rows}
@@ -222,25 +219,22 @@ def _predict(
             probabilities = model.predict_proba(batch.images) if batch.paths else ()
             for path, digest, row in zip(batch.paths, batch.digests, probabilities, strict=True):
                 best = int(row.argmax())
-                if digest in known:
-                    labels.append(PseudoLabel(path, digest, "", 0.0, DUPLICATE))
-                else:
-                    labels.append(PseudoLabel(path, digest, names[best], float(row[best])))
+                predicted = (names[best], float(row[best])) if digest not in known else ("", 0.0, DUPLICATE)
+                labels.append(PseudoLabel(path, digest, *predicted))
                 known.add(digest)
             labels += [PseudoLabel(item.path, "", "", 0.0, item.reason) for item in batch.skipped]
             advance(len(batch.paths) + len(batch.skipped))
     if count := sum(row.reason == DUPLICATE for row in labels):
         request.progress.note(f"{count} unlabelled images are left out: {DUPLICATE}")
-    return sorted(labels, key=lambda row: row.path)
+    return PseudoLabels(tuple(sorted(labels, key=lambda row: row.path)), recipe.unlabelled.confidence)
 
 
-def _write_labels(teacher: RunDirectory, recipe: FinetuneRecipe, rows: Sequence[PseudoLabel]) -> None:
-    labels = PseudoLabels(tuple(rows), recipe.unlabelled.confidence)
+def _write_labels(teacher: RunDirectory, labels: PseudoLabels) -> None:
     used = {row.path for row in labels.confident}
     # Nine digits restore a float32 exactly, so that a label passes the minimum each time or never.
     table = [
         (row.path, row.sha256, row.label, f"{row.confidence:.9g}", "yes" if row.path in used else "no", row.reason)
-        for row in rows
+        for row in labels.rows
     ]
     write_table(teacher.unlabelled, HEADER, table)
 
@@ -251,9 +245,3 @@ def _read_labels(teacher: RunDirectory, recipe: FinetuneRecipe) -> PseudoLabels:
         for row in read_table(teacher.unlabelled, HEADER)
     )
     return PseudoLabels(tuple(rows), recipe.unlabelled.confidence)
-
-
-def _with_images(folder: ImageFolder, labels: Sequence[PseudoLabel]) -> ImageFolder:
-    """Return the folder with the pseudo-labelled images as further training images."""
-    files = [*folder.files, *(ImageFile(row.path, (row.label,), "train") for row in labels)]
-    return replace(folder, files=tuple(sorted(files, key=lambda file: file.path)))

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from transfer_cli.io.atomic import atomic_write
+from transfer_cli.rendering.png_provenance import LR_FIND
 
 SMOOTHING = 0.8
 """Momentum of the moving average of the loss.
@@ -109,3 +113,26 @@ def smooth(losses: Sequence[float]) -> list[float]:
 def diverged(smoothed: Sequence[float]) -> bool:
     """Return whether the last smoothed loss is far above the lowest."""
     return len(smoothed) > 1 and smoothed[-1] > DIVERGENCE * min(smoothed)
+
+
+def draw_sweep(sweep: Sweep, target: Path) -> None:
+    """Draw the loss over the learning rate, and mark the steepest decrease and the suggested rate."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    panel = figure.subplots()
+    panel.plot(sweep.rates, sweep.losses, label="loss of each step", color="lightgrey")
+    panel.plot(sweep.rates, sweep.smoothed, label="smoothed loss")
+    for rate, label, style in ((sweep.steepest, "steepest decrease", ":"), (sweep.suggestion, "suggested", "-")):
+        if rate is not None:
+            panel.axvline(rate, color="green", linestyle=style, label=f"{label}: {rate:.2g}")
+    if smoothed := sweep.smoothed:
+        # The divergence at the end must not flatten the rest.
+        low, start = min(smoothed), max(smoothed[: max(len(smoothed) // 3, 1)])
+        panel.set_ylim(low - 0.3 * (start - low) - 1e-3, start + (start - low) + 1e-3)
+    panel.set_xscale("log")
+    panel.set_xlabel("learning rate")
+    panel.set_ylabel("loss")
+    panel.legend()
+    with atomic_write(target) as draft:
+        figure.savefig(draft, dpi=110, metadata={"Software": LR_FIND})

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.clothing_classifier import SIDE, ClothingClassifier, clothing_classifier
 from tests.exported_files import with_ignored_input
-from transfer_cli.errors import InputError, ModelError
+from transfer_cli.errors import ModelError
 from transfer_cli.evaluation.comparison import accuracy_drop
 from transfer_cli.export.litert import float_layers, int8
 from transfer_cli.export.litert.float_layers import count_early
@@ -115,14 +115,6 @@ def test_write_litert_int8_prints_nothing(
 ) -> None:
     write_litert_int8(classifier.network, classifier.train[:4], tmp_path / "graph.tflite")
     assert capfd.readouterr() == ("", "")
-
-
-def test_write_litert_int8_invalid_images_are_rejected(classifier: ClothingClassifier, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Received none"):
-        write_litert_int8(classifier.network, [], tmp_path / "graph.tflite")
-    with pytest.raises(InputError, match=r"Received: float64 of \(96, 96, 3\)"):
-        write_litert_int8(classifier.network, [np.zeros((SIDE, SIDE, 3))], tmp_path / "graph.tflite")
-    assert not (tmp_path / "graph.tflite").exists()
 
 
 def test_write_litert_int8_converter_failure_is_a_model_error(

@@ -19,7 +19,7 @@ from transfer_cli.classifiers import fit
 from transfer_cli.classifiers.linear import remove_log_prior
 from transfer_cli.errors import ModelError
 from transfer_cli.export.onnx import trees
-from transfer_cli.export.onnx.writer import write_onnx_with_classifier
+from transfer_cli.export.onnx.writer import write_onnx
 from transfer_cli.inference.formats.onnx import open_onnx
 
 Features = NDArray[np.float32]
@@ -83,7 +83,7 @@ def test_classifier_predicts_like_the_bundle(name: str, case: str, network: kera
     pipeline, classes, images, corrections = fitted(name, case)
     expected = predictions(pipeline, images.reshape(len(images), -1).astype(np.float32), classes, corrections)
     assert expected.std(axis=0).max() > 0.005
-    write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=classes, **corrections)
+    write_onnx(network, tmp_path / "a.onnx", pipeline=pipeline, classes=classes, **corrections)
     predicted = open_onnx(tmp_path / "a.onnx")(images)
     np.testing.assert_allclose(predicted, expected, atol=1e-6)
     # Of tied classes either may be first.
@@ -100,9 +100,8 @@ def test_classifier_predicts_like_the_bundle(name: str, case: str, network: kera
 def test_classifier_without_a_correction_predicts_otherwise(omitted: str, network: keras.Model, tmp_path: Path) -> None:
     pipeline, classes, images, corrections = fitted("lda", CASES[1])
     expected = predictions(pipeline, images.reshape(len(images), -1).astype(np.float32), classes, corrections)
-    write_onnx_with_classifier(
-        network, pipeline, tmp_path / "a.onnx", classes=classes, **{**corrections, omitted: None}
-    )
+    corrections[omitted] = None
+    write_onnx(network, tmp_path / "a.onnx", pipeline=pipeline, classes=classes, **corrections)
     assert np.abs(open_onnx(tmp_path / "a.onnx")(images) - expected).max() > 0.01
 
 
@@ -119,17 +118,17 @@ def test_tree_feature_on_a_threshold(network: keras.Model, tmp_path: Path, monke
     images = np.full((1, SIDE, SIDE, 3), 7, np.uint8)
     expected = pipeline.predict_proba(images.reshape(1, -1).astype(np.float32))
     assert expected[0, 1] > 0.9
-    write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=2)
+    write_onnx(network, tmp_path / "a.onnx", pipeline=pipeline, classes=2)
     np.testing.assert_allclose(open_onnx(tmp_path / "a.onnx")(images), expected, atol=1e-6)
     monkeypatch.setattr(trees, "_round_down", lambda thresholds: thresholds.astype(np.float32))
-    write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=2)
+    write_onnx(network, tmp_path / "a.onnx", pipeline=pipeline, classes=2)
     assert open_onnx(tmp_path / "a.onnx")(images)[0, 1] < 0.1
 
 
 def test_only_trees_use_the_ml_domain(network: keras.Model, tmp_path: Path) -> None:
     for name, domains in (("adaboost", ["", "ai.onnx.ml"]), ("knn", [""])):
         pipeline, classes, _, _ = fitted(name, CASES[0])
-        write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=classes, metadata={"a": "b"})
+        write_onnx(network, tmp_path / "a.onnx", pipeline=pipeline, classes=classes, metadata={"a": "b"})
         model = onnx.load(tmp_path / "a.onnx")
         assert sorted(opset.domain for opset in model.opset_import) == domains
         assert [(entry.key, entry.value) for entry in model.metadata_props] == [("a", "b")]
@@ -186,5 +185,5 @@ def test_unsupported_classifier_is_a_model_error(
     images, truth = random_images(2, 40, 1)
     pipeline = make_pipeline(*steps()).fit(images.reshape(40, -1) / np.float32(255), truth)
     with pytest.raises(ModelError, match=f"^pixels cannot be exported to ONNX. Not supported: .*{reason}"):
-        write_onnx_with_classifier(network, pipeline, tmp_path / "a.onnx", classes=2)
+        write_onnx(network, tmp_path / "a.onnx", pipeline=pipeline, classes=2)
     assert not list(tmp_path.iterdir())

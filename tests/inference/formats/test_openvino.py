@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.clothing_classifier import SIDE, ClothingClassifier, clothing_classifier
-from transfer_cli.errors import InputError, MissingExtraError, ModelError
+from transfer_cli.errors import MissingExtraError, ModelError
 from transfer_cli.evaluation.comparison import accuracy_drop
-from transfer_cli.export.openvino import write_openvino, write_openvino_int8
+from transfer_cli.export.openvino import write_openvino
 from transfer_cli.inference.formats.openvino import check_openvino, open_openvino
 from transfer_cli.inference.litert_conversion import convert
 
@@ -38,7 +38,7 @@ def written(graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def small(graph: Path, classifier: ClothingClassifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("openvino-int8") / "network.xml"
-    write_openvino_int8(graph, SIDE, classifier.train[::8], path, {"labels": "hat shoes"})
+    write_openvino(graph, path, {"labels": "hat shoes"}, classifier.train[::8])
     return path
 
 
@@ -71,7 +71,7 @@ def test_write_openvino_int8_predicts_nearly_like_float32(
 def test_write_openvino_int8_prints_nothing_and_imports_no_torch(
     graph: Path, classifier: ClothingClassifier, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write_openvino_int8(graph, SIDE, classifier.train[:4], tmp_path / "network.xml", {})
+    write_openvino(graph, tmp_path / "network.xml", {}, classifier.train[:4])
     assert capfd.readouterr() == ("", "")
     assert {"torch", "openvino_telemetry"}.isdisjoint(sys.modules)
 
@@ -81,16 +81,11 @@ def test_write_openvino_missing_package_names_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(MissingExtraError, match="needs openvino and nncf") as caught:
-        write_openvino_int8(graph, SIDE, classifier.train[:4], tmp_path / "a.xml", {})
+        write_openvino(graph, tmp_path / "a.xml", {}, classifier.train[:4])
     assert caught.value.hint == "Install the missing package: pip install 'transfer-cli[int8]'."
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtraError, match="needs openvino, which cannot be imported"):
         write_openvino(graph, tmp_path / "a.xml", {})
-
-
-def test_write_openvino_int8_images_of_another_size_are_rejected(graph: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=rf"\({SIDE}, {SIDE}, 3\). Received: uint8 of \(2, 8, 8, 3\)"):
-        write_openvino_int8(graph, SIDE, [np.zeros((2, 8, 8, 3), np.uint8)], tmp_path / "a.xml", {})
 
 
 ENTITIES = '<!DOCTYPE net [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>\n<net'

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+from embedded_weights.ship import write
 from tests.conftest import Outcome
 from transfer_cli.catalog.backbones import EMBEDDED, find
 from transfer_cli.data.sample_data import sample_folder
@@ -33,7 +34,7 @@ def network() -> keras.Model:
 @pytest.fixture
 def written(network: keras.Model, tmp_path: Path) -> Path:
     path = tmp_path / "weights.npz"
-    embedded.write(path, network, [np.asarray(variable) for variable in network.weights])
+    write(path, network, [np.asarray(variable) for variable in network.weights])
     return path
 
 
@@ -51,7 +52,7 @@ def test_write_value_too_large_for_half_precision_raises(network: keras.Model, t
     arrays = [np.asarray(variable) for variable in network.weights]
     arrays[0] = arrays[0] * 1e9
     with pytest.raises(WeightsError, match=r"conv1/kernel does not fit half precision"):
-        embedded.write(tmp_path / "weights.npz", network, arrays)
+        write(tmp_path / "weights.npz", network, arrays)
 
 
 def test_load_damaged_file_is_refused(network: keras.Model, written: Path) -> None:
@@ -65,7 +66,7 @@ def test_load_damaged_file_is_refused(network: keras.Model, written: Path) -> No
 def test_load_weights_of_another_network_are_refused(network: keras.Model, tmp_path: Path) -> None:
     narrow = backbone.build(find("mobilenet@0.25"), weights="none", size=32)
     path = tmp_path / "narrow.npz"
-    embedded.write(path, narrow, [np.asarray(variable) for variable in narrow.weights])
+    write(path, narrow, [np.asarray(variable) for variable in narrow.weights])
     with pytest.raises(WeightsError, match="belong to another network"):
         embedded.load(network, path)
 

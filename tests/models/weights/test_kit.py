@@ -16,8 +16,7 @@ import pytest
 from tests.weights_files import NARROW, RESNET, TINY, in_cache, save_weights, snapshot
 from transfer_cli.catalog.backbones import find
 from transfer_cli.errors import ModelError, OutputError, WeightsError
-from transfer_cli.models.weights import kit_file
-from transfer_cli.models.weights.kit import install, pack
+from transfer_cli.models.weights.kit import install, pack, unpack
 from transfer_cli.models.weights.registry import cache_folder, files_of
 from transfer_cli.progress import SILENT
 
@@ -83,7 +82,7 @@ def test_pack_existing_file_is_replaced_only_if_a_kit(tmp_path: Path) -> None:
 
 def test_install_on_another_machine_copies_all_files(packed: Path, tmp_path: Path) -> None:
     before = snapshot(tmp_path / "keras" / "models")
-    states = [item.state for item in install(packed, progress=SILENT)]
+    states = [state for _, state in install(packed, progress=SILENT)]
     assert states == ["installed", "installed"]
     assert snapshot(cache_folder()) == before
     assert {*before} == {TINY, NARROW}
@@ -101,15 +100,15 @@ def test_pack_same_files_gives_same_bytes(packed: Path, tmp_path: Path) -> None:
 def test_install_existing_files_are_kept_or_replaced(packed: Path) -> None:
     install(packed, progress=SILENT)
     good = snapshot(cache_folder())
-    assert [item.state for item in install(packed, progress=SILENT)] == ["already installed"] * 2
+    assert [state for _, state in install(packed, progress=SILENT)] == ["already installed"] * 2
     own = save_weights(cache_folder() / TINY, value=2.0).read_bytes()
     (cache_folder() / NARROW).write_bytes(b"cut")
     progress = RecordedWarnings()
-    assert [item.state for item in install(packed, progress=progress)] == ["kept", "kept"]
+    assert [state for _, state in install(packed, progress=progress)] == ["kept", "kept"]
     assert snapshot(cache_folder()) == {TINY: own, NARROW: b"cut"}
     assert f"{TINY}, which differs from the file in the kit; to replace it: --overwrite" in progress.warnings[0]
     assert f"{NARROW}, which is damaged (it cannot be read as HDF5" in progress.warnings[1]
-    assert [item.state for item in install(packed, overwrite=True, progress=SILENT)] == ["replaced", "replaced"]
+    assert [state for _, state in install(packed, overwrite=True, progress=SILENT)] == ["replaced", "replaced"]
     assert snapshot(cache_folder()) == good
 
 
@@ -308,7 +307,7 @@ def test_install_truncated_kit_is_refused(packed: Path, cut: float, tmp_path: Pa
 def test_install_any_damaged_byte_is_found(packed: Path, tmp_path: Path) -> None:
     """Damage single bytes in headers, in the manifest and in the files."""
     content = packed.read_bytes()
-    entries = kit_file.unpack(packed, _new(tmp_path / "unpacked")).files
+    entries = unpack(packed, _new(tmp_path / "unpacked")).files
     first = 512 + -(-len(kit_manifest(packed)) // 512) * 512
     places = [3, 130, 150, 530, first + 5, first + 512 + 4000, first + 512 + entries[0].bytes - 1]
     before = {name for name in snapshot(tmp_path) if not name.startswith("unpacked")}

@@ -13,6 +13,7 @@ from transfer_cli.report.run_facts import RunFacts
 from transfer_cli.report.run_facts_reader import read_run_facts
 from transfer_cli.report.sections.summary import key_values, sentences
 from transfer_cli.runs.completed_run import FinishedRun
+from transfer_cli.runs.history import Epoch
 
 
 def facts_of(run: FinishedRun) -> RunFacts:
@@ -26,7 +27,8 @@ def test_sentences_name_the_images_of_the_evaluation(tmp_path: Path) -> None:
     on_val = sentences(facts, "val")[0]
     assert "12 validation images. They were also used to choose its settings" in on_val
     assert "It was not trained on them" in on_val
-    refitted = sentences(replace(facts, refit=True), "val")[0]
+    refit = Epoch(1, 1, 1e-3, 0.1, 0.9, None, None, 1.0, refit=True)
+    refitted = sentences(replace(facts, history=TrainingHistory((refit,))), "val")[0]
     assert "on 36 images of 3 classes" in refitted
     assert "before the refit on training and validation images" in refitted
     assert "not trained on them" not in refitted

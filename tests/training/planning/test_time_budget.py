@@ -21,8 +21,7 @@ from transfer_cli.runs.history import Epoch
 from transfer_cli.text import format_duration
 from transfer_cli.training.loop.checkpoints import State
 from transfer_cli.training.planning import time_budget
-from transfer_cli.training.planning.estimate import PlanInputs, estimate_plan
-from transfer_cli.training.planning.timing import StageTiming, Timing
+from transfer_cli.training.planning.estimate import PlanInputs, StageTiming, Timing, estimate_plan
 
 pytestmark = pytest.mark.integration
 
@@ -97,10 +96,10 @@ def test_fit_epochs_too_small_budget_suggests_a_larger_one(colours: Path, tmp_pa
 
 @pytest.mark.parametrize(("typed", "seconds"), [("90s", 90), ("10m", 600), ("1h", 3600), ("1h30m", 5400)])
 def test_duration_option_accepts_what_format_duration_writes(typed: str, seconds: float) -> None:
-    from transfer_cli.cli._types import Duration
+    from transfer_cli.cli._types import duration
 
-    assert Duration().convert(typed, None, None) == seconds
-    assert Duration().convert(format_duration(seconds), None, None) == seconds
+    assert duration(typed) == seconds
+    assert duration(format_duration(seconds)) == seconds
 
 
 @pytest.mark.parametrize("typed", ["", "10", "ten", "0s", "-5m", "5m1h", "1.5h"])

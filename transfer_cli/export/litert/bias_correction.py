@@ -11,8 +11,8 @@ correction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -85,20 +85,18 @@ class _LayerWalk:
             segment.append(operation)
             if code not in _LAYERS_WITH_BIAS or len(operation.inputs) <= _BIAS or operation.inputs[_BIAS] < 0:
                 continue
-            layer = _BiasLayer(self, segment, self._outputs_used_later(segment, place))
+            # The outputs of the segment that later operations read, and its last output.
+            last = int(operation.outputs[0])
+            outputs = [int(tensor) for each in segment for tensor in each.outputs]
+            later = [tensor for tensor in outputs if tensor == last or self._last_use.get(tensor, -1) > place]
+            layer = _BiasLayer(self, segment, later)
             layer.run()
             yield layer
-            for micro_batch, outputs in zip(self.micro_batches, layer.outputs, strict=True):
-                micro_batch.update(outputs)
+            for micro_batch, values in zip(self.micro_batches, layer.outputs, strict=True):
+                micro_batch.update(values)
                 for tensor in [tensor for tensor in micro_batch if self._last_use.get(tensor, -1) <= place]:
                     del micro_batch[tensor]
             segment = []
-
-    def _outputs_used_later(self, segment: list[Any], place: int) -> list[int]:
-        """Return the outputs of a segment that later operations read, and its last output."""
-        outputs = [int(tensor) for operation in segment for tensor in operation.outputs]
-        last = int(segment[-1].outputs[0])
-        return [tensor for tensor in outputs if tensor == last or self._last_use.get(tensor, -1) > place]
 
 
 class _BiasLayer:
@@ -139,13 +137,13 @@ class _BiasLayer:
 
     def run(self) -> None:
         """Compute the outputs for all images."""
-        inputs = [tensor for tensor in self._walk.micro_batches[0] if self._reads(tensor)]
+        read = {int(tensor) for operation in self._segment for tensor in operation.inputs}
+        inputs = [tensor for tensor in self._walk.micro_batches[0] if tensor in read]
         graph = _subgraph(self._walk.model, self._segment, inputs, self._output_tensors)
         interpreter = Interpreter(model_content=graph, num_threads=cpu_count())
         input_indices = [detail["index"] for detail in interpreter.get_input_details()]
         output_indices = [detail["index"] for detail in interpreter.get_output_details()]
         self.outputs, shapes = [], None
-        statistics = _ChannelStatistics(self._tensor(self._output), self._operation)
         for micro_batch in self._walk.micro_batches:
             values = [micro_batch[tensor] for tensor in inputs]
             if shapes != (shapes := [value.shape for value in values]):
@@ -157,9 +155,25 @@ class _BiasLayer:
             interpreter.invoke()
             pairs = zip(self._output_tensors, output_indices, strict=True)
             self.outputs.append({tensor: interpreter.get_tensor(index) for tensor, index in pairs})
-            statistics.add(self.outputs[-1][self._output])
-        self.mean = statistics.total / statistics.count
-        self._active_share = statistics.active / statistics.count
+        self._measure_channels()
+
+    def _measure_channels(self) -> None:
+        """Compute mean and active share of each channel over all positions of all images."""
+        quantization = self._tensor(self._output).quantization
+        activation = self._operation.builtinOptions.fusedActivationFunction
+        low, high = _ACTIVE_RANGE.get(activation, (-np.inf, np.inf))
+        total: Any = 0.0
+        active: Any = 0.0
+        count, step = 0, 0.0
+        for outputs in (each[self._output] for each in self.outputs):
+            rows = outputs.reshape(-1, outputs.shape[-1]).astype(np.float32)
+            if outputs.dtype != np.float32:
+                step = float(quantization.scale[0])
+                rows = (rows - quantization.zeroPoint[0]) * step
+            total = total + rows.sum(axis=0, dtype=np.float64)
+            active = active + ((rows > low + step / 2) & (rows < high - step / 2)).sum(axis=0)
+            count += len(rows)
+        self.mean, self._active_share = total / count, active / count
 
     def _tensor(self, index: int) -> Any:
         return self._walk.graph.tensors[index]
@@ -168,71 +182,35 @@ class _BiasLayer:
         """Return the buffer of a bias, copied first if other tensors use it, too."""
         buffers = self._walk.model.buffers
         if sum(other.buffer == tensor.buffer for other in self._walk.graph.tensors) > 1:
-            copy = schema.BufferT()
-            copy.data = buffers[tensor.buffer].data
-            buffers.append(copy)
+            buffers.append(copy(buffers[tensor.buffer]))
             tensor.buffer = len(buffers) - 1
         return buffers[tensor.buffer]
 
-    def _reads(self, tensor: int) -> bool:
-        return any(tensor in operation.inputs for operation in self._segment)
 
-
-class _ChannelStatistics:
-    """Sums per channel over all positions of all images."""
-
-    def __init__(self, tensor: Any, operation: Any) -> None:
-        self._quantization = tensor.quantization
-        activation = operation.builtinOptions.fusedActivationFunction
-        self._low, self._high = _ACTIVE_RANGE.get(activation, (-np.inf, np.inf))
-        self.total: Any = 0.0
-        self.active: Any = 0.0
-        self.count = 0
-
-    def add(self, outputs: NDArray[Any]) -> None:
-        """Add the outputs of a layer for some images; the last axis is that of the channels."""
-        rows = outputs.reshape(-1, outputs.shape[-1]).astype(np.float32)
-        step = 0.0
-        if outputs.dtype != np.float32:
-            step = float(self._quantization.scale[0])
-            rows = (rows - self._quantization.zeroPoint[0]) * step
-        self.total = self.total + rows.sum(axis=0, dtype=np.float64)
-        is_active = (rows > self._low + step / 2) & (rows < self._high - step / 2)
-        self.active = self.active + is_active.sum(axis=0)
-        self.count += len(rows)
-
-
-@dataclass
-class _Renumbering:
+class _Renumbering(dict[int, int]):
     """New consecutive indices for the items of a list that are copied, in the order of the first request."""
 
-    new_index: dict[int, int]
-
-    def __getitem__(self, old: int) -> int:
-        return -1 if old < 0 else self.new_index.setdefault(old, len(self.new_index))
+    def of(self, old: int) -> int:
+        """Return the new index of an item; -1 stands for no item."""
+        return -1 if old < 0 else self.setdefault(old, len(self))
 
 
 def _subgraph(model: Any, segment: list[Any], inputs: list[int], outputs: list[int]) -> bytes:
     """Return a graph of some operations, with only the tensors and weights that they need."""
-    tensors, buffers = _Renumbering({}), _Renumbering({0: 0})
-    operators = []
-    for operation in segment:
-        copy = schema.OperatorT()
-        copy.__dict__.update(operation.__dict__)
-        copy.inputs = np.array([tensors[int(tensor)] for tensor in operation.inputs], np.int32)
-        copy.outputs = np.array([tensors[int(tensor)] for tensor in operation.outputs], np.int32)
-        operators.append(copy)
+    tensors, buffers = _Renumbering(), _Renumbering({0: 0})
+
+    def renumbered(indices: Iterable[Any]) -> NDArray[np.int32]:
+        return np.array([tensors.of(int(index)) for index in indices], np.int32)
+
     graph = schema.SubGraphT()
-    graph.operators = operators
-    graph.inputs = np.array([tensors[tensor] for tensor in inputs], np.int32)
-    graph.outputs = np.array([tensors[tensor] for tensor in outputs], np.int32)
-    graph.tensors = []
-    for index in tensors.new_index:
-        tensor = schema.TensorT()
-        tensor.__dict__.update(model.subgraphs[0].tensors[index].__dict__)
-        tensor.buffer = buffers[tensor.buffer]
-        graph.tensors.append(tensor)
+    graph.operators = [copy(operation) for operation in segment]
+    for operator in graph.operators:
+        operator.inputs, operator.outputs = renumbered(operator.inputs), renumbered(operator.outputs)
+    graph.inputs, graph.outputs = renumbered(inputs), renumbered(outputs)
+    graph.tensors = [copy(model.subgraphs[0].tensors[index]) for index in tensors]
+    for tensor in graph.tensors:
+        tensor.buffer = buffers.of(tensor.buffer)
     result = schema.ModelT()
     result.version, result.operatorCodes, result.subgraphs = model.version, model.operatorCodes, [graph]
-    result.buffers = [model.buffers[index] for index in buffers.new_index]
+    result.buffers = [model.buffers[index] for index in buffers]
     return bytes(convert_object_to_bytearray(result))

@@ -18,7 +18,6 @@ from transfer_cli.inference.formats.signature import INPUT, OUTPUT
 from transfer_cli.inference.formats.zip_metadata import add_metadata
 from transfer_cli.io.untrusted.names import LABELS_FILE
 
-_NAME = "TFLITE_METADATA"
 _FILE_IDENTIFIER = b"M001"
 # Values of enumerations in metadata_schema.fbs: ColorSpaceType.RGB, ContentProperties.ImageProperties,
 # AssociatedFileType.TENSOR_AXIS_LABELS.
@@ -30,7 +29,11 @@ def with_metadata(graph: bytes, metadata: ExportMetadata) -> bytes:
     model = convert_bytearray_to_object(graph)
     model.description = f"transfer-cli {metadata.version}, {metadata.backbone}".encode()
     model.signatureDefs = [signature_of(model)]
-    _add_buffer(model, _NAME, _metadata_table(metadata))
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = list(_metadata_table(metadata))
+    entry.name, entry.buffer = b"TFLITE_METADATA", len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
     file = BytesIO(bytes(convert_object_to_bytearray(model)))
     add_metadata(file, metadata)
     return file.getvalue()
@@ -41,30 +44,18 @@ def signature_of(model: Any) -> Any:
     subgraph = model.subgraphs[0]
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
-    signature.inputs, signature.outputs = [], []
-    for name, tensors, entries in (
-        (INPUT, subgraph.inputs, signature.inputs),
-        (OUTPUT, subgraph.outputs, signature.outputs),
-    ):
+    for name, place in ((INPUT, "inputs"), (OUTPUT, "outputs")):
         entry = schema.TensorMapT()
-        entry.name, entry.tensorIndex = name.encode(), int(tensors[0])
-        entries.append(entry)
+        entry.name, entry.tensorIndex = name.encode(), int(getattr(subgraph, place)[0])
+        setattr(signature, place, [entry])
     return signature
-
-
-def _add_buffer(model: Any, name: str, content: bytes) -> None:
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = list(content)
-    entry.name, entry.buffer = name.encode(), len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
 
 
 def _metadata_table(metadata: ExportMetadata) -> bytes:
     """Return the table ModelMetadata; the keys below are the positions of the fields in metadata_schema.fbs."""
     builder = flatbuffers.Builder(1024)
     text = builder.CreateString
-    size = _table(builder, {0: metadata.image_size, 1: metadata.image_size}, field_type="Uint32")
+    size = _table(builder, {}, numbers={0: metadata.image_size, 1: metadata.image_size})
     properties = _table(builder, {1: size}, bytes_={0: _RGB})
     content = _table(builder, {1: properties}, bytes_={0: _IMAGE})
     description = f"RGB, 0 to 255; resize mode: {metadata.resize}"
@@ -88,16 +79,23 @@ def _metadata_table(metadata: ExportMetadata) -> bytes:
     return bytes(builder.Output())
 
 
-def _table(builder: Any, fields: dict[int, int], *, bytes_: dict[int, int] | None = None, field_type: str = "") -> int:
-    """Write a table of offsets, or of numbers of one type, and of bytes; return its offset."""
-    builder.StartObject(max([*fields, *(bytes_ or {})]) + 1)
-    for position, value in fields.items():
-        if field_type:
-            getattr(builder, f"Prepend{field_type}Slot")(position, value, 0)
-        else:
-            builder.PrependUOffsetTRelativeSlot(position, value, 0)
-    for position, value in (bytes_ or {}).items():
-        builder.PrependUint8Slot(position, value, 0)
+def _table(
+    builder: Any,
+    offsets: dict[int, int],
+    *,
+    numbers: dict[int, int] | None = None,
+    bytes_: dict[int, int] | None = None,
+) -> int:
+    """Write a table of offsets, 32-bit numbers and bytes; return its offset."""
+    slots = (
+        (builder.PrependUOffsetTRelativeSlot, offsets),
+        (builder.PrependUint32Slot, numbers or {}),
+        (builder.PrependUint8Slot, bytes_ or {}),
+    )
+    builder.StartObject(max(max(fields, default=0) for _, fields in slots) + 1)
+    for prepend, fields in slots:
+        for position, value in fields.items():
+            prepend(position, value, 0)
     return int(builder.EndObject())
 
 

@@ -18,7 +18,7 @@ import onnx
 from numpy.typing import NDArray
 
 from transfer_cli.calibration import temperature as temperature_scaling
-from transfer_cli.export.onnx.graph_builder import GraphBuilder, UnsupportedOperationError
+from transfer_cli.export.onnx.graph_builder import GraphBuilder, require
 from transfer_cli.export.onnx.trees import adaboost, forest, gradient_boosting_logits
 
 
@@ -43,29 +43,26 @@ def add_classifier(
     *scalers, classifier = (step for _, step in pipeline.steps)
     rows = features
     for scaler in scalers:
-        if type(scaler).__name__ != "StandardScaler":
-            raise UnsupportedOperationError(f"classifier after a {type(scaler).__name__}")
-        rows = builder.add_node("Sub", rows, builder.add_constant(scaler.mean_))
-        rows = builder.add_node("Div", rows, builder.add_constant(scaler.scale_))
+        require(type(scaler).__name__ == "StandardScaler", f"classifier after a {type(scaler).__name__}")
+        rows = builder.add_node("Sub", rows, np.asarray(scaler.mean_, np.float32))
+        rows = builder.add_node("Div", rows, np.asarray(scaler.scale_, np.float32))
     result = _probabilities(builder, classifier, rows)
     trained = [int(column) for column in pipeline.classes_]
     if trained != list(range(classes)):
-        result = builder.add_node("MatMul", result, builder.add_constant(np.eye(classes)[trained]))
+        result = builder.add_node("MatMul", result, np.eye(classes, dtype=np.float32)[trained])
     if log_prior is not None:
-        weights = builder.add_constant(np.exp(-np.array(log_prior)), np.float64)
-        weighted = builder.add_node("Mul", _to_float64(builder, result), weights)
+        weighted = builder.add_node("Mul", _to_float64(builder, result), np.exp(-np.array(log_prior)))
         result = _to_float32(builder, _normalized(builder, weighted))
     return result if temperature is None else _apply_temperature(builder, result, temperature)
 
 
 def _apply_temperature(builder: GraphBuilder, probabilities: str, temperature: float) -> str:
     wide = _to_float64(builder, probabilities)
-    minimum = builder.add_constant(temperature_scaling.MIN_PROBABILITY, np.float64)
-    logits = builder.add_node("Log", builder.add_node("Max", wide, minimum))
-    scaled = builder.add_node("Div", logits, builder.add_constant(temperature, np.float64))
+    logits = builder.add_node("Log", builder.add_node("Max", wide, temperature_scaling.MIN_PROBABILITY))
+    scaled = builder.add_node("Div", logits, float(temperature))
     powers = builder.add_node("Softmax", scaled, axis=-1)
     # A class without training images stays impossible.
-    possible = _to_float64(builder, builder.add_node("Greater", wide, builder.add_constant(0, np.float64)))
+    possible = _to_float64(builder, builder.add_node("Greater", wide, 0.0))
     return _to_float32(builder, _normalized(builder, builder.add_node("Mul", powers, possible)))
 
 
@@ -79,29 +76,27 @@ def _to_float32(builder: GraphBuilder, values: str) -> str:
 
 def _probabilities(builder: GraphBuilder, classifier: Any, rows: str) -> str:
     kind = type(classifier).__name__
-    if kind not in _CLASSIFIERS:
-        raise UnsupportedOperationError(f"classifier {kind}")
+    require(kind in _CLASSIFIERS, f"classifier {kind}")
     return _CLASSIFIERS[kind](builder, classifier, rows)
 
 
 def _normalized(builder: GraphBuilder, values: str) -> str:
     """Divide each row by its sum."""
-    total = builder.add_node("ReduceSum", values, builder.add_constant([1], np.int64), keepdims=1)
-    return builder.add_node("Div", values, total)
+    return builder.add_node("Div", values, builder.add_node("ReduceSum", values, [1], keepdims=1))
 
 
 def _get_column(builder: GraphBuilder, values: str, column: int) -> str:
-    return builder.add_node("Gather", values, builder.add_constant([column], np.int64), axis=1)
+    return builder.add_node("Gather", values, [column], axis=1)
 
 
 def _two_classes(builder: GraphBuilder, second: str) -> str:
     """Return the probabilities of two classes from that of the second in float64."""
-    first = builder.add_node("Sub", builder.add_constant(1, np.float64), second)
+    first = builder.add_node("Sub", 1.0, second)
     return _to_float32(builder, builder.add_node("Concat", first, second, axis=1))
 
 
 def _affine(builder: GraphBuilder, rows: str, kernel: Any, bias: Any, dtype: Any = np.float64) -> str:
-    return builder.add_node("Gemm", rows, builder.add_constant(kernel, dtype), builder.add_constant(bias, dtype))
+    return builder.add_node("Gemm", rows, np.asarray(kernel, dtype), np.asarray(bias, dtype))
 
 
 def _probabilities_of_logits(builder: GraphBuilder, logits: str, count: int) -> str:
@@ -120,8 +115,7 @@ def _linear(builder: GraphBuilder, classifier: Any, rows: str) -> str:
 
 
 def _mlp(builder: GraphBuilder, classifier: Any, rows: str) -> str:
-    if classifier.activation != "relu":
-        raise UnsupportedOperationError(f"classifier with the activation {classifier.activation}")
+    require(classifier.activation == "relu", f"classifier with the activation {classifier.activation}")
     *hidden, (kernel, bias) = zip(classifier.coefs_, classifier.intercepts_, strict=True)
     for weights, shift in hidden:
         rows = builder.add_node("Relu", _affine(builder, rows, weights, shift, np.float32))
@@ -130,56 +124,51 @@ def _mlp(builder: GraphBuilder, classifier: Any, rows: str) -> str:
 
 
 def _knn(builder: GraphBuilder, classifier: Any, rows: str) -> str:
-    if classifier.weights != "distance" or classifier.effective_metric_ != "euclidean":
-        raise UnsupportedOperationError("nearest neighbours that are not weighted by their Euclidean distance")
+    is_supported = classifier.weights == "distance" and classifier.effective_metric_ == "euclidean"
+    require(is_supported, "nearest neighbours that are not weighted by their Euclidean distance")
     squares = _squared_distances(builder, _to_float64(builder, rows), classifier._fit_X)
-    count = builder.add_constant([classifier.n_neighbors], np.int64)
+    count = builder.add_constant([classifier.n_neighbors])
     negated = builder.add_node("Neg", squares)
     values, indices = f"{negated}_nearest", f"{negated}_places"
     builder.nodes.append(onnx.helper.make_node("TopK", [negated, count], [values, indices], name=f"{negated}_top"))
     distances = builder.add_node("Sqrt", builder.add_node("Neg", values))
     # A training image at distance 0 gets the whole weight.
-    minimum = builder.add_constant(1e-30, np.float64)
-    shares = _normalized(builder, builder.add_node("Reciprocal", builder.add_node("Max", distances, minimum)))
+    shares = _normalized(builder, builder.add_node("Reciprocal", builder.add_node("Max", distances, 1e-30)))
     weights = _to_float32(builder, shares)
-    indicators = builder.add_constant(np.eye(len(classifier.classes_))[classifier._y])
+    indicators = np.eye(len(classifier.classes_), dtype=np.float32)[classifier._y]
     labels = builder.add_node("Gather", indicators, indices, axis=0)
-    axis = builder.add_constant([1], np.int64)
+    axis = builder.add_constant([1])
     product = builder.add_node("MatMul", builder.add_node("Unsqueeze", weights, axis), labels)
     return builder.add_node("Squeeze", product, axis)
 
 
 def _squared_distances(builder: GraphBuilder, rows: str, points: NDArray[np.floating[Any]]) -> str:
     """Return the squared distance of each row, in float64, to each point."""
-    axis = builder.add_constant([1], np.int64)
+    axis = builder.add_constant([1])
     row_squares = builder.add_node("ReduceSum", builder.add_node("Mul", rows, rows), axis, keepdims=1)
     point_squares = (points.astype(np.float64) ** 2).sum(axis=1)
     products = _affine(builder, rows, -2 * points.T.astype(np.float64), point_squares)
-    distances = builder.add_node("Add", products, row_squares)
-    return builder.add_node("Max", distances, builder.add_constant(0, np.float64))
+    return builder.add_node("Max", builder.add_node("Add", products, row_squares), 0.0)
 
 
 def _calibrated(builder: GraphBuilder, classifier: Any, rows: str) -> str:
     """Add calibrated scores, computed in float64 because a steep calibration amplifies rounding errors."""
-    if len(classifier.calibrated_classifiers_) != 1:
-        raise UnsupportedOperationError("classifier that averages several calibrations")
+    require(len(classifier.calibrated_classifiers_) == 1, "classifier that averages several calibrations")
     (calibrated,) = classifier.calibrated_classifiers_
     kind = type(calibrated.estimator).__name__
-    if kind not in _SCORES or list(calibrated.estimator.classes_) != list(calibrated.classes):
-        raise UnsupportedOperationError(f"calibration of a {kind}")
+    has_all_classes = list(calibrated.estimator.classes_) == list(calibrated.classes)
+    require(kind in _SCORES and has_all_classes, f"calibration of a {kind}")
     scores = _SCORES[kind](builder, calibrated.estimator, _to_float64(builder, rows))
     count = len(calibrated.classes)
     if calibrated.method == "temperature":
         # With two classes the score x of the second stands for the logits -x and x.
         inverse_temperature = calibrated.calibrators[0].beta_ * (2 if count == 2 else 1)
-        logits = builder.add_node("Mul", scores, builder.add_constant(inverse_temperature, np.float64))
+        logits = builder.add_node("Mul", scores, np.float64(inverse_temperature))
         return _probabilities_of_logits(builder, logits, 1 if count == 2 else count)
-    slopes = builder.add_constant([calibrator.a_ for calibrator in calibrated.calibrators], np.float64)
-    shifts = builder.add_constant([calibrator.b_ for calibrator in calibrated.calibrators], np.float64)
+    slopes, shifts = np.array([(each.a_, each.b_) for each in calibrated.calibrators], np.float64).T
     # Platt's sigmoid 1 / (1 + exp(a x + b)) falls where the slope a is positive.
     products = builder.add_node("Mul", scores, slopes)
-    logits = builder.add_node("Neg", builder.add_node("Add", products, shifts))
-    sigmoids = builder.add_node("Sigmoid", logits)
+    sigmoids = builder.add_node("Sigmoid", builder.add_node("Neg", builder.add_node("Add", products, shifts)))
     if count == 2:
         return _two_classes(builder, sigmoids)
     return _to_float32(builder, _normalized(builder, sigmoids))
@@ -202,10 +191,9 @@ def _centroid_scores(builder: GraphBuilder, classifier: Any, rows: str) -> str:
 
 def _svm_scores(builder: GraphBuilder, svm: Any, rows: str) -> str:
     """Add the scores of a Gaussian kernel: the votes of all pairs of classes, and the sums of their margins."""
-    if svm.kernel != "rbf":
-        raise UnsupportedOperationError(f"classifier with the kernel {svm.kernel}")
+    require(svm.kernel == "rbf", f"classifier with the kernel {svm.kernel}")
     squares = _squared_distances(builder, rows, svm.support_vectors_)
-    kernel = builder.add_node("Exp", builder.add_node("Mul", squares, builder.add_constant(-svm._gamma, np.float64)))
+    kernel = builder.add_node("Exp", builder.add_node("Mul", squares, np.float64(-svm._gamma)))
     count = len(svm.classes_)
     if count == 2:
         return _affine(builder, kernel, svm.dual_coef_.T, svm.intercept_)
@@ -219,11 +207,10 @@ def _svm_scores(builder: GraphBuilder, svm: Any, rows: str) -> str:
         weights[vectors_of[second], column] = svm.dual_coef_[first, vectors_of[second]]
         is_first[column, first] = is_second[column, second] = 1
     margins = _affine(builder, kernel, weights, svm.intercept_)
-    is_negative = _to_float64(builder, builder.add_node("Less", margins, builder.add_constant(0, np.float64)))
+    is_negative = _to_float64(builder, builder.add_node("Less", margins, 0.0))
     votes = _affine(builder, is_negative, is_second - is_first, is_first.sum(axis=0))
-    sums = builder.add_node("MatMul", margins, builder.add_constant(is_first - is_second, np.float64))
-    magnitude = builder.add_node("Add", builder.add_node("Abs", sums), builder.add_constant(1, np.float64))
-    divisor = builder.add_node("Mul", magnitude, builder.add_constant(3, np.float64))
+    sums = builder.add_node("MatMul", margins, is_first - is_second)
+    divisor = builder.add_node("Mul", builder.add_node("Add", builder.add_node("Abs", sums), 1.0), 3.0)
     return builder.add_node("Add", votes, builder.add_node("Div", sums, divisor))
 
 
@@ -238,7 +225,7 @@ def _one_vs_rest(builder: GraphBuilder, classifier: Any, rows: str) -> str:
 
 
 def _constant_predictor(builder: GraphBuilder, classifier: Any, rows: str) -> str:
-    constant = builder.add_constant(float(np.ravel(classifier.y_)[0]))
+    constant = builder.add_constant(np.float32(np.ravel(classifier.y_)[0]))
     clipped = builder.add_node("Clip", _get_column(builder, rows, 0), constant, constant)
     return _two_classes(builder, _to_float64(builder, clipped))
 

@@ -7,7 +7,7 @@ channels (dense layers, layer normalization) transpose them back, and they stay 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -16,15 +16,22 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+NO_PADDING = (0, 0, 0, 0)
 NHWC_TO_NCHW = (0, 3, 1, 2)
 _NCHW_TO_NHWC = (0, 2, 3, 1)
-_ALMOST_ZERO = 1e-30
+_ALMOST_ZERO = np.float32(1e-30)
 """Value of zero padding. ONNX Runtime 1.31 merges padding by 0 into a following pooling, which ignores its own padding:
 where all of a window is negative, its maximum is then not 0, and the outputs of ResNet50V2 change by 0.1."""
 
 
 class UnsupportedOperationError(Exception):
     """An operation that the writer does not support, or not with these arguments; the message names it."""
+
+
+def require(condition: bool, operation: str) -> None:
+    """Raise UnsupportedOperationError, which names an operation, unless the condition of its support holds."""
+    if not condition:
+        raise UnsupportedOperationError(operation)
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Value:
     name: str
     shape: tuple[int | None, ...]
     is_nchw: bool = False
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    padding: tuple[int, int, int, int] = NO_PADDING
 
 
 class GraphBuilder:
@@ -56,17 +63,34 @@ class GraphBuilder:
         self.constants: list[onnx.TensorProto] = []
         self._converted: dict[tuple[str, str], Value] = {}
 
-    def add_node(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node with one output and return that output's name."""
+    def add_node(self, kind: str, *inputs: Any, **attributes: Any) -> str:
+        """Add a node with one output and return that output's name; an input is a name, or a constant."""
+        names = [each if isinstance(each, str) else self.add_constant(each) for each in inputs]
         name = f"{kind}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        self.nodes.append(helper.make_node(kind, names, [name], name=name, **attributes))
         return name
 
-    def add_constant(self, array: Any, dtype: Any = np.float32) -> str:
-        """Add a constant and return its name."""
+    def add_constant(self, array: Any) -> str:
+        """Add an array, or a number, as a constant of its own data type; return its name."""
         name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(array, dtype, order="C"), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
+
+    def apply(self, kind: str, value: Value, *others: Any, **attributes: Any) -> Value:
+        """Add a node that does not change the shape and layout of `value`; return its output."""
+        return Value(self.add_node(kind, value.name, *others, **attributes), value.shape, value.is_nchw)
+
+    def apply_constant(self, kind: str, value: Value, constant: Any, *, swapped: bool = False) -> Value:
+        """Add an operation of a tensor and a constant, which is a scalar or has one number per channel."""
+        value = self.apply_padding(value)
+        array = to_array(constant)
+        require(
+            array.size == 1 or array.size == array.shape[-1] == value.shape[-1],
+            f"{kind} of a constant of shape {array.shape} and maps of shape {value.shape}",
+        )
+        array = array.reshape(() if array.size == 1 else (-1, 1, 1) if value.is_nchw else (-1,))
+        inputs = (array, value.name) if swapped else (value.name, array)
+        return Value(self.add_node(kind, *inputs), value.shape, value.is_nchw)
 
     def to_nchw(self, value: Value) -> Value:
         """Return a value with its channels first."""
@@ -82,11 +106,9 @@ class GraphBuilder:
             return value
         key = (value.name, f"padding {value.padding}")
         if key not in self._converted:
-            source = self._transpose(Value(value.name, value.shape, value.is_nchw), is_nchw=True)
+            source = self._transpose(replace(value, padding=NO_PADDING), is_nchw=True)
             top, left, bottom, right = value.padding
-            widths = self.add_constant([0, 0, top, left, 0, 0, bottom, right], np.int64)
-            name = self.add_node("Pad", source.name, widths, self.add_constant(_ALMOST_ZERO))
-            self._converted[key] = Value(name, value.shape, is_nchw=True)
+            self._converted[key] = self.apply("Pad", source, [0, 0, top, left, 0, 0, bottom, right], _ALMOST_ZERO)
         return self._converted[key]
 
     def _transpose(self, value: Value, *, is_nchw: bool) -> Value:
@@ -99,25 +121,11 @@ class GraphBuilder:
         return self._converted[key]
 
 
-def same_layout(value: Value, name: str) -> Value:
-    """Return the output `name` of a node that does not change the shape and layout of `value`."""
-    return Value(name, value.shape, value.is_nchw)
-
-
 def to_array(variable: Any) -> NDArray[np.float32]:
     """Return a variable, a tensor or a number of Keras as an array."""
     return np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
 
 
-def with_constant(builder: GraphBuilder, kind: str, value: Value, constant: Any, *, swapped: bool = False) -> Value:
-    """Add an operation of a tensor and a constant, which is a scalar or has one number per channel."""
-    value = builder.apply_padding(value)
-    array = to_array(constant)
-    if array.size == 1:
-        array = array.reshape(())
-    elif array.size == array.shape[-1] == value.shape[-1]:
-        array = array.reshape((-1, 1, 1) if value.is_nchw else (-1,))
-    else:
-        raise UnsupportedOperationError(f"{kind} of a constant of shape {array.shape} and maps of shape {value.shape}")
-    names = [value.name, builder.add_constant(array)]
-    return same_layout(value, builder.add_node(kind, *(reversed(names) if swapped else names)))
+def arrays(*variables: Any) -> list[NDArray[np.float32]]:
+    """Return the variables that a layer has as arrays; those that it does not have are None."""
+    return [to_array(variable) for variable in variables if variable is not None]

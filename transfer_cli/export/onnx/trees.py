@@ -6,27 +6,18 @@ A tree compares a float32 feature with a float64 threshold. With the threshold r
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.export.onnx.graph_builder import GraphBuilder, UnsupportedOperationError
+from transfer_cli.export.onnx.graph_builder import GraphBuilder, require
 
 DOMAIN = "ai.onnx.ml"
 OPSET = 3
 """The first opset of the domain in which trees may hold float64; ONNX Runtime supports it since 1.11."""
-_NODE_ATTRIBUTES = (
-    "nodes_treeids",
-    "nodes_nodeids",
-    "nodes_featureids",
-    "nodes_modes",
-    "nodes_values",
-    "nodes_truenodeids",
-    "nodes_falsenodeids",
-)
-_LEAF_ATTRIBUTES = ("target_treeids", "target_nodeids", "target_ids", "target_weights")
 
 
 class Tree(NamedTuple):
@@ -50,7 +41,7 @@ def forest(builder: GraphBuilder, classifier: Any, rows: str) -> str:
     )
     # Pure leaves are votes. Sums of whole numbers are exact, so that ties between classes remain ties.
     votes = _add_trees(builder, rows, nodes, np.zeros(count))
-    return builder.add_node("Div", votes, builder.add_constant(len(trees)))
+    return builder.add_node("Div", votes, np.float32(len(trees)))
 
 
 def adaboost(builder: GraphBuilder, classifier: Any, rows: str) -> str:
@@ -77,8 +68,7 @@ def gradient_boosting_logits(builder: GraphBuilder, classifier: Any, rows: str) 
         for iteration in classifier._predictors:
             for column, predictor in enumerate(iteration):
                 nodes = predictor.nodes
-                if nodes["is_categorical"].any():
-                    raise UnsupportedOperationError("classifier with splits on categories")
+                require(not nodes["is_categorical"].any(), "classifier with splits on categories")
                 values = np.zeros((len(nodes), len(base)))
                 values[:, column] = nodes["value"]
                 is_leaf = nodes["is_leaf"] == 1
@@ -102,7 +92,7 @@ def _tree_of(
 
 def _add_trees(builder: GraphBuilder, rows: str, trees: Iterable[Tree], base: NDArray[np.float64]) -> str:
     """Add trees whose leaf values are summed, starting from `base`."""
-    attributes: dict[str, list[Any]] = {name: [] for name in _NODE_ATTRIBUTES + _LEAF_ATTRIBUTES}
+    attributes: defaultdict[str, list[Any]] = defaultdict(list)
     for number, (features, thresholds, left, right, is_leaf, values) in enumerate(trees):
         count = len(is_leaf)
         attributes["nodes_treeids"] += [number] * count

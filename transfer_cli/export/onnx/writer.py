@@ -14,19 +14,16 @@ and so does onnxruntime-web.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats.onnx import MAX_FILE_BYTES, missing_package
+from transfer_cli.inference.formats.onnx import MAX_FILE_BYTES, import_package
 from transfer_cli.inference.formats.signature import INPUT, OUTPUT
-
-if TYPE_CHECKING:
-    from transfer_cli.export.onnx.graph_builder import GraphBuilder
 
 OPSET = 17
 IR_VERSION = 8
@@ -34,57 +31,33 @@ _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 def write_onnx(
-    network: keras.Model, path: Path, *, output: str = OUTPUT, metadata: Mapping[str, str] = _NO_METADATA
+    network: keras.Model,
+    path: Path,
+    *,
+    metadata: Mapping[str, str] = _NO_METADATA,
+    pipeline: Any = None,
+    classes: int = 0,
+    log_prior: Sequence[float] | None = None,
+    temperature: float | None = None,
 ) -> None:
-    """Write a network as an ONNX file that contains its weights.
+    """Write a network, and a scikit-learn classifier of the catalog if there is one, as an ONNX file with its weights.
 
     Parameters
     ----------
     network : keras.Model
-        From uint8 of shape (n, size, size, 3) to float32 of shape (n, k).
+        From uint8 of shape (n, size, size, 3) to probabilities, float32 of shape (n, k); with a classifier to its
+        features.
     path : Path
-    output : str
-        Name of the output.
     metadata : mapping of str to str
         Metadata properties of the file.
-
-    Raises
-    ------
-    ModelError
-        When the network has an unsupported operation, or more than 2 GB of weights.
-    MissingExtraError
-        When the package onnx is not installed.
-    """
-    _write(network, path, output, network.output_shape[-1], metadata, lambda builder, rows: rows)
-
-
-def write_onnx_with_classifier(
-    features: keras.Model,
-    pipeline: Any,
-    path: Path,
-    *,
-    classes: int,
-    log_prior: Sequence[float] | None = None,
-    temperature: float | None = None,
-    metadata: Mapping[str, str] = _NO_METADATA,
-) -> None:
-    """Write a network that gives features, and a scikit-learn classifier of the catalog, as one ONNX file.
-
-    Parameters
-    ----------
-    features : keras.Model
-        From uint8 of shape (n, size, size, 3) to float32 of shape (n, width).
-    pipeline : sklearn.pipeline.Pipeline
-        Fitted by `classifiers.fit.fit`.
-    path : Path
+    pipeline : sklearn.pipeline.Pipeline, optional
+        The classifier, fitted by `classifiers.fit.fit`. The following parameters apply to it.
     classes : int
         Number of columns of the probabilities.
     log_prior : sequence of k float, or None
         See `classifiers.linear.remove_log_prior`.
     temperature : float or None
         See `calibration.temperature.apply_temperature`.
-    metadata : mapping of str to str
-        Metadata properties of the file.
 
     Raises
     ------
@@ -94,31 +67,9 @@ def write_onnx_with_classifier(
     MissingExtraError
         When the package onnx is not installed.
     """
+    onnx = import_package("onnx")
+    from transfer_cli.export.onnx import classifiers, graph_builder, layers, trees
 
-    def add_classifier(builder: GraphBuilder, rows: str) -> str:
-        from transfer_cli.export.onnx import classifiers
-
-        return classifiers.add_classifier(
-            builder, rows, pipeline, classes=classes, log_prior=log_prior, temperature=temperature
-        )
-
-    _write(features, path, OUTPUT, classes, metadata, add_classifier)
-
-
-def _write(
-    network: keras.Model,
-    path: Path,
-    output: str,
-    width: int,
-    metadata: Mapping[str, str],
-    add_rest: Callable[[GraphBuilder, str], str],
-) -> None:
-    try:
-        import onnx
-
-        from transfer_cli.export.onnx import graph_builder, layers, trees
-    except ImportError as error:
-        raise missing_package("onnx") from error
     size = network.input_shape[1]
     if network.count_params() * 4 > MAX_FILE_BYTES:
         raise ModelError(
@@ -126,24 +77,27 @@ def _write(
         )
     builder = graph_builder.GraphBuilder()
     try:
-        rows = layers.add_network(network, builder, graph_builder.Value(INPUT, (None, size, size, 3)))
-        result = add_rest(builder, builder.to_nhwc(rows).name)
+        value = layers.add_network(network, builder, graph_builder.Value(INPUT, (None, size, size, 3)))
+        result = builder.to_nhwc(value).name
+        if pipeline is not None:
+            result = classifiers.add_classifier(
+                builder, result, pipeline, classes=classes, log_prior=log_prior, temperature=temperature
+            )
     except graph_builder.UnsupportedOperationError as error:
         raise ModelError(f"{network.name} cannot be exported to ONNX. Not supported: {error}.") from error
-    builder.nodes.append(onnx.helper.make_node("Identity", [result], [output], name=output))
+    builder.nodes.append(onnx.helper.make_node("Identity", [result], [OUTPUT], name=OUTPUT))
     versions = {"": OPSET, trees.DOMAIN: trees.OPSET}
+    images, probabilities = ["n", size, size, 3], ["n", network.output_shape[-1] if pipeline is None else classes]
     graph = onnx.helper.make_graph(
         builder.nodes,
         network.name,
-        [onnx.helper.make_tensor_value_info(INPUT, onnx.TensorProto.UINT8, ["n", size, size, 3])],
-        [onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, ["n", width])],
+        [onnx.helper.make_tensor_value_info(INPUT, onnx.TensorProto.UINT8, images)],
+        [onnx.helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, probabilities)],
     )
+    domains = sorted({node.domain for node in builder.nodes})
     model = onnx.helper.make_model(
         graph,
-        opset_imports=[
-            onnx.helper.make_opsetid(domain, versions[domain])
-            for domain in sorted({node.domain for node in builder.nodes})
-        ],
+        opset_imports=[onnx.helper.make_opsetid(domain, versions[domain]) for domain in domains],
         ir_version=IR_VERSION,
         producer_name="transfer-cli",
     )

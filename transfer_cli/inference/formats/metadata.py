@@ -18,6 +18,7 @@ from transfer_cli.io.untrusted.json_text import parse_json, validation_summary
 
 FORMAT_VERSION = 1
 _MAX_IMAGE_SIZE = 16_384
+_OF_BUNDLE = ("task", "class_names", "thresholds", "image_size", "resize", "decoder")
 
 
 class ExportMetadata(BaseModel):
@@ -81,19 +82,12 @@ class ExportMetadata(BaseModel):
     @classmethod
     def of_bundle(cls, bundle: ModelBundle, format: str, *, backbone: str | None = None) -> ExportMetadata:
         """Return the metadata of a bundle's export; for an ensemble, `backbone` names the members' backbones."""
-        return cls.model_validate(
-            {
-                "format": format,
-                "task": bundle.task,
-                "class_names": bundle.class_names,
-                "thresholds": bundle.thresholds,
-                "image_size": bundle.image_size,
-                "resize": bundle.resize,
-                "decoder": bundle.decoder,
-                "backbone": str(bundle.backbone.get("name", "")) if backbone is None else backbone,
-                "bundle": bundle.digest,
-                "version": metadata.version("transfer-cli"),
-            }
+        return cls(
+            format=format,
+            backbone=str(bundle.backbone.get("name", "")) if backbone is None else backbone,
+            bundle=bundle.digest,
+            version=metadata.version("transfer-cli"),
+            **{name: getattr(bundle, name) for name in _OF_BUNDLE},
         )
 
     @classmethod

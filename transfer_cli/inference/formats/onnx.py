@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from transfer_cli.catalog.runtimes import RUNTIME_BATCH
 from transfer_cli.errors import MissingExtraError, ModelError
-from transfer_cli.inference.formats.signature import INPUT, OUTPUT
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT, Run, in_batches
 from transfer_cli.quiet_imports import captured_native_stderr
 from transfer_cli.system import cpu_count
-
-Images = NDArray[np.uint8]
-Rows = NDArray[np.float32]
 
 MAX_FILE_BYTES = 2**31 - 1
 """Maximum size of a protobuf message, and so of an ONNX file."""
@@ -27,17 +21,11 @@ _REJECTED_OPERATIONS = ("Loop",)
 """Operations that may never end, and that transfer-cli does not write."""
 
 
-def check_onnx(path: Path, *, output: str = OUTPUT) -> None:
+def check_onnx(path: Path) -> None:
     """Check a file from an untrusted source before a runtime opens it.
 
     Rejected are weights in other files, operations and functions outside the ONNX standard, loops, and any signature
     but one uint8 input of images and one float32 output.
-
-    Parameters
-    ----------
-    path : Path
-    output : str
-        Expected name of the output.
 
     Raises
     ------
@@ -47,7 +35,7 @@ def check_onnx(path: Path, *, output: str = OUTPUT) -> None:
         When the package onnx is not installed.
     """
     model = _read(path)
-    if reason := next(_faults(model, output), None):
+    if reason := next(_faults(model), None):
         raise ModelError(f"{path} was rejected before it was run: {reason}.")
 
 
@@ -56,14 +44,8 @@ def read_metadata(path: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in _read(path).metadata_props}
 
 
-def open_onnx(path: Path, *, output: str = OUTPUT) -> Callable[[Images], Rows]:
+def open_onnx(path: Path) -> Run:
     """Check a file with `check_onnx` and return a function that runs it on the CPU.
-
-    Parameters
-    ----------
-    path : Path
-    output : str
-        Name of the output.
 
     Returns
     -------
@@ -77,11 +59,8 @@ def open_onnx(path: Path, *, output: str = OUTPUT) -> Callable[[Images], Rows]:
     MissingExtraError
         When onnx or onnxruntime is not installed.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise missing_package("onnxruntime") from error
-    check_onnx(path, output=output)
+    onnxruntime = import_package("onnxruntime")
+    check_onnx(path)
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_count()
@@ -92,27 +71,22 @@ def open_onnx(path: Path, *, output: str = OUTPUT) -> Callable[[Images], Rows]:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has a class per status code
         raise ModelError(f"{path} cannot be opened by ONNX Runtime: {error}.") from error
-
-    def run(images: Images) -> Rows:
-        batches = (images[start : start + RUNTIME_BATCH] for start in range(0, len(images), RUNTIME_BATCH))
-        return np.concatenate([session.run([output], {INPUT: batch})[0] for batch in batches])
-
-    return run
+    return in_batches(lambda images: session.run([OUTPUT], {INPUT: images})[0])
 
 
-def missing_package(package: str) -> MissingExtraError:
-    """Return the error that tells how to install a package of the extra ``onnx``."""
-    return MissingExtraError(
-        f"The format onnx needs the package {package}, which is not installed.",
-        hint="Install it: pip install 'transfer-cli[onnx]'.",
-    )
+def import_package(name: str) -> Any:
+    """Import a package of the extra ``onnx``; if it is missing, MissingExtraError tells how to install it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"The format onnx needs the package {name}, which is not installed.",
+            hint="Install it: pip install 'transfer-cli[onnx]'.",
+        ) from error
 
 
 def _read(path: Path) -> Any:
-    try:
-        import onnx
-    except ImportError as error:
-        raise missing_package("onnx") from error
+    onnx = import_package("onnx")
     try:
         if (size := path.stat().st_size) > MAX_FILE_BYTES:
             raise ModelError(f"{path} was rejected: it has {size:,} bytes; the maximum of an ONNX file is 2 GB.")
@@ -125,7 +99,7 @@ def _read(path: Path) -> Any:
         raise ModelError(f"{path} is not a valid ONNX file: {error}.") from error
 
 
-def _faults(model: Any, output: str) -> Iterator[str]:
+def _faults(model: Any) -> Iterator[str]:
     if model.functions or model.training_info:
         yield "it contains functions or training information"
     if not model.graph.node:
@@ -134,7 +108,7 @@ def _faults(model: Any, output: str) -> Iterator[str]:
         if opset.domain not in _DOMAINS:
             yield f"it needs operations of the domain {opset.domain!r}, which is not part of ONNX"
     yield from _faults_of_graph(model.graph, 0)
-    yield from _faults_of_signature(model.graph, output)
+    yield from _faults_of_signature(model.graph)
 
 
 def _faults_of_graph(graph: Any, depth: int) -> Iterator[str]:
@@ -165,25 +139,20 @@ def _faults_of_tensors(tensors: Any) -> Iterator[str]:
             yield f"its weights {tensor.name!r} are in another file ({location})"
 
 
-def _faults_of_signature(graph: Any, output: str) -> Iterator[str]:
+def _faults_of_signature(graph: Any) -> Iterator[str]:
     import onnx
 
-    inputs, outputs = [_signature(value) for value in graph.input], [_signature(value) for value in graph.output]
-    sides = inputs[0][2][1:] if inputs else ()
-    has_image_input = (
-        len(inputs) == 1
-        and inputs[0][:2] == (INPUT, onnx.TensorProto.UINT8)
-        and len(sides) == 3
-        and isinstance(inputs[0][2][0], str)
-        and sides[0] == sides[1]
-        and isinstance(sides[0], int)
-        and sides[0] > 0
-        and sides[2] == 3
-    )
-    if not has_image_input:
-        yield f"expected one input {INPUT}, uint8 of shape (n, size, size, 3); received: {_summary(graph.input)}"
-    if not (len(outputs) == 1 and outputs[0][:2] == (output, onnx.TensorProto.FLOAT) and len(outputs[0][2]) == 2):
-        yield f"expected one output {output}, float32 of shape (n, k); received: {_summary(graph.output)}"
+    types = onnx.TensorProto
+    match [_signature(value) for value in graph.input]:
+        case [(name, types.UINT8, (str(), int(height), int(width), 3))] if name == INPUT and height == width > 0:
+            pass
+        case _:
+            yield f"expected one input {INPUT}, uint8 of shape (n, size, size, 3); received: {_summary(graph.input)}"
+    match [_signature(value) for value in graph.output]:
+        case [(name, types.FLOAT, (_, _))] if name == OUTPUT:
+            pass
+        case _:
+            yield f"expected one output {OUTPUT}, float32 of shape (n, k); received: {_summary(graph.output)}"
 
 
 def _signature(value: Any) -> tuple[str, int, tuple[int | str, ...]]:

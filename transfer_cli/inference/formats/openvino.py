@@ -6,19 +6,16 @@ expand to gigabytes of text.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 import numpy as np
-from numpy.typing import NDArray
 
 from transfer_cli.catalog import runtimes
-from transfer_cli.catalog.runtimes import RUNTIME_BATCH
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats.signature import INPUT, OUTPUT
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT, Run, in_batches
 from transfer_cli.quiet_imports import import_openvino
 
 MODEL_INFO = "model_info"
@@ -39,11 +36,8 @@ _TYPES = frozenset({
 # fmt: on
 """Operations of the networks in the catalog and similar ones: no loops, no state, no access to files."""
 
-Images = NDArray[np.uint8]
-Rows = NDArray[np.float32]
 
-
-def open_openvino(path: Path) -> Callable[[Images], Rows]:
+def open_openvino(path: Path) -> Run:
     """Check a network with `check_openvino` and return a function that runs it on the CPU.
 
     Parameters
@@ -68,7 +62,6 @@ def open_openvino(path: Path) -> Callable[[Images], Rows]:
         openvino = import_openvino()
     except ImportError as error:
         raise runtimes.missing_package_error(runtimes.find(runtimes.OPENVINO)) from error
-    properties = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     try:
         model = openvino.Core().read_model(path)
         images, probabilities = model.input(INPUT), model.output(OUTPUT)
@@ -77,15 +70,16 @@ def open_openvino(path: Path) -> Callable[[Images], Rows]:
             _reject(path, f"it computes {types} instead of u8 to f32")
         if len(probabilities.partial_shape) != 2:
             _reject(path, f"its {OUTPUT} have the shape {probabilities.partial_shape}")
-        compiled = openvino.Core().compile_model(model, "CPU", properties)
+        compiled = compile_for_cpu(openvino, model)
     except RuntimeError as error:
         raise ModelError(f"{path} cannot be opened by OpenVINO: {error}.") from error
+    return in_batches(lambda images: np.array(compiled(images)[0], np.float32))
 
-    def run(images: Images) -> Rows:
-        batches = (images[start : start + RUNTIME_BATCH] for start in range(0, len(images), RUNTIME_BATCH))
-        return np.concatenate([np.array(compiled(batch)[0], np.float32) for batch in batches])
 
-    return run
+def compile_for_cpu(openvino: Any, model: Any, precision: str = "f32") -> Any:
+    """Return a network, or the one in a file, ready to run on the CPU in a precision."""
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    return openvino.Core().compile_model(model, "CPU", settings)
 
 
 def check_openvino(path: Path) -> None:
@@ -138,10 +132,8 @@ class _XmlChecker:
         self._outputs = 0
         self._port_names: set[str] = set()
         self.parser = expat.ParserCreate()
-        self.parser.StartDoctypeDeclHandler = self._reject_declaration
-        self.parser.EntityDeclHandler = self._reject_declaration
-        self.parser.ExternalEntityRefHandler = self._reject_declaration
-        self.parser.ProcessingInstructionHandler = self._reject_declaration
+        for event in ("StartDoctypeDecl", "EntityDecl", "ExternalEntityRef", "ProcessingInstruction"):
+            setattr(self.parser, f"{event}Handler", self._reject_declaration)
         self.parser.StartElementHandler = self._start_element
         self.parser.EndElementHandler = lambda name: self._open_elements.pop()
 

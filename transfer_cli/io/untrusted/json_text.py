@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -36,17 +37,10 @@ def iter_objects(value: Any) -> Iterator[dict[str, Any]]:
     """Yield every object in a JSON value, itself included; raise ValueError below a depth of `MAX_DEPTH`."""
     level = [value]
     for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for each in level:
-            if isinstance(each, dict):
-                yield each
-                below += each.values()
-            elif isinstance(each, list):
-                below += each
-        if not below:
-            return
-        level = [each for each in below if isinstance(each, dict | list)]
-    if level:
+        yield from (each for each in level if isinstance(each, dict))
+        inside = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
+        level = [each for values in inside for each in values]
+    if any(isinstance(each, dict | list) for each in level):
         raise ValueError("it is nested too deeply")
 
 
@@ -59,8 +53,7 @@ def validation_summary(error: ValidationError) -> str:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        duplicate = next(name for name in names if names.count(name) > 1)
+        duplicate = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise ValueError(f"it has the key {duplicate!r} twice")
     return result
 

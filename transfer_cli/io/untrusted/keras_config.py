@@ -26,33 +26,12 @@ _REQUIRED = {"metadata.json", CONFIG, WEIGHTS}
 _OPTIONAL = {METADATA_FILE, LABELS_FILE}
 """Metadata of an exported file."""
 
-LAYERS = frozenset(
-    {
-        "Activation",
-        "Add",
-        "AveragePooling2D",
-        "BatchNormalization",
-        "Concatenate",
-        "Conv2D",
-        "Cropping2D",
-        "Dense",
-        "DepthwiseConv2D",
-        "Dropout",
-        "Flatten",
-        "GlobalAveragePooling2D",
-        "GlobalMaxPooling2D",
-        "InputLayer",
-        "LayerNormalization",
-        "MaxPooling2D",
-        "Multiply",
-        "Normalization",
-        "ReLU",
-        "Rescaling",
-        "Reshape",
-        "SeparableConv2D",
-        "ZeroPadding2D",
-    }
-)
+_WEIGHTED = {"Conv2D", "Dense", "DepthwiseConv2D", "SeparableConv2D"}
+_POOLING = {"AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "MaxPooling2D"}
+_NORMALIZING = {"BatchNormalization", "LayerNormalization", "Normalization", "Rescaling"}
+_SHAPING = {"Cropping2D", "Flatten", "InputLayer", "Reshape", "ZeroPadding2D"}
+_ELEMENTWISE = {"Activation", "Add", "Concatenate", "Dropout", "Multiply", "ReLU"}
+LAYERS = frozenset(_WEIGHTED | _POOLING | _NORMALIZING | _SHAPING | _ELEMENTWISE)
 """Accepted classes of keras.layers: those of the backbones, textbook networks, heads and exports."""
 OPERATIONS = {
     "core": ("Cast",),

@@ -16,8 +16,6 @@ MAX_COMPRESSION = 20
 _SIGNATURE = b"PK\x03\x04"
 _SLACK = 10_000
 """A short text may compress better; this many bytes are always accepted."""
-_LINK = stat.S_IFLNK
-_FILES = (0, stat.S_IFREG)
 
 
 def list_members(path: Path, *, is_expected: Callable[[str], bool], compressed: bool = False) -> list[ZipInfo]:
@@ -70,21 +68,17 @@ def is_plain_name(name: str) -> bool:
 
 def _problem(member: ZipInfo, is_expected: Callable[[str], bool], compressed: bool) -> str:
     name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
-    if not all(map(is_plain_name, name.split("/"))):
-        return "is not a safe path"
-    if kind == _LINK:
-        return "is a link"
-    if kind not in _FILES:
-        return "is not a regular file"
-    if not is_expected(name):
-        return "is not expected there"
-    if member.flag_bits & 0x1:
-        return "is encrypted"
-    if not compressed and member.compress_type != ZIP_STORED:
-        return f"is compressed, which this program never does ({member.compress_size:,} to {member.file_size:,} bytes)"
-    if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-        return "is compressed by an unsupported method"
+    growth = f"from {member.compress_size:,} to {member.file_size:,} bytes"
     limit = member.compress_size * MAX_COMPRESSION + _SLACK if compressed else member.compress_size
-    if member.file_size > limit:
-        return f"would expand from {member.compress_size:,} to {member.file_size:,} bytes"
-    return ""
+    problems = {
+        "is not a safe path": not all(map(is_plain_name, name.split("/"))),
+        "is a link": kind == stat.S_IFLNK,
+        "is not a regular file": kind not in (0, stat.S_IFREG),
+        "is not expected there": not is_expected(name),
+        "is encrypted": member.flag_bits & 0x1,
+        f"is compressed, which this program never does ({growth})": not compressed
+        and member.compress_type != ZIP_STORED,
+        "is compressed by an unsupported method": member.compress_type not in (ZIP_STORED, ZIP_DEFLATED),
+        f"would expand {growth}": member.file_size > limit,
+    }
+    return next((problem for problem, occurs in problems.items() if occurs), "")

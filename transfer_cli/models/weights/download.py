@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
+from functools import cached_property
 from pathlib import Path
 
 from transfer_cli.catalog.backbones import WeightsFile
 from transfer_cli.errors import WeightsError
 from transfer_cli.io.atomic import atomic_write, remove
+from transfer_cli.models.weights import registry
 from transfer_cli.models.weights.integrity import damage, damaged_files
-from transfer_cli.models.weights.registry import (
-    STALL_SECONDS,
-    cache_folder,
-    damaged_error,
-    fetch_arguments,
-    is_installed,
-    require_available,
-    require_connection,
-    unavailable_error,
-)
+from transfer_cli.models.weights.registry import STALL_SECONDS, cache_folder
 from transfer_cli.progress import Progress
 
 _BLOCK = 1 << 18
@@ -37,7 +30,7 @@ def download_missing(files: list[WeightsFile], *, offline: bool, progress: Progr
     OutputError
         When the cache cannot be written.
     """
-    for file in require_available(files, offline=offline):
+    for file in registry.require_available(files, offline=offline):
         _get(file, progress)
 
 
@@ -54,10 +47,10 @@ def fetch(files: list[WeightsFile], *, offline: bool, progress: Progress) -> lis
     damaged = damaged_files(files)
     for file, reason in damaged.items():
         if offline:
-            raise damaged_error(file, reason)
+            raise registry.damaged_error(file, reason)
         progress.warn(f"{cache_folder() / file.name} is damaged ({reason}); downloading it again")
-    wanted = [file for file in files if file in damaged or not is_installed(file)]
-    require_connection(wanted, offline=offline)
+    wanted = [file for file in files if file in damaged or not registry.is_installed(file)]
+    registry.require_connection(wanted, offline=offline)
     for file in wanted:
         _get(file, progress)
     return wanted
@@ -65,7 +58,7 @@ def fetch(files: list[WeightsFile], *, offline: bool, progress: Progress) -> lis
 
 def _get(file: WeightsFile, progress: Progress) -> None:
     target = cache_folder() / file.name
-    _sweep(file)
+    remove_stale(target.parent.glob(f".{target.stem}.????????{target.suffix}"))
     # Each process writes its own draft, so that two downloads of one file do not disturb each other.
     progress.note(f"downloading {file.url}")
     with atomic_write(target) as draft:
@@ -74,7 +67,7 @@ def _get(file: WeightsFile, progress: Progress) -> None:
             raise WeightsError(
                 f"The download from {file.url} is not the file {file.name}: {reason}. It was deleted.",
                 hint="A proxy or a sign-in page may have answered instead. When that is solved: "
-                f"transfer-cli weights fetch {fetch_arguments(file)}",
+                f"transfer-cli weights fetch {registry.fetch_arguments(file)}",
             )
 
 
@@ -92,7 +85,7 @@ def _download(file: WeightsFile, target: Path, progress: Progress) -> None:
             raise  # of the file, not of the connection, whose errors requests wraps without a number
         stalled = "timed out" in str(error)
         reason = f"no data arrived for {STALL_SECONDS:.0f} seconds" if stalled else f"{error}"
-        raise unavailable_error(file, reason) from error
+        raise registry.unavailable_error(file, reason) from error
 
 
 class _ProgressBar:
@@ -101,14 +94,13 @@ class _ProgressBar:
     total = 0
 
     def __init__(self, name: str, progress: Progress, stack: ExitStack) -> None:
-        self._name, self._progress, self._stack = name, progress, stack
-        self._advance: Callable[[int], None] | None = None
-        self._received = 0
+        self._name, self._progress, self._stack, self._received = name, progress, stack, 0
+
+    @cached_property
+    def _advance(self) -> Callable[[int], None]:
+        return self._stack.enter_context(self._progress.track(f"{self._name}, MB", _megabytes(self.total) or None))
 
     def update(self, count: int) -> None:
-        if self._advance is None:
-            task = self._progress.track(f"{self._name}, MB", _megabytes(self.total) or None)
-            self._advance = self._stack.enter_context(task)
         before, self._received = self._received, min(self._received + count, self.total or self._received + count)
         self._advance(_megabytes(self._received) - _megabytes(before))
 
@@ -123,10 +115,9 @@ def _megabytes(count: int) -> int:
     return -(-count // 10**6)
 
 
-def _sweep(file: WeightsFile) -> None:
-    """Delete the drafts of processes that died."""
-    target = cache_folder() / file.name
-    for draft in target.parent.glob(f".{target.stem}.????????{target.suffix}"):
+def remove_stale(drafts: Iterable[Path]) -> None:
+    """Delete those files and folders that killed processes have left."""
+    for draft in drafts:
         with suppress(OSError):
             if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
                 remove(draft)

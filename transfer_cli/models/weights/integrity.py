@@ -9,17 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.catalog.backbones import CLASS_INDEX, WeightsFile, find
-from transfer_cli.models.weights.registry import (
-    cache_folder,
-    damaged_error,
-    damaged_files_error,
-    files_of,
-    is_installed,
-    missing_error,
-    weight_uses,
-)
+from transfer_cli.models.weights import registry
+from transfer_cli.models.weights.registry import cache_folder, is_installed, weight_uses
 
 _MAX_RATIO = 10
+_ALGORITHMS = {"sha256": "SHA-256", "md5": "MD5"}
 
 
 def damage(file: WeightsFile, path: Path) -> str | None:
@@ -34,17 +28,12 @@ def damage(file: WeightsFile, path: Path) -> str | None:
             found = hashlib.file_digest(content, file.algorithm).hexdigest()
         if found == file.digest:
             return None
-        return f"its {algorithm(file)} is {found}; Keras publishes {file.digest}"
+        return f"its {_ALGORITHMS[file.algorithm]} is {found}; Keras publishes {file.digest}"
     expected = weight_uses()[file.name][1].numbers if file.name in weight_uses() else None
     try:
         return _read(path, expected)
     except Exception as error:  # h5py raises many types for a damaged file
         return f"it cannot be read as HDF5 ({error})"
-
-
-def algorithm(file: WeightsFile) -> str:
-    """Return the name of the digest algorithm of a file."""
-    return "SHA-256" if file.algorithm == "sha256" else "MD5"
 
 
 def check_digest(file: WeightsFile) -> None:
@@ -53,7 +42,7 @@ def check_digest(file: WeightsFile) -> None:
     Keras itself would silently download such a file again.
     """
     if file.digest and (reason := damage(file, cache_folder() / file.name)):
-        raise damaged_error(file, reason)
+        raise registry.damaged_error(file, reason)
 
 
 def damaged_files(files: list[WeightsFile]) -> dict[WeightsFile, str]:
@@ -81,29 +70,28 @@ class FileCheck:
 def verify(backbones: Sequence[str] = ()) -> list[FileCheck]:
     """Check the weights files in the Keras cache: all known ones, or those of some backbones."""
     wanted = [find(name) for name in backbones]
-    needed = [files_of(spec, top=False)[0] for spec in wanted]
     known = [file for file, use in weight_uses().values() if not wanted or use.spec in wanted]
     found = [_check_file(file) for file in [*known, CLASS_INDEX] if is_installed(file)]
-    here = [item.file for item in found if item.file != CLASS_INDEX]
-    for spec, file in zip(wanted, needed, strict=True):
-        if not any(weight_uses()[other.name][1].spec == spec for other in here):
-            found.append(FileCheck(file, "missing", f"expected in {cache_folder()}"))
+    for spec in wanted:
+        if not any(is_installed(file) for file in known if weight_uses()[file.name][1].spec == spec):
+            (missing,) = registry.files_of(spec, top=False)
+            found.append(FileCheck(missing, "missing", f"expected in {cache_folder()}"))
     return found
 
 
 def require_intact(found: Sequence[FileCheck]) -> None:
     """Raise WeightsError that lists all damaged or missing files, if any."""
     if damaged := [item.file for item in found if item.state == "damaged"]:
-        raise damaged_files_error(damaged)
+        raise registry.damaged_files_error(damaged)
     if missing := [item.file for item in found if item.state == "missing"]:
-        raise missing_error(missing)
+        raise registry.missing_error(missing)
 
 
 def _check_file(file: WeightsFile) -> FileCheck:
     if reason := damage(file, cache_folder() / file.name):
         return FileCheck(file, "damaged", reason)
     if file.digest:
-        return FileCheck(file, "intact", f"{algorithm(file)} matches")
+        return FileCheck(file, "intact", f"{_ALGORITHMS[file.algorithm]} matches")
     return FileCheck(file, "intact", "readable; Keras publishes no digest")
 
 

@@ -10,16 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer_cli.catalog.backbones import (
-    CLASS_INDEX,
-    EMBEDDED,
-    IMAGENET,
-    RANDOM,
-    BackboneSpec,
-    WeightsFile,
-    find,
-    names,
-)
+from transfer_cli.catalog import backbones
+from transfer_cli.catalog.backbones import CLASS_INDEX, BackboneSpec, WeightsFile
 from transfer_cli.errors import WeightsError, nearest
 
 PREFLIGHT_SECONDS = 8.0
@@ -78,7 +70,7 @@ def weight_uses() -> Mapping[str, tuple[WeightsFile, Use]]:
     """Return all known weights files and their networks, by file name in the Keras cache."""
     return {
         file.name: (file, Use(spec, top, size))
-        for spec in map(find, names())
+        for spec in map(backbones.find, backbones.names())
         if spec.has_imagenet
         for size in spec.weight_sizes or (spec.size,)
         for top in (False, True)
@@ -95,7 +87,7 @@ def embedded_file(spec: BackboneSpec) -> Path:
         If there is none for this network, or the file is missing.
     """
     if not spec.embedded:
-        own = ", ".join(name for name in names() if find(name).embedded)
+        own = ", ".join(name for name in backbones.names() if backbones.find(name).embedded)
         raise WeightsError(
             f"transfer-cli ships no weights for {spec.name}. Expected imagenet, none or the path of a weights file.",
             hint=f"Weights are shipped for: --backbone {own}",
@@ -143,10 +135,12 @@ def require_connection(files: list[WeightsFile], *, offline: bool) -> None:
 
 def unavailable_error(file: WeightsFile, reason: str) -> WeightsError:
     """Return the error for a file that cannot be downloaded: its name, its place, and how to get it."""
+    installed = [spec.name for spec in map(backbones.find, backbones.names()) if has_local_weights(spec)]
+    others = f" Installed weights: {', '.join(installed)} (--backbone NAME)." if installed else ""
     return WeightsError(
         f"The weights {file.name} are not on this machine and cannot be downloaded: {reason}. "
         f"Expected: {cache_folder() / file.name}.",
-        hint=f"{_how_to_get(file)} Then run the same command again.{_installed()}",
+        hint=f"{_how_to_get(file)} Then run the same command again.{others}",
     )
 
 
@@ -186,7 +180,7 @@ def fetch_arguments(file: WeightsFile) -> str:
 
 def require_weights_file(weights: str) -> None:
     """Raise WeightsError unless `weights` is imagenet, embedded, none or an existing file."""
-    names = (IMAGENET, EMBEDDED, RANDOM)
+    names = (backbones.IMAGENET, backbones.EMBEDDED, backbones.RANDOM)
     if weights in names or Path(weights).is_file():
         return
     near = nearest(weights, names)
@@ -206,11 +200,6 @@ def _how_to_get(*files: WeightsFile) -> str:
 
 def _embedded_path(spec: BackboneSpec) -> Path:
     return Path(__file__).parent / "embedded_data" / spec.embedded
-
-
-def _installed() -> str:
-    installed = [spec.name for spec in map(find, names()) if has_local_weights(spec)]
-    return f" Installed weights: {', '.join(installed)} (--backbone NAME)." if installed else ""
 
 
 def _unreachable(url: str) -> str | None:

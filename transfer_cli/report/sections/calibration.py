@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.calibration.rejection import REJECTION_FILE, Rejection
 from transfer_cli.metrics.curves import precision_recall, reliability, roc
-from transfer_cli.metrics.intervals import MetricValue
 from transfer_cli.metrics.scores import BINS, bins_of
 from transfer_cli.rendering.svg_charts import Chart, Line
 from transfer_cli.report.context import ReportContext
@@ -27,36 +26,22 @@ _UNIT = ((0.0, 1.0), (0.0, 1.0))
 
 
 @dataclass(frozen=True)
-class PartCalibration:
-    """Charts and metrics of a split."""
-
-    name: str
-    charts: tuple[Chart, ...]
-    metrics: Mapping[str, MetricValue]
-
-
-@dataclass(frozen=True)
 class CalibrationSection(Section):
     """Charts of each split, what the bundle does about calibration, and whether val was used to fit a temperature."""
 
     id = "calibration"
     title = "Calibration"
-    parts: tuple[PartCalibration, ...]
+    charts: Mapping[str, Sequence[Chart]]
     temperature_fitted: bool
-    sentences: tuple[str, ...]
+    sentences: Sequence[str]
 
     @classmethod
     def of(cls, context: ReportContext) -> Self:
         """Return the section."""
-        nothing: tuple[bool, tuple[str, ...]] = (False, ())
-        fitted = context.omissions.attempt(
-            "the calibration of the model", lambda: _calibration_of_bundle(context.run), nothing
-        )
-        parts = [
-            PartCalibration(name, tuple(charts_of(part, context.names)), context.run.metrics[name])
-            for name, part in context.parts.items()
-        ]
-        return cls(tuple(parts), *fitted)
+        what, nothing = "the calibration of the model", (False, list[str]())
+        fitted, sentences = context.attempt(what, lambda: _calibration_of_bundle(context.run), nothing)
+        charts = {name: charts_of(part, context.names) for name, part in context.parts.items()}
+        return cls(charts, fitted, sentences)
 
 
 def charts_of(part: PartPredictions, names: Sequence[str]) -> list[Chart]:
@@ -91,21 +76,19 @@ def _curves(part: PartPredictions, names: Sequence[str]) -> list[Chart]:
 
     scores = part.predictions.probabilities
     truth = part.truth if part.truth.ndim == 2 else part.truth[:, None] == np.arange(len(names))
-    has = [truth[:, column] > 0 for column in range(len(names))]
+    has = truth.T > 0
     drawn = [column for column, mask in enumerate(has) if mask.any() and not mask.all()]
     if not drawn:
         return []
     subset = f" (the {MAX_CURVES} lowest of {len(drawn)} classes)" if len(drawn) > MAX_CURVES else ""
-    areas = {column: float(roc_auc_score(has[column], scores[:, column])) for column in drawn}
-    precisions = {column: float(average_precision_score(has[column], scores[:, column])) for column in drawn}
-    rocs = [
-        _line(f"{names[column]} {areas[column]:.2f}", roc(has[column], scores[:, column]), column)
-        for column in _lowest(areas)
-    ]
-    recalls = [
-        _line(f"{names[column]} {precisions[column]:.2f}", precision_recall(has[column], scores[:, column]), column)
-        for column in _lowest(precisions)
-    ]
+
+    def lines_of(curve: Callable[..., NDArray[np.float64]], area: Callable[..., float]) -> list[Line]:
+        areas = {column: area(has[column], scores[:, column]) for column in drawn}
+        lowest = sorted(drawn, key=lambda column: areas[column])[:MAX_CURVES]
+        points = {column: curve(has[column], scores[:, column]) for column in lowest}
+        return [_line(f"{names[column]} {areas[column]:.2f}", points[column], column) for column in lowest]
+
+    rocs, recalls = lines_of(roc, roc_auc_score), lines_of(precision_recall, average_precision_score)
     return [
         Chart(
             f"ROC curves, with area under the curve{subset}",
@@ -124,10 +107,6 @@ def _curves(part: PartPredictions, names: Sequence[str]) -> list[Chart]:
     ]
 
 
-def _lowest(values: Mapping[int, float]) -> list[int]:
-    return sorted(values, key=lambda column: values[column])[:MAX_CURVES]
-
-
 def _line(label: str, points: NDArray[np.float64], column: int) -> Line:
     # Smaller steps are invisible and would only enlarge the page.
     points = np.round(points, 3)
@@ -139,7 +118,7 @@ def _labels(lines: Sequence[Line]) -> str:
     return ", ".join(line.label for line in lines)
 
 
-def _calibration_of_bundle(run: FinishedRun) -> tuple[bool, tuple[str, ...]]:
+def _calibration_of_bundle(run: FinishedRun) -> tuple[bool, list[str]]:
     """Return whether a temperature was fitted, and sentences about it and about the reject option.
 
     Raises
@@ -148,15 +127,15 @@ def _calibration_of_bundle(run: FinishedRun) -> tuple[bool, tuple[str, ...]]:
         If the bundle is damaged.
     """
     if not run.directory.model.is_dir():
-        return False, ()
+        return False, []
     bundle, directory = ModelBundle.read(run.directory.path)
-    fitted = bundle.temperature is not None and bundle.temperature != 1
-    sentences = []
-    if fitted and bundle.temperature is not None:
-        which = "overconfident" if bundle.temperature > 1 else "underconfident"
+    temperature = bundle.temperature or 1
+    sentences: list[str] = []
+    if temperature != 1:
+        which = "overconfident" if temperature > 1 else "underconfident"
         sentences.append(
             f"Temperature scaling: on the validation set the model was {which}, so its logits are divided by "
-            f"{bundle.temperature:.2f}, here and in every prediction."
+            f"{temperature:.2f}, here and in every prediction."
         )
     if REJECTION_FILE in bundle.files:
         threshold = Rejection.load(directory / REJECTION_FILE).threshold_for()
@@ -164,4 +143,4 @@ def _calibration_of_bundle(run: FinishedRun) -> tuple[bool, tuple[str, ...]]:
             "Reject option: `transfer-cli predict --unknown` labels an image unknown if its confidence is low or it is "
             f"unlike the training images. {threshold.summary()}."
         )
-    return fitted, tuple(sentences)
+    return temperature != 1, sentences

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -20,19 +21,16 @@ class FeatureMapSection(Section):
 
     Attributes
     ----------
-    points : tuple of (float, float, int, bool)
+    points : sequence of (float, float, int, bool)
         In the order of `ReportContext.map_rows`: coordinates, column of the class, whether the prediction is wrong.
-    images : int
-        All images of the run.
-    mixing : tuple of ClassMixing
+    mixing : sequence of ClassMixing
     """
 
     id = "map"
     title = "Map"
-    points: tuple[tuple[float, float, int, bool], ...]
-    images: int
-    mixing: tuple[ClassMixing, ...]
-    neighbours: int = NEIGHBOURS
+    neighbours: ClassVar[int] = NEIGHBOURS
+    points: Sequence[tuple[float, float, int, bool]]
+    mixing: Sequence[ClassMixing]
 
     @classmethod
     def of(cls, context: ReportContext) -> Self | None:
@@ -49,4 +47,4 @@ class FeatureMapSection(Section):
             (round(_WIDTH * x, 1), round(_HEIGHT * (1 - y), 1), int(truth[row]), bool(wrong[row]))
             for row, (x, y) in zip(rows, positions.tolist(), strict=True)
         ]
-        return cls(tuple(points), len(split.rows), tuple(neighbourhood.class_mixing(rows)))
+        return cls(points, neighbourhood.class_mixing(rows))

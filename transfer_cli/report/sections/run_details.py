@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from transfer_cli.data.skipped import Skipped
@@ -17,14 +16,13 @@ from transfer_cli.text import printable
 
 @dataclass(frozen=True)
 class RunDetailsSection(Section):
-    """The command, the recipe and the environment of a run (as in environment.json), and the unreadable files."""
+    """The recipe and the environment of a run (as in environment.json), and the unreadable files."""
 
     id = "run"
     title = "Run details"
-    command: str
     recipe: str
     environment: Mapping[str, Any]
-    skipped: tuple[Skipped, ...]
+    skipped: Sequence[Skipped]
 
     @classmethod
     def of(cls, context: ReportContext) -> Self:
@@ -32,8 +30,5 @@ class RunDetailsSection(Section):
         directory = context.run.directory
         path = directory.environment
         environment = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        return cls(_text(directory.command), _text(directory.recipe), environment, skipped_files(context.run))
-
-
-def _text(path: Path) -> str:
-    return printable(path.read_text("utf-8", "surrogateescape")) if path.is_file() else ""
+        recipe = printable(directory.recipe.read_text("utf-8", "surrogateescape"))
+        return cls(recipe, environment, skipped_files(context.run))

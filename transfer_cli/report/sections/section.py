@@ -1,8 +1,7 @@
-"""What a section of the report is."""
+"""What a section of the report is, and the sections that show the context only."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -10,8 +9,8 @@ from transfer_cli.report.context import ReportContext
 
 
 @dataclass(frozen=True)
-class Section(ABC):
-    """A section of the page: a frozen dataclass with the values that its template shows.
+class Section:
+    """A section of the page: a frozen dataclass with what its template shows beside the context.
 
     Attributes
     ----------
@@ -25,11 +24,35 @@ class Section(ABC):
     title: ClassVar[str]
 
     @classmethod
-    @abstractmethod
     def of(cls, context: ReportContext) -> Self | None:
         """Return the section of a run, or None if the run has nothing to show in it."""
+        return cls()
 
-    @property
-    def template(self) -> str:
-        """The file name of its template."""
-        return f"{self.id}.html"
+
+@dataclass(frozen=True)
+class NextStepsSection(Section):
+    """The findings of the diagnostics."""
+
+    id = "next-steps"
+    title = "Next steps"
+
+
+@dataclass(frozen=True)
+class MembersSection(Section):
+    """The models of an ensemble, compared with it."""
+
+    id = "members"
+    title = "Members"
+
+    @classmethod
+    def of(cls, context: ReportContext) -> Self | None:
+        """Return the section, or None if the run is not an ensemble."""
+        return cls() if context.members else None
+
+
+@dataclass(frozen=True)
+class LeakageSection(Section):
+    """Images of the run that are in several splits or have several labels."""
+
+    id = "leakage"
+    title = "Leakage"

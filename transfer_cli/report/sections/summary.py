@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,7 +15,7 @@ from transfer_cli.metrics.intervals import MetricValue
 from transfer_cli.rendering.html import percent
 from transfer_cli.report.confusion_cells import Table, mistakes_in
 from transfer_cli.report.context import ReportContext
-from transfer_cli.report.run_facts import SPLIT_NAMES, PartScores, RunFacts
+from transfer_cli.report.run_facts import SPLIT_NAMES, RunFacts
 from transfer_cli.text import counted, printable
 
 
@@ -26,59 +26,43 @@ class Summary:
     Attributes
     ----------
     heading : str
-    sentences : tuple of str
-    metric : str
-        What the accuracy is called.
-    scores : PartScores
-    baseline : (str, float) or None
-        The largest class, and the accuracy of always predicting it; None in a multi-label task.
-    key_values : tuple of (str, str, str)
+    sentences : sequence of str
+    key_values : sequence of (str, str, str)
         Label, value and note.
     """
 
     heading: str
-    sentences: tuple[str, ...]
-    metric: str
-    scores: PartScores
-    baseline: tuple[str, float] | None
-    key_values: tuple[tuple[str, str, str], ...]
+    sentences: Sequence[str]
+    key_values: Sequence[tuple[str, str, str]]
 
     @classmethod
     def of(cls, context: ReportContext) -> Self:
         """Return the summary of a run."""
         facts, part = context.facts, context.part
-        scores, metrics = facts.scores[part], context.run.metrics[part]
-        largest, share = scores.majority_class()
-        return cls(
-            _heading(context, metrics),
-            (*sentences(facts, part), *ensemble_sentences(context.members)),
-            "all labels correct" if context.is_multi_label else "accuracy",
-            scores,
-            None if context.is_multi_label else (facts.class_names[largest], share),
-            tuple(key_values(facts, part, metrics, context.tables[part])),
-        )
+        scores, metrics, described = facts.scores[part], context.run.metrics[part], context.described(part)
+        heading = f"{scores.correct.sum()} of {described} classified correctly ({percent(scores.accuracy, 0)})"
+        if context.is_multi_label:
+            heading = f"Mean average precision {metrics['mean_average_precision']['value']:.3f} on {described}"
+        texts = [*sentences(facts, part), *ensemble_sentences(context.members)]
+        return cls(heading, texts, [*key_values(facts, part, metrics, context.tables[part])])
 
 
 def sentences(facts: RunFacts, part: str) -> list[str]:
     """Return how the model was made, and how good it is on a split."""
     scores = facts.scores[part]
-    trained = int(facts.images["train"].sum()) + (int(facts.images["val"].sum()) if facts.refit else 0)
-    kind = "of {} classes" if scores.confusion is not None else "with {} labels"
-    how = (
-        f"{_method(facts)} on {counted(trained, 'image')} {kind.format(len(facts.class_names))}. "
-        f"{_evaluation(facts, part)}"
-    )
+    trained = int(facts.images["train"].sum()) + (int(facts.images["val"].sum()) if facts.history.is_refit else 0)
+    interval = f"(95 % interval {percent(scores.low)} to {percent(scores.high)})"
     if scores.confusion is None:
-        return [
-            how,
-            f"All labels are correct for {percent(scores.accuracy)} of the images (95 % interval {_interval(scores)}).",
-        ]
-    largest, baseline = scores.majority_class()
-    return [
-        how,
-        f"The accuracy is {percent(scores.accuracy)} (95 % interval {_interval(scores)}). Always predicting the "
-        f"largest class, {facts.class_names[largest]}, would reach {percent(baseline)}.",
-    ]
+        labels = f"with {len(facts.class_names)} labels"
+        result = f"All labels are correct for {percent(scores.accuracy)} of the images {interval}."
+    else:
+        labels = f"of {len(facts.class_names)} classes"
+        largest, baseline = scores.majority_class()
+        result = (
+            f"The accuracy is {percent(scores.accuracy)} {interval}. Always predicting the largest class, "
+            f"{facts.class_names[largest]}, would reach {percent(baseline)}."
+        )
+    return [f"{_method(facts)} on {counted(trained, 'image')} {labels}. {_evaluation(facts, part)}", result]
 
 
 def ensemble_sentences(members: MemberComparison | None) -> list[str]:
@@ -108,27 +92,15 @@ def key_values(
     for other, of_other in facts.scores.items():
         if other != part:
             name = "Accuracy" if scores.confusion is not None else "All labels correct"
-            is_cross_validated = other == "val" and facts.out_of_fold
-            name = f"{name}, cross-validated" if is_cross_validated else f"{name} on {other}"
-            yield name, percent(of_other.accuracy), counted(of_other.images, facts.noun(other))
+            where = ", cross-validated" if facts.is_cross_validated(other) else f" on {other}"
+            yield name + where, percent(of_other.accuracy), counted(of_other.images, facts.noun(other))
     recall = scores.recall
     if np.isfinite(recall).any():
-        for label, place in (
-            ("Lowest recall", int(np.nanargmin(recall))),
-            ("Highest recall", int(np.nanargmax(recall))),
-        ):
+        for label, place in ("Lowest recall", np.nanargmin(recall)), ("Highest recall", np.nanargmax(recall)):
             note = f"{scores.correct[place]} of {scores.support[place]} correct, {percent(recall[place], 0)}"
             yield label, facts.class_names[place], note
-    if mistakes := mistakes_in(table):
-        cell = mistakes[0]
+    for cell in mistakes_in(table)[:1]:
         yield "Most frequent mistake", cell.title, f"{cell.count} of {cell.total}, {percent(cell.share, 0)}"
-
-
-def _heading(context: ReportContext, metrics: Mapping[str, MetricValue]) -> str:
-    scores, described = context.scores(context.part), context.described(context.part)
-    if context.is_multi_label:
-        return f"Mean average precision {metrics['mean_average_precision']['value']:.3f} on {described}"
-    return f"{scores.correct.sum()} of {described} classified correctly ({percent(scores.accuracy, 0)})"
 
 
 def _method(facts: RunFacts) -> str:
@@ -165,12 +137,8 @@ def _evaluation(facts: RunFacts, part: str) -> str:
     refit = "The predictions are from before the refit on training and validation images."
     return (
         f"{optimistic} its settings, so the score is slightly optimistic. "
-        f"{refit if facts.refit else 'It was not trained on them.'}"
+        f"{refit if facts.history.is_refit else 'It was not trained on them.'}"
     )
-
-
-def _interval(scores: PartScores) -> str:
-    return f"{percent(scores.low)} to {percent(scores.high)}"
 
 
 def _points(gain: float) -> str:

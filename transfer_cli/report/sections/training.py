@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
@@ -16,41 +16,31 @@ from transfer_cli.text import counted
 
 @dataclass(frozen=True)
 class TrainingSection(Section):
-    """The training history with its charts."""
+    """The charts of the training history."""
 
     id = "training"
     title = "Training"
-    history: TrainingHistory
-    charts: tuple[Chart, ...]
+    charts: Sequence[Chart]
 
     @classmethod
     def of(cls, context: ReportContext) -> Self | None:
         """Return the section, or None if nothing was tuned or fine-tuned."""
         history = context.history
-        if not history.epochs and not history.trials:
-            return None
-        return cls(history, tuple(charts_of(history)))
+        return cls(charts_of(history)) if history.epochs or history.trials else None
 
 
 def charts_of(history: TrainingHistory) -> list[Chart]:
     """Return the charts of a training history."""
-    return _learning_curves(history) if history.epochs else _tuning_curve(history)
+    if not history.epochs:
+        return _tuning_curve(history)
+    curves = [("accuracy", "accuracy", "val_accuracy"), ("loss", "loss", "val_loss")]
+    if all(row.val_mean_average_precision is not None for row in history.epochs):
+        # The training loop measures accuracy only, which a multi-label task does not show.
+        curves[0] = ("mean average precision", "", "val_mean_average_precision")
+    return [chart for curve in curves if (chart := _learning_curve(history, *curve))]
 
 
-def _learning_curves(history: TrainingHistory) -> list[Chart]:
-    score = "mean_average_precision"
-    if any(row.val_mean_average_precision is None for row in history.epochs):
-        score = "accuracy"
-    # The training loop measures accuracy only, which a multi-label task does not show.
-    train_column = "accuracy" if score == "accuracy" else None
-    charts = [
-        _learning_curve(history, score.replace("_", " "), train_column, f"val_{score}"),
-        _learning_curve(history, "loss", "loss", "val_loss"),
-    ]
-    return [chart for chart in charts if chart]
-
-
-def _learning_curve(history: TrainingHistory, title: str, train_column: str | None, val_column: str) -> Chart | None:
+def _learning_curve(history: TrainingHistory, title: str, train_column: str, val_column: str) -> Chart | None:
     epochs = history.epochs
     lines = [
         Line(label, points, kind, dots=True)

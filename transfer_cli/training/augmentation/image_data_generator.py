@@ -29,7 +29,6 @@ _LEVEL = 1e-12
 _thread = threading.local()
 _DISTORTING = 2
 """Part of the seed: distortions and the generator draw from independent random streams."""
-_AFFINE = ("theta", "tx", "ty", "shear", "zx", "zy")
 
 
 class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignore[misc]
@@ -51,29 +50,24 @@ class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignor
             Whatever numpy.random.RandomState takes.
         """
         random = _random(seed)
-        theta = random.uniform(-self.rotation_range, self.rotation_range) if self.rotation_range else 0
-        tx = self._shift(random, self.height_shift_range, img_shape[self.row_axis - 1])
-        ty = self._shift(random, self.width_shift_range, img_shape[self.col_axis - 1])
-        shear = random.uniform(-self.shear_range, self.shear_range) if self.shear_range else 0
+
+        def within(reach: float, off: Any = 0) -> Any:
+            return random.uniform(-reach, reach) if reach else off
+
+        # In the order in which the parent draws them.
+        drawn = {
+            "theta": within(self.rotation_range),
+            "tx": self._shift(random, self.height_shift_range, img_shape[self.row_axis - 1]),
+            "ty": self._shift(random, self.width_shift_range, img_shape[self.col_axis - 1]),
+            "shear": within(self.shear_range),
+        }
         low, high = self.zoom_range
-        zx, zy = (1, 1) if low == high == 1 else random.uniform(low, high, 2)
-        flip_horizontal = (random.random_sample() < 0.5) * self.horizontal_flip
-        flip_vertical = (random.random_sample() < 0.5) * self.vertical_flip
-        channel = None
-        if self.channel_shift_range != 0:
-            channel = random.uniform(-self.channel_shift_range, self.channel_shift_range)
-        brightness = random.uniform(*self.brightness_range) if self.brightness_range is not None else None
-        return {
-            "theta": theta,
-            "tx": tx,
-            "ty": ty,
-            "shear": shear,
-            "zx": zx,
-            "zy": zy,
-            "flip_horizontal": flip_horizontal,
-            "flip_vertical": flip_vertical,
-            "channel_shift_intensity": channel,
-            "brightness": brightness,
+        drawn["zx"], drawn["zy"] = (1, 1) if low == high == 1 else random.uniform(low, high, 2)
+        return drawn | {
+            "flip_horizontal": (random.random_sample() < 0.5) * self.horizontal_flip,
+            "flip_vertical": (random.random_sample() < 0.5) * self.vertical_flip,
+            "channel_shift_intensity": within(self.channel_shift_range, off=None),
+            "brightness": random.uniform(*self.brightness_range) if self.brightness_range is not None else None,
         }
 
     def apply_transform(self, x: Any, transform_parameters: Mapping[str, Any]) -> NDArray[np.float32]:
@@ -89,9 +83,7 @@ class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignor
         -------
         ndarray of shape (side, side, 3), float32
         """
-        matrix = _matrix(
-            {name: transform_parameters[name] for name in _AFFINE if name in transform_parameters}, x.shape
-        )
+        matrix = _matrix(transform_parameters, x.shape)
         warped = np.asarray(x, np.float32)
         if matrix is not None:
             warped = _warp(warped, matrix, self.fill_mode, self.cval)
@@ -167,7 +159,7 @@ def _random(seed: Any) -> np.random.RandomState:
     return random
 
 
-def _matrix(parameters: Mapping[str, float], shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+def _matrix(parameters: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.float64] | None:
     """Return the matrix from positions (x, y, 1) in the result to those in the image; None for the identity."""
     theta, shear = np.deg2rad(parameters.get("theta", 0)), np.deg2rad(parameters.get("shear", 0))
     tx, ty = parameters.get("tx", 0), parameters.get("ty", 0)

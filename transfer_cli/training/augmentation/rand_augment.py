@@ -54,9 +54,8 @@ class Distortions:
     @property
     def are_off(self) -> bool:
         """Whether images are not changed."""
-        return not (
-            self._augmentation.randaugment or self._augmentation.pca_colour or self._augmentation.random_erasing
-        )
+        augmentation = self._augmentation
+        return not (augmentation.randaugment or augmentation.pca_colour or augmentation.random_erasing)
 
     def __call__(self, image: Image, random: np.random.Generator) -> Image:
         """Return the distorted image, of shape (side, side, 3)."""

@@ -1,12 +1,15 @@
-"""Checkpoints: the state of a fine-tuning after an epoch, from which it resumes as if it had never stopped."""
+"""What a fine-tuning writes after an epoch: history, logs, and the checkpoint from which it resumes.
+
+A resumed fine-tuning ends as if it had never stopped.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +19,10 @@ from numpy.typing import NDArray
 from transfer_cli.catalog.tasks import TaskSpec
 from transfer_cli.errors import RunError
 from transfer_cli.io.atomic import atomic_write, remove
+from transfer_cli.io.csv_tables import write_table
 from transfer_cli.runs.history import Epoch
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.training.loop.tensorboard import TensorBoard
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -58,7 +63,7 @@ class State:
     best_in_stage: int = 0
     halvings: int = 0
     memory_halvings: int = 0
-    history: tuple[Epoch, ...] = field(default=())
+    history: tuple[Epoch, ...] = ()
 
     @property
     def epoch(self) -> int:
@@ -120,7 +125,7 @@ class Checkpoints:
         """Return the state after the last epoch, or None before the first."""
         if not self._last.is_file():
             return None
-        facts, _ = _read(self._last, only_facts=True)
+        facts, _ = _read(self._last)
         try:
             history = tuple(Epoch(**row) for row in facts.pop("history"))
             return State(**facts, history=history)
@@ -132,24 +137,67 @@ class Checkpoints:
         state = self.read_state()
         if state is None:
             return None
-        _, groups = _read(self._last)
-        return Checkpoint(state, groups.get("weights", {}), groups.get("optimizer", {}))
+        _, (weights, optimizer) = _read(self._last, "weights", "optimizer")
+        return Checkpoint(state, weights, optimizer)
 
     def read_best(self, state: State) -> Arrays:
         """Return the weights of the best epoch so far."""
         assert state.best is not None
-        _, groups = _read(self._best(state.best))
-        return groups["weights"]
+        _, (weights,) = _read(self._best(state.best), "weights")
+        return weights
 
     def _best(self, epoch: int) -> Path:
         return self._folder / f"best-{epoch:04}.npz"
 
 
-def history_table(history: Iterable[Epoch], task: TaskSpec) -> list[list[str]]:
-    """Return the rows of history.csv, its header first, without metrics that the task does not have."""
-    own = {"val_loss", *(f"val_{name}" for name in task.scored)}
-    columns = [each.name for each in fields(Epoch) if not each.name.startswith("val_") or each.name in own]
-    return [columns, *([_cell(getattr(row, column)) for column in columns] for row in history)]
+class TrainingRecorder:
+    """The files of a run that grow with every epoch.
+
+    The checkpoint is written first: a process that is killed after it can write the other files from it.
+    """
+
+    def __init__(self, run: RunDirectory, task: TaskSpec, *, tensorboard: bool) -> None:
+        self._run, self._task = run, task
+        self.checkpoints = Checkpoints(run)
+        self._board = TensorBoard(run) if tensorboard else None
+
+    def describe(self) -> None:
+        """Write recipe, command and preview for TensorBoard, where it is used."""
+        if self._board:
+            self._board.describe()
+
+    def record(self, state: State, weights: Arrays, optimizer: Arrays, scored: Arrays) -> None:
+        """Write the last epoch of a state; see `Checkpoints.save`."""
+        self.checkpoints.save(state, weights, optimizer, scored)
+        self._write_history(state)
+        self._log(state.history[-1])
+
+    def catch_up(self, state: State) -> None:
+        """Write what a process that was killed after a checkpoint did not write of its epochs."""
+        logged = {event["epoch"] for event in self._run.read_events() if event["event"] == "epoch"}
+        for epoch in state.history:
+            if epoch.epoch not in logged:
+                self._log(epoch)
+        self._write_history(state)
+        self._run.log("resume", epoch=state.epoch, stage=state.stage + 1)
+
+    def record_stage(self, state: State, seconds: float) -> None:
+        """Log the end of a stage, once."""
+        ended = {"stage": state.stage + 1, "refit": state.refit}
+        if not any({"event": "stage", **ended}.items() <= event.items() for event in self._run.read_events()):
+            self._run.log("stage", **ended, epochs=state.done, seconds=seconds)
+
+    def _log(self, epoch: Epoch) -> None:
+        self._run.log("epoch", **{name: value for name, value in vars(epoch).items() if value is not None})
+
+    def _write_history(self, state: State) -> None:
+        # Without the metrics that the task does not have.
+        own = {"val_loss", *(f"val_{name}" for name in self._task.scored)}
+        columns = [each.name for each in fields(Epoch) if not each.name.startswith("val_") or each.name in own]
+        rows = [[_cell(getattr(row, column)) for column in columns] for row in state.history]
+        write_table(self._run.history, columns, rows)
+        if self._board:
+            self._board.write(state.history)
 
 
 def _cell(value: Any) -> str:
@@ -167,18 +215,17 @@ def _write(path: Path, facts: Mapping[str, Any], groups: Mapping[str, Arrays]) -
         np.savez(file, allow_pickle=False, facts=facts_bytes, **arrays)
 
 
-def _read(path: Path, *, only_facts: bool = False) -> tuple[dict[str, Any], dict[str, Arrays]]:
-    groups: dict[str, dict[str, NDArray[Any]]] = {}
+def _read(path: Path, *groups: str) -> tuple[dict[str, Any], list[Arrays]]:
+    """Return the facts of a checkpoint, and the arrays of some groups by name."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             facts: dict[str, Any] = json.loads(file["facts"].tobytes())
-            for key in [] if only_facts else file.files:
-                group, _, name = key.partition("/")
-                if name:
-                    groups.setdefault(group, {})[name] = file[key]
+            return facts, [
+                {key.removeprefix(f"{group}/"): file[key] for key in file.files if key.startswith(f"{group}/")}
+                for group in groups
+            ]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise _damaged(path, error) from None
-    return facts, dict(groups)
 
 
 def _damaged(path: Path, error: Exception) -> RunError:

@@ -10,24 +10,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import class_balancing
-from transfer_cli.catalog.class_balancing import Counts, PerClass
+from transfer_cli.catalog.class_balancing import PerClass
 from transfer_cli.recipe.sections import Balance
 
 Rows = NDArray[np.int64]
 Truth = NDArray[np.int64]
 _EPSILON = 1e-7
-
-
-def class_counts(truth: Truth, classes: int) -> Counts:
-    """Return the number of images of each class, at least 1.
-
-    Parameters
-    ----------
-    truth : ndarray of shape (n,) or (n, classes), int
-    classes : int
-    """
-    counts = truth.sum(axis=0) if truth.ndim == 2 else np.bincount(truth, minlength=classes)
-    return np.maximum(counts, 1)
 
 
 @dataclass(frozen=True)
@@ -68,7 +56,8 @@ class Balancing:
         truth : ndarray of shape (n,) or (n, classes), int
         classes : int
         """
-        spec, counts, multi_label = class_balancing.find(balance.method), class_counts(truth, classes), truth.ndim == 2
+        spec, multi_label = class_balancing.find(balance.method), truth.ndim == 2
+        counts = np.maximum(truth.sum(axis=0) if multi_label else np.bincount(truth, minlength=classes), 1)
         weights = spec.weights(counts, balance)
         if multi_label and spec.weights is class_balancing.balanced:
             # The images with a label have the same total weight as those without.
@@ -108,17 +97,22 @@ class Balancing:
             Share of the target that is spread over all classes, or over both values of a label.
         """
         if self.multi_label:
-            return self._losses_of_labels(truth, logits, smoothing)
-        if self.offsets.any():
-            logits += tf.constant(self.offsets, logits.dtype)
-        target = (1 - smoothing) * truth + smoothing / truth.shape[1]
-        losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
-        if self.gamma:
+            losses = tf.nn.sigmoid_cross_entropy_with_logits((1 - smoothing) * truth + smoothing / 2, logits)
+            probability = tf.sigmoid(logits)
+            right = truth * probability + (1 - truth) * (1 - probability)
+            weights = 1 + truth * tf.constant(self.weights - 1, logits.dtype)
+        else:
+            if self.offsets.any():
+                logits += tf.constant(self.offsets, logits.dtype)
+            target = (1 - smoothing) * truth + smoothing / truth.shape[1]
+            losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
             right = tf.reduce_sum(truth * tf.nn.softmax(logits), axis=1)
+            weights = tf.linalg.matvec(truth, tf.constant(self.weights, logits.dtype))
+        if self.gamma:
             losses *= tf.maximum(1 - right, _EPSILON) ** self.gamma
         if (self.weights != 1).any():
-            losses *= tf.linalg.matvec(truth, tf.constant(self.weights, logits.dtype))
-        return losses
+            losses *= weights
+        return tf.reduce_mean(losses, axis=1) if self.multi_label else losses
 
     def hits(self, truth: Any, logits: Any) -> Any:
         """Return the number of correct images; with several labels, all must be correct."""
@@ -127,13 +121,3 @@ class Balancing:
         else:
             right = tf.argmax(logits, axis=1) == tf.argmax(truth, axis=1)
         return tf.reduce_sum(tf.cast(right, tf.int32))
-
-    def _losses_of_labels(self, truth: Any, logits: Any, smoothing: float) -> Any:
-        losses = tf.nn.sigmoid_cross_entropy_with_logits((1 - smoothing) * truth + smoothing / 2, logits)
-        if self.gamma:
-            probability = tf.sigmoid(logits)
-            right = truth * probability + (1 - truth) * (1 - probability)
-            losses *= tf.maximum(1 - right, _EPSILON) ** self.gamma
-        if (self.weights != 1).any():
-            losses *= 1 + truth * tf.constant(self.weights - 1, logits.dtype)
-        return tf.reduce_mean(losses, axis=1)

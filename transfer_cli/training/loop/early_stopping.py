@@ -27,9 +27,9 @@ def key(epoch: Epoch, early: EarlyStopping) -> tuple[float, float]:
     return score(epoch, early), -epoch.val_loss
 
 
-def score(epoch: Epoch, early: EarlyStopping) -> float:
-    """Return the monitored metric of an epoch."""
-    column = "loss" if early.monitor == "log_loss" else early.monitor or "accuracy"
+def score(epoch: Epoch, early: EarlyStopping, of_log_loss: str = "loss") -> float:
+    """Return the monitored metric of an epoch; where the log loss is monitored, the column `of_log_loss`."""
+    column = of_log_loss if early.monitor == "log_loss" else early.monitor or "accuracy"
     value: float | None = getattr(epoch, f"val_{column}")
     assert value is not None
     return value

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 from transfer_cli.catalog import heads
 from transfer_cli.data.split import Split
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.training.loop import early_stopping, messages, preview_plot
+from transfer_cli.training.loop import early_stopping, messages, plots
 from transfer_cli.training.loop.checkpoints import Arrays, Checkpoint, State
-from transfer_cli.training.loop.context import TrainingContext
-from transfer_cli.training.loop.preview_plot import PreviewRow
+from transfer_cli.training.loop.context import TrainingContext, TrainingData
 from transfer_cli.training.loop.trainer import Trainer
-from transfer_cli.training.loop.training_curves import draw_training_curves
-from transfer_cli.training.loop.training_data import TrainingData
 
 if TYPE_CHECKING:
-    from transfer_cli.training.loop.finalize import RunFinalizer
+    from transfer_cli.training.loop.finalize import TrainedNetwork
 
 
 def refits(recipe: FinetuneRecipe, split: Split) -> bool:
@@ -27,33 +24,26 @@ def refits(recipe: FinetuneRecipe, split: Split) -> bool:
     return "val" in counts and (recipe.refit.when == "always" or (recipe.refit.when == "auto" and few))
 
 
-def fine_tune(context: TrainingContext, data: TrainingData) -> RunFinalizer:
-    """Train all stages, from the beginning or from the last checkpoint; a refit trains them again on train + val.
-
-    Returns
-    -------
-    RunFinalizer
-        Scores the trained network and writes its bundle.
-    """
-    from transfer_cli.training.loop.finalize import PreRefitOutputs, RunFinalizer, TrainedNetwork
+def fine_tune(context: TrainingContext, data: TrainingData) -> TrainedNetwork:
+    """Train all stages, from the beginning or from the last checkpoint; a refit trains them again on train + val."""
+    from transfer_cli.training.loop.finalize import PreRefitOutputs, TrainedNetwork
     from transfer_cli.training.loop.micro_batches import explain_out_of_memory
 
-    recipe, split, pre_refit = context.recipe, context.split, None
+    pre_refit = None
     with explain_out_of_memory():
-        will_refit = refits(recipe, split)
+        will_refit = refits(context.recipe, context.split)
         initial = context.weights() if will_refit else {}
         last = _resume(context)
         _draw_preview(context, data)
         context.recorder.describe()
         state = _train(context, data, last)
         if will_refit:
-            pre_refit = PreRefitOutputs.compute(context.network, data, context.micro_batches, recipe.batch_size)
+            pre_refit = PreRefitOutputs.compute(context, data)
             data = data.with_val_in_train()
             context.progress.note(f"refitting on train + val ({len(data.train)} images)")
             state = _refit(context, data, state, initial, last)
-    draw_training_curves(state.history, state.best, context.run.plots / "curves.png")
-    trained = TrainedNetwork(context.network, data.images, data.train, pre_refit)
-    return RunFinalizer.build(context.request, recipe, split, trained, context.micro_batches)
+    plots.draw_training_curves(state.history, state.best, context.run.plots / "curves.png")
+    return TrainedNetwork(context.network, context.micro_batches, context.split, data.images, data.train, pre_refit)
 
 
 def _resume(context: TrainingContext) -> Checkpoint | None:
@@ -108,14 +98,12 @@ def _start_from_probe(context: TrainingContext, data: TrainingData) -> None:
     """Initialise the head from a linear probe on the training images, if the recipe says so."""
     from transfer_cli.training.loop.linear_probe import start_from_probe
 
-    recipe = context.recipe
-    if recipe.head.start == heads.PROBE:
-        value = start_from_probe(context.network, recipe, data, context.micro_batches, context.progress)
-        context.run.log("probe", parameter="C", value=value)
+    if context.recipe.head.start == heads.PROBE:
+        context.run.log("probe", parameter="C", value=start_from_probe(context, data))
 
 
 def _draw_preview(context: TrainingContext, data: TrainingData) -> None:
-    positions = preview_plot.one_per_class(data.truth[data.train])
-    rows = [PreviewRow(int(row), context.split.rows[row].truth) for row in data.train[positions]]
-    augmented = data.augmented(context.recipe, context.classes)
-    preview_plot.draw_preview(rows, data.images, augmented, context.run.plots / "preview.png")
+    positions = plots.one_per_class(data.truth[data.train])
+    rows = [(int(row), context.split.rows[row].truth) for row in data.train[positions]]
+    augmented = data.augmented(context.recipe, len(context.split.class_names))
+    plots.draw_preview(rows, data.images, augmented, context.run.plots / "preview.png")

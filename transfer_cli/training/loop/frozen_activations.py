@@ -98,16 +98,6 @@ class CachedViews:
         return rows.astype(np.float32, copy=False)
 
 
-def compute(
-    run: Run, images: NDArray[np.uint8], rows: Rows, shape: Sequence[int], store: ArrayStore, size: int
-) -> NDArray[np.float32]:
-    """Return the outputs of the frozen layers on images without augmentation, float32 of shape (n, ...)."""
-    outputs = store.array((len(rows), *shape), np.float32)
-    for start in range(0, len(rows), size):
-        outputs[start : start + size] = run(images[rows[start : start + size]])
-    return outputs
-
-
 def compute_views(
     run: Run,
     augmented: AugmentedImages,

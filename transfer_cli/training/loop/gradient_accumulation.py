@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,13 @@ import tensorflow as tf
 
 from transfer_cli.training.loop.multi_gpu import Gradients
 
+Apply = Callable[[list[Any], Any], None]
+
 
 class GradientAccumulator:
     """Sums the gradients of the micro-batches of a step; see `build`.
+
+    Its ``apply(rate)`` updates the weights by the sum, and begins the next step.
 
     Keras's optimizers can accumulate, too (`gradient_accumulation_steps`), but they weight every batch equally, even
     the smaller last one of an epoch, and carry an incomplete step over to the next epoch. Here every image of a step
@@ -21,18 +24,13 @@ class GradientAccumulator:
     """
 
     def __init__(self, sums: Sequence[tf.Variable], accumulate: Any, apply: Any) -> None:
-        self._sums, self._accumulate, self._apply = sums, accumulate, apply
+        self._sums, self._accumulate, self.apply = sums, accumulate, apply
 
     @classmethod
     def build(
-        cls,
-        gradients: Gradients,
-        apply: Callable[[list[Any], Any], None],
-        signature: Sequence[tf.TensorSpec],
-        variables: Sequence[Any],
-        precision: AbstractContextManager[None],
+        cls, gradients: Gradients, apply: Apply, signature: Sequence[tf.TensorSpec], variables: Sequence[Any]
     ) -> GradientAccumulator:
-        """Compile the accumulation.
+        """Compile the accumulation, in the precision of the block that this is called in.
 
         Parameters
         ----------
@@ -45,8 +43,6 @@ class GradientAccumulator:
             Of the arguments of `gradients`.
         variables : sequence of keras.Variable
             The trained weights.
-        precision : context manager
-            In which `gradients` is traced.
         """
         sums = [tf.Variable(tf.zeros(variable.shape), trainable=False) for variable in variables]
 
@@ -63,18 +59,12 @@ class GradientAccumulator:
             for total in sums:
                 total.assign(tf.zeros_like(total))
 
-        with precision:
-            accumulate.get_concrete_function()
+        accumulate.get_concrete_function()
         return cls(sums, accumulate, apply_sums)
 
-    def accumulate(self, inputs: Any, truth: Any, rows: int) -> tuple[Any, Any]:
+    def accumulate(self, inputs: Any, truth: Any, rows: int) -> Any:
         """Add the gradients of a micro-batch; return its part of the step's mean loss, and its correct images."""
-        loss, hits = self._accumulate(inputs, truth, np.float32(rows))
-        return loss, hits
-
-    def apply(self, rate: np.float32) -> None:
-        """Update the weights by the sum of the gradients, and begin the next step."""
-        self._apply(rate)
+        return self._accumulate(inputs, truth, np.float32(rows))
 
     def reset(self) -> None:
         """Discard the gradients of a step that was not completed."""

@@ -11,6 +11,7 @@ from transfer_cli.recipe.stages import EarlyStopping
 from transfer_cli.runs.history import Epoch
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.loop.checkpoints import State
+from transfer_cli.training.loop.early_stopping import score
 
 _FEW_STEPS = 100
 """Fine-tuning rarely improves a network in fewer steps; the default recipe trains for 300 or more."""
@@ -24,8 +25,8 @@ def training_summary(state: State, early: EarlyStopping, steps: int) -> str:
     if best.epoch == 0:
         few = f". {steps} training steps are few: the default recipe takes 300 or more" if steps < _FEW_STEPS else ""
         return f"fine-tuning did not improve on the linear probe: epoch 0 scored best on val and is kept{few}"
-    before = f" ({_accuracy(first, early):.3f} before training)" if first.epoch == 0 else ""
-    return f"kept epoch {best.epoch}: val {_metric(early)} {_accuracy(best, early):.3f}{before}"
+    before = f" ({score(first, early, 'accuracy'):.3f} before training)" if first.epoch == 0 else ""
+    return f"kept epoch {best.epoch}: val {_metric(early)} {score(best, early, 'accuracy'):.3f}{before}"
 
 
 def hardware_summary(gpus: Sequence[str], precision: str) -> str:
@@ -40,8 +41,8 @@ def epoch_summary(epoch: Epoch, state: State, epochs: int, early: EarlyStopping)
     """Return one line about an epoch of a stage that has `epochs`."""
     val, best = "", state.best_epoch
     if epoch.val_accuracy is not None and best is not None:
-        rank = "best so far" if best is epoch else f"best {_accuracy(best, early):.3f}, epoch {best.epoch}"
-        val = f"val loss {epoch.val_loss:.3f}, {_metric(early)} {_accuracy(epoch, early):.3f} ({rank})"
+        rank = "best so far" if best is epoch else f"best {score(best, early, 'accuracy'):.3f}, epoch {best.epoch}"
+        val = f"val loss {epoch.val_loss:.3f}, {_metric(early)} {score(epoch, early, 'accuracy'):.3f} ({rank})"
     if epoch.loss is None:
         return f"epoch 0, the linear probe before fine-tuning: {val or 'no validation set'}"
     loss = f"loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}"
@@ -78,11 +79,3 @@ def diverged(epoch: int, stage: int, recipe: FinetuneRecipe, halvings: int) -> R
 
 def _metric(early: EarlyStopping) -> str:
     return _METRICS.get(early.monitor or "", "accuracy")
-
-
-def _accuracy(epoch: Epoch, early: EarlyStopping) -> float:
-    """Return the monitored metric, or the accuracy where the log loss is monitored."""
-    name = "accuracy" if early.monitor in (None, "log_loss") else early.monitor
-    value: float | None = getattr(epoch, f"val_{name}")
-    assert value is not None
-    return value

@@ -86,6 +86,32 @@ class MicroBatches:
 
         return call
 
+    def fill(
+        self,
+        outputs: NDArray[Any],
+        run: Run,
+        images: NDArray[np.uint8],
+        rows: NDArray[np.int64],
+        advance: Callable[[int], None] = lambda count: None,
+    ) -> NDArray[Any]:
+        """Run a network on some rows of `images`, batch by batch; write what it returns into `outputs`, and return it.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (n, ...)
+        run : callable
+        images : ndarray of shape (m, size, size, 3), uint8
+        rows : ndarray of shape (n,), int
+        advance : callable
+            Called with the number of images of each batch.
+        """
+        call = self.run_in_chunks(run)
+        for start in range(0, len(rows), self._batch_size):
+            batch = rows[start : start + self._batch_size]
+            outputs[start : start + len(batch)] = call(images[batch])
+            advance(len(batch))
+        return outputs
+
     def halve(self) -> None:
         """Halve the micro-batches after memory has run out.
 

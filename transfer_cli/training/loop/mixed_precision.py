@@ -7,15 +7,15 @@ from contextlib import AbstractContextManager, contextmanager
 
 import keras
 
-from transfer_cli.models.classifier_network import ClassifierNetwork
-from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.training.loop.context import StageContext
 
 EXACT = "float32"
 
 
-def network_in_precision(network: ClassifierNetwork, recipe: FinetuneRecipe) -> AbstractContextManager[None]:
-    """Return the context in which a network is traced for training; its logits stay float32, for an exact loss."""
-    return compute_in(recipe.hardware.precision, [*network.features.layers, *network.head.layers[:-1]])
+def network_in_precision(context: StageContext) -> AbstractContextManager[None]:
+    """Return the block in which a network is traced for training; its logits stay float32, for an exact loss."""
+    layers = [*context.network.features.layers, *context.network.head.layers[:-1]]
+    return compute_in(context.recipe.hardware.precision, layers)
 
 
 @contextmanager

@@ -1,14 +1,23 @@
-"""Build the backbone of a fine-tuning, and check that the stages of the recipe fit it."""
+"""Build the backbone of a fine-tuning, check that the stages of the recipe fit it, and put a new head on it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from transfer_cli.catalog import backbones
 from transfer_cli.errors import UnknownNameError
 from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest
+
+if TYPE_CHECKING:
+    from transfer_cli.models.classifier_network import ClassifierNetwork
+
+BATCHNORM_IMAGES = 64
+"""Training images from which the BatchNorm layers of a randomly initialised network get their scale."""
 
 
 def build_network(request: TrainingRequest, recipe: FinetuneRecipe) -> tuple[Any, str]:
@@ -22,7 +31,7 @@ def build_network(request: TrainingRequest, recipe: FinetuneRecipe) -> tuple[Any
     with request.progress.track("starting TensorFlow", None):
         device = import_tensorflow()
 
-        from transfer_cli.models import backbone
+        from transfer_cli.models import backbone, freezing
         from transfer_cli.training.loop import multi_gpu
 
         multi_gpu.find_gpus(recipe.hardware.gpus)
@@ -37,16 +46,9 @@ def build_network(request: TrainingRequest, recipe: FinetuneRecipe) -> tuple[Any
             offline=request.offline,
             progress=request.progress,
         )
-    _check_stages(request, network, recipe)
-    return network, device
-
-
-def _check_stages(request: TrainingRequest, features: Any, recipe: FinetuneRecipe) -> None:
-    from transfer_cli.models import freezing
-
     for number, stage in enumerate(recipe.stage, start=1):
         try:
-            frozen_split = freezing.split_at(features, stage.unfreeze)
+            frozen_split = freezing.split_at(network, stage.unfreeze)
         except UnknownNameError as error:
             name = recipe.backbone.name
             raise UnknownNameError(
@@ -59,3 +61,16 @@ def _check_stages(request: TrainingRequest, features: Any, recipe: FinetuneRecip
                 f"stage {number} unfreezes {stage.unfreeze}, which begins inside a block whose other layers stay "
                 f"frozen; to unfreeze the whole block: --set stage.{number}.unfreeze=from:{frozen_split.whole_block}"
             )
+    return network, device
+
+
+def new_network(
+    recipe: FinetuneRecipe, features: Any, images: NDArray[np.uint8], classes: int, activation: str = "softmax"
+) -> ClassifierNetwork:
+    """Put a new head on a backbone; random BatchNorm layers get their scale from the first of some training images."""
+    from transfer_cli.models import backbone
+    from transfer_cli.models.classifier_network import ClassifierNetwork
+
+    if recipe.backbone.weights == "none":
+        backbone.rescale_random_batchnorms(features, images[:BATCHNORM_IMAGES])
+    return ClassifierNetwork(features, recipe.head, classes, recipe.seed, activation)

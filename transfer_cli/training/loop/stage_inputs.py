@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,13 @@ from transfer_cli.catalog import runtimes
 from transfer_cli.errors import OutputError
 from transfer_cli.inference.compiled_network import CompiledNetwork, NetworkSource
 from transfer_cli.io.array_store import ArrayStore
-from transfer_cli.models.classifier_network import ClassifierNetwork
 from transfer_cli.models.compile import inference_function
-from transfer_cli.progress import Progress
-from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
 from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 from transfer_cli.training.loop import frozen_activations
+from transfer_cli.training.loop.context import Rows, StageContext, TrainingData
 from transfer_cli.training.loop.frozen_activations import CachedViews
-from transfer_cli.training.loop.micro_batches import MicroBatches
 from transfer_cli.training.loop.mixed_precision import network_in_precision
-from transfer_cli.training.loop.training_data import Rows, TrainingData
 
 Batch = tuple[NDArray[Any], NDArray[np.float32]]
 """Inputs, and targets of shape (n, classes)."""
@@ -54,48 +50,41 @@ class StageInputs:
     views: CachedViews | None = None
 
     @classmethod
-    def build(
-        cls,
-        network: ClassifierNetwork,
-        frozen: Any,
-        stage: Stage,
-        recipe: FinetuneRecipe,
-        data: TrainingData,
-        store: ArrayStore,
-        micro_batches: MicroBatches,
-        progress: Progress,
-    ) -> StageInputs:
+    def build(cls, context: StageContext, stage: Stage, data: TrainingData, frozen: Any) -> StageInputs:
         """Run the frozen layers (keras.Model or None) on the validation images and on views of the training images."""
-        augmented = data.augmented(recipe, network.head.output_shape[-1])
+        recipe, store, micro_batches = context.recipe, context.store, context.micro_batches
+        augmented = data.augmented(recipe, context.network.head.output_shape[-1])
         if frozen is None:
             return cls(data, augmented, store)
-        shape, size = frozen.output.shape[1:], recipe.batch_size
-        exact = micro_batches.run_in_chunks(inference_function(frozen))
-        val = frozen_activations.compute(exact, data.images, data.val, shape, store, size)
+        shape, exact = frozen.output.shape[1:], inference_function(frozen)
+
+        def exact_outputs(rows: Rows) -> NDArray[np.float32]:
+            return micro_batches.fill(store.array((len(rows), *shape), np.float32), exact, data.images, rows)
+
+        inputs = cls(data, augmented, store, exact_outputs(data.val))
         if recipe.augmentation.is_off:
-            train = frozen_activations.compute(exact, data.images, data.train, shape, store, size)
-            return cls(data, augmented, store, val, CachedViews(train[None], recipe.seed))
+            return replace(inputs, views=CachedViews(exact_outputs(data.train)[None], recipe.seed))
         count = frozen_activations.number_of_views(recipe.trunk, stage, len(data.train), shape)
         if not count:
-            return cls(data, augmented, store, val)
+            return inputs
         source = NetworkSource({}, lambda: frozen, name="the frozen layers")
         # There are many views: they are run on the fastest runtime. Val scores are compared over epochs, and are exact.
-        fast = CompiledNetwork.build(source, recipe.inference, None, progress)
+        fast = CompiledNetwork.build(source, recipe.inference, None, context.progress)
         task = f"{count} views of {len(data.train)} images through {len(frozen.layers)} frozen layers"
         # A converted graph has a precision of its own, and is checked against exact outputs.
-        precision = network_in_precision(network, recipe) if fast.runtime == runtimes.KERAS else nullcontext()
-        run = micro_batches.run_in_chunks(fast)
+        precision = network_in_precision(context) if fast.runtime == runtimes.KERAS else nullcontext()
+        run, size = micro_batches.run_in_chunks(fast), recipe.batch_size
         try:
-            with progress.track(task, count * len(data.train)) as advance, precision:
+            with context.progress.track(task, count * len(data.train)) as advance, precision:
                 outputs = frozen_activations.compute_views(
                     run, augmented, data.train, count, shape, store, size, advance
                 )
         except OutputError as error:
             if recipe.trunk.views != "auto":
                 raise
-            progress.warn(f"the frozen layers run in every epoch instead of once, which is slower: {error}")
-            return cls(data, augmented, store, val)
-        return cls(data, augmented, store, val, CachedViews(outputs, recipe.seed))
+            context.progress.warn(f"the frozen layers run in every epoch instead of once, which is slower: {error}")
+            return inputs
+        return replace(inputs, views=CachedViews(outputs, recipe.seed))
 
     def batches(self, sizes: Sequence[int], order: Rows, epoch: int) -> Iterator[Batch]:
         """Yield the micro-batches of an epoch.

@@ -12,19 +12,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from transfer_cli.io.array_store import ArrayStore
 from transfer_cli.metrics.scores import epoch_metrics
 from transfer_cli.models import freezing
-from transfer_cli.models.classifier_network import ClassifierNetwork
-from transfer_cli.progress import SILENT, Progress
-from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
 from transfer_cli.training.loop import early_stopping
 from transfer_cli.training.loop.checkpoints import State
 from transfer_cli.training.loop.class_balancing import Balancing
-from transfer_cli.training.loop.micro_batches import MicroBatches
+from transfer_cli.training.loop.context import StageContext, TrainingData
 from transfer_cli.training.loop.stage_inputs import Batch, StageInputs
-from transfer_cli.training.loop.training_data import Rows, TrainingData
 from transfer_cli.training.loop.training_step import TrainingStep
 
 
@@ -37,39 +32,21 @@ class StageTrainer:
     steps_per_epoch : int
     """
 
-    def __init__(
-        self,
-        network: ClassifierNetwork,
-        stage: Stage,
-        recipe: FinetuneRecipe,
-        inputs: StageInputs,
-        step: TrainingStep,
-        balancing: Balancing,
-        micro_batches: MicroBatches,
-    ) -> None:
-        self._network, self._stage, self._recipe, self._data = network, stage, recipe, inputs.data
-        self._inputs, self.step, self._balancing, self._micro_batches = inputs, step, balancing, micro_batches
-        self.steps_per_epoch = math.ceil(len(self._data.train) / micro_batches.step)
+    def __init__(self, context: StageContext, stage: Stage, inputs: StageInputs, step: TrainingStep) -> None:
+        self._context, self._stage, self._data, self._inputs, self.step = context, stage, inputs.data, inputs, step
+        self.steps_per_epoch = math.ceil(len(self._data.train) / context.micro_batches.step)
 
     @classmethod
-    def build(
-        cls,
-        network: ClassifierNetwork,
-        stage: Stage,
-        recipe: FinetuneRecipe,
-        data: TrainingData,
-        store: ArrayStore,
-        micro_batches: MicroBatches,
-        progress: Progress = SILENT,
-    ) -> StageTrainer:
+    def build(cls, context: StageContext, stage: Stage, data: TrainingData) -> StageTrainer:
         """Freeze the layers that the stage does not train, run them once on all images, and compile a training step."""
+        network = context.network
         frozen_split = freezing.split_at(network.features, stage.unfreeze)
         freezing.set_trainable(network.whole, [*frozen_split.layers, *network.head.layers])
-        balancing = Balancing.of(recipe.balance, data.truth[data.train], network.head.output_shape[-1])
-        inputs = StageInputs.build(network, frozen_split.frozen, stage, recipe, data, store, micro_batches, progress)
-        step = TrainingStep(network, frozen_split, stage, recipe, balancing, inputs.views is None)
+        balancing = Balancing.of(context.recipe.balance, data.truth[data.train], network.head.output_shape[-1])
+        inputs = StageInputs.build(context, stage, data, frozen_split.frozen)
+        step = TrainingStep(context, stage, frozen_split, balancing, inputs.views is None)
         step.compile()
-        return cls(network, stage, recipe, inputs, step, balancing, micro_batches)
+        return cls(context, stage, inputs, step)
 
     def close(self) -> None:
         """Release the memory of the stage; it cannot be trained any more."""
@@ -96,7 +73,7 @@ class StageTrainer:
             rate = np.float32(self.learning_rate(state, (number + 0.5) / self.steps_per_epoch))
             for size, (loss, hits) in zip(sizes, self.step.run(batches, sizes, rate), strict=True):
                 count += size
-                if self._recipe.hardware.precision == "mixed_float16" and not math.isfinite(loss):
+                if self._context.recipe.hardware.precision == "mixed_float16" and not math.isfinite(loss):
                     skipped += size
                 else:
                     losses, right = losses + loss, right + hits
@@ -122,8 +99,8 @@ class StageTrainer:
 
     def score_val(self) -> dict[str, float]:
         """Return the metrics of the network on val, by which epochs are compared; see metrics.scores.epoch_metrics."""
-        run = self._micro_batches.run_in_chunks(self.step.predict)
-        outputs = [run(batch) for batch in self._inputs.val_batches(self._recipe.batch_size)]
+        run = self._context.micro_batches.run_in_chunks(self.step.predict)
+        outputs = [run(batch) for batch in self._inputs.val_batches(self._context.recipe.batch_size)]
         return epoch_metrics(self._data.truth[self._data.val], np.concatenate(outputs))
 
     @contextmanager
@@ -154,15 +131,10 @@ class StageTrainer:
 
     def _steps(self, epoch: int) -> Iterator[tuple[list[int], Iterator[Batch]]]:
         """Yield each step of an epoch: the sizes of its micro-batches, and the iterator that they come from."""
-        order = self._begin_epoch(epoch)
-        chunks = self._micro_batches.chunks(len(order))
+        random = np.random.default_rng((self._context.recipe.seed, epoch))
+        order = self.step.balancing.order(self._data.truth[self._data.train], random)
+        self._context.network.set_dropout(tuple(random.integers(0, 2**32, 2)))
+        chunks = self._context.micro_batches.chunks(len(order))
         batches = self._inputs.batches([size for step in chunks for size in step], order, epoch)
         for sizes in chunks:
             yield sizes, batches
-
-    def _begin_epoch(self, epoch: int) -> Rows:
-        """Seed the dropout of an epoch; return the order of its training images."""
-        random = np.random.default_rng((self._recipe.seed, epoch))
-        order = self._balancing.order(self._data.truth[self._data.train], random)
-        self._network.set_dropout(tuple(random.integers(0, 2**32, 2)))
-        return order

@@ -13,8 +13,7 @@ from transfer_cli.catalog import heads
 from transfer_cli.runs.history import Epoch
 from transfer_cli.training.loop import early_stopping, messages
 from transfer_cli.training.loop.checkpoints import State
-from transfer_cli.training.loop.context import TrainingContext
-from transfer_cli.training.loop.training_data import TrainingData
+from transfer_cli.training.loop.context import TrainingContext, TrainingData
 
 if TYPE_CHECKING:
     from transfer_cli.training.loop.stage_trainer import StageTrainer
@@ -69,15 +68,7 @@ class Trainer:
         stage, epochs = context.stages[state.stage], self._epochs[state.stage]
         name = f"stage {state.stage + 1} of {len(context.stages)}, {stage.summary()}"
         with context.progress.track(f"preparing {name}", None):
-            trainer = StageTrainer.build(
-                context.network,
-                stage,
-                context.recipe,
-                self._data,
-                context.store,
-                context.micro_batches,
-                context.progress,
-            )
+            trainer = StageTrainer.build(context, stage, self._data)
         if optimizer and state.done:
             trainer.set_optimizer_state(optimizer)
         parameters = sum(int(np.prod(variable.shape)) for variable in trainer.step.variables)
@@ -130,22 +121,17 @@ class Trainer:
             trained = trainer.epoch(epoch, state, advance)
         except tf.errors.ResourceExhaustedError:
             context.micro_batches.halve()
-            context.set_weights(weights)
-            trainer.set_optimizer_state(optimizer)
-            return
-        if self._is_finite(trained[0]):
-            self._record(trainer, trained, started)
-            return
-        if state.halvings == MAX_HALVINGS:
-            raise messages.diverged(epoch, state.stage + 1, context.recipe, MAX_HALVINGS)
-        self._state = replace(state, halvings=state.halvings + 1)
+        else:
+            if np.isfinite(trained[0]) and all(np.isfinite(array).all() for array in context.weights().values()):
+                self._record(trainer, trained, started)
+                return
+            if state.halvings == MAX_HALVINGS:
+                raise messages.diverged(epoch, state.stage + 1, context.recipe, MAX_HALVINGS)
+            self._state = replace(state, halvings=state.halvings + 1)
+            context.progress.warn(f"epoch {epoch} diverged; repeating it at half the learning rate")
+            context.run.log("halved", epoch=epoch, halvings=self._state.halvings)
         context.set_weights(weights)
         trainer.set_optimizer_state(optimizer)
-        context.progress.warn(f"epoch {epoch} diverged; repeating it at half the learning rate")
-        context.run.log("halved", epoch=epoch, halvings=self._state.halvings)
-
-    def _is_finite(self, loss: float) -> bool:
-        return bool(np.isfinite(loss)) and all(np.isfinite(array).all() for array in self._context.weights().values())
 
     def _record(self, trainer: StageTrainer, trained: tuple[float, float] | None, started: float) -> None:
         """Score the network, decide whether the stage ends, and write the epoch; `trained` is None for epoch 0."""

@@ -10,12 +10,11 @@ import tensorflow as tf
 
 from transfer_cli.catalog import optimizers
 from transfer_cli.models import freezing
-from transfer_cli.models.classifier_network import ClassifierNetwork
 from transfer_cli.models.freezing import FrozenSplit
-from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
 from transfer_cli.training.loop import multi_gpu
 from transfer_cli.training.loop.class_balancing import Balancing
+from transfer_cli.training.loop.context import StageContext
 from transfer_cli.training.loop.gradient_accumulation import GradientAccumulator
 from transfer_cli.training.loop.mixed_precision import network_in_precision, with_loss_scaling
 from transfer_cli.training.loop.stage_inputs import Batch
@@ -26,17 +25,17 @@ class TrainingStep:
 
     Parameters
     ----------
-    network : ClassifierNetwork
-        Its layers are marked as trainable or frozen.
-    frozen_split : FrozenSplit
+    context : StageContext
+        The layers of its network are marked as trainable or frozen.
     stage : Stage
-    recipe : FinetuneRecipe
+    frozen_split : FrozenSplit
     balancing : Balancing
     reads_images : bool
         Whether training batches are images; else they are outputs of the frozen layers.
 
     Attributes
     ----------
+    balancing : Balancing
     variables : list of keras.Variable
         The trained weights.
     optimizer : keras.optimizers.Optimizer
@@ -45,18 +44,12 @@ class TrainingStep:
     """
 
     def __init__(
-        self,
-        network: ClassifierNetwork,
-        frozen_split: FrozenSplit,
-        stage: Stage,
-        recipe: FinetuneRecipe,
-        balancing: Balancing,
-        reads_images: bool,
+        self, context: StageContext, stage: Stage, frozen_split: FrozenSplit, balancing: Balancing, reads_images: bool
     ) -> None:
-        self._network, self._frozen_split, self._stage, self._recipe = network, frozen_split, stage, recipe
-        self._balancing, self._reads_images = balancing, reads_images
+        self._context, self._network, self._stage, self._frozen_split = context, context.network, stage, frozen_split
+        self.balancing, self._reads_images = balancing, reads_images
         rates = [stage.layer_decay**depth for depth in freezing.depths(frozen_split.layers)]
-        layers = [*zip(frozen_split.layers, rates, strict=True), *((layer, 1.0) for layer in network.head.layers)]
+        layers = [*zip(frozen_split.layers, rates, strict=True), *((layer, 1.0) for layer in self._network.head.layers)]
         pairs = [(variable, rate) for layer, rate in layers for variable in layer.trainable_variables]
         self.variables = [variable for variable, _ in pairs]
         optimizer = optimizers.find(stage.optimizer).build(
@@ -65,17 +58,33 @@ class TrainingStep:
             clip=stage.gradient_clip,
             rates=[rate for _, rate in pairs] if stage.layer_decay < 1 else None,
         )
-        self.optimizer = with_loss_scaling(optimizer, recipe.hardware.precision)
+        hardware = context.recipe.hardware
+        self.optimizer = with_loss_scaling(optimizer, hardware.precision)
         self.optimizer.build(self.variables)
         self.averages = [tf.Variable(variable.value) for variable in self.variables] if stage.ema else []
-        self._gpus = multi_gpu.find_gpus(recipe.hardware.gpus)
+        self._gpus = multi_gpu.find_gpus(hardware.gpus)
         self._gradients = multi_gpu.split_over_gpus(self._compute_gradients, self._gpus)
         self._accumulator: GradientAccumulator | None = None
 
     def compile(self) -> None:
         """Trace the training step; the function that predicts is traced when it is first called."""
-        self.compiled = self._compile_step()
-        self.predict = self._compile_prediction()
+
+        @tf.function(input_signature=self._signature(), autograph=False)
+        def step(inputs: Any, truth: Any, rate: Any) -> Any:
+            rows = None if len(self._gpus) < 2 else tf.cast(tf.shape(truth)[0], tf.float32)
+            loss, hits, gradients = self._gradients(inputs, truth, rows)
+            self._apply(gradients, rate)
+            return loss, hits
+
+        source = self._frozen_output()
+
+        @tf.function(input_signature=[tf.TensorSpec(source.shape, source.dtype)], autograph=False)
+        def predict(inputs: Any) -> Any:
+            return self._network.activation(self._network.head(self.forward(inputs), training=False))
+
+        with network_in_precision(self._context):
+            step.get_concrete_function()
+        self.compiled, self.predict = step, predict
 
     def close(self) -> None:
         """Release the compiled functions: they refer to this object and it to them, a cycle that can live long."""
@@ -88,9 +97,10 @@ class TrainingStep:
             yield float(loss) * sizes[0], int(hits)
             return
         if self._accumulator is None:
-            self._accumulator = GradientAccumulator.build(
-                self._gradients, self._apply, self._signature(), self.variables, self._precision()
-            )
+            with network_in_precision(self._context):
+                self._accumulator = GradientAccumulator.build(
+                    self._gradients, self._apply, self._signature(), self.variables
+                )
         for _ in sizes:
             loss, hits = self._accumulator.accumulate(*next(batches), sum(sizes))
             yield float(loss) * sum(sizes), int(hits)
@@ -110,9 +120,6 @@ class TrainingStep:
         training = training and not self._network.has_norms
         return inputs if self._frozen_split.upper is None else self._frozen_split.upper(inputs, training=training)
 
-    def _precision(self) -> Any:
-        return network_in_precision(self._network, self._recipe)
-
     def _signature(self) -> list[tf.TensorSpec]:
         """Return the signature of a gradient computation: inputs, targets, and a number."""
         source = self._network.features.inputs[0] if self._reads_images else self._frozen_output()
@@ -127,18 +134,6 @@ class TrainingStep:
         frozen = self._frozen_split.frozen
         return self._network.features.inputs[0] if frozen is None else frozen.output
 
-    def _compile_step(self) -> Any:
-        @tf.function(input_signature=self._signature(), autograph=False)
-        def step(inputs: Any, truth: Any, rate: Any) -> Any:
-            rows = None if len(self._gpus) < 2 else tf.cast(tf.shape(truth)[0], tf.float32)
-            loss, hits, gradients = self._gradients(inputs, truth, rows)
-            self._apply(gradients, rate)
-            return loss, hits
-
-        with self._precision():
-            step.get_concrete_function()
-        return step
-
     def _compute_gradients(self, inputs: Any, truth: Any, rows: Any) -> tuple[Any, Any, list[Any]]:
         """Return the mean loss, the correct images and the gradients of a batch.
 
@@ -150,7 +145,7 @@ class TrainingStep:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self.variables])
             logits = head(self.forward(inputs, training=True), training=True)
-            losses = self._balancing.losses(truth, logits, smoothing)
+            losses = self.balancing.losses(truth, logits, smoothing)
             loss = tf.reduce_mean(losses) if rows is None else tf.reduce_sum(losses) / rows
             total = loss
             if head.losses:
@@ -158,7 +153,7 @@ class TrainingStep:
                 total = loss + share * tf.add_n(head.losses)
             total = self.optimizer.scale_loss(total)
         gradients = tape.gradient(total, [variable.value for variable in self.variables])
-        return loss, self._balancing.hits(truth, logits), gradients
+        return loss, self.balancing.hits(truth, logits), gradients
 
     def _apply(self, gradients: list[Any], rate: Any) -> None:
         """Update the weights, then their moving averages."""
@@ -167,12 +162,3 @@ class TrainingStep:
         self.optimizer.apply(gradients, self.variables)
         for variable, average in zip(self.variables, self.averages, strict=False):
             average.assign(momentum * average + (1 - momentum) * variable.value)
-
-    def _compile_prediction(self) -> Any:
-        source = self._frozen_output()
-
-        @tf.function(input_signature=[tf.TensorSpec(source.shape, source.dtype)], autograph=False)
-        def predict(inputs: Any) -> Any:
-            return self._network.activation(self._network.head(self.forward(inputs), training=False))
-
-        return predict

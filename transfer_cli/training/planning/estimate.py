@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from transfer_cli.catalog import heads
 from transfer_cli.data.split import Split
 from transfer_cli.io.array_store import MEMORY_BYTES
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
-from transfer_cli.training.planning.timing import StageTiming, Timing
 
 FEW_PER_CLASS = 20
 """A class with fewer training images gets a warning."""
@@ -20,6 +19,81 @@ REST_SECONDS = 2.0
 """Rough time of what is not timed: previews, curves, tables and the end of the process."""
 REST_BYTES = 100_000_000
 """Rough memory of the modules that are imported at the end of a run, to plot and to score."""
+
+
+@dataclass(frozen=True)
+class StageTiming:
+    """Cost of one stage, in seconds and bytes.
+
+    Attributes
+    ----------
+    parameters : int
+        Number of trainable parameters, including the head.
+    frozen_shape : tuple of int or None
+        Output shape of the frozen layers for one image; None if all layers are trained.
+    caches_views : bool
+        Whether frozen features were cached while this was timed; else each step ran the frozen layers.
+    prepare_seconds : float
+        Once: conversion and parity check of the frozen layers, creation of the optimizer.
+    view_seconds : float
+        Per augmented view: augmentation, and the frozen layers on the fastest runtime.
+    frozen_seconds : float
+        Per image: the frozen layers on Keras.
+    compile_seconds : float
+        Once: by how much the first step and the first score take longer than later ones.
+    step_seconds : float
+    val_seconds : float
+        Per validation image.
+    save_seconds : float
+        Per epoch: the checkpoint.
+    checkpoint_bytes : int
+        Size of the last and the best checkpoint.
+    """
+
+    parameters: int
+    frozen_shape: tuple[int, ...] | None
+    caches_views: bool
+    prepare_seconds: float
+    view_seconds: float
+    frozen_seconds: float
+    compile_seconds: float
+    step_seconds: float
+    val_seconds: float
+    save_seconds: float
+    checkpoint_bytes: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Cost of a run besides its stages, in seconds and bytes.
+
+    Attributes
+    ----------
+    compile_seconds : float
+        Once: compilation of the backbone by Keras.
+    forward_seconds : float
+        Per image: the backbone on Keras.
+    augment_seconds : float
+        Per image, on all CPU cores.
+    probe_seconds : float
+        Once: fit of the linear probe; 0 if the head does not start from one.
+    convert_seconds : float
+        Once: conversion of the whole network for the bundle.
+    stages : tuple of StageTiming
+    network_bytes : int
+        Weights of the backbone and the head.
+    process_bytes : int
+        Peak memory of this process after all of the above on a few images.
+    """
+
+    compile_seconds: float
+    forward_seconds: float
+    augment_seconds: float
+    probe_seconds: float
+    convert_seconds: float
+    stages: tuple[StageTiming, ...]
+    network_bytes: int
+    process_bytes: int
 
 
 @dataclass(frozen=True)
@@ -106,7 +180,7 @@ class Plan:
     scratch_bytes: int
     run_bytes: int
     bundle_bytes: int
-    weights: tuple[RequiredWeights, ...] = field(default=())
+    weights: tuple[RequiredWeights, ...]
 
     @property
     def total_seconds(self) -> float:
@@ -154,29 +228,31 @@ def estimate_plan(recipe: FinetuneRecipe, inputs: PlanInputs) -> Plan:
         Resolved; its epochs and cached views may differ from those that were timed.
     inputs : PlanInputs
     """
-    counts, timing = inputs.split.counts(), inputs.timing
+    split, timing, counts = inputs.split, inputs.timing, inputs.split.counts()
     train, val, test = (counts.get(part, 0) for part in ("train", "val", "test"))
-    timed = [*zip(recipe.stage, timing.stages, strict=True)]
-    stages = tuple(_stage(recipe, stage, each, timing, train, val, train) for stage, each in timed)
-    refit: tuple[StagePlan, ...] = ()
-    if inputs.refits:
-        refit = tuple(_stage(recipe, stage, each, timing, train + val, 0, train) for stage, each in timed)
+    timed = [
+        (stage.for_images(train, recipe.step_size), each)
+        for stage, each in zip(recipe.stage, timing.stages, strict=True)
+    ]
+    planned = [_stage(recipe, stage, each, timing, train, val) for stage, each in timed]
+    again = [_stage(recipe, stage, each, timing, train + val, 0) for stage, each in timed if inputs.refits]
+    stages, refit = (tuple(plan for plan, _ in each) for each in (planned, again))
     seconds = {
         "start": inputs.start_seconds,
-        "read": inputs.read_seconds * len(inputs.split.rows),
+        "read": inputs.read_seconds * len(split.rows),
         "probe": _probe_seconds(recipe, timing, train),
         "stages": sum(stage.seconds for stage in stages),
         "refit": sum(stage.seconds for stage in refit) + (_probe_seconds(recipe, timing, train + val) if refit else 0),
         "score": 2 * timing.compile_seconds + (val + test) * timing.forward_seconds,
         "bundle": timing.convert_seconds + timing.compile_seconds + REST_SECONDS,
     }
-    cached = [
-        *(_cached_bytes(plan, each, recipe, train, val) for plan, each in zip(stages, timing.stages, strict=True)),
-        *(_cached_bytes(plan, each, recipe, train + val, 0) for plan, each in zip(refit, timing.stages, strict=False)),
-    ]
-    arrays = len(inputs.split.rows) * recipe.image_size**2 * 3 + max(cached)
+    image_bytes = recipe.image_size**2 * 3
+    arrays = len(split.rows) * image_bytes + max(cached for _, cached in [*planned, *again])
+    # A photograph as PNG has about half of its raw size.
+    preview = min(len(split.class_names), 8) * 8 * image_bytes // 2
+    labels = Counter((row.part, label) for row in split.rows for label in row.labels)
     return Plan(
-        images_per_class=_images_per_class(inputs.split),
+        images_per_class={part: {name: labels[part, name] for name in split.class_names} for part in counts},
         images=counts,
         skipped=inputs.skipped,
         stages=stages,
@@ -184,18 +260,10 @@ def estimate_plan(recipe: FinetuneRecipe, inputs: PlanInputs) -> Plan:
         seconds=seconds,
         memory_bytes=timing.process_bytes + REST_BYTES + min(arrays, MEMORY_BYTES),
         scratch_bytes=max(arrays - MEMORY_BYTES, 0),
-        run_bytes=max(each.checkpoint_bytes for each in timing.stages)
-        + _preview_bytes(recipe, len(inputs.split.class_names)),
+        run_bytes=max(each.checkpoint_bytes for each in timing.stages) + preview,
         bundle_bytes=timing.network_bytes * (2 if timing.convert_seconds else 1),
         weights=inputs.weights,
     )
-
-
-def _images_per_class(split: Split) -> dict[str, dict[str, int]]:
-    counters: dict[str, Counter[str]] = {part: Counter() for part in split.counts()}
-    for row in split.rows:
-        counters[row.part].update(row.labels)
-    return {part: {name: counter[name] for name in split.class_names} for part, counter in counters.items()}
 
 
 def _probe_seconds(recipe: FinetuneRecipe, timing: Timing, images: int) -> float:
@@ -205,15 +273,14 @@ def _probe_seconds(recipe: FinetuneRecipe, timing: Timing, images: int) -> float
 
 
 def _stage(
-    recipe: FinetuneRecipe, stage: Stage, timed: StageTiming, timing: Timing, train: int, val: int, first: int
-) -> StagePlan:
-    """Return the estimate of a stage; the number of images `first` decides the epochs if they are ``auto``."""
+    recipe: FinetuneRecipe, stage: Stage, timed: StageTiming, timing: Timing, train: int, val: int
+) -> tuple[StagePlan, int]:
+    """Return the estimate of a stage, and the size of its cached frozen features in bytes."""
     # It imports the augmentation.
     from transfer_cli.training.loop import frozen_activations
 
-    stage = stage.for_images(first, recipe.step_size)
     steps = math.ceil(train / recipe.step_size)
-    prepare, step, views = timed.prepare_seconds + timed.compile_seconds, timed.step_seconds, None
+    prepare, step, views, cached = timed.prepare_seconds + timed.compile_seconds, timed.step_seconds, None, 0
     if timed.frozen_shape is not None:
         prepare += val * timed.frozen_seconds
         if recipe.augmentation.is_off:
@@ -224,18 +291,8 @@ def _stage(
             prepare += views * train * timed.view_seconds
             if not views and timed.caches_views:
                 step += recipe.step_size * (timing.augment_seconds + timed.frozen_seconds)
+        # Augmented views are cached in float16, val and plain images in float32.
+        bytes_per_value = 4 if recipe.augmentation.is_off else 2
+        cached = math.prod(timed.frozen_shape) * (bytes_per_value * views * train + 4 * val)
     epoch = steps * step + val * timed.val_seconds + timed.save_seconds
-    return StagePlan(stage.unfreeze, timed.parameters, stage.length, steps, views, prepare, epoch)
-
-
-def _cached_bytes(stage: StagePlan, timed: StageTiming, recipe: FinetuneRecipe, train: int, val: int) -> int:
-    """Return the size of cached frozen features: augmented views in float16, val and plain images in float32."""
-    if timed.frozen_shape is None:
-        return 0
-    bytes_per_value = 4 if recipe.augmentation.is_off else 2
-    return math.prod(timed.frozen_shape) * (bytes_per_value * (stage.views or 0) * train + 4 * val)
-
-
-def _preview_bytes(recipe: FinetuneRecipe, classes: int) -> int:
-    # A photograph as PNG has about half of its raw size.
-    return min(classes, 8) * 8 * recipe.image_size**2 * 3 // 2
+    return StagePlan(stage.unfreeze, timed.parameters, stage.length, steps, views, prepare, epoch), cached

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from transfer_cli.errors import FolderError, RecipeError
 from transfer_cli.models.weights.registry import cache_folder, imagenet_files, is_installed, require_weights_file
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest
+from transfer_cli.training.loop.context import TrainingData
 from transfer_cli.training.loop.fine_tuning import refits
 from transfer_cli.training.loop.network_setup import build_network
 from transfer_cli.training.planning import time_budget
@@ -23,9 +24,6 @@ from transfer_cli.training.planning.estimate import Plan, PlanInputs, RequiredWe
 from transfer_cli.training.setup.claim import report_folder
 from transfer_cli.training.setup.preflight import Survey, decode_rows, survey
 from transfer_cli.training.setup.resolve import resolve_recipe
-
-if TYPE_CHECKING:
-    import keras
 
 
 def plan(request: TrainingRequest, recipe: FinetuneRecipe) -> Plan:
@@ -60,7 +58,7 @@ def plan(request: TrainingRequest, recipe: FinetuneRecipe) -> Plan:
     weights = required_weights(recipe)
     built = recipe
     if not all(file.is_downloaded for file in weights):
-        built = recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"weights": "none"})})
+        built = recipe.with_settings("backbone", weights="none")
         request.progress.note("the pretrained weights are not downloaded: timing with random weights")
     backbone, _ = build_network(request, built)
     start, reading_since = time.monotonic() - request.begun, time.monotonic()
@@ -75,12 +73,10 @@ def plan(request: TrainingRequest, recipe: FinetuneRecipe) -> Plan:
     return _fit_budget(request, recipe, replace(inputs, start_seconds=elapsed), request.time_budget)[1]
 
 
-def plan_for_budget(
-    request: TrainingRequest, recipe: FinetuneRecipe, backbone: keras.Model
-) -> tuple[FinetuneRecipe, Plan]:
+def plan_for_budget(request: TrainingRequest, recipe: FinetuneRecipe, backbone: Any) -> tuple[FinetuneRecipe, Plan]:
     """Return a resolved recipe with the epochs that fit into the time budget of a run, and its plan.
 
-    The backbone is left unchanged.
+    The backbone (keras.Model) is left unchanged.
     """
     assert request.time_budget is not None
     # The run reports warnings about the split, so that they appear once.
@@ -101,7 +97,7 @@ def _fit_budget(
 def measure_inputs(
     request: TrainingRequest,
     recipe: FinetuneRecipe,
-    backbone: keras.Model,
+    backbone: Any,
     surveyed: Survey,
     weights: tuple[RequiredWeights, ...],
 ) -> PlanInputs:
@@ -110,7 +106,6 @@ def measure_inputs(
     from transfer_cli.training.planning import profiling
 
     split, truth = surveyed.split, surveyed.split.truth()
-    counts = split.counts()
     train = np.flatnonzero(split.mask("train"))
     in_turn = _classes_in_turn(train.tolist(), [split.rows[row].truth for row in train])
     selected = in_turn[: profiling.BATCHES * recipe.step_size]
@@ -119,17 +114,11 @@ def measure_inputs(
     per_image = (time.monotonic() - begun) / len(selected)
     if not rows:
         raise FolderError(f"None of the first {len(selected)} training images of {request.folder.source} is readable.")
-    sample = profiling.ProfilingSample(
-        decoded.images,
-        np.array(decoded.indices, np.int64),
-        truth[rows],
-        len(split.class_names),
-        counts["train"],
-        "val" in counts,
-    )
-    stages = [stage.for_images(counts["train"], recipe.step_size) for stage in recipe.stage]
+    every = np.arange(len(rows))
+    val = every[: recipe.batch_size if "val" in split.counts() else 0]
+    sample = TrainingData(decoded.images, np.array(decoded.indices, np.int64), truth[rows], every, val)
     with explain_out_of_memory():
-        timing = profiling.profile(backbone, recipe, stages, sample, request.progress)
+        timing = profiling.profile(backbone, recipe, split, sample, request.progress)
     start = time.monotonic() - request.begun
     return PlanInputs(split, len(surveyed.skipped), refits(recipe, split), start, per_image, timing, weights)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from transfer_cli.catalog import classifiers, heads, runtimes
 from transfer_cli.classifiers import fit
+from transfer_cli.data.split import Split
 from transfer_cli.inference.compiled_network import CompiledNetwork, NetworkSource
 from transfer_cli.io.array_store import ArrayStore
-from transfer_cli.models import backbone, freezing
+from transfer_cli.models import freezing
 from transfer_cli.models.classifier_network import ClassifierNetwork
 from transfer_cli.models.compile import inference_function
 from transfer_cli.models.layer_summary import multiply_adds
@@ -28,22 +29,22 @@ from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.system import peak_memory
 from transfer_cli.training.loop import frozen_activations
 from transfer_cli.training.loop.checkpoints import Checkpoints, State
+from transfer_cli.training.loop.context import StageContext, TrainingData
 from transfer_cli.training.loop.micro_batches import MicroBatches
+from transfer_cli.training.loop.network_setup import new_network
 from transfer_cli.training.loop.stage_trainer import StageTrainer
-from transfer_cli.training.loop.training_data import TrainingData
-from transfer_cli.training.planning.timing import StageTiming, Timing
+from transfer_cli.training.planning.estimate import StageTiming, Timing
 
 BATCHES = 6
 """Number of training batches that are timed."""
 _PROBE_ROWS = 512
-_BATCHNORM_IMAGES = 64
 
 
 class TimedProgress:
     """A progress that measures tracked tasks: those of unknown length as a whole, others per image."""
 
     def __init__(self, progress: Progress) -> None:
-        self.waited, self.first, self.rest, self.counted = 0.0, 0.0, 0.0, 0
+        self.waited, self.rest, self.counted = 0.0, 0.0, 0
         self.note, self.warn = progress.note, progress.warn
 
     @property
@@ -60,9 +61,7 @@ class TimedProgress:
         def advance(count: int) -> None:
             nonlocal last, is_first
             now = time.monotonic()
-            if is_first:
-                self.first += now - last
-            else:
+            if not is_first:
                 self.rest += now - last
                 self.counted += count
             last, is_first = now, False
@@ -72,32 +71,8 @@ class TimedProgress:
             self.waited += time.monotonic() - begun
 
 
-@dataclass(frozen=True)
-class ProfilingSample:
-    """A few training images, and the number of images of the run.
-
-    Attributes
-    ----------
-    images : ndarray of shape (n, size, size, 3), uint8
-    indices : ndarray of shape (n,), int
-        Position of each in its folder.
-    truth : ndarray of shape (n,) or (n, classes), int
-    classes : int
-    train : int
-        Number of training images of the run.
-    has_val : bool
-    """
-
-    images: NDArray[np.uint8]
-    indices: NDArray[np.int64]
-    truth: NDArray[np.int64]
-    classes: int
-    train: int
-    has_val: bool
-
-
 def profile(
-    features: keras.Model, recipe: FinetuneRecipe, stages: Sequence[Stage], sample: ProfilingSample, progress: Progress
+    features: keras.Model, recipe: FinetuneRecipe, split: Split, sample: TrainingData, progress: Progress
 ) -> Timing:
     """Return the cost of a recipe on this machine; the backbone is left unchanged.
 
@@ -107,17 +82,16 @@ def profile(
         The backbone.
     recipe : FinetuneRecipe
         Resolved.
-    stages : sequence of Stage
-        With their numbers of epochs.
-    sample : ProfilingSample
+    split : Split
+        Of the run.
+    sample : TrainingData
+        A few of its training images. Some of them take the place of its validation images.
     progress : Progress
     """
     before = features.get_weights()
     try:
-        if recipe.backbone.weights == "none":
-            backbone.rescale_random_batchnorms(features, sample.images[:_BATCHNORM_IMAGES])
-        network = ClassifierNetwork(features, recipe.head, sample.classes, recipe.seed)
-        return _Profiler(network, recipe, sample, progress).timing(stages)
+        network = new_network(recipe, features, sample.images, len(split.class_names))
+        return _Profiler(network, recipe, sample, split.counts()["train"], progress).timing()
     finally:
         features.set_weights(before)
         features.trainable = False
@@ -129,23 +103,28 @@ class _Profiler:
 
     network: ClassifierNetwork
     recipe: FinetuneRecipe
-    sample: ProfilingSample
+    sample: TrainingData
+    train: int
     progress: Progress
 
-    def timing(self, stages: Sequence[Stage]) -> Timing:
+    def timing(self) -> Timing:
         compiling, forward, features = self._forward()
         probe = self._probe(features) if self.recipe.head.start == heads.PROBE else 0.0
         augment = self._augment()
         timed, convert = [], 0.0
         with TemporaryDirectory(prefix="transfer-cli-") as name:
-            for stage in stages:
+            for stage in self.recipe.stage:
                 watch = TimedProgress(self.progress)
+                stage = stage.for_images(self.train, self.recipe.step_size)
                 timed.append(self._stage(stage, forward, Path(name), watch))
                 frozen = freezing.split_at(self.network.features, stage.unfreeze).frozen
                 if watch.waited and frozen is not None:
                     convert = watch.waited * len(self.network.whole.layers) / len(frozen.layers)
         if not convert and runtimes.find(self.recipe.inference.runtime).runs_converted_graph:
-            convert = self._convert()
+            watch = TimedProgress(self.progress)
+            source = NetworkSource({}, lambda: self.network.whole, classes=True)
+            CompiledNetwork.build(source, self.recipe.inference, None, watch)
+            convert = watch.waited
         weights = sum(4 * int(np.prod(variable.shape)) for variable in self.network.whole.weights)
         return Timing(compiling, forward, augment, probe, convert, tuple(timed), weights, peak_memory())
 
@@ -158,45 +137,33 @@ class _Profiler:
         per_image = (time.monotonic() - begun) / len(images)
         return max(first - size * per_image, 0), per_image, features
 
-    def _data(self) -> TrainingData:
-        sample, rows = self.sample, np.arange(len(self.sample.images))
-        val = rows[: self.recipe.batch_size] if sample.has_val else rows[:0]
-        return TrainingData(sample.images, sample.indices, sample.truth, rows, val)
-
     def _augment(self) -> float:
         """Return the seconds to augment an image."""
         rows, size = range(len(self.sample.images)), self.recipe.batch_size
         jobs = [[(row, 1) for row in rows[at : at + size]] for at in range(0, len(rows), size)]
-        augmented = self._data().augmented(self.recipe, self.sample.classes)
+        augmented = self.sample.augmented(self.recipe, self.network.head.output_shape[-1])
         return _seconds(lambda: list(frozen_activations.augmented_batches(augmented, jobs))) / len(rows)
-
-    def _convert(self) -> float:
-        """Return the seconds to convert the network."""
-        watch = TimedProgress(self.progress)
-        source = NetworkSource({}, lambda: self.network.whole, classes=True)
-        CompiledNetwork.build(source, self.recipe.inference, None, watch)
-        return watch.waited
 
     def _stage(self, stage: Stage, forward: float, place: Path, watch: TimedProgress) -> StageTiming:
         """Train two epochs of a stage, score and save; `forward`: seconds per image of the whole backbone."""
-        sample, recipe, data = self.sample, self.recipe, self._data()
+        recipe, data = self.recipe, self.sample
         frozen_split = freezing.split_at(self.network.features, stage.unfreeze)
         frozen = frozen_split.frozen
         shape = None if frozen is None else tuple(frozen.output.shape[1:])
         caches = shape is not None and (
-            recipe.augmentation.is_off
-            or frozen_activations.number_of_views(recipe.trunk, stage, sample.train, shape) > 0
+            recipe.augmentation.is_off or frozen_activations.number_of_views(recipe.trunk, stage, self.train, shape) > 0
         )
-        timed = recipe.model_copy(update={"trunk": recipe.trunk.model_copy(update={"views": 1 if caches else "fresh"})})
+        timed = recipe.with_settings("trunk", views=1 if caches else "fresh")
         with ArrayStore(place) as scratch:
             begun = time.monotonic()
-            trainer = StageTrainer.build(self.network, stage, timed, data, scratch, MicroBatches.of(recipe), watch)
+            context = StageContext(self.network, timed, scratch, MicroBatches.of(recipe), watch)
+            trainer = StageTrainer.build(context, stage, data)
             prepare = time.monotonic() - begun - watch.rest
             state, stamps = State(split_digest=""), [time.monotonic()]
             trainer.epoch(1, state, lambda count: stamps.append(time.monotonic()))
             step = _seconds(lambda: trainer.epoch(2, state, lambda count: None)) / trainer.steps_per_epoch
             compiling, scoring = max(stamps[1] - stamps[0] - step, 0.0), 0.0
-            if sample.has_val:
+            if len(data.val):
                 first, again = _seconds(trainer.score_val), _seconds(trainer.score_val)
                 compiling, scoring = compiling + max(first - again, 0.0), again / len(data.val)
             save, written = self._save(trainer, {layer.name for layer in frozen_split.layers}, place)
@@ -219,7 +186,7 @@ class _Profiler:
 
     def _save(self, trainer: StageTrainer, trained: set[str], place: Path) -> tuple[float, int]:
         """Return the seconds to write the last and the best checkpoint, and their size."""
-        run, best = RunDirectory(place), State(split_digest="", best=0 if self.sample.has_val else None)
+        run, best = RunDirectory(place), State(split_digest="", best=0 if len(self.sample.val) else None)
 
         def save() -> None:
             weights = self.network.weights(trained)
@@ -229,12 +196,11 @@ class _Profiler:
 
     def _probe(self, features: NDArray[np.float32]) -> float:
         """Return the seconds to fit the probe on all training images, timed on noisy repetitions of the sample."""
-        sample = self.sample
-        rows = min(sample.train, _PROBE_ROWS)
+        rows, classes = min(self.train, _PROBE_ROWS), self.network.head.output_shape[-1]
         random = np.random.default_rng(self.recipe.seed)
         selected = np.resize(np.arange(len(features)), rows)
         noise = 0.1 * random.normal(size=(rows, features.shape[1])) * features.std(axis=0)
-        truth, present = sample.truth[selected], sample.classes
+        truth, present = self.sample.truth[selected], classes
         if truth.ndim == 1:
             names, truth = np.unique(truth, return_inverse=True)
             present = len(names)
@@ -249,7 +215,7 @@ class _Profiler:
                 progress=TimedProgress(self.progress),
             )
         )
-        return seconds * min(sample.train, fit.TUNING_ROWS) / rows * sample.classes / present
+        return float(seconds * min(self.train, fit.TUNING_ROWS) / rows * classes / present)
 
 
 def _work(model: keras.Model) -> int:

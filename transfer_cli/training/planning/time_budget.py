@@ -47,11 +47,14 @@ def fit_epochs(recipe: FinetuneRecipe, inputs: PlanInputs, budget: float) -> tup
     caches = _caches_views(estimate_plan(recipe, inputs))
     for most in range(max(stages), 0, -1):
         epochs = [max(1, length * most // max(stages)) for length in stages]
-        shorter = _with_cached_views(with_epochs(recipe, epochs), inputs, caches)
+        shorter = with_epochs(recipe, epochs)
         plan = estimate_plan(shorter, inputs)
-        if _required_budget(plan) <= budget:
+        if caches and recipe.trunk.views == "auto" and not _caches_views(plan):
+            shorter = with_epochs(recipe, epochs, max(1, max(epochs) // 2))
+            plan = estimate_plan(shorter, inputs)
+        required = plan.seconds["start"] + (plan.total_seconds - plan.seconds["start"]) / SHARE
+        if required <= budget:
             return shorter, plan
-    required = _required_budget(plan)
     raise RecipeError(
         f"A time budget of {format_duration(budget)} is too small: even with one epoch per stage the whole command "
         f"takes about {duration_text(required)} here, including a reserve.",
@@ -59,18 +62,13 @@ def fit_epochs(recipe: FinetuneRecipe, inputs: PlanInputs, budget: float) -> tup
     )
 
 
-def _required_budget(plan: Plan) -> float:
-    """Return the budget that a plan needs: the time that has passed, and the rest with a reserve."""
-    return plan.seconds["start"] + (plan.total_seconds - plan.seconds["start"]) / SHARE
-
-
 def with_epochs(recipe: FinetuneRecipe, epochs: list[int], views: str | int | None = None) -> FinetuneRecipe:
     """Return a recipe with other numbers of epochs per stage, and other cached views if they are not None."""
     stages = tuple(
         stage.model_copy(update={"epochs": count}) for stage, count in zip(recipe.stage, epochs, strict=True)
     )
-    trunk = recipe.trunk if views is None else recipe.trunk.model_copy(update={"views": views})
-    return recipe.model_copy(update={"stage": stages, "trunk": trunk})
+    shorter = recipe.model_copy(update={"stage": stages})
+    return shorter if views is None else shorter.with_settings("trunk", views=views)
 
 
 def _caches_views(plan: Plan) -> bool:
@@ -79,29 +77,18 @@ def _caches_views(plan: Plan) -> bool:
     return bool(views) and all(views)
 
 
-def _with_cached_views(recipe: FinetuneRecipe, inputs: PlanInputs, caches: bool) -> FinetuneRecipe:
-    """Return a shortened recipe that caches views if it did before it was shortened."""
-    if recipe.trunk.views != "auto" or not caches or _caches_views(estimate_plan(recipe, inputs)):
-        return recipe
-    epochs = [stage.length for stage in recipe.stage]
-    return with_epochs(recipe, epochs, max(1, max(epochs) // 2))
-
-
 def budget_summary(requested: FinetuneRecipe, planned: FinetuneRecipe, plan: Plan, budget: float) -> str:
     """Return one line about the change of the epochs."""
-    train = plan.images["train"]
-    before = [stage.for_images(train, requested.step_size).length for stage in requested.stage]
-    after = [stage.length for stage in planned.stage]
+    before, after = (
+        " + ".join(str(stage.for_images(plan.images["train"], recipe.step_size).length) for stage in recipe.stage)
+        for recipe in (requested, planned)
+    )
     expected = f"expected time: about {duration_text(plan.total_seconds)}"
     if before == after:
-        return f"all {_sum(after)} epochs fit into {format_duration(budget)}; {expected}"
+        return f"all {after} epochs fit into {format_duration(budget)}; {expected}"
     is_same = planned.trunk.views == requested.trunk.views
     views = "" if is_same else f", with {planned.trunk.views} cached views per image"
-    return f"{_sum(before)} epochs reduced to {_sum(after)} to end within {format_duration(budget)}{views}; {expected}"
-
-
-def _sum(epochs: list[int]) -> str:
-    return " + ".join(map(str, epochs))
+    return f"{before} epochs reduced to {after} to end within {format_duration(budget)}{views}; {expected}"
 
 
 def write_plan(request: TrainingRequest, requested: FinetuneRecipe, planned: FinetuneRecipe, plan: Plan) -> None:

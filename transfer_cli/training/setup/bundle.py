@@ -1,30 +1,21 @@
-"""The manifest and the model card of a newly trained model."""
+"""The manifest of a newly trained model."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.bundle.manifest import FORMAT_VERSION
 from transfer_cli.calibration.fit import ValFit
 from transfer_cli.data.decoding import DECODER
-from transfer_cli.data.skipped import read_skipped
 from transfer_cli.data.split import Split
-from transfer_cli.metrics.scores import Metrics
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
 
+Kind = Literal["features", "network"]
 
-def new_bundle(
-    kind: Literal["features", "network"],
-    recipe: Recipe,
-    split: Split,
-    width: int,
-    run: RunDirectory,
-    fitted: ValFit,
-) -> ModelBundle:
+
+def new_bundle(kind: Kind, recipe: Recipe, split: Split, width: int, run: RunDirectory, fitted: ValFit) -> ModelBundle:
     """Return the manifest of a trained model whose files are not written yet.
 
     Parameters
@@ -52,19 +43,3 @@ def new_bundle(
         versions=run.versions(),
         recipe=recipe.model_dump(mode="json", exclude_none=True),
     )
-
-
-def write_card(
-    request: TrainingRequest,
-    directory: Path,
-    bundle: ModelBundle,
-    split: Split,
-    metrics: Metrics,
-    fitted: ValFit,
-    val_note: str,
-) -> None:
-    """Write MODEL_CARD.md into the directory of a bundle."""
-    from transfer_cli.bundle.model_card import ModelCard
-
-    skipped = len(read_skipped(request.run.skipped))
-    ModelCard(bundle, split, metrics, fitted, request.folder.name, skipped, val_note).write(directory)

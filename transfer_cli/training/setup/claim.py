@@ -1,12 +1,18 @@
-"""The checks before a training starts, and the claim of its run."""
+"""How a run begins: the checks before its training starts and its claim, or its result if it is complete already."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from transfer_cli.catalog import backbones
 from transfer_cli.data.image_folder import describe_left_out
+from transfer_cli.data.skipped import read_skipped
+from transfer_cli.data.split import Split
+from transfer_cli.errors import ImageError, RunError
 from transfer_cli.models.weights.registry import imagenet_files, require_available
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.runs.request import TrainingRequest
+from transfer_cli.runs.accuracy_gate import check_accuracy
+from transfer_cli.runs.request import TrainingRequest, TrainingResult, is_uneven
 
 
 def check_can_start(request: TrainingRequest, recipe: Recipe) -> None:
@@ -53,3 +59,31 @@ def claim(request: TrainingRequest, recipe: Recipe) -> None:
     folder, run = request.folder, request.run
     run.claim(recipe, folder.source, command=request.command, overwrite=request.overwrite)
     run.log("begin", folder=str(folder.source.resolve()), images=len(folder.files), backbone=recipe.backbone.name)
+
+
+def completed_result(request: TrainingRequest, val_note: Callable[[Split], str]) -> TrainingResult:
+    """Return the result of a complete run; warn if the folder has changed since."""
+    run, folder = request.run, request.folder
+    skipped = read_skipped(run.skipped)
+    if request.strict and skipped:
+        raise ImageError(f"{skipped[0].path} could not be read: {skipped[0].reason}.")
+    split = Split.read(run.split)
+    requested = {row.path: row.part for row in request.split.rows} if request.split else {}
+    for row in split.rows:
+        if (part := requested.get(row.path, row.part)) != row.part:
+            raise RunError(
+                f"{run.path} is complete with another split: {row.path} is in {row.part} there, and in {part} "
+                "in the split of this command.",
+                hint="Choose another place with -o RUN, or add --overwrite to replace the run.",
+            )
+    metrics, note = run.read_metrics(), val_note(split)
+    check_accuracy(request, metrics, note, was_complete=True)
+    known = {row.path for row in split.rows} | {item.path for item in skipped}
+    new = [file.path for file in folder.files if file.path not in known]
+    missing = known - {file.path for file in folder.files}
+    if new or missing:
+        request.progress.warn(
+            f"the folder has changed since this run: {len(new)} new images, {len(missing)} missing. "
+            "To train on the folder as it is now, add --overwrite; the test images stay the same"
+        )
+    return TrainingResult(run, metrics, skipped, note, was_complete=True, is_uneven=is_uneven(split))

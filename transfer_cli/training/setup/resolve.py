@@ -9,7 +9,7 @@ from transfer_cli.data.groups import check_groups
 from transfer_cli.errors import InputError
 from transfer_cli.inference import runtimes as installed
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.runs.accuracy_gate import FLAG, AccuracyGate
+from transfer_cli.runs.accuracy_gate import FLAG, check_task
 from transfer_cli.runs.request import TrainingRequest
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
@@ -35,7 +35,7 @@ def resolve_recipe(request: TrainingRequest, recipe: AnyRecipe, *, keeps_model: 
     if recipe.split.group_by is not None:
         check_groups([file.path for file in request.folder.files], recipe.split.group_by)
     if request.min_accuracy is not None:
-        AccuracyGate(request.min_accuracy).check_task(request.folder.task)
+        check_task(request.folder.task)
         if not keeps_model:
             raise InputError(
                 f"{FLAG} needs a classifier, and this run trains none (--classifier none).",
@@ -50,4 +50,4 @@ def resolve_recipe(request: TrainingRequest, recipe: AnyRecipe, *, keeps_model: 
         keeps_model=keeps_model,
         parameters=backbones.find(recipe.backbone.name).parameters,
     )
-    return recipe.resolved(request.folder.task).on_runtime(runtime)
+    return recipe.resolved(request.folder.task).with_settings("inference", runtime=runtime)

@@ -4,60 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from transfer_cli.audit.grouping import Features, groups_of
 from transfer_cli.data import groups as grouping
-from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.skipped import Skipped, write_skipped
 from transfer_cli.data.split import Split
 from transfer_cli.errors import FolderError
-from transfer_cli.progress import Progress
+from transfer_cli.features.table import ExtractionResult
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.request import TrainingRequest
+from transfer_cli.training.setup.image_store import Decoded
 
 
 def make_split(
-    request: TrainingRequest,
-    recipe: Recipe,
-    indices: Sequence[int],
-    digests: Sequence[str],
-    skipped: Sequence[Skipped],
-    groups: Sequence[str | None] | None = None,
-) -> Split:
-    """Return the split of the images that could be read.
+    request: TrainingRequest, recipe: Recipe, read: Decoded | ExtractionResult, features: Features | None = None
+) -> tuple[Split, list[str | None] | None]:
+    """Return the split of the images that could be read, and the group of each (see `audit.grouping.groups_of`).
 
     Parameters
     ----------
     request : TrainingRequest
     recipe : Recipe
-    indices : sequence of int
-        Positions of the images in the folder.
-    digests : sequence of str
-        SHA-256 of each file.
-    skipped : sequence of Skipped
-    groups : sequence of str or None, optional
-        The name of the group of each image (see `audit.grouping.groups_of`).
+    read : Decoded or ExtractionResult
+    features : callable, optional
+        Provides the features to search near-duplicates by.
 
     Raises
     ------
     FolderError
         If too few images can be read to train a classifier.
     """
-    folder = request.folder
+    folder, parts = request.folder, recipe.split
+    groups = groups_of(request, recipe, read.indices, read.digests, features)
+    places = (request.run.split, folder.root / request.run.split.name)
     split = Split.make(
-        [folder.files[index] for index in indices],
-        digests,
-        test=recipe.split.test,
-        val=recipe.split.val,
-        seed=recipe.split.seed,
-        existing=_existing(request),
+        [folder.files[index] for index in read.indices],
+        read.digests,
+        test=parts.test,
+        val=parts.val,
+        seed=parts.seed,
+        existing=request.split or next((Split.read(path) for path in places if path.is_file()), None),
         task=folder.task,
         groups=groups,
     )
     if groups is not None:
-        shares = grouping.share_warnings(groups, split, test=recipe.split.test, val=recipe.split.val)
+        shares = grouping.share_warnings(groups, split, test=parts.test, val=parts.val)
         for line in [*grouping.warnings(groups, split), *shares]:
             request.progress.warn(line)
-    _check_trainable(folder, split, skipped, request.progress)
-    return split
+    _check_trainable(request, split, read.skipped)
+    return split, groups
 
 
 def write_split(request: TrainingRequest, split: Split, skipped: Sequence[Skipped]) -> None:
@@ -69,19 +63,10 @@ def write_split(request: TrainingRequest, split: Split, skipped: Sequence[Skippe
         request.progress.warn(line)
 
 
-def _existing(request: TrainingRequest) -> Split | None:
-    if request.split is not None:
-        return request.split
-    for path in (request.run.split, request.folder.root / request.run.split.name):
-        if path.is_file():
-            return Split.read(path)
-    return None
-
-
-def _check_trainable(folder: ImageFolder, split: Split, skipped: Sequence[Skipped], progress: Progress) -> None:
-    readable = set(split.class_names)
+def _check_trainable(request: TrainingRequest, split: Split, skipped: Sequence[Skipped]) -> None:
+    names, readable = request.folder.class_names, set(split.class_names)
     trained = {name for name, count in split.training_counts().items() if count}
-    if missing := [name for name in folder.class_names if name in readable - trained]:
+    if missing := [name for name in names if name in readable - trained]:
         raise FolderError(
             f"No training image could be read for: {', '.join(missing)}. Expected at least one per class."
         )
@@ -89,8 +74,8 @@ def _check_trainable(folder: ImageFolder, split: Split, skipped: Sequence[Skippe
         unread = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:5])
         raise FolderError(
             f"A classifier needs at least two classes. Received: readable images of {len(trained)}; "
-            f"{len(split.rows)} images of {folder.source} could be read, {len(skipped)} could not.{unread}"
+            f"{len(split.rows)} images of {request.folder.source} could be read, {len(skipped)} could not.{unread}"
         )
-    for name in folder.class_names:
+    for name in names:
         if name not in readable:
-            progress.warn(f"class {name} is left out: none of its images could be read")
+            request.progress.warn(f"class {name} is left out: none of its images could be read")

@@ -6,7 +6,8 @@ import numpy as np
 
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.training.loop.training_data import TrainingData
+from transfer_cli.training.loop.context import TrainingData
+from transfer_cli.training.setup.image_store import Decoded
 
 PARTS = ("train", "val", "train", "test", "val", "train")
 ROWS = [SplitRow(f"{number}.png", f"{number:064}", ("ab"[number % 2],), part) for number, part in enumerate(PARTS)]
@@ -15,7 +16,8 @@ SPLIT = Split(tuple(ROWS), 0, "digest")
 
 def data_of(bag: int | None = None) -> TrainingData:
     recipe = FinetuneRecipe.load(None, []).model_copy(update={"bag": bag})
-    return TrainingData.of(np.zeros((6, 2, 2, 3), np.uint8), range(10, 16), SPLIT, recipe)
+    decoded = Decoded(np.zeros((6, 2, 2, 3), np.uint8), tuple(range(10, 16)), (), ())
+    return TrainingData.of(decoded, SPLIT, recipe, np.arange(6))
 
 
 def test_training_data_of_a_split_has_the_rows_of_train_and_val() -> None:

@@ -14,8 +14,7 @@ from transfer_cli.data.groups import groups_by_pattern
 from transfer_cli.data.image_folder import ImageFile
 from transfer_cli.data.split import Split
 from transfer_cli.runs.request import TrainingRequest
-from transfer_cli.training.setup.preflight import Survey, survey
-from transfer_cli.training.setup.val_split import with_val
+from transfer_cli.training.setup.preflight import Survey, survey, with_val
 
 
 def surveyed(colours: Path, tmp_path: Path, **words: object) -> tuple[TrainingRequest, FinetuneRecipe, Survey]:
