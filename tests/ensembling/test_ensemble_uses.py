@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -54,12 +55,11 @@ def test_report_of_ensemble_lists_the_members(run: Path, tmp_path: Path) -> None
         assert any("the body is" in fault for fault in faults(browser, made.path))
 
 
-def test_report_without_members_json_lists_it_as_left_out(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(RunDirectory, "members", property(lambda self: tmp_path / "nothing.json"))
-    made = report(FinishedRun.read(run), tmp_path / "report.html")
-    assert "nothing.json cannot be read" in made.omissions["the members"]
+def test_report_without_members_json_lists_it_as_left_out(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    RunDirectory(copy).members.unlink()
+    made = report(FinishedRun.read(copy), tmp_path / "report.html")
+    assert "members.json cannot be read" in made.omissions["the members"]
     assert 'id="members"' not in made.path.read_text("utf-8")
 
 

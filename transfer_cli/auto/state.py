@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from transfer_cli.errors import RunError
 from transfer_cli.io.atomic import write_json
 from transfer_cli.ranking.candidates import Candidate
 from transfer_cli.recipe.auto import AutoRecipe
-from transfer_cli.runs.entry import reading
 from transfer_cli.runs.recipe_differences import recipe_differences
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
@@ -48,8 +46,12 @@ class AutoState:
     @classmethod
     def read(cls, run: RunDirectory) -> AutoState:
         """Return the state in auto.json; raise RunError if it cannot be read."""
-        with reading(run.auto, "Start again with --overwrite."):
-            return TypeAdapter(cls).validate_json(run.auto.read_bytes())
+        try:
+            data = json.loads(run.auto.read_text("utf-8"))
+            ranked = tuple(Candidate(**row) for row in data["ranked"])
+            return cls(**data | {"ranked": ranked, "seconds": float(data["seconds"])})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{run.auto} cannot be read: {error}.", hint="Start again with --overwrite.") from None
 
     def check_matches(self, run: RunDirectory, recipe: AutoRecipe, source: Path) -> None:
         """Raise RunError, with all differences, unless the run has this recipe and this folder."""
