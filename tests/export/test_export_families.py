@@ -37,7 +37,7 @@ ONE_PER_FAMILY = (
 @pytest.mark.parametrize("name", ONE_PER_FAMILY)
 def test_export_backbone_passes_the_parity_check_in_every_format(shared: Path, tmp_path: Path, name: str) -> None:
     spec, photographs = backbones.find(name), shared / "data" / "clothing" / "test"
-    images = sample_images(photographs, max(SIDE, spec.minimum))
+    images = sample_images(photographs, max(SIDE, spec.min_size))
     model = alive(spec, images)
     assert answers_to_its_input(outputs(model, images))
     bundle_of(model, spec, tmp_path / "bundle")
