@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 import shutil
@@ -258,3 +260,13 @@ def join(members: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
         return made[method, *names]
 
     return joined
+
+
+@pytest.fixture(autouse=True)
+def memory_of_sweeps_is_returned(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Return the memory of a large network to the system before a sweep builds the next one."""
+    yield
+    if request.node.get_closest_marker("slow"):
+        gc.collect()
+        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+            trim(0)
