@@ -109,6 +109,7 @@ def check_below_top(spec: BackboneSpec) -> None:
     shape = (spec.size, spec.size, 3)
     below = getattr(keras.applications, spec.factory)(weights=None, include_top=False, input_shape=shape, **width)
     assert below.count_params() == spec.parameters_below_top
+    assert below.output_shape[-1] == spec.width
     keras.backend.clear_session()
 
 
