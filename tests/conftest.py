@@ -65,6 +65,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep a person's own cache out of the tests; they share one, so that the tiny networks are converted once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFER_CLI_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.delenv("TRANSFER_CLI_CACHE_LIMIT", raising=False)
         yield
 

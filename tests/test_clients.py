@@ -19,10 +19,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser import chromium
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, TINY, TINY_SIZE, run_command
 from transfer_cli.catalog import export_formats
 from transfer_cli.export.export import export
 from transfer_cli.inference.load import load
+from transfer_cli.inference.predict import predict
 
 pytestmark = pytest.mark.integration
 
@@ -51,6 +52,38 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
+def unusual(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return a transparent image, a grey one, a transparent grey one and two of 16 bits, of the model's input size."""
+    folder = tmp_path_factory.mktemp("unusual")
+    blue = np.full((32, 32, 4), (30, 40, 200, 255), np.uint8)
+    blue[:, :20] = (0, 255, 0, 0)
+    Image.fromarray(blue).save(folder / "clear.png")
+    Image.new("L", (32, 32), 90).save(folder / "grey.png")
+    grey = np.stack([np.full((32, 32), 90), np.eye(32) * 255], -1)
+    Image.fromarray(grey.astype(np.uint8)).save(folder / "clear_grey.png")
+    for depth, name in ((2**16 - 1, "deep"), (2**12 - 1, "dark")):
+        Image.fromarray(np.linspace(0, depth, 32 * 32).reshape(32, 32).astype(np.uint16)).save(folder / f"{name}.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("bit_depth", [None, 12])
+def test_client_reads_unusual_images_as_predict_does(
+    bit_depth: int | None, unusual: list[Path], colours: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = [] if bit_depth is None else ["--bit-depth", bit_depth]
+    size = ["--backbone", TINY, "--weights", "none", "--set", f"images.size={TINY_SIZE}"]
+    run_command("extract", colours, *size, *map(str, words), "-o", run)
+    run_command("export", run, "--format", "onnx", "-o", tmp_path / "x")
+    model = str(tmp_path / "x" / "model.onnx")
+    predicted = [row for batch in predict(load(model), map(str, unusual)) for row in batch.probabilities]
+    command = [sys.executable, "-I", str(CLIENTS / "with_onnx.py"), model, *map(str, unusual)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    for line, row in zip(done.stdout.splitlines(), predicted, strict=True):
+        assert float(line.split("\t")[2]) == pytest.approx(float(row.max()), abs=2e-3)
+
+
+@pytest.fixture(scope="module")
 def expected(trained: Path, images: list[Path]) -> list[tuple[str, float]]:
     """Return the predicted class and its probability for each image."""
     model = load(str(trained))
@@ -74,7 +107,7 @@ def test_client_predicts_like_the_run(
     source = (CLIENTS / client).read_text()
     assert "transfer_cli " not in source
     assert "import transfer_cli" not in source
-    assert len(source.splitlines()) < 30
+    assert len(source.splitlines()) < 36
     # With -I the client can import installed packages only, and nothing from the current folder.
     command = [sys.executable, "-I", str(CLIENTS / client), str(exported / file), *map(str, images)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)

@@ -55,3 +55,11 @@ def test_ci_runs_readme_install_command() -> None:
     commands = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
     assert len(commands) == 2
     assert commands[1] in (REPOSITORY / ".ci/run").read_text()
+
+
+def test_documents_never_run_the_package_by_python_m() -> None:
+    """With ``python -m``, Python runs files of the current folder that have the name of a library."""
+    texts = [path for place in (".", "docs", "recipes") for path in sorted((REPOSITORY / place).glob("*.*"))]
+    texts = [path for path in texts if path.suffix in (".md", ".toml", ".html", ".py")]
+    assert len(texts) > 20
+    assert [path.name for path in texts if "python -m transfer_cli" in path.read_text("utf-8")] == []

@@ -21,7 +21,7 @@ from tests.conftest import REPOSITORY, run_command
 
 PACKAGE = Path(transfer_cli.__file__).parent
 RANKS = (
-    ("errors", "progress", "text", "system", "quiet_imports"),
+    ("errors", "progress", "text", "regular_file", "system", "quiet_imports"),
     ("catalog", "io", "io.untrusted"),
     ("data", "metrics", "models.weights"),
     ("classifiers", "recipe", "rendering"),

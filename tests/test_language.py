@@ -38,6 +38,8 @@ DOCUMENTS = sorted(
     for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "recipes/*.toml", "transfer_cli/**/templates/**/*.*")
     for path in REPOSITORY.glob(pattern)
 )
+HEADINGS = {"transfer_cli/data/table_columns.py": ["picture"], "docs/tutorial.md": ["picture"]}
+"""Headings of users' own tables, which are read."""
 SUMMARY_WIDTH = 58
 
 
@@ -77,14 +79,14 @@ def test_help_of_command_has_no_banned_words(path: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_strings_of_module_have_no_banned_words(module: Path) -> None:
-    assert [(line, word) for line, text in strings_of(module) for word in find_banned(text)] == []
+    found = [word for _, text in strings_of(module) for word in find_banned(text)]
+    assert found == HEADINGS.get(str(module.relative_to(REPOSITORY)), [])
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_document_has_no_banned_words(document: Path) -> None:
-    assert [
-        (line, find_banned(text)) for line, text in enumerate(document.read_text().splitlines(), 1) if find_banned(text)
-    ] == []
+    found = [word for line in document.read_text().splitlines() for word in find_banned(line)]
+    assert found == HEADINGS.get(str(document.relative_to(REPOSITORY)), [])
 
 
 def test_find_banned_planted_sentences_are_found() -> None:

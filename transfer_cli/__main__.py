@@ -1,4 +1,4 @@
-"""``python -m transfer_cli`` is ``transfer-cli``."""
+"""``transfer-cli`` for tests; unlike the installed command, Python then also imports files of the current folder."""
 
 from transfer_cli.cli.main import main
 

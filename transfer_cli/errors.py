@@ -6,8 +6,14 @@ A message tells what happened, what was expected and what was received; `hint` t
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
+_NO_MEMORY = (
+    *("insufficient memory", "out of memory", "can't start new thread"),
+    *("cannot allocate memory", "failed to map segment", "std::bad_alloc"),
+)
 DONE = 0
 BUG = 1
 DONE_WITH_SKIPPED = 5
@@ -70,6 +76,26 @@ class RunError(InputError):
 
 class OutputError(InputError):
     """A file that cannot be written: no permission, no space, no folder."""
+
+
+class ShortageError(InputError):
+    """Too little memory, or too many open files: nothing is wrong with the file that was read at that moment."""
+
+    @classmethod
+    def of(cls, error: BaseException, path: object = None) -> ShortageError | None:
+        """Return this error if a library's error is one of a shortage, else None."""
+        number, text = getattr(error, "errno", None), str(error).lower()
+        where = f" at {path}" if path else ""
+        if number in (errno.EMFILE, errno.ENFILE):
+            hint = "Allow more, and run the same command again: ulimit -n 4096"
+            return cls(f"The system allows no more open files{where}: {os.strerror(number)}.", hint=hint)
+        is_memory = isinstance(error, MemoryError) or number == errno.ENOMEM
+        # OpenCV, Pillow, Python's threads and the loader of libraries have no type for it.
+        if is_memory or any(each in text for each in _NO_MEMORY):
+            reason = str(error) or "the system gave no more memory"
+            hint = "Close other programs, use a machine with more memory, or look at the limit: ulimit -v"
+            return cls(f"There is not enough memory{where}: {reason}.".replace("..", "."), hint=hint)
+        return None
 
 
 class ModelError(TransferError):

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from math import isnan
+from typing import Any
+
 
 def printable(text: str) -> str:
     """Return `text` with control characters and bytes that are not UTF-8 escaped, safe for a terminal."""
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
+
+
+def escaped(json_text: str) -> str:
+    r"""Return JSON with all that a terminal would obey as \\uXXXX, which has the same meaning; other bytes remain."""
+    codes = (json.dumps(char)[1:-1] if _is_unsafe(char) else char for char in json_text)
+    return json_text if json_text.isprintable() else "".join(codes)
+
+
+def _is_unsafe(char: str) -> bool:
+    return not char.isprintable() and char != "\n" and not "\udc80" <= char <= "\udcff"
 
 
 def counted(number: int, noun: str) -> str:
@@ -54,3 +69,47 @@ def format_duration(seconds: float) -> str:
 def megabytes(size: int) -> str:
     """Return a number of bytes in MB or GB (10^6 and 10^9)."""
     return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return names separated by commas, at most `most` of them.
+
+    Examples
+    --------
+    >>> listed(["a", "b"]), listed(["a", "b", "c", "d"], most=2)
+    ('a, b', 'a, b and 2 more')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def nan_to_null(value: Any) -> Any:
+    """Return `value` for JSON, which has no NaN: None in place of each.
+
+    Examples
+    --------
+    >>> nan_to_null({"value": float("nan"), "low": 0.5})
+    {'value': None, 'low': 0.5}
+    """
+    if isinstance(value, Mapping):
+        return {key: nan_to_null(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [nan_to_null(each) for each in value]
+    return None if isinstance(value, float) and isnan(value) else value
+
+
+def null_to_nan(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics of a JSON file, with NaN for each value that is null.
+
+    Examples
+    --------
+    >>> null_to_nan({"test": {"accuracy": {"value": None, "low": None}}})
+    {'test': {'accuracy': {'value': nan, 'low': None}}}
+    """
+    result: dict[str, Any] = {}
+    for key, each in metrics.items():
+        if key == "value" and each is None:
+            result[key] = float("nan")
+        else:
+            result[key] = null_to_nan(each) if isinstance(each, Mapping) else each
+    return result

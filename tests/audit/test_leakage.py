@@ -105,9 +105,13 @@ def test_leaks_missing_images_are_skipped(copy_of_trained: Path, colours: Path, 
     done = run_command("leaks", copy_of_trained)
     assert done.code == 5
     assert "1 image of the run could not be read" in done.err
-    shutil.rmtree(moved)
-    with pytest.raises(RunError, match="None of the 36 images"):
+    elsewhere = moved.rename(tmp_path / "else where")
+    with pytest.raises(RunError, match="None of the 36 images") as caught:
         leaks(FinishedRun.read(copy_of_trained))
+    assert str(caught.value.hint).endswith(f"transfer-cli leaks {copy_of_trained} --images DIR")
+    done = run_command("leaks", copy_of_trained, "--images", elsewhere)
+    assert done.code == 5
+    assert "1 image of the run could not be read" in done.err
 
 
 def test_features_of_another_split_are_refused(copy_of_trained: Path) -> None:

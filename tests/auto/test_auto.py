@@ -44,9 +44,9 @@ def watched(patch: pytest.MonkeyPatch) -> Decoded:
     begun = [False]
     opened, log = decoding._open, RunDirectory.log
 
-    def look(data: bytes, size: int) -> Any:
+    def look(data: bytes, size: int, bit_depth: int | None) -> Any:
         decoded.append((hashlib.sha256(data).hexdigest(), begun[0]))
-        return opened(data, size)
+        return opened(data, size, bit_depth)
 
     def note(self: RunDirectory, event: str, **facts: Any) -> None:
         begun[0] = begun[0] or event == "test"

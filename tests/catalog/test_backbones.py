@@ -91,6 +91,52 @@ def test_row_parameters_and_multiply_adds_equal_keras(spec: BackboneSpec) -> Non
     keras.backend.clear_session()
 
 
+def check_top_layers(spec: BackboneSpec) -> None:
+    """Compare the names of the classification layers with those that Keras adds for them."""
+    import keras
+
+    from transfer_cli.models.backbone import _application, build_bare
+
+    whole = [layer.name for layer in build_bare(spec).layers]
+    features = _application(spec, include_top=False, input_shape=(spec.size, spec.size, 3))
+    below = {layer.name for layer in features.layers}
+    assert {*spec.top_layers} <= {*whole} - below
+    assert [name for name in whole if name in spec.top_layers] == [*spec.top_layers]
+    keras.backend.clear_session()
+
+
+@pytest.mark.parametrize("name", ["mobilenet@0.25", "mobilenet_v3_small"])
+def test_top_layers_are_those_of_keras(name: str) -> None:
+    check_top_layers(find(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", PRETRAINED)
+def test_top_layers_of_all_rows_are_those_of_keras(spec: BackboneSpec) -> None:
+    check_top_layers(spec)
+
+
+@pytest.mark.parametrize(
+    ("layer", "weights", "size", "expected"),
+    [
+        ("fc2", "imagenet", 224, "vgg16_weights_tf_dim_ordering_tf_kernels.h5"),
+        ("fc1", "imagenet", 224, "vgg16_weights_tf_dim_ordering_tf_kernels.h5"),
+        ("block5_pool", "imagenet", 224, "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"),
+        (None, "imagenet", 224, "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"),
+        ("fc2", "imagenet", 160, "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"),
+    ],
+)
+def test_feature_files_have_the_classification_layers_if_needed(
+    layer: str | None, weights: str, size: int, expected: str
+) -> None:
+    from transfer_cli.models.weights.registry import feature_files
+
+    spec = find("vgg16")
+    assert [file.name for file in feature_files(spec, layer, size=size)] == [expected]
+    assert spec.needs_top(layer, weights, size) == ("notop" not in expected)
+    assert not spec.needs_top(layer, "none", size)
+
+
 @pytest.mark.parametrize("name", ["vgg16", "mobilenet_v3_small", "mobilenet_v2@0.35"])
 def test_parameters_below_top_equal_keras(name: str) -> None:
     check_below_top(find(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 import skops.io
 from numpy.typing import NDArray
+from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 
-from transfer_cli.catalog.classifiers import CLASSIFIERS, ESTIMATORS, ClassifierSpec, find, names
+from transfer_cli.catalog.classifiers import CLASSIFIERS, ESTIMATORS, ClassifierSpec, find, names, trusted_types
 from transfer_cli.classifiers import fit
 from transfer_cli.classifiers.folds import folds, single_rows
 from transfer_cli.errors import InputError, ModelError, UnknownNameError
@@ -70,10 +72,22 @@ def test_fit_one_image_per_class_works_for_most(name: str, counts: list[int]) ->
 
 
 @pytest.mark.parametrize("name", ["lda", "nearest-centroid"])
-@pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")
+@pytest.mark.parametrize("counts", [[1, 1, 2], [2, 2, 2], [1, 3, 1], [2, 1, 2]], ids=str)
+def test_fit_one_class_with_two_images_is_enough_for_a_variance(name: str, counts: list[int]) -> None:
+    features, truth = clouds(counts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        fitted = fit.fit(find(name), features, truth, fit.FitOptions(classes=CLASSES, tune=True, seed=0))
+    given = fit.probabilities(fitted.pipeline, features, CLASSES)
+    assert np.isfinite(given).all()
+    assert name == "lda" or (given.argmax(axis=1) == truth).all()
+
+
+@pytest.mark.parametrize("name", ["lda", "nearest-centroid"])
 def test_fit_one_image_per_class_raises_for_others(name: str) -> None:
     features, truth = clouds([1, 1, 1])
-    with pytest.raises(InputError, match=f"{name} cannot be trained on 3 images of 3 classes"):
+    expected = f"^{name} cannot be trained on 3 images of 3 classes: it needs at least one class with two images"
+    with pytest.raises(InputError, match=expected):
         fit.fit(find(name), features, truth, fit.FitOptions(classes=CLASSES, tune=True, seed=0))
 
 
@@ -136,6 +150,34 @@ def test_tuning_many_rows_uses_a_sample(monkeypatch: pytest.MonkeyPatch) -> None
     assert fitted.out_of_fold is not None
     assert fitted.out_of_fold.shape == (201, CLASSES)
     assert np.isnan(fitted.out_of_fold).sum() == CLASSES
+
+
+@pytest.mark.parametrize("name", ["logistic", "linear-svm", "knn"])
+@pytest.mark.parametrize("sizes", [[2] * 12, [2] * 11 + [1]])
+def test_fit_classes_of_two_images_warns_of_nothing(name: str, sizes: list[int]) -> None:
+    # Every warning of scikit-learn is an error here, such as that the classes might be a regression.
+    random = np.random.default_rng(0)
+    truth = np.repeat(np.arange(len(sizes)), sizes)
+    features = random.normal(0, 1, (len(truth), 6)).astype(np.float32)
+    fitted = fit.fit(find(name), features, truth, fit.FitOptions(classes=len(sizes), tune=True))
+    assert fit.probabilities(fitted.pipeline, features, len(sizes)).shape == (len(truth), len(sizes))
+
+
+def test_load_classifier_of_another_scikit_learn_leaves_the_warning_to_its_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, truth = clouds([10, 10, 10])
+    fitted = fit.fit(find("knn"), features, truth, fit.FitOptions(classes=CLASSES, tune=False))
+    with monkeypatch.context() as patch:
+        patch.setattr("sklearn.base.__version__", "1.0.2")
+        fit.save(fitted.pipeline, tmp_path / "classifier.skops")
+    # The planted fault: without the filter, scikit-learn warns of a pickle, and a warning is an error here.
+    with pytest.raises(InconsistentVersionWarning):
+        skops.io.load(tmp_path / "classifier.skops", trusted=trusted_types())
+    loaded = fit.load(tmp_path / "classifier.skops")
+    np.testing.assert_array_equal(
+        fit.probabilities(loaded, features, CLASSES), fit.probabilities(fitted.pipeline, features, CLASSES)
+    )
 
 
 def test_tuning_stops_at_the_time_limit() -> None:

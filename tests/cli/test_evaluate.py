@@ -179,6 +179,7 @@ def test_evaluate_some_classes_gate_and_broken_image(trained: Path, colours: Pat
     assert (code, out) == (6, f"{tmp_path / 'out'}\n")
     assert "left out: 1 folder without images (green)" in err.splitlines()
     assert "warning: no images of blue, green: these classes are not evaluated" in err.splitlines()
+    assert "warning: all evaluated images are of the class red: the accuracy is the recall of this class" in err
     message = [line for line in err.splitlines() if line.startswith("error: ")]
     accuracy = data["metrics"]["unseen"]["accuracy"]["value"]
     assert message[0].startswith(f"error: The accuracy on unseen is {accuracy:.3f} (95 % interval ")

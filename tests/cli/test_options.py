@@ -51,3 +51,10 @@ def test_seed_out_of_range_is_usage_error(arguments: tuple[str, ...]) -> None:
     result = CliRunner().invoke(main, [*arguments, "--seed", str(2**32 - 1)])
     assert result.exit_code == 2
     assert "Missing" in result.output
+
+
+def test_images_option_of_every_command_that_reads_the_images_of_a_run() -> None:
+    for name in ("ensemble", "export", "leaks", "map", "report", "similar"):
+        command = main.get_command(None, name)  # type: ignore[arg-type]
+        assert command is not None
+        assert "--images" in [word for option in command.params for word in option.opts], name

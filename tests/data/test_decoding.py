@@ -151,7 +151,9 @@ def test_decode_applies_each_resize_method() -> None:
 def test_decode_views_of_one_scale_share_one_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
     upright = decoding._upright_rgb
-    monkeypatch.setattr(decoding, "_upright_rgb", lambda image: decoded.append(image.size) or upright(image))
+    monkeypatch.setattr(
+        decoding, "_upright_rgb", lambda image, *others: decoded.append(image.size) or upright(image, *others)
+    )
     data = encoded(Image.new("RGB", (1600, 1200)), "JPEG")
     decoding.decode_views(data, (View(96, "crop"), View(100, "squash"), View(400, "crop"), View(64, "pad")))
     assert decoded == [(200, 150), (800, 600)]

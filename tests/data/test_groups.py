@@ -5,24 +5,30 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import save_image
 from transfer_cli import ExtractRecipe
 from transfer_cli.data.groups import (
     assign_group_ids,
     check_groups,
+    check_groups_of_folder,
     groups_by_members,
     groups_by_pattern,
+    groups_of_rows,
     share_warnings,
     summary,
     warnings,
 )
-from transfer_cli.data.image_folder import ImageFile
+from transfer_cli.data.image_folder import ImageFile, ImageFolder
 from transfer_cli.data.split import Split
-from transfer_cli.errors import RecipeError
+from transfer_cli.data.table_columns import TableOptions
+from transfer_cli.errors import FolderError, RecipeError
 
 Image = tuple[str, int | None]
 """A class, and the number of a group."""
@@ -161,3 +167,39 @@ def test_share_warnings_report_large_deviations() -> None:
     )
     assert share_warnings(groups, few, test=0.2, val=0.0) == []
     assert share_warnings(groups, replace(large, made_by="folders"), test=0.2, val=0.0) == []
+
+
+def test_check_groups_of_folder_column_needs_a_table_with_several_groups(tmp_path: Path) -> None:
+    save_image(tmp_path / "0.png", (1, 2, 3), np.random.default_rng(0), 8)
+    table = tmp_path / "m.csv"
+
+    def check(text: str, column: str, read: str | None = None) -> None:
+        rows = "".join(f"{n}.png,{'ab'[n % 2]},{value}\n" for n, value in enumerate(text))
+        table.write_text(f"path,label,{column}\n{rows}")
+        check_groups_of_folder(ImageFolder.scan(table, table=TableOptions(group=read)), "column:site")
+
+    check("xxyy", "Site", "site")
+    with pytest.raises(RecipeError, match="expected a CSV file with a column site"):
+        check("xxyy", "group")
+    with pytest.raises(RecipeError, match=r"expected several groups in the column site .* Received: x in all rows"):
+        check("xxxx", "site", "site")
+    with pytest.raises(RecipeError, match="Received: empty cells only"):
+        check("    ", "site", "site")
+    with pytest.raises(FolderError, match=r"--group-by column:site: .*m.csv has no column site"):
+        check("xxyy", "place", "site")
+
+
+def test_groups_of_rows_by_column_are_the_cells() -> None:
+    rows = [ImageFile("p1.jpg", ("a",), None, "north"), ImageFile("p2.jpg", ("a",))]
+    assert groups_of_rows(rows, "column:site") == ["north", None]
+    assert groups_of_rows(rows, r"p(\d)") == ["1", "2"]
+    assert summary(["north", None], "column:site").endswith("; 1 images have an empty cell and are in no group")
+
+
+def test_split_with_groups_of_a_table_keeps_them_in_its_file(tmp_path: Path) -> None:
+    files = [ImageFile(f"{n}.jpg", ("ab"[n % 2],), None, "xyz"[n % 3]) for n in range(12)]
+    groups = groups_of_rows(files, "column:group")
+    split = Split.make(files, [digest(str(n)) for n in range(12)], test=0.3, val=0.0, groups=groups)
+    split.write(tmp_path / "split.csv")
+    assert Split.read(tmp_path / "split.csv").rows == split.rows
+    assert len({(row.group, row.part) for row in split.rows}) == 3

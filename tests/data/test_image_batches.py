@@ -134,7 +134,7 @@ def test_batches_several_views_equal_each_view_alone(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     paths = sorted(map(str, tmp_path.iterdir()))
     views = (View(96, "crop"), View(100, "squash"), View(400, "pad"), View(96, "crop"))
-    (size, resize), *others = views
+    (size, resize, _), *others = views
     together = list(batches(paths, size=size, resize=resize, other_views=others, batch_size=2))
     assert [len(batch.views) for batch in together] == [4] * len(together)
     for place, view in enumerate(views):

@@ -31,7 +31,7 @@ GRAD_CAM = explainers.find(explainers.GRAD_CAM)
 
 
 def images_of(folder: Path, views: tuple[View, ...]) -> tuple[NDArray[np.uint8], ...]:
-    (size, resize), *others = views
+    (size, resize, _), *others = views
     paths = sorted(map(str, folder.rglob("*.png")))[::6]
     return next(batches(paths, size=size, resize=resize, other_views=others, batch_size=len(paths))).views
 

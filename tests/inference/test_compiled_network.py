@@ -131,7 +131,7 @@ def test_build_without_disk_space_falls_back_to_keras(
     def fail(*words: object, **others: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("transfer_cli.inference.compiled_network.mkdtemp", fail)
+    monkeypatch.setattr("transfer_cli.inference.compiled_network.new_folder", fail)
     progress = RecordingProgress()
     network = CompiledNetwork.build(source(network_file), Inference(runtime="litert"), Cache(tmp_path), progress)
     np.testing.assert_allclose(network(photographs), keras_output, atol=1e-6)

@@ -75,3 +75,31 @@ def test_resolve_auto(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolved("litert", many, True, find("convnext_large").parameters) == "litert"
     monkeypatch.setattr(running, "has_gpu", lambda: True)
     assert resolved("auto", many, True) == "keras"
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("kind", ["onnx", "openvino", "text", "empty", "identifier elsewhere"])
+def test_open_graph_of_another_format_is_refused_by_its_first_bytes(name: str, kind: str, tmp_path: Path) -> None:
+    """OpenVINO would read any format under the name graph.tflite, and then the files that it names."""
+    contents = {
+        "onnx": b"\x08\x07\x12\x04test:\x10\n\x0e\n\x01x\x12\x01y\x22\x06Loop",
+        "openvino": b'<?xml version="1.0"?><!DOCTYPE net [<!ENTITY a "b">]><net name="&a;" version="11"/>',
+        "text": b"not a graph at all",
+        "empty": b"",
+        "identifier elsewhere": b"TFL3" + bytes(20),
+    }
+    (tmp_path / "graph.tflite").write_bytes(contents[kind])
+    with pytest.raises(ModelError, match=f"cannot be opened by {name}: expected a LiteRT graph, which has TFL3"):
+        running.open_graph(name, tmp_path / "graph.tflite")
+
+
+def test_open_graph_of_openvino_uses_the_front_end_of_litert_alone(
+    graph_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import openvino
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("OpenVINO chose a front end by the content")
+
+    monkeypatch.setattr(openvino.Core, "read_model", refuse)
+    assert running.open_graph(runtimes.OPENVINO, graph_file) is not None

@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def seen(folder: Path, *views: View) -> tuple[Images, ...]:
-    (size, resize), *others = views
+    (size, resize, _), *others = views
     paths = sorted(map(str, folder.iterdir()))
     return next(batches(paths, size=size, resize=resize, other_views=others, batch_size=len(paths))).views
 
@@ -225,7 +225,7 @@ def test_every_method_of_the_catalog_has_distinct_variants(method: str, folder: 
 def test_crops_are_cut_as_in_alexnet() -> None:
     def sides(size: int) -> int:
         plain = NetworkModel(lambda images: images, NAMES, size, "pad")
-        ((side, resize),) = AugmentedModel(plain, "ten-crop").views
+        ((side, resize, _),) = AugmentedModel(plain, "ten-crop").views
         assert resize == "pad"
         return side
 

@@ -103,10 +103,44 @@ def test_build_layer_cuts_deeper() -> None:
     assert not network.trainable_weights
 
 
+@pytest.mark.parametrize(("name", "layer"), [("mobilenet@0.25", "conv_preds"), ("mobilenet_v2@0.35", "predictions")])
+def test_build_classification_layer_without_its_weights_lists_what_can_be_cut(name: str, layer: str) -> None:
+    spec = find(name)
+    with pytest.raises(UnknownNameError, match=f"{layer} is a classification layer of {name}") as caught:
+        build(spec, weights="none", size=spec.size, layer=layer)
+    hint = str(caught.value.hint)
+    assert f"use --weights imagenet and images of {spec.size} pixels" in hint
+    listed = hint.partition("from the last one: ")[2].partition(" and ")[0].split(", ")
+    assert len(listed) == 20
+    for each in (listed[0], listed[-1]):
+        assert build(spec, weights="none", size=SIDE, layer=each).output_shape[1]
+    # The planted fault: a hint that names what was just refused.
+    assert not {*listed} & {*spec.top_layers}
+
+
+def test_build_classification_layer_is_cut_from_the_whole_network(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(shared / "keras_home"))
+    spec = find("mobilenet@0.25")
+    images = sample_images(shared / "data/clothing/train", spec.size)[:4]
+    features = build(spec, layer="conv_preds", offline=True)
+    whole = build_with_top(spec, offline=True)
+    logits = np.asarray(features(images))
+    assert logits.shape == (4, 1000)
+    expected = np.asarray(keras.ops.softmax(logits))
+    np.testing.assert_allclose(np.asarray(whole(images)), expected, atol=1e-6)
+    with pytest.raises(UnknownNameError, match=r"Received: --weights imagenet at 96 pixels"):
+        build(spec, size=SIDE, layer="conv_preds", weights="imagenet", offline=True)
+
+
 def test_build_invalid_arguments_raise() -> None:
     spec = find("mobilenet@0.25")
     with pytest.raises(UnknownNameError, match=r"no layer of .* called 'conv_pw_6_rel'. Did you mean conv_pw_6_relu\?"):
         build(spec, weights="none", size=SIDE, layer="conv_pw_6_rel")
+    with pytest.raises(UnknownNameError, match="is the average pooling of the last layer") as caught:
+        build(spec, weights="none", size=SIDE, layer="global_average_pooling2d")
+    assert str(caught.value.hint).startswith("Leave out --layer.")
     with pytest.raises(InputError, match="needs images of at least 75 pixels"):
         build(find("inception_v3"), weights="none", size=64)
     volume = keras.Input((4, 4, 4, 3))

@@ -49,3 +49,20 @@ def test_thumbnail_store_stops_at_its_maximum_size(tmp_path: Path) -> None:
     store.add(["a.png", "missing.png"])
     assert len(store) == 1
     assert store.missing == {"missing.png"}
+
+
+def test_thumbnails_show_the_bit_depth_that_was_chosen(tmp_path: Path) -> None:
+    deep = np.full((20, 20), 2**12 - 1, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    dark, bright = (thumbnails(["deep.png"], tmp_path, bit_depth=depth)["deep.png"] for depth in (None, 12))
+    assert pixel(dark) < 30
+    assert pixel(bright) > 225
+    store = ThumbnailStore(tmp_path, bit_depth=12)
+    store.add(["deep.png"])
+    assert store["deep.png"] == bright
+
+
+def pixel(uri: str | None) -> int:
+    """Return the brightness of one pixel of a thumbnail."""
+    assert uri is not None
+    return int(np.asarray(Image.open(BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("L"))[5, 5])

@@ -162,3 +162,26 @@ def test_next_step_repeats_the_command_of_the_run() -> None:
     assert "`transfer-cli extract photos --seed 3 --overwrite`" in known.next_step
     (unknown,) = diagnose(leaking)
     assert "`transfer-cli finetune 'my pets' -o runs/pets --overwrite`" in unknown.next_step
+
+
+CONFUSED = [[60, 40, 0], [40, 60, 0], [0, 0, 100]]
+
+
+@pytest.mark.parametrize("place", ["recipe", "networks"])
+def test_diagnose_embedded_backbone_comes_first_and_no_classes_are_merged(place: str) -> None:
+    embedded = {"recipe": {"backbone": {"name": "embedded", "weights": "embedded"}}, "networks": ("embedded",)}
+    facts = replace(healthy(), **with_test(CONFUSED), **{place: embedded[place]})
+    findings = diagnose(facts)
+    assert findings[0].name == "small network of the program"
+    assert "real weights" in findings[0].next_step
+    assert not any("merge" in finding.next_step for finding in findings)
+    # The same confusion by a network with real weights.
+    ordinary = diagnose(replace(healthy(), **with_test(CONFUSED)))
+    assert any("merge the two classes" in finding.next_step for finding in ordinary)
+    assert ordinary[0].name != findings[0].name
+
+
+@pytest.mark.parametrize("confusion", [[[0, 0, 0], [0, 50, 0], [0, 0, 0]], [[20, 10, 0], [0, 0, 0], [0, 0, 0]]])
+def test_diagnose_test_set_of_one_class_is_reported(confusion: list[list[int]]) -> None:
+    names = [finding.name for finding in diagnose(replace(healthy(), **with_test(confusion)))]
+    assert names[0] == "a test set of one class"

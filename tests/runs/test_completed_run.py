@@ -34,6 +34,26 @@ def test_finished_run_missing_or_incomplete_raises(copy_of_trained: Path, tmp_pa
         FinishedRun.read(copy_of_trained)
 
 
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", "{}", '{"versions": ["keras"]}', '{"versions": null}', "\0"])
+def test_read_environment_odd_content_is_a_run_error(text: str, copy_of_trained: Path) -> None:
+    (copy_of_trained / "environment.json").write_text(text)
+    run = FinishedRun.read(copy_of_trained).directory
+    with pytest.raises(RunError, match=r"environment.json cannot be read: "):
+        run.read_environment()
+    with pytest.raises(RunError, match=r"environment.json cannot be read: "):
+        run.versions()
+
+
+@pytest.mark.skipif(not Path("/proc/kmsg").exists(), reason="a file of Linux that waits for ever")
+@pytest.mark.parametrize("name", ["folder.txt", "events.jsonl"])
+def test_files_of_a_run_that_link_to_the_system_are_refused(name: str, copy_of_trained: Path) -> None:
+    (copy_of_trained / name).unlink()
+    (copy_of_trained / name).symlink_to("/proc/kmsg")
+    run = FinishedRun.read(copy_of_trained)
+    with pytest.raises((RunError, OSError), match=r"file of the operating system|not permitted|Permission"):
+        _ = run.source if name == "folder.txt" else run.directory.read_events()
+
+
 def test_predictions_of_another_split_raise(copy_of_trained: Path) -> None:
     path = copy_of_trained / "predictions_test.csv"
     path.write_text(path.read_text().replace("blue 0", "azure 0"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from filelock import FileLock
 
 from transfer_cli.errors import OutputError, RunError
+from transfer_cli.io.atomic import atomic_write, write_text
 from transfer_cli.runs import lock
 from transfer_cli.runs.lock import LOCK_FILE
+from transfer_cli.runs.run_directory import RunDirectory
 
 HOLD = """
 import sys, time
@@ -63,3 +66,72 @@ def test_acquire_on_a_file_system_without_locks_goes_on(
         return
     with pytest.raises(error):
         lock.acquire(tmp_path)
+
+
+CLAIM = """
+import sys, time
+from pathlib import Path
+from transfer_cli.errors import RunError
+from transfer_cli.recipe.recipes import ExtractRecipe
+from transfer_cli.runs.run_directory import RunDirectory
+run, images = RunDirectory(Path(sys.argv[1])), Path(sys.argv[2])
+recipe = ExtractRecipe.load()
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    run.check_free(recipe, images)
+    run.claim(recipe, images)
+    print("claimed", flush=True)
+    sys.stdin.readline()
+except RunError as error:
+    print(error, flush=True)
+"""
+
+
+def test_claim_by_four_at_once_gives_one_the_run_and_the_others_the_reason(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CLAIM, str(tmp_path / "run"), str(tmp_path / "images")]
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(4)
+    ]
+    lines = [process.stdout for process in started if process.stdout]
+    assert [line.readline() for line in lines] == ["ready\n"] * 4
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+    said = [line.readline().strip() for line in lines]
+    for process in started:
+        process.communicate("\n", timeout=60)
+    assert sorted(said) == sorted(["claimed", *[f"Another process is writing the run {tmp_path / 'run'}."] * 3])
+
+
+@pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
+def test_run_that_is_moved_while_it_is_written_is_noticed_and_not_created_again(how: str, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    lock.acquire(run.path)
+    try:
+        run.log("begin")
+        run.path.rename(tmp_path / "elsewhere")
+        if how == "removed":
+            shutil.rmtree(tmp_path / "elsewhere")
+        elif how == "replaced":
+            run.path.mkdir()
+        for write in (lambda: run.log("epoch"), lambda: write_text(run.split, ""), lambda: run.complete({})):
+            with pytest.raises(OutputError, match="run was moved, renamed or removed while it was being written"):
+                write()
+        assert not run.path.exists() or not list(run.path.iterdir())
+    finally:
+        lock.release(run.path)
+
+
+def test_run_that_is_moved_while_a_file_is_written_is_noticed(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    lock.acquire(run.path)
+    try:
+        writing = atomic_write(run.features)
+        writing.__enter__().write_text("features")
+        run.path.rename(tmp_path / "elsewhere")
+        with pytest.raises(OutputError, match="was moved"):
+            writing.__exit__(None, None, None)
+        assert not run.path.exists()
+    finally:
+        lock.release(run.path)

@@ -15,6 +15,7 @@ from tests.conftest import COLOURS, save_image
 from tests.finetuning import WORDS, rows_of, run_on
 from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest, finetune
 from transfer_cli.errors import FolderError, ImageError, InputError, RecipeError, RunError
+from transfer_cli.text import nan_to_null
 from transfer_cli.training.pseudo_labels import DUPLICATE, HEADER, teacher_path
 
 pytestmark = pytest.mark.integration
@@ -92,7 +93,7 @@ def test_confident_images_are_trained_on(colours: Path, unlabelled: Path, weight
     progress = RecordedProgress()
     again = run_on(colours, run.path, *chosen, progress=progress)
     assert again.was_complete
-    assert (again.metrics, again.skipped) == (result.metrics, result.skipped)
+    assert (nan_to_null(again.metrics), again.skipped) == (nan_to_null(result.metrics), result.skipped)
     assert not [line for line in progress.lines if "has changed" in line]
 
 
@@ -108,15 +109,28 @@ def test_confidence_that_no_image_reaches_raises(
 
 
 @pytest.mark.parametrize(
-    ("place", "message"), [("nowhere", "does not exist"), ("colours", "contains labelled images of")]
+    ("place", "message"),
+    [
+        ("nowhere", "does not exist"),
+        ("colours", "contains labelled images of"),
+        ("empty", "has no image. Expected a folder of unlabelled images"),
+        ("raw", r"Received: left out: 2 .nef files \(camera raw; convert them to JPEG\)"),
+        ("broken", r"No image in .*broken can be read \(2 files\)\. .* Received, for example, .*1\.jpg: "),
+    ],
 )
-def test_invalid_folder_of_unlabelled_images_raises(
+def test_invalid_folder_of_unlabelled_images_raises_before_training(
     colours: Path, weights: Path, tmp_path: Path, place: str, message: str
 ) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "raw/below").mkdir(parents=True)
+    (tmp_path / "broken").mkdir()
+    for name in ("raw/1.nef", "raw/below/2.NEF", "broken/1.jpg", "broken/2.png"):
+        (tmp_path / name).write_bytes(b"x")
     folder = colours if place == "colours" else tmp_path / place
     with pytest.raises(FolderError, match=message):
         run_on(colours, tmp_path / "run", *words(folder, weights))
     assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run-supervised").exists()
 
 
 def test_time_budget_with_unlabelled_images_raises(

@@ -18,7 +18,7 @@ from transfer_cli.data.groups import assign_group_ids, groups_by_members
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.errors import OutputError, WeightsError
 from transfer_cli.io.atomic import check_replaceable, check_writable
-from transfer_cli.models.weights.registry import imagenet_files, require_available
+from transfer_cli.models.weights.registry import feature_files, require_available
 from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.scoring import truth_of
@@ -53,7 +53,7 @@ def check(request: TrainingRequest, recipe: ExtractRecipe, *, probe: bool = True
     folder = request.folder
     if probe:
         _require_weights(request, recipe)
-    stats = measure_images([file.path for file in folder.files], folder.root, request.progress)
+    stats = measure_images([file.path for file in folder.files], folder.root, request.progress, recipe.images.bit_depth)
     features = None
     if probe and stats.paths:
         stats, features = _features(request, recipe, stats)
@@ -64,13 +64,13 @@ def check(request: TrainingRequest, recipe: ExtractRecipe, *, probe: bool = True
         groups = assign_group_ids(stats.digests, groups_by_members(stats.paths, stats.digests, duplicates.groups))
         issues, reason = _label_issues(request, recipe, stats, features, groups)
     quality = quality_issues(stats, [stored_size(folder.root / path) for path in stats.paths])
-    return Findings(folder, stats.skipped, quality, duplicates, issues, reason)
+    return Findings(folder, stats.skipped, quality, duplicates, issues, reason, recipe.images.bit_depth)
 
 
 def _require_weights(request: TrainingRequest, recipe: ExtractRecipe) -> None:
     if recipe.backbone.weights != "imagenet":
         return
-    files = imagenet_files(backbones.find(recipe.backbone.name), top=False, size=recipe.image_size)
+    files = feature_files(backbones.find(recipe.backbone.name), recipe.backbone.layer, size=recipe.image_size)
     try:
         require_available(files, offline=request.offline)
     except WeightsError as error:

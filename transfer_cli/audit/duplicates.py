@@ -43,8 +43,8 @@ class DuplicatePair:
         In input order.
     kind : {"exact", "near"}
         Equal bytes, or the same image after a small change.
-    score : float
-        Correlation of the details of both images, 0 to 1; 1 for equal bytes.
+    score : float or None
+        Correlation of the details of both images, 0 to 1; 1 for equal bytes; None if only their hashes were compared.
     mirrored : bool
         Whether one is the mirror image of the other.
     """
@@ -52,7 +52,7 @@ class DuplicatePair:
     path_a: str
     path_b: str
     kind: Literal["exact", "near"]
-    score: float
+    score: float | None
     mirrored: bool
 
 

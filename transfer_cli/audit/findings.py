@@ -44,6 +44,8 @@ class Findings:
         The most suspicious first; None if labels were not checked.
     label_check_skipped : str
         Why labels were not checked; empty if they were.
+    bit_depth : int or None
+        That of the recipe (see `View`), for thumbnails.
     """
 
     folder: ImageFolder
@@ -52,6 +54,7 @@ class Findings:
     duplicates: Duplicates
     label_issues: tuple[LabelIssue, ...] | None
     label_check_skipped: str
+    bit_depth: int | None = None
 
     def counts(self) -> dict[str, int]:
         """Return the number of readable images per class."""
@@ -128,7 +131,8 @@ class Findings:
 
     def summary(self) -> list[str]:
         """Return lines for the user: what was found and what to do about it, the most important first."""
-        return [*self._problems()] or ["no problems found"]
+        other = "other " if self.folder.warnings() else ""
+        return [*self._problems()] or [f"no {other}problems found"]
 
     def _problems(self) -> Iterator[str]:
         if self.skipped:

@@ -45,22 +45,24 @@ def groups_of(
     files = request.folder.files
     paths = [files[index].path for index in indices]
     if text == groups.NEAR_DUPLICATES:
-        result = _near_duplicates(request, paths, digests, features or (lambda: folder_features(request, recipe)))
+        features = features or (lambda: folder_features(request, recipe))
+        result = _near_duplicates(request, paths, digests, features, recipe.images.bit_depth)
     else:
-        result = groups.groups_by_pattern(paths, text)
+        result = groups.groups_of_rows([files[index] for index in indices], text)
     request.progress.note(groups.summary(result, text))
     return result
 
 
 def _near_duplicates(
-    request: TrainingRequest, paths: Sequence[str], digests: Sequence[str], features: Features
+    request: TrainingRequest, paths: Sequence[str], digests: Sequence[str], features: Features, bit_depth: int | None
 ) -> list[str | None]:
     from transfer_cli.audit.duplicates import find_duplicates
     from transfer_cli.audit.image_stats import measure_images
 
     places, matrix = features()
     row_of = {request.folder.files[place].path: row for row, place in enumerate(places)}
-    stats = measure_images([path for path in paths if path in row_of], request.folder.root, request.progress)
+    known = [path for path in paths if path in row_of]
+    stats = measure_images(known, request.folder.root, request.progress, bit_depth)
     rows = [row_of[path] for path in stats.paths]
     duplicates = find_duplicates(stats, matrix[rows], progress=request.progress)
     return groups.groups_by_members(paths, digests, duplicates.groups)

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
 from transfer_cli.data.skipped import Skipped
+from transfer_cli.data.views import View
 from transfer_cli.progress import SILENT, Progress
 
 SIDE = 96
@@ -67,8 +68,14 @@ class ImageStats:
         return replace(self, **selected)
 
 
-def measure_images(paths: Sequence[str], root: Path, progress: Progress = SILENT) -> ImageStats:
-    """Return the statistics of the images at `paths`, relative to `root`; each file is read once."""
+def measure_images(
+    paths: Sequence[str], root: Path, progress: Progress = SILENT, bit_depth: int | None = None
+) -> ImageStats:
+    """Return the statistics of the images at `paths`, relative to `root`; each file is read once.
+
+    `bit_depth` is that of the recipe (see `View`).
+    """
+    view = View(_DECODED_SIDE, "squash", bit_depth)
     grey = np.empty((len(paths), SIDE, SIDE), np.uint8)
     values = np.empty((len(paths), 3), np.float32)
     indices: list[int] = []
@@ -76,7 +83,7 @@ def measure_images(paths: Sequence[str], root: Path, progress: Progress = SILENT
     digests: list[str] = []
     skipped: list[Skipped] = []
     with progress.track("measuring the images", len(paths)) as advance:
-        for batch in batches(paths, size=_DECODED_SIDE, resize="squash", batch_size=_BATCH, root=root):
+        for batch in view_batches(paths, [view], batch_size=_BATCH, root=root):
             for row, image in enumerate(batch.images, start=len(readable)):
                 plain = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
                 values[row] = plain.mean(), plain.std(), cv2.Laplacian(plain, cv2.CV_32F).var()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -135,10 +136,13 @@ def leaks(run: FinishedRun, *, progress: Progress = SILENT) -> Leaks:
     """
     matrix = table.features_of_run(run)
     rows = run.split.rows
-    stats = measure_images([row.path for row in rows], run.root, progress)
+    stats = measure_images([row.path for row in rows], run.root, progress, run.bit_depth)
     if not stats.paths:
-        hint = f"Move the images back to {run.root}."
-        raise RunError(f"None of the {len(rows)} images of {run.directory.path} can be read.", hint=hint)
+        raise RunError(
+            f"None of the {len(rows)} images of {run.directory.path} can be read in {run.root}.",
+            hint=f"Give the folder where they are now: transfer-cli leaks {shlex.quote(str(run.directory.path))} "
+            "--images DIR",
+        )
     unchanged = [place for place, index in enumerate(stats.indices) if stats.digests[place] == rows[index].sha256]
     changed = tuple(path for place, path in enumerate(stats.paths) if place not in set(unchanged))
     if not unchanged:

@@ -40,5 +40,5 @@ def write_page(findings: Findings, path: Path) -> None:
         quality_issues=quality,
         skipped=findings.skipped[:_SHOWN],
         files={file.path: file for file in findings.folder.files},
-        thumbnails=thumbnails(shown, findings.folder.root),
+        thumbnails=thumbnails(shown, findings.folder.root, bit_depth=findings.bit_depth),
     )

@@ -8,7 +8,8 @@ from functools import cached_property
 from transfer_cli.auto.final_test import FinalTest, copy_recipe
 from transfer_cli.auto.search import ModelSearch, recipe_of
 from transfer_cli.auto.state import AutoProgress, AutoState
-from transfer_cli.data.groups import check_groups
+from transfer_cli.data.groups import check_groups_of_folder
+from transfer_cli.data.sample_warnings import sample_warnings
 from transfer_cli.data.split import Split
 from transfer_cli.io.atomic import write_text
 from transfer_cli.ranking.candidates import Candidates
@@ -19,7 +20,7 @@ from transfer_cli.report.report import report
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.text import counted
-from transfer_cli.training.setup.claim import completed_result
+from transfer_cli.training.setup.claim import completed_result, report_folder
 from transfer_cli.training.setup.preflight import Survey, survey, with_val
 
 _MIN_VAL_IMAGES = 30
@@ -57,7 +58,7 @@ def auto(request: TrainingRequest, recipe: AutoRecipe) -> TrainingResult:
     folder, run = request.folder, request.run
     refuse_near_duplicates("auto", recipe.group_by)
     if recipe.group_by is not None:
-        check_groups([file.path for file in folder.files], recipe.group_by)
+        check_groups_of_folder(folder, recipe.group_by)
     Candidates.select(recipe.among, (), download=recipe.download)
     if request.overwrite or not (run.auto.is_file() and run.steps.is_dir()):
         with run.releasing_lock():
@@ -95,7 +96,9 @@ class _Auto:
     def start(self) -> TrainingResult:
         """Do the missing steps; the time spent counts, even if the command fails or is interrupted."""
         run, request = self._run, self._request
+        report_folder(request)
         run.claim(self._recipe, request.folder.source, command=request.command, overwrite=request.overwrite)
+        run.write_images(request.folder.images_elsewhere)
         run.log("begin", folder=str(request.folder.source.resolve()), seconds=self._recipe.seconds)
         try:
             self._status.save()
@@ -124,7 +127,9 @@ class _Auto:
     def _write_split(self) -> None:
         split = self._survey.split
         self._status.note(1, f"{split.summary()}; test held out")
-        for line in split.warnings():
+        folder = self._request.folder
+        paths = (file.path for file in folder.files)
+        for line in (*split.warnings(), *sample_warnings(folder.root, paths, self._recipe.bit_depth)):
             self._progress.warn(line)
         if 0 < (count := split.counts().get("val", 0)) < _MIN_VAL_IMAGES:
             self._progress.warn(f"only {counted(count, 'validation image')}: model selection is unreliable")

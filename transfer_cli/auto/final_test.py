@@ -13,18 +13,20 @@ from transfer_cli.bundle.files import MODEL_CARD_FILE
 from transfer_cli.bundle.model_card import ModelCard
 from transfer_cli.calibration.fit import ValFit
 from transfer_cli.calibration.rejection import REJECTION_FILE, Rejection
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
 from transfer_cli.data.skipped import Skipped, read_skipped, write_skipped
 from transfer_cli.data.split import Split
 from transfer_cli.features import table
+from transfer_cli.features.fingerprints import Fingerprints
 from transfer_cli.inference.load import load
-from transfer_cli.io.atomic import write_text
+from transfer_cli.io.atomic import copy_file, write_text
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.runs.accuracy_gate import check_accuracy
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import score_parts
+from transfer_cli.training.setup.leakage import leaked_rows
 from transfer_cli.training.setup.preflight import Survey
 
 _BATCH = 32
@@ -69,7 +71,8 @@ class FinalTest:
         row_of = {row.path: number for number, row in enumerate(split.rows)}
         rows = np.array([row_of[path] for path in test], np.int64)
         metrics: Metrics = {part: values for part, values in winner.metrics.items() if part == "val"}
-        metrics = {**metrics, **score_parts(run, split, {"test": (rows, probabilities)}, fitted.thresholds)}
+        leaked = self._leaked(split)
+        metrics = {**metrics, **score_parts(run, split, {"test": (rows, probabilities)}, fitted.thresholds, leaked)}
         check_accuracy(self._request, metrics, winner.val_note)
 
         def save(directory: Path) -> None:
@@ -94,7 +97,7 @@ class FinalTest:
         files += [of("val") for of in (winner.predictions, winner.confusion, winner.curves)]
         for file in files:
             if file.is_file():
-                shutil.copyfile(file, run.path / file.name)
+                copy_file(file, run.path / file.name)
         if any(event["event"] == "test" for event in run.read_events()):
             # The events were copied by an earlier command that was interrupted later.
             return
@@ -112,16 +115,7 @@ class FinalTest:
         run.log("test", images=len(paths))
         with self._request.progress.track("loading the model", None):
             model = load(str(self._winner.run.path), cache=self._request.cache, images=len(paths))
-        (size, resize), *others = model.views
-        read = batches(
-            paths,
-            size=size,
-            resize=resize,
-            other_views=others,
-            batch_size=_BATCH,
-            root=folder.root,
-            strict=self._request.strict,
-        )
+        read = view_batches(paths, model.views, batch_size=_BATCH, root=folder.root, strict=self._request.strict)
         readable: list[str] = []
         probabilities: list[NDArray[np.float32]] = [np.empty((0, len(model.class_names)), np.float32)]
         features: list[NDArray[np.float32]] = []
@@ -158,6 +152,15 @@ class FinalTest:
         split = self._survey.split
         used = {row.path for row in self._source.split.rows} | {*test}
         return Split(tuple(row for row in split.rows if row.path in used), split.seed, split.made_by, split.task)
+
+    def _leaked(self, split: Split) -> NDArray[np.bool_] | None:
+        """Return which rows are test images with a near-duplicate among the training images."""
+        request, paths = self._request, [row.path for row in split.rows]
+        prints, read = Fingerprints.of_files(paths, request.folder.root, request.progress, self._source.bit_depth)
+        if len(read) < len(paths):  # files were removed meanwhile
+            return None
+        features = table.read(self._run.features) if self._run.features.is_file() else None
+        return leaked_rows(request, split, prints, features, grouped=False)
 
     def _write_features(self, split: Split, test: list[str], features: NDArray[np.float32] | None) -> None:
         if not self._winner.run.features.is_file() or (features is None and test):

@@ -115,7 +115,14 @@ class ModelSearch:
         self, among: Sequence[str], weights: Sequence[str], *, download: bool
     ) -> tuple[Candidate, ...]:
         recipe = self._recipe
-        options = RankOptions(among, weights, download=download, group_by=recipe.group_by, seed=recipe.seed)
+        options = RankOptions(
+            among,
+            weights,
+            download=download,
+            group_by=recipe.group_by,
+            bit_depth=recipe.bit_depth,
+            seed=recipe.seed,
+        )
         budget = max(0.0, _RANKING_SHARE * recipe.seconds - self._status.seconds_before)
         ranking = rank(replace(self._request_of("rank"), time_budget=budget), options)
         best = tuple(row.candidate for row in ranking.eligible[:TRAINED_BACKBONES])
@@ -218,9 +225,9 @@ class ModelSearch:
 
 
 def recipe_of(recipe: AutoRecipe, kind: Any, overrides: dict[str, Any]) -> Any:
-    """Return a recipe of a kind with the seed and the groups of an `auto` recipe, and other settings."""
+    """Return a recipe of a kind with the seed, groups and bit depth of an `auto` recipe, and other settings."""
     shared = {"seed": recipe.seed, "split.seed": recipe.seed, "split.group_by": recipe.group_by}
-    return kind.load(None, [], {**shared, **overrides})
+    return kind.load(None, [], {**shared, "images.bit_depth": recipe.bit_depth, **overrides})
 
 
 def _score_text(row: CandidateScore) -> str:

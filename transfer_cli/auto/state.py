@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Any
 
 from transfer_cli.errors import RunError
 from transfer_cli.io.atomic import write_json
+from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.ranking.candidates import Candidate
 from transfer_cli.recipe.auto import AutoRecipe
+from transfer_cli.regular_file import read_regular_text
 from transfer_cli.runs.recipe_differences import recipe_differences
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
@@ -47,7 +48,7 @@ class AutoState:
     def read(cls, run: RunDirectory) -> AutoState:
         """Return the state in auto.json; raise RunError if it cannot be read."""
         try:
-            data = json.loads(run.auto.read_text("utf-8"))
+            data = read_json(run.auto)
             ranked = tuple(Candidate(**row) for row in data["ranked"])
             return cls(**data | {"ranked": ranked, "seconds": float(data["seconds"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -56,7 +57,7 @@ class AutoState:
     def check_matches(self, run: RunDirectory, recipe: AutoRecipe, source: Path) -> None:
         """Raise RunError, with all differences, unless the run has this recipe and this folder."""
         differences = recipe_differences(self.recipe, recipe.model_dump(mode="json"))
-        folder = run.folder.read_text("utf-8", "surrogateescape").strip() if run.folder.is_file() else ""
+        folder = read_regular_text(run.folder).strip() if run.folder.is_file() else ""
         if folder != str(source.resolve()):
             differences.append(f"its folder is {folder or 'unknown'}")
         if differences:

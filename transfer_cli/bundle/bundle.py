@@ -19,7 +19,7 @@ from transfer_cli.data.views import View
 from transfer_cli.errors import ModelError
 from transfer_cli.io.atomic import atomic_write, write_text
 from transfer_cli.io.digests import FileDigest, digest_of_file
-from transfer_cli.io.untrusted.json_text import validation_summary
+from transfer_cli.io.untrusted.json_text import check_items, validation_summary
 from transfer_cli.io.untrusted.zip_file import is_plain_name
 
 MAX_FILES = 100
@@ -89,6 +89,8 @@ class ModelBundle(BaseModel):
         Side of the input in pixels; for an ensemble that of its first member.
     resize : str
         How an image is made square; for an ensemble that of its first member.
+    bit_depth : int or None
+        Number of lowest bits that images with 16 bits per sample use; None: the range that each file declares.
     decoder : str
         Version of the decoder that read the training images.
     backbone : dict
@@ -116,6 +118,7 @@ class ModelBundle(BaseModel):
     temperature: Finite | None = Field(default=None, gt=0)
     image_size: int = Field(ge=1, le=4096)
     resize: Literal["squash", "crop", "pad"]
+    bit_depth: int | None = Field(default=None, ge=8, le=16)
     decoder: str
     backbone: Mapping[str, Any]
     combination: str | None = None
@@ -124,6 +127,13 @@ class ModelBundle(BaseModel):
     recipe: Mapping[str, Any]
     files: Mapping[str, FileDigest] = Field(default={}, max_length=MAX_FILES)
     digest: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_counts(cls, data: Any) -> Any:
+        limits = {"members": MAX_MEMBERS, "files": MAX_FILES, "versions": MAX_FILES}
+        check_items(data, limits, {"class_names": str, "thresholds": float, "log_prior": float})
+        return data
 
     @model_validator(mode="after")
     def _check_members(self) -> Self:
@@ -194,6 +204,11 @@ class ModelBundle(BaseModel):
                 raise ModelError(f"{folder} does not have the classes of its ensemble.")
             yield member
 
+    @property
+    def view(self) -> View:
+        """How images are decoded; for an ensemble, for its first member."""
+        return View(self.image_size, self.resize, self.bit_depth)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that `bundle show --json` prints."""
         fields = self.model_dump(mode="json", exclude={"recipe", "thresholds", "log_prior"})
@@ -244,8 +259,8 @@ class OpenedBundle:
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The distinct input sizes and resize methods of its networks, in order."""
-        return tuple(dict.fromkeys(View(leaf.image_size, leaf.resize) for leaf in self.leaves()))
+        """The distinct views of its networks, in order."""
+        return tuple(dict.fromkeys(leaf.view for leaf in self.leaves()))
 
     def copy_to(self, target: Path, copies: dict[str, Path] | None = None) -> None:
         """Copy the manifest and the files that it names, and nothing else in the folder.

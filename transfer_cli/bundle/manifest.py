@@ -17,6 +17,8 @@ from transfer_cli.io.untrusted.json_text import parse_json
 FORMAT_VERSION = 6
 MAX_BYTES = 16_000_000
 """Maximum size of a manifest; 100,000 class names need less."""
+_LONE_BYTE = "\\udc"
+"""How JSON begins a byte of a name that was not valid text (surrogateescape)."""
 _EXPORT_SUFFIXES = (".keras", ".onnx", ".tflite", ".xml")
 
 
@@ -31,7 +33,7 @@ def bundle_directory(path: Path) -> Path:
     if path.suffix.lower() in _EXPORT_SUFFIXES or (path / "parity.json").is_file():
         raise ModelError(
             f"{path} is an exported model. Expected a run or a bundle; of all commands only predict reads exports.",
-            hint=f"transfer-cli predict {path if path.is_file() else path / 'model.onnx'} IMAGES",
+            hint=f"transfer-cli predict {shlex.quote(str(path if path.is_file() else path / 'model.onnx'))} IMAGES",
         )
     if path.is_file() and path.suffix.lower() == ".zip":
         raise ModelError(
@@ -77,7 +79,12 @@ def manifest_text(data: Mapping[str, Any]) -> str:
 def digest_of_manifest(data: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a manifest without its own digest."""
     rest = {key: value for key, value in data.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+    text = json.dumps(rest, sort_keys=True, ensure_ascii=True)
+    if _LONE_BYTE in text:
+        # Under a locale other than UTF-8, a letter of a name is several lone bytes; in the file it is a letter again.
+        stored = json.dumps(rest, ensure_ascii=False).encode("utf-8", "surrogateescape")
+        text = json.dumps(json.loads(stored.decode("utf-8", "surrogateescape")), sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def verify_file(directory: Path, name: str, expected: FileDigest) -> None:

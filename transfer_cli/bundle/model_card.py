@@ -21,11 +21,12 @@ from transfer_cli.bundle.files import MODEL_CARD_FILE
 from transfer_cli.calibration.fit import ValFit
 from transfer_cli.catalog import backbones
 from transfer_cli.catalog.tasks import SINGLE_LABEL
-from transfer_cli.data.groups import NEAR_DUPLICATES
+from transfer_cli.data.groups import NEAR_DUPLICATES, group_column
 from transfer_cli.data.split import Split
 from transfer_cli.data.split_assignment import PARTS
 from transfer_cli.io.digests import digest_of_file
-from transfer_cli.metrics.scores import RECALL, Metrics, MetricValue
+from transfer_cli.metrics.intervals import is_undefined
+from transfer_cli.metrics.scores import COPIES, RECALL, Metrics, MetricValue, doubts
 from transfer_cli.text import printable
 
 _METRICS = {
@@ -185,6 +186,13 @@ def _limits(card: ModelCard, networks: Sequence[ModelBundle]) -> Iterator[str]:
     else:
         if (count := int(test["images"]["value"])) < _FEW_TEST_IMAGES:
             yield f"The test set has only {count} images: see the confidence intervals."
+        if COPIES in test:
+            yield (
+                f"{test[COPIES]['value']:.0f} test images have a near-duplicate among the training images: the metrics "
+                "on test are too high."
+            )
+        for reason in doubts(test):
+            yield f"{reason[0].upper()}{reason[1:]}."
         recalls = {name.removeprefix(RECALL): value for name, value in test.items() if name.startswith(RECALL)}
         if low := [name for name, recall in recalls.items() if recall["value"] < _LOW_RECALL]:
             yield f"Recall is below 50 % for {', '.join(low)}."
@@ -219,14 +227,18 @@ def _split_limit(group_by: str | None) -> str:
             "Near-duplicates were kept in the same part of the split. Metrics may still be too optimistic if different "
             "images show the same object or scene."
         )
+    column = group_column(group_by)
+    same = f"whose paths have the same match of {group_by}" if column is None else f"with the same value of {column}"
     return (
-        f"Images whose paths have the same match of {group_by} form a group, and no group is in both the training set "
+        f"Images {same} form a group, and no group is in both the training set "
         "and the test set. If several groups show the same object or scene, the metrics are too optimistic. The "
         "confidence intervals assume independent images: with few groups they are too narrow."
     )
 
 
 def _value(metric: MetricValue) -> str:
+    if is_undefined(metric):
+        return "undefined"
     low, high = metric["low"], metric["high"]
     interval = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
     return f"{metric['value']:.3f}{interval}"

@@ -17,6 +17,17 @@ _LIST = "See all names: transfer-cli backbones list"
 IMAGENET, EMBEDDED, RANDOM = "imagenet", "embedded", "none"
 """Names of weights; any other text is the path of a file."""
 # Parameters of classification layers that are more than one dense layer.
+# Classification layers by module, where they are not the usual two. Layers that Keras numbers have no lasting name.
+_TOP_LAYERS = {
+    "vgg": ("flatten", "fc1", "fc2", "predictions"),
+    "efficientnet": ("avg_pool", "top_dropout", "predictions"),
+    "efficientnet_v2": ("avg_pool", "top_dropout", "predictions"),
+    "mobilenet": ("dropout", "conv_preds", "reshape_2", "predictions"),
+    "mobilenet_v2": ("predictions",),
+    # Its last layers share the name of the last layer of every head, and cannot be below it.
+    "mobilenet_v3": ("conv_2",),
+    "nasnet": ("predictions",),
+}
 _TOPS = {"VGG16": 123_642_856, "VGG19": 123_642_856, "MobileNetV3Large": 2_511_080, "MobileNetV3Small": 1_615_848}
 
 
@@ -131,6 +142,17 @@ class BackboneSpec:
     def parameters_below_top(self) -> int:
         """Parameters of the network without its classification layers."""
         return self.parameters - _TOPS.get(self.factory, (self.width + 1) * self.classes)
+
+    @property
+    def top_layers(self) -> tuple[str, ...]:
+        """Classification layers that can give features; only ``imagenet`` weights at `size` have them."""
+        if self.module == "convnext":
+            return tuple(f"{self.name}_head_{part}" for part in ("gap", "layernorm", "dense"))
+        return _TOP_LAYERS.get(self.module.removesuffix("16").removesuffix("19"), ("avg_pool", "predictions"))
+
+    def needs_top(self, layer: str | None, weights: str, size: int) -> bool:
+        """Return whether features of `layer` need the weights with the classification layers, and there are some."""
+        return layer in self.top_layers and self.has_imagenet and weights == IMAGENET and size == self.size
 
     def weights_file(self, *, top: bool, size: int) -> WeightsFile:
         """Return the file that Keras loads for ``weights="imagenet"`` at `size`; `top` is with classification layers.

@@ -47,6 +47,8 @@ class ClassifierSpec:
         Whether its probabilities are the softmax of a linear function of the features.
     trusted : tuple of str
         Types that its file contains beside those that skops trusts anyway.
+    needs_variance : bool
+        Whether it estimates the variance within classes, which needs more images than classes.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ClassifierSpec:
     folds: int = 5
     linear: bool = False
     trusted: tuple[str, ...] = ()
+    needs_variance: bool = False
 
 
 ESTIMATORS = frozenset(
@@ -205,9 +208,12 @@ _ROWS = (
         ),
     ),
     ClassifierSpec(
-        "nearest-centroid", _nearest_centroid, trusted=(_CALIBRATED, "sklearn.calibration._TemperatureScaling")
+        "nearest-centroid",
+        _nearest_centroid,
+        trusted=(_CALIBRATED, "sklearn.calibration._TemperatureScaling"),
+        needs_variance=True,
     ),
-    ClassifierSpec("lda", _lda, linear=True),
+    ClassifierSpec("lda", _lda, linear=True, needs_variance=True),
     _trees("random-forest", _random_forest),
     _trees("extra-trees", _extra_trees),
     _trees("bagging", _bagging),

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, InconsistentVersionWarning
 from sklearn.multiclass import OneVsRestClassifier, _ConstantPredictor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,8 +21,9 @@ from sklearn.utils.validation import has_fit_parameter
 
 from transfer_cli.catalog.classifiers import ESTIMATORS, ClassifierSpec, trusted_types
 from transfer_cli.classifiers.folds import Groups, Truth, folds, single_rows, strata
-from transfer_cli.classifiers.skops_file import check_classifier_file, untrusted_type
+from transfer_cli.classifiers.skops_file import check_classifier_file, set_own_settings, untrusted_type
 from transfer_cli.errors import InputError, ModelError, RecipeError
+from transfer_cli.io.reproducible_zip import make_reproducible
 from transfer_cli.metrics.scores import epoch_metrics
 from transfer_cli.progress import SILENT, Progress
 
@@ -120,7 +122,14 @@ def fit(
     groups : ndarray of shape (n,), int, optional
         Group of each row: no row is scored by a classifier that saw another row of its group.
     progress : Progress
+
+    Raises
+    ------
+    InputError
+        If there are too few images for this classifier.
     """
+    if _lacks_variance(spec, truth):
+        raise _cannot_be_trained(spec, truth, "it needs at least one class with two images, to estimate their variance")
     rows = _Rows(features, truth, groups)
     trials: tuple[Trial, ...] = ()
     value, out_of_fold = spec.default, None
@@ -139,15 +148,21 @@ def fit(
 def probabilities(pipeline: Any, features: Features, classes: int) -> NDArray[np.float32]:
     """Return the probabilities of all classes, float32 of shape (n, classes); 0 for classes without training rows."""
     result = np.zeros((len(features), classes), np.float32)
-    result[:, pipeline.classes_] = pipeline.predict_proba(features)
+    with _threads_only():
+        predicted = pipeline.predict_proba(features)
+    if predicted.shape[1] > classes:
+        # For a single label scikit-learn returns the probability of its absence, too.
+        return np.asarray(predicted[:, 1:], np.float32)
+    result[:, pipeline.classes_] = predicted
     return result
 
 
 def save(pipeline: Any, path: Path) -> None:
-    """Write a fitted classifier with skops, never as a pickle."""
+    """Write a fitted classifier with skops, never as a pickle; equal classifiers give equal bytes."""
     import skops.io
 
     skops.io.dump(pipeline, path)
+    make_reproducible(path)
 
 
 def load(path: Path) -> Any:
@@ -163,14 +178,27 @@ def load(path: Path) -> Any:
 
     check_classifier_file(path)
     try:
-        loaded = skops.io.load(path, trusted=trusted_types())
+        with warnings.catch_warnings():
+            # `inference.load` compares the versions of a bundle, and reports a difference in plain words.
+            warnings.simplefilter("ignore", InconsistentVersionWarning)
+            loaded = skops.io.load(path, trusted=trusted_types())
     except (UntrustedTypesFoundException, UnsupportedTypeException) as error:
         raise untrusted_type(path, [str(error)]) from error
     except Exception as error:  # a damaged archive fails in many ways
         raise ModelError(f"Cannot read the classifier in {path}: {error}.") from error
     if not _is_in_catalog(loaded):
         raise untrusted_type(path, [type(loaded).__name__])
+    set_own_settings(loaded)
     return loaded
+
+
+def _threads_only() -> Any:
+    """Return a context in which scikit-learn starts threads, never processes.
+
+    A process would start a second Python, which imports much again and may find other modules in the current folder.
+    The trees of an ensemble release Python's lock, so threads are as fast.
+    """
+    return joblib.parallel_config(backend="threading")
 
 
 def _is_in_catalog(loaded: Any) -> bool:
@@ -185,7 +213,11 @@ def _is_in_catalog(loaded: Any) -> bool:
 
 def _fit_pipeline(spec: ClassifierSpec, rows: _Rows, value: float, options: FitOptions) -> Any:
     weights, truth = options.weights, rows.truth
-    one = spec.build(value, options.seed, folds(truth, spec.folds, options.seed, rows.groups))
+    splits = folds(truth, spec.folds, options.seed, rows.groups)
+    if any(_lacks_variance(spec, truth[train]) for train, _ in splits):
+        # Too few images to hold any out: the scores are calibrated on the images that it is trained on.
+        splits = [(np.arange(len(truth)), np.arange(len(truth)))]
+    one = spec.build(value, options.seed, splits)
     classifier = one if truth.ndim == 1 else OneVsRestClassifier(one)
     pipeline = make_pipeline(*([StandardScaler()] if spec.standardise else []), classifier)
     if weights is not None and not has_fit_parameter(getattr(one, "estimator", one), "sample_weight"):
@@ -195,18 +227,28 @@ def _fit_pipeline(spec: ClassifierSpec, rows: _Rows, value: float, options: FitO
         )
     arguments = {} if weights is None else {f"{pipeline.steps[-1][0]}__sample_weight": weights[truth]}
     try:
-        pipeline.fit(rows.features, truth, **arguments)
+        with _threads_only():
+            pipeline.fit(rows.features, truth, **arguments)
     except ValueError as error:
-        classes = len(np.unique(truth)) if truth.ndim == 1 else truth.shape[1]
-        raise InputError(
-            f"{spec.name} cannot be trained on {len(truth)} images of {classes} classes: {error}",
-            hint="Use --classifier logistic, or add images.",
-        ) from error
+        raise _cannot_be_trained(spec, truth, str(error)) from error
     for each in [one, *(classifier.estimators_ if truth.ndim == 2 else [])]:
         if hasattr(each, "cv"):
             # The folds were needed for calibration only; a bundle should not hold row numbers of training images.
             each.set_params(cv=None)
     return pipeline
+
+
+def _lacks_variance(spec: ClassifierSpec, truth: Truth) -> bool:
+    """Return whether a classifier cannot estimate the variance within classes, since there is one image of each."""
+    return spec.needs_variance and len(truth) <= (len(np.unique(truth)) if truth.ndim == 1 else 2)
+
+
+def _cannot_be_trained(spec: ClassifierSpec, truth: Truth, reason: str) -> InputError:
+    classes = len(np.unique(truth)) if truth.ndim == 1 else truth.shape[1]
+    return InputError(
+        f"{spec.name} cannot be trained on {len(truth)} images of {classes} classes: {reason.rstrip('.')}.",
+        hint="Use --classifier logistic, or add images.",
+    )
 
 
 def _out_of_fold(spec: ClassifierSpec, rows: _Rows, value: float, options: FitOptions) -> NDArray[np.float32]:
@@ -215,7 +257,8 @@ def _out_of_fold(spec: ClassifierSpec, rows: _Rows, value: float, options: FitOp
     for train, test in folds(truth, spec.folds, options.seed, rows.groups):
         # If groups have several classes each, a fold may hold all rows of a class; these are not scored.
         scored = test[np.isin(truth[test], truth[train])] if truth.ndim == 1 else test
-        if not len(scored) or (truth.ndim == 1 and classes > 1 and len(np.unique(truth[train])) < 2):
+        is_one_class = (truth.ndim == 1) == (classes > 1) and len(np.unique(truth[train])) < 2
+        if not len(scored) or is_one_class or _lacks_variance(spec, truth[train]):
             continue
         pipeline = _fit_pipeline(spec, rows.take(train), value, options)
         result[scored] = probabilities(pipeline, rows.features[scored], classes)
@@ -280,6 +323,9 @@ def _one_convergence_warning(progress: Progress) -> Iterator[None]:
         warnings.filterwarnings("ignore", message="self.within_class_std_dev_ has at least 1 zero")
         # A label that all or none of the images of a fold have gives a constant classifier.
         warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
+        # Classes of one or two images are no regression, and folds with fewer of them than usual are scored as such.
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than")
+        warnings.filterwarnings("ignore", message="The least populated class in y has only")
         yield
     unconverged = [warning for warning in caught if issubclass(warning.category, ConvergenceWarning)]
     for warning in caught:

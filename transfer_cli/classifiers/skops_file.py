@@ -17,7 +17,9 @@ from transfer_cli.io.untrusted.json_text import iter_objects, parse_json
 from transfer_cli.io.untrusted.zip_file import list_members
 
 SCHEMA = "schema.json"
-MAX_BYTES = 512_000_000
+MAX_BYTES = 100_000_000
+_MAX_VALUES = 5_000_000
+"""The largest accepted file, of 20,000 arrays, needs some 80 MB."""
 _SHOWN = 5
 _OBJECTS = {
     "sklearn._loss.link.Interval",
@@ -62,6 +64,8 @@ _LOADERS = {
     "TypeNode": {"builtins.str", "builtins.int"},
 }
 """Types that each skops loader may create."""
+_SETTINGS = {"n_jobs": -1, "verbose": 0}
+"""Attributes of a loaded classifier that get this value unless they are missing or None."""
 
 
 def check_classifier_file(path: Path) -> None:
@@ -69,7 +73,7 @@ def check_classifier_file(path: Path) -> None:
     list_members(path, is_expected=lambda name: name == SCHEMA or name.endswith(".npy"))
     try:
         with ZipFile(path) as archive:
-            schema = parse_json(archive.read(SCHEMA), most_bytes=MAX_BYTES)
+            schema = parse_json(archive.read(SCHEMA), most_bytes=MAX_BYTES, most_values=_MAX_VALUES)
         if not isinstance(schema, dict) or "__loader__" not in schema:
             raise ValueError(f"{SCHEMA} names no object")
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
@@ -91,6 +95,19 @@ def untrusted_type(path: Path, types: list[str]) -> ModelError:
         f"{path} was refused, and nothing in it was run: it contains types that no classifier of the catalog has: "
         f"{', '.join(types[:_SHOWN])[:500]}{others}."
     )
+
+
+def set_own_settings(estimator: Any) -> None:
+    """Set the number of threads and the printed messages of a loaded classifier, which are not for a file to decide."""
+    waiting, seen = [estimator], set()
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, list | tuple):
+            waiting += each
+        elif type(each).__module__.startswith("sklearn.") and hasattr(each, "__dict__") and id(each) not in seen:
+            seen.add(id(each))
+            waiting += vars(each).values()
+            vars(each).update({name: own for name, own in _SETTINGS.items() if vars(each).get(name) is not None})
 
 
 def width_of(pipeline: Any, path: Path) -> int:

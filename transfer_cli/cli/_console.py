@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import click
 from rich.console import Console as RichConsole
@@ -19,10 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from transfer_cli.text import printable
+from transfer_cli.text import escaped, nan_to_null, printable
 
 _LINE_SECONDS = 10.0
 _UNLIMITED = 100_000
+_DESCRIPTION = TextColumn("{task.description}", markup=False)
 _plain = partial(RichConsole, highlight=False, markup=False, emoji=False)
 
 
@@ -46,17 +47,20 @@ class Console:
     json: bool = False
     offline: bool = False
     spoke: float = 0.0
+    _warned: set[str] = field(default_factory=set)
     _stderr: RichConsole = field(default_factory=lambda: _plain(stderr=True))
 
     @property
     def rows(self) -> IO[bytes]:
-        """The standard output, for rows."""
-        return sys.stdout.buffer
+        """The standard output, for rows; on a terminal with control characters escaped."""
+        return cast(IO[bytes], _Terminal(sys.stdout.buffer)) if sys.stdout.isatty() else sys.stdout.buffer
 
     def result(self, text: str, data: Any = None) -> None:
         """Print the result of a command: `text`, or with --json `data`."""
         if self.json:
-            text = json_module.dumps(data, indent=2, ensure_ascii=False)
+            text = escaped(json_module.dumps(nan_to_null(data), indent=2, ensure_ascii=False))
+        if sys.stdout.isatty():
+            text = printable(text)
         click.echo(text.encode("utf-8", "surrogateescape") + b"\n", nl=False)
 
     def output(self, path: Path, **data: Any) -> None:
@@ -75,8 +79,10 @@ class Console:
             self.say(*messages)
 
     def warn(self, *messages: str) -> None:
-        """Print warnings, even with --quiet."""
-        self.say(*(f"warning: {message}" for message in messages), style="yellow")
+        """Print warnings, even with --quiet, each once."""
+        new = [message for message in messages if message not in self._warned]
+        self._warned.update(new)
+        self.say(*(f"warning: {message}" for message in new), style="yellow")
 
     def error(self, message: str, hint: str | None) -> None:
         """Print what went wrong and what to do next."""
@@ -106,8 +112,8 @@ class Console:
             self.say(f"{description}{f': {done}' if total else ''} ({time.monotonic() - started:.1f} s)")
 
     def _bar(self, total: int | None) -> RichProgress:
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-        waiting = [SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()]
+        columns = [_DESCRIPTION, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+        waiting = [SpinnerColumn(), _DESCRIPTION, TimeElapsedColumn()]
         return RichProgress(*(waiting if total is None else columns), console=self._stderr, transient=True)
 
     def say(self, *messages: str, style: str | None = None) -> None:
@@ -117,6 +123,20 @@ class Console:
             self._stderr.print(printable(message), style=style, soft_wrap=True)
 
 
+class _Terminal(io.RawIOBase):
+    """A binary file of UTF-8 text that escapes what a terminal would obey; characters are written whole."""
+
+    def __init__(self, terminal: IO[bytes]) -> None:
+        self._terminal = terminal
+
+    def write(self, data: Any) -> int:
+        self._terminal.write(printable(bytes(data).decode("utf-8", "surrogateescape")).encode())
+        return len(data)
+
+    def flush(self) -> None:
+        self._terminal.flush()
+
+
 pass_console = click.make_pass_decorator(Console, ensure=True)
 
 
@@ -124,7 +144,7 @@ def table_text(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Co
     """Return a table as lines of text, as wide as its cells need."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in header:
-        table.add_column(name, justify="right" if name in numeric else "left", no_wrap=True)
+        table.add_column(printable(name), justify="right" if name in numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(printable(cell).replace("\n", "\\n") for cell in row))
     console = _plain(file=io.StringIO(), width=_UNLIMITED, color_system=None)

@@ -12,7 +12,7 @@ import click
 
 from transfer_cli.catalog import backbones, ensemble_methods, runtimes, tta
 from transfer_cli.cli._console import Console
-from transfer_cli.cli._types import PATH, Share, comma_separated, duration, seed
+from transfer_cli.cli._types import PATH, Share, class_level, comma_separated, duration, seed
 from transfer_cli.io.cache import LIMIT, Cache, parse_size
 
 if TYPE_CHECKING:
@@ -68,11 +68,12 @@ def time_budget_option(text: str, default: str | None = None) -> Callable[[Comma
 
 def group_option(near_duplicates: bool = True) -> Callable[[Command], Command]:
     """Return the decorator that adds ``--group-by``."""
-    text = "Never split a group between train and test: images whose path has the same REGEX match (e.g. '{}'{}."
     return click.option(
         "--group-by",
-        metavar="REGEX|near-duplicates" if near_duplicates else "REGEX",
-        help=text.format(r"ST\d+", " for stations), or near-duplicates" if near_duplicates else " for stations)"),
+        metavar="REGEX|column:NAME" + ("|near-duplicates" if near_duplicates else ""),
+        help="Never split a group between train and test: images whose path has the same REGEX match (e.g. 'ST\\d+' "
+        f"for stations){',' if near_duplicates else ' or'} images with the same value in a column of the CSV file "
+        f"(e.g. column:group){', or near-duplicates' if near_duplicates else ''}.",
     )
 
 
@@ -89,6 +90,31 @@ split_option = click.option(
     metavar="FILE.csv",
     help="Use the train/val/test assignment of this CSV, e.g. OTHER_RUN/split.csv.  [a new split]",
 )
+table_options = _together(
+    click.option(
+        "--class-level",
+        type=class_level,
+        metavar="N|last",
+        help="Depth of the class folders below FOLDER: 1 for its sub-folders, 2 for the folders in them; last: the "
+        "folder that an image is directly in.  [1, or 2 in train/val/test folders]",
+    ),
+    click.option(
+        "--path-column",
+        metavar="NAME",
+        help="Column of a CSV file that has the paths of the images.  [path, file, filename, image or photo]",
+    ),
+    click.option(
+        "--label-column",
+        metavar="NAME",
+        help="Column of a CSV file that has the class of each image.  [label, class, species or category]",
+    ),
+    click.option(
+        "--images",
+        type=PATH,
+        metavar="DIR",
+        help="Folder that the paths in a CSV file are relative to.  [the folder of the CSV file]",
+    ),
+)
 strict_option = click.option(
     "--strict", is_flag=True, help="Stop at the first unreadable image.  [skip it, list it and exit with code 5]"
 )
@@ -99,7 +125,9 @@ min_accuracy_option = click.option(
     help="Fail (exit code 6) and save no model if test accuracy is below SHARE, 0 to 1 (val if there is no test).",
 )
 overwrite_run_option = click.option(
-    "--overwrite", is_flag=True, help="Replace an existing run in RUN; its train/test split is kept."
+    "--overwrite",
+    is_flag=True,
+    help="Replace an existing run in RUN when the new one is complete; its train/test split is kept.",
 )
 bags_option = click.option(
     "--bags",
@@ -151,6 +179,12 @@ training_options = _together(
     min_accuracy_option,
     overwrite_run_option,
 )
+bit_depth_option = click.option(
+    "--bit-depth",
+    type=click.IntRange(8, 16),
+    metavar="N",
+    help="Lowest bits that images with 16 bits per sample use, e.g. 12 for a 12-bit camera.  [as each file declares]",
+)
 backbone_options = _together(
     click.option(
         "--backbone",
@@ -173,6 +207,7 @@ backbone_options = _together(
         metavar="NAME",
         help="Use the output of this layer as features.  [last layer before the classification head]",
     ),
+    bit_depth_option,
 )
 candidate_options = _together(
     click.option(
@@ -221,21 +256,34 @@ def backbone_overrides(options: Mapping[str, Any]) -> dict[str, Any]:
         "backbone.name": options["backbone"],
         **{f"backbone.{name}": options[name] for name in ("weights", "pooling", "layer")},
         "inference.runtime": options["runtime"],
+        "images.bit_depth": options["bit_depth"],
         "seed": options["seed"],
     }
+
+
+def scan_images(
+    folder: Path, options: Mapping[str, Any], *, group_by: str | None = None, for_training: bool = True
+) -> ImageFolder:
+    """Return the images of a folder or CSV file, read as `table_options` say; `group_by` is that of the recipe."""
+    from transfer_cli.data.groups import group_column
+    from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.data.table_columns import TableOptions
+
+    table = TableOptions(options["path_column"], options["label_column"], group_column(group_by), options["images"])
+    return ImageFolder.scan(folder, for_training=for_training, table=table, class_level=options["class_level"])
 
 
 def training_request(
     console: Console, folder: ImageFolder, run: RunDirectory, options: Mapping[str, Any]
 ) -> TrainingRequest:
     """Return the request of a command that trains, from the options that it has."""
-    from transfer_cli.data.split import Split
+    from transfer_cli.data import given_split
     from transfer_cli.runs.request import TrainingRequest
 
     request = TrainingRequest(
         folder,
         run,
-        split=Split.read(Path(options["split"])) if options.get("split") else None,
+        split=given_split.read(Path(options["split"]), folder) if options.get("split") else None,
         offline=console.offline,
         command=["transfer-cli", *sys.argv[1:]],
         cache=cache_of(options),

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer_cli.cli._console import Console
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
+from transfer_cli.io.discovery import describe_left_out, has_unreadable_folders
 from transfer_cli.metrics.confusion import Confusion
-from transfer_cli.metrics.scores import lowest_recalls_summary, recalls_summary, summary
+from transfer_cli.metrics.scores import (
+    ABOVE_CHANCE,
+    COPIES,
+    SUPPORT,
+    MetricValue,
+    doubts,
+    lowest_recalls_summary,
+    recalls_summary,
+    summary,
+)
+from transfer_cli.runs.score_limits import REAL_WEIGHTS, mending_command, uses_embedded_backbone
 from transfer_cli.text import counted
 
 if TYPE_CHECKING:
     from transfer_cli.evaluation.evaluate import Evaluation
     from transfer_cli.explain.explain import Explanations
     from transfer_cli.runs.request import TrainingResult
+    from transfer_cli.runs.run_directory import RunDirectory
 
 _MAX_LISTED = 10
 _MAX_CLASSES = 20
@@ -38,15 +50,39 @@ def end_of_training(console: Console, result: TrainingResult) -> int:
             console.note(confusions)
         if result.is_uneven:
             console.note(recalls_summary(part, metrics))
+        _warn_of_doubts(console, run, metrics)
     if result.skipped:
         console.warn(f"{counted(len(result.skipped), 'image')} could not be read; reasons: {run.skipped}")
-    if run.model.is_dir():
+    evaluated = [*result.metrics.values()][-1:]
+    if run.model.is_dir() and not any(map(_is_no_better, evaluated)):
         console.note(f"next: transfer-cli predict {shlex.quote(str(run.path))} YOUR_IMAGES --format table")
+    elif run.model.is_dir():
+        console.note(f"next: transfer-cli report {shlex.quote(str(run.path))}")
     else:
         console.note(f"features: {run.features}")
     data = {"run": str(run.path), "metrics": result.metrics, "skipped": len(result.skipped)}
     console.result(str(run.path), data)
     return DONE_WITH_SKIPPED if result.skipped else DONE
+
+
+def _warn_of_doubts(console: Console, run: RunDirectory, metrics: Mapping[str, MetricValue]) -> None:
+    """Print why the score of a part says nothing or too much, and what to do about it."""
+    reasons = doubts(metrics)
+    console.warn(*reasons)
+    if _is_no_better(metrics):
+        remedy = "more images of each class help most, then a larger --backbone"
+        if uses_embedded_backbone(run):
+            remedy = f"this run used the small network of the program: {REAL_WEIGHTS}"
+        console.note(f"to get a better model: {remedy}")
+    elif reasons:
+        console.note("to get a score: add images with and without each of the classes to this part")
+    if COPIES in metrics and (command := mending_command(run)):
+        console.note(f"to keep near-duplicates in one part: {command}")
+
+
+def _is_no_better(metrics: Mapping[str, MetricValue]) -> bool:
+    """Return whether the headline of a part is not above chance."""
+    return any(name.endswith(ABOVE_CHANCE) for name in metrics)
 
 
 def end_of_ensemble(console: Console, result: TrainingResult, *, of_bags: bool = False) -> int:
@@ -67,6 +103,7 @@ def end_of_evaluation(console: Console, result: Evaluation) -> int:
     console.note(*(result.gain.summary() if result.gain else ()))
     console.warn(*_training_image_warnings(result), *_missing_class_warnings(result))
     if metrics := result.metrics.get(fair_part, {}):
+        console.warn(*doubts(metrics))
         console.note(lowest_recalls_summary(fair_part, metrics))
         if fair_part in result.confusions and (confusions := result.confusions[fair_part].summary(fair_part)):
             console.note(confusions)
@@ -82,6 +119,20 @@ def end_of_evaluation(console: Console, result: Evaluation) -> int:
 def warn_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
     """Print a warning about each file that could not be read."""
     console.warn(*(f"skipped {item.path}: {item.reason}" for item in skipped))
+
+
+def code_with_folder(console: Console, code: int, left_out: Mapping[str, int]) -> int:
+    """Return the exit code of a command on a folder: not 0 if a part of the folder could not be read."""
+    if not has_unreadable_folders(left_out):
+        return code
+    console.warn(f"the images in folders that cannot be read are missing; {describe_left_out(left_out)}")
+    return code or DONE_WITH_SKIPPED
+
+
+def note_left_out(console: Console, left_out: Mapping[str, int]) -> None:
+    """Print how many files in folders are not images, by kind."""
+    if text := describe_left_out(left_out):
+        console.note(text)
 
 
 def _training_image_warnings(result: Evaluation) -> list[str]:
@@ -113,6 +164,13 @@ def _missing_class_warnings(result: Evaluation) -> list[str]:
             evaluated = "this class is" if len(names) == 1 else "these classes are"
             warnings.append(f"no {kind}images of {listed}: {evaluated} not evaluated")
         known |= {*names}
+    metrics = result.metrics.get(result.fair_part, {})
+    present = [name for name, metric in metrics.items() if name.startswith(SUPPORT) and metric["value"]]
+    if len(present) == 1 and "accuracy" in metrics:
+        warnings.append(
+            f"all evaluated images are of the class {present[0].removeprefix(SUPPORT)}: the accuracy is the recall of "
+            "this class, and cannot show whether other images are taken for it"
+        )
     return warnings
 
 

@@ -45,6 +45,15 @@ def duration(text: str) -> float:
     raise click.BadParameter(f"{text!r} is not a time span. Expected for example 90s, 10m, 1h or 1h30m.")
 
 
+def class_level(text: str) -> int | str:
+    """Return the depth of the class folders, from 1, or the word last."""
+    if text.strip().lower() == "last":
+        return "last"
+    if text.strip().isdecimal() and (level := int(text)) > 0:
+        return level
+    raise click.BadParameter(f"Expected a number from 1 (the sub-folders of FOLDER), or last. Received: {text}.")
+
+
 def comma_separated(text: str) -> tuple[str, ...]:
     """Return several names, separated by commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -10,25 +10,29 @@ import click
 
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
+    bit_depth_option,
     cache_option,
     candidate_options,
     group_option,
     min_accuracy_option,
     output_option,
     overwrite_run_option,
+    scan_images,
     seed_option,
     set_resume_hint,
     split_option,
     strict_option,
+    table_options,
     time_budget_option,
     training_request,
 )
-from transfer_cli.cli._summaries import end_of_training
+from transfer_cli.cli._summaries import code_with_folder, end_of_training
 from transfer_cli.cli._types import PATH
 
 
 @click.command("auto", short_help="Train several models in a given time and keep the best.")
 @click.argument("folder", type=PATH)
+@table_options
 @output_option("RUN", "Folder of the run to write.  [runs/auto-FOLDER]")
 @time_budget_option("Target time for the whole command, e.g. 90s, 10m, 1h30m.  [10m]", default="10m")
 @candidate_options
@@ -37,6 +41,7 @@ from transfer_cli.cli._types import PATH
 @seed_option(default=0)
 @strict_option
 @min_accuracy_option
+@bit_depth_option
 @overwrite_run_option
 @cache_option
 @pass_console
@@ -55,12 +60,11 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
     """
     begun = time.monotonic()
 
-    from transfer_cli.data.image_folder import ImageFolder
     from transfer_cli.recipe.auto import AutoRecipe
     from transfer_cli.runs.run_directory import RunDirectory, default_path
 
     set_resume_hint("Finished steps are")
-    images = ImageFolder.scan(folder)
+    images = scan_images(folder, options, group_by=options["group_by"])
     run = RunDirectory(output or default_path("auto", images.name))
     recipe = AutoRecipe(
         seed=options["seed"],
@@ -68,9 +72,10 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
         among=options["among"] or (),
         download=options["download"],
         group_by=options["group_by"],
+        bit_depth=options["bit_depth"],
     )
 
     from transfer_cli.auto.auto import auto
 
     request = training_request(console, images, run, {**options, "begun": begun, "time_budget": None})
-    return end_of_training(console, auto(request, recipe))
+    return code_with_folder(console, end_of_training(console, auto(request, recipe)), images.left_out)

@@ -35,6 +35,8 @@ def info(console: Console) -> None:
         "entries": [{"kind": kind, "network": network, "bytes": size} for (kind, network), size in entries.items()],
     }
     console.note(f"{cache.path}: {megabytes(total)} used, limit {megabytes(cache.limit)}")
+    if fault := cache.fault():
+        console.warn(fault)
     if rows or console.json:
         console.table(("kind", "network", "size"), rows, data, numeric=("size",))
     else:

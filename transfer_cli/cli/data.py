@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from transfer_cli.cli._options import (
     group_option,
     output_option,
     runtime_option,
+    scan_images,
     seed_option,
+    table_options,
     training_request,
 )
 from transfer_cli.cli._summaries import warn_skipped
@@ -30,6 +33,7 @@ def command() -> None:
 
 @command.command("check")
 @click.argument("folder", type=PATH)
+@table_options
 @backbone_options
 @runtime_option
 @click.option(
@@ -54,24 +58,26 @@ def check_(console: Console, /, folder: Path, no_probe: bool, output: Path | Non
         transfer-cli data check photos
         transfer-cli data check photos --no-probe -o checks/quick
     """
-    from transfer_cli.data.image_folder import ImageFolder
     from transfer_cli.models.weights.registry import require_weights_file
     from transfer_cli.recipe.recipes import ExtractRecipe
     from transfer_cli.runs.run_directory import RunDirectory
 
     recipe = ExtractRecipe.load(None, [], backbone_overrides(options))
     require_weights_file(recipe.backbone.weights)
-    images = ImageFolder.scan(folder, for_training=False)
+    images = scan_images(folder, options, for_training=False)
     target = output or Path("checks") / images.name
 
     from transfer_cli.audit import check
     from transfer_cli.audit.page import write_check
+    from transfer_cli.training.setup.claim import sample_warnings_of
     from transfer_cli.training.setup.resolve import resolve_recipe
 
     check.check_free(target, images)
-    console.note(images.summary())
+    console.note(images.summary(), *images.merged_notes())
+    console.warn(*images.warnings())
     request = training_request(console, images, RunDirectory(target), options)
     # Resolved as by extract, so that the two share cached features and converted networks.
+    console.warn(*sample_warnings_of(request, recipe))
     findings = check.check(request, resolve_recipe(request, recipe, keeps_model=True), probe=not no_probe)
     write_check(findings, target)
     console.note(*findings.summary())
@@ -81,6 +87,7 @@ def check_(console: Console, /, folder: Path, no_probe: bool, output: Path | Non
 
 @command.command("split")
 @click.argument("folder", type=PATH)
+@table_options
 @output_option("DIR|FILE.csv", "Folder or CSV file to write.", required=True)
 @click.option("--test", type=float, metavar="SHARE", help="Share of images for testing, 0 to 1.  [0.2]")
 @click.option("--val", type=float, metavar="SHARE", help="Share of images for validation, 0 to 1.  [0]")
@@ -104,7 +111,6 @@ def split_(console: Console, /, folder: Path, output: Path, link: bool, **option
         transfer-cli data split photos -o photos-split --test 0.2 --val 0.1
         transfer-cli data split photos -o photos.csv --group-by 'patient(\\d+)'
     """
-    from transfer_cli.data.image_folder import ImageFolder
     from transfer_cli.recipe.recipes import ExtractRecipe
     from transfer_cli.runs.run_directory import RunDirectory
 
@@ -113,20 +119,23 @@ def split_(console: Console, /, folder: Path, output: Path, link: bool, **option
         **{f"split.{name}": options[name] for name in ("test", "val", "seed", "group_by")},
     }
     recipe = ExtractRecipe.load(None, [], overrides)
-    images = ImageFolder.scan(folder)
+    images = scan_images(folder, options, group_by=recipe.split.group_by)
 
     from transfer_cli.data import export_split
+    from transfer_cli.training.setup.claim import sample_warnings_of
     from transfer_cli.training.setup.preflight import survey
     from transfer_cli.training.setup.resolve import resolve_recipe
 
     export_split.check_target(output, images)
-    console.note(images.summary())
+    console.note(*images.notes())
+    console.warn(*images.warnings())
     request = training_request(console, images, RunDirectory(output), options)
+    console.warn(*sample_warnings_of(request, recipe))
     surveyed = survey(request, resolve_recipe(request, recipe, keeps_model=True), decodes=True)
     export_split.export_split(surveyed.split, images, output, link=link)
     console.note(surveyed.split.summary())
     console.warn(*surveyed.split.warnings())
     warn_skipped(console, surveyed.skipped)
-    console.note(f"next: transfer-cli extract {output}")
+    console.note(f"next: transfer-cli extract {shlex.quote(str(output))}")
     console.output(output, split=surveyed.split.counts(), skipped=len(surveyed.skipped))
     return DONE_WITH_SKIPPED if surveyed.skipped else DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def command(console: Console) -> None:
     console.note("5. Prediction: three test images with their most likely classes.")
     predictions = _predict(console, trained, images)
     run = str(trained.run.path)
-    console.note(f"The trained model is in {run}; use it with: transfer-cli predict {run} IMAGES")
+    console.note(f"The trained model is in {run}; use it with: transfer-cli predict {shlex.quote(run)} IMAGES")
     console.note("Now with your own images, one folder per class: transfer-cli extract YOUR_FOLDER")
     metrics = {"test_accuracy": trained.metrics["test"]["accuracy"], "random": random.metrics["test"]["accuracy"]}
     console.result(run, {"run": run, "report": str(page), **metrics, "predictions": predictions})

@@ -10,14 +10,24 @@ import click
 
 from transfer_cli.catalog import tta
 from transfer_cli.cli._console import Console, pass_console
-from transfer_cli.cli._options import cache_option, loading, output_option, runtime_option, strict_option, tta_option
-from transfer_cli.cli._summaries import end_of_evaluation
+from transfer_cli.cli._options import (
+    cache_option,
+    loading,
+    output_option,
+    runtime_option,
+    scan_images,
+    strict_option,
+    table_options,
+    tta_option,
+)
+from transfer_cli.cli._summaries import code_with_folder, end_of_evaluation
 from transfer_cli.cli._types import PATH, Share
 
 
 @click.command("evaluate", short_help="Measure a trained model on new labelled images.")
 @click.argument("model", metavar="RUN|BUNDLE")
 @click.argument("folder", metavar="FOLDER|CSV", type=PATH)
+@table_options
 @output_option("DIR", "Folder to write.  [RUN/evaluations/FOLDER]")
 @click.option(
     "--part",
@@ -52,7 +62,6 @@ def command(
         transfer-cli evaluate runs/first new_photos --min-accuracy 0.8 -o checked
         transfer-cli evaluate runs/first new_photos --tta flip
     """
-    from transfer_cli.data.image_folder import ImageFolder
     from transfer_cli.runs import accuracy_gate
     from transfer_cli.runs.evaluation_directory import EvaluationDirectory
     from transfer_cli.runs.run_of_model import is_model, run_of_model
@@ -61,7 +70,7 @@ def command(
     if is_model(folder) and Path(model).exists() and not is_model(Path(model)):
         ordered = f"transfer-cli evaluate {shlex.quote(str(folder))} {shlex.quote(model)}"
         raise click.UsageError(f"{folder} is a model, {model} is not. The model comes first. Try: {ordered}")
-    images = ImageFolder.scan(folder, for_training=False)
+    images = scan_images(folder, options, for_training=False)
     run = run_of_model(model)
     if output is None and run is None and Path(model).exists():
         raise click.UsageError(f"{model} is not inside a run, so there is no default output folder. Add -o DIR.")
@@ -75,7 +84,7 @@ def command(
     evaluation = evaluate(
         model, images, place, part=part, tta=method, strict=options["strict"], **loading(console, options)
     )
-    code = end_of_evaluation(console, evaluation)
+    code = code_with_folder(console, end_of_evaluation(console, evaluation), images.left_out)
     if minimum is not None:
         left = f"The evaluation is in {place.path}."
         accuracy_gate.check_training_images_known(minimum, evaluation.training_images_known, left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 from transfer_cli.catalog.explainers import names
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import cache_option, loading, output_option, runtime_option
-from transfer_cli.cli._summaries import end_of_explanation
+from transfer_cli.cli._summaries import end_of_explanation, note_left_out
 
 
 @click.command("explain", short_help="Draw saliency maps of what a prediction is based on.")
@@ -54,7 +55,8 @@ def command(console: Console, /, model: str, images: tuple[str, ...], output: Pa
 
     run = run_of_model(model)
     target = output or (run.explanations if run else Path("explanations"))
-    files = require_paths(expand_paths(images))
+    left_out: Counter[str] = Counter()
+    files = require_paths(expand_paths(images, left_out), left_out)
 
     from transfer_cli.explain.explain import check_replaceable, explain
     from transfer_cli.explain.explainable import Explainable
@@ -63,4 +65,5 @@ def command(console: Console, /, model: str, images: tuple[str, ...], output: Pa
     with console.track("loading the model", None):
         opened = Explainable.open(model, method=options["method"], layer=options["layer"], **loading(console, options))
     result = explain(opened, files, target, class_names=options["classes"], progress=console)
+    note_left_out(console, left_out)
     return end_of_explanation(console, result)

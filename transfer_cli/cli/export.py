@@ -49,11 +49,11 @@ def command(
     """Export a trained model to Keras, SavedModel, TFLite, ONNX or OpenVINO, and verify each file.
 
     RUN is the folder that a training command wrote, BUNDLE the model folder in it. Input of every file: uint8 RGB
-    images of shape (n, size, size, 3). Output: one probability per class. Class names, size and resize method are
-    stored in the file. Before a file is written, its predictions on the validation images (test images if there are
-    none) are compared with the model's: if a label changes, or a probability differs by more than 0.0001, no file is
-    written and the exit code is 6. int8 files are calibrated on training images and may lose --max-drop points of test
-    accuracy. A bundle without its run needs --images: any folder of images.
+    images from 0 to 255, of shape (n, size, size, 3). Output: one probability per class. Class names, size and resize
+    method are stored in the file. Before a file is written, its predictions on the validation images (and on test and
+    training images if these are fewer than 8) are compared with the model's: if a label changes, or a probability
+    differs by more than 0.0001, no file is written and the exit code is 6. int8 files are calibrated on training images
+    and may lose --max-drop points of test accuracy. A bundle without its run needs --images: any folder of images.
 
     \b
     Example:

@@ -14,16 +14,19 @@ from transfer_cli.cli._options import (
     backbone_overrides,
     bags_option,
     cache_option,
+    scan_images,
     set_resume_hint,
+    table_options,
     training_options,
     training_request,
 )
-from transfer_cli.cli._summaries import end_of_ensemble, end_of_training
+from transfer_cli.cli._summaries import code_with_folder, end_of_ensemble, end_of_training
 from transfer_cli.cli._types import PATH
 
 
 @click.command("extract", short_help="Train a classifier fast, on a fixed pretrained network.")
 @click.argument("folder", type=PATH)
+@table_options
 @backbone_options
 @click.option(
     "--classifier", type=click.Choice(classifiers.names()), help="Classifier to train on the features.  [logistic]"
@@ -41,9 +44,10 @@ def command(console: Console, /, folder: Path, output: str | None, bags: int | N
     """Train a classifier fast (start here): a fixed pretrained network plus logistic regression.
 
     FOLDER has one sub-folder of images per class, e.g. photos/cat and photos/dog; or sub-folders train and test (and
-    val), each with one sub-folder per class; or it is a CSV file with the columns path,label (or path,labels with
-    several labels as a;b) and optionally split (train, val or test). The run holds the model, its metrics and
-    predictions on the test images, the split and the features.
+    val), each with one sub-folder per class; or it is a CSV file with the columns path,label (or path,labels with any
+    number of labels as a;b) and optionally split (train, val or test) and group. If the classes are deeper folders, as
+    in photos/STATION/CLASS, choose them by --class-level. The run holds the model, its metrics and predictions on the
+    test images, the split and the features.
 
     \b
     Example:
@@ -51,7 +55,6 @@ def command(console: Console, /, folder: Path, output: str | None, bags: int | N
         transfer-cli extract photos --backbone resnet50 --classifier linear-svm
         transfer-cli extract photos --bags 10
     """
-    from transfer_cli.data.image_folder import ImageFolder
     from transfer_cli.recipe.recipes import ExtractRecipe
     from transfer_cli.runs.run_directory import RunDirectory, default_path
 
@@ -64,15 +67,16 @@ def command(console: Console, /, folder: Path, output: str | None, bags: int | N
     recipe = ExtractRecipe.load(options["recipe"], options["overrides"], overrides)
     if bags and recipe.classifier.name == classifiers.NONE:
         raise click.UsageError("--bags needs a classifier. Received: --classifier none (features only).")
-    images = ImageFolder.scan(folder)
+    images = scan_images(folder, options, group_by=recipe.split.group_by)
     run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name))
     request = training_request(console, images, run, options)
     if bags:
         from transfer_cli.ensembling.bagging import bagged
 
         set_resume_hint("Finished bags are", options["overwrite"])
-        return end_of_ensemble(console, bagged(request, recipe, bags), of_bags=True)
+        code = end_of_ensemble(console, bagged(request, recipe, bags), of_bags=True)
+        return code_with_folder(console, code, images.left_out)
 
     from transfer_cli.training.extract import extract
 
-    return end_of_training(console, extract(request, recipe))
+    return code_with_folder(console, end_of_training(console, extract(request, recipe)), images.left_out)

@@ -14,19 +14,22 @@ from transfer_cli.cli._options import (
     backbone_options,
     backbone_overrides,
     bags_option,
+    scan_images,
     set_resume_hint,
+    table_options,
     time_budget_option,
     training_options,
     training_request,
 )
 from transfer_cli.cli._plan_output import print_plan
-from transfer_cli.cli._summaries import end_of_ensemble, end_of_training
+from transfer_cli.cli._summaries import code_with_folder, end_of_ensemble, end_of_training
 from transfer_cli.cli._types import PATH
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 
 
 @click.command("finetune", short_help="Train the network itself: slower, usually more accurate.")
 @click.argument("folder", type=PATH)
+@table_options
 @backbone_options
 @bags_option
 @training_options
@@ -67,7 +70,6 @@ def command(
         transfer-cli finetune photos --time-budget 10m
         transfer-cli finetune photos --recipe last-block --set stage.1.epochs=3
     """
-    from transfer_cli.data.image_folder import ImageFolder
     from transfer_cli.recipe.recipes import FinetuneRecipe
     from transfer_cli.runs.run_directory import RunDirectory, default_path
     from transfer_cli.system import process_age_seconds
@@ -79,7 +81,7 @@ def command(
         "unlabelled.folder": options["unlabelled"] and str(Path(options["unlabelled"]).absolute()),
     }
     recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], overrides)
-    images = ImageFolder.scan(folder)
+    images = scan_images(folder, options, group_by=recipe.split.group_by)
     run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name, "finetune"))
     begun = time.monotonic() - process_age_seconds()
     request = training_request(console, images, run, {**options, "begun": begun})
@@ -96,8 +98,9 @@ def command(
     if bags:
         from transfer_cli.ensembling.bagging import bagged
 
-        return end_of_ensemble(console, bagged(request, recipe, bags), of_bags=True)
+        code = end_of_ensemble(console, bagged(request, recipe, bags), of_bags=True)
+        return code_with_folder(console, code, images.left_out)
 
     from transfer_cli.training.finetune import finetune
 
-    return end_of_training(console, finetune(request, recipe))
+    return code_with_folder(console, end_of_training(console, finetune(request, recipe)), images.left_out)

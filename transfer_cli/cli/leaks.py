@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from transfer_cli.cli._console import Console, pass_console
-from transfer_cli.cli._options import check_suffix, output_option
+from transfer_cli.cli._options import check_suffix, images_option, output_option
 from transfer_cli.cli._types import PATH
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 from transfer_cli.text import counted
@@ -16,8 +16,9 @@ from transfer_cli.text import counted
 @click.command("leaks", short_help="Find test images that are also in the training set.")
 @click.argument("run", type=PATH)
 @output_option("FILE.csv", "File to write.  [RUN/leaks.csv]")
+@images_option
 @pass_console
-def command(console: Console, /, run: Path, output: Path | None) -> int:
+def command(console: Console, /, run: Path, output: Path | None, images: Path | None) -> int:
     """Find data leakage: test images that are also (or almost) in the training set.
 
     RUN is the folder that a training command wrote. Lists images that occur in two splits (e.g. train and test) or in
@@ -31,7 +32,7 @@ def command(console: Console, /, run: Path, output: Path | None) -> int:
     """
     from transfer_cli.runs.completed_run import FinishedRun
 
-    finished = FinishedRun.read(run)
+    finished = FinishedRun.read(run, images)
 
     from transfer_cli.audit.leakage import check_leaks_file, leaks, summary
 
@@ -46,11 +47,11 @@ def command(console: Console, /, run: Path, output: Path | None) -> int:
         options = "--group-by near-duplicates and with --overwrite (or another -o RUN)"
         console.note(f"to keep duplicates in one split, train again with {options}")
     if result.skipped:
-        images = counted(len(result.skipped), "image")
-        console.warn(f"{images} of the run could not be read: {result.skipped[0].path}, ...")
+        skipped = counted(len(result.skipped), "image")
+        console.warn(f"{skipped} of the run could not be read: {result.skipped[0].path}, ...")
     if result.changed:
-        images = counted(len(result.changed), "image")
-        console.warn(f"{images} changed since the run was trained and were left out: {result.changed[0]}, ...")
+        changed = counted(len(result.changed), "image")
+        console.warn(f"{changed} changed since the run was trained and were left out: {result.changed[0]}, ...")
     # Printed before it is written, so that a full disk does not lose the result of minutes of work.
     result.write(target)
     pairs = {name: [leak.to_dict() for leak in getattr(result, name)] for name in ("across_splits", "across_classes")}

@@ -17,7 +17,9 @@ from transfer_cli.cli._options import (
     output_option,
     recipe_options,
     runtime_option,
+    scan_images,
     split_option,
+    table_options,
     training_request,
 )
 from transfer_cli.cli._types import PATH
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 @click.command("lr-find", short_help="Find a good learning rate for fine-tuning.")
 @click.argument("folder", type=PATH)
+@table_options
 @backbone_options
 @recipe_options
 @runtime_option
@@ -69,14 +72,13 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
         transfer-cli lr-find photos
         transfer-cli lr-find photos --recipe gentle-two-stage --stage 2
     """
-    from transfer_cli.data.image_folder import ImageFolder
     from transfer_cli.io.atomic import check_writable
     from transfer_cli.recipe.recipes import FinetuneRecipe
     from transfer_cli.rendering.png_provenance import LR_FIND, made_by
     from transfer_cli.runs.run_directory import RunDirectory
 
     recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], backbone_overrides(options))
-    images = ImageFolder.scan(folder)
+    images = scan_images(folder, options, group_by=recipe.split.group_by)
     target = output or Path("plots") / f"{images.name}-lr.png"
     check_suffix(target, ".png")
     # An earlier plot may be replaced, any other file may not.
@@ -106,8 +108,8 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
 def _next_command(folder: Path, options: Mapping[str, Any]) -> str:
     """Return the finetune command with the same recipe and network."""
     command = ["transfer-cli", "finetune", str(folder)]
-    for name in ("recipe", "backbone"):
-        command += [f"--{name}", options[name]] if options[name] else []
+    for name in ("recipe", "backbone", "class_level", "path_column", "label_column", "images"):
+        command += [f"--{name.replace('_', '-')}", str(options[name])] if options[name] else []
     for override in options["overrides"]:
         command += ["--set", override]
     return shlex.join(command)

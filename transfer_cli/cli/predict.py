@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
@@ -15,7 +16,7 @@ from transfer_cli.calibration.rejection import COVERAGE
 from transfer_cli.catalog import tta
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import cache_option, loading, output_option, runtime_option, strict_option, tta_option
-from transfer_cli.cli._summaries import end_of_prediction
+from transfer_cli.cli._summaries import end_of_prediction, note_left_out
 from transfer_cli.cli._types import Share
 from transfer_cli.data.predictions import FORMATS
 from transfer_cli.progress import SILENT
@@ -92,7 +93,8 @@ def command(console: Console, /, model: str, paths: tuple[str, ...], output: Pat
         check_writable(output)
     elif format_ == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is a binary format and cannot be shown on a terminal. Add -o FILE.")
-    files = require_paths(expand_paths(_expand_stdin(paths)))
+    left_out: Counter[str] = Counter()
+    files = require_paths(expand_paths(_expand_stdin(paths), left_out), left_out)
 
     from transfer_cli.inference.load import load
     from transfer_cli.inference.predict import predict, write_predictions
@@ -113,6 +115,7 @@ def command(console: Console, /, model: str, paths: tuple[str, ...], output: Pat
     )
     if isinstance(classifier, AugmentedModel):
         console.note(f"{classifier.spec.name}: {classifier.cost.summary()}")
+    note_left_out(console, left_out)
     return end_of_prediction(console, rows, skipped, output, rejector.rejected if rejector else None)
 
 

@@ -8,12 +8,19 @@ from typing import Any
 import click
 
 from transfer_cli.cli._console import Console, pass_console
-from transfer_cli.cli._options import check_suffix, output_option, recipe_options
+from transfer_cli.cli._options import (
+    check_suffix,
+    output_option,
+    recipe_options,
+    scan_images,
+    table_options,
+)
 from transfer_cli.cli._types import PATH
 
 
 @click.command("preview", short_help="Draw example images with the augmentation of a recipe.")
 @click.argument("folder", type=PATH)
+@table_options
 @recipe_options
 @output_option("FILE.png", "PNG file to write.  [plots/FOLDER-preview.png]")
 @pass_console
@@ -27,22 +34,23 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
         transfer-cli preview photos --recipe classic-augmentation
         transfer-cli preview photos --set augmentation.rotation_range=90
     """
-    from transfer_cli.data.image_folder import ImageFolder
     from transfer_cli.io.atomic import check_writable
     from transfer_cli.recipe.recipes import FinetuneRecipe
     from transfer_cli.rendering.png_provenance import PREVIEW, made_by
 
     recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], {"seed": options["seed"]})
-    images = ImageFolder.scan(folder)
+    images = scan_images(folder, options)
     target = output or Path("plots") / f"{images.name}-preview.png"
     check_suffix(target, ".png")
     # An earlier preview may be replaced, any other file may not.
     if made_by(target) != PREVIEW:
         check_writable(target)
 
+    from transfer_cli.rendering.fonts import missing_letters_warning
     from transfer_cli.training.preview import preview
 
     rows = preview(images, recipe, target)
     classes = f" ({rows} of {len(images.class_names)} classes)" if rows < len(images.class_names) else ""
+    console.warn(*images.warnings(), *missing_letters_warning(images.class_names[:rows]))
     console.note(f"{rows} images{classes}: the original and its variants in 7 epochs")
     console.output(target, rows=rows)

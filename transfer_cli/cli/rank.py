@@ -10,15 +10,18 @@ import click
 
 from transfer_cli.cli._console import Console, pass_console, table_text
 from transfer_cli.cli._options import (
+    bit_depth_option,
     cache_option,
     candidate_options,
     group_option,
     output_option,
     runtime_option,
+    scan_images,
     seed_option,
     set_resume_hint,
     split_option,
     strict_option,
+    table_options,
     time_budget_option,
     training_request,
 )
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 @click.command("rank", short_help="Compare pretrained networks on your images.")
 @click.argument("folder", type=PATH)
+@table_options
 @output_option("DIR", "Folder to write.  [runs/rank-FOLDER]")
 @candidate_options
 @click.option(
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
 @click.option("--max-mb", type=ABOVE_ZERO, metavar="MB", help="Skip networks larger than MB megabytes.  [no limit]")
 @time_budget_option("Start no further network after this time, e.g. 10m.  [no limit]")
 @group_option(near_duplicates=False)
+@bit_depth_option
 @split_option
 @seed_option(default=0)
 @strict_option
@@ -77,15 +82,14 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
         transfer-cli rank photos --among 'mobilenet*,resnet50' --download --max-ms 20
         transfer-cli rank photos --weights imagenet,none
     """
-    from transfer_cli.data.image_folder import ImageFolder
     from transfer_cli.ranking.options import RankOptions
     from transfer_cli.ranking.ranking_directory import RankingDirectory
     from transfer_cli.runs.run_directory import RunDirectory
 
     set_resume_hint("Scores of finished networks are")
-    images = ImageFolder.scan(folder)
+    images = scan_images(folder, options, group_by=options["group_by"])
     place = RankingDirectory(output) if output else RankingDirectory.default(images.name)
-    names = ("among", "weights", "by", "runtime", "max_ms", "max_mb", "download", "group_by", "seed")
+    names = ("among", "weights", "by", "runtime", "max_ms", "max_mb", "download", "group_by", "bit_depth", "seed")
     settings = {"images": options["max_images"], **{name: options[name] for name in names}}
     rank_options = RankOptions(**{name: value for name, value in settings.items() if value is not None})
 
@@ -141,7 +145,8 @@ def _next_command(folder: Path, best: CandidateScore, options: dict[str, Any]) -
     command = ["transfer-cli", "extract", str(folder), "--backbone", best.candidate.backbone]
     if best.candidate.weights != best.candidate.spec.weights:
         command += ["--weights", best.candidate.weights]
-    for name in ("runtime", "group_by", "split", "seed"):
+    of_images = ("group_by", "bit_depth", "split", "class_level", "path_column", "label_column", "images")
+    for name in ("runtime", "seed", *of_images):
         if options[name]:
             command += [f"--{name.replace('_', '-')}", str(options[name])]
     return shlex.join(command)

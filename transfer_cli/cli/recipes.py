@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -71,7 +72,7 @@ def copy(console: Console, name: str, target: Path) -> None:
     from transfer_cli.recipe.recipes import Recipe, copy_builtin
 
     written = copy_builtin(name, target)
-    console.note(f"next: edit {written}, then transfer-cli recipes check {written}")
+    console.note(f"next: edit {shlex.quote(str(written))}, then transfer-cli recipes check {shlex.quote(str(written))}")
     console.note(f"then: transfer-cli {Recipe.load(name).method} FOLDER --recipe {written}")
     console.result(str(written), {"recipe": str(written)})
 

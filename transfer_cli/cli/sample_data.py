@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -23,5 +24,5 @@ def command(console: Console, target: Path) -> None:
     from transfer_cli.data.sample_data import copy_to
 
     folder = copy_to(target)
-    console.note(f"next: transfer-cli extract {folder} --backbone embedded")
+    console.note(f"next: transfer-cli extract {shlex.quote(str(folder))} --backbone embedded")
     console.result(str(folder), {"folder": str(folder)})

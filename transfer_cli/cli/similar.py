@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,13 @@ from transfer_cli.cli._console import Console, pass_console, table_text
 from transfer_cli.cli._options import (
     cache_option,
     check_suffix,
+    images_option,
     loading,
     output_option,
     runtime_option,
     strict_option,
 )
-from transfer_cli.cli._summaries import warn_skipped
+from transfer_cli.cli._summaries import note_left_out, warn_skipped
 from transfer_cli.cli._types import PATH
 from transfer_cli.data.csv_manifest import SPLIT_COLUMN
 from transfer_cli.data.predictions import TRUE_LABEL
@@ -59,6 +61,7 @@ _FILE_FORMATS = ("csv", "jsonl")
 )
 @click.option("--sheet", type=PATH, metavar="FILE.png", help="Also save a contact sheet (PNG).")
 @output_option("FILE", "File to write, .csv or .jsonl.  [stdout]")
+@images_option
 @runtime_option
 @cache_option
 @strict_option
@@ -83,10 +86,11 @@ def command(
     from transfer_cli.runs.completed_run import FinishedRun
 
     format_ = _format_of(output, console)
-    finished = FinishedRun.read(run)
+    finished = FinishedRun.read(run, options["images"])
     gallery = SearchImages.of_run(finished, options["part"])
     _check_targets(output, sheet)
-    files = require_paths(expand_paths(paths))
+    left_out: Counter[str] = Counter()
+    files = require_paths(expand_paths(paths, left_out), left_out)
 
     from transfer_cli.inference.load import load
 
@@ -97,6 +101,7 @@ def command(
     _write(_formatted(matches, format_), output, console)
     if sheet:
         _draw(console, matches, finished, sheet)
+    note_left_out(console, left_out)
     warn_skipped(console, matches.skipped)
     searched = f"{counted(len(gallery.rows), 'image')} ({options['part']})"
     console.note(f"{counted(matches.images, 'image')}, {len(matches.skipped)} skipped; searched {searched}")
@@ -178,9 +183,13 @@ def _write(lines: Iterable[bytes], output: Path | None, console: Console) -> Non
 
 def _draw(console: Console, matches: _Matches, finished: FinishedRun, sheet: Path) -> None:
     from transfer_cli.features.contact_sheet import MAX_ROWS, contact_sheet
+    from transfer_cli.rendering.fonts import missing_letters_warning
 
-    if missing := contact_sheet(matches.drawn, finished.root, finished.split.class_names, sheet):
+    names = finished.split.class_names
+    if missing := contact_sheet(matches.drawn, finished.root, names, sheet, finished.bit_depth):
         console.warn(f"{counted(missing, 'image')} could not be read in {finished.root}: grey in {sheet}")
     if len(matches.drawn) > MAX_ROWS:
         console.warn(f"{sheet} shows the first {MAX_ROWS} of {len(matches.drawn)} images")
+    drawn = [Path(path).name for path, _ in matches.drawn[:MAX_ROWS]]
+    console.warn(*missing_letters_warning([*finished.split.class_names, *drawn]))
     console.note(f"contact sheet: {sheet}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.csv_manifest import SPLIT_COLUMN
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.split import Split, SplitRow
-from transfer_cli.errors import OutputError
+from transfer_cli.errors import InputError, OutputError
 from transfer_cli.io.atomic import atomic_write
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.io.discovery import is_hidden
@@ -29,7 +30,7 @@ def check_target(target: Path, folder: ImageFolder) -> None:
     if target.suffix.lower() in _FILE_SUFFIXES:
         raise OutputError(
             f"{target} would be a folder, but has the name of a file. Expected a name that ends in .csv, or a folder.",
-            hint=f"Use -o {target.with_suffix('.csv')} or -o {target.with_suffix('')}",
+            hint="Use -o {} or -o {}".format(*(shlex.quote(str(target.with_suffix(end))) for end in (".csv", ""))),
         )
     # The images of a CSV file may be anywhere around it.
     is_inside = folder.source == folder.root and target.resolve().is_relative_to(folder.root.resolve())
@@ -64,7 +65,7 @@ def export_split(split: Split, folder: ImageFolder, target: Path, *, link: bool 
     if split.task != SINGLE_LABEL:
         raise OutputError(
             "An image with several labels cannot be put into one class folder. Expected a target that ends in .csv.",
-            hint=f"Use -o {target}.csv",
+            hint=f"Use -o {shlex.quote(str(target))}.csv",
         )
     with atomic_write(target) as draft:
         for row, name in _unique_names(split):
@@ -101,12 +102,16 @@ def _write_table(split: Split, folder: ImageFolder, target: Path) -> None:
     with atomic_write(target) as draft:
         write_table(draft, ("path", "label" if single else "labels", SPLIT_COLUMN), rows)
         # Reading normalises backslashes and outer blanks: a name that has them would be read as another one.
-        read = ImageFolder.scan(draft)
-        if {(file.path, file.labels, file.part) for file in read.files} != {
+        try:
+            read = ImageFolder.scan(draft, for_training=False).files
+        except InputError:
+            read = ()
+        if {(file.path, file.labels, file.part) for file in read} != {
             (path, row.labels, row.part) for (path, _, _), row in zip(rows, split.rows, strict=True)
         }:
             raise OutputError(
-                f"{target} would not be read as it was written: a path or a class has a backslash or outer blanks.",
+                f"{target} would not be read as it was written: a path or a class has a backslash, a separator of "
+                "labels (; |), a line break or outer blanks.",
                 hint="Rename it, or write a folder: -o DIR",
             )
 

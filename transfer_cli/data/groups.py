@@ -11,24 +11,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import RecipeError
+from transfer_cli.io.foreign_tables import fold
 
 if TYPE_CHECKING:
-    from transfer_cli.data.split import Split
+    from transfer_cli.data.image_folder import ImageFile, ImageFolder
+    from transfer_cli.data.split import Split, SplitRow
 
 NEAR_DUPLICATES = "near-duplicates"
-"""Groups near-duplicates; any other text is a regular expression."""
+"""Groups near-duplicates; any other text that does not begin with `COLUMN` is a regular expression."""
+COLUMN = "column:"
+"""Before the heading of a column of the CSV file that lists the images."""
 _MAX_DEVIATION = 0.05
 """A larger difference between the requested and the actual share of a part is reported."""
 
 
 def check_group_pattern(text: str) -> str:
     """Return `text`; raise ValueError unless it is a regular expression that does not match the empty text."""
+    if text.startswith(COLUMN):
+        if not group_column(text):
+            raise ValueError(f"expected the heading of a column after {COLUMN}, as in column:group")
+        return text
     try:
         if re.fullmatch(text, ""):
             raise ValueError("expected a regular expression that does not match the empty text")
     except re.error as error:
         raise ValueError(f"expected {NEAR_DUPLICATES} or a valid regular expression: {error}") from None
     return text
+
+
+def group_column(text: str | None) -> str | None:
+    """Return the heading of the column that gives the groups, or None if they are not given by a column."""
+    return text.removeprefix(COLUMN).strip() if text and text.startswith(COLUMN) else None
+
+
+def check_groups_of_folder(folder: ImageFolder, text: str) -> None:
+    """Raise RecipeError if a pattern or column groups no image of a folder, or puts all into one group."""
+    column = group_column(text)
+    if column is None:
+        return check_groups([file.path for file in folder.files], text)
+    if folder.group_column is None or fold(folder.group_column) != fold(column):
+        received = f"{folder.source}{' without this column' if folder.source.is_file() else ', a folder'}"
+        raise RecipeError(
+            f"--group-by {text} (split.group_by): expected a CSV file with a column {column}. Received: {received}.",
+            hint="Give the CSV file in place of the folder, or a pattern of the paths: --group-by 'patient(\\d+)'",
+        )
+    groups = {file.group for file in folder.files}
+    if len(groups) == 1 and len(folder.files) > 1:
+        received = "empty cells only" if groups == {None} else f"{groups.pop()} in all rows"
+        raise RecipeError(
+            f"--group-by {text} (split.group_by): expected several groups in the column {column} of {folder.source}. "
+            f"Received: {received}."
+        )
+    return None
 
 
 def check_groups(paths: Sequence[str], text: str) -> None:
@@ -47,6 +81,13 @@ def check_groups(paths: Sequence[str], text: str) -> None:
         f"--group-by {text} (split.group_by) {problem} in paths such as {examples}.",
         hint="The part in brackets names the group. For photos/cat/patient07_3.jpg: --group-by 'patient(\\d+)'",
     )
+
+
+def groups_of_rows(rows: Iterable[ImageFile | SplitRow], text: str) -> list[str | None]:
+    """Return the group of each image by a pattern of its path, or by the column that was read; None without a group."""
+    if text.startswith(COLUMN):
+        return [row.group for row in rows]
+    return groups_by_pattern((row.path for row in rows), text)
 
 
 def groups_by_pattern(paths: Iterable[str], text: str) -> list[str | None]:
@@ -104,7 +145,8 @@ def summary(groups: Sequence[str | None], text: str) -> str:
     if text == NEAR_DUPLICATES:
         return f"{text}: {len(named)} images in {len(set(named))} groups"
     ungrouped = len(groups) - len(named)
-    rest = f"; {ungrouped} images do not match and are in no group" if ungrouped else ""
+    reason = "have an empty cell" if text.startswith(COLUMN) else "do not match"
+    rest = f"; {ungrouped} images {reason} and are in no group" if ungrouped else ""
     return f"grouped by {text}: {len(named)} images in {len(set(named))} groups{rest}"
 
 

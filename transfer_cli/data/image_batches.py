@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.data import decoding
+from transfer_cli.data.decoding_cost import BUDGET
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.views import View
 from transfer_cli.errors import ImageError
@@ -70,6 +71,31 @@ def batches(
     strict: bool = False,
     known: Container[str] = (),
 ) -> Iterator[ImageBatch]:
+    """Yield the images at `paths` in batches, in order; as `view_batches`, for views of ordinary samples.
+
+    Parameters
+    ----------
+    size : int
+        Side of the square in pixels.
+    resize : {"squash", "crop", "pad"}
+    other_views : sequence of View
+        Further views of each image.
+    paths, batch_size, root, strict, known
+        See `view_batches`.
+    """
+    views = (View(size, resize), *other_views)
+    return view_batches(paths, views, batch_size=batch_size, root=root, strict=strict, known=known)
+
+
+def view_batches(
+    paths: Iterable[str],
+    views: Sequence[View],
+    *,
+    batch_size: int,
+    root: Path | None = None,
+    strict: bool = False,
+    known: Container[str] = (),
+) -> Iterator[ImageBatch]:
     """Yield the images at `paths` in batches, in order; each file is read once.
 
     At most four batches of decoded images are in memory, however many paths there are.
@@ -78,13 +104,10 @@ def batches(
     ----------
     paths : iterable of str
         May be endless.
-    size : int
-        Side of the square in pixels.
-    resize : {"squash", "crop", "pad"}
+    views : sequence of View
+        The first one gives `ImageBatch.images`.
     batch_size : int
         Decoded images per batch; the last batch may have fewer, or hold skipped files only.
-    other_views : sequence of View
-        Further views of each image.
     root : Path, optional
         Folder that relative paths start from.
     strict : bool
@@ -95,7 +118,6 @@ def batches(
     pending: deque[_Chunk] = deque()
     numbered = enumerate(paths)
     chunk_size = max(1, min(_MAX_CHUNK, batch_size // 4))
-    views = (View(size, resize), *other_views)
     builder = _BatchBuilder(views)
     keep_freed_memory()
     with ThreadPoolExecutor(min(8, cpu_count()), thread_name_prefix="decode") as pool:
@@ -165,13 +187,14 @@ def _read_chunk(paths: Iterable[str], views: Sequence[View], known: Container[st
 
 
 def _read(path: str, views: Sequence[View], known: Container[str]) -> _Decoded:
-    data = decoding.read_bytes(path)
-    if isinstance(data, str):
-        return "", data
-    digest = hashlib.sha256(data).hexdigest()
-    if digest in known:
-        return digest, None
-    try:
-        return digest, decoding.decode_views(data, views)
-    except Exception as error:  # codecs raise anything, and one broken file must not end the run
-        return "", decoding.failure_reason(error)
+    with BUDGET.reading(path):
+        data = decoding.read_bytes(path)
+        if isinstance(data, str):
+            return "", data
+        digest = hashlib.sha256(data).hexdigest()
+        if digest in known:
+            return digest, None
+        try:
+            return digest, decoding.decode_views(data, views)
+        except Exception as error:  # codecs raise anything, and one broken file must not end the run
+            return "", decoding.failure_reason(error, data)

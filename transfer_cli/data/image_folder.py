@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer_cli.catalog.tasks import SINGLE_LABEL, Task
+from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task
 from transfer_cli.data import csv_manifest
+from transfer_cli.data.class_names import look_alike
 from transfer_cli.data.csv_manifest import ImageFile as ImageFile
+from transfer_cli.data.csv_manifest import Manifest, is_table
+from transfer_cli.data.folder_tree import LAST, ClassLevel, FolderTree
+from transfer_cli.data.layout_warnings import layout_warnings, look_alike_warnings
+from transfer_cli.data.part_folders import LAYOUT, LOOSE, visible_folders
+from transfer_cli.data.table_columns import TableOptions
+from transfer_cli.data.table_paths import likely_path
 from transfer_cli.errors import FolderError, nearest
-from transfer_cli.io.discovery import SUFFIXES, file_type, is_dir, is_hidden, walk_images
-
-PART_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-_LAYOUT = (
-    "Expected FOLDER/CLASS/image.jpg with at least two classes, or FOLDER/train/CLASS/image.jpg beside "
-    "FOLDER/test/CLASS/."
-)
-_LOOSE = "images outside a class folder"
+from transfer_cli.io.discovery import SUFFIXES, is_dir, walk_images
+from transfer_cli.io.discovery import describe_left_out as describe_left_out
+from transfer_cli.io.foreign_tables import has_foreign_bytes
+from transfer_cli.text import counted, listed, printable, utf8
 
 
 @dataclass(frozen=True)
@@ -49,6 +43,14 @@ class ImageFolder:
         The folder, or the CSV file that lists its images.
     task : str
         A row of `catalog.tasks`.
+    group_column : str or None
+        Heading of the column that gives the groups of the files.
+    table_warnings : tuple of str
+        What may be read from the CSV file in another way than it is meant.
+    layout_warnings : tuple of str
+        Why the folders that were read as classes may not be the classes.
+    merged : tuple of str
+        Deeper folders whose images belong to the class folder above them.
     """
 
     root: Path
@@ -57,69 +59,103 @@ class ImageFolder:
     left_out: Mapping[str, int]
     source: Path
     task: Task = SINGLE_LABEL
+    group_column: str | None = None
+    table_warnings: tuple[str, ...] = ()
+    layout_warnings: tuple[str, ...] = ()
+    merged: tuple[str, ...] = ()
 
     @classmethod
-    def scan(cls, source: Path, *, for_training: bool = True) -> ImageFolder:
+    def scan(
+        cls,
+        source: Path,
+        *,
+        for_training: bool = True,
+        table: TableOptions | None = None,
+        class_level: ClassLevel = None,
+    ) -> ImageFolder:
         """Return the images in a folder, or those that a CSV file lists.
 
-        Classes are the sub-folders, or the sub-folders of ``train``, ``val`` (``valid``, ``validation``) and ``test``.
-        Images in deeper folders belong to the class folder above them. A CSV file (see `csv_manifest.read`), or a
-        ``labels.csv`` in the folder, gives labels and parts instead; its paths are relative to its own folder.
+        Classes are the sub-folders, or the sub-folders of ``train``, ``val`` (``valid``, ``validation``) and ``test``;
+        `part_folders.class_folders` lists other names of parts. Images in deeper folders belong to the class folder
+        above them. A CSV file (see `csv_manifest.Manifest.read`), or a ``labels.csv`` in the folder, gives labels and
+        parts instead; its paths are relative to its own folder.
 
         Parameters
         ----------
         source : Path
         for_training : bool
             Require at least two classes, each with training images.
+        table : TableOptions, optional
+            The columns of a CSV file, and the folder of its images.
+        class_level : int or "last", optional
+            Depth of the class folders below `source` (1: its sub-folders), or the folder that an image is directly in.
+            Default: decided by the layout.
 
         Raises
         ------
         FolderError
             If `source` is neither a folder of images in class folders nor a CSV file that lists images.
         """
-        if source.suffix.lower() == ".csv" and source.is_file():
-            return cls._from_csv(source, source, Counter(), for_training)
+        options = table or TableOptions()
+        if is_table(source):
+            _check_no_level(source, class_level)
+            return cls._from_csv(source, source, options, for_training)
         root = source
         _check_is_folder(root)
+        if listing := csv_manifest.listing_in(root):
+            _check_no_level(listing, class_level)
+            return cls._from_csv(listing, root, options, for_training)
+        options.check_unused(root)
         left_out: Counter[str] = Counter()
-        if (table := root / csv_manifest.LABELS_FILE).is_file():
-            if csv_manifest.has_manifest_columns(table) or not _folders(root, Counter()):
-                return cls._from_csv(table, root, left_out, for_training)
-            left_out[f"{table.name}, which has other columns than {csv_manifest.COLUMNS}"] += 1
-        files: list[ImageFile] = []
-        names: set[str] = set()
-        for part, class_name, directory in _class_folders(root, left_out, for_training):
-            images = list(walk_images(directory, left_out))
-            inside = directory.relative_to(root).as_posix()
-            if images:
-                names.add(class_name)
-            else:
-                left_out[f"folder without images ({inside})"] += 1
-            files += [ImageFile(f"{inside}/{image}", (class_name,), part) for image in images]
-        files.sort(key=lambda file: file.path)
-        _check_classes(root, files, names, left_out, for_training)
-        return cls(root, tuple(files), sort_class_names(names), dict(left_out), root)
+        tree = FolderTree.read(root, left_out, for_training=for_training, class_level=class_level)
+        files = sorted(tree.files, key=lambda file: file.path)
+        class_names = sort_class_names(label for file in files for label in file.labels)
+        _check_has_images(root, tree, left_out)
+        _check_are_text(root, class_names)
+        if for_training:
+            _check_classes(root, tree, class_names)
+        return cls(
+            root,
+            tuple(files),
+            class_names,
+            dict(left_out),
+            root,
+            layout_warnings=tuple(layout_warnings(tree, class_names, class_level)),
+            merged=tuple(sorted(tree.merged)),
+        )
 
     @classmethod
-    def _from_csv(cls, table: Path, source: Path, left_out: Counter[str], for_training: bool) -> ImageFolder:
-        root = table.parent
-        task, files = csv_manifest.read(table, PART_FOLDERS, left_out)
-        files.sort(key=lambda file: file.path)
+    def _from_csv(cls, table: Path, source: Path, options: TableOptions, for_training: bool) -> ImageFolder:
+        left_out: Counter[str] = Counter()
+        root = options.images or table.parent
+        if not root.is_dir():
+            raise FolderError(f"--images: there is no folder {root}. Expected the folder of the images of {table}.")
+        manifest = Manifest.read(table, options, left_out)
+        files = sorted(manifest.files, key=lambda file: file.path)
         if source == root:
             images = set(walk_images(root, Counter()))
             left_out[f"images that {table.name} does not list"] += len(images - {file.path for file in files})
         names = {label for file in files for label in file.labels}
-        if not files or not any((root / file.path).exists() for file in files):
-            example = f" Received: {files[0].path}, and there is no {root / files[0].path}." if files else ""
-            raise FolderError(
-                f"{table} lists {len(files)} images, and none of them exists. Expected paths relative to "
-                f"{root.resolve()}.{example}"
-            )
+        _check_listed(table, root, files, left_out)
         if for_training:
-            if len(names) < 2:
-                raise FolderError(f"{table} has {len(names)} class. Expected at least two classes.")
+            _check_labels(table, files, names, manifest.task)
             _check_training_images(files, names, table)
-        return cls(root, tuple(files), sort_class_names(names), dict(+left_out), source, task)
+        return cls(
+            root,
+            tuple(files),
+            sort_class_names(names),
+            dict(+left_out),
+            source,
+            manifest.task,
+            manifest.group_column,
+            manifest.warnings,
+        )
+
+    @property
+    def images_elsewhere(self) -> Path | None:
+        """The folder of the images if it is not the one that `source` implies."""
+        implied = self.source if self.source.is_dir() else self.source.parent
+        return None if self.root == implied else self.root
 
     @property
     def name(self) -> str:
@@ -132,18 +168,30 @@ class ImageFolder:
         counts = Counter(label for file in self.files for label in file.labels)
         classes = ", ".join(f"{name} {counts[name]}" for name in self.class_names[:20])
         more = ", ..." if len(self.class_names) > 20 else ""
-        noun = "classes" if self.task == SINGLE_LABEL else "labels (any number per image)"
-        return f"{len(self.files)} images, {len(self.class_names)} {noun}: {classes}{more}"
+        count = len(self.class_names)
+        noun = "classes" if self.task == SINGLE_LABEL else f"label{'s' * (count != 1)} (any number per image)"
+        return f"{len(self.files)} images, {count} {noun}: {classes}{more}"
+
+    def notes(self) -> list[str]:
+        """Return lines about the images and classes, and about what is left out or merged."""
+        lines = [self.summary()]
+        if left_out := describe_left_out(self.left_out):
+            lines.append(left_out)
+        return [*lines, *self.merged_notes()]
+
+    def merged_notes(self) -> list[str]:
+        """Return a line about deeper folders whose images belong to the class folder above them, if there are any."""
+        if not self.merged:
+            return []
+        were = "was" if len(self.merged) == 1 else "were"
+        return [
+            f"{counted(len(self.merged), 'deeper folder')} {were} merged into the class folder above, such as "
+            f"{self.merged[0]} (--class-level {LAST} makes each folder a class)"
+        ]
 
     def warnings(self) -> list[str]:
-        """Return a warning if folders named like parts were read as classes."""
-        parts = [name for name in self.class_names if name.lower() in PART_FOLDERS]
-        if self.source.is_dir() and parts and self.files[0].part is None:
-            return [
-                f"{', '.join(parts)} is used as a class name; for a train/test split, put one sub-folder per class "
-                "into each of the folders train and test"
-            ]
-        return []
+        """Return why classes or parts may have been read in another way than they are meant."""
+        return [*self.table_warnings, *self.layout_warnings, *look_alike_warnings(self.class_names)]
 
 
 def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -161,13 +209,6 @@ def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names), key=key))
 
 
-def describe_left_out(left_out: Mapping[str, int]) -> str | None:
-    """Return one line about the files that a scan left out, or None if there are none."""
-    if not left_out:
-        return None
-    return "left out: " + ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
-
-
 def _check_is_folder(root: Path) -> None:
     if root.is_dir():
         if not os.access(root, os.R_OK | os.X_OK):
@@ -175,82 +216,93 @@ def _check_is_folder(root: Path) -> None:
         return
     if root.exists():
         raise FolderError(
-            f"{root} is a file. {_LAYOUT} Or a CSV file with the columns {csv_manifest.COLUMNS}.",
+            f"{root} is a file. {LAYOUT} Or a CSV file with the columns {csv_manifest.COLUMNS}.",
             hint="To classify single images with a trained model: transfer-cli predict RUN IMAGE",
         )
     siblings = os.scandir(root.parent) if root.parent.is_dir() else ()
     near = nearest(root.name, [entry.name for entry in siblings if is_dir(entry)])
     guess = f" Did you mean {root.parent / near}?" if near else ""
-    raise FolderError(f"There is no folder {root}.{guess} {_LAYOUT}")
+    raise FolderError(f"There is no folder {root}.{guess} {LAYOUT}")
 
 
-def _class_folders(root: Path, left_out: Counter[str], for_training: bool) -> list[tuple[str | None, str, Path]]:
-    """Return (part or None, class name, directory) of each class folder."""
-    tops = _folders(root, left_out)
-    parts = {top: PART_FOLDERS[top.name.lower()] for top in tops if top.name.lower() in PART_FOLDERS and _is_part(top)}
-    only_parts = bool(parts) and len(parts) == len(tops)
-    if "train" not in parts.values() and (for_training or not only_parts):
-        # Without a train folder, "test" or "val" is a class like any other, unless there is nothing else.
-        if only_parts:
-            names = ", ".join(sorted(top.name for top in parts))
-            raise FolderError(f"{root} has {names} but no train folder. {_LAYOUT}")
-        return [(None, _class_name(top), top) for top in tops]
-    for top in tops:
-        if top not in parts:
-            left_out[f"folder beside train ({top.name})"] += 1
-    return [
-        (part, _class_name(directory), directory)
-        for top, part in parts.items()
-        for directory in _folders(top, left_out)
-    ]
+def _check_no_level(table: Path, class_level: ClassLevel) -> None:
+    if class_level is not None:
+        raise FolderError(
+            f"{table} says the class of each image: --class-level {class_level} has no use.",
+            hint="Leave out --class-level, or move the table out of the folder to read the classes from the folders.",
+        )
 
 
-def _is_part(directory: Path) -> bool:
-    """Return whether a folder holds class folders; a class that is called train holds images."""
-    entries = [entry for entry in os.scandir(directory) if not is_hidden(entry.name)]
-    has_image = any(entry.name.lower().endswith(SUFFIXES) and not is_dir(entry) for entry in entries)
-    return not has_image and any(map(is_dir, entries))
+def _check_are_text(root: Path, names: Iterable[str]) -> None:
+    """Raise FolderError if the name of a class has bytes that are not UTF-8: no table or model could hold it."""
+    for name in filter(has_foreign_bytes, names):
+        likely = name.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+        raise FolderError(
+            f"{root} has a class folder {printable(utf8(name))}, whose name is not UTF-8 text. Expected UTF-8. In the "
+            f"encoding Windows-1252 (cp1252) it would be {printable(likely)}.",
+            hint="The folder was probably unpacked with the wrong encoding: rename it, or unpack the archive again.",
+        )
 
 
-def _folders(directory: Path, left_out: Counter[str]) -> list[Path]:
-    folders = []
-    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-        if is_hidden(entry.name):
-            left_out["hidden"] += 1
-        elif is_dir(entry):
-            folders.append(Path(entry.path))
-        else:
-            left_out[_LOOSE if entry.name.lower().endswith(SUFFIXES) else file_type(entry.name)] += 1
-    return folders
-
-
-def _class_name(directory: Path) -> str:
-    # File systems store an accented letter in different ways; it must be one class on all of them.
-    return unicodedata.normalize("NFC", directory.name)
-
-
-def _check_classes(
-    root: Path, files: list[ImageFile], names: set[str], left_out: Counter[str], for_training: bool
-) -> None:
-    if not files:
-        loose = left_out[_LOOSE]
-        content = f"{loose} images directly in it and no class folder" if loose else "no image"
-        raise FolderError(f"{root} has {content}. {_LAYOUT}", hint=f"Images are files with {', '.join(SUFFIXES)}.")
-    if not for_training:
+def _check_listed(table: Path, root: Path, files: Sequence[ImageFile], left_out: Mapping[str, int]) -> None:
+    """Raise FolderError if a table lists no image that exists."""
+    if any((root / file.path).exists() for file in files):
         return
+    unlabelled = left_out.get("without a label", 0)
+    example = f" Received: {files[0].path}, and there is no {root / files[0].path}." if files else ""
+    example = f" {unlabelled} rows have an empty label." if unlabelled and not files else example
+    raise FolderError(
+        f"{table} lists {len(files)} images, and none of them exists. Expected paths relative to "
+        f"{root.resolve()}.{example}",
+        hint=likely_path(root, files[0].path) if files else None,
+    )
+
+
+def _check_labels(table: Path, files: Sequence[ImageFile], names: Collection[str], task: Task) -> None:
+    """Raise FolderError unless there are two classes, or one label that some images do not have."""
+    if len(names) >= 2 or (task == MULTI_LABEL and names and not all(file.labels for file in files)):
+        return
+    received = ", ".join(names) or "empty cells only"
+    raise FolderError(
+        f"{table} has {len(names)} class{'es' * (len(names) != 1)}. Expected at least two classes, or one label and "
+        f"images without it. Received: {received}.",
+        hint="For presence and absence: name the column labels and leave the cell of the images without it empty, or "
+        "give them a second class, such as none.",
+    )
+
+
+def _check_classes(root: Path, tree: FolderTree, names: Sequence[str]) -> None:
+    """Raise FolderError unless a folder has two classes with training images."""
     if len(names) == 1:
         (only,) = names
-        inner = _folders(root / only, Counter()) if (root / only).is_dir() else []
+        inner = visible_folders(root / only, Counter()) if (root / only).is_dir() else []
         hint = f"Did you mean {root / only}? It has {len(inner)} sub-folders." if len(inner) > 1 else None
-        raise FolderError(f"{root} has only one class ({only}). {_LAYOUT}", hint=hint)
-    _check_training_images(files, names, root)
+        if hint is None and len(below := sorted(tree.deeper.get(only, ()))) > 1:
+            hint = f"If the classes are its sub-folders ({listed(below)}): --class-level {tree.deeper_level}"
+        raise FolderError(f"{root} has only one class ({only}). {LAYOUT}", hint=hint)
+    _check_training_images(tree.files, names, root)
 
 
-def _check_training_images(files: Sequence[ImageFile], names: set[str], source: Path) -> None:
+def _check_has_images(root: Path, tree: FolderTree, left_out: Mapping[str, int]) -> None:
+    if tree.files:
+        return
+    loose = left_out.get(LOOSE)
+    content = f"{loose} images directly in it and no class folder" if loose else "no image"
+    others = f" Received: {text}." if (text := describe_left_out(left_out)) else ""
+    raise FolderError(f"{root} has {content}. {LAYOUT}{others}", hint=f"Images are files with {', '.join(SUFFIXES)}.")
+
+
+def _check_training_images(files: Iterable[ImageFile], names: Iterable[str], source: Path) -> None:
     """Raise FolderError if a class has no training image; an image without a part may become one."""
     train = {label for file in files if file.part in ("train", None) for label in file.labels}
-    if names - train:
-        raise FolderError(
-            f"{source} has classes without training images: {', '.join(sort_class_names(names - train))}. "
-            f"Expected the class names of train: {', '.join(sort_class_names(train))}."
-        )
+    if not (missing := sort_class_names({*names} - train)):
+        return
+    similar = [group for group in look_alike({*missing, *train}) if len(group) > 1]
+    raise FolderError(
+        f"{source} has classes without training images: {', '.join(missing)}. "
+        f"Expected the class names of train: {', '.join(sort_class_names(train)) or 'none'}.",
+        hint=f"Give one class the same name everywhere: {' and '.join(map(repr, similar[0]))} look alike."
+        if similar
+        else "Add training images of them. If their images have no class, move them out of the folder and predict them "
+        "after the training: transfer-cli predict RUN IMAGES",
+    )

@@ -14,6 +14,7 @@ from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task
 from transfer_cli.data.csv_manifest import SEPARATOR, SPLIT_COLUMN
 from transfer_cli.data.image_folder import ImageFile, sort_class_names
 from transfer_cli.data.split_assignment import PARTS, ExistingParts, fill_missing, part_of, parts_of_groups, unit_ids
+from transfer_cli.data.table_columns import GROUP_COLUMN
 from transfer_cli.errors import SplitError
 from transfer_cli.io.csv_tables import read_table, write_table
 
@@ -28,12 +29,13 @@ _ORIGINS = {
 
 @dataclass(frozen=True)
 class SplitRow:
-    """One image, its labels and its part."""
+    """One image, its labels, its part, and its group if a table of images gives it."""
 
     path: str
     sha256: str
     labels: tuple[str, ...]
     part: str
+    group: str | None = None
 
     @property
     def truth(self) -> str:
@@ -122,9 +124,9 @@ class Split:
             for part, unit in zip(fixed, units, strict=True)
         ]
         wanted = [part for part, share in (("test", test), ("val", val)) if share > 0]
-        fill_missing(parts, [part is None for part in fixed], [file.labels for file in files], units, wanted, groups)
+        fill_missing(parts, [part is None for part in fixed], _labels_to_spread(files), units, wanted, groups)
         given = zip(files, digests, parts, strict=True)
-        rows = tuple(SplitRow(file.path, digest, file.labels, part) for file, digest, part in given)
+        rows = tuple(SplitRow(file.path, digest, file.labels, part, file.group) for file, digest, part in given)
         return cls(rows, seed, "split.csv" if existing else "folders" if laid_out else "digest", task)
 
     @classmethod
@@ -148,13 +150,26 @@ class Split:
                 raise SplitError(f"{path} line {line}: expected {expected}. Received: {part!r}.")
             truth = row[_LABEL_COLUMN[task]]
             labels = (truth,) if task == SINGLE_LABEL else tuple(filter(None, truth.split(SEPARATOR)))
-            rows.append(SplitRow(row["path"], row["sha256"], labels, part))
+            rows.append(SplitRow(row["path"], row["sha256"], labels, part, row.get(GROUP_COLUMN) or None))
         return cls(tuple(rows), 0, "split.csv", task)
 
     def write(self, path: Path) -> None:
         """Write the split as CSV."""
-        header = ("path", "sha256", _LABEL_COLUMN[self.task], SPLIT_COLUMN)
-        write_table(path, header, ((row.path, row.sha256, row.truth, row.part) for row in self.rows))
+        header = ["path", "sha256", _LABEL_COLUMN[self.task], SPLIT_COLUMN]
+        rows = [[row.path, row.sha256, row.truth, row.part] for row in self.rows]
+        if any(row.group for row in self.rows):
+            header.append(GROUP_COLUMN)
+            rows = [[*cells, row.group or ""] for cells, row in zip(rows, self.rows, strict=True)]
+        write_table(path, header, rows)
+
+    def write_labels(self, path: Path) -> None:
+        """Write the paths and labels as CSV, a table of images without parts."""
+        write_table(path, ("path", _LABEL_COLUMN[self.task]), ((row.path, row.truth) for row in self.rows))
+
+    def has_any(self, files: Sequence[ImageFile], digests: Sequence[str]) -> bool:
+        """Return whether any of these images is in the split, by path or by digest."""
+        paths, known = {row.path for row in self.rows}, {row.sha256 for row in self.rows}
+        return any(file.path in paths for file in files) or not known.isdisjoint(digests)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -227,6 +242,12 @@ class Split:
             if missing := [label for label in sorted(set(classes) - present) if classes[label] > 1]:
                 lines.append(f"the {_PART_NAMES[part]} set has no image of {', '.join(missing)}")
         return lines
+
+
+def _labels_to_spread(files: Sequence[ImageFile]) -> list[tuple[str, ...]]:
+    """Return the labels that every part should have: with a single label its absence, too."""
+    labels = [file.labels for file in files]
+    return [each or ("",) for each in labels] if len({*labels} - {()}) == 1 and () in labels else labels
 
 
 def _examples(groups: Sequence[Sequence[SplitRow]]) -> str:

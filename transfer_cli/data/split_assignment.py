@@ -51,7 +51,9 @@ class ExistingParts:
         by_digest: dict[str, set[str]] = defaultdict(set)
         for path, digest, part in rows:
             self._by_path[path] = (digest, part)
-            by_digest[digest].add(part)
+            # A table of another program has no digests.
+            if digest:
+                by_digest[digest].add(part)
         self._by_digest = {digest: parts.pop() for digest, parts in by_digest.items() if len(parts) == 1}
 
     def part(self, path: str, digest: str) -> str | None:

@@ -83,6 +83,7 @@ def bagged(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, bag
         if run.has_results(average) and not request.overwrite:
             return
         run.claim(average, request.folder.source, command=request.command, overwrite=request.overwrite)
+        run.write_images(request.folder.images_elsewhere)
         if request.overwrite:
             # Removed last: if the process is killed before, there is no model left without its bags.
             remove(run.bags)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.audit.leakage import load_leaks
 from transfer_cli.bundle.bundle import ENSEMBLE, EnsembleMember, ModelBundle, folder_of
 from transfer_cli.bundle.files import LINEAR_FILE, TRAINING_IMAGES_FILE
 from transfer_cli.bundle.manifest import FORMAT_VERSION
@@ -33,6 +34,7 @@ from transfer_cli.metrics.scores import Metrics
 from transfer_cli.recipe.ensemble import EnsembleRecipe, MemberRun
 from transfer_cli.runs.accuracy_gate import check_accuracy
 from transfer_cli.runs.request import TrainingResult
+from transfer_cli.runs.score_limits import LEAKAGE_EVENT, mending_command
 from transfer_cli.runs.scoring import score_parts, thresholds_note
 
 
@@ -78,6 +80,7 @@ def ensemble(request: EnsembleRequest, recipe: EnsembleRecipe) -> TrainingResult
         if spec.single_network:
             return soup.soup(request, members, recipe, note)
         run.claim(recipe, source, command=request.command, overwrite=request.overwrite)
+        run.write_images(members.runs[0].images_elsewhere)
         return _EnsembleBuilder(request, members, recipe, note).build(spec)
 
 
@@ -150,7 +153,7 @@ class _EnsembleBuilder:
             scored["test"] = test.rows, combination(test.probabilities)
         members.split.write(run.split)
         write_skipped(run.skipped, self._skipped)
-        metrics = score_parts(run, members.split, fitted.calibrate(scored), fitted.thresholds)
+        metrics = score_parts(run, members.split, fitted.calibrate(scored), fitted.thresholds, self._leaked())
         check_accuracy(self._request, metrics, self._val_note)
         # Before the model is written, so that a failed comparison leaves no model behind.
         cost = costs.together(combination.used)
@@ -158,6 +161,20 @@ class _EnsembleBuilder:
         self._write_bundle(combination, fitted, metrics)
         comparison.write(run.members)
         return TrainingResult.complete(run, members.split, metrics, self._skipped, self._val_note)
+
+    def _leaked(self) -> NDArray[np.bool_] | None:
+        """Return which rows of the split are test images with a near-duplicate among the training images.
+
+        A member has searched for them, and has the command: of bags for all, else for this member.
+        """
+        members, part = self._members, "test" if "test" in self._members.split.counts() else "val"
+        for member in members.runs:
+            if (found := load_leaks(member)) is not None:
+                if command := mending_command(member.directory):
+                    self._run.log(LEAKAGE_EVENT, command=command)
+                across = {row.path for leak in found.across_splits for row in (leak.a, leak.b)}
+                return np.array([row.part == part and row.path in across for row in members.split.rows], bool)
+        return None
 
     def _fit_on_val(
         self, val: MemberPredictions | None, combination: FittedCombination
@@ -206,6 +223,7 @@ class _EnsembleBuilder:
             temperature=fitted.temperature,
             image_size=first.image_size,
             resize=first.resize,
+            bit_depth=first.bit_depth,
             decoder=DECODER,
             backbone={},
             combination=combination.combination,

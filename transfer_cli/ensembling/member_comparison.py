@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from transfer_cli.evaluation.comparison import compare
 from transfer_cli.evaluation.paired_predictions import ModelPredictions
 from transfer_cli.inference.latency import InferenceCost, MemberCosts
 from transfer_cli.io.atomic import write_json
+from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.metrics.intervals import MetricValue, points_summary
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.run_directory import RunDirectory
@@ -149,7 +149,7 @@ class MemberComparison:
     def read(cls, path: Path) -> MemberComparison:
         """Return the comparison that was written to `path`; raise RunError if the file holds something else."""
         try:
-            data = json.loads(path.read_text("utf-8"))
+            data = read_json(path)
             rows = tuple(MemberRow(**{**row, "cost": InferenceCost(**row["cost"])}) for row in data["rows"])
             pairs = tuple(tuple(row) for row in data["disagreement"])
             return cls(**{**data, "rows": rows, "disagreement": pairs, "cost": InferenceCost(**data["cost"])})

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
 from transfer_cli.bundle.training_images import TrainingImages
-from transfer_cli.data.groups import NEAR_DUPLICATES, assign_group_ids, groups_by_pattern
+from transfer_cli.data.groups import NEAR_DUPLICATES, assign_group_ids, groups_of_rows
 from transfer_cli.data.split import Split
 from transfer_cli.errors import InputError
 from transfer_cli.inference.ensemble_model import MemberProbabilities
@@ -138,7 +138,7 @@ class Members:
         digests = [row.sha256 for row in rows]
         patterns = [leaf.recipe.get("split", {}).get("group_by") for each in self.bundles for leaf in each.leaves()]
         pattern = next((text for text in patterns if text and text != NEAR_DUPLICATES), None)
-        groups = None if pattern is None else groups_by_pattern([row.path for row in rows], pattern)
+        groups = None if pattern is None else groups_of_rows(rows, pattern)
         return assign_group_ids(digests, groups)
 
     def training_images(self) -> TrainingImages:

@@ -82,6 +82,7 @@ def soup(request: EnsembleRequest, members: Members, recipe: EnsembleRecipe, not
     run, source = request.run, members.runs[0].source
     folder = _folder_of(members.split, replace(members.runs[0], images=request.images).root, source)
     run.claim(recipe, source, command=request.command, overwrite=request.overwrite)
+    run.write_images(members.runs[0].images_elsewhere)
     run.log("begin", members=list(members.names), combination=ensemble_methods.SOUP)
     training = TrainingRequest(
         folder, run, cache=request.cache, progress=request.progress, min_accuracy=request.min_accuracy
@@ -236,7 +237,7 @@ def _folder_of(split: Split, root: Path, source: Path) -> ImageFolder:
     missing = [row.path for row in split.rows if not (root / row.path).is_file()]
     if missing:
         raise _images_error(missing, len(split.rows), root, "are missing in")
-    files = tuple(ImageFile(row.path, row.labels, row.part) for row in split.rows)
+    files = tuple(ImageFile(row.path, row.labels, row.part, row.group) for row in split.rows)
     return ImageFolder(root, files, split.class_names, {}, source, split.task)
 
 

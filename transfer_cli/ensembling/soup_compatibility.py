@@ -50,6 +50,7 @@ def _differences(one: ModelBundle, two: ModelBundle) -> list[tuple[str, Any, Any
     keys += sorted((one.backbone.keys() | two.backbone.keys()) - {*keys})
     pairs = [(f"backbone.{key}", one.backbone.get(key), two.backbone.get(key)) for key in keys]
     pairs += [("images.size", one.image_size, two.image_size), ("images.resize", one.resize, two.resize)]
+    pairs += [("images.bit_depth", one.bit_depth, two.bit_depth)]
     if one.backbone.get("weights") == "none":
         pairs.append(("seed of the random initial weights", one.recipe["seed"], two.recipe["seed"]))
     return [pair for pair in pairs if pair[1] != pair[2]]

@@ -36,7 +36,9 @@ from transfer_cli.metrics.scores import SUPPORT, Metrics
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.runs.evaluation_directory import ALL, UNSEEN, EvaluationDirectory
 from transfer_cli.runs.run_of_model import training_images_of
+from transfer_cli.runs.score_limits import not_above_chance, without_labels
 from transfer_cli.runs.scoring import truth_of, write_predictions
+from transfer_cli.text import nan_to_null
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,9 @@ class _LabelledPredictions:
         metrics, confusions = {}, {}
         for name, mask in masks.items():
             truth, probabilities = self.truth[mask], self.predictions.probabilities[mask]
-            metrics[name] = score(truth, probabilities, self.thresholds, names)
+            values = without_labels(truth, score(truth, probabilities, self.thresholds, names))
+            shown = "" if name == ALL else name
+            metrics[name] = values | not_above_chance(shown, truth, values, names)
             if self.thresholds is None:
                 confusions[name] = Confusion.of(truth, probabilities.argmax(axis=1), names)
         return metrics, confusions
@@ -280,5 +284,5 @@ def _write(
         next(iter(evaluation.confusions.values())).write(target.confusion)
     curves.write(target.curves, labelled.truth, predictions.probabilities, predictions.class_names)
     write_skipped(target.skipped, evaluation.skipped)
-    write_json(target.metrics, evaluation.metrics)
+    write_json(target.metrics, nan_to_null(evaluation.metrics))
     write_json(target.about, about)

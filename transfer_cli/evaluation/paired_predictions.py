@@ -17,6 +17,7 @@ from transfer_cli.data.predictions import TRUE_LABEL
 from transfer_cli.data.split import Split
 from transfer_cli.errors import InputError
 from transfer_cli.io.csv_tables import read_table
+from transfer_cli.regular_file import read_regular_text
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.evaluation_directory import EvaluationDirectory
 from transfer_cli.runs.run_directory import RunDirectory
@@ -105,7 +106,7 @@ class ModelPredictions:
         # The best epoch or the regularisation was chosen on val. All runs do that, so val is not left out.
         used = training_digests(run) if part == "test" else frozenset()
         predictions = cls._of_table(run.path, part, run.predictions(part), digest_of, used)
-        return replace(predictions, folder=run.folder.read_text("utf-8", "surrogateescape").strip())
+        return replace(predictions, folder=read_regular_text(run.folder).strip())
 
     @classmethod
     def of_rows(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.data.decoding import aspect_ratio
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import InputError, UnknownNameError
 from transfer_cli.explain.explainable import Explainable
@@ -22,6 +22,7 @@ from transfer_cli.explain.overlay import save_overlay
 from transfer_cli.io import atomic
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.progress import SILENT, Progress
+from transfer_cli.rendering.fonts import missing_letters_warning
 from transfer_cli.rendering.png_provenance import EXPLAIN, made_by
 
 TABLE = "explanations.csv"
@@ -111,11 +112,11 @@ def explain(
     rows: list[Explanation] = []
     skipped: list[Skipped] = []
     file_names: set[str] = set()
-    (size, resize), *others = views = opened.model.views
+    views = opened.model.views
     needs_ratio = len({view.resize for view in views}) > 1
     with atomic.atomic_write(target) as draft, progress.track("explaining", None) as advance:
         draft.mkdir()
-        for batch in batches(paths, size=size, resize=resize, other_views=others, batch_size=_BATCH):
+        for batch in view_batches(paths, views, batch_size=_BATCH):
             skipped += batch.skipped
             for path, *images in zip(batch.paths, *batch.views, strict=True):
                 image = ViewedImage(tuple(images), views, aspect_ratio(Path(path)) if needs_ratio else 1.0)
@@ -130,6 +131,8 @@ def explain(
             reason = "no image could be read." if skipped else "there are no images."
             raise InputError(f"Nothing to explain: {reason}{lines}")
         write_table(draft / TABLE, [*rows[0].to_dict()], ([*row.to_dict().values()] for row in rows))
+    for line in missing_letters_warning(name for row in rows for name in (row.class_name, Path(row.path).name)):
+        progress.warn(line)
     return Explanations(target, tuple(rows), tuple(skipped))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,7 +199,8 @@ def _check_layer(opened: OpenedBundle | None, method: ExplainerSpec, layer: str 
     if layer and opened is not None and opened.members:
         raise InputError(
             f"--layer names a layer of one network, but this is an ensemble of {len(opened.members)} models.",
-            hint=f"Explain a member: transfer-cli explain {opened.members[0].directory} IMAGES --layer {layer}",
+            hint="Explain a member: transfer-cli explain "
+            f"{shlex.quote(str(opened.members[0].directory))} IMAGES --layer {layer}",
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
 from transfer_cli.errors import ImageError, ModelError
 from transfer_cli.explain.feature_maps import find_feature_map
 from transfer_cli.explain.source_network import SourceNetwork
@@ -73,8 +73,7 @@ def draw_activations(source: SourceNetwork, image: str, targets: Mapping[str, Pa
         If the image cannot be read.
     """
     outputs = {layer: find_feature_map(source.network, layer).output for layer in targets}
-    size, resize = source.view
-    batch = next(batches([image], size=size, resize=resize, batch_size=1))
+    batch = next(view_batches([image], [source.view], batch_size=1))
     if batch.skipped:
         raise ImageError(f"{image} could not be read: {batch.skipped[0].reason}.")
     activations = keras.Model(source.network.inputs[0], outputs)(batch.images, training=False)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from transfer_cli.rendering.palette import load_font, truncate_to_width
+from transfer_cli.rendering.fonts import font_for, truncate_to_width
 from transfer_cli.rendering.png_provenance import EXPLAIN, save_signed
 
 _MIN_OPACITY, _MAX_OPACITY = 0.2, 0.75
@@ -55,8 +55,9 @@ def save_overlay(image: NDArray[np.uint8], map_: NDArray[np.float32], caption: l
     sheet = Image.new("RGB", (2 * side + _GAP, side + len(caption) * _LINE + _MARGIN), "white")
     sheet.paste(Image.fromarray(enlarged), (0, 0))
     sheet.paste(Image.fromarray(overlay(enlarged, map_)), (side + _GAP, 0))
-    draw, font = ImageDraw.Draw(sheet), load_font(11)
+    draw = ImageDraw.Draw(sheet)
     for number, line in enumerate(caption):
+        font = font_for(line, 11)
         text = truncate_to_width(line, font, sheet.width - 4)
         draw.text((2, side + 2 + number * _LINE), text, "black", font=font)
     save_signed(sheet, target, EXPLAIN)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -18,7 +17,8 @@ from transfer_cli.export.output_folder import DRAFT, write_parity_table
 from transfer_cli.export.parity import Parity
 from transfer_cli.export.results import AccuracyDrop, ExportResult
 from transfer_cli.export.writers import write
-from transfer_cli.io.atomic import remove, scratch_folder, write_error
+from transfer_cli.io.atomic import put_in_place, remove, scratch_folder, write_error
+from transfer_cli.io.drafts import temporary_folder
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.text import counted
@@ -59,8 +59,8 @@ def export(
     OutputError
         When a file cannot be written.
     """
-    with TemporaryDirectory(prefix="transfer-cli-") as folder:
-        model = ExportableModel(source, Path(folder), progress)
+    with temporary_folder() as folder:
+        model = ExportableModel(source, folder, progress)
         has_int8 = any(spec.precision == "int8" for spec in specs)
         exporter = _Exporter(model, ExportImages.of(source, model.bundle, images), target, max_drop, has_int8)
         results = [exporter.export(spec) for spec in specs]
@@ -131,7 +131,7 @@ class _Exporter:
         if failure is None:
             # The companions first: with the main file in place, the export is complete.
             for name in (*spec.companions, spec.file):
-                (draft / name).replace(target / name)
+                put_in_place(draft / name, target / name)
         return ExportResult(spec, None if failure else target / spec.file, size, ms_per_image, parity, drop, failure)
 
     def _accuracy_drop(self, path: Path) -> AccuracyDrop:

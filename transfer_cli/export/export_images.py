@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ModelBundle
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
 from transfer_cli.errors import InputError
 from transfer_cli.io.discovery import expand_paths
 from transfer_cli.runs.completed_run import FinishedRun
@@ -22,6 +22,7 @@ MAX_COMPARED = 200
 """Maximum number of images for the parity check."""
 CALIBRATION_IMAGES = 100
 MIN_IMAGES = 8
+_ANY_FOLDER = f"Give any folder of at least {MIN_IMAGES} images: --images DIR"
 _BATCH = 32
 
 
@@ -48,6 +49,9 @@ class ExportImages:
     def of(cls, source: str, bundle: ModelBundle, images: Path | None) -> ExportImages:
         """Find the images of the run `source`, or for a bundle without its run those in the folder `images`.
 
+        Validation images are compared; where they are fewer than `MIN_IMAGES`, test images, too, then training images,
+        and then all images in the folder `images`.
+
         Raises
         ------
         InputError
@@ -55,26 +59,35 @@ class ExportImages:
         """
         directory = run_of_model(source)
         if directory:
-            run = FinishedRun.read(directory.path, images)
-            part = next(part for part in ("val", "test", "train") if run.split.mask(part).any())
-            result = cls(bundle, run, _existing(run, part), part)
-            place = f"{run.root} ({part} split of the run)"
-        elif images:
+            return cls._of_run(FinishedRun.read(directory.path, images), bundle, images)
+        if images:
             if not images.is_dir():
                 raise InputError(f"There is no folder {images}. Expected a folder of images of any kind.")
-            result = cls(bundle, None, tuple(expand_paths([str(images)])), "the folder")
-            place = str(images)
-        else:
-            raise InputError(
-                f"{source} is a bundle without its run, so there are no images to check an exported file on.",
-                hint=f"Give a folder of images: transfer-cli export {shlex.quote(source)} --images DIR",
-            )
-        if (count := len(result.compared)) < MIN_IMAGES:
-            raise InputError(
-                f"Found {count} images in {place}. Expected at least {MIN_IMAGES} to check an exported file.",
-                hint="Give the folder where the images are now: --images DIR",
-            )
-        return result
+            compared = tuple(expand_paths([str(images)]))
+            if len(compared) < MIN_IMAGES:
+                raise _too_few(len(compared), str(images), _ANY_FOLDER)
+            return cls(bundle, None, compared, "the folder")
+        raise InputError(
+            f"{source} is a bundle without its run, so there are no images to check an exported file on.",
+            hint=f"Give a folder of images: transfer-cli export {shlex.quote(source)} --images DIR",
+        )
+
+    @classmethod
+    def _of_run(cls, run: FinishedRun, bundle: ModelBundle, images: Path | None) -> ExportImages:
+        compared: tuple[str, ...] = ()
+        parts: list[str] = []
+        for part in ("val", "test", "train"):
+            if len(compared) < MIN_IMAGES and (more := _existing(run, part)):
+                compared += more
+                parts.append(part)
+        if len(compared) < MIN_IMAGES and images:
+            compared = tuple(str(Path(path).absolute()) for path in expand_paths([str(images)]))
+            parts = ["the folder"]
+        if (count := len(compared)) < MIN_IMAGES:
+            missing = len(run.split.rows) - count
+            hint = "Give the folder where the images are now: --images DIR"
+            raise _too_few(count, f"{run.root} (all splits of the run)", hint if missing else _ANY_FOLDER)
+        return cls(bundle, run, compared, " + ".join(parts))
 
     @property
     def scored_part(self) -> str:
@@ -92,9 +105,11 @@ class ExportImages:
             )
         for part in ("train", self.scored_part):
             if len(available := _existing(self.run, part)) < MIN_IMAGES:
+                is_missing = self.run.split.mask(part).sum() >= MIN_IMAGES
+                moved, few = "Give the folder where the images are now: --images DIR", "Choose a format without int8"
                 raise InputError(
                     f"Found {len(available)} {part} images in {self.run.root}. int8 formats need {MIN_IMAGES}.",
-                    hint="Give the folder where the images are now: --images DIR",
+                    hint=moved if is_missing else f"{few}, or train again with more images.",
                 )
 
     def to_compare(self) -> NDArray[np.uint8]:
@@ -124,13 +139,17 @@ class ExportImages:
 
     def _decode(self, paths: Sequence[str]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         """Return the images that can be read, and their paths."""
-        size, resize = self.bundle.image_size, self.bundle.resize
         root = self.run.root if self.run else None
-        decoded = list(batches(paths, size=size, resize=resize, batch_size=_BATCH, root=root))
+        decoded = list(view_batches(paths, [self.bundle.view], batch_size=_BATCH, root=root))
         readable = tuple(path for batch in decoded for path in batch.paths)
         if not readable:
             raise InputError(f"None of {len(paths)} images could be read.")
         return np.concatenate([batch.images for batch in decoded]), readable
+
+
+def _too_few(count: int, place: str, hint: str) -> InputError:
+    expected = f"Expected at least {MIN_IMAGES} to check an exported file."
+    return InputError(f"Found {count} images in {place}. {expected}", hint=hint)
 
 
 def _existing(run: FinishedRun, part: str) -> tuple[str, ...]:

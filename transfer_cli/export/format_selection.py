@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def select_formats(source: str, formats: Sequence[str], progress: Progress = SIL
         if not is_linear and not spec.any_classifier:
             raise ModelError(
                 f"The classifier of this model is not linear, so {spec.name} cannot hold it. Expected format: {able}.",
-                hint=f"transfer-cli export {source} --format {able}\n"
+                hint=f"transfer-cli export {shlex.quote(str(source))} --format {able}\n"
                 "or train a linear classifier: transfer-cli extract FOLDER --classifier logistic",
             )
         export_formats.check_installed(spec)

@@ -37,7 +37,8 @@ def merge_model(opened: OpenedBundle) -> Any:
     Returns
     -------
     keras.Model
-        From uint8 of shape (n, size, size, 3) to float32 of shape (n, k). No layer is itself a model.
+        From uint8 of shape (n, size, size, 3) to float32 of shape (n, k). No layer is itself a model. The layers that
+        the last stage of the training trained are trainable: after `extract` the classifier alone.
 
     Raises
     ------
@@ -54,7 +55,6 @@ def merge_model(opened: OpenedBundle) -> Any:
     probabilities = keras.layers.Activation(linear.activation, name=OUTPUT, dtype="float32")
     model = keras.Model(network.inputs[0], probabilities(dense(network.output)), name=network.name)
     _set_weights(dense, linear)
-    model.trainable = False
     return model
 
 
@@ -69,7 +69,8 @@ def merge_ensemble(opened: OpenedBundle) -> Any:
     Returns
     -------
     keras.Model
-        From uint8 of shape (n, size, size, 3) to float32 of shape (n, k). The members' networks are layers of it.
+        From uint8 of shape (n, size, size, 3) to float32 of shape (n, k). The members' networks are layers of it, as
+        trainable as their last stages left them.
 
     Raises
     ------
@@ -81,7 +82,6 @@ def merge_ensemble(opened: OpenedBundle) -> Any:
     probabilities = keras.layers.Activation("linear", name=OUTPUT, dtype="float32")(builder.predict(opened))
     model = keras.Model(builder.images, probabilities, name="ensemble")
     builder.set_weights()
-    model.trainable = False
     return model
 
 

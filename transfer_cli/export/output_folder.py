@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from transfer_cli.inference.exported_model import exported_metadata
 from transfer_cli.inference.formats.embedded_digest import has_digest
 from transfer_cli.inference.formats.metadata import ExportMetadata
 from transfer_cli.io.atomic import remove, write_json, write_text
+from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.io.untrusted.names import LABELS_FILE
 from transfer_cli.progress import SILENT, Progress
 
@@ -95,7 +95,7 @@ def _remaining_rows(
 def _read_table(target: Path) -> dict[str, Any] | None:
     """Return the parity.json of an earlier export; None if there is none."""
     try:
-        table = json.loads((target / TABLE).read_text("utf-8"))
+        table = read_json(target / TABLE)
         return table if {"bundle", "formats"} == table.keys() and all(row.keys() for row in table["formats"]) else None
     except (OSError, ValueError, AttributeError, TypeError):
         return None

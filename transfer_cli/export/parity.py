@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import ModelError
+from transfer_cli.io.drafts import temporary_folder
 
 TOLERANCE = 1e-4
 """Maximum absolute difference of a probability of a float32 file."""
@@ -110,13 +111,21 @@ def predict_with_file(path: Path, images: NDArray[np.uint8]) -> tuple[NDArray[np
     ModelError
         When the file cannot be opened, or fails.
     """
-    with tempfile.TemporaryDirectory(prefix="transfer-cli-") as folder:
-        inputs, outputs = Path(folder) / "images.npy", Path(folder) / "result.npz"
+    with temporary_folder() as folder:
+        inputs, outputs = folder / "images.npy", folder / "result.npz"
         np.save(inputs, images)
         # Without -P, Python would import and run a types.py in the current folder.
         command = [sys.executable, "-P", "-m", "transfer_cli.export.parity_worker", *map(str, (path, inputs, outputs))]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_SECONDS)
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_TIMEOUT_SECONDS,
+                # A runtime may leave files of its own.
+                env={**os.environ, "TMPDIR": str(folder)},
+            )
         except subprocess.TimeoutExpired:
             raise ModelError(f"{path} did not finish within {_TIMEOUT_SECONDS} seconds.") from None
         if done.returncode:

@@ -1,6 +1,6 @@
 """Predict with an exported file in its own runtime, and time it, in a process that loads nothing else.
 
-Run as ``python -m transfer_cli.export.parity_worker FILE IMAGES.npy RESULT.npz``.
+`parity.predict_with_file` starts it with the arguments FILE IMAGES.npy RESULT.npz.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def predict_and_time(run: Run, images: NDArray[np.uint8]) -> tuple[NDArray[np.fl
 def _open_saved_model(path: Path) -> Run:
     # The SavedModel must not need the package that wrote it.
     sys.modules["keras"] = None  # type: ignore[assignment]
-    import_tensorflow()
+    import_tensorflow(with_keras=False)
     import tensorflow as tf
 
     loaded: Any = tf.saved_model.load(path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -16,6 +15,7 @@ import tensorflow as tf
 
 from transfer_cli.inference.formats.signature import INPUT, OUTPUT
 from transfer_cli.io.atomic import atomic_write
+from transfer_cli.io.drafts import temporary_folder
 
 SIGNATURE = "serving_default"
 
@@ -44,8 +44,8 @@ def write_saved_model(network: keras.Model, target: Path, assets: Mapping[str, b
     module = tf.Module()
     module.weights = [variable.value for variable in network.variables]
     signatures = {SIGNATURE: tf.function(predict, [images], autograph=False)}
-    with TemporaryDirectory() as folder, atomic_write(target) as draft:
+    with temporary_folder() as folder, atomic_write(target) as draft:
         for name, content in assets.items():
-            (Path(folder) / name).write_bytes(content)
-        module.assets = {name: tf.saved_model.Asset(str(Path(folder) / name)) for name in assets}
+            (folder / name).write_bytes(content)
+        module.assets = {name: tf.saved_model.Asset(str(folder / name)) for name in assets}
         tf.saved_model.save(module, str(draft), signatures)

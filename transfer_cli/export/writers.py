@@ -27,7 +27,9 @@ def write(model: ExportableModel, spec: ExportFormatSpec, path: Path, images: Ex
     metadata = model.metadata(spec.name).model_copy(update={"files": pending})
     match spec.name:
         case export_formats.KERAS:
-            model.network.save(path)
+            from transfer_cli.models.keras_file import save_keras
+
+            save_keras(model.network, path)
             add_metadata(path, metadata)
         case export_formats.SAVED_MODEL:
             _write_saved_model(model, path, metadata)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from transfer_cli.errors import OutputError
-from transfer_cli.io.atomic import remove, write_json
+from transfer_cli.io.atomic import put_in_place, remove, write_json
 from transfer_cli.io.cache import FACTS, Cache, touch
+from transfer_cli.io.cache_trust import make_private
 from transfer_cli.progress import Progress
 
 _ROWS_PER_SHARD = 1024
@@ -28,7 +29,9 @@ Row = NDArray[np.float32]
 
 
 class FeatureCache:
-    """The features of one network, in shards that are written atomically and named by the SHA-256 of their content.
+    """The features of one network, in shards that are written atomically and named by a code of their content.
+
+    The code is an HMAC whose key only this user can read: what another user or program puts there is not read.
 
     A shard is never changed, so several processes can read and write at the same time. A shard whose content does not
     match its name is removed, and its features are computed again.
@@ -49,9 +52,9 @@ class FeatureCache:
         self._places: dict[str, tuple[Path, int]] = {}
         self._loaded: OrderedDict[Path, Row] = OrderedDict()
         self._pending: list[tuple[str, Row]] = []
-        self._writes = cache.enabled
+        self._writes = usable = cache.is_usable("features", facts, progress)
         self._rows_per_shard = max(1, min(_ROWS_PER_SHARD, _BYTES_PER_SHARD // (width * np.dtype(np.float32).itemsize)))
-        for path in cache.shards(self._folder) if cache.enabled else ():
+        for path in cache.shards(self._folder) if usable else ():
             if (shard := self._read(path, ["sha256"])) is not None:
                 digests = shard.column("sha256").to_pylist()
                 self._places |= {digest: (path, row) for row, digest in enumerate(digests)}
@@ -101,12 +104,16 @@ class FeatureCache:
         pq.write_table(
             pa.Table.from_arrays(columns, ["sha256", "feature"]), written, use_dictionary=False, compression="none"
         )
-        data = written.getbuffer()
+        data = written.getvalue()
         with self._cache.draft("features", self._facts, ".parquet") as draft:
             draft.write_bytes(data)
             # Written each time, since another process may have cleared the cache.
+            make_private(self._folder)
             write_json(self._folder / FACTS, self._facts)
-            draft.replace(self._folder / f"{hashlib.sha256(data).hexdigest()}.parquet")
+            put_in_place(draft, self._folder / f"{self._code(data)}.parquet")
+
+    def _code(self, data: bytes) -> str:
+        return self._cache.code("features", self._facts, data)
 
     def _rows(self, path: Path) -> Row | None:
         """Return all features of a shard; the last ones used stay in memory."""
@@ -131,7 +138,7 @@ class FeatureCache:
         # Another process may remove it at any time.
         with suppress(OSError):
             data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() == path.stem:
+            if hmac.compare_digest(self._code(data), path.stem):
                 # read_table would import much more than a single file needs.
                 return pq.ParquetFile(pa.BufferReader(data)).read(columns=columns)
             self._progress.warn(f"{path} was damaged: computing its features again")

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
+from transfer_cli.data.views import View
 from transfer_cli.features.feature_map_drawing import swatch
 from transfer_cli.features.nearest import Neighbour
-from transfer_cli.rendering.palette import INK, PALE_INK, WHITE, class_colours, load_font, truncate_to_width
+from transfer_cli.rendering.fonts import font_for, load_font, truncate_to_width
+from transfer_cli.rendering.palette import INK, PALE_INK, WHITE, class_colours
 from transfer_cli.rendering.png_provenance import SIMILAR, save_signed
 
 MAX_ROWS = 200
@@ -25,7 +27,11 @@ _INNER = _SIDE - 2 * _FRAME
 
 
 def contact_sheet(
-    rows: Sequence[tuple[str, Sequence[Neighbour]]], root: Path, class_names: Sequence[str], target: Path
+    rows: Sequence[tuple[str, Sequence[Neighbour]]],
+    root: Path,
+    class_names: Sequence[str],
+    target: Path,
+    bit_depth: int | None = None,
 ) -> int:
     """Draw a sheet; return the number of similar images that could not be read.
 
@@ -39,11 +45,13 @@ def contact_sheet(
         They determine the colours of the frames.
     target : Path
         A PNG file.
+    bit_depth : int, optional
+        That of the recipe (see `View`).
     """
     rows = rows[:MAX_ROWS]
-    queries = _thumbnails([path for path, _ in rows], None)
+    queries = _thumbnails([path for path, _ in rows], None, bit_depth)
     paths = list(dict.fromkeys(near.row.path for _, neighbours in rows for near in neighbours))
-    images = _thumbnails(paths, root)
+    images = _thumbnails(paths, root, bit_depth)
     number_of = {name: number for number, name in enumerate(class_names)}
     across, down = _SIDE + _GAP, _SIDE + _TEXT
     most = max((len(neighbours) for _, neighbours in rows), default=0)
@@ -64,8 +72,8 @@ def contact_sheet(
     return len(paths) - len(images)
 
 
-def _thumbnails(paths: Sequence[str], root: Path | None) -> dict[str, NDArray[np.uint8]]:
-    read = batches(paths, size=_INNER, resize="crop", batch_size=64, root=root)
+def _thumbnails(paths: Sequence[str], root: Path | None, bit_depth: int | None) -> dict[str, NDArray[np.uint8]]:
+    read = view_batches(paths, [View(_INNER, "crop", bit_depth)], batch_size=64, root=root)
     return {path: image for batch in read for path, image in zip(batch.paths, batch.images, strict=True)}
 
 
@@ -77,6 +85,6 @@ def _framed(image: NDArray[np.uint8] | None, column: int | None) -> Image.Image:
 
 
 def _caption(draw: ImageDraw.ImageDraw, left: int, top: int, name: str, below: str) -> None:
-    bold = load_font(15, bold=True)
+    bold = font_for(name, 15, bold=True)
     draw.text((left + 2, top + _SIDE + 2), truncate_to_width(name, bold, _SIDE), fill=INK, font=bold)
     draw.text((left + 2, top + _SIDE + 21), below, fill=PALE_INK, font=load_font(14))

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.data.decoding import DECODER
-from transfer_cli.data.image_batches import ImageBatch, batches
+from transfer_cli.data.image_batches import ImageBatch, view_batches
 from transfer_cli.errors import ImageError
 from transfer_cli.features.cache import FeatureCache
+from transfer_cli.features.fingerprints import SIDE, Fingerprints, shrink
 from transfer_cli.inference.compiled_network import MIN_IMAGES_TO_CACHE, PARITY_IMAGES, CompiledNetwork
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.request import TrainingRequest
+
+_FINGERPRINT = SIDE**2 // np.dtype(np.float32).itemsize
+"""Length of the small version of an image, when its bytes are stored behind the features."""
 
 
 class FeatureExtractor:
@@ -26,14 +31,21 @@ class FeatureExtractor:
     recipe : Recipe
         Resolved.
     network : CompiledNetwork
+
+    Attributes
+    ----------
+    prints : Fingerprints
+        Of the images whose features were returned, in the same order.
     """
 
     def __init__(self, request: TrainingRequest, recipe: Recipe, network: CompiledNetwork) -> None:
         self._request, self._recipe, self._network = request, recipe, network
         self._runtime, self._reused = network.runtime, 0
-        decoding = {"size": recipe.image_size, "resize": recipe.images.resize, "decoder": DECODER}
+        decoding: dict[str, Any] = {**recipe.view._asdict(), "decoder": DECODER}
         decoding |= {package: metadata.version(package) for package in ("pillow", "opencv-python-headless")}
-        self._cache = FeatureCache(request.cache, {**network.facts, **decoding}, network.width, request.progress)
+        facts = {**network.facts, **decoding, "fingerprint": SIDE}
+        self._cache = FeatureCache(request.cache, facts, network.width + _FINGERPRINT, request.progress)
+        self.prints = Fingerprints(len(request.folder.files))
 
     def batches(self) -> Iterator[ImageBatch]:
         """Yield the images of the folder; those with cached features are not decoded."""
@@ -41,7 +53,7 @@ class FeatureExtractor:
 
     def rows(self, batch: ImageBatch) -> NDArray[np.float32]:
         """Return the features of a batch, float32 of shape (n, width)."""
-        rows = np.empty((len(batch.paths), self._network.width), np.float32)
+        rows = np.empty((len(batch.paths), self._network.width + _FINGERPRINT), np.float32)
         self._run(rows, np.flatnonzero(~batch.known), batch)
         known = np.flatnonzero(batch.known).tolist()
         cached = self._cache.get([batch.digests[place] for place in known])
@@ -61,7 +73,9 @@ class FeatureExtractor:
             self._run(rows, places, again)
         if lost:
             raise _changed(next(iter(lost)))
-        return rows
+        features, prints = np.split(rows, [self._network.width], axis=1)
+        self.prints.add(np.ascontiguousarray(prints).view(np.uint8).reshape(-1, SIDE, SIDE))
+        return features
 
     def close(self) -> None:
         """Write new features to the cache, and report how many were loaded from it."""
@@ -86,7 +100,8 @@ class FeatureExtractor:
         if len(batch.images) < MIN_IMAGES_TO_CACHE:
             # So few images are not enough for a comparison with Keras.
             self.check()
-        rows[places] = new = self._network(batch.images)
+        prints = shrink(batch.images).reshape(len(batch.images), -1).view(np.float32)
+        rows[places] = new = np.concatenate([self._network(batch.images), prints], axis=1)
         # After a fallback to Keras the features do not belong in the cache of the other runtime.
         if self._network.runtime == self._runtime:
             self._cache.add([batch.digests[place] for place in np.flatnonzero(~batch.known)], new)
@@ -96,10 +111,9 @@ class FeatureExtractor:
     ) -> Iterator[ImageBatch]:
         """Yield images of the folder, by default all."""
         folder = self._request.folder
-        return batches(
+        return view_batches(
             [file.path for file in folder.files] if paths is None else paths,
-            size=self._recipe.image_size,
-            resize=self._recipe.images.resize,
+            [self._recipe.view],
             batch_size=batch_size,
             root=folder.root,
             strict=self._request.strict,

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.data.csv_manifest import SEPARATOR, SPLIT_COLUMN
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
 from transfer_cli.data.predictions import TRUE_LABEL
+from transfer_cli.data.views import View
 from transfer_cli.errors import OutputError
 from transfer_cli.features.feature_map_drawing import Tile, draw_map, thumbnail_side
 from transfer_cli.features.grid_assignment import assign_to_grid
@@ -20,6 +21,7 @@ from transfer_cli.features.tsne import layout
 from transfer_cli.io.atomic import check_writable
 from transfer_cli.io.csv_tables import csv_bytes, read_table, write_table
 from transfer_cli.progress import Progress
+from transfer_cli.rendering.fonts import missing_letters_warning
 from transfer_cli.rendering.png_provenance import MAP, save_signed
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.text import counted
@@ -93,7 +95,10 @@ def draw_run_map(run: FinishedRun, target: Path, table: Path, *, progress: Progr
             )
         thumbnails = _thumbnails(run, grid.members, thumbnail_side(grid), progress)
         shown = [tiles[member] for member in grid.members]
-        save_signed(draw_map(grid, shown, thumbnails, names, _heading(run, summary)), target, MAP)
+        heading = _heading(run, summary)
+        save_signed(draw_map(grid, shown, thumbnails, names, heading), target, MAP)
+    for line in missing_letters_warning([*names, run.directory.path.resolve().name]):
+        progress.warn(line)
     return summary
 
 
@@ -132,7 +137,8 @@ def _thumbnails(run: FinishedRun, members: NDArray[np.int64], side: int, progres
     rows = [run.split.rows[member] for member in members]
     thumbnails = np.full((len(rows), side, side, 3), _MISSING_GREY, np.uint8)
     changed, unread = 0, 0
-    for batch in batches([row.path for row in rows], size=side, resize="crop", batch_size=64, root=run.root):
+    view = View(side, "crop", run.bit_depth)
+    for batch in view_batches([row.path for row in rows], [view], batch_size=64, root=run.root):
         for index, digest, image in zip(batch.indices, batch.digests, batch.images, strict=True):
             thumbnails[index] = image
             changed += digest != rows[index].sha256

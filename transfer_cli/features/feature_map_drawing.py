@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 
 from transfer_cli.features.grid_assignment import Grid
 from transfer_cli.rendering import palette
-from transfer_cli.rendering.palette import INK, NO_CLASS, Colour, class_colours, load_font, truncate_to_width
+from transfer_cli.rendering.fonts import font_for, load_font, truncate_to_width
+from transfer_cli.rendering.palette import INK, NO_CLASS, Colour, class_colours
 
 _WIDTH = 2000
 _MARGIN = 40
@@ -125,7 +126,7 @@ def _write_head(
     drawing: Image.Image, heading: tuple[str, str], class_names: Sequence[str], tiles: Sequence[Tile]
 ) -> int:
     draw, room = ImageDraw.Draw(drawing), drawing.width - 2 * _MARGIN
-    title, small = load_font(36, bold=True), load_font(20)
+    title, small = font_for(heading[0], 36, bold=True), load_font(20)
     draw.text((_MARGIN, 32), truncate_to_width(heading[0], title, room), fill=INK, font=title)
     draw.text((_MARGIN, 84), truncate_to_width(heading[1], small, room), fill=palette.PALE_INK, font=small)
     entries = [(swatch(24, *class_colours(number)), name) for number, name in enumerate(class_names[:_LEGEND])]
@@ -140,12 +141,13 @@ def _write_head(
         entries.append((sample, "wrong prediction: the corner has the colour of the predicted class"))
     x, y = _MARGIN, 132
     for sample, name in entries:
-        text = truncate_to_width(name, small, room - 40)
-        needs = sample.width + 10 + round(small.getlength(text))
+        font = font_for(name, 20)
+        text = truncate_to_width(name, font, room - 40)
+        needs = sample.width + 10 + round(font.getlength(text))
         if x > _MARGIN and x + needs > drawing.width - _MARGIN:
             x, y = _MARGIN, y + 44
         drawing.paste(sample, (x, y + 20 - sample.height // 2))
-        draw.text((x + sample.width + 10, y + 20), text, fill=INK, font=small, anchor="lm")
+        draw.text((x + sample.width + 10, y + 20), text, fill=INK, font=font, anchor="lm")
         x += needs + 34
     return y + 64
 
@@ -161,10 +163,11 @@ def _draw_class_names(
     """Write the name of each class at the centre of its images, so that the map can be read without colours."""
     draw = ImageDraw.Draw(drawing, "RGBA")
     columns = np.array([tile.column for tile in tiles])
-    font = load_font(26 if len(class_names) <= 30 else 18, bold=True)
+    font_size = 26 if len(class_names) <= 30 else 18
     occupied: list[Box] = []
     present = [number for number in range(len(class_names)) if (columns == number).any()]
     for number in sorted(present, key=lambda number: -int((columns == number).sum())):
+        font = font_for(class_names[number], font_size, bold=True)
         text = truncate_to_width(class_names[number], font, drawing.width / 4)
         size = font.getlength(text) + 24, font.size + 18.0
         middle = np.array(corner) + (_densest_cell(grid.cells[columns == number]) + 0.5) * cell

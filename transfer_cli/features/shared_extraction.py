@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transfer_cli.bundle.files import GRAPH_FILE
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split
+from transfer_cli.features.fingerprints import Fingerprints
 from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.runs.run_directory import RunDirectory
 
@@ -29,12 +30,15 @@ class ExtractedFolder:
         Images with the same id belong to one group (see data.groups).
     features : Path
         The table of features, in a run.
+    prints : Fingerprints, optional
+        Of the images, in the order of the split.
     """
 
     split: Split
     skipped: tuple[Skipped, ...]
     group_ids: NDArray[np.int64]
     features: Path
+    prints: Fingerprints | None = None
 
 
 class SharedExtraction:
@@ -49,6 +53,8 @@ class SharedExtraction:
     model : Path or None
         A bundle with the network's files. Keras writes the time into its files, so only copies are equal; an ensemble
         recognises them as one network, which it runs once.
+    leaked : ndarray of shape (n,), bool, or None
+        Which rows of the split are held-out images with a near-duplicate among the training images.
     """
 
     def __init__(self, earlier: RunDirectory | None = None) -> None:
@@ -56,6 +62,7 @@ class SharedExtraction:
         self.earlier = earlier
         self.extracted: ExtractedFolder | None = None
         self.model: Path | None = None
+        self.leaked: NDArray[np.bool_] | None = None
 
     def reuse_network_of(self, earlier: RunDirectory) -> None:
         """Use the network's files of an earlier run if its features are the same."""

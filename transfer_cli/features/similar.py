@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import SplitRow
 from transfer_cli.errors import InputError, ModelError
@@ -111,7 +111,7 @@ def similar(
     ModelError
         If the model has no features, or features of another width.
     """
-    for batch in batches(paths, size=model.image_size, resize=model.resize, batch_size=batch_size, strict=strict):
+    for batch in view_batches(paths, model.views[:1], batch_size=batch_size, strict=strict):
         neighbours: list[tuple[Neighbour, ...]] = []
         if batch.paths:
             features = model.features(batch.images)

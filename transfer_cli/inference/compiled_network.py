@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from transfer_cli.inference.formats.signature import Run
 from transfer_cli.inference.runtime_parity import parity_fault
 from transfer_cli.io.atomic import remove
 from transfer_cli.io.cache import Cache, touch
+from transfer_cli.io.drafts import libraries_write_to, new_folder, remove_folder
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.recipe.sections import Inference
@@ -79,7 +79,8 @@ class CompiledNetwork:
 
     def __init__(self, source: NetworkSource, inference: Inference, cache: Cache | None, progress: Progress) -> None:
         self._source, self._progress = source, progress
-        self._cache = cache if cache is not None and cache.enabled else None
+        usable = cache is not None and cache.is_usable("networks", source.facts, progress)
+        self._cache = cache if usable else None
         self.runtime, self._precision = inference.runtime, inference.precision
         self._version = runtimes.find(self.runtime).version
         self._device = "CPU"
@@ -187,7 +188,9 @@ class CompiledNetwork:
         if file := self._stored_file(KERAS_FILE):
             shutil.copyfile(file, keras_file)
         else:
-            self.network.save(keras_file)
+            from transfer_cli.models.keras_file import save_keras
+
+            save_keras(self.network, keras_file)
         return self.save_graph(graph_file)
 
     def save_graph(self, graph_file: Path) -> bool:
@@ -228,7 +231,7 @@ class CompiledNetwork:
         folder = self._cache.folder("networks", self._source.facts)
         if not folder.is_dir():
             return False
-        self._converted = ConvertedGraph.open(folder)
+        self._converted = ConvertedGraph.open(self._cache, self._source.facts)
         if self._converted is None:
             self._progress.warn(f"{folder} was damaged: converting the network again")
             remove(folder)
@@ -240,18 +243,35 @@ class CompiledNetwork:
     def _convert(self) -> None:
         network = self.network
         self.width = int(network.output_shape[-1])
-        try:
-            folder = Path(mkdtemp(prefix="transfer-cli-"))
-            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            with self._progress.track(f"converting {self._source.name}", None):
-                from transfer_cli.inference.litert_conversion import convert
+        # If the disk for temporary files is full, that of the cache may not be.
+        places = [None] if self._cache is None else [None, self._cache.path]
+        for place in places:
+            try:
+                self._converted = self._convert_in(place)
+            except ModelError as error:
+                self._fall_back_to_keras(str(error))
+                return
+            except (OSError, OutputError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+            else:
+                self._open_graph(self._converted)
+                return
+        self._fall_back_to_keras(
+            f"the converted graph could not be written ({reason}). Without it predicting starts TensorFlow. Free disk "
+            "space, or choose another folder for temporary files (export TMPDIR=DIR), and run the command again with "
+            "--overwrite"
+        )
 
-                convert(network, folder / GRAPH_FILE)
-            self._converted = ConvertedGraph.create(folder, self.width)
-        except (OSError, ModelError) as error:
-            self._fall_back_to_keras(str(error))
-        else:
-            self._open_graph(self._converted)
+    def _convert_in(self, place: Path | None) -> ConvertedGraph:
+        """Convert the network in a temporary folder, which is removed with this object."""
+        folder = new_folder(parent=place)
+        weakref.finalize(self, remove_folder, folder)
+        with self._progress.track(f"converting {self._source.name}", None):
+            from transfer_cli.inference.litert_conversion import convert
+
+            with libraries_write_to(folder):
+                convert(self.network, folder / GRAPH_FILE)
+        return ConvertedGraph.create(folder, self.width)
 
     def _open_graph(self, converted: ConvertedGraph) -> None:
         self.width = converted.width
@@ -273,7 +293,9 @@ class CompiledNetwork:
         """Store the graph in the cache."""
         try:
             if KERAS_FILE not in converted.files:
-                self.network.save(converted.folder / KERAS_FILE)
+                from transfer_cli.models.keras_file import save_keras
+
+                save_keras(self.network, converted.folder / KERAS_FILE)
                 converted.add(KERAS_FILE)
             converted.store(cache, self._source.facts)
         except (OSError, OutputError) as error:

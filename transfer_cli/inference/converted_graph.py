@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import shutil
 from collections.abc import Mapping
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.bundle.files import GRAPH_FILE
-from transfer_cli.io.atomic import write_json
+from transfer_cli.io.atomic import flush_all, write_json
 from transfer_cli.io.cache import FACTS, Cache
 from transfer_cli.io.digests import digest_of_file
+from transfer_cli.io.untrusted.json_text import parse_json
+from transfer_cli.regular_file import read_regular
 
 KERAS_FILE = "network.keras"
 INFO_FILE = "info.json"
+_MOST_BYTES = 1_000_000
 
 
 @dataclass
@@ -46,11 +50,14 @@ class ConvertedGraph:
         return graph
 
     @classmethod
-    def open(cls, folder: Path) -> ConvertedGraph | None:
-        """Return the graph in a folder of the cache; None if it is damaged."""
+    def open(cls, cache: Cache, facts: Mapping[str, Any]) -> ConvertedGraph | None:
+        """Return the graph with these facts in the cache; None if it is damaged, or this user did not write it."""
+        folder = cache.folder("networks", facts)
         try:
-            info = json.loads((folder / INFO_FILE).read_text("utf-8"))
-            graph = cls(folder, info["width"], info["files"], info.get("checked", {}))
+            info = parse_json(read_regular(folder / INFO_FILE, most_bytes=_MOST_BYTES), most_bytes=_MOST_BYTES)
+            graph = cls(folder, info["width"], info["files"], info["checked"])
+            if not hmac.compare_digest(graph._info(cache, facts)["code"], info["code"]):
+                return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return graph if isinstance(graph.width, int) and graph.has(GRAPH_FILE) else None
@@ -75,7 +82,7 @@ class ConvertedGraph:
             If it cannot be written.
         """
         target = cache.folder("networks", facts)
-        info = {"width": self.width, "files": self.files, "checked": self.checked}
+        info = self._info(cache, facts)
         if self.folder == target:
             # Another process may have removed it.
             if target.is_dir():
@@ -86,9 +93,14 @@ class ConvertedGraph:
         with cache.draft("networks", facts) as draft:
             shutil.copytree(self.folder, draft)
             try:
+                flush_all(draft)
                 draft.replace(target)
             except OSError:
                 # Another process may have stored the same network first.
                 if not target.is_dir():
                     raise
         cache.trim()
+
+    def _info(self, cache: Cache, facts: Mapping[str, Any]) -> dict[str, Any]:
+        info = {"width": self.width, "files": self.files, "checked": self.checked}
+        return {**info, "code": cache.code("networks", facts, json.dumps(info, sort_keys=True).encode())}

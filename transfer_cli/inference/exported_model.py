@@ -13,7 +13,7 @@ from transfer_cli.catalog import export_formats, runtimes
 from transfer_cli.errors import ModelError
 from transfer_cli.inference.formats import embedded_digest, onnx, openvino, zip_metadata
 from transfer_cli.inference.formats.metadata import ExportMetadata
-from transfer_cli.inference.formats.signature import Run
+from transfer_cli.inference.formats.signature import Run, check_side
 from transfer_cli.inference.runtimes import open_graph
 from transfer_cli.io.digests import digest_of_file
 from transfer_cli.io.untrusted.names import METADATA_FILE
@@ -69,16 +69,18 @@ def open_exported(path: Path, metadata: ExportMetadata) -> Run:
         )
     match path.suffix.lower():
         case ".onnx":
-            return onnx.open_onnx(path)
+            return onnx.open_onnx(path, size=metadata.image_size)
         case ".xml":
-            return openvino.open_openvino(path)
+            return openvino.open_openvino(path, size=metadata.image_size)
         case ".tflite":
             return open_graph(runtimes.LITERT, path, size=metadata.image_size)
     import_tensorflow()
     from transfer_cli.models.compile import inference_function
     from transfer_cli.models.keras_file import load_keras
 
-    run: Run = inference_function(load_keras(path))
+    network = load_keras(path)
+    check_side(path, metadata.image_size, network.input_shape[1])
+    run: Run = inference_function(network)
     return run
 
 

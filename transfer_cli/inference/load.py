@@ -6,18 +6,20 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
-from transfer_cli.bundle.files import BACKBONE_FILE, CLASSIFIER_FILE, GRAPH_FILE, LINEAR_FILE, NETWORK_FILE
+from transfer_cli.bundle.files import BACKBONE_FILE, CLASSIFIER_FILE, GRAPH_FILE, LINEAR_FILE, MANIFEST, NETWORK_FILE
+from transfer_cli.bundle.manifest import bundle_directory
 from transfer_cli.calibration.rejection import REJECTION_FILE
 from transfer_cli.catalog import backbones, ensemble_methods, runtimes
 from transfer_cli.classifiers.linear import Linear, Predict
 from transfer_cli.data.decoding import DECODER
-from transfer_cli.errors import ModelError
+from transfer_cli.errors import ModelError, UnknownNameError
 from transfer_cli.inference import exported_model
 from transfer_cli.inference import runtimes as running
 from transfer_cli.inference.compiled_network import CompiledNetwork
@@ -26,10 +28,13 @@ from transfer_cli.inference.models import IMAGENET, AbstractModel, FeatureModel,
 from transfer_cli.inference.network_sources import bundle_source, imagenet_source, is_below_logits
 from transfer_cli.io.cache import Cache
 from transfer_cli.io.untrusted.checked_output import check_output
+from transfer_cli.io.untrusted.json_text import read_json, validation_summary
 from transfer_cli.models.weights.integrity import check_digest
 from transfer_cli.models.weights.registry import cache_folder, imagenet_files, require_available
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe.sections import Inference
+
+_SKLEARN = "scikit-learn"
 
 
 def load(
@@ -74,7 +79,24 @@ def load(
         network = imagenet_source(spec, offline=offline, progress=progress)
         run = CompiledNetwork.build(network, Inference(runtime=name), cache, progress)
         return NetworkModel(run, imagenet_names(), spec.size, "crop")
-    return _Loader(runtime, images, cache, progress).load(ModelBundle.open(Path(source)))
+    while True:
+        before = _manifest_of(Path(source))
+        try:
+            model = _Loader(runtime, images, cache, progress).load(ModelBundle.open(Path(source)))
+        except ModelError:
+            if _manifest_of(Path(source)) == before:
+                raise
+            continue
+        # If a training replaced the model meanwhile, files of both may have been read.
+        if _manifest_of(Path(source)) == before:
+            return model
+
+
+def _manifest_of(path: Path) -> bytes | None:
+    try:
+        return (bundle_directory(path) / MANIFEST).read_bytes()
+    except (OSError, ModelError):
+        return None
 
 
 def load_members(
@@ -97,6 +119,7 @@ class _Loader:
         if opened.members:
             return self._load_ensemble(opened)
         _warn_of_other_decoder(opened.bundle.decoder, self._progress)
+        _warn_of_other_sklearn(opened.bundle, self._progress)
         inference = _select_runtime(opened.bundle, self._runtime, self._images, self._progress)
         key = _network_key(opened.bundle, inference)
         if key not in self._networks:
@@ -177,7 +200,8 @@ def _with_classifier(opened: OpenedBundle, run: Callable[[Images], Any]) -> Abst
     bundle, directory = opened.bundle, opened.directory
     if bundle.kind == "network" and not is_below_logits(bundle):
         checked = check_output(run, directory, len(bundle.class_names))
-        return NetworkModel(checked, bundle.class_names, bundle.image_size, bundle.resize, bundle.thresholds)
+        view, names = bundle.view, bundle.class_names
+        return NetworkModel(checked, names, view.size, view.resize, bundle.thresholds, view.bit_depth)
     _, width, classify = next(classifiers_of(opened))
     return FeatureModel(bundle, check_output(run, directory, width), classify, _rejection_file(opened), run)
 
@@ -193,7 +217,8 @@ def _load_exported(path: Path, runtime: str, progress: Progress) -> NetworkModel
     # If the graph does not match its metadata, a runtime may raise any exception.
     opened = exported_model.open_exported(path, metadata)
     run = check_output(opened, path, len(metadata.class_names), failures=(Exception,))
-    return NetworkModel(run, metadata.class_names, metadata.image_size, metadata.resize, metadata.thresholds)
+    names, thresholds = metadata.class_names, metadata.thresholds
+    return NetworkModel(run, names, metadata.image_size, metadata.resize, thresholds, metadata.bit_depth)
 
 
 def _warn_of_other_decoder(decoder: str, progress: Progress) -> None:
@@ -201,6 +226,19 @@ def _warn_of_other_decoder(decoder: str, progress: Progress) -> None:
         progress.warn(
             f"the model was trained with the image decoder {decoder}, this release has {DECODER}: predictions may "
             "differ slightly"
+        )
+
+
+def _warn_of_other_sklearn(bundle: ModelBundle, progress: Progress) -> None:
+    """Warn if a classifier that scikit-learn runs was trained with another version of it."""
+    if LINEAR_FILE in bundle.files or CLASSIFIER_FILE not in bundle.files:
+        return
+    trained, here = bundle.versions.get(_SKLEARN), version(_SKLEARN)
+    # Only a number belongs into a command to type.
+    if trained and trained != here and trained.replace(".", "").isalnum():
+        progress.warn(
+            f"the classifier was trained with {_SKLEARN} {trained}, and {here} is installed: predictions may differ "
+            f"slightly. To have the same version: pip install {_SKLEARN}=={trained}"
         )
 
 
@@ -213,9 +251,12 @@ def _select_runtime(bundle: ModelBundle, runtime: str, images: int, progress: Pr
     """Return the requested runtime, or the one that the bundle was made for if it is installed."""
     try:
         own = Inference.model_validate(bundle.recipe.get("inference", {"runtime": runtimes.KERAS}))
-    except ValidationError as error:
+        # A bundle names what its choice was.
+        runtimes.find(own.runtime)
+    except (ValidationError, UnknownNameError) as error:
+        reason = validation_summary(error) if isinstance(error, ValidationError) else str(error).rstrip(".")
         raise ModelError(
-            f"The bundle was made for a runtime that this release does not support: {error}.",
+            f"The bundle was made for a runtime that this release does not support: {reason}.",
             hint="Install a newer release of transfer-cli.",
         ) from None
     if runtime != runtimes.AUTO:
@@ -249,7 +290,7 @@ def imagenet_names() -> tuple[str, ...]:
     path = cache_folder() / backbones.CLASS_INDEX.name
     check_digest(backbones.CLASS_INDEX)
     try:
-        index = json.loads(path.read_text("utf-8"))
+        index = read_json(path)
         pairs = [index[str(column)] for column in range(len(index))]
         count = Counter(name for _, name in pairs)
         return tuple(name if count[name] == 1 else f"{name} ({number})" for number, name in pairs)

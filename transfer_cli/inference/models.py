@@ -51,7 +51,7 @@ class AbstractModel(ABC):
     ) -> None:
         self.class_names, self.thresholds, self.rejection_file = class_names, thresholds, rejection_file
         self.views = tuple(views)
-        self.image_size, self.resize = self.views[0]
+        self.image_size, self.resize, _ = self.views[0]
 
     @abstractmethod
     def predict_views(self, views: Sequence[Images]) -> Probabilities:
@@ -109,9 +109,7 @@ class FeatureModel(AbstractModel):
         rejection_file: Path | None = None,
         network: object = None,
     ) -> None:
-        super().__init__(
-            bundle.class_names, [View(bundle.image_size, bundle.resize)], bundle.thresholds, rejection_file
-        )
+        super().__init__(bundle.class_names, [bundle.view], bundle.thresholds, rejection_file)
         self.network = features if network is None else network
         self._bundle, self._features, self._classifier = bundle, features, classifier
 
@@ -145,8 +143,9 @@ class NetworkModel(AbstractModel):
         image_size: int,
         resize: str,
         thresholds: tuple[float, ...] | None = None,
+        bit_depth: int | None = None,
     ) -> None:
-        super().__init__(class_names, [View(image_size, resize)], thresholds)
+        super().__init__(class_names, [View(image_size, resize, bit_depth)], thresholds)
         self._run = run
 
     def predict_views(self, views: Sequence[Images]) -> Probabilities:

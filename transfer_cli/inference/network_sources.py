@@ -50,7 +50,8 @@ def backbone_source(
     WeightsError
         If the weights are missing and cannot be downloaded.
     """
-    weights = _weights(spec, choice.weights, size, seed, top=False, offline=offline, progress=progress)
+    top = spec.needs_top(choice.layer, choice.weights, size)
+    weights = _weights(spec, choice.weights, size, seed, top=top, offline=offline, progress=progress)
     shape: dict[str, Any] = {"size": size, "layer": choice.layer, "pooling": choice.pooling}
 
     def build() -> Any:
@@ -58,11 +59,13 @@ def backbone_source(
 
         return backbone.build(spec, weights=choice.weights, seed=seed, **shape, offline=offline, progress=progress)
 
-    return _source(build, backbone=spec.name, weights=weights, **shape, top=False)
+    return _source(build, backbone=spec.name, weights=weights, **shape, top=top)
 
 
 def imagenet_source(spec: BackboneSpec, *, offline: bool = False, progress: Progress = SILENT) -> NetworkSource:
     """Return the network from images to the probabilities of the 1000 ImageNet classes."""
+    # The weights, and the names of their classes.
+    download.download_missing(imagenet_files(spec, top=True, size=spec.size), offline=offline, progress=progress)
     weights = _weights(spec, "imagenet", spec.size, 0, top=True, offline=offline, progress=progress)
 
     def build() -> Any:
@@ -117,6 +120,6 @@ def _weights(
     if weights != "imagenet":
         require_weights_file(weights)
         return digest_of_file(Path(weights)).sha256
-    files = imagenet_files(spec, top=top, size=size)
-    download.download_missing(files, offline=offline, progress=progress)
-    return digest_of_file(cache_folder() / files[0].name).sha256
+    file = spec.weights_file(top=top, size=size)
+    download.download_missing([file], offline=offline, progress=progress)
+    return digest_of_file(cache_folder() / file.name).sha256

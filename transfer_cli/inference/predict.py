@@ -8,7 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
 from transfer_cli.data.predictions import Predictions, open_writer
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import InputError
@@ -16,6 +16,10 @@ from transfer_cli.inference.models import AbstractModel
 from transfer_cli.inference.reject import Rejector
 from transfer_cli.io.atomic import atomic_write
 from transfer_cli.progress import SILENT, Progress
+
+_LARGE_SIDE = 1024
+"""Inputs with a longer side, in pixels, are rare, and are predicted in smaller batches."""
+_LARGE_BATCH_BYTES = 1 << 26
 
 
 def predict(
@@ -40,8 +44,10 @@ def predict(
         Labels images as ``unknown``.
     """
     names = model.class_names
-    (size, resize), *others = (rejector.model if rejector else model).views
-    for batch in batches(paths, size=size, resize=resize, other_views=others, batch_size=batch_size, strict=strict):
+    views = (rejector.model if rejector else model).views
+    if max(view.size for view in views) > _LARGE_SIDE:
+        batch_size = max(1, min(batch_size, _LARGE_BATCH_BYTES // sum(3 * view.size**2 for view in views)))
+    for batch in view_batches(paths, views, batch_size=batch_size, strict=strict):
         probabilities, reasons = np.empty((0, len(names)), np.float32), None
         if batch.paths and rejector:
             probabilities, reasons = rejector(batch.views)

@@ -13,7 +13,7 @@ import numpy as np
 
 from transfer_cli.catalog import runtimes
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats.openvino import compile_for_cpu
+from transfer_cli.inference.formats.openvino import compile_for_cpu, read_network
 from transfer_cli.inference.formats.signature import Images, Rows, Run, in_batches
 from transfer_cli.quiet_imports import captured_native_stderr, import_openvino
 from transfer_cli.system import cpu_count
@@ -22,6 +22,8 @@ MAX_CONVERTED_PARAMETERS = 150_000_000
 """Larger networks run on Keras: the converter needs many times their size in memory."""
 MIN_IMAGES_TO_CONVERT = 500
 """For fewer images the conversion takes longer than it saves, see docs/benchmarks.md."""
+
+_SIGNATURE = b"TFL3"
 
 
 def resolve(request: str, *, images: int, keeps_model: bool, parameters: int) -> str:
@@ -85,6 +87,7 @@ def open_graph(name: str, path: Path, precision: str = "f32", *, size: int | Non
     ModelError
         If the runtime cannot read the file, or the graph has another input.
     """
+    _check_signature(name, path)
     try:
         open_batch = {runtimes.LITERT: _open_litert, runtimes.OPENVINO: _open_openvino}[name]
         return in_batches(open_batch(path, precision, size))
@@ -92,6 +95,20 @@ def open_graph(name: str, path: Path, precision: str = "f32", *, size: int | Non
         raise runtimes.missing_package_error(runtimes.find(name)) from error
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{path} cannot be opened by {name}: {error}.") from error
+
+
+def _check_signature(name: str, path: Path) -> None:
+    """Raise ModelError unless a file starts like a LiteRT graph: OpenVINO would take another format by its content."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_SIGNATURE) + 4)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+    if start[4:] != _SIGNATURE:
+        raise ModelError(
+            f"{path} cannot be opened by {name}: expected a LiteRT graph, which has {_SIGNATURE.decode()} in "
+            f"its bytes 5 to 8. Received: {start!r}."
+        )
 
 
 def _check_inputs(size: int | None, path: Path, inputs: list[tuple[str, list[int]]]) -> None:
@@ -143,7 +160,8 @@ def _open_litert(path: Path, precision: str, size: int | None) -> Run:
 
 
 def _open_openvino(path: Path, precision: str, size: int | None) -> Run:
-    compiled = compile_for_cpu(import_openvino(), path, precision)
+    openvino = import_openvino("openvino.frontend")
+    compiled = compile_for_cpu(openvino, read_network(openvino, "tflite", path), precision)
     shapes = [[side.get_length() if side.is_static else -1 for side in each.partial_shape] for each in compiled.inputs]
     types = [each.element_type.to_dtype().name for each in compiled.inputs]
     _check_inputs(size, path, list(zip(types, shapes, strict=True)))

@@ -188,4 +188,4 @@ def crop(images: Images, variant: Variant, size: int) -> Images:
 def _larger(view: View) -> View:
     # Enlarged by an even number of pixels, so that the centre crop of the mirror image is the mirror image of the
     # centre crop.
-    return View(view.size + 2 * max(1, round(view.size / _MARGIN)), view.resize)
+    return view._replace(size=view.size + 2 * max(1, round(view.size / _MARGIN)))

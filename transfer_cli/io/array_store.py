@@ -6,14 +6,13 @@ import math
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import OutputError
-from transfer_cli.io.atomic import write_error
+from transfer_cli.io.atomic import scratch_folder
 
 MEMORY_BYTES = 2**31
 """Memory that the arrays of a training run may use together; further arrays are memory-mapped."""
@@ -59,10 +58,7 @@ class ArrayStore(ExitStack):
 
     def _mapped(self, shape: tuple[int, ...], dtype: Any, size: int) -> NDArray[Any]:
         if self._mapped_in is None:
-            try:
-                self._mapped_in = Path(self.enter_context(TemporaryDirectory(prefix=".arrays-", dir=self._directory)))
-            except OSError as error:
-                raise write_error(error, self._directory) from error
+            self._mapped_in = self.enter_context(scratch_folder(self._directory, ".arrays-"))
         path = self._mapped_in / f"{self._count}.bin"
         self._count += 1
         try:

@@ -1,4 +1,8 @@
-"""Atomic writes: a file or folder is written beside its target, flushed to the disk, then renamed."""
+"""Atomic writes: a file or folder is written beside its target, flushed to the disk, then renamed.
+
+After a power cut the disk holds what was flushed, in any order: a name without content if a file was renamed before it
+was flushed, and no name at all if its folder was not.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.errors import OutputError
-from transfer_cli.io.discovery import SUFFIXES
+from transfer_cli.io import drafts
+from transfer_cli.io.discovery import HEIF_SUFFIXES, SUFFIXES
+
+_GUARDED: dict[Path, tuple[Path, tuple[int, int]]] = {}
+"""Folders that must not be moved while this process writes them: as they were named, and which folder they are."""
 
 
 @contextmanager
@@ -35,19 +43,110 @@ def atomic_write(path: Path) -> Iterator[Path]:
     target = path.resolve() if path.name in ("", "..") else path
     draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        check_not_moved(target)
+        drafts.enter(draft)
+        make_folder(target.parent)
         yield draft
-        if draft.is_dir():
-            _replace_directory(draft, target)
-        else:
-            # A rename may reach the disk before the data; after a power cut the name would belong to an empty file.
-            with draft.open("rb") as file:
-                os.fsync(file.fileno())
-            draft.replace(target)
+        check_not_moved(target)
+        put_in_place(draft, target)
     except OSError as error:
+        check_not_moved(target)
         raise write_error(error, path) from error
     finally:
         remove(draft)
+        drafts.leave(draft)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder with its parents, and flush the names of the new ones."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in new:
+        flush(place.parent)
+
+
+def put_in_place(draft: Path, target: Path) -> None:
+    """Flush a file or folder to the disk, rename it to `target`, and flush the new name.
+
+    An existing file or folder of that name is replaced in one step where the system can do that; elsewhere a folder is
+    moved away first.
+    """
+    flush_all(draft)
+    if not draft.is_dir():
+        draft.replace(target)
+    elif os.path.lexists(target):
+        _replace_directory(draft, target)
+    else:
+        draft.rename(target)
+    flush(target.parent)
+
+
+def flush_all(path: Path) -> None:
+    """Flush a file, or a folder with everything in it."""
+    if path.is_dir() and not path.is_symlink():
+        for folder, _, names in os.walk(path, topdown=False):
+            for name in names:
+                flush(Path(folder, name))
+            flush(Path(folder))
+    else:
+        flush(path)
+
+
+def flush(path: Path) -> None:
+    """Write a file, or the names in a folder, from the system's memory to the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders, and writes names at once
+    try:
+        number = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+    except OSError as error:
+        # Some network drives cannot flush a folder.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EISDIR) or not path.is_dir():
+            raise
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file atomically."""
+    with atomic_write(target) as draft:
+        shutil.copyfile(source, draft)
+
+
+def guard(folder: Path) -> None:
+    """Refuse to write into a folder from now on if it was moved: `atomic_write` would create it again, empty.
+
+    Raises
+    ------
+    OSError
+        If it does not exist.
+    """
+    status = folder.stat()
+    _GUARDED[folder.resolve()] = folder, (status.st_dev, status.st_ino)
+
+
+def unguard(folder: Path) -> None:
+    """End `guard`."""
+    _GUARDED.pop(folder.resolve(), None)
+
+
+def check_not_moved(target: Path) -> None:
+    """Raise OutputError if `target` is in a folder that was moved or removed since `guard`."""
+    place = target.resolve() if _GUARDED else target
+    for folder, (name, identity) in _GUARDED.items():
+        if not place.is_relative_to(folder):
+            continue
+        try:
+            status = folder.stat()
+            moved = (status.st_dev, status.st_ino) != identity
+        except OSError:
+            moved = True
+        if moved:
+            raise OutputError(
+                f"{name} was moved, renamed or removed while it was being written. Nothing more was written to it.",
+                hint="Move it back, then run the same command again.",
+            )
 
 
 @contextmanager
@@ -63,6 +162,7 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
         If the file system refuses to create it.
     """
     folder = parent / f"{prefix}{secrets.token_hex(4)}"
+    drafts.enter(folder)
     try:
         try:
             folder.mkdir(parents=True)
@@ -71,6 +171,7 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
         yield folder
     finally:
         remove(folder)
+        drafts.leave(folder)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -129,7 +230,7 @@ def check_writable(path: Path) -> None:
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "not a regular file"
         raise OutputError(f"{path} is {kind}. Expected the name of a file.")
-    if path.suffix.lower() in SUFFIXES and path.exists():
+    if path.suffix.lower() in (*SUFFIXES, *HEIF_SUFFIXES) and path.exists():
         raise OutputError(f"{path} is an image and would be lost. Expected the name of another file.")
     probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -151,8 +252,29 @@ def remove(path: Path) -> None:
 
 
 def _replace_directory(draft: Path, path: Path) -> None:
-    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
-    if path.exists():
-        path.replace(old)
-    draft.replace(path)
-    remove(old)
+    if _exchange(draft, path):
+        # The earlier folder has the draft's name now, and is removed with it.
+        return
+    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}{drafts.OLD}")
+    drafts.enter(old)
+    path.replace(old)
+    try:
+        draft.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    finally:
+        remove(old)
+        drafts.leave(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step; return False if the system cannot do that."""
+    import ctypes
+
+    try:
+        swap = ctypes.CDLL(None).renameat2  # Linux
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(swap(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)

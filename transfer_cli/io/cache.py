@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.errors import InputError
+from transfer_cli.io import drafts
 from transfer_cli.io.atomic import remove, write_error
+from transfer_cli.io.cache_trust import code, folder_fault, make_private, user_key
+from transfer_cli.progress import Progress
 
 LIMIT = 10 * 10**9
 """Default maximum size in bytes."""
@@ -78,8 +81,25 @@ class Cache:
 
     @property
     def enabled(self) -> bool:
-        """Whether the cache is read and written."""
+        """Whether the cache is read and written, if it can be trusted."""
         return self.limit > 0
+
+    def is_usable(self, kind: str, facts: Mapping[str, Any], progress: Progress) -> bool:
+        """Return whether results with these facts may be read and written; warn if another user can write them."""
+        if not self.enabled:
+            return False
+        if reason := self.fault(self.folder(kind, facts)):
+            progress.warn(reason)
+        return reason is None
+
+    def fault(self, *folders: Path) -> str | None:
+        """Return why the cache cannot be trusted, of which `folders` are to be used, and what to type against it."""
+        kinds = [self.path / kind for kind in KINDS]
+        return folder_fault([self.path, *kinds, *folders]) or user_key()[1]
+
+    def code(self, kind: str, facts: Mapping[str, Any], data: bytes) -> str:
+        """Return the code that proves that this user wrote `data` as a result with these facts; 64 digits."""
+        return code(user_key()[0], kind.encode(), digest_of_facts(facts).encode(), data)
 
     def folder(self, kind: str, facts: Mapping[str, Any]) -> Path:
         """Return the folder of the results with these facts: features of one kind, or one network."""
@@ -145,13 +165,15 @@ class Cache:
             If the cache cannot be written.
         """
         draft = self.path / kind / f".{digest_of_facts(facts)}.{secrets.token_hex(4)}{suffix}"
+        drafts.enter(draft)
         try:
-            draft.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self.path, draft.parent)
             yield draft
         except OSError as error:
             raise write_error(error, self.path) from error
         finally:
             remove(draft)
+            drafts.leave(draft)
 
     def _sweep(self, older_than: float, kinds: Sequence[str] = KINDS) -> None:
         """Remove drafts of processes that were killed, and empty folders."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from transfer_cli.errors import InputError
 from transfer_cli.io.atomic import write_text
+from transfer_cli.regular_file import read_regular
 
 
 def csv_bytes(rows: Iterable[Sequence[Any]]) -> bytes:
@@ -37,7 +38,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         If it cannot be read or lacks a column.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        text = read_regular(path).decode("utf-8-sig", "surrogateescape")
         table = csv.DictReader(io.StringIO(text, newline=""))
         if table.fieldnames is None or not set(columns) <= set(table.fieldnames):
             raise InputError(

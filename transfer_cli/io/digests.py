@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from transfer_cli.regular_file import open_regular
+
 
 class FileDigest(BaseModel):
     """Length in bytes and SHA-256 of one file of a bundle."""
@@ -19,5 +21,5 @@ class FileDigest(BaseModel):
 
 def digest_of_file(path: Path) -> FileDigest:
     """Return the length and the SHA-256 of a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return FileDigest(bytes=path.stat().st_size, sha256=hashlib.file_digest(file, "sha256").hexdigest())

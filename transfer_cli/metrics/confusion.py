@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.errors import InputError
 from transfer_cli.io.csv_tables import write_table
+from transfer_cli.regular_file import read_regular
 
 _PREFIX = "predicted_"
 
@@ -42,7 +43,7 @@ class Confusion:
     def read(cls, path: Path) -> Confusion:
         """Read a file of `write`; raise InputError if it is not a confusion matrix."""
         try:
-            text = path.read_bytes().decode("utf-8", "surrogateescape")
+            text = read_regular(path).decode("utf-8", "surrogateescape")
             header, *rows = csv.reader(io.StringIO(text, newline=""))
             counts = np.array([[int(cell) for cell in row[1:]] for row in rows], np.int64)
         except (OSError, ValueError, csv.Error) as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isnan
 from statistics import NormalDist
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +24,30 @@ LOGIT: Scale = "logit"
 
 
 class MetricValue(TypedDict):
-    """The value of a metric and its 95 % confidence interval; None if it has no interval."""
+    """The value of a metric and its 95 % confidence interval; None if it has no interval.
+
+    A metric that says nothing is NaN (in files null), with the reason.
+    """
 
     value: float
     low: float | None
     high: float | None
+    reason: NotRequired[str]
 
 
 def exact_value(value: float) -> MetricValue:
     """Return a value without an interval."""
     return {"value": float(value), "low": None, "high": None}
+
+
+def undefined(reason: str) -> MetricValue:
+    """Return the value of a metric that says nothing, and why."""
+    return {"value": float("nan"), "low": None, "high": None, "reason": reason}
+
+
+def is_undefined(metric: MetricValue) -> bool:
+    """Return whether a metric says nothing."""
+    return isnan(metric["value"])
 
 
 def proportion(right: int, count: int) -> MetricValue:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import tasks
 from transfer_cli.metrics.intervals import MetricValue as MetricValue
+from transfer_cli.metrics.intervals import is_undefined
 
 RECALL = "recall/"
 """Prefix of the recall of a class in the metrics of a part."""
 SUPPORT = "support/"
 """Prefix of the number of images of a class."""
+COPIES = "images_with_near_duplicates"
+"""Number of images of a part that have a near-duplicate among the training images; missing if there are none."""
+WITHOUT_COPIES = "_without_near_duplicates"
+"""Suffix of the headline metric without these images."""
+ABOVE_CHANCE = "_above_chance"
+"""Suffix of the headline metric if it says nothing, since chance may explain it; then it has a reason."""
+AVERAGE_PRECISION = "average_precision/"
+"""Prefix of the average precision of a class."""
+_MAX_DOUBTS = 5
+_HEADLINES = ("mean_average_precision", "accuracy")
 BINS = 15
 """Number of bins of equal width for calibration."""
 UNEVEN = 3
@@ -111,16 +122,53 @@ def mean_average_precision(truth: Truth, probabilities: Probabilities) -> float:
 
 def summary(part: str, metrics: Mapping[str, MetricValue], note: str = "") -> str:
     """Return one line with the main metrics of a part."""
+    images = f"{int(metrics['images']['value'])} images{note}"
     if "mean_average_precision" in metrics:
         values = ", ".join(
-            f"{name} {metrics[key]['value']:.3f}"
+            f"{name} {value_text(metrics[key])}"
             for name, key in (("mAP", "mean_average_precision"), ("macro F1", "macro_f1"), ("micro F1", "micro_f1"))
         )
-        return f"{part:5} {values} ({int(metrics['images']['value'])} images{note})"
+        return f"{part:5} {values} ({images}){_without_copies(metrics)}"
     accuracy = metrics["accuracy"]
-    images = int(metrics["images"]["value"])
-    interval = f"95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f}"
-    return f"{part:5} accuracy {accuracy['value']:.3f} ({interval}; {images} images{note})"
+    low, high = accuracy["low"], accuracy["high"]
+    interval = "" if low is None or high is None else f"95 % interval {low:.3f} to {high:.3f}; "
+    return f"{part:5} accuracy {value_text(accuracy)} ({interval}{images}){_without_copies(metrics)}"
+
+
+def value_text(metric: MetricValue) -> str:
+    """Return the value of a metric for a message.
+
+    Examples
+    --------
+    >>> value_text({"value": 0.25, "low": None, "high": None})
+    '0.250'
+    """
+    return "undefined" if is_undefined(metric) else f"{metric['value']:.3f}"
+
+
+def _without_copies(metrics: Mapping[str, MetricValue]) -> str:
+    """Return the headline without the images that have a near-duplicate in the training, if there are any."""
+    if COPIES not in metrics:
+        return ""
+    copies, images = int(metrics[COPIES]["value"]), int(metrics["images"]["value"])
+    if copies == images:
+        return "; all of them have a near-duplicate among the training images, so the score says nothing"
+    without = next(metrics[name + WITHOUT_COPIES] for name in _HEADLINES if name + WITHOUT_COPIES in metrics)
+    text = f"{copies} of them have a near-duplicate among the training images"
+    if is_undefined(without):
+        return f"; {text}: {without.get('reason', 'the score without them is undefined')}"
+    return f"; {text}: {value_text(without)} without them"
+
+
+def doubts(metrics: Mapping[str, MetricValue]) -> list[str]:
+    """Return why the score of a part, or else of some of its labels, says nothing."""
+
+    def reasons(names: Iterable[str]) -> list[str]:
+        found = (metrics[name].get("reason", "") for name in names if name in metrics and is_undefined(metrics[name]))
+        return [*dict.fromkeys(filter(None, found))]
+
+    of_headline = reasons([*_HEADLINES, *(name + ABOVE_CHANCE for name in _HEADLINES)])
+    return of_headline or reasons(name for name in metrics if name.startswith(AVERAGE_PRECISION))[:_MAX_DOUBTS]
 
 
 def headline(metrics: Mapping[str, MetricValue]) -> str:
@@ -131,9 +179,9 @@ def headline(metrics: Mapping[str, MetricValue]) -> str:
     >>> headline({"accuracy": {"value": 0.25, "low": None, "high": None}})
     'accuracy 0.250'
     """
-    for name in ("mean_average_precision", "accuracy"):
+    for name in _HEADLINES:
         if name in metrics:
-            return f"{name.replace('_', ' ')} {metrics[name]['value']:.3f}"
+            return f"{name.replace('_', ' ')} {value_text(metrics[name])}"
     return ""
 
 

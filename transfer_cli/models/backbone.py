@@ -6,17 +6,22 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec
 from transfer_cli.errors import InputError, ModelError, UnknownNameError, WeightsError
+from transfer_cli.io.untrusted.hdf5_file import check_hdf5_self_contained
 from transfer_cli.models import textbook
-from transfer_cli.models.freezing import POOLINGS
+from transfer_cli.models.freezing import POOLINGS, backbone_layers
 from transfer_cli.models.weights import download, embedded, registry
 from transfer_cli.models.weights.integrity import check_digest, damage
 from transfer_cli.progress import SILENT, Progress
+from transfer_cli.text import listed
+
+_MAX_LISTED = 20
 
 # Keras prints to stdout, which is reserved for results.
 keras.utils.disable_interactive_logging()
@@ -44,7 +49,8 @@ def build(
     size : int, optional
         Side of the input in pixels. Default: the size of the catalog row.
     layer : str, optional
-        Layer whose output gives the features. Default: the last layer below the classification head.
+        Layer whose output gives the features. Default: the last layer below the classification head. A layer of the
+        head itself needs the weights ``imagenet`` and the size of the catalog row.
     pooling : {"avg", "max", "flatten"}
         How a feature map becomes a vector; ignored if the layer gives a vector.
     seed : int
@@ -71,20 +77,41 @@ def build(
         raise InputError(
             f"{spec.name} needs images of at least {spec.min_size} pixels. Received: images.size = {size}."
         )
-    network = _network(spec, weights, size, top=False, seed=seed, offline=offline, progress=progress)
+    top = spec.needs_top(layer, weights, size)
+    network = _network(spec, weights, size, top=top, seed=seed, offline=offline, progress=progress)
     layers = {each.name: each for each in network.layers}
     layer = network.layers[-1].name if layer is None else layer
     if layer not in layers:
-        hint = f"List all layers: transfer-cli backbones show {spec.name}"
-        raise UnknownNameError.of(f"layer of {spec.name}", layer, layers, hint)
+        raise _no_such_layer(spec, layer, [each.name for each in backbone_layers(network)], weights, size)
     features = _pooled(layers[layer].output, pooling)
     model = keras.Model(network.inputs[0], features, name=f"{_identifier(spec.name)}_features")
     model.trainable = False
     return model
 
 
+def _no_such_layer(spec: BackboneSpec, layer: str, known: list[str], weights: str, size: int) -> UnknownNameError:
+    """Return the error for a layer that cannot give the features; its hint lists only layers that can."""
+    hint = f"The layers, from the last one: {listed(known[::-1], _MAX_LISTED)}."
+    if layer.startswith("global_average_pooling2d"):
+        return UnknownNameError(
+            f"{layer} has no lasting name: it is the average pooling of the last layer, which is the default.",
+            hint=f"Leave out --layer. {hint}",
+        )
+    if layer not in spec.top_layers:
+        return UnknownNameError.of(f"layer of {spec.name}", layer, known, hint)
+    ways = f"Or use --weights imagenet and images of {spec.size} pixels. " if spec.has_imagenet else ""
+    return UnknownNameError(
+        f"{layer} is a classification layer of {spec.name}. Expected a layer below them, or ImageNet weights at "
+        f"{spec.size} pixels, which alone have them. Received: --weights {weights} at {size} pixels.",
+        hint=f"{ways}{hint}",
+    )
+
+
 def build_with_top(spec: BackboneSpec, *, offline: bool = False, progress: Progress = SILENT) -> keras.Model:
     """Build the whole network, from uint8 images to the probabilities of the 1000 ImageNet classes."""
+    # The weights, and the names of their classes.
+    files = registry.imagenet_files(spec, top=True, size=spec.size)
+    download.download_missing(files, offline=offline, progress=progress)
     return _network(spec, "imagenet", spec.size, top=True, seed=0, offline=offline, progress=progress)
 
 
@@ -131,9 +158,8 @@ def _network(
 ) -> keras.Model:
     source = own = downloaded = None
     if weights == "imagenet":
-        wanted = registry.imagenet_files(spec, top=top, size=size)
-        download.download_missing(wanted, offline=offline, progress=progress)
-        downloaded = wanted[0]
+        downloaded = spec.weights_file(top=top, size=size)
+        download.download_missing([downloaded], offline=offline, progress=progress)
         check_digest(downloaded)
         source = registry.cache_folder() / downloaded.name
     elif weights == EMBEDDED:
@@ -149,6 +175,8 @@ def _network(
         embedded.load(network, own)
     if source:
         try:
+            if h5py.is_hdf5(source):
+                check_hdf5_self_contained(source)
             network.load_weights(source)
         except Exception as error:  # h5py and Keras raise many types for a damaged or foreign file
             if downloaded and (reason := damage(downloaded, source)):

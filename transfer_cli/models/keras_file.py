@@ -1,4 +1,4 @@
-"""Load Keras models from files without running code from them."""
+"""Write Keras models to files, and load them without running code from them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,24 @@ from typing import Any
 
 import keras
 
-from transfer_cli.errors import ModelError
+from transfer_cli.errors import ModelError, OutputError
+from transfer_cli.io.drafts import libraries_write_to, temporary_folder
+from transfer_cli.io.reproducible_zip import make_reproducible
 from transfer_cli.io.untrusted.keras_config import check_keras_file
+
+
+def save_keras(network: keras.Model, path: Path) -> None:
+    """Write a network to a ``.keras`` file; equal networks give equal bytes.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    # Keras creates a temporary folder, which must be removed after a kill, and must not be on a full disk.
+    with temporary_folder(".keras-", path.parent) as folder, libraries_write_to(folder):
+        network.save(path)
+    make_reproducible(path)
 
 
 def load_keras(path: Path) -> Any:
@@ -21,7 +37,10 @@ def load_keras(path: Path) -> Any:
     """
     check_keras_file(path)
     try:
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with temporary_folder() as folder, libraries_write_to(folder):
+            network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except OutputError:
+        raise
     except Exception as error:  # Keras raises many types for a file that it rejects
         raise ModelError(f"Cannot load {path}: {error}.") from error
     if len(network.inputs) != 1 or len(network.outputs) != 1 or len(network.inputs[0].shape) != 4:

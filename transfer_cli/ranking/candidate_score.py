@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from functools import partial
 from importlib import metadata
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from transfer_cli.audit.grouping import compiled_backbone, folder_features
 from transfer_cli.catalog import classifiers, runtimes
 from transfer_cli.data import decoding
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
 from transfer_cli.errors import ImageError
 from transfer_cli.inference import network_sources
 from transfer_cli.inference import runtimes as running
@@ -23,6 +22,7 @@ from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.inference.latency import BATCH, ms_per_image, noise
 from transfer_cli.io.atomic import write_json
 from transfer_cli.io.cache import digest_of_facts
+from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.metrics.intervals import proportion
 from transfer_cli.metrics.scores import epoch_metrics
 from transfer_cli.ranking.candidates import Candidate
@@ -107,7 +107,7 @@ class CandidateEvaluation:
         facts, candidate = self._facts(), self.candidate
         path = self._place / f"{candidate.backbone}-{candidate.weights}-{digest_of_facts(facts)[:16]}.json"
         try:
-            record: Record = json.loads(path.read_text("utf-8"))
+            record: Record = read_json(path)
             if record["facts"] != facts:
                 raise ValueError("it belongs to other images or versions")
             _check_record(record)
@@ -146,14 +146,13 @@ class CandidateEvaluation:
         """Return the ms/image of the network, without decoding."""
         recipe, folder = self._recipe, self._request.folder
         paths = [file.path for file in folder.files[: recipe.batch_size]]
-        size = recipe.image_size
-        read = batches(paths, size=size, resize=recipe.images.resize, batch_size=recipe.batch_size, root=folder.root)
+        read = view_batches(paths, [recipe.view], batch_size=recipe.batch_size, root=folder.root)
         batch = next(read).images
         if len(batch) < len(paths):
             raise _changed()
         # The runtime may be compared with Keras on real images. The timed batch is as large as that of an ensemble.
         network(batch)
-        return ms_per_image(partial(network, noise(BATCH, size)), BATCH)
+        return ms_per_image(partial(network, noise(BATCH, recipe.image_size)), BATCH)
 
     def _cross_validate(self, matrix: NDArray[np.float32]) -> Record:
         from transfer_cli.classifiers.logme import logme

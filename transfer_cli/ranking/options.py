@@ -39,6 +39,8 @@ class RankOptions:
         A runtime of the catalog, or ``auto``.
     group_by : str, optional
         Regular expression that groups images, as split.group_by of a recipe.
+    bit_depth : int, optional
+        As images.bit_depth of a recipe.
     seed : int
         Random seed of the choice of images, the folds, and random weights.
     """
@@ -52,9 +54,15 @@ class RankOptions:
     download: bool = False
     runtime: str = runtimes.AUTO
     group_by: str | None = None
+    bit_depth: int | None = None
     seed: int = 0
 
     @property
     def overrides(self) -> dict[str, Any]:
         """The settings of a recipe that extracts features as this ranking does."""
-        return {"seed": self.seed, "inference.runtime": self.runtime, "split.group_by": self.group_by}
+        return {
+            "seed": self.seed,
+            "inference.runtime": self.runtime,
+            "images.bit_depth": self.bit_depth,
+            "split.group_by": self.group_by,
+        }

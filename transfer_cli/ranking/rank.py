@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from transfer_cli.data.image_folder import describe_left_out
 from transfer_cli.errors import WeightsError
 from transfer_cli.ranking.candidate_score import CandidateEvaluation
 from transfer_cli.ranking.candidates import Candidates
@@ -18,6 +17,7 @@ from transfer_cli.ranking.results import CandidateScore, Ranking
 from transfer_cli.ranking.sample import ranking_sample
 from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.runs.request import TrainingRequest
+from transfer_cli.training.setup.claim import report_folder, sample_warnings_of
 from transfer_cli.training.setup.resolve import resolve_recipe
 
 
@@ -58,12 +58,11 @@ def rank(request: TrainingRequest, options: RankOptions | None = None) -> Rankin
     candidates = Candidates.select(options.among, options.weights, download=options.download)
     place = RankingDirectory(request.run.path)
     place.check_free(folder.source)
-    for line in filter(None, [folder.summary(), describe_left_out(folder.left_out)]):
-        progress.note(line)
-    for line in folder.warnings():
-        progress.warn(line)
+    report_folder(request)
     overrides = options.overrides | candidates.available[0].overrides
     recipe = resolve_recipe(request, ExtractRecipe.load(settings=overrides), keeps_model=True)
+    for line in sample_warnings_of(request, recipe):
+        progress.warn(line)
     sample = ranking_sample(request, recipe, options.images)
     progress.note(f"comparing on {len(sample.folder.files)} images (none from test)")
     request = replace(request, folder=sample.folder)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from transfer_cli.errors import OutputError
 from transfer_cli.io.atomic import write_json
 from transfer_cli.io.csv_tables import write_table
+from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.ranking.results import COLUMNS, Ranking
 from transfer_cli.runs.entry import Entry
 
@@ -39,7 +39,7 @@ class RankingDirectory:
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"{self.path} is a file. Expected a folder.")
         try:
-            earlier = json.loads(self.ranking.read_text("utf-8"))["folder"]
+            earlier = read_json(self.ranking)["folder"]
         except (OSError, ValueError, KeyError, TypeError):
             earlier = None
         is_ours = self.candidates.is_dir() or earlier is not None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.classifiers.folds import single_rows, strata
-from transfer_cli.data.groups import NEAR_DUPLICATES, assign_group_ids, groups_by_pattern
+from transfer_cli.data.groups import NEAR_DUPLICATES, assign_group_ids, groups_of_rows
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import FolderError, InputError
@@ -88,8 +88,8 @@ def ranking_sample(request: TrainingRequest, recipe: ExtractRecipe, count: int) 
     small = recipe.model_copy(update={"images": recipe.images.model_copy(update={"size": _READ_SIZE})})
     surveyed = survey(request, small, decodes=True)
     digests = [row.sha256 for row in surveyed.split.rows]
-    paths = [row.path for row in surveyed.split.rows]
-    groups = None if recipe.split.group_by is None else groups_by_pattern(paths, recipe.split.group_by)
+    by = recipe.split.group_by
+    groups = None if by is None else groups_of_rows(surveyed.split.rows, by)
     truth, group_ids = surveyed.split.truth(), assign_group_ids(digests, groups)
     not_test = np.flatnonzero(~surveyed.split.mask("test"))
     selected = not_test[_select([digests[row] for row in not_test], truth[not_test], count, recipe.seed)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from transfer_cli.catalog import backbones, class_balancing, classifiers, heads, optimizers, tasks
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task, TaskSpec
+from transfer_cli.data.views import View
 from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, did_you_mean
 from transfer_cli.io.atomic import write_text
 from transfer_cli.recipe import sections, stages, toml_source
@@ -46,6 +48,11 @@ class Recipe(sections.RecipeFile):
         """Side of the network's input in pixels; only of a resolved recipe."""
         assert self.images.size is not None
         return self.images.size
+
+    @property
+    def view(self) -> View:
+        """How images are decoded; only of a resolved recipe."""
+        return View(self.image_size, self.images.resize, self.images.bit_depth)
 
     @property
     def trains_all(self) -> bool:
@@ -105,7 +112,7 @@ class Recipe(sections.RecipeFile):
         if method in METHODS and method != own:
             raise RecipeError(
                 f"{source} is a recipe for {method}, not for {own}.",
-                hint=f"Use: transfer-cli {method} FOLDER --recipe {source}",
+                hint=f"Use: transfer-cli {method} FOLDER --recipe {shlex.quote(str(source))}",
             )
         return cls
 
@@ -163,6 +170,11 @@ class FinetuneRecipe(Recipe):
     augmentation: Augmentation = Augmentation()
 
     default_source: ClassVar[str | None] = DEFAULT
+
+    @property
+    def view(self) -> View:
+        """How images are decoded; only of a resolved recipe."""
+        return View(self.image_size, self.images.resize, self.images.bit_depth)
 
     @property
     def trains_all(self) -> bool:
@@ -270,7 +282,8 @@ def _locate(source: str) -> Path:
         if path.is_file():
             return path
         if (path / "recipe.toml").is_file():
-            raise RecipeError(f"{source} is a run.", hint=f"Use its recipe: --recipe {path / 'recipe.toml'}")
+            recipe = shlex.quote(str(path / "recipe.toml"))
+            raise RecipeError(f"{source} is a run.", hint=f"Use its recipe: --recipe {recipe}")
         if path.is_dir():
             raise RecipeError(f"{source} is a folder. Expected the path of a TOML file.")
     raise RecipeError(

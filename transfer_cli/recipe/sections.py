@@ -62,6 +62,13 @@ class Images(Choices):
         default="squash",
         description="squash: scale both sides to `size`; crop: use the central square; pad: add black borders.",
     )
+    bit_depth: int | None = Field(
+        default=None,
+        ge=8,
+        le=16,
+        description="Number of lowest bits that images with 16 bits per sample use, such as 12 for a 12-bit camera. "
+        "Default: the range that each file declares.",
+    )
 
 
 class Parts(Choices):
@@ -75,7 +82,8 @@ class Parts(Choices):
     group_by: Annotated[str, AfterValidator(check_group_pattern)] | None = Field(
         default=None,
         description="Never split a group between train and test. A regular expression: images whose path has the same "
-        "first group (or whole match), such as 'patient(\\d+)', belong together; or near-duplicates.",
+        "first group (or whole match), such as 'patient(\\d+)', belong together; or column:NAME, a column of the CSV "
+        "file of the images; or near-duplicates.",
     )
 
     @model_validator(mode="after")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Collection
 from itertools import groupby, takewhile
@@ -13,7 +12,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from transfer_cli.errors import RecipeError, did_you_mean, nearest
+from transfer_cli.io.untrusted.toml_text import parse_toml, read_toml
 from transfer_cli.text import counted
+
+_MAX_SECTIONS = 10
+"""Depth of a setting; a recipe has two levels, or three with a list."""
 
 
 class Places:
@@ -51,9 +54,8 @@ class Places:
 def read(path: Path) -> tuple[str, dict[str, Any]]:
     """Return the text and the data of a TOML file; raise RecipeError if it cannot be read."""
     try:
-        text = path.read_text("utf-8-sig")
-        return text, tomllib.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
+        return read_toml(path)
+    except (OSError, ValueError) as error:
         raise RecipeError(f"Cannot read {path} as TOML: {error}.") from None
 
 
@@ -90,6 +92,8 @@ def parse_override(override: str) -> tuple[str, Any]:
 def override(data: dict[str, Any], word: str, value: Any) -> None:
     """Set a value in the data of a recipe, in place."""
     *sections, last = [step.strip() for step in word.split(".")]
+    if len(sections) > _MAX_SECTIONS:
+        raise RecipeError(f"{word[:80]}...: expected SECTION.KEY. Received {len(sections):,} dots.")
     inside: Any = data
     name = ""
     for section in sections:
@@ -148,8 +152,8 @@ def _lines_of_settings(text: str) -> dict[str, int]:
 
 def _value(text: str) -> Any:
     try:
-        data = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
+        data = parse_toml(f"value = {text}")
+    except ValueError:
         return text
     return data["value"] if len(data) == 1 else text
 

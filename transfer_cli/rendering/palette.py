@@ -1,14 +1,6 @@
-"""Colours and fonts of drawings with many classes."""
+"""Colours of drawings with many classes."""
 
 from __future__ import annotations
-
-from functools import cache
-from pathlib import Path
-
-from PIL import ImageFont
-from PIL.ImageFont import FreeTypeFont
-
-from transfer_cli.text import printable
 
 Colour = tuple[int, int, int]
 # Colours of equal visual weight that colour-blind readers can distinguish: M. A. Petroff, "Accessible Color Sequences
@@ -36,25 +28,6 @@ def contrasting_ink(colour: Colour) -> Colour:
     """Return black or white, whichever is easier to read on a colour."""
     red, green, blue = (value / 255 for value in colour)
     return (0, 0, 0) if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.25 else (255, 255, 255)
-
-
-@cache
-def load_font(size: int, *, bold: bool = False) -> FreeTypeFont:
-    """Return DejaVu Sans, which matplotlib ships and which covers most alphabets."""
-    from matplotlib import get_data_path
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(get_data_path()) / "fonts/ttf" / name), size)
-
-
-def truncate_to_width(text: str, font: FreeTypeFont, width: float) -> str:
-    """Return text as one line of at most `width` pixels, with an ellipsis if it was shortened."""
-    line = printable(text).replace("\n", " ")
-    if font.getlength(line) <= width:
-        return line
-    while line and font.getlength(f"{line}…") > width:
-        line = line[:-1]
-    return f"{line}…"
 
 
 def _rgb(text: str) -> Colour:

@@ -40,10 +40,14 @@ class ThumbnailStore:
         Total size of the data URIs. The batch of images that exceeds it is the last one.
     side : int
         The longer side of each thumbnail in pixels.
+    bit_depth : int, optional
+        That of the recipe (see `View`).
     """
 
-    def __init__(self, root: Path, max_bytes: int = MAX_BYTES, side: int = THUMBNAIL_SIDE) -> None:
-        self._root, self._bytes_left, self._side = root, max_bytes, side
+    def __init__(
+        self, root: Path, max_bytes: int = MAX_BYTES, side: int = THUMBNAIL_SIDE, *, bit_depth: int | None = None
+    ) -> None:
+        self._root, self._bytes_left, self._side, self._bit_depth = root, max_bytes, side, bit_depth
         self._uris: dict[str, str] = {}
         self.missing: set[str] = set()
 
@@ -54,7 +58,8 @@ class ThumbnailStore:
             for start in range(0, len(wanted), _BATCH):
                 if self._bytes_left <= 0:
                     return
-                for path, uri in thumbnails(wanted[start : start + _BATCH], self._root, self._side).items():
+                batch = thumbnails(wanted[start : start + _BATCH], self._root, self._side, self._bit_depth)
+                for path, uri in batch.items():
                     if uri is None:
                         self.missing.add(path)
                     else:
@@ -71,14 +76,17 @@ class ThumbnailStore:
         return len(self._uris)
 
 
-def thumbnails(paths: Iterable[str], root: Path, side: int = THUMBNAIL_SIDE) -> dict[str, str | None]:
+def thumbnails(
+    paths: Iterable[str], root: Path, side: int = THUMBNAIL_SIDE, bit_depth: int | None = None
+) -> dict[str, str | None]:
     """Return a data URI per path: the whole image, its longer side at most `side` pixels; None if it cannot be read.
 
-    Relative paths are relative to `root`.
+    Relative paths are relative to `root`; `bit_depth` is that of the recipe (see `View`).
     """
     wanted = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(min(8, cpu_count()), thread_name_prefix="thumbnail") as pool:
-        return dict(zip(wanted, pool.map(lambda path: _thumbnail(root / path, side), wanted), strict=True))
+        uris = pool.map(lambda path: _thumbnail(root / path, side, bit_depth), wanted)
+        return dict(zip(wanted, uris, strict=True))
 
 
 def data_uri(image: NDArray[np.uint8], quality: int = _QUALITY) -> str:
@@ -88,6 +96,6 @@ def data_uri(image: NDArray[np.uint8], quality: int = _QUALITY) -> str:
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _thumbnail(path: Path, side: int) -> str | None:
-    image = decode_to_fit(path, side)
+def _thumbnail(path: Path, side: int, bit_depth: int | None) -> str | None:
+    image = decode_to_fit(path, side, bit_depth)
     return None if isinstance(image, str) else data_uri(image)

@@ -91,7 +91,7 @@ class ReportContext:
             self.neighbourhood = self.attempt("the map and similar images", lambda: FeatureNeighbourhood(run), None)
         self.similar, self.map_rows = self._neighbours()
         self.leaks = self._leaks()
-        self.thumbnails = ThumbnailStore(run.root)
+        self.thumbnails = ThumbnailStore(run.root, bit_depth=run.bit_depth)
         self.thumbnails.add(self._images_by_importance(), progress)
         self.history = self.attempt("the training history", lambda: TrainingHistory.read(run), TrainingHistory())
         self.members: MemberComparison | None = None

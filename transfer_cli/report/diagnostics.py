@@ -43,6 +43,6 @@ def diagnose(facts: RunFacts) -> list[Finding]:
     }
     return [
         Finding(check.name, check.severity, evidence, check.why, check.next_step.format_map(values))
-        for check in CHECKS
+        for check in (*serious_checks.PREMISES, *CHECKS)
         if (evidence := check.evidence(facts))
     ]

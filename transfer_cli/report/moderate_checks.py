@@ -145,7 +145,9 @@ def few_training_images(facts: RunFacts) -> str | None:
     "Look at both cells under Mistakes. Correct the labels, or merge the two classes.",
 )
 def confused_pair(facts: RunFacts) -> str | None:
-    """Check whether two classes are each predicted as the other."""
+    """Check whether two classes are each predicted as the other, by a network that could tell them apart."""
+    if facts.is_embedded:
+        return None
     part, scores = facts.evaluated
     if (confusion := scores.confusion) is None:
         return None

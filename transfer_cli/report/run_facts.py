@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.catalog.backbones import EMBEDDED
+from transfer_cli.metrics.intervals import is_undefined, proportion
 from transfer_cli.metrics.scores import calibration_error
 from transfer_cli.report.history import TrainingHistory
 
@@ -87,6 +89,8 @@ class PartScores:
             confidence = np.maximum(probabilities, 1 - probabilities).ravel()
             hit = ((probabilities >= 0.5) == truth).ravel()
         accuracy = metrics["accuracy" if truth.ndim == 1 else "exact_matches"]
+        if is_undefined(accuracy):  # of one class; a check says so
+            accuracy = proportion(int(hit.sum()), len(hit))
         return cls(
             support=support.astype(np.int64),
             predicted=predicted.astype(np.int64),
@@ -188,6 +192,11 @@ class RunFacts:
         for key in path.split("."):
             value = value.get(key) if isinstance(value, Mapping) else None
         return default if value is None else value
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether a network started from the weights that are part of the program."""
+        return self.setting("backbone.weights") == EMBEDDED or EMBEDDED in self.networks
 
     def is_cross_validated(self, part: str) -> bool:
         """Return whether the predictions of a split are out-of-fold predictions of training images."""

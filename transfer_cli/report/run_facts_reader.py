@@ -12,6 +12,7 @@ from transfer_cli.catalog import backbones
 from transfer_cli.data.decoding import stored_size
 from transfer_cli.data.skipped import Skipped, read_skipped
 from transfer_cli.data.split_assignment import PARTS
+from transfer_cli.regular_file import read_regular_text
 from transfer_cli.report.history import TrainingHistory
 from transfer_cli.report.run_facts import Counts, PartScores, RunFacts
 from transfer_cli.runs.completed_run import FinishedRun, PartPredictions
@@ -49,7 +50,7 @@ def read_run_facts(
     return RunFacts(
         method=run.recipe.get("method", "extract"),
         run=str(run.directory.path),
-        folder=run.directory.folder.read_text("utf-8", "surrogateescape").strip(),
+        folder=read_regular_text(run.directory.folder).strip(),
         class_names=run.split.class_names,
         images={part: _counts(run, part) for part in PARTS},
         scores={
@@ -57,7 +58,7 @@ def read_run_facts(
             for part, of in parts.items()
         },
         recipe=run.recipe,
-        command=command.read_text("utf-8", "surrogateescape").strip() if command.is_file() else "",
+        command=read_regular_text(command).strip() if command.is_file() else "",
         from_scratch=not _is_pretrained(run),
         out_of_fold="val" in parts and not run.split.mask("val").any(),
         history=history,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.data.decoding import aspect_ratio
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
 from transfer_cli.progress import Progress
 from transfer_cli.rendering.thumbnails import data_uri
 from transfer_cli.runs.completed_run import FinishedRun
@@ -35,8 +35,8 @@ def saliency_overlays(
     """
     if not run.directory.model.is_dir() or not len(paths):
         return {}
-    (size, resize), *others = views = ModelBundle.open(run.directory.path).views
-    read = batches(paths, root=run.root, size=size, resize=resize, other_views=others, batch_size=len(paths))
+    views = ModelBundle.open(run.directory.path).views
+    read = view_batches(paths, views, root=run.root, batch_size=len(paths))
     batch = next(iter(read))
     if not batch.paths:
         return {}

@@ -8,6 +8,34 @@ from transfer_cli.report.run_facts import RunFacts, list_names
 from transfer_cli.text import counted
 
 CHECKS = DiagnosticChecks("serious")
+PREMISES = DiagnosticChecks("serious")
+"""Checks of what all others rest on; they come first."""
+
+
+@PREMISES.add(
+    "small network of the program",
+    "It was trained on generated images only. A network with ImageNet weights recognises far more of a photograph, so "
+    "most other findings may be due to this one.",
+    "Use real weights: `transfer-cli {method} {folder} --backbone mobilenet_v2 -o {run}-imagenet`. Without an internet "
+    "connection, install them from another machine: `transfer-cli weights install KIT.tar`",
+)
+def embedded_backbone(facts: RunFacts) -> str | None:
+    """Check whether the network started from the weights that are part of the program."""
+    return "The backbone is embedded, which is part of the program." if facts.is_embedded else None
+
+
+@PREMISES.add(
+    "a test set of one class",
+    "Such a score does not show whether the model tells the classes apart.",
+    "Add test images of the other classes.",
+)
+def one_class_evaluated(facts: RunFacts) -> str | None:
+    """Check whether all images of the evaluated split are of one class."""
+    part, scores = facts.evaluated
+    if scores.confusion is None or (scores.support > 0).sum() != 1 or len(facts.class_names) < 2:
+        return None
+    name = facts.class_names[int(scores.support.argmax())]
+    return f"All {counted(scores.images, facts.noun(part))} are of the class {name}."
 
 
 @CHECKS.add(

@@ -7,9 +7,11 @@ from typing import Protocol
 from transfer_cli.catalog.tasks import MULTI_LABEL, Task
 from transfer_cli.errors import GateError, InputError
 from transfer_cli.io.atomic import write_json
+from transfer_cli.metrics.intervals import is_undefined
 from transfer_cli.metrics.scores import Metrics, summary
 from transfer_cli.progress import Progress
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.text import nan_to_null
 
 FLAG = "--min-accuracy"
 
@@ -62,6 +64,9 @@ def check(
             hint=no_images_hint,
         )
     accuracy = metrics[part]["accuracy"]
+    if is_undefined(accuracy):
+        why = accuracy.get("reason", "the accuracy is undefined")
+        raise GateError(f"{FLAG} {minimum:g} cannot be checked: {why}. {consequence}", hint=no_images_hint)
     if accuracy["value"] >= minimum:
         return
     images = int(metrics[part]["images"]["value"])
@@ -98,6 +103,8 @@ def check_accuracy(request: GatedRequest, metrics: Metrics, val_note: str, *, wa
         return
     run = request.run
     consequence = f"No model was written; {run.path} keeps the metrics and predictions."
+    if run.replaces_another:
+        consequence = f"The new model was not kept: {run.path} is the earlier run, unchanged."
     if was_complete:
         consequence = f"The model of an earlier command is still in {run.model}."
     hint = (
@@ -109,7 +116,7 @@ def check_accuracy(request: GatedRequest, metrics: Metrics, val_note: str, *, wa
     except GateError:
         for part, values in metrics.items():
             request.progress.note(summary(part, values, f", {val_note}" if part == "val" and val_note else ""))
-        if not was_complete:
-            write_json(run.metrics, metrics)
+        if not was_complete and not run.replaces_another:
+            write_json(run.metrics, nan_to_null(metrics))
             run.log("gate", minimum=request.min_accuracy, metrics=metrics)
         raise

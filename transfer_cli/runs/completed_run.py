@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,13 @@ from numpy.typing import NDArray
 
 from transfer_cli.bundle.files import MANIFEST
 from transfer_cli.data.predictions import Predictions
+from transfer_cli.data.sample_depth import MAX_BITS, MIN_BITS
 from transfer_cli.data.split import Split
 from transfer_cli.errors import InputError, OutputError, RunError
 from transfer_cli.io.csv_tables import read_table
+from transfer_cli.io.foreign_tables import SUFFIXES as TABLE_SUFFIXES
+from transfer_cli.io.untrusted.toml_text import read_toml
+from transfer_cli.regular_file import read_regular_text
 from transfer_cli.runs.entry import reading
 from transfer_cli.runs.run_directory import RunDirectory
 
@@ -79,6 +82,7 @@ class FinishedRun:
         if images and not images.is_dir():
             raise InputError(f"{images} is not a folder. Expected the folder of the images of {path}.")
         run = RunDirectory(path)
+        run.restore_earlier()
         if not path.is_dir():
             raise RunError(f"There is no run at {path}.", hint="List the runs: ls runs")
         if (path / MANIFEST).is_file() and not run.recipe.is_file():
@@ -90,13 +94,13 @@ class FinishedRun:
         if not all(path.is_file() for path in (run.metrics, run.split, run.folder)):
             raise RunError(f"The run {path} is not complete.", hint=f"Continue it with the command in {run.command}.")
         with reading(run.recipe):
-            recipe = tomllib.loads(run.recipe.read_text("utf-8"))
+            recipe = read_toml(run.recipe)[1]
         return cls(run, Split.read(run.split), recipe, run.read_metrics(), images)
 
     @property
     def source(self) -> Path:
         """The folder or CSV file that the run was made from."""
-        return Path(self.directory.folder.read_text("utf-8", "surrogateescape").strip())
+        return Path(read_regular_text(self.directory.folder).strip())
 
     @property
     def root(self) -> Path:
@@ -104,7 +108,21 @@ class FinishedRun:
         if self.images:
             return self.images
         source = self.source
-        return source.parent if source.suffix.lower() == ".csv" and not source.is_dir() else source
+        is_table = source.suffix.lower() in TABLE_SUFFIXES and not source.is_dir()
+        return self.images_elsewhere or (source.parent if is_table else source)
+
+    @property
+    def bit_depth(self) -> int | None:
+        """The number of lowest bits that its images with 16 bits per sample use, as chosen (see `View`)."""
+        images = self.recipe.get("images")
+        chosen = images.get("bit_depth") if isinstance(images, dict) else None
+        return chosen if isinstance(chosen, int) and MIN_BITS <= chosen <= MAX_BITS else None
+
+    @property
+    def images_elsewhere(self) -> Path | None:
+        """The folder of the images if it is not the one that `source` implies."""
+        path = self.directory.images
+        return Path(read_regular_text(path).strip()) if path.is_file() else None
 
     def check_images_not_lost(self, made: Path, *, overwrite: bool = False) -> None:
         """Raise OutputError if `made`, a page with images, exists and most of the images do not exist any more."""

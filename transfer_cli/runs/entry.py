@@ -33,5 +33,5 @@ def reading(path: Path, hint: str | None = None) -> Iterator[None]:
     """Raise RunError if `path` is missing, or its content cannot be decoded, in the block."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}.", hint=hint) from None

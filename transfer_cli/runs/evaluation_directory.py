@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.errors import RunError
 from transfer_cli.io.atomic import check_replaceable
+from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.runs.entry import Entry, reading
 
 ALL = "all"
@@ -44,7 +44,7 @@ class EvaluationDirectory:
     def read_about(self) -> dict[str, Any]:
         """Return the content of evaluation.json; raise RunError if it cannot be read."""
         with reading(self.about):
-            about: dict[str, Any] = json.loads(self.about.read_text("utf-8", "surrogateescape"))
+            about: dict[str, Any] = read_json(self.about)
         return about
 
     def check_free(self, folder: ImageFolder, part: str | None, tta: str | None = None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from transfer_cli.errors import RunError
-from transfer_cli.io.atomic import write_error
+from transfer_cli.io.atomic import guard, make_folder, unguard, write_error
 
 LOCK_FILE = ".lock"
 _HELD: dict[Path, FileLock] = {}
@@ -31,22 +31,54 @@ def acquire(run: Path) -> None:
     if place in _HELD:
         return
     try:
-        run.mkdir(parents=True, exist_ok=True)
+        make_folder(run)
         # A soft lock would outlive a killed process.
         lock = FileLock(place / LOCK_FILE, timeout=0, thread_local=False, fallback_to_soft=False)
         lock.acquire()
+        _HELD[place] = lock
     except Timeout:
-        hint = "Wait until it has ended, or choose another place with -o RUN."
-        raise RunError(f"Another process is writing the run {run}.", hint=hint) from None
+        raise _busy(run) from None
     except OSError as error:
-        if error.errno in _NO_LOCKS:
-            return
-        raise write_error(error, run) from error
-    _HELD[place] = lock
+        if error.errno not in _NO_LOCKS:
+            raise write_error(error, run) from error
+    guard(run)
+
+
+def check_free(run: Path) -> None:
+    """Raise RunError if another process holds the lock; nothing is created."""
+    if is_busy(run):
+        raise _busy(run)
+
+
+def is_busy(run: Path) -> bool:
+    """Return whether another process holds the lock."""
+    place = run.resolve()
+    if place in _HELD or not (place / LOCK_FILE).is_file():
+        return False
+    lock = FileLock(place / LOCK_FILE, timeout=0, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
+
+
+def is_own(run: Path) -> bool:
+    """Return whether this process holds the lock."""
+    return run.resolve() in _HELD
+
+
+def _busy(run: Path) -> RunError:
+    hint = "Wait until it has ended, or choose another place with -o RUN."
+    return RunError(f"Another process is writing the run {run}.", hint=hint)
 
 
 def release(run: Path) -> None:
     """Free the lock if this process holds it."""
+    unguard(run)
     if (lock := _HELD.pop(run.resolve(), None)) is not None:
         # Removed while it is held: a process that waits for the removed file finds out and creates a new one.
         with suppress(OSError):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split
-from transfer_cli.io.atomic import write_json
 from transfer_cli.io.cache import Cache
 from transfer_cli.metrics.scores import UNEVEN, Metrics
 from transfer_cli.progress import SILENT, Progress
@@ -101,7 +100,7 @@ class TrainingResult:
         cls, run: RunDirectory, split: Split, metrics: Metrics, skipped: Sequence[Skipped], val_note: str
     ) -> TrainingResult:
         """Write metrics.json, which marks the run as complete, and return its result."""
-        write_json(run.metrics, metrics)
+        run.complete(metrics)
         run.log("end", metrics=metrics)
         return cls(run, metrics, tuple(skipped), val_note, is_uneven=is_uneven(split))
 

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,15 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.catalog import runtimes
+from transfer_cli.data.split_assignment import PARTS
 from transfer_cli.errors import RunError
-from transfer_cli.io.atomic import remove, write_error, write_json, write_text
+from transfer_cli.io import drafts
+from transfer_cli.io.atomic import check_not_moved, flush, remove, write_error, write_json, write_text
+from transfer_cli.io.untrusted.json_text import read_json
+from transfer_cli.io.untrusted.toml_text import read_toml
 from transfer_cli.recipe.auto import AutoRecipe
 from transfer_cli.recipe.ensemble import EnsembleRecipe
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.runs import lock
+from transfer_cli.regular_file import read_regular_text
+from transfer_cli.runs import earlier_results, lock
 from transfer_cli.runs.entry import Entry, reading
 from transfer_cli.runs.environment import environment
+from transfer_cli.runs.metrics_file import check_metrics
 from transfer_cli.runs.recipe_differences import recipe_differences
+from transfer_cli.runs.wholeness import damage_of_bundle, damage_of_file
+from transfer_cli.text import nan_to_null, null_to_nan
 
 AnyRecipe = Recipe | EnsembleRecipe | AutoRecipe
 _DRAFT = re.compile(r"\.((features|arrays)-.*|.+\.[0-9a-f]{8}(\..+)?)")
@@ -37,6 +45,7 @@ class RunDirectory:
 
     recipe = Entry("recipe.toml", is_result=False)  # the recipe with every choice made
     folder = Entry("folder.txt", is_result=False)  # path of the image folder or CSV file
+    images = Entry("images.txt", is_result=False)  # folder of the images if the paths of a CSV file start elsewhere
     command = Entry("command.txt", is_result=False)  # the command as it was typed
     environment = Entry("environment.json", is_result=False)  # versions, device, random seed and git commit
     split = Entry("split.csv", is_result=False)  # path, digest, class and split of each image
@@ -57,6 +66,8 @@ class RunDirectory:
     steps = Entry("steps")  # intermediate results of `auto`: a ranking, and runs
     report = Entry("report.html")
     leaks = Entry("leaks.csv")  # images that are in two parts of the split, or in two classes
+    clean_split = Entry("split_without_leaks.csv")  # the split with near-duplicates of training images in train
+    labels = Entry("labels.csv")  # path and class of each image, without a split: it is to be split anew
     evaluations = Entry("evaluations")  # evaluations on other folders, one directory each
     explanations = Entry("explanations")  # saliency maps
     tensorboard = Entry("tensorboard")  # logs for TensorBoard
@@ -78,13 +89,35 @@ class RunDirectory:
         return RunDirectory(self.bags / f"{number:02}")
 
     def is_complete(self, *, with_model: bool, with_features: bool) -> bool:
-        """Return whether the run was completed and still has its results."""
+        """Return whether the run was completed and still has its results, undamaged."""
+        self.restore_earlier()
         files = [self.metrics, self.split, self.skipped, *([self.features] if with_features else [])]
-        return all(path.is_file() for path in files) and (self.model.is_dir() or not with_model)
+        exist = all(path.is_file() for path in files) and (self.model.is_dir() or not with_model)
+        return exist and self.damage() is None
+
+    def damage(self) -> str | None:
+        """Return which result of the run is empty or damaged, as after a power cut; None if there is none.
+
+        Files are compared with what is known of them: their beginning and end, and those of the model their digest.
+        """
+        files = (self.metrics, self.split, self.skipped, self.features)
+        faults = (damage_of_file(path) for path in files if path.is_file())
+        model = damage_of_bundle(self.model) if self.model.is_dir() else None
+        return next(filter(None, faults), model)
+
+    def restore_earlier(self) -> None:
+        """Restore the results that an `overwrite` was to replace, if its process was killed.
+
+        A new run that is complete, or that can be continued, is kept.
+        """
+        if earlier_results.exist(self.path) and not lock.is_busy(self.path) and not lock.is_own(self.path):
+            self._end_overwrite(failed=False)
 
     def has_results(self, recipe: AnyRecipe) -> bool:
         """Return whether anything is there that may have taken hours; the bags of an ensemble are not its results."""
-        results = (self.features, self.checkpoints, self.metrics, self.model, self.steps)
+        # While a run is overwritten, the model is that of the earlier run.
+        model = () if self.replaces_another else (self.model,)
+        results = (self.features, self.checkpoints, self.metrics, *model, self.steps)
         return any(path.exists() for path in results) or (self._own_bags(recipe) is None and self.bags.exists())
 
     def check_free(self, recipe: AnyRecipe, folder: Path, *, overwrite: bool = False) -> None:
@@ -100,6 +133,9 @@ class RunDirectory:
             raise RunError(f"{self.path} would be inside the image folder {folder}, like a class.", hint=elsewhere)
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file. Expected the directory of a run.", hint=elsewhere)
+        # First: a run that another process has begun to write may look like anything.
+        lock.check_free(self.path)
+        self.restore_earlier()
         if self._is_run():
             if self.has_results(recipe) and not overwrite:
                 self.check_matches(recipe, folder)
@@ -112,8 +148,8 @@ class RunDirectory:
         """Lock the directory for this process and write the recipe and the folder.
 
         An unfinished run of the same recipe keeps its split.csv and continues from its last checkpoint. With
-        `overwrite` the results of an earlier run are removed, but not its split.csv, so that the new run has the same
-        test images.
+        `overwrite` the results of an earlier run are replaced, but not its split.csv, so that the new run has the same
+        test images; they are kept, and its model remains in use, until the new run is complete (see `complete`).
 
         Raises
         ------
@@ -124,10 +160,15 @@ class RunDirectory:
         """
         self.check_free(recipe, folder, overwrite=overwrite)
         self.lock()
+        # Once more: another process may have written the run since.
+        self.check_free(recipe, folder, overwrite=overwrite)
+        if damage_of_file(self.split):
+            remove(self.split)
         if self._is_run() and (overwrite or not self.has_results(recipe)):
             if not overwrite and self._differences(recipe, folder):
                 # A run without results has nothing to lose: another recipe may have its place, with its own split.
                 remove(self.split)
+            self._keep_results()
             self._remove_results()
             if self._own_bags(recipe) is None:
                 remove(self.bags)
@@ -137,15 +178,38 @@ class RunDirectory:
         write_text(self.folder, f"{folder.resolve()}\n")
         write_text(self.command, shlex.join(command) + "\n")
 
+    def complete(self, metrics: Mapping[str, Any]) -> None:
+        """Write metrics.json, which marks the run as complete, and remove the results that it replaces."""
+        write_json(self.metrics, nan_to_null(metrics))
+        if earlier_results.exist(self.path):
+            earlier_results.forget(self.path)
+
+    @property
+    def replaces_another(self) -> bool:
+        """Whether an earlier run is kept until this one is complete."""
+        return earlier_results.exist(self.path)
+
+    def write_images(self, images: Path | None) -> None:
+        """Write the folder that the paths of the split are relative to, unless it is None: `folder` implies it."""
+        if images is None:
+            remove(self.images)
+        else:
+            write_text(self.images, f"{images.resolve()}\n")
+
     def lock(self) -> None:
         """Let no other process write this run; the lock is freed when this process ends."""
         lock.acquire(self.path)
 
     @contextmanager
     def releasing_lock(self) -> Iterator[None]:
-        """Free the lock of `claim` at the end of the block."""
+        """Free the lock of `claim` at the end of the block; if it fails, restore the results that it was to replace."""
         try:
             yield
+        except BaseException as error:
+            if earlier_results.exist(self.path) and lock.is_own(self.path):
+                # An interrupted training that can be continued is.
+                self._end_overwrite(failed=not isinstance(error, KeyboardInterrupt))
+            raise
         finally:
             lock.release(self.path)
 
@@ -160,20 +224,29 @@ class RunDirectory:
         write_json(self.environment, environment(seed, device))
 
     def versions(self) -> dict[str, str | None]:
-        """Return the package versions in environment.json."""
-        versions: dict[str, str | None] = json.loads(self.environment.read_text("utf-8"))["versions"]
+        """Return the package versions in environment.json; raise RunError if it cannot be read."""
+        versions: dict[str, str | None] = self.read_environment()["versions"]
         return versions
+
+    def read_environment(self) -> dict[str, Any]:
+        """Return the content of environment.json; raise RunError if it cannot be read."""
+        with reading(self.environment):
+            found = read_json(self.environment)
+            if not isinstance(found, dict) or not isinstance(found.get("versions"), dict):
+                raise ValueError("it has no versions")
+            return found
 
     def read_recipe(self) -> dict[str, Any]:
         """Return the content of recipe.toml; raise RunError if it cannot be read."""
         with reading(self.recipe, "Choose another place with -o RUN, or add --overwrite to replace the run."):
-            return tomllib.loads(self.recipe.read_text("utf-8"))
+            return read_toml(self.recipe)[1]
 
     def read_metrics(self) -> dict[str, Any]:
         """Return the content of metrics.json; raise RunError if it cannot be read."""
         with reading(self.metrics, "Add --overwrite to train the model again."):
-            metrics: dict[str, Any] = json.loads(self.metrics.read_text("utf-8", "surrogateescape"))
-        return metrics
+            scored = [part for part in PARTS if self.predictions(part).is_file()]
+            metrics: dict[str, Any] = null_to_nan(check_metrics(read_json(self.metrics), scored))
+            return metrics
 
     def runtime(self) -> str | None:
         """Return the runtime in recipe.toml, or None if there is none."""
@@ -186,11 +259,14 @@ class RunDirectory:
     def log(self, event: str, **values: Any) -> None:
         """Append an event to events.jsonl, with the time; a line is written in one piece."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"event": event, "time": now, **values}, ensure_ascii=False) + "\n"
+        line = json.dumps({"event": event, "time": now, **nan_to_null(values)}, ensure_ascii=False) + "\n"
         try:
+            check_not_moved(self.events)
             with self.events.open("a", encoding="utf-8", errors="surrogateescape") as events:
                 events.write(line)
+            flush(self.events)
         except OSError as error:
+            check_not_moved(self.events)
             raise write_error(error, self.events) from error
 
     def read_events(self) -> list[dict[str, Any]]:
@@ -199,12 +275,15 @@ class RunDirectory:
             return []
         with reading(self.events, "Start this run again with --overwrite."):
             # Not splitlines: file names may hold other characters that Python takes for the end of a line.
-            lines = self.events.read_text("utf-8", "surrogateescape").split("\n")
-            return [json.loads(line) for line in lines if line]
+            lines = read_regular_text(self.events).split("\n")
+            events = [json.loads(line) for line in lines if line]
+            if not all(isinstance(event, dict) for event in events):
+                raise ValueError("expected one object per line")
+            return events
 
     def _drop_torn_line(self) -> None:
         """Remove the half line that a killed process may have left at the end of the log, so that the next is whole."""
-        text = self.events.read_text("utf-8", "surrogateescape") if self.events.is_file() else ""
+        text = read_regular_text(self.events) if self.events.is_file() else ""
         if text and not text.endswith("\n"):
             write_text(self.events, text[: text.rfind("\n") + 1])
 
@@ -217,7 +296,7 @@ class RunDirectory:
 
     def _differences(self, recipe: AnyRecipe, folder: Path) -> list[str]:
         differences = recipe_differences(self.read_recipe(), tomllib.loads(recipe.to_toml()))
-        was_folder = self.folder.read_text("utf-8", "surrogateescape").strip() if self.folder.is_file() else ""
+        was_folder = read_regular_text(self.folder).strip() if self.folder.is_file() else ""
         if was_folder != str(folder.resolve()):
             differences.append(f"its folder is {was_folder or 'unknown'}")
         return differences
@@ -227,16 +306,32 @@ class RunDirectory:
         for folder in (self.path, self.checkpoints, self.plots):
             for path in folder.glob(".*") if folder.is_dir() else ():
                 if _DRAFT.fullmatch(path.name):
-                    remove(path)
+                    drafts.discard(path)
+
+    def _keep_results(self) -> None:
+        """Keep the results of a complete run until the new ones are complete."""
+        if not earlier_results.exist(self.path) and self.metrics.is_file() and self.damage() is None:
+            inputs = (self.recipe, self.folder, self.images, self.command, self.environment, self.split, self.bags)
+            earlier_results.keep(self.path, [*inputs, *self._results()])
+
+    def _end_overwrite(self, *, failed: bool) -> None:
+        """Remove the kept results if the new ones are complete; restore them unless the training can be continued."""
+        unfinished = (self.checkpoints, self.steps, self.bags)
+        if self.metrics.is_file() and not failed:
+            earlier_results.forget(self.path)
+        elif failed or not any(path.exists() for path in unfinished):
+            earlier_results.restore(self.path, [*self._results(), self.bags], self.metrics.name)
+
+    def _results(self) -> list[Path]:
+        """Return the paths of the results, those that mark the run as complete first."""
+        entries = [entry for entry in vars(RunDirectory).values() if isinstance(entry, Entry) and entry.is_result]
+        tables = [path for name in _PER_PART for path in self.path.glob(f"{name}_*.csv")]
+        return [*dict.fromkeys([self.metrics, *(self.path / entry.name for entry in entries), *tables])]
 
     def _remove_results(self) -> None:
-        # First, so that a process killed in between leaves no run that looks complete.
-        remove(self.metrics)
-        for entry in vars(RunDirectory).values():
-            if isinstance(entry, Entry) and entry.is_result:
-                remove(self.path / entry.name)
-        for name in _PER_PART:
-            for path in self.path.glob(f"{name}_*.csv"):
+        # In this order: a process killed in between leaves no run that looks complete.
+        for path in self._results():
+            if path != self.model or not earlier_results.exist(self.path):
                 remove(path)
 
 

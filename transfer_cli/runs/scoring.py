@@ -18,6 +18,13 @@ from transfer_cli.metrics.confusion import Confusion
 from transfer_cli.metrics.metrics_table import score
 from transfer_cli.metrics.scores import MetricValue
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.runs.score_limits import (
+    labels_without_contrast,
+    not_above_chance,
+    without_copies,
+    without_labels,
+    without_one_class,
+)
 
 
 def thresholds_note(split: Split) -> str:
@@ -48,6 +55,7 @@ def score_parts(
     split: Split,
     scored: Mapping[str, PartProbabilities],
     thresholds: NDArray[np.float64] | None = None,
+    leaked: NDArray[np.bool_] | None = None,
 ) -> dict[str, dict[str, MetricValue]]:
     """Write predictions, confusion matrix and curves of each part of the split, and return its metrics.
 
@@ -59,13 +67,22 @@ def score_parts(
         Rows in the split and probabilities of each part; a part without rows is skipped.
     thresholds : ndarray of shape (k,), optional
         Multi-label: the minimum probability of each label.
+    leaked : ndarray of shape (n,), bool, optional
+        Which rows of the split have a near-duplicate among the training images: the headline is also computed without
+        them.
     """
     truth = split.truth()
     metrics = {}
     for part, (indices, probabilities) in scored.items():
         if not len(indices):
             continue
-        metrics[part] = score(truth[indices], probabilities, thresholds, split.class_names)
+        names, of_part = split.class_names, truth[indices]
+        values = without_labels(of_part, score(of_part, probabilities, thresholds, names))
+        values = without_one_class(part, of_part, values, names)
+        values |= labels_without_contrast(part, of_part, names) | not_above_chance(part, of_part, values, names)
+        if leaked is not None:
+            values |= without_copies(part, of_part, probabilities, leaked[indices])
+        metrics[part] = values
         if thresholds is None:
             confusion = Confusion.of(truth[indices], probabilities.argmax(axis=1), split.class_names)
             confusion.write(run.confusion(part))

@@ -11,7 +11,7 @@ from transfer_cli.data.split import Split
 from transfer_cli.errors import InputError
 from transfer_cli.features.shared_extraction import ExtractedFolder, SharedExtraction, link
 from transfer_cli.inference.compiled_network import CompiledNetwork
-from transfer_cli.io.atomic import atomic_write, scratch_folder
+from transfer_cli.io.atomic import atomic_write, remove, scratch_folder
 from transfer_cli.models.weights.registry import require_weights_file
 from transfer_cli.quiet_imports import import_in_background
 from transfer_cli.recipe.recipes import ExtractRecipe
@@ -88,6 +88,7 @@ def _train(request: TrainingRequest, recipe: ExtractRecipe, shared: SharedExtrac
     )
     note = _val_note(recipe, split)
     if not _has_classifier(recipe):
+        remove(run.model)  # of an earlier run
         return TrainingResult.complete(run, split, {}, extracted.skipped, note)
     with request.progress.track("starting scikit-learn", None):
         from transfer_cli.training.feature_classifier import train_classifier
@@ -140,4 +141,5 @@ def _run_network(request: TrainingRequest, recipe: ExtractRecipe, network: Compi
             extractor.close()
         split, groups = make_split(request, recipe, read, lambda: (read.indices, table.read(draft)))
         table.add_split_column(draft, target, split, network.width)
-    return ExtractedFolder(split, read.skipped, assign_group_ids(read.digests, groups), run.features)
+    group_ids = assign_group_ids(read.digests, groups)
+    return ExtractedFolder(split, read.skipped, group_ids, run.features, extractor.prints)

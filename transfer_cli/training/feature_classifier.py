@@ -31,6 +31,7 @@ from transfer_cli.runs.accuracy_gate import check_accuracy
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.scoring import score_parts
 from transfer_cli.training.setup.bundle import new_bundle
+from transfer_cli.training.setup.leakage import leaked_rows
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,11 @@ def train_classifier(
     classifier, run, network = _fit(request, recipe, extracted), request.run, shared.network
     split, trained, scored = classifier.split, np.unique(classifier.rows), _predictions(classifier)
     val_fit = calibration.fit(recipe, split, classifier.features, trained, scored, groups=extracted.group_ids)
-    metrics = score_parts(run, split, val_fit.calibrate(scored), val_fit.thresholds)
+    if shared.leaked is None and extracted.prints is not None:
+        grouped = recipe.split.group_by is not None
+        with request.progress.track("comparing the parts", None):
+            shared.leaked = leaked_rows(request, split, extracted.prints, classifier.features, grouped)
+    metrics = score_parts(run, split, val_fit.calibrate(scored), val_fit.thresholds, shared.leaked)
     check_accuracy(request, metrics, val_note)
     assert network is not None
     bundle = new_bundle("features", recipe, split, network.width, run, val_fit)

@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +14,14 @@ import numpy as np
 from transfer_cli.catalog import heads
 from transfer_cli.errors import FolderError, InputError, RecipeError
 from transfer_cli.io.array_store import ArrayStore
+from transfer_cli.io.drafts import temporary_folder
 from transfer_cli.models.weights.registry import require_weights_file
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.training.loop.context import StageContext, TrainingData
 from transfer_cli.training.loop.network_setup import build_network, new_network
-from transfer_cli.training.setup.claim import check_weights_available
+from transfer_cli.training.setup.claim import check_weights_available, report_folder
 from transfer_cli.training.setup.preflight import decode_rows, survey
 from transfer_cli.training.setup.resolve import resolve_recipe
 from transfer_cli.training.sweep import BELOW_LOWEST, Sweep, diverged, draw_sweep, read_sweep, smooth
@@ -84,12 +84,13 @@ def lr_find(
         )
     require_weights_file(recipe.backbone.weights)
     check_weights_available(request, recipe)
+    report_folder(request)
     backbone, _ = build_network(request, recipe)
     network, data = _prepare(request, recipe, backbone, steps)
     rates = [lowest * (highest / lowest) ** (step / max(steps - 1, 1)) for step in range(steps)]
     from transfer_cli.training.loop.micro_batches import MicroBatches, explain_out_of_memory
 
-    with TemporaryDirectory(prefix="transfer-cli-") as place, ArrayStore(Path(place)) as scratch:
+    with temporary_folder() as place, ArrayStore(place) as scratch:
         context = StageContext(network, recipe, scratch, MicroBatches.of(recipe), request.progress)
         with explain_out_of_memory():
             sweep = _sweep(context, stage, data, rates)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.errors import FolderError
 from transfer_cli.quiet_imports import import_tensorflow
@@ -35,13 +35,8 @@ def preview(folder: ImageFolder, recipe: FinetuneRecipe, target: Path) -> int:
     images, indices = [], []
     for name in folder.class_names[: plots.PREVIEW_ROWS]:
         members = [index for index, file in enumerate(folder.files) if name in file.labels]
-        decoded = batches(
-            (folder.files[index].path for index in members),
-            size=recipe.image_size,
-            resize=recipe.images.resize,
-            batch_size=1,
-            root=folder.root,
-        )
+        paths = (folder.files[index].path for index in members)
+        decoded = view_batches(paths, [recipe.view], batch_size=1, root=folder.root)
         if first := next((batch for batch in decoded if batch.indices), None):
             rows.append((len(rows), name))
             images.append(first.images[0])

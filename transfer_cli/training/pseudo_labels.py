@@ -24,14 +24,17 @@ from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.errors import FolderError, InputError, RecipeError, RunError
 from transfer_cli.inference.load import load
 from transfer_cli.io.csv_tables import read_table, write_table
-from transfer_cli.io.discovery import expand_paths
+from transfer_cli.io.discovery import describe_left_out, expand_paths
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.sections import Unlabelled
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.text import counted
 from transfer_cli.training.loop.fine_tuning import refits
 
 HEADER = ("path", "sha256", "label", "confidence", "used", "reason")
+_SIDE = 32
+"""Of the images that are only read to see whether they can be."""
 DUPLICATE = "another image has the same bytes"
 
 
@@ -84,7 +87,7 @@ def teacher_request(request: TrainingRequest, recipe: FinetuneRecipe) -> Trainin
     Raises
     ------
     FolderError
-        If the folder of unlabelled images does not exist, or contains labelled ones.
+        If the folder of unlabelled images does not exist, has no image, or contains labelled ones.
     RecipeError
         If images have several labels, or there is a time budget.
     RunError
@@ -104,6 +107,7 @@ def teacher_request(request: TrainingRequest, recipe: FinetuneRecipe) -> Trainin
         raise FolderError(
             f"{place} contains labelled images of {folder.source}. Expected a folder of unlabelled images only."
         )
+    _check_has_images(place, request)
     run, split, teacher = request.run, request.split, RunDirectory(teacher_path(request.run))
     run.check_free(recipe, folder.source, overwrite=request.overwrite)
     if split is None and run.split.is_file():
@@ -111,6 +115,27 @@ def teacher_request(request: TrainingRequest, recipe: FinetuneRecipe) -> Trainin
     request.progress.note(f"first, training without the unlabelled images: {teacher.path}")
     # The minimum accuracy is required of the student.
     return replace(request, run=teacher, split=split, min_accuracy=None)
+
+
+def _check_has_images(place: Path, request: TrainingRequest) -> None:
+    """Report what is left out of the unlabelled images; raise FolderError if none remains, or none can be read."""
+    left_out: Counter[str] = Counter()
+    paths = [path for path in expand_paths([str(place)], left_out) if Path(path).is_file()]
+    text = describe_left_out(left_out)
+    if not paths:
+        received = f" Received: {text}." if text else ""
+        raise FolderError(f"{place} has no image. Expected a folder of unlabelled images.{received}")
+    if text:
+        request.progress.note(f"{place}: {text}")
+    skipped: list[Skipped] = []
+    for batch in image_batches.batches(paths, size=_SIDE, resize="squash", batch_size=1):
+        if batch.indices:
+            return
+        skipped += batch.skipped
+    raise FolderError(
+        f"No image in {place} can be read ({counted(len(paths), 'file')}). Expected a folder of unlabelled images. "
+        f"Received, for example, {skipped[0].path}: {skipped[0].reason}."
+    )
 
 
 def teacher_recipe(recipe: FinetuneRecipe) -> FinetuneRecipe:
@@ -207,10 +232,9 @@ def _predict(
     model = load(str(teacher.path), offline=request.offline, cache=request.cache, progress=request.progress)
     names, known = model.class_names, {row.sha256 for row in Split.read(teacher.split).rows}
     labels: list[PseudoLabel] = []
-    batches = image_batches.batches(
+    batches = image_batches.view_batches(
         paths,
-        size=recipe.image_size,
-        resize=recipe.images.resize,
+        [recipe.view],
         batch_size=recipe.batch_size,
         strict=request.strict,
     )

@@ -195,3 +195,11 @@ def test_open_onnx_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_open_onnx_other_size_than_its_metadata_is_rejected(tmp_path: Path) -> None:
+    onnx.save(valid_model(), tmp_path / "a.onnx")
+    side = check_onnx(tmp_path / "a.onnx")
+    open_onnx(tmp_path / "a.onnx", size=side)
+    with pytest.raises(ModelError, match=f"says images of 2048 x 2048 pixels, its network takes {side} x {side}"):
+        open_onnx(tmp_path / "a.onnx", size=2048)

@@ -141,3 +141,25 @@ def test_check_openvino_missing_or_large_files_are_rejected(written: Path, tmp_p
         file.truncate(65 << 20)
     with pytest.raises(ModelError, match="it has 65 MB"):
         check_openvino(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "utf-16", "utf-32", "latin-1", "cp037", "nonsense", "rot13"])
+def test_check_openvino_other_encoding_is_rejected(encoding: str, written: Path, tmp_path: Path) -> None:
+    path = tmp_path / "network.xml"
+    path.with_suffix(".bin").write_bytes(written.with_suffix(".bin").read_bytes())
+    text = written.read_text("utf-8")
+    declaration, rest = f'<?xml version="1.0" encoding="{encoding}"?>', text[text.index("<net") :]
+    path.write_text(f'<?xml version="1.0" encoding="UTF-8"?>{rest}')
+    assert check_openvino(path) == SIDE
+    path.write_text(declaration + rest)
+    with pytest.raises(ModelError, match=r"network\.xml (was not opened: its encoding is|could not be read)"):
+        check_openvino(path)
+    if encoding in ("utf-7", "utf-16", "utf-32"):
+        path.write_bytes((declaration + rest).encode(encoding))
+        with pytest.raises(ModelError, match=r"network\.xml (was not opened|could not be read)"):
+            check_openvino(path)
+
+
+def test_open_openvino_other_size_than_its_metadata_is_rejected(written: Path) -> None:
+    with pytest.raises(ModelError, match=f"says images of 2048 x 2048 pixels, its network takes {SIDE} x {SIDE}"):
+        open_openvino(written, size=2048)

@@ -97,3 +97,18 @@ def test_check_numeric_text_or_nan_raises() -> None:
     with pytest.raises(ModelError, match="text or NaN"):
         check_numeric(Path("x"), np.array(["a"]))
     assert check_numeric(Path("x"), np.array([-np.inf])) is not None
+
+
+@pytest.mark.parametrize(
+    "shape", ["-" * 9000 + "1", "~" * 9000 + "1", "(" * 150 + "1" + ",)" * 150, "[" * 9000, "1" + "+1" * 4400]
+)
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_read_arrays_header_that_makes_python_recurse_is_refused(
+    shape: str, version: tuple[int, int], tmp_path: Path
+) -> None:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    length = len(header).to_bytes(2 if version == (1, 0) else 4, "little")
+    data = npy.magic(*version) + length + header
+    (tmp_path / "x.npz").write_bytes(zip_of({"a.npy": data}))
+    with pytest.raises(ModelError, match=r"could not be read|was refused"):
+        read_arrays(tmp_path / "x.npz", "a")

@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 
 from tests.weights_files import NARROW, RESNET, TINY, in_cache, save_weights, snapshot
 from transfer_cli.catalog.backbones import find
 from transfer_cli.errors import ModelError, OutputError, WeightsError
+from transfer_cli.models.weights.integrity import verify
 from transfer_cli.models.weights.kit import install, pack, unpack
-from transfer_cli.models.weights.registry import cache_folder, files_of
+from transfer_cli.models.weights.registry import cache_folder, files_of, weight_uses
 from transfer_cli.progress import SILENT
 
 FILES = [files_of(find(name), top=False)[0] for name in ("mobilenet@0.25", "mobilenet_v2@0.35")]
@@ -332,3 +335,40 @@ def kit_manifest(path: Path) -> bytes:
 def _new(path: Path) -> Path:
     path.mkdir()
     return path
+
+
+def elsewhere(path: Path, kind: str) -> bytes:
+    """Return an HDF5 file with as many numbers as the tiny network, which are in another file or nowhere."""
+    count, other = weight_uses()[TINY][1].numbers, path.with_name("other.bin")
+    other.write_bytes(bytes(4 * count))
+    with h5py.File(path, "w") as file:
+        if kind == "external":
+            file.create_dataset("kernel", (count,), "f4", external=[(str(other), 0, 4 * count)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((count,), "f4")
+            layout[:] = h5py.VirtualSource(str(other), "kernel", (count,))
+            file.create_virtual_dataset("kernel", layout)
+        elif kind == "unwritten":
+            file.create_dataset("kernel", (count,), "f4")
+        else:
+            file["kernel"] = np.ones(count, np.float32)
+            links = {"external link": h5py.ExternalLink(str(other), "/a"), "soft link": h5py.SoftLink("/kernel")}
+            file["link"] = links[kind]
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["external", "virtual", "unwritten", "external link", "soft link"])
+def test_install_weights_stored_elsewhere_are_refused(kind: str, tmp_path: Path) -> None:
+    data = elsewhere(tmp_path / "weights.h5", kind)
+    kit = write_tar(tmp_path / "kit.tar", [("kit.json", manifest([entry(TINY, data)])), (TINY, data)])
+    with pytest.raises(ModelError, match="is not the file that Keras publishes: it cannot be read as HDF5"):
+        install(kit, progress=SILENT)
+    assert not (cache_folder() / TINY).exists()
+
+
+@pytest.mark.parametrize("kind", ["external", "virtual", "external link"])
+def test_verify_weights_stored_elsewhere_are_damaged(kind: str, tmp_path: Path) -> None:
+    elsewhere(tmp_path / "weights.h5", kind)
+    cache_folder().mkdir(parents=True)
+    shutil.copyfile(tmp_path / "weights.h5", cache_folder() / TINY)
+    assert [check.state for check in verify(["mobilenet@0.25"])] == ["damaged"]

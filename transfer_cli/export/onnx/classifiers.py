@@ -48,7 +48,8 @@ def add_classifier(
         rows = builder.add_node("Div", rows, np.asarray(scaler.scale_, np.float32))
     result = _probabilities(builder, classifier, rows)
     trained = [int(column) for column in pipeline.classes_]
-    if trained != list(range(classes)):
+    # The result for several labels has a column for each; that of a single label has the classes 0 and 1 here.
+    if trained != list(range(classes)) and type(classifier).__name__ != "OneVsRestClassifier":
         result = builder.add_node("MatMul", result, np.eye(classes, dtype=np.float32)[trained])
     if log_prior is not None:
         weighted = builder.add_node("Mul", _to_float64(builder, result), np.exp(-np.array(log_prior)))

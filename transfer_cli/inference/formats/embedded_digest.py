@@ -7,6 +7,7 @@ import mmap
 from pathlib import Path
 
 from transfer_cli.errors import ModelError
+from transfer_cli.regular_file import open_regular
 
 DIGEST_MARK = b"transfer-cli-sha256:"
 _DIGITS = 64
@@ -40,7 +41,7 @@ def check_digest(path: Path) -> None:
         Also when the file has no digest, or cannot be read.
     """
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             start = _digest_start(data)
             matches = start is not None and data[start : start + _DIGITS] == _digest(data, start).encode()
     except (OSError, ValueError) as error:
@@ -60,7 +61,7 @@ def check_digest(path: Path) -> None:
 def has_digest(path: Path) -> bool:
     """Return whether a file has an embedded digest, right or wrong: whether transfer-cli export wrote it."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return data.find(DIGEST_MARK) >= 0
     except (OSError, ValueError):
         return False

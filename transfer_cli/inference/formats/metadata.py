@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.bundle.manifest import MAX_BYTES
 from transfer_cli.catalog.tasks import MULTI_LABEL
 from transfer_cli.errors import ModelError
 from transfer_cli.inference.formats.embedded_digest import DIGEST_PLACEHOLDER
-from transfer_cli.io.untrusted.json_text import parse_json, validation_summary
+from transfer_cli.io.untrusted.json_text import check_items, parse_json, validation_summary
 
 FORMAT_VERSION = 1
-_MAX_IMAGE_SIZE = 16_384
-_OF_BUNDLE = ("task", "class_names", "thresholds", "image_size", "resize", "decoder")
+_MAX_FILES = 1000
+_MAX_IMAGE_SIZE = 2048
+"""As of a recipe, in pixels."""
+_OF_BUNDLE = ("task", "class_names", "thresholds", "image_size", "resize", "bit_depth", "decoder")
 
 
 class ExportMetadata(BaseModel):
@@ -38,6 +40,8 @@ class ExportMetadata(BaseModel):
         Side of the input in pixels: ``images``, uint8 of shape (n, image_size, image_size, 3), RGB.
     resize : {"squash", "crop", "pad"}
         How an image is resized to that square.
+    bit_depth : int or None
+        Number of lowest bits that images with 16 bits per sample use; None: the range that each file declares.
     decoder : str
         The decoder that read the training images.
     backbone : str
@@ -60,12 +64,19 @@ class ExportMetadata(BaseModel):
     thresholds: tuple[float, ...] | None = None
     image_size: int
     resize: Literal["squash", "crop", "pad"]
+    bit_depth: int | None = Field(default=None, ge=8, le=16)
     decoder: str
     backbone: str
     bundle: str
     version: str
     files: Mapping[str, str] = {}
     file_digest: str = DIGEST_PLACEHOLDER
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_counts(cls, data: Any) -> Any:
+        check_items(data, {"files": _MAX_FILES}, {"class_names": str, "thresholds": float})
+        return data
 
     @model_validator(mode="after")
     def _check_consistency(self) -> ExportMetadata:

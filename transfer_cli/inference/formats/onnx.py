@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.errors import MissingExtraError, ModelError
-from transfer_cli.inference.formats.signature import INPUT, OUTPUT, Run, in_batches
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT, Run, check_side, in_batches
 from transfer_cli.quiet_imports import captured_native_stderr
 from transfer_cli.system import cpu_count
 
@@ -21,8 +21,8 @@ _REJECTED_OPERATIONS = ("Loop",)
 """Operations that may never end, and that transfer-cli does not write."""
 
 
-def check_onnx(path: Path) -> None:
-    """Check a file from an untrusted source before a runtime opens it.
+def check_onnx(path: Path) -> int:
+    """Check a file from an untrusted source before a runtime opens it, and return the side of its images in pixels.
 
     Rejected are weights in other files, operations and functions outside the ONNX standard, loops, and any signature
     but one uint8 input of images and one float32 output.
@@ -37,6 +37,7 @@ def check_onnx(path: Path) -> None:
     model = _read(path)
     if reason := next(_faults(model), None):
         raise ModelError(f"{path} was rejected before it was run: {reason}.")
+    return int(_signature(model.graph.input[0])[2][2])
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -44,8 +45,14 @@ def read_metadata(path: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in _read(path).metadata_props}
 
 
-def open_onnx(path: Path) -> Run:
+def open_onnx(path: Path, *, size: int | None = None) -> Run:
     """Check a file with `check_onnx` and return a function that runs it on the CPU.
+
+    Parameters
+    ----------
+    path : Path
+    size : int, optional
+        Required side of the input in pixels; not checked by default.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def open_onnx(path: Path) -> Run:
         When onnx or onnxruntime is not installed.
     """
     onnxruntime = import_package("onnxruntime")
-    check_onnx(path)
+    check_side(path, size, check_onnx(path))
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_count()

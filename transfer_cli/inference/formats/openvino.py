@@ -15,8 +15,9 @@ import numpy as np
 
 from transfer_cli.catalog import runtimes
 from transfer_cli.errors import ModelError
-from transfer_cli.inference.formats.signature import INPUT, OUTPUT, Run, in_batches
+from transfer_cli.inference.formats.signature import INPUT, OUTPUT, Run, check_side, in_batches
 from transfer_cli.quiet_imports import import_openvino
+from transfer_cli.regular_file import open_regular
 
 MODEL_INFO = "model_info"
 """Section of the runtime information in which OpenVINO's own tools look for class names and the like."""
@@ -37,13 +38,15 @@ _TYPES = frozenset({
 """Operations of the networks in the catalog and similar ones: no loops, no state, no access to files."""
 
 
-def open_openvino(path: Path) -> Run:
+def open_openvino(path: Path, *, size: int | None = None) -> Run:
     """Check a network with `check_openvino` and return a function that runs it on the CPU.
 
     Parameters
     ----------
     path : Path
         The .xml.
+    size : int, optional
+        Required side of the input in pixels; not checked by default.
 
     Returns
     -------
@@ -57,13 +60,13 @@ def open_openvino(path: Path) -> Run:
     MissingExtraError
         When OpenVINO is not installed.
     """
-    check_openvino(path)
+    check_side(path, size, check_openvino(path))
     try:
-        openvino = import_openvino()
+        openvino = import_openvino("openvino.frontend")
     except ImportError as error:
         raise runtimes.missing_package_error(runtimes.find(runtimes.OPENVINO)) from error
     try:
-        model = openvino.Core().read_model(path)
+        model = read_network(openvino, "ir", path)
         images, probabilities = model.input(INPUT), model.output(OUTPUT)
         if images.element_type != openvino.Type.u8 or probabilities.element_type != openvino.Type.f32:
             types = f"{images.element_type.to_string()} to {probabilities.element_type.to_string()}"
@@ -76,20 +79,35 @@ def open_openvino(path: Path) -> Run:
     return in_batches(lambda images: np.array(compiled(images)[0], np.float32))
 
 
+def read_network(openvino: Any, front_end: str, path: Path) -> Any:
+    """Return the network in a file, read by one front end of OpenVINO.
+
+    Left to itself, OpenVINO chooses a front end by the content; some of them read other files that the content names.
+    """
+    chosen = openvino.frontend.FrontEndManager().load_by_framework(front_end)
+    try:
+        return chosen.convert(chosen.load(str(path)))
+    except Exception as error:  # a front end has several types that are no RuntimeError
+        raise RuntimeError(str(error)) from error
+
+
 def compile_for_cpu(openvino: Any, model: Any, precision: str = "f32") -> Any:
-    """Return a network, or the one in a file, ready to run on the CPU in a precision."""
+    """Return a network ready to run on the CPU in a precision."""
     settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     return openvino.Core().compile_model(model, "CPU", settings)
 
 
-def check_openvino(path: Path) -> None:
-    """Check that an .xml from an untrusted source is a network from images to probabilities with its .bin beside it.
+def check_openvino(path: Path) -> int:
+    """Check an .xml from an untrusted source, and return the side of its images in pixels.
+
+    It must be a network from images to probabilities with its .bin beside it.
 
     Raises
     ------
     ModelError
-        When a file is missing or too large; when the .xml declares a document type or entities, has an operation that
-        transfer-cli does not write, weights outside of its .bin, or another input or output.
+        When a file is missing or too large; when the .xml has another encoding than UTF-8, declares a document type or
+        entities, has an operation that transfer-cli does not write, weights outside of its .bin, or another input or
+        output.
     """
     weights = path.with_suffix(".bin")
     for file in (path, weights):
@@ -99,11 +117,11 @@ def check_openvino(path: Path) -> None:
         _reject(path, f"it has {path.stat().st_size >> 20} MB; expected at most {_MAX_XML_BYTES >> 20} MB")
     checker = _XmlChecker(path, weights.stat().st_size)
     try:
-        with path.open("rb") as opened:
+        with open_regular(path) as opened:
             checker.parser.ParseFile(opened)
-    except (expat.ExpatError, OSError) as error:
+    except (expat.ExpatError, OSError, ValueError, LookupError) as error:
         raise ModelError(f"{path} could not be read: {error}.") from error
-    checker.check_signature()
+    return checker.check_signature()
 
 
 def read_model_info(path: Path) -> dict[str, str]:
@@ -131,24 +149,33 @@ class _XmlChecker:
         self._inputs: list[tuple[str, list[str]]] = []
         self._outputs = 0
         self._port_names: set[str] = set()
-        self.parser = expat.ParserCreate()
+        # Only UTF-8 is accepted, whatever the file says: OpenVINO might read other elements than this parser.
+        self.parser = expat.ParserCreate("UTF-8")
+        self.parser.XmlDeclHandler = self._check_encoding
         for event in ("StartDoctypeDecl", "EntityDecl", "ExternalEntityRef", "ProcessingInstruction"):
             setattr(self.parser, f"{event}Handler", self._reject_declaration)
         self.parser.StartElementHandler = self._start_element
         self.parser.EndElementHandler = lambda name: self._open_elements.pop()
 
-    def check_signature(self) -> None:
-        """Reject a network with other inputs and outputs than those that transfer-cli writes."""
+    def check_signature(self) -> int:
+        """Return the side of the images; reject other inputs and outputs than those that transfer-cli writes."""
         if not self._layers:
             _reject(self._path, "it contains no network")
         if len(self._inputs) != 1 or self._outputs != 1:
             _reject(self._path, f"it has {len(self._inputs)} inputs and {self._outputs} outputs")
         dtype, shape = self._inputs[0]
-        is_square = len(shape) == 4 and shape[1] == shape[2] and shape[1].isdecimal() and shape[3] == "3"
+        is_square = (
+            len(shape) == 4 and shape[1] == shape[2] and shape[1].isdecimal() and len(shape[1]) < 6 and shape[3] == "3"
+        )
         if dtype != "u8" or not is_square or shape[0] not in ("?", "-1"):
             _reject(self._path, f"its input is {dtype} of shape ({', '.join(shape)})")
         if not {INPUT, OUTPUT} <= self._port_names:
             _reject(self._path, f"it has no input named {INPUT}, or no output named {OUTPUT}")
+        return int(shape[1])
+
+    def _check_encoding(self, version: str, encoding: str | None, standalone: int) -> None:
+        if encoding is not None and encoding.lower() != "utf-8":
+            _reject(self._path, f"its encoding is {encoding[:40]!r}, not UTF-8")
 
     def _reject_declaration(self, *_: Any) -> NoReturn:
         _reject(self._path, "it declares a document type, an entity or an instruction, which no network needs")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
+from pathlib import Path
 from typing import IO, Any
 
 import h5py
@@ -11,17 +13,23 @@ _NUMERIC_KINDS = "biuf"
 _MAX_DEPTH = 32
 
 
-def check_hdf5_arrays(file: IO[bytes]) -> None:
+def check_hdf5_arrays(file: IO[bytes] | Path) -> None:
     """Raise ValueError if an HDF5 file holds anything but groups and plain numeric arrays.
 
     Links to other files or objects, values stored in other files, virtual arrays, and arrays that claim more values
     than the file stores are refused.
     """
     with h5py.File(file, "r") as opened:
-        _check_group(opened, 0, set())
+        _check_group(opened, _check_array, 0, set())
 
 
-def _check_group(group: Any, depth: int, visited: set[int]) -> None:
+def check_hdf5_self_contained(file: IO[bytes] | Path) -> None:
+    """Raise ValueError if an HDF5 file refers to another file: by a link, external storage or a virtual array."""
+    with h5py.File(file, "r") as opened:
+        _check_group(opened, _check_storage, 0, set())
+
+
+def _check_group(group: Any, check_array: Callable[[Any], None], depth: int, visited: set[int]) -> None:
     if depth > _MAX_DEPTH:
         raise ValueError(f"{group.name} is nested too deeply")
     address = h5py.h5o.get_info(group.id).addr
@@ -34,16 +42,20 @@ def _check_group(group: Any, depth: int, visited: set[int]) -> None:
             raise ValueError(f"{group.name}/{name} is a link to another place ({type(link).__name__})")
         item = group[name]
         if isinstance(item, h5py.Group):
-            _check_group(item, depth + 1, visited)
+            _check_group(item, check_array, depth + 1, visited)
         elif not isinstance(item, h5py.Dataset):
             raise ValueError(f"{item.name} is not an array")
         else:
-            _check_array(item)
+            check_array(item)
+
+
+def _check_storage(array: Any) -> None:
+    if array.is_virtual or array.external:
+        raise ValueError(f"the values of {array.name} are stored in another file")
 
 
 def _check_array(array: Any) -> None:
-    if array.is_virtual or array.external:
-        raise ValueError(f"the values of {array.name} are stored in another file")
+    _check_storage(array)
     if array.dtype.kind not in _NUMERIC_KINDS:
         raise ValueError(f"{array.name} holds {array.dtype}, expected numbers")
     if array.chunks is not None or array.shape is None:

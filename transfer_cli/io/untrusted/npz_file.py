@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
@@ -16,6 +17,11 @@ from transfer_cli.io.untrusted.zip_file import list_members
 
 _KINDS = "biufU"
 """Booleans, numbers and text."""
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile),
+    *(SyntaxError, TokenError, RecursionError, MemoryError),
+)
+"""What NumPy and zipfile raise for a damaged or hostile file; the last four for a header of nested brackets."""
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -45,7 +51,7 @@ def read_arrays(path: Path, *required: str, optional: tuple[str, ...] = ()) -> d
             for name in sorted(present):
                 with archive.open(f"{name}.npy") as member:
                     arrays[name] = _array(member, archive.getinfo(f"{name}.npy").file_size)
-    except (OSError, EOFError, ValueError, TypeError, SyntaxError, BadZipFile) as error:
+    except UNREADABLE as error:
         raise ModelError(f"{path} could not be read: {error}.") from error
     return arrays
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from transfer_cli.errors import ModelError
+from transfer_cli.regular_file import open_regular
 
 MAX_MEMBERS = 20_000
 """A classifier of several hundred trees and labels has a few thousand arrays."""
@@ -37,7 +38,7 @@ def list_members(path: Path, *, is_expected: Callable[[str], bool], compressed: 
     """
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             signature = file.read(len(_SIGNATURE))
             with ZipFile(file) as archive:
                 members = archive.infolist()

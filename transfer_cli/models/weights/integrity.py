@@ -96,8 +96,13 @@ def _check_file(file: WeightsFile) -> FileCheck:
 
 
 def _read(path: Path, expected: int | None) -> str | None:
-    """Read every array of an HDF5 file; return what is wrong with the number of values, or None."""
+    """Read every array of an HDF5 file; return what is wrong with the number of values, or None.
+
+    Values in other files are refused: they would be read there, and are not part of what was checked.
+    """
     import h5py
+
+    from transfer_cli.io.untrusted.hdf5_file import check_hdf5_arrays
 
     arrays: list[Any] = []
 
@@ -111,6 +116,7 @@ def _read(path: Path, expected: int | None) -> str | None:
         # A small file may declare more values than fit in memory.
         if expected is not None and not expected <= count <= _MAX_RATIO * expected:
             return f"it holds {count:,} numbers; the network has {expected:,} parameters"
+        check_hdf5_arrays(path)
         for array in arrays:
             array[()]
     return None

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,10 +17,12 @@ from transfer_cli.catalog.backbones import CLASS_INDEX, WeightsFile
 from transfer_cli.errors import ModelError, OutputError
 from transfer_cli.io.atomic import atomic_write, check_writable, scratch_folder, write_error
 from transfer_cli.io.digests import digest_of_file
+from transfer_cli.io.untrusted.json_text import check_items, parse_json
 from transfer_cli.models.weights import download
 from transfer_cli.models.weights.integrity import damage, damaged_files
 from transfer_cli.models.weights.registry import cache_folder, damaged_error, weight_uses
 from transfer_cli.progress import Progress
+from transfer_cli.regular_file import problem_of
 
 MANIFEST = "kit.json"
 VERSION = 1
@@ -65,6 +67,12 @@ class Kit(BaseModel):
 
     kit_version: int = Field(ge=1)
     files: tuple[KitFile, ...] = Field(min_length=1, max_length=_MAX_FILES)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_counts(cls, data: Any) -> Any:
+        check_items(data, {"files": _MAX_FILES})
+        return data
 
     @model_validator(mode="after")
     def _names_are_files_of_weights(self) -> Kit:
@@ -219,6 +227,9 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 def _open_tar(path: Path) -> tarfile.TarFile:
     try:
+        # Opening a pipe that nobody writes would wait for ever.
+        if reason := problem_of(path.stat()):
+            raise ModelError(f"Cannot read {path}: {reason}.")
         return tarfile.open(path, "r:")  # refuses compressed archives
     except OSError as error:
         raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from None
@@ -251,7 +262,7 @@ def _manifest(tar: tarfile.TarFile, path: Path) -> Kit:
     if member is None or member.name != MANIFEST or not _is_plain(member) or member.size > _MAX_MANIFEST_BYTES:
         raise _invalid(path, f"it does not start with a manifest, {MANIFEST}")
     try:
-        data = json.loads(cast("IO[bytes]", tar.extractfile(member)).read())
+        data = parse_json(cast("IO[bytes]", tar.extractfile(member)).read(), most_bytes=_MAX_MANIFEST_BYTES)
         version = data["kit_version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _invalid(path, f"its manifest cannot be read ({error})") from None

@@ -58,6 +58,17 @@ def imagenet_files(spec: BackboneSpec, *, top: bool, size: int) -> list[WeightsF
     return [*files, CLASS_INDEX] if top else files
 
 
+def feature_files(spec: BackboneSpec, layer: str | None, *, size: int) -> list[WeightsFile]:
+    """Return the files that ``weights="imagenet"`` needs for the features of a layer.
+
+    Raises
+    ------
+    WeightsError
+        If the network has no ImageNet weights.
+    """
+    return [spec.weights_file(top=spec.needs_top(layer, backbones.IMAGENET, size), size=size)]
+
+
 def files_of(spec: BackboneSpec, *, top: bool, size: int | None = None) -> list[WeightsFile]:
     """Return the files that training needs; with `top`, also those of the full ImageNet classifier."""
     size = size or spec.size

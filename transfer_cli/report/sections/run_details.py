@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from transfer_cli.data.skipped import Skipped
+from transfer_cli.regular_file import read_regular_text
 from transfer_cli.report.context import ReportContext
 from transfer_cli.report.run_facts_reader import skipped_files
 from transfer_cli.report.sections.section import Section
@@ -28,7 +28,6 @@ class RunDetailsSection(Section):
     def of(cls, context: ReportContext) -> Self:
         """Return the section."""
         directory = context.run.directory
-        path = directory.environment
-        environment = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        recipe = printable(directory.recipe.read_text("utf-8", "surrogateescape"))
+        environment = directory.read_environment() if directory.environment.is_file() else {}
+        recipe = printable(read_regular_text(directory.recipe))
         return cls(recipe, environment, skipped_files(context.run))

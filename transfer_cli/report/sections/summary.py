@@ -12,6 +12,7 @@ from transfer_cli.bundle.bundle import ENSEMBLE
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.ensembling.member_comparison import MemberComparison
 from transfer_cli.metrics.intervals import MetricValue
+from transfer_cli.metrics.scores import value_text
 from transfer_cli.rendering.html import percent
 from transfer_cli.report.confusion_cells import Table, mistakes_in
 from transfer_cli.report.context import ReportContext
@@ -42,7 +43,7 @@ class Summary:
         scores, metrics, described = facts.scores[part], context.run.metrics[part], context.described(part)
         heading = f"{scores.correct.sum()} of {described} classified correctly ({percent(scores.accuracy, 0)})"
         if context.is_multi_label:
-            heading = f"Mean average precision {metrics['mean_average_precision']['value']:.3f} on {described}"
+            heading = f"Mean average precision {value_text(metrics['mean_average_precision'])} on {described}"
         texts = [*sentences(facts, part), *ensemble_sentences(context.members)]
         return cls(heading, texts, [*key_values(facts, part, metrics, context.tables[part])])
 
@@ -88,7 +89,7 @@ def key_values(
     """Yield label, value and note of further results."""
     scores = facts.scores[part]
     if "mean_average_precision" in metrics:
-        yield "Mean average precision", f"{metrics['mean_average_precision']['value']:.3f}", f"on {part}"
+        yield "Mean average precision", f"{value_text(metrics['mean_average_precision'])}", f"on {part}"
     for other, of_other in facts.scores.items():
         if other != part:
             name = "Accuracy" if scores.confusion is not None else "All labels correct"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -20,6 +19,8 @@ from transfer_cli.catalog.tasks import TaskSpec
 from transfer_cli.errors import RunError
 from transfer_cli.io.atomic import atomic_write, remove
 from transfer_cli.io.csv_tables import write_table
+from transfer_cli.io.untrusted.npz_file import UNREADABLE
+from transfer_cli.regular_file import read_regular
 from transfer_cli.runs.history import Epoch
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.training.loop.tensorboard import TensorBoard
@@ -218,13 +219,13 @@ def _write(path: Path, facts: Mapping[str, Any], groups: Mapping[str, Arrays]) -
 def _read(path: Path, *groups: str) -> tuple[dict[str, Any], list[Arrays]]:
     """Return the facts of a checkpoint, and the arrays of some groups by name."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        with np.load(io.BytesIO(read_regular(path)), allow_pickle=False) as file:
             facts: dict[str, Any] = json.loads(file["facts"].tobytes())
             return facts, [
                 {key.removeprefix(f"{group}/"): file[key] for key in file.files if key.startswith(f"{group}/")}
                 for group in groups
             ]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise _damaged(path, error) from None
 
 

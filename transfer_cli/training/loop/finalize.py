@@ -17,10 +17,12 @@ from transfer_cli.calibration import fit
 from transfer_cli.data.skipped import read_skipped
 from transfer_cli.data.split import Split
 from transfer_cli.features import table
+from transfer_cli.features.fingerprints import Fingerprints
 from transfer_cli.inference.compiled_network import PARITY_IMAGES, CompiledNetwork, NetworkSource
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.models.classifier_network import ClassifierNetwork, LoadedNetwork
 from transfer_cli.models.compile import inference_function
+from transfer_cli.models.keras_file import save_keras
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.accuracy_gate import check_accuracy
 from transfer_cli.runs.request import TrainingRequest
@@ -28,6 +30,7 @@ from transfer_cli.runs.scoring import score_parts
 from transfer_cli.training.loop.context import StageContext, TrainingData
 from transfer_cli.training.loop.micro_batches import MicroBatches
 from transfer_cli.training.setup.bundle import new_bundle
+from transfer_cli.training.setup.leakage import leaked_rows
 
 
 @dataclass(frozen=True)
@@ -127,11 +130,13 @@ def finalize(request: TrainingRequest, recipe: FinetuneRecipe, trained: TrainedN
     reference = pre_refit.rows if pre_refit else np.intersect1d(trained.train, np.flatnonzero(split.mask("train")))
     earlier = (pre_refit.train, pre_refit.val) if pre_refit else None
     fitted = val_fit or fit.fit(recipe, split, matrix, reference, outputs, earlier=earlier)
-    metrics = score_parts(request.run, split, fitted.calibrate(outputs), fitted.thresholds)
+    prints, grouped = Fingerprints.of_images(trained.images), recipe.split.group_by is not None
+    leaked = leaked_rows(request, split, prints, matrix, grouped)
+    metrics = score_parts(request.run, split, fitted.calibrate(outputs), fitted.thresholds, leaked)
     check_accuracy(request, metrics, val_note)
 
     def save(folder: Path) -> None:
-        trained.network.whole.save(folder / NETWORK_FILE)
+        save_keras(trained.network.whole, folder / NETWORK_FILE)
         compiled.save_graph(folder / GRAPH_FILE)
         read_out.save(folder / LINEAR_FILE)
         fitted.save(folder)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from transfer_cli.catalog import heads
 from transfer_cli.data.split import Split
 from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.rendering.fonts import missing_letters_warning
 from transfer_cli.training.loop import early_stopping, messages, plots
 from transfer_cli.training.loop.checkpoints import Arrays, Checkpoint, State
 from transfer_cli.training.loop.context import TrainingContext, TrainingData
@@ -107,3 +108,5 @@ def _draw_preview(context: TrainingContext, data: TrainingData) -> None:
     rows = [(int(row), context.split.rows[row].truth) for row in data.train[positions]]
     augmented = data.augmented(context.recipe, len(context.split.class_names))
     plots.draw_preview(rows, data.images, augmented, context.run.plots / "preview.png")
+    for line in missing_letters_warning(name for _, name in rows):
+        context.progress.warn(line)

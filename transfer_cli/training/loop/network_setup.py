@@ -53,8 +53,7 @@ def build_network(request: TrainingRequest, recipe: FinetuneRecipe) -> tuple[Any
             name = recipe.backbone.name
             raise UnknownNameError(
                 f"Stage {number} of the recipe does not fit {name}: {error}",
-                hint=f"List the layers: transfer-cli backbones show {name}\n"
-                f"Then choose one: --set stage.{number}.unfreeze=from:LAYER",
+                hint=f"{error.hint}\nChoose one: --set stage.{number}.unfreeze=from:LAYER",
             ) from None
         if frozen_split.whole_block:
             request.progress.warn(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from transfer_cli.io.atomic import atomic_write
+from transfer_cli.rendering.fonts import font_for
 from transfer_cli.rendering.png_provenance import PREVIEW, save_signed
 from transfer_cli.runs.history import Epoch
 from transfer_cli.text import printable
@@ -58,7 +59,10 @@ def draw_preview(
         for epoch in range(_EPOCHS + 1):
             cell = augmented(row, epoch) if epoch else images[row]
             text = f"epoch {epoch}" if epoch else f"{printable(name)}, original"
-            draw.text((epoch * across + 2, number * down + 2), text, fill="black", font_size=PREVIEW_TEXT - 6)
+            # Pillow's own font has Latin letters alone.
+            font = None if text.isascii() else font_for(text, PREVIEW_TEXT - 6)
+            place = (epoch * across + 2, number * down + 2)
+            draw.text(place, text, fill="black", font=font, font_size=PREVIEW_TEXT - 6)
             grid.paste(Image.fromarray(cell), (epoch * across, number * down + PREVIEW_TEXT))
     save_signed(grid, target, PREVIEW)
 

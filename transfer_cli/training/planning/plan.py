@@ -13,7 +13,7 @@ import numpy as np
 
 from transfer_cli.catalog import backbones
 from transfer_cli.errors import FolderError, RecipeError
-from transfer_cli.models.weights.registry import cache_folder, imagenet_files, is_installed, require_weights_file
+from transfer_cli.models.weights.registry import cache_folder, feature_files, is_installed, require_weights_file
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.loop.context import TrainingData
@@ -129,7 +129,7 @@ def required_weights(recipe: FinetuneRecipe) -> tuple[RequiredWeights, ...]:
         return ()
     spec = backbones.find(recipe.backbone.name)
     files = []
-    for file in imagenet_files(spec, top=False, size=recipe.image_size):
+    for file in feature_files(spec, recipe.backbone.layer, size=recipe.image_size):
         downloaded = is_installed(file)
         path = cache_folder() / file.name
         size = path.stat().st_size / 1e6 if downloaded else spec.parameters_below_top * 4 / 1e6

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -18,6 +17,7 @@ from transfer_cli.classifiers import fit
 from transfer_cli.data.split import Split
 from transfer_cli.inference.compiled_network import CompiledNetwork, NetworkSource
 from transfer_cli.io.array_store import ArrayStore
+from transfer_cli.io.drafts import temporary_folder
 from transfer_cli.models import freezing
 from transfer_cli.models.classifier_network import ClassifierNetwork
 from transfer_cli.models.compile import inference_function
@@ -112,11 +112,11 @@ class _Profiler:
         probe = self._probe(features) if self.recipe.head.start == heads.PROBE else 0.0
         augment = self._augment()
         timed, convert = [], 0.0
-        with TemporaryDirectory(prefix="transfer-cli-") as name:
+        with temporary_folder() as folder:
             for stage in self.recipe.stage:
                 watch = TimedProgress(self.progress)
                 stage = stage.for_images(self.train, self.recipe.step_size)
-                timed.append(self._stage(stage, forward, Path(name), watch))
+                timed.append(self._stage(stage, forward, folder, watch))
                 frozen = freezing.split_at(self.network.features, stage.unfreeze).frozen
                 if watch.waited and frozen is not None:
                     convert = watch.waited * len(self.network.whole.layers) / len(frozen.layers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from typing import Any
 
 from transfer_cli.errors import RecipeError, RunError
 from transfer_cli.io.atomic import write_json
+from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
@@ -137,7 +137,7 @@ def planned_recipe(request: TrainingRequest, recipe: FinetuneRecipe) -> Finetune
 
 def _read_plan(run: RunDirectory) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(run.plan.read_text("utf-8"))
+        content: dict[str, Any] = read_json(run.plan)
         if content.keys() >= _KEYS:
             return content
         reason = f"{', '.join(sorted(_KEYS - content.keys()))} missing"

@@ -38,6 +38,7 @@ def new_bundle(kind: Kind, recipe: Recipe, split: Split, width: int, run: RunDir
         temperature=fitted.temperature,
         image_size=recipe.image_size,
         resize=recipe.images.resize,
+        bit_depth=recipe.images.bit_depth,
         decoder=DECODER,
         backbone={**recipe.backbone.model_dump(exclude_none=True), "width": width},
         versions=run.versions(),

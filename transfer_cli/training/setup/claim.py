@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from transfer_cli.catalog import backbones
-from transfer_cli.data.image_folder import describe_left_out
+from transfer_cli.data.sample_warnings import sample_warnings
 from transfer_cli.data.skipped import read_skipped
 from transfer_cli.data.split import Split
 from transfer_cli.errors import ImageError, RunError
-from transfer_cli.models.weights.registry import imagenet_files, require_available
+from transfer_cli.models.weights.registry import feature_files, require_available
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.accuracy_gate import check_accuracy
 from transfer_cli.runs.request import TrainingRequest, TrainingResult, is_uneven
+from transfer_cli.runs.score_limits import REAL_WEIGHTS
+from transfer_cli.text import counted
 
 
 def check_can_start(request: TrainingRequest, recipe: Recipe) -> None:
@@ -29,24 +31,39 @@ def check_can_start(request: TrainingRequest, recipe: Recipe) -> None:
     spec = backbones.find(recipe.backbone.name)
     check_weights_available(request, recipe)
     request.run.check_free(recipe, folder.source, overwrite=request.overwrite)
+    if not request.overwrite and (damage := request.run.damage()):
+        progress.warn(f"{damage}: the run is not complete, and is trained again")
+    elif not request.overwrite and request.run.has_results(recipe) and request.run.split.is_file():
+        _check_same_labels(request, Split.read(request.run.split))
     report_folder(request)
-    for line in folder.warnings():
+    for line in sample_warnings_of(request, recipe):
         progress.warn(line)
     if recipe.backbone.weights == "none" and (spec.is_pretrained or not recipe.trains_all):
         progress.warn("the backbone has random weights (--weights none): expect a low score")
+    elif recipe.backbone.weights == backbones.EMBEDDED:
+        progress.note(f"embedded is a small network trained on generated images. For a better score, {REAL_WEIGHTS}")
 
 
 def check_weights_available(request: TrainingRequest, recipe: Recipe) -> None:
     """Raise WeightsError if ImageNet weights are missing; called before TensorFlow is loaded, which takes seconds."""
     if recipe.backbone.weights == "imagenet":
         spec = backbones.find(recipe.backbone.name)
-        require_available(imagenet_files(spec, top=False, size=recipe.image_size), offline=request.offline)
+        files = feature_files(spec, recipe.backbone.layer, size=recipe.image_size)
+        require_available(files, offline=request.offline)
+
+
+def sample_warnings_of(request: TrainingRequest, recipe: Recipe) -> list[str]:
+    """Return warnings about what the images hold that the recipe does not read."""
+    paths = (file.path for file in request.folder.files)
+    return sample_warnings(request.folder.root, paths, recipe.images.bit_depth)
 
 
 def report_folder(request: TrainingRequest) -> None:
-    """Report the classes and numbers of images of the folder, and the files that are ignored."""
-    for line in filter(None, [request.folder.summary(), describe_left_out(request.folder.left_out)]):
+    """Report the classes and numbers of images, what is left out, and what may be read in another way than meant."""
+    for line in request.folder.notes():
         request.progress.note(line)
+    for line in request.folder.warnings():
+        request.progress.warn(line)
 
 
 def claim(request: TrainingRequest, recipe: Recipe) -> None:
@@ -58,6 +75,7 @@ def claim(request: TrainingRequest, recipe: Recipe) -> None:
         request.on_claim()
     folder, run = request.folder, request.run
     run.claim(recipe, folder.source, command=request.command, overwrite=request.overwrite)
+    run.write_images(folder.images_elsewhere)
     run.log("begin", folder=str(folder.source.resolve()), images=len(folder.files), backbone=recipe.backbone.name)
 
 
@@ -68,6 +86,7 @@ def completed_result(request: TrainingRequest, val_note: Callable[[Split], str])
     if request.strict and skipped:
         raise ImageError(f"{skipped[0].path} could not be read: {skipped[0].reason}.")
     split = Split.read(run.split)
+    _check_same_labels(request, split)
     requested = {row.path: row.part for row in request.split.rows} if request.split else {}
     for row in split.rows:
         if (part := requested.get(row.path, row.part)) != row.part:
@@ -87,3 +106,16 @@ def completed_result(request: TrainingRequest, val_note: Callable[[Split], str])
             "To train on the folder as it is now, add --overwrite; the test images stay the same"
         )
     return TrainingResult(run, metrics, skipped, note, was_complete=True, is_uneven=is_uneven(split))
+
+
+def _check_same_labels(request: TrainingRequest, split: Split) -> None:
+    """Raise RunError if an image of an earlier run has other labels now: another class level, or an edited table."""
+    labels_of = {row.path: row.labels for row in split.rows}
+    changed = [file for file in request.folder.files if {*file.labels} != {*labels_of.get(file.path, file.labels)}]
+    if changed:
+        before, now = (", ".join(labels) or "no label" for labels in (labels_of[changed[0].path], changed[0].labels))
+        raise RunError(
+            f"{request.run.path} was trained on other classes: {changed[0].path} is {before} there, and {now} in this "
+            f"command ({counted(len(changed), 'image')} differ).",
+            hint="Choose another place with -o RUN, or add --overwrite to replace the run.",
+        )

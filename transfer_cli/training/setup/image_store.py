@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import view_batches
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.io.array_store import ArrayStore
 from transfer_cli.recipe.recipes import Recipe
@@ -72,10 +72,9 @@ def read_images(
     readable: list[int] = []
     digests: list[str] = []
     skipped: list[Skipped] = []
-    for batch in batches(
+    for batch in view_batches(
         (request.folder.files[index].path for index in indices),
-        size=recipe.image_size,
-        resize=recipe.images.resize,
+        [recipe.view],
         batch_size=recipe.batch_size,
         root=request.folder.root,
         strict=request.strict,

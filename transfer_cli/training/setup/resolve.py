@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from transfer_cli.catalog import backbones, runtimes
-from transfer_cli.data.groups import check_groups
+from transfer_cli.data.groups import check_groups_of_folder
 from transfer_cli.errors import InputError
 from transfer_cli.inference import runtimes as installed
 from transfer_cli.recipe.recipes import Recipe
@@ -33,7 +33,7 @@ def resolve_recipe(request: TrainingRequest, recipe: AnyRecipe, *, keeps_model: 
         If the images are to be grouped by a pattern that matches no path.
     """
     if recipe.split.group_by is not None:
-        check_groups([file.path for file in request.folder.files], recipe.split.group_by)
+        check_groups_of_folder(request.folder, recipe.split.group_by)
     if request.min_accuracy is not None:
         check_task(request.folder.task)
         if not keeps_model:

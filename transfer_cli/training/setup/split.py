@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from transfer_cli.audit.grouping import Features, groups_of
+from transfer_cli.catalog.tasks import MULTI_LABEL
+from transfer_cli.data import given_split
 from transfer_cli.data import groups as grouping
 from transfer_cli.data.skipped import Skipped, write_skipped
 from transfer_cli.data.split import Split
@@ -35,14 +37,17 @@ def make_split(
     """
     folder, parts = request.folder, recipe.split
     groups = groups_of(request, recipe, read.indices, read.digests, features)
-    places = (request.run.split, folder.root / request.run.split.name)
+    files = [folder.files[index] for index in read.indices]
+    existing = request.split or _earlier(request)
+    if request.split is not None and not request.split.has_any(files, read.digests):
+        raise given_split.matches_nothing(None, request.split, folder)
     split = Split.make(
-        [folder.files[index] for index in read.indices],
+        files,
         read.digests,
         test=parts.test,
         val=parts.val,
         seed=parts.seed,
-        existing=request.split or next((Split.read(path) for path in places if path.is_file()), None),
+        existing=existing,
         task=folder.task,
         groups=groups,
     )
@@ -52,6 +57,13 @@ def make_split(
             request.progress.warn(line)
     _check_trainable(request, split, read.skipped)
     return split, groups
+
+
+def _earlier(request: TrainingRequest) -> Split | None:
+    """Return the split of an earlier run in the same place, else the one in the image folder."""
+    if request.run.split.is_file():
+        return Split.read(request.run.split)
+    return given_split.of_folder(request.folder, request.progress.note)
 
 
 def write_split(request: TrainingRequest, split: Split, skipped: Sequence[Skipped]) -> None:
@@ -70,7 +82,9 @@ def _check_trainable(request: TrainingRequest, split: Split, skipped: Sequence[S
         raise FolderError(
             f"No training image could be read for: {', '.join(missing)}. Expected at least one per class."
         )
-    if len(trained) < 2:
+    # One label is enough if some images do not have it: presence and absence.
+    absent = split.task == MULTI_LABEL and any(row.part == "train" and not row.labels for row in split.rows)
+    if len(trained) + absent < 2:
         unread = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:5])
         raise FolderError(
             f"A classifier needs at least two classes. Received: readable images of {len(trained)}; "
