@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from transfer_cli.audit.grouping import Features, groups_of
 from transfer_cli.catalog.tasks import MULTI_LABEL
@@ -41,16 +42,21 @@ def make_split(
     existing = request.split or _earlier(request)
     if request.split is not None and not request.split.has_any(files, read.digests):
         raise given_split.matches_nothing(None, request.split, folder)
-    split = Split.make(
+    make = partial(
+        Split.make,
         files,
         read.digests,
         test=parts.test,
         val=parts.val,
         seed=parts.seed,
-        existing=existing,
         task=folder.task,
         groups=groups,
     )
+    split = make(existing=existing)
+    if request.split is None and request.run.split.is_file():
+        # After an interruption the run tells how its first start made the split, unless the images have changed since.
+        first = make(existing=given_split.of_folder(folder, lambda note: None))
+        split = first if first.rows == split.rows else split
     if groups is not None:
         shares = grouping.share_warnings(groups, split, test=parts.test, val=parts.val)
         for line in [*grouping.warnings(groups, split), *shares]:
