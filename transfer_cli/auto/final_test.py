@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -157,7 +158,12 @@ class FinalTest:
         """Return which rows are test images with a near-duplicate among the training images."""
         request, paths = self._request, [row.path for row in split.rows]
         prints, read = Fingerprints.of_files(paths, request.folder.root, request.progress, self._source.bit_depth)
-        if len(read) < len(paths):  # files were removed meanwhile
+        if len(read) < len(paths):
+            again = f"transfer-cli leaks {shlex.quote(str(request.run.path))}"
+            request.progress.warn(
+                f"{len(paths) - len(read)} of {len(paths)} images can no longer be read, so near-duplicates across "
+                f"the parts were not looked for. Restore them, then: {again}"
+            )
             return None
         features = table.read(self._run.features) if self._run.features.is_file() else None
         return leaked_rows(request, split, prints, features, grouped=False)

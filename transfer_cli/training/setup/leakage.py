@@ -17,6 +17,7 @@ from transfer_cli.data.groups import NEAR_DUPLICATES
 from transfer_cli.data.split import Split
 from transfer_cli.data.split_assignment import PARTS
 from transfer_cli.features.fingerprints import Fingerprints
+from transfer_cli.recipe.sections import PartsWithVal
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.score_limits import LEAKAGE_EVENT
@@ -26,7 +27,6 @@ _NAMES = {"val": "validation", "test": "test"}
 _REPLACED = ("-o", "--output", "--split", "--group-by")
 _GROUPING = ("--backbone", EMBEDDED, "--classifier", "none")
 """Options of a command that only finds groups, offline and within seconds."""
-_VAL_SHARE = 0.15
 _ATTACHED = ("-o", "--output=", "--split=", "--group-by=")
 
 
@@ -111,7 +111,7 @@ def _mending_command(request: TrainingRequest, split: Split, duplicates: Duplica
     table = ["transfer-cli", "extract", str(run.labels), "--images", str(request.folder.root)]
     groups = RunDirectory(place.with_name(f"{place.name}-groups"))
     if "val" in split.counts():
-        table += ["--set", f"split.val={_VAL_SHARE}"]
+        table += ["--set", f"split.val={PartsWithVal().val}"]
     find = [*table, *_GROUPING, "--group-by", NEAR_DUPLICATES, "-o", str(groups.path)]
     train = [*words, "--split", str(groups.split), "-o", f"{place}-grouped"]
     return f"{shlex.join(find)} && {shlex.join(train)}"
