@@ -76,6 +76,7 @@ def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep a person's own weights, terminal and runs out of the tests."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("PYTHONSAFEPATH", "")  # main sets it; Pythons that later tests start would not find `tests`
     monkeypatch.delenv("TRANSFER_CLI_OFFLINE", raising=False)
 
 
