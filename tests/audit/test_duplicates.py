@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from tests.conftest import save_image
 from tests.planted_leaks import Planted
 from transfer_cli.audit.duplicates import Duplicates, connected_components, find_duplicates
-from transfer_cli.audit.image_alignment import SAME_IMAGE, compare_images
+from transfer_cli.audit.image_alignment import SAME_IMAGE, ComparedImage, compare_images
 from transfer_cli.audit.image_stats import SIDE, measure_images
 from transfer_cli.data.split import Split
 from transfer_cli.features import table
@@ -99,8 +99,8 @@ def test_measure_images_lists_unreadable_files(doubled: Path) -> None:
     assert stats.paths[stats.indices.index(4)] == "4.png"
 
 
-def grey(image: Image.Image) -> np.ndarray:
-    return np.asarray(image.convert("L").resize((SIDE, SIDE)))
+def grey(image: Image.Image) -> ComparedImage:
+    return ComparedImage(np.asarray(image.convert("L").resize((SIDE, SIDE))))
 
 
 def test_compare_images_ignores_brightness_and_crop_but_not_content() -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.audit.image_alignment import SAME_IMAGE, compare_images
+from transfer_cli.audit.image_alignment import SAME_IMAGE, ComparedImage, compare_images
 from transfer_cli.audit.image_stats import ImageStats, perceptual_hashes
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.system import cpu_count
@@ -139,7 +139,8 @@ def _near_duplicates(
     ):
         for start in range(0, len(candidates), _BLOCK):
             block = candidates[start : start + _BLOCK]
-            compared = pool.map(lambda pair: compare_images(grey[pair[0]], grey[pair[1]]), block)
+            images = {row: ComparedImage(grey[row]) for pair in block for row in pair}
+            compared = pool.map(compare_images, *zip(*((images[a], images[b]) for a, b in block), strict=True))
             for (a, b), (score, mirrored) in zip(block, compared, strict=True):
                 if score >= SAME_IMAGE:
                     matches.append((int(rows[a]), int(rows[b]), score, mirrored))

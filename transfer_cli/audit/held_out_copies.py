@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,9 @@ from transfer_cli.data.split_assignment import PARTS
 from transfer_cli.features.fingerprints import BITS, Fingerprints, Small
 from transfer_cli.system import cpu_count
 
+if TYPE_CHECKING:
+    from transfer_cli.audit.image_alignment import ComparedImage
+
 _BLOCK = 512
 """Held-out images that are compared with all others at a time."""
 _MAX_DIFFERENT_BITS = 10
@@ -22,6 +27,8 @@ _MAX_DIFFERENT_BITS_ALIGNED = 18
 """Of images that are compared without alignment, which is fast: frames of a film with a moving animal differ in 16."""
 _LEAST_EQUAL, _LEAST_EQUAL_ALIGNED = BITS - 2 * _MAX_DIFFERENT_BITS, BITS - 2 * _MAX_DIFFERENT_BITS_ALIGNED
 _HASH_NEIGHBOURS = 3
+_KEPT = 4096
+"""Images whose details are kept between comparisons: 30 kB each."""
 _MIN_COSINE = 0.7
 _MIN_SCORE = 0.85
 """Of the small versions. Of 150 photographs of clothing, those that were re-encoded, halved or mirrored have at least
@@ -33,7 +40,8 @@ Parts = NDArray[np.int64]
 """The part of each row, as its place in `PARTS`."""
 _Candidates = dict[int, list[int]]
 _Edge = tuple[int, int, float | None, bool]
-_Comparison = Callable[[Small, Small], tuple[float, bool]]
+_ImageOf = Callable[[int], "ComparedImage"]
+_Comparison = Callable[["ComparedImage", "ComparedImage"], tuple[float, bool]]
 
 
 def held_out_copies(split: Split, prints: Fingerprints, features: NDArray[np.float32] | None) -> Duplicates:
@@ -154,23 +162,29 @@ def _first_copies(alike: Mapping[int, list[int]], near: Mapping[int, list[int]],
 
     Those in `alike` are compared as they are, those in `near` also after an alignment.
     """
-    from transfer_cli.audit.image_alignment import compare_aligned, compare_images
+    from transfer_cli.audit.image_alignment import ComparedImage, compare_aligned, compare_images
+
+    @lru_cache(_KEPT)
+    def image_of(row: int) -> ComparedImage:
+        return ComparedImage(small[row])
 
     edges = []
     for row in sorted({*alike, *near}):
         both = dict.fromkeys((*near.get(row, ()), *alike.get(row, ())))
-        edges.append(_first_copy(row, both, small, compare_aligned, _MIN_SCORE_ALIGNED))
+        edges.append(_first_copy(row, both, image_of, compare_aligned, _MIN_SCORE_ALIGNED))
     done = {edge[0] for edge in edges if edge}
     # Threads pay only for the alignment, which takes a millisecond.
     with ThreadPoolExecutor(cpu_count(), thread_name_prefix="compare") as pool:
         rest = [row for row in sorted(near) if row not in done]
-        edges += pool.map(lambda row: _first_copy(row, near[row], small, compare_images, _MIN_SCORE), rest)
+        edges += pool.map(lambda row: _first_copy(row, near[row], image_of, compare_images, _MIN_SCORE), rest)
     return [edge for edge in edges if edge]
 
 
-def _first_copy(row: int, columns: Iterable[int], small: Small, compare: _Comparison, least: float) -> _Edge | None:
+def _first_copy(
+    row: int, columns: Iterable[int], image_of: _ImageOf, compare: _Comparison, least: float
+) -> _Edge | None:
     for column in columns:
-        score, mirrored = compare(small[row], small[column])
+        score, mirrored = compare(image_of(row), image_of(column))
         if score >= least:
             return row, column, round(score, 3), mirrored
     return None

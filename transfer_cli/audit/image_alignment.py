@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -37,7 +39,36 @@ _FLAT = 3
 _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
 
 
-def compare_images(first: Grey, second: Grey) -> tuple[float, bool]:
+@dataclass(frozen=True, eq=False)
+class ComparedImage:
+    """A small grey image, with what each comparison needs of it, computed once.
+
+    Attributes
+    ----------
+    grey : ndarray of shape (n, n), uint8
+    """
+
+    grey: Grey
+
+    @cached_property
+    def flipped(self) -> ComparedImage:
+        """The mirror image."""
+        return ComparedImage(np.ascontiguousarray(self.grey[:, ::-1]))
+
+    @cached_property
+    def scaled(self) -> list[Grey]:
+        """The image at each of `_SCALES` of `_COARSE_SIDE`."""
+        return [_resize(self.grey, round(scale * _COARSE_SIDE)) for scale in _SCALES]
+
+    @cached_property
+    def unit_detail(self) -> NDArray[np.float32]:
+        """The details as a vector with mean 0 and length 1: the product of two is their correlation."""
+        detail = _detail(self.grey).ravel()
+        detail -= detail.mean()
+        return np.asarray(detail / np.maximum(np.linalg.norm(detail), np.float32(1e-6)))
+
+
+def compare_images(first: ComparedImage, second: ComparedImage) -> tuple[float, bool]:
     """Return the similarity of two images in their details; brightness and contrast do not matter.
 
     Scale and shift are found by normalised cross-correlation [1]_, for the image and its mirror image, either within
@@ -47,7 +78,8 @@ def compare_images(first: Grey, second: Grey) -> tuple[float, bool]:
 
     Parameters
     ----------
-    first, second : ndarray of shape (n, n), uint8
+    first, second : ComparedImage
+        Of the same size.
 
     Returns
     -------
@@ -60,32 +92,24 @@ def compare_images(first: Grey, second: Grey) -> tuple[float, bool]:
     .. [2] G. Evangelidis and E. Psarakis, "Parametric image alignment using enhanced correlation coefficient
        maximization", IEEE TPAMI 30(10), 2008.
     """
-    flipped = np.ascontiguousarray(second[:, ::-1])
-    small = {id(image): _scaled(image) for image in (first, second, flipped)}
+    flipped = second.flipped
     candidates = ((first, second, False), (second, first, False), (first, flipped, True), (flipped, first, True))
-    located = [
-        (*_locate(small[id(outer)], small[id(inner)]), outer, inner, mirrored) for outer, inner, mirrored in candidates
-    ]
+    located = [(*_locate(outer.scaled, inner.scaled), outer, inner, mirrored) for outer, inner, mirrored in candidates]
     coarse, placement, outer, inner, mirrored = max(located, key=lambda each: each[0])
     if coarse < _MIN_COARSE_SIMILARITY:
         return 0.0, mirrored
     scale, left, top = placement
-    warp = np.array([[scale, 0, left * len(outer)], [0, scale, top * len(outer)]], np.float32)
-    return _score(outer, inner, warp), mirrored
+    side = len(outer.grey)
+    warp = np.array([[scale, 0, left * side], [0, scale, top * side]], np.float32)
+    return _score(outer.grey, inner.grey, warp), mirrored
 
 
-def compare_aligned(first: Grey, second: Grey) -> tuple[float, bool]:
+def compare_aligned(first: ComparedImage, second: ComparedImage) -> tuple[float, bool]:
     """Return the same as `compare_images` for images that need no alignment, within microseconds; else a low value."""
-    details, others = _detail(first), _detail(second)
-    direct, mirrored = (_correlation(details.ravel(), each.ravel()) for each in (others, others[:, ::-1]))
+    direct, mirrored = (float(each.unit_detail @ second.unit_detail) for each in (first, first.flipped))
     if mirrored > direct:
-        return _unless_frame_only(mirrored, first, second[:, ::-1], None), True
-    return _unless_frame_only(direct, first, second, None), False
-
-
-def _scaled(grey: Grey) -> list[Grey]:
-    """Return an image at each of `_SCALES` of `_COARSE_SIDE`."""
-    return [_resize(grey, round(scale * _COARSE_SIDE)) for scale in _SCALES]
+        return _unless_frame_only(mirrored, first.flipped.grey, second.grey, None), True
+    return _unless_frame_only(direct, first.grey, second.grey, None), False
 
 
 def _locate(outer: Sequence[Grey], inner: Sequence[Grey]) -> tuple[float, tuple[float, float, float]]:
