@@ -88,7 +88,7 @@ def prepared(root: Path, images: Path) -> list[Command]:
     call(root, "bundle", "pack", str(run), "-o", str(zipped))
     call(root, "weights", "pack", "mobilenet@0.25", "-o", str(kit))
     stages = ("--set", "stage.1.epochs=3")
-    budget = ("--time-budget", "2m", "--among", "mobilenet@0.25")
+    budget = ("--time-budget", "30s", "--among", "mobilenet@0.25")
     return [
         Command("extract", ("extract", str(images), *BACKBONE, "-o", "{place}/run"), "run"),
         Command("finetune", ("finetune", str(images), *BACKBONE, *stages, "-o", "{place}/run"), "run"),
