@@ -71,7 +71,11 @@ def test_bundle_pack_then_unpack_is_same_model(trained: Path, tmp_path: Path, mo
     assert (result.exit_code, result.stdout) == (0, "colours.zip\n"), result.stderr
     result = invoke("bundle", "unpack", "colours.zip", "-o", "again")
     assert (result.exit_code, result.stdout) == (0, "again\n"), result.stderr
+    same = invoke("bundle", "unpack", "colours.zip", "-o", "again")
+    assert (same.exit_code, same.stdout) == (0, "again\n"), same.stderr
+    Path("again/MODEL_CARD.md").unlink()
     assert invoke("bundle", "unpack", "colours.zip", "-o", "again").exit_code == 3
+    assert invoke("bundle", "unpack", "colours.zip", "-o", "again", "--overwrite").exit_code == 0
     assert ModelBundle.read(Path("again"))[0] == ModelBundle.read(trained)[0]
 
 

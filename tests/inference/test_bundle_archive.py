@@ -80,6 +80,20 @@ def test_unpack_replaces_only_a_bundle_and_with_overwrite(packed: Path, tmp_path
     assert contents(tmp_path / "model") == before
 
 
+def test_unpack_twice_gives_the_same_bundle_unless_it_was_altered(packed: Path, tmp_path: Path) -> None:
+    first = unpack(packed, tmp_path / "model")
+    before = contents(tmp_path / "model")
+    assert unpack(packed, tmp_path / "model").digest == first.digest
+    assert contents(tmp_path / "model") == before
+    (tmp_path / "model/MODEL_CARD.md").write_text("spoilt")
+    with pytest.raises(OutputError, match="model already exists"):
+        unpack(packed, tmp_path / "model")
+    manifest = tmp_path / "model/bundle.json"
+    manifest.write_text(manifest.read_text() + " ")
+    with pytest.raises(OutputError, match="model already exists"):
+        unpack(packed, tmp_path / "model")
+
+
 def again(change: Callable[[dict[str, bytes]], dict[str, bytes]]) -> Callable[[Path], None]:
     return lambda path: path.write_bytes(zip_of(change(members_of(path)))) and None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import zlib
 from pathlib import Path
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from transfer_cli.bundle.bundle import MAX_DEPTH, ModelBundle
 from transfer_cli.bundle.files import MANIFEST
@@ -62,6 +63,7 @@ def pack(path: Path, output: Path | None = None, *, overwrite: bool = False) -> 
 def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBundle:
     """Write the bundle in a zip file to the directory `target` atomically.
 
+    If `target` is the same bundle, intact, nothing is done: an earlier command was killed after its last step, say.
     The zip file is untrusted: before `target` gets its name, all member names and digests are verified, the zip file
     has no other files than the manifest names, and the contents passed the checks of `verify`. Nothing is executed.
 
@@ -84,6 +86,8 @@ def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBund
     if overwrite:
         check_replaceable(target, lambda path: (target / MANIFEST).is_file(), "a bundle")
     elif target.exists() or target.is_symlink():
+        if (unpacked := _unpacked_before(archive, target)) is not None:
+            return unpacked
         raise OutputError(f"{target} already exists.", hint="Add --overwrite, or choose another name with -o DIR.")
     try:
         entries = list_members(archive, is_expected=_is_expected, compressed=True)
@@ -106,6 +110,18 @@ def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBund
             message = message.replace(draft.name, target.name)
             raise ModelError(message, hint=error.hint) from error
     return opened.bundle
+
+
+def _unpacked_before(archive: Path, target: Path) -> ModelBundle | None:
+    """Return the bundle at `target` if it is intact and the one in the zip file."""
+    try:
+        list_members(archive, is_expected=_is_expected, compressed=True)
+        with ZipFile(archive) as opened:
+            if opened.read(MANIFEST) != (target / MANIFEST).read_bytes():
+                return None
+        return ModelBundle.open(target).bundle
+    except (ModelError, OSError, KeyError, BadZipFile, zlib.error):
+        return None
 
 
 def _is_expected(name: str) -> bool:
