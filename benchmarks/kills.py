@@ -126,7 +126,7 @@ def killed(
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     faults = []
-    # One that ended before the kill is not repeated: unpack refuses to write again.
+    # One that ended before the kill has nothing left to do.
     if process.returncode and started(command, root, place).wait():
         faults.append(f"the same command failed: {(place / 'err.txt').read_text().strip().splitlines()[-1]}")
     result = digests(place / command.output)

@@ -85,6 +85,11 @@ def test_unpack_twice_gives_the_same_bundle_unless_it_was_altered(packed: Path, 
     before = contents(tmp_path / "model")
     assert unpack(packed, tmp_path / "model").digest == first.digest
     assert contents(tmp_path / "model") == before
+    # Another zip file with the same manifest is not the same bundle.
+    other = tmp_path / "other.zip"
+    other.write_bytes(zip_of(members_of(packed) | {"MODEL_CARD.md": b"spoilt"}))
+    with pytest.raises(OutputError, match="model already exists"):
+        unpack(other, tmp_path / "model")
     (tmp_path / "model/MODEL_CARD.md").write_text("spoilt")
     with pytest.raises(OutputError, match="model already exists"):
         unpack(packed, tmp_path / "model")

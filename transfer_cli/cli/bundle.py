@@ -106,13 +106,13 @@ def pack_(console: Console, /, bundle: Path, output: Path | None, overwrite: boo
 @command.command("unpack")
 @click.argument("file", metavar="FILE.zip", type=PATH)
 @output_option("DIR", "Folder to write (new).", required=True)
-@click.option("--overwrite", is_flag=True, help="Replace an existing model in DIR.")
+@click.option("--overwrite", is_flag=True, help="Replace another model in DIR.")
 @pass_console
 def unpack_(console: Console, /, file: Path, output: Path, overwrite: bool) -> None:
     """Unzip a packed model after checking it.
 
     The file is treated as untrusted: all its contents are checked and no code in it is run. Any error gives exit code 4
-    and nothing is written.
+    and nothing is written. If DIR has this model already, it stays as it is.
 
     \b
     Example:

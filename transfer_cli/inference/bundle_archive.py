@@ -63,7 +63,7 @@ def pack(path: Path, output: Path | None = None, *, overwrite: bool = False) -> 
 def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBundle:
     """Write the bundle in a zip file to the directory `target` atomically.
 
-    If `target` is the same bundle, intact, nothing is done: an earlier command was killed after its last step, say.
+    If `target` already holds this bundle, intact, nothing is written: the command can be repeated after a kill.
     The zip file is untrusted: before `target` gets its name, all member names and digests are verified, the zip file
     has no other files than the manifest names, and the contents passed the checks of `verify`. Nothing is executed.
 
@@ -113,15 +113,26 @@ def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBund
 
 
 def _unpacked_before(archive: Path, target: Path) -> ModelBundle | None:
-    """Return the bundle at `target` if it is intact and the one in the zip file."""
+    """Return the bundle at `target` if it passes all checks and its files are those of the zip file."""
     try:
-        list_members(archive, is_expected=_is_expected, compressed=True)
-        with ZipFile(archive) as opened:
-            if opened.read(MANIFEST) != (target / MANIFEST).read_bytes():
-                return None
-        return ModelBundle.open(target).bundle
-    except (ModelError, OSError, KeyError, BadZipFile, zlib.error):
+        opened = ModelBundle.open(target)
+        check_contents(opened)
+        entries = list_members(archive, is_expected=_is_expected, compressed=True)
+        if {entry.filename for entry in entries} != {*opened.files()}:
+            return None
+        with ZipFile(archive) as packed:
+            is_same = all(_is_same(packed, entry, target / entry.filename) for entry in entries)
+    except (ModelError, OSError, BadZipFile, zlib.error):
         return None
+    return opened.bundle if is_same else None
+
+
+def _is_same(packed: ZipFile, entry: ZipInfo, path: Path) -> bool:
+    with packed.open(entry) as one, path.open("rb") as other:
+        while chunk := one.read(_CHUNK_BYTES):
+            if other.read(len(chunk)) != chunk:
+                return False
+        return not other.read(1)
 
 
 def _is_expected(name: str) -> bool:
