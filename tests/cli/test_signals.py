@@ -34,7 +34,13 @@ program.main(["demo"])
 """
 
 
-def started(tmp_path: Path, preexec: Callable[[], object] | None = None) -> subprocess.Popen[str]:
+def heed_signals() -> None:
+    """Undo what nohup, or a shell that started the tests in the background, passes on: ignored signals."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def started(tmp_path: Path, preexec: Callable[[], object] = heed_signals) -> subprocess.Popen[str]:
     """Start a command that writes a folder and waits."""
     for name in ("work", "tmp"):
         (tmp_path / name).mkdir()
