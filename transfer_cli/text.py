@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
@@ -33,6 +36,24 @@ def counted(number: int, noun: str) -> str:
     ('1 image', '1,200 images')
     """
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def shell_command(*words: object, windows: bool = os.name == "nt") -> str:
+    """Return words as a command line that can be typed as it is, quoted for the shells of this system.
+
+    Quotation marks are understood by cmd.exe and PowerShell alike; neither knows the single quotes of POSIX shells.
+
+    Examples
+    --------
+    >>> shell_command("transfer-cli", "predict", "my run", windows=False)
+    "transfer-cli predict 'my run'"
+    >>> shell_command("transfer-cli", "predict", "my run", windows=True)
+    'transfer-cli predict "my run"'
+    """
+    texts = [str(word) for word in words]
+    if not windows:
+        return shlex.join(texts)
+    return " ".join(text if re.fullmatch(r"[\w.:/\\@+=~-]+", text) else f'"{text}"' for text in texts)
 
 
 def utf8(path: str) -> str:

@@ -33,7 +33,7 @@ def test_auto_messy_folder_writes_report(colours: Path, transfer_cli: Callable[.
     assert "1/7 split: 22 training, 3 validation, 12 test images (chosen by file content" in result.err
     assert "add images); test held out" in result.err
     assert "1 image could not be read" in result.err
-    assert "next: transfer-cli predict runs/auto-photos YOUR_IMAGES" in result.err
+    assert "next: transfer-cli predict runs/auto-photos " in result.err
     run = tmp_path / "runs/auto-photos"
     assert (run / "report.html").is_file()
     assert "broken.png" in (run / "skipped.csv").read_text()

@@ -39,7 +39,7 @@ def test_ensemble_average_reports_members_and_cost(
     assert company.cost.milliseconds >= largest
     assert company.cost.megabytes <= sum(row.cost.megabytes for row in company.rows)
     assert "members disagree on " in result.err
-    assert "next: transfer-cli predict both YOUR_IMAGES" in result.err
+    assert "next: transfer-cli report both --open" in result.err
     for name in ("recipe.toml", "split.csv", "metrics.json", "predictions_test.csv", "events.jsonl", "command.txt"):
         assert (tmp_path / "both" / name).is_file()
     message = transfer_cli("predict", "both", colours / "red", "--top-k", "1")

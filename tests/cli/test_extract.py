@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import TINY_WORDS, Outcome
+from tests.finetuning import rows_of
 from transfer_cli.cli.main import main
 
 
@@ -40,10 +42,18 @@ def test_extract_prints_progress_and_next_command(
         "split: 23 training, 13 test images",
         "starting scikit-learn",
     ]
-    assert lines[6] == "logistic, C = 0.01"
+    assert lines[6] == "tuning logistic by cross-validation"
+    assert lines[7].startswith("logistic: C = ")
+    assert sum("C = " in line for line in lines) == 1
     message = [line for line in lines if not line.startswith("most frequent confusions")]
-    assert [line.split()[0] for line in message[-3:]] == ["val", "test", "next:"]
-    assert lines[-1] == f"next: transfer-cli predict {run} YOUR_IMAGES --format table"
+    assert [line.split()[0] for line in message[-4:]] == ["val", "test", "next:", "next:"]
+    assert lines[-2] == f"next: transfer-cli report {run} --open"
+    words = shlex.split(lines[-1].removeprefix("next: transfer-cli "))
+    assert words[:2] == ["predict", run]
+    part_of = {row["path"]: row["split"] for row in rows_of(Path(run, "split.csv"))}
+    assert part_of[Path(words[2]).relative_to(colours).as_posix()] == "test"
+    shown = CliRunner().invoke(main, words)
+    assert (shown.exit_code, len(shown.stdout.splitlines())) == (0, 2)
     again = CliRunner().invoke(main, ["--quiet", *arguments])
     assert (again.exit_code, again.stdout, again.stderr) == (0, f"{run}\n", "")
 

@@ -104,7 +104,7 @@ def test_recipes_list_has_cost_and_score() -> None:
     assert {fact["name"]: fact["method"] for fact in data}["snow-leopard"] == "extract"
     for fact in data:
         # The header of each recipe has a summary, its command, its cost and its score.
-        assert fact.keys() == {"name", "method", "summary", "command", "cost", "score"}
+        assert fact.keys() == {"name", "method", "summary", "command", "cost", "score", "recommended"}
         assert fact["command"].startswith(f"transfer-cli {fact['method']} photos")
         assert "tba" not in fact["cost"] + fact["score"]
 

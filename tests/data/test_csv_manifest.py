@@ -16,6 +16,20 @@ from transfer_cli.data.table_columns import TableOptions, part_named
 from transfer_cli.errors import FolderError, InputError
 
 
+def test_scan_corrected_predictions_leaves_out_unknown(images: Path) -> None:
+    header = "path,label,confidence,guess,reason,p_cat,p_dog\n"
+    rows = "0.png,cat,0.9,cat,,0.9,0.1\n1.png,unknown,0.6,dog,unsure,0.4,0.6\n2.png,dog,0.5,cat,unsure,0.5,0.5\n"
+    folder = ImageFolder.scan(listed(images, header + rows, "predictions.csv"))
+    assert [(file.path, file.labels) for file in folder.files] == [("0.png", ("cat",)), ("2.png", ("dog",))]
+    assert folder.left_out["labelled `unknown`"] == 1
+
+
+def test_scan_own_class_unknown_is_kept(images: Path) -> None:
+    """Planted fault: a class of this name in a table of a person is a class."""
+    folder = ImageFolder.scan(listed(images, "path,label\n0.png,cat\n1.png,unknown\n"))
+    assert folder.class_names == ("cat", "unknown")
+
+
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """Return a folder with eight images, two of them in a sub-folder."""

@@ -90,7 +90,7 @@ def test_faithfulness_summary_names_effect_and_scores() -> None:
     assert FAITHFUL.summary("shoes") == (
         "faithful",
         "blurring its top 20 %: p(shoes) 0.93 to 0.20 (random regions: to 0.70)",
-        "deletion 0.30 (random 0.65), insertion 0.80 (random 0.55)",
+        "deletion 0.30 (lower is better; random 0.65), insertion 0.80 (higher is better; random 0.55)",
     )
 
 

@@ -58,6 +58,18 @@ def test_map_command_draws_a_run(copy_of_trained: Path, colours: Path, tmp_path:
     assert (refused.exit_code, "is an image and would be lost" in refused.stderr) == (3, True)
 
 
+def test_map_command_perplexity_too_large_is_refused(copy_of_trained: Path, tmp_path: Path) -> None:
+    words = ["map", str(copy_of_trained), "-o", str(tmp_path / "map.png"), "--perplexity"]
+    refused = CliRunner().invoke(main, [*words, "30"])
+    assert refused.exit_code == 3
+    assert (
+        "The perplexity 30 is too large for 36 images. Expected at most 11.67, a third of the images." in refused.stderr
+    )
+    done = CliRunner().invoke(main, ["--json", *words, "4"])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["perplexity"] == 4
+
+
 def test_map_command_missing_images_are_grey(copy_of_trained: Path, tmp_path: Path) -> None:
     (copy_of_trained / "folder.txt").write_text(f"{tmp_path}/gone\n")
     done = CliRunner().invoke(main, ["map", str(copy_of_trained)])

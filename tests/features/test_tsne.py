@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from transfer_cli.errors import InputError
 from transfer_cli.features import tsne
 from transfer_cli.features.nearest import nearest
-from transfer_cli.features.tsne import layout
+from transfer_cli.features.tsne import layout, perplexity_of
 
 
 def groups(each: int, count: int = 4, width: int = 24) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -33,6 +34,20 @@ def test_layout_keeps_nearest_neighbours() -> None:
     assert neighbour_accuracy(places, truth) > in_features - 0.05
     # Control: the same positions, assigned to other images.
     assert neighbour_accuracy(np.random.default_rng(0).permutation(places), truth) < 0.5
+
+
+def test_perplexity_of_is_bounded_by_the_number_of_images() -> None:
+    assert perplexity_of(1000) == 30
+    assert perplexity_of(31) == 10
+    assert perplexity_of(31, 5) == 5
+    with pytest.raises(InputError, match=r"perplexity 11 is too large for 31 images\. Expected at most 10"):
+        perplexity_of(31, 11)
+
+
+def test_layout_depends_on_the_perplexity() -> None:
+    features, _ = groups(20)
+    np.testing.assert_array_equal(layout(features, 0, perplexity=79 / 3), layout(features, 0))
+    assert not np.array_equal(layout(features, 0, perplexity=5), layout(features, 0))
 
 
 def test_layout_is_reproducible() -> None:

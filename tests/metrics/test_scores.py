@@ -63,7 +63,7 @@ def test_score_single_label_equals_scikit_learn(part: tuple[np.ndarray, np.ndarr
     got = score(truth, probabilities, class_names=names)
     assert values(got) == pytest.approx(expected, rel=1e-5)
     without = {name for name, each in got.items() if each["low"] is None}
-    assert without == {"images", "expected_calibration_error", *(f"support/{name}" for name in names)}
+    assert without == {"images", *(f"support/{name}" for name in names)}
     for name in got.keys() - without:
         low, value, high = got[name]["low"], got[name]["value"], got[name]["high"]
         assert low is not None
@@ -118,6 +118,15 @@ def test_score_missing_classes_are_left_out() -> None:
     assert not {"recall/b", "f1/b", "roc_auc/b", "average_precision/b"} & got.keys()
     assert log_loss(truth, probabilities) == pytest.approx(-np.log([0.9, 0.2, 0.9]).mean())
     assert summary("test", got) == "test  accuracy 0.667 (95 % interval 0.208 to 0.939; 3 images)"
+
+
+def test_summary_of_uneven_classes_has_the_mean_accuracy_per_class() -> None:
+    truth = np.array([0] * 9 + [1] * 3)
+    probabilities = np.eye(2, dtype=np.float32)[[0] * 9 + [1, 0, 0]]
+    text = summary("test", score(truth, probabilities, class_names="ab"))
+    assert text == "test  accuracy 0.833 (95 % interval 0.552 to 0.953; 12 images), mean accuracy per class 0.667"
+    even = summary("test", score(truth[4:], probabilities[4:], class_names="ab"))
+    assert "per class" not in even
 
 
 @pytest.fixture

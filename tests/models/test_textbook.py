@@ -152,9 +152,10 @@ def test_commands_without_imagenet_weights_explain_what_to_do(
 def test_backbones_list_and_show_textbook_network() -> None:
     lines = CliRunner().invoke(main, ["backbones", "list"]).stdout.splitlines()
     line = next(line.split() for line in lines if line.startswith("lenet5 "))
-    assert line == ["lenet5", "32", "61,706", "0", "416,520", "-", "grey", "84", "-", "from", "scratch"]
+    assert line == ["lenet5", "32", "61.7", "k", "0", "417", "k", "-", "from", "scratch"]
     shown = CliRunner().invoke(main, ["backbones", "show", "lenet5"])
     assert "61,706 parameters, 0 MB" in shown.stderr
+    assert "lenet5: size 32, features 84, preprocessing grey, licence -" in shown.stderr
 
 
 def test_split_at_network_with_dropout() -> None:

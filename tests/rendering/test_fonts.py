@@ -19,6 +19,17 @@ def _own_fonts() -> Iterator[None]:
     fonts._path_for.cache_clear()
 
 
+def test_wrap_to_width_loses_no_letter() -> None:
+    font = fonts.load_font(12)
+    text = "a title of several words and-a-file-name-without-a-single-blank-that-is-wider-than-the-line.jpg end"
+    lines = fonts.wrap_to_width(text, font, 120)
+    assert all(font.getlength(line) <= 120 for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert lines[0] == "a title of several"
+    assert fonts.wrap_to_width("short", font, 120) == ["short"]
+    assert fonts.wrap_to_width("ab", font, 1) == ["a", "b"]
+
+
 def write_font(path: Path, letters: str) -> Path:
     """Write a font with a triangle for each letter, the second twice as wide as the first, and so on."""
     builder = FontBuilder(1000)

@@ -71,6 +71,10 @@ PLANTED: dict[str, dict[str, Any]] = {
         "history": history_of(7, accuracy=0.999),
         "scores": {"val": scores_of([[80, 12, 8], [8, 82, 10], [9, 11, 80]], 0.8)},
     },
+    "underfitting": {
+        "history": history_of(7, accuracy=0.55),
+        "scores": {"val": scores_of([[50, 30, 20], [20, 60, 20], [25, 25, 50]], 0.55)},
+    },
     "class imbalance": {"images": {"train": np.array([500, 100, 510])}},
     "few training images": {"images": {"train": np.array([9, 9, 9])}},
     "two classes confused with each other": with_test([[85, 15, 0], [15, 85, 0], [0, 0, 100]]),
@@ -100,6 +104,15 @@ def test_diagnose_healthy_run_has_no_finding() -> None:
 
 def test_checks_all_have_a_planted_problem() -> None:
     assert [check.name for check in CHECKS] == list(PLANTED)
+
+
+def test_underfitting_is_neither_overfitting_nor_harder_augmented_images() -> None:
+    """Planted fault: a low training accuracy alone, as augmentation makes it, is no finding."""
+    low_on_both = PLANTED["underfitting"]
+    names = {finding.name for finding in diagnose(replace(healthy(), **low_on_both))}
+    assert "overfitting" not in names
+    augmented = {"history": history_of(7, accuracy=0.6)}
+    assert diagnose(replace(healthy(), **augmented)) == []
 
 
 @pytest.mark.parametrize("name", PLANTED)

@@ -62,7 +62,8 @@ def test_finetune_writes_all_files_of_a_run(finetuned: Path) -> None:
         "model/network.keras",
         "model/rejection.npz",
         "model/training_images.npz",
-        "plots/curves.png",
+        "plots/confusion.png",
+        "plots/history.png",
         "plots/preview.png",
         "predictions_test.csv",
         "predictions_val.csv",
@@ -70,7 +71,7 @@ def test_finetune_writes_all_files_of_a_run(finetuned: Path) -> None:
         "skipped.csv",
         "split.csv",
     ]
-    for name in ("curves", "preview"):
+    for name in ("confusion", "history", "preview"):
         image = np.asarray(Image.open(finetuned / f"plots/{name}.png").convert("RGB"))
         assert image.std() > 10
     bundle = json.loads((finetuned / "model/bundle.json").read_text())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,12 @@ def test_lr_find_suggests_a_rate_that_trains(colours: Path, tmp_path: Path) -> N
     assert sweep.rates[0] == pytest.approx(1e-7)
     assert np.diff(np.log(sweep.rates)) == pytest.approx(math.log(1e8) / 99)
     assert [path.name for path in tmp_path.iterdir()] == ["lr.png"]
+
+
+def test_seeds_summary_is_a_factor() -> None:
+    sweep = Sweep((), (), (), "highest rate", 0.1, 0.004, 1.0, 0.5, 0.01)
+    assert str(sweep.seeds_summary()).startswith("with another seed the suggestion is 0.01, a factor of 2.5 apart")
+    assert replace(sweep, with_other_seed=None).seeds_summary() is None
 
 
 def test_lr_find_with_too_low_rates_raises(colours: Path, tmp_path: Path) -> None:
@@ -100,10 +108,11 @@ def test_lr_find_command_prints_the_rate_and_writes_the_plot(
     assert 1e-5 < rate < 1
     assert f"--set stage.1.learning_rate={out.strip()}" in err.splitlines()[-1]
     assert "stage 1 of 1 (unfreeze last:50%): " in err
+    assert re.search(r"with another seed the suggestion is \S+, a factor of \d", err)
     assert sorted(str(path) for path in Path().rglob("*")) == ["plots", "plots/colours-lr.png"]
     code, out, _ = call("--json", "--quiet", "lr-find", *words, "--steps", "20", "--lowest", "1e-4")
     assert code == 0
-    assert {"suggestion", "steepest", "smoothed"} < json.loads(out).keys()
+    assert {"suggestion", "with_other_seed", "steepest", "smoothed"} < json.loads(out).keys()
 
 
 def test_lr_find_invalid_arguments_raise(colours: Path, tmp_path: Path) -> None:

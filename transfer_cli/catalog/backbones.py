@@ -31,6 +31,16 @@ _TOP_LAYERS = {
 _TOPS = {"VGG16": 123_642_856, "VGG19": 123_642_856, "MobileNetV3Large": 2_511_080, "MobileNetV3Small": 1_615_848}
 
 
+RECOMMENDED: Mapping[str, str] = {
+    "embedded": "no download, to try things out; least accurate",
+    "mobilenet@0.25": "fastest with photographs",
+    "mobilenet_v2": "the default: small, and accurate for its cost",
+    "efficientnet_v2_b0": "more accurate, twice as slow",
+    "convnext_tiny": "most accurate of these; for a GPU, or patience",
+}
+"""A few networks to choose from, and what for; most of the others suit special cases."""
+
+
 @dataclass(frozen=True)
 class WeightsFile:
     """A weight file: its name in Keras's cache, its URL, and its digest if one is known.

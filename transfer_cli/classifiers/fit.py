@@ -279,27 +279,28 @@ def _search(
     def loss(index: int) -> float:
         value = spec.grid[index]
         if value not in tried:
-            with progress.track(f"{spec.name}, {spec.parameter} = {value:g}", None):
-                outputs = _out_of_fold(spec, rows, value, options)
+            outputs = _out_of_fold(spec, rows, value, options)
             scored = ~np.isnan(outputs[:, 0])
             metrics = epoch_metrics(rows.truth[scored], outputs[scored])
             tried[value] = Trial(value, metrics["log_loss"], metrics["accuracy"]), outputs
         return tried[value][0].log_loss
 
     best = min(range(len(spec.grid)), key=lambda index: abs(np.log(spec.grid[index] / spec.default)))
-    loss(best)
-    for step in (1, -1):
-        while 0 <= best + step < len(spec.grid):
-            if time.monotonic() > end:
-                progress.warn(
-                    f"tuning stopped after {options.seconds:g} s with {len(tried)} of {len(spec.grid)} values tried; "
-                    "another run may choose another value (--set classifier.tune_seconds=...)"
-                )
-                break
-            if loss(best + step) >= loss(best):
-                break
-            best += step
+    with progress.track(f"tuning {spec.name} by cross-validation", None):
+        loss(best)
+        for step in (1, -1):
+            while 0 <= best + step < len(spec.grid):
+                if time.monotonic() > end:
+                    progress.warn(
+                        f"tuning stopped after {options.seconds:g} s with {len(tried)} of {len(spec.grid)} values "
+                        "tried; another run may choose another value (--set classifier.tune_seconds=...)"
+                    )
+                    break
+                if loss(best + step) >= loss(best):
+                    break
+                best += step
     value = spec.grid[best]
+    progress.note(f"{spec.name}: {spec.parameter} = {value:g}, the best of {len(tried)} values tried")
     return value, tuple(trial for trial, _ in tried.values()), tried[value][1]
 
 

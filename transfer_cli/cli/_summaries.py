@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from transfer_cli.metrics.scores import (
     summary,
 )
 from transfer_cli.runs.score_limits import REAL_WEIGHTS, mending_command, uses_embedded_backbone
-from transfer_cli.text import counted
+from transfer_cli.text import counted, shell_command
 
 if TYPE_CHECKING:
     from transfer_cli.evaluation.evaluate import Evaluation
@@ -54,15 +53,24 @@ def end_of_training(console: Console, result: TrainingResult) -> int:
     if result.skipped:
         console.warn(f"{counted(len(result.skipped), 'image')} could not be read; reasons: {run.skipped}")
     evaluated = [*result.metrics.values()][-1:]
-    if run.model.is_dir() and not any(map(_is_no_better, evaluated)):
-        console.note(f"next: transfer-cli predict {shlex.quote(str(run.path))} YOUR_IMAGES --format table")
-    elif run.model.is_dir():
-        console.note(f"next: transfer-cli report {shlex.quote(str(run.path))}")
+    if run.model.is_dir():
+        console.note(f"next: {shell_command('transfer-cli', 'report', run.path, '--open')}")
+        if not any(map(_is_no_better, evaluated)):
+            console.note(f"next: {shell_command('transfer-cli', 'predict', run.path, _an_image(run))} --format table")
     else:
         console.note(f"features: {run.features}")
     data = {"run": str(run.path), "metrics": result.metrics, "skipped": len(result.skipped)}
     console.result(str(run.path), data)
     return DONE_WITH_SKIPPED if result.skipped else DONE
+
+
+def _an_image(run: RunDirectory) -> Path:
+    """Return an image to try the model on: one that it was not trained on, if there is one."""
+    from transfer_cli.runs.completed_run import FinishedRun
+
+    finished = FinishedRun.read(run.path)
+    rows = finished.split.rows
+    return finished.root / next((row.path for row in rows if row.part == "test"), rows[0].path)
 
 
 def _warn_of_doubts(console: Console, run: RunDirectory, metrics: Mapping[str, MetricValue]) -> None:

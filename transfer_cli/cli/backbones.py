@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.cli._types import PATH
+
+if TYPE_CHECKING:
+    from transfer_cli.catalog.backbones import BackboneSpec
+
+_NUMERIC = ("size", "parameters", "MB", "multiply-adds", "top-1")
+_FIELDS = ("name", "size", "parameters", "multiply_adds", "top1", "scheme", "width", "licence")
+_KEYS: dict[str, Callable[[BackboneSpec], Any]] = {
+    "name": lambda spec: spec.name,
+    "size": lambda spec: (spec.size, spec.name),
+    "parameters": lambda spec: spec.parameters,
+    "multiply-adds": lambda spec: spec.multiply_adds,
+    "top-1": lambda spec: -(spec.top1 or 0),
+}
 
 
 @click.group("backbones", short_help="List the available networks, or show one layer by layer.")
@@ -12,39 +30,56 @@ def command() -> None:
     """List the available networks (backbones), or show one layer by layer."""
 
 
-@command.command("list", short_help="List the networks: size, accuracy, licence.")
+@command.command("list", short_help="List the networks: size, accuracy, weights.")
+@click.option("--sort", type=click.Choice([*_KEYS]), help="Sort by this column.  [name]")
+@click.option("--plot", type=PATH, metavar="FILE.png", help="Also plot accuracy against multiply-adds (PNG).")
 @pass_console
-def list_(console: Console) -> None:
+def list_(console: Console, sort: str | None, plot: Path | None) -> None:
     """List the available networks with input size, parameters, accuracy and licence.
 
-    Parameters, multiply-adds and top-1 (ImageNet accuracy in %) are those of the full network with its own
-    classification head (1000 classes; lenet5 and small_cnn: 10). width is the length of the feature vector after
-    average pooling; scheme is how pixel values 0 to 255 are scaled (done inside the model). A name with @ is a narrower
-    or wider version. The weights of embedded come with transfer-cli; they were trained on generated images, not on
-    photos. The textbook networks (from scratch) have no pretrained weights: train them with finetune and the recipe of
-    their name.
+    Parameters, multiply-adds (a measure of time per image) and top-1 (ImageNet accuracy in %) are those of the full
+    network with its own classification head (1000 classes; lenet5 and small_cnn: 10); M is million, G billion. A name
+    with @ is a narrower or wider version. The weights of embedded come with transfer-cli; they were trained on
+    generated images, not on photos. The textbook networks (from scratch) have no pretrained weights: train them with
+    finetune and the recipe of their name. Licence, preprocessing and number of features: backbones show NAME, or
+    --json.
 
     \b
     Example:
         transfer-cli backbones list
+        transfer-cli backbones list --sort multiply-adds --plot backbones.png
     """
-    from transfer_cli.catalog.backbones import find, names
+    from transfer_cli.catalog.backbones import RECOMMENDED, find, names
     from transfer_cli.models.weights.registry import has_local_weights
 
-    numeric = ("size", "parameters", "MB", "multiply-adds", "top-1", "width")
-    header = ("name", *numeric[:5], "scheme", "width", "licence", "weights")
-    fields = ("name", "size", "parameters", "multiply_adds", "top1", "scheme", "width", "licence")
+    if plot:
+        from transfer_cli.rendering.png_provenance import BACKBONES, check_png_target
+
+        check_png_target(plot, BACKBONES)
     rows, data = [], []
-    for spec in map(find, names()):
+    for spec in sorted(map(find, names()), key=_KEYS[sort or "name"]):
         here = has_local_weights(spec)
         weights = ("installed" if here else "to download") if spec.is_pretrained else "from scratch"
-        top1 = f"{spec.top1:.1f}" if spec.top1 else "-"
-        costs = (f"{spec.parameters:,}", f"{spec.megabytes:.0f}", f"{spec.multiply_adds:,}")
-        rows.append((spec.name, str(spec.size), *costs, top1, spec.scheme, str(spec.width), spec.licence, weights))
-        values = {name: getattr(spec, name) for name in fields}
-        data.append({**values, "pretrained": spec.is_pretrained, "weights_installed": here})
-    console.table(header, rows, data, numeric)
+        name = f"{spec.name} *" if spec.name in RECOMMENDED else spec.name
+        costs = (_short(spec.parameters), f"{spec.megabytes:.0f}", _short(spec.multiply_adds))
+        rows.append((name, str(spec.size), *costs, f"{spec.top1:.1f}" if spec.top1 else "-", weights))
+        values = {field: getattr(spec, field) for field in _FIELDS}
+        recommended = RECOMMENDED.get(spec.name)
+        data.append({**values, "pretrained": spec.is_pretrained, "weights_installed": here, "recommended": recommended})
+    console.table(("name", *_NUMERIC, "weights"), rows, data, _NUMERIC)
+    console.note(*(f"* {name}: {reason}" for name, reason in RECOMMENDED.items()))
+    if plot:
+        from transfer_cli.rendering.backbone_plot import plot_backbones
+
+        plot_backbones(plot)
+        console.note(f"plot: {plot}")
     console.note("next: transfer-cli backbones show NAME")
+
+
+def _short(count: int) -> str:
+    """Return a number with three digits and a unit: k (thousand), M (million) or G (billion)."""
+    size, unit = next((size, unit) for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if count >= size)
+    return f"{count / size:.3g} {unit}"
 
 
 @command.command("show")
@@ -70,4 +105,7 @@ def show(console: Console, name: str) -> None:
         from transfer_cli.models.backbone import build_bare
 
         network = build_bare(spec)
-    print_layers(console, network, {"name": spec.name, "size": spec.size, "licence": spec.licence})
+    facts = {"name": spec.name, "size": spec.size, "features": spec.width, "preprocessing": spec.scheme}
+    facts |= {"licence": spec.licence}
+    console.note(f"{spec.name}: " + ", ".join(f"{key} {value}" for key, value in facts.items() if key != "name"))
+    print_layers(console, network, facts)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 @click.command("compare", short_help="Compare trained models, with a significance test.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", type=PATH)
+@click.option("--curves", type=PATH, metavar="FILE.png", help="Also draw the training curves over each other (PNG).")
 @pass_console
-def command(console: Console, /, runs: tuple[Path, ...]) -> None:
+def command(console: Console, /, runs: tuple[Path, ...], curves: Path | None) -> None:
     """Compare trained models on the same test images, with a significance test.
 
     RUN is a run (its test images are used) or a folder written by transfer-cli evaluate. All must contain the same
@@ -30,6 +31,7 @@ def command(console: Console, /, runs: tuple[Path, ...]) -> None:
     \b
     Example:
         transfer-cli compare runs/photos-mobilenet_v2 runs/photos-mobilenet_v2-finetune
+        transfer-cli compare runs/photos-mobilenet_v2-finetune runs/gentle --curves curves.png
         transfer-cli --json compare runs/one/evaluations/new runs/two/evaluations/new
     """
     from transfer_cli.evaluation.comparison import compare
@@ -37,12 +39,27 @@ def command(console: Console, /, runs: tuple[Path, ...]) -> None:
 
     if len(runs) < 2:
         raise click.UsageError("Expected at least two runs to compare. Received: 1.")
+    if curves:
+        _draw_curves(console, runs, curves)
     with console.track("comparing", None):
         comparison = compare([ModelPredictions.read(path) for path in runs])
     _print_notes(console, comparison)
     numeric = ("accuracy", "macro F1", "log loss", "p-value")
     header = ("run", "accuracy", "95 % interval", "macro F1", "log loss", "accuracy below best", "p-value", "result")
     console.table(header, [_row(comparison, name) for name in comparison.metrics], _to_json(comparison), numeric)
+
+
+def _draw_curves(console: Console, runs: tuple[Path, ...], target: Path) -> None:
+    """Draw the training curves, which needs no common test images."""
+    from transfer_cli.evaluation.training_curves import draw_curves_of_runs
+    from transfer_cli.rendering.png_provenance import COMPARE, check_png_target
+    from transfer_cli.runs.completed_run import FinishedRun
+
+    check_png_target(target, COMPARE)
+    finished = [FinishedRun.read(path) for path in runs]
+    with console.track("drawing the training curves", None):
+        draw_curves_of_runs([path.name or str(path) for path in runs], finished, target)
+    console.note(f"training curves: {target}")
 
 
 def _print_notes(console: Console, comparison: Comparison) -> None:

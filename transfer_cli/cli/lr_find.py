@@ -99,6 +99,7 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
         f"steepest descent of the loss at learning rate {sweep.steepest:.2g}",
         f"suggested learning rate: {rate} (somewhat below the minimum of the loss); "
         "check it by its validation accuracy",
+        *filter(None, [sweep.seeds_summary()]),
         f"plot: {target}",
         f"next: {_next_command(folder, options)} --set stage.{number}.learning_rate={rate}",
     )
@@ -116,6 +117,6 @@ def _next_command(folder: Path, options: Mapping[str, Any]) -> str:
 
 
 def _to_json(sweep: Sweep, target: Path) -> dict[str, Any]:
-    ends = {name: getattr(sweep, name) for name in ("suggestion", "steepest", "ended")}
+    ends = {name: getattr(sweep, name) for name in ("suggestion", "with_other_seed", "steepest", "ended")}
     steps = {name: getattr(sweep, name) for name in ("rates", "losses", "smoothed")}
     return {**ends, "loss_at_start": sweep.start, "lowest_loss": sweep.lowest, **steps, "output": str(target)}

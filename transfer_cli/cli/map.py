@@ -16,9 +16,18 @@ from transfer_cli.text import counted
 @click.argument("run", type=PATH)
 @output_option("FILE.png", "PNG file to write.  [RUN/plots/map.png]")
 @images_option
+@click.option(
+    "--perplexity",
+    type=click.FloatRange(1, min_open=True),
+    metavar="N",
+    help="About how many neighbours each image is kept near: lower for small groups, higher for the whole.  "
+    "[30, or a third of the images if that is less]",
+)
 @click.option("--overwrite", is_flag=True, help="Redraw although most image files are missing.")
 @pass_console
-def command(console: Console, /, run: Path, output: Path | None, images: Path | None, overwrite: bool) -> None:
+def command(
+    console: Console, /, run: Path, output: Path | None, images: Path | None, perplexity: float | None, overwrite: bool
+) -> None:
     """Draw all images of a run on a 2-D map (t-SNE), similar images next to each other.
 
     RUN is the folder that a training command wrote. Each image has a frame in the colour of its class; a misclassified
@@ -43,6 +52,6 @@ def command(console: Console, /, run: Path, output: Path | None, images: Path | 
 
     table = output.with_suffix(".csv") if output else finished.directory.map
     check_map_table(table)
-    mapped = draw_run_map(finished, target, table, progress=console)
+    mapped = draw_run_map(finished, target, table, progress=console, perplexity=perplexity)
     console.note(f"{mapped.drawn} of {counted(mapped.images, 'image')} drawn; {table} lists all")
     console.output(target, table=str(table), **vars(mapped))

@@ -108,9 +108,15 @@ def _print_ranking(console: Console, ranking: Ranking, place: RankingDirectory) 
     multi_label = any(row.mean_average_precision is not None for row in ranking.rows)
     score = "mean AP" if multi_label else "accuracy"
     numeric = ("log loss", score, "LogME", "ms/image", "parameters", "MB")
-    header = ("", "backbone", *numeric[:2], "95 % interval", *numeric[2:], "Pareto front", "skipped because")
+    header = ("best", "backbone", *numeric[:2], "95 % interval", *numeric[2:], "Pareto front", "skipped because")
     rows = [_row(ranking, row, multi_label) for row in ranking.rows]
     console.note(table_text(header, rows, numeric))
+    console.note(
+        f"log loss (lower is better) and {score}: of a classifier on the features, cross-validated on "
+        f"{counted(ranking.images, 'image')}",
+        "LogME (higher is better): the same without a classifier; ms/image: the network alone, on this computer",
+        "Pareto front: no other network is better and at the same time faster (ms) or smaller (MB)",
+    )
     if ranking.skipped:
         console.warn(f"{counted(len(ranking.skipped), 'image')} could not be read; reasons: {place.ranking}")
     best, cheaper = ranking.best, ranking.cheaper
@@ -119,7 +125,7 @@ def _print_ranking(console: Console, ranking: Ranking, place: RankingDirectory) 
         return
     if len(ranking.within_noise) > 1:
         fastest = f"; the fastest of them: {cheaper.name}" if cheaper else ""
-        console.note(f"~ not significantly different from the best (*) on {ranking.images} images{fastest}")
+        console.note(f"* best, ~ not significantly different from it on {counted(ranking.images, 'image')}{fastest}")
     console.note(f"best: {best.name}; plot: {place.plot}")
 
 

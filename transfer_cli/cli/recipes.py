@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,26 +20,35 @@ def command() -> None:
 
 
 @command.command("list")
+@click.option("--sort", type=click.Choice(["name", "method"]), default="name", help="Sort by this.  [name]")
 @pass_console
-def list_(console: Console) -> None:
+def list_(console: Console, sort: str) -> None:
     """List the built-in recipes with training time and accuracy.
 
     \b
     Example:
         transfer-cli recipes list
+        transfer-cli recipes list --sort method
     """
-    from transfer_cli.recipe.recipes import Recipe, builtin_recipe, recipe_names
+    from transfer_cli.recipe.recipes import RECOMMENDED, Recipe, builtin_recipe, recipe_names
     from transfer_cli.recipe.toml_source import head_of
 
-    blocks, data = [], []
+    data = []
     for name in recipe_names():
-        method = Recipe.load(name).method
         head = head_of(builtin_recipe(name).read_text("utf-8"))
-        lines = [f"{name} ({method})", head["summary"], *(f"{word}: {head[word]}" for word in ("cost", "score"))]
-        blocks.append("\n  ".join(lines))
-        data.append({"name": name, "method": method, **head})
-    console.result("\n".join(blocks), data)
+        data.append({"name": name, "method": Recipe.load(name).method, **head, "recommended": RECOMMENDED.get(name)})
+    data.sort(key=lambda each: (each[sort], each["name"]))
+    console.result("\n".join(map(_block, data)), data)
+    console.note(*(f"* {name}: {reason}" for name, reason in RECOMMENDED.items()))
     console.note("next: transfer-cli recipes show NAME, or transfer-cli recipes copy NAME mine.toml")
+
+
+def _block(recipe: dict[str, Any]) -> str:
+    """Return the description of a recipe in lines of at most 80 characters."""
+    lines = [recipe["summary"], *(f"{word}: {recipe[word]}" for word in ("cost", "score"))]
+    wrapped = [textwrap.fill(line, 80, initial_indent="  ", subsequent_indent="    ") for line in lines]
+    mark = " *" if recipe["recommended"] else ""
+    return "\n".join([f"{recipe['name']} ({recipe['method']}){mark}", *wrapped])
 
 
 @command.command("show")

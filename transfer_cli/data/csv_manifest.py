@@ -8,6 +8,7 @@ from pathlib import Path
 
 from transfer_cli.catalog.tasks import SINGLE_LABEL, Task
 from transfer_cli.data.label_cells import check_separators, labels_of, missing_values
+from transfer_cli.data.predictions import UNKNOWN
 from transfer_cli.data.table_columns import COLUMNS as COLUMNS
 from transfer_cli.data.table_columns import GROUP_COLUMN, TableColumns, TableOptions, check_split_is_read, part_named
 from transfer_cli.data.table_columns import SEPARATOR as SEPARATOR
@@ -22,6 +23,8 @@ from transfer_cli.text import printable, utf8
 LABELS_FILE = "labels.csv"
 """If a folder holds a file of this name, it lists the images of the folder."""
 _SHOWN = 5
+_COLUMNS_OF_UNKNOWN = ("guess", "reason")
+"""Columns by which a table of `predict --unknown` is recognised."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ class Manifest:
             ``split`` and ``group``.
         options : TableOptions
         left_out : Counter
-            Images of a single-label task without a class are left out and counted here; so are columns that are not
-            read.
+            Images of a single-label task without a class are left out and counted here; so are those labelled `unknown`
+            in a table that `predict` wrote, and columns that are not read.
 
         Raises
         ------
@@ -93,6 +96,8 @@ class Manifest:
         columns = TableColumns.find(table, options)
         check_split_is_read(table, columns)
         spelling = PathSpelling(options.images or path.parent)
+        # Predictions that a person corrected: these images the model could not judge, and the person did not.
+        is_corrected_predictions = {*_COLUMNS_OF_UNKNOWN} <= {*table.columns}
         files: list[ImageFile] = []
         line_of: dict[str, int] = {}
         line_of_label: dict[str, int] = {}
@@ -106,6 +111,9 @@ class Manifest:
             for label in labels:
                 line_of_label.setdefault(label, row.line)
             part = part_in(table, row, columns.split)
+            if is_corrected_predictions and labels == (UNKNOWN,):
+                left_out["labelled `unknown`"] += 1
+                continue
             if not labels and columns.task == SINGLE_LABEL:
                 left_out["without a label"] += 1
                 continue

@@ -10,8 +10,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.data.csv_manifest import SEPARATOR
 from transfer_cli.data.skipped import Skipped
+from transfer_cli.data.table_columns import SEPARATOR
 from transfer_cli.io.csv_tables import csv_bytes
 from transfer_cli.text import printable, utf8
 

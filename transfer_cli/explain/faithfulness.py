@@ -111,8 +111,8 @@ class Faithfulness:
             verdict,
             f"blurring its top {_REPORTED_PERCENT} %: p({class_name}) {self.probability:.2f} to "
             f"{self.blurred_probability:.2f} (random regions: to {self.random_blurred_probability:.2f})",
-            f"deletion {self.deletion:.2f} (random {self.random_deletion:.2f}), "
-            f"insertion {self.insertion:.2f} (random {self.random_insertion:.2f})",
+            f"deletion {self.deletion:.2f} (lower is better; random {self.random_deletion:.2f}), "
+            f"insertion {self.insertion:.2f} (higher is better; random {self.random_insertion:.2f})",
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from transfer_cli.rendering.fonts import font_for, truncate_to_width
+from transfer_cli.rendering.fonts import font_for, wrap_to_width
 from transfer_cli.rendering.png_provenance import EXPLAIN, save_signed
 
 _MIN_OPACITY, _MAX_OPACITY = 0.2, 0.75
@@ -18,6 +18,8 @@ _MIN_SIDE = 224
 _GAP = 4
 _LINE = 18
 _MARGIN = 4
+_TEXT = 11
+_LEGEND = "left: what the network sees; right: the brighter a region, the more it speaks for the class"
 
 
 def upsampled(map_: NDArray[np.float32], size: int) -> NDArray[np.float32]:
@@ -48,16 +50,16 @@ def overlay(image: NDArray[np.uint8], map_: NDArray[np.float32]) -> NDArray[np.u
 
 
 def save_overlay(image: NDArray[np.uint8], map_: NDArray[np.float32], caption: list[str], target: Path) -> None:
-    """Write the network's input, its overlay beside it, and lines of text below them, as PNG."""
+    """Write the network's input, its overlay beside it, and text below them, wrapped at the width, as PNG."""
     scale = max(1, -(-_MIN_SIDE // image.shape[0]))
     enlarged = image.repeat(scale, axis=0).repeat(scale, axis=1)
     side = enlarged.shape[0]
-    sheet = Image.new("RGB", (2 * side + _GAP, side + len(caption) * _LINE + _MARGIN), "white")
+    width = 2 * side + _GAP
+    lines = [line for text in (*caption, _LEGEND) for line in wrap_to_width(text, font_for(text, _TEXT), width - 4)]
+    sheet = Image.new("RGB", (width, side + len(lines) * _LINE + _MARGIN), "white")
     sheet.paste(Image.fromarray(enlarged), (0, 0))
     sheet.paste(Image.fromarray(overlay(enlarged, map_)), (side + _GAP, 0))
     draw = ImageDraw.Draw(sheet)
-    for number, line in enumerate(caption):
-        font = font_for(line, 11)
-        text = truncate_to_width(line, font, sheet.width - 4)
-        draw.text((2, side + 2 + number * _LINE), text, "black", font=font)
+    for number, line in enumerate(lines):
+        draw.text((2, side + 2 + number * _LINE), line, "black", font=font_for(line, _TEXT))
     save_signed(sheet, target, EXPLAIN)

@@ -17,7 +17,7 @@ from transfer_cli.errors import OutputError
 from transfer_cli.features.feature_map_drawing import Tile, draw_map, thumbnail_side
 from transfer_cli.features.grid_assignment import assign_to_grid
 from transfer_cli.features.table import features_of_run
-from transfer_cli.features.tsne import layout
+from transfer_cli.features.tsne import layout, perplexity_of
 from transfer_cli.io.atomic import check_writable
 from transfer_cli.io.csv_tables import csv_bytes, read_table, write_table
 from transfer_cli.progress import Progress
@@ -40,12 +40,15 @@ class MapSummary:
         Number of images, and of those that are drawn as thumbnails.
     scored, mistakes : int
         Number of images with a prediction, and of wrong predictions.
+    perplexity : float
+        Of t-SNE.
     """
 
     images: int
     drawn: int
     scored: int
     mistakes: int
+    perplexity: float
 
 
 def check_map_table(table: Path) -> None:
@@ -58,7 +61,9 @@ def check_map_table(table: Path) -> None:
     check_writable(table)
 
 
-def draw_run_map(run: FinishedRun, target: Path, table: Path, *, progress: Progress) -> MapSummary:
+def draw_run_map(
+    run: FinishedRun, target: Path, table: Path, *, progress: Progress, perplexity: float | None = None
+) -> MapSummary:
     """Draw the map of a run to the PNG file `target`, and write the position of each image to a table.
 
     Parameters
@@ -67,15 +72,20 @@ def draw_run_map(run: FinishedRun, target: Path, table: Path, *, progress: Progr
     target : Path
     table : Path
     progress : Progress
+    perplexity : float, optional
+        Of t-SNE: about the number of neighbours that each image is kept near.
 
     Raises
     ------
     RunError
         If the run has no features.
+    InputError
+        If the perplexity is too large for the number of images.
     """
     features, rows = features_of_run(run), run.split.rows
-    with progress.track(f"t-SNE of {len(rows)} images", None):
-        positions = layout(features, int(run.recipe.get("seed", 0)), progress)
+    used = perplexity_of(len(rows), perplexity)
+    with progress.track(f"t-SNE of {counted(len(rows), 'image')}", None):
+        positions = layout(features, int(run.recipe.get("seed", 0)), progress, used)
     predictions = _predictions(run)
     cells = (
         (row.path, f"{x:.4f}", f"{y:.4f}", row.truth, row.part, predictions.get(row.path, ""))
@@ -87,11 +97,11 @@ def draw_run_map(run: FinishedRun, target: Path, table: Path, *, progress: Progr
     wrong = np.array([tile.predicted is not None for tile in tiles], bool)
     with progress.track("drawing the map", None):
         grid = assign_to_grid(positions, wrong)
-        summary = MapSummary(len(rows), len(grid.members), len(predictions), int(wrong.sum()))
+        summary = MapSummary(len(rows), len(grid.members), len(predictions), int(wrong.sum()), used)
         if summary.drawn < summary.images:
             progress.note(
-                f"the drawing has room for {summary.drawn} of {summary.images} images: images in crowded places are "
-                "left out, correct predictions first; the table lists all images"
+                f"the drawing has room for {summary.drawn} of {summary.images} images: in crowded places it shows "
+                "wrong predictions first, then the most central images; the table lists all images"
             )
         thumbnails = _thumbnails(run, grid.members, thumbnail_side(grid), progress)
         shown = [tiles[member] for member in grid.members]
@@ -122,7 +132,8 @@ def _heading(run: FinishedRun, summary: MapSummary) -> tuple[str, str]:
     backbone = run.recipe.get("backbone", {}).get("name", "the network")
     return (
         f"{name}: {summary.images} images{shown} of {len(run.split.class_names)} classes{wrong}",
-        f"t-SNE of the features by {backbone}: similar images are close; distances between clusters mean little",
+        f"t-SNE of the features by {backbone}, perplexity {summary.perplexity:.3g}: similar images are close; "
+        "distances between clusters mean little",
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from transfer_cli.features.grid_assignment import Grid
 from transfer_cli.rendering import palette
-from transfer_cli.rendering.fonts import font_for, load_font, truncate_to_width
+from transfer_cli.rendering.fonts import font_for, load_font, truncate_to_width, wrap_to_width
 from transfer_cli.rendering.palette import INK, NO_CLASS, Colour, class_colours
 
 _WIDTH = 2000
@@ -127,8 +127,12 @@ def _write_head(
 ) -> int:
     draw, room = ImageDraw.Draw(drawing), drawing.width - 2 * _MARGIN
     title, small = font_for(heading[0], 36, bold=True), load_font(20)
-    draw.text((_MARGIN, 32), truncate_to_width(heading[0], title, room), fill=INK, font=title)
-    draw.text((_MARGIN, 84), truncate_to_width(heading[1], small, room), fill=palette.PALE_INK, font=small)
+    y = 32
+    for text, font, colour, height in ((heading[0], title, INK, 48), (heading[1], small, palette.PALE_INK, 28)):
+        for line in wrap_to_width(text, font, room):
+            draw.text((_MARGIN, y), line, fill=colour, font=font)
+            y += height
+        y += 4
     entries = [(swatch(24, *class_colours(number)), name) for number, name in enumerate(class_names[:_LEGEND])]
     if len(class_names) > _LEGEND:
         entries.append((swatch(24, palette.WHITE, palette.WHITE), f"and {len(class_names) - _LEGEND} more"))
@@ -139,7 +143,7 @@ def _write_head(
         sample.paste((235, 236, 238), (4, 4, 36, 36))
         _mark(sample, 2)
         entries.append((sample, "wrong prediction: the corner has the colour of the predicted class"))
-    x, y = _MARGIN, 132
+    x, y = _MARGIN, y + 16
     for sample, name in entries:
         font = font_for(name, 20)
         text = truncate_to_width(name, font, room - 40)

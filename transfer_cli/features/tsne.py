@@ -16,8 +16,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.errors import InputError
 from transfer_cli.features.nearest import nearest, unit_rows
 from transfer_cli.progress import SILENT, Progress
+from transfer_cli.text import counted
 
 SAMPLE = 4000
 """With more images, t-SNE runs on a random sample of this size."""
@@ -28,11 +30,30 @@ _MIN_IMAGES = 4
 _NEIGHBOURS = 5
 
 
-def layout(features: NDArray[np.float32], seed: int, progress: Progress = SILENT) -> NDArray[np.float32]:
+def perplexity_of(images: int, chosen: float | None = None) -> float:
+    """Return the perplexity for a number of images: the one chosen, else 30, or (n - 1) / 3 for fewer than 91 images.
+
+    Raises
+    ------
+    InputError
+        If the one chosen is too large for t-SNE: it must be at most (n - 1) / 3.
+    """
+    most = max((min(images, SAMPLE) - 1) / 3, 1.0)
+    if chosen is not None and chosen > most:
+        raise InputError(
+            f"The perplexity {chosen:g} is too large for {counted(min(images, SAMPLE), 'image')}. "
+            f"Expected at most {most:.4g}, a third of the images."
+        )
+    return min(_PERPLEXITY, most) if chosen is None else chosen
+
+
+def layout(
+    features: NDArray[np.float32], seed: int, progress: Progress = SILENT, perplexity: float | None = None
+) -> NDArray[np.float32]:
     """Return the position of each image, float32 of shape (n, 2), by t-SNE of its features.
 
     The features are normalised to length 1, so that cosine similarity counts, and reduced to their first 50 principal
-    components; the first two are the initial positions. The perplexity is 30, or (n - 1) / 3 for fewer than 91 images.
+    components; the first two are the initial positions.
     With more than `SAMPLE` images, t-SNE runs on a random sample, and each other image is placed at the median position
     of its five nearest neighbours in the sample.
 
@@ -42,23 +63,26 @@ def layout(features: NDArray[np.float32], seed: int, progress: Progress = SILENT
     seed : int
         The same seed gives the same positions, on any number of CPU cores.
     progress : Progress
+    perplexity : float, optional
+        About the number of neighbours that each image is kept near (see `perplexity_of`).
     """
+    perplexity = perplexity_of(len(features), perplexity)
     if len(features) <= SAMPLE:
-        return _tsne(features, seed)
+        return _tsne(features, seed, perplexity)
     progress.note(
         f"t-SNE of a random sample of {SAMPLE} of {len(features)} images; the others are placed next to their nearest "
         "neighbours"
     )
     sample = np.sort(np.random.default_rng(seed).choice(len(features), SAMPLE, replace=False))
     positions = np.empty((len(features), 2), np.float32)
-    positions[sample] = in_sample = _tsne(features[sample], seed)
+    positions[sample] = in_sample = _tsne(features[sample], seed, perplexity)
     others = np.setdiff1d(np.arange(len(features)), sample)
     neighbours, _ = nearest(features[sample], features[others], _NEIGHBOURS)
     positions[others] = np.median(in_sample[neighbours], axis=1)
     return positions
 
 
-def _tsne(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+def _tsne(features: NDArray[np.float32], seed: int, perplexity: float) -> NDArray[np.float32]:
     count = len(features)
     reduced = _principal_components(features, seed)
     start = reduced[:, :2]
@@ -69,7 +93,7 @@ def _tsne(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     from openTSNE import TSNE
 
     tsne = TSNE(
-        perplexity=min(_PERPLEXITY, (count - 1) / 3),
+        perplexity=perplexity,
         n_iter=_ITERATIONS,
         initialization=start * (1e-4 / spread),
         metric="euclidean",

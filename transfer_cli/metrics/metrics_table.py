@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transfer_cli.catalog import tasks
 from transfer_cli.metrics import intervals, scores
 from transfer_cli.metrics.bootstrap import Replicates, ScoreRanking, replicate
+from transfer_cli.metrics.calibration_interval import calibration_interval
 from transfer_cli.metrics.intervals import MetricValue, Resamples, exact_value, proportion
 from transfer_cli.metrics.scores import RECALL, SUPPORT, Probabilities, Truth
 
@@ -33,9 +34,10 @@ def score(
 ) -> dict[str, MetricValue]:
     """Return the metrics of one part.
 
-    Shares of images have Wilson's interval, other metrics a bootstrap interval from 1000 resamples (see `intervals`),
-    the calibration error none. A class that does not occur in the part has a support of 0, no recall, F1 or area, and
-    is not averaged in macro metrics; a class that is never predicted has a precision of 0 in them.
+    Shares of images have Wilson's interval, the calibration error that of `calibration_interval`, other metrics a
+    bootstrap interval from 1000 resamples (see `intervals`). A class that does not occur in the part has a support of
+    0, no recall, F1 or area, and is not averaged in macro metrics; a class that is never predicted has a precision of 0
+    in them.
 
     Parameters
     ----------
@@ -84,7 +86,7 @@ def score(
         metrics |= _top_accuracies(truth, probabilities)
     metrics |= {name: _with_interval(name, value, replicates[name], count) for name, value in values.items()}
     if not multi_label:
-        metrics["expected_calibration_error"] = exact_value(scores.calibration_error(truth, probabilities))
+        metrics["expected_calibration_error"] = calibration_interval(truth, probabilities)
     return metrics | _per_class(class_names, true_table, predicted_table, areas, replicates)
 
 

@@ -243,6 +243,15 @@ def recipes_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent.parent / "recipes"
 
 
+RECOMMENDED: Mapping[str, str] = {
+    "default": "start here",
+    "imbalanced": "classes of very different sizes",
+    "gentle-two-stage": "few images, or the default overfits",
+    "quick": "a first look",
+}
+"""A few built-in recipes to choose from, and what for."""
+
+
 def recipe_names() -> list[str]:
     """Return the names of the built-in recipes."""
     return sorted(path.stem for path in recipes_folder().glob("*.toml"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import ImageFont
@@ -51,12 +52,30 @@ def truncate_to_width(text: str, font: FreeTypeFont, width: float) -> str:
     return f"{line}…"
 
 
+def wrap_to_width(text: str, font: FreeTypeFont, width: float) -> list[str]:
+    """Return text as lines of at most `width` pixels, broken at spaces; a longer word is broken anywhere."""
+    lines, line = [], ""
+    for word in printable(text).replace("\n", " ").split(" "):
+        longer = f"{line} {word}" if line else word
+        if line and font.getlength(longer) > width:
+            lines.append(line)
+            longer = word
+        while len(longer) > 1 and font.getlength(longer) > width:
+            most = next((end for end in range(len(longer) - 1, 1, -1) if font.getlength(longer[:end]) <= width), 1)
+            lines.append(longer[:most])
+            longer = longer[most:]
+        line = longer
+    return [*lines, line]
+
+
 @cache
 def _default_path(bold: bool) -> str:
-    from matplotlib import get_data_path
-
+    # Importing matplotlib would take longer than most drawings.
+    package = find_spec("matplotlib")
+    assert package is not None
+    assert package.origin is not None
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return str(Path(get_data_path()) / "fonts/ttf" / name)
+    return str(Path(package.origin).parent / "mpl-data/fonts/ttf" / name)
 
 
 def _letters(text: str) -> frozenset[str]:

@@ -10,6 +10,8 @@ from PIL.PngImagePlugin import PngInfo
 from transfer_cli.errors import InputError
 from transfer_cli.io.atomic import atomic_write, check_writable
 
+BACKBONES = "transfer-cli backbones"
+COMPARE = "transfer-cli compare"
 EXPLAIN = "transfer-cli explain"
 INSPECT = "transfer-cli inspect"
 LR_FIND = "transfer-cli lr-find"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from transfer_cli.io.csv_tables import read_table
 from transfer_cli.recipe.stages import EarlyStopping
 from transfer_cli.runs.completed_run import FinishedRun
-from transfer_cli.runs.history import Epoch
+from transfer_cli.runs.history import Epoch, read_epochs
 from transfer_cli.training.loop import early_stopping
 
 
@@ -38,11 +38,10 @@ class TrainingHistory:
     def read(cls, run: FinishedRun) -> TrainingHistory:
         """Return the history of a run; it is empty if nothing was tuned or fine-tuned."""
         path = run.directory.history
-        rows = read_table(path, ()) if path.is_file() else []
         events = tuple(run.directory.read_events())
         if run.recipe.get("method") != "finetune":
-            return cls(trials=tuple(rows), events=events)
-        epochs = tuple(_epoch(row) for row in rows)
+            return cls(trials=tuple(read_table(path, ()) if path.is_file() else ()), events=events)
+        epochs = read_epochs(path) if path.is_file() else ()
         early = EarlyStopping.model_validate(run.recipe.get("early_stopping", {}))
         evaluated = [epoch for epoch in epochs if epoch.val_loss is not None and not epoch.refit]
         best = max(evaluated, key=lambda epoch: early_stopping.key(epoch, early), default=None)
@@ -61,10 +60,3 @@ class TrainingHistory:
     def count(self, event: str) -> int:
         """Return the number of events with this name."""
         return sum(entry.get("event") == event for entry in self.events)
-
-
-def _epoch(row: Mapping[str, str]) -> Epoch:
-    texts = {field.name: row.get(field.name, "") for field in fields(Epoch)}
-    values: dict[str, Any] = {name: float(text) if text else None for name, text in texts.items() if name != "refit"}
-    whole = {name: int(texts[name]) for name in ("epoch", "stage")}
-    return Epoch(**values | whole | {"refit": texts["refit"] == "yes"})

@@ -15,6 +15,10 @@ from transfer_cli.text import counted
 
 CHECKS = DiagnosticChecks("check")
 _MIN_TRAIN_IMAGES = 10
+_OVERFITTING = 0.15
+"""Difference of training and validation accuracy."""
+_UNDERFITTING = 0.75
+"""Accuracy that neither reaches; augmentation alone makes training images harder, but not val."""
 
 
 @CHECKS.add(
@@ -99,11 +103,32 @@ def overfitting(facts: RunFacts) -> str | None:
     """Check whether training accuracy is far above validation accuracy."""
     val, best = facts.scores.get("val"), facts.history.best
     train = best.accuracy if best and best.val_accuracy is not None else None
-    if train is None or val is None or val.confusion is None or train - val.accuracy < 0.15:
+    if train is None or val is None or val.confusion is None or train - val.accuracy < _OVERFITTING:
         return None
     return (
         f"In the best epoch, accuracy is {percent(train, 0)} on the training set and {percent(val.accuracy, 0)} on the "
         "validation set."
+    )
+
+
+@CHECKS.add(
+    "underfitting",
+    "The network does not even learn its training images: it may not change enough, for too short, or see too little.",
+    "Train more layers for longer: `transfer-cli finetune {folder} --recipe gentle-two-stage -o {run}-gentle`, "
+    "or try a larger network: `transfer-cli rank {folder}`. If both are no better, look for wrong labels: "
+    "`transfer-cli data check {folder}`",
+)
+def underfitting(facts: RunFacts) -> str | None:
+    """Check whether accuracy is low on the training images, too."""
+    val, best = facts.scores.get("val"), facts.history.best
+    train = best.accuracy if best and best.val_accuracy is not None else None
+    if train is None or val is None or val.confusion is None or max(train, val.accuracy) >= _UNDERFITTING:
+        return None
+    if train - val.accuracy >= _OVERFITTING:
+        return None
+    return (
+        f"In the best epoch, accuracy is {percent(train, 0)} on the training set, as low as {percent(val.accuracy, 0)} "
+        "on the validation set."
     )
 
 

@@ -17,6 +17,7 @@ from transfer_cli.metrics import curves
 from transfer_cli.metrics.confusion import Confusion
 from transfer_cli.metrics.metrics_table import score
 from transfer_cli.metrics.scores import MetricValue
+from transfer_cli.rendering.confusion_plot import draw_confusion
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.score_limits import (
     labels_without_contrast,
@@ -25,6 +26,7 @@ from transfer_cli.runs.score_limits import (
     without_labels,
     without_one_class,
 )
+from transfer_cli.text import counted
 
 
 def thresholds_note(split: Split) -> str:
@@ -86,6 +88,8 @@ def score_parts(
         if thresholds is None:
             confusion = Confusion.of(truth[indices], probabilities.argmax(axis=1), split.class_names)
             confusion.write(run.confusion(part))
+            # Of test, which comes after val, or else of val.
+            draw_confusion(confusion, f"{part}: {counted(len(indices), 'image')}", run.plots / "confusion.png")
         curves.write(run.curves(part), truth[indices], probabilities, split.class_names)
         rows = [split.rows[index] for index in indices]
         minimum = None if thresholds is None else tuple(thresholds.tolist())

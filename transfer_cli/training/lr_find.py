@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from transfer_cli.models.classifier_network import ClassifierNetwork
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
+_FEW = 500
+"""With fewer training images, the test is repeated with another seed, since its result is noisy."""
 
 
 def lr_find(
@@ -85,15 +87,12 @@ def lr_find(
     require_weights_file(recipe.backbone.weights)
     check_weights_available(request, recipe)
     report_folder(request)
-    backbone, _ = build_network(request, recipe)
-    network, data = _prepare(request, recipe, backbone, steps)
     rates = [lowest * (highest / lowest) ** (step / max(steps - 1, 1)) for step in range(steps)]
-    from transfer_cli.training.loop.micro_batches import MicroBatches, explain_out_of_memory
-
-    with temporary_folder() as place, ArrayStore(place) as scratch:
-        context = StageContext(network, recipe, scratch, MicroBatches.of(recipe), request.progress)
-        with explain_out_of_memory():
-            sweep = _sweep(context, stage, data, rates)
+    sweep, images = _sweep_of_seed(request, recipe, stage, rates)
+    if images < _FEW and sweep.suggestion is not None:
+        request.progress.note(f"few training images ({images}): the same with another seed, to see how far they differ")
+        other, _ = _sweep_of_seed(request, recipe.model_copy(update={"seed": recipe.seed + 1}), stage, rates)
+        sweep = replace(sweep, with_other_seed=other.suggestion)
     draw_sweep(sweep, target)
     if sweep.suggestion is None:
         raise InputError(
@@ -103,6 +102,20 @@ def lr_find(
             hint="Try higher rates (--highest 10) or more steps (--steps 300), or check the classes of the folder.",
         )
     return sweep
+
+
+def _sweep_of_seed(
+    request: TrainingRequest, recipe: FinetuneRecipe, stage: int, rates: Sequence[float]
+) -> tuple[Sweep, int]:
+    """Return the sweep with the seed of the recipe, and the number of training images that it used."""
+    from transfer_cli.training.loop.micro_batches import MicroBatches, explain_out_of_memory
+
+    backbone, _ = build_network(request, recipe)
+    network, data = _prepare(request, recipe, backbone, len(rates))
+    with temporary_folder() as place, ArrayStore(place) as scratch:
+        context = StageContext(network, recipe, scratch, MicroBatches.of(recipe), request.progress)
+        with explain_out_of_memory():
+            return _sweep(context, stage, data, rates), len(data.train)
 
 
 def _prepare(

@@ -43,6 +43,8 @@ class Sweep:
         Some way below the rate with the lowest smoothed loss; None if nothing was trained.
     start, lowest : float
         The smoothed loss at rates that are too low to train, and its minimum.
+    with_other_seed : float or None
+        The suggestion of a second sweep with another seed; None if there was none, or nothing was trained in it.
     """
 
     rates: tuple[float, ...]
@@ -53,6 +55,17 @@ class Sweep:
     suggestion: float | None
     start: float
     lowest: float
+    with_other_seed: float | None = None
+
+    def seeds_summary(self) -> str | None:
+        """Return one line on how far apart the suggestions of two seeds are, or None if there was one sweep."""
+        if self.suggestion is None or self.with_other_seed is None:
+            return None
+        ratio = max(self.suggestion, self.with_other_seed) / min(self.suggestion, self.with_other_seed)
+        return (
+            f"with another seed the suggestion is {self.with_other_seed:.2g}, a factor of {ratio:.2g} apart: on so few "
+            "images take it as an order of magnitude"
+        )
 
 
 def read_sweep(

@@ -43,7 +43,7 @@ def fine_tune(context: TrainingContext, data: TrainingData) -> TrainedNetwork:
             data = data.with_val_in_train()
             context.progress.note(f"refitting on train + val ({len(data.train)} images)")
             state = _refit(context, data, state, initial, last)
-    plots.draw_training_curves(state.history, state.best, context.run.plots / "curves.png")
+    plots.draw_training_curves(state.history, state.best, context.run.plots / "history.png")
     return TrainedNetwork(context.network, context.micro_batches, context.split, data.images, data.train, pre_refit)
 
 
