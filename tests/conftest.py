@@ -183,7 +183,8 @@ def copy_of_trained(trained: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def joinable(colours: Path, finetuned: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return finished runs on one split: a fine-tuning, and two of extract that see pictures in other ways."""
-    from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, TrainingRequest, extract
+    from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, TrainingRequest
+    from transfer_cli.training.extract import extract
 
     root = tmp_path_factory.mktemp("members")
     runs = {"finetuned": finetuned}
@@ -234,7 +235,8 @@ MEMBERS = {
 def members(colours: Path, weights: Path, finetuned: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return runs on one split of the colours, by name: all of extract but ``finetuned``."""
     from tests.finetuning import WORDS
-    from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, extract
+    from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest
+    from transfer_cli.training.extract import extract
 
     root = tmp_path_factory.mktemp("members")
     words = {**WORDS, "backbone.weights": str(weights), "split.val": 0.2}
@@ -249,7 +251,8 @@ def members(colours: Path, weights: Path, finetuned: Path, tmp_path_factory: pyt
 @pytest.fixture(scope="session")
 def join(members: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return what makes an ensemble of some members, by their names and the method; each is made once."""
-    from transfer_cli import EnsembleRequest, RunDirectory, ensemble
+    from transfer_cli import EnsembleRequest, RunDirectory
+    from transfer_cli.ensembling.ensemble import ensemble
     from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 
     made: dict[tuple[str, ...], Path] = {}

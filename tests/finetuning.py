@@ -10,8 +10,9 @@ import keras
 import numpy as np
 
 from tests.conftest import TINY, TINY_SIZE
-from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest, finetune
+from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest
 from transfer_cli.runs.request import TrainingResult
+from transfer_cli.training.finetune import finetune
 
 WORDS: dict[str, Any] = {
     "backbone.name": TINY,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -13,6 +15,7 @@ from pydantic import BaseModel
 from tests.conftest import REPOSITORY
 from transfer_cli.catalog import classifiers
 from transfer_cli.cli.main import _COMMANDS
+from transfer_cli.errors import MissingExtraError
 from transfer_cli.recipe import augmentation, recipes, sections, stages
 
 MODULES = (augmentation, recipes, sections, stages)
@@ -63,3 +66,24 @@ def test_documents_never_run_the_package_by_python_m() -> None:
     texts = [path for path in texts if path.suffix in (".md", ".toml", ".html", ".py")]
     assert len(texts) > 20
     assert [path.name for path in texts if "python -m transfer_cli" in path.read_text("utf-8")] == []
+
+
+PAGE = (REPOSITORY / "docs/python.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", PAGE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.integration
+def test_python_page_blocks_print_what_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sample_data").symlink_to(REPOSITORY / "sample_data")
+    monkeypatch.chdir(tmp_path)
+    assert len(BLOCKS) == PAGE.count("```python") > 10
+    names: dict[str, object] = {}
+    for code, shown in BLOCKS:
+        if "to_pandas" in code and find_spec("pandas") is None:
+            with pytest.raises(MissingExtraError, match="to_pandas needs pandas"):
+                exec(code, names)
+            continue
+        exec(code, names)
+        assert capsys.readouterr() == (shown, ""), code

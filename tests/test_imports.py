@@ -22,7 +22,7 @@ from tests.conftest import REPOSITORY, run_command
 PACKAGE = Path(transfer_cli.__file__).parent
 RANKS = (
     ("errors", "progress", "text", "regular_file", "system", "quiet_imports"),
-    ("catalog", "io", "io.untrusted"),
+    ("catalog", "io", "io.untrusted", "arguments", "keywords", "html_table", "progress_bar"),
     ("data", "metrics", "models.weights"),
     ("classifiers", "recipe", "rendering"),
     ("calibration", "models", "training.augmentation"),
@@ -36,9 +36,9 @@ RANKS = (
     ("training.planning",),
     ("training",),
     ("ensembling",),
-    ("report", "serving"),
-    ("auto",),
-    ("labelling",),
+    ("report", "serving", "image_classifier"),
+    ("auto", "trained_run"),
+    ("labelling", "equivalent_command", "training_options"),
     ("api",),
     ("cli",),
 )

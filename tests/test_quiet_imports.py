@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from tests.finetuning import WORDS
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, extract
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest
 from transfer_cli.classifiers import fit as classify
 from transfer_cli.quiet_imports import import_in_background
 from transfer_cli.training import extract as extracting
+from transfer_cli.training.extract import extract
 
 CIRCLE = {
     "__init__": "from circle.classes import CLASSES",

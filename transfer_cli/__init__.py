@@ -1,10 +1,35 @@
-"""From a folder of images to a classifier one can trust.
+"""Train an image classifier on a folder of images, and use it.
 
-What a command does is one function call with the nouns:
+A folder with one sub-folder of images per class (photos/bee, photos/wasp) is all that a training needs:
 
->>> from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, extract   # doctest: +SKIP
->>> request = TrainingRequest(ImageFolder.scan(root), RunDirectory(path))                         # doctest: +SKIP
->>> result = extract(request, ExtractRecipe.load())                                               # doctest: +SKIP
+    import transfer_cli
+
+    run = transfer_cli.extract("photos", output="runs/first", seed=1)    # fast; finetune() and auto() train longer
+    print(run.scores["test"]["accuracy"])                                # 0.967 (95 % interval 0.886 to 0.991)
+
+A trained model classifies files, folders, uint8 arrays of shape (n, h, w, 3), and PIL images:
+
+    from transfer_cli import ImageClassifier
+
+    classifier = ImageClassifier.load("runs/first")
+    predictions = classifier.predict("new_photos")
+    predictions.labels                     # ["bee", "wasp", ...], in the order of predictions.paths
+    predictions.probabilities              # float32 of shape (n, classes), in the order of classifier.class_names
+    predictions.skipped                    # the files that could not be read, and why
+    predictions.to_pandas()                # the columns of the CSV file that the command writes
+
+    classifier.evaluate("labelled").scores # accuracy and more on images that it was not trained on
+    classifier.explain("new_photos/a.jpg") # saliency maps: what a prediction is based on
+    classifier.export("onnx")              # for other programs; each file is compared with the model
+
+Trainings: extract, finetune, auto, ensemble. Their keyword arguments are the options of the commands of the same names.
+Models and results: ImageClassifier, Predictions, TrainedRun, Score. Single steps: load, predict, evaluate, export,
+report, leaks, similar, rank, explain_images.
+
+Nothing is printed unless progress=True. Problems with a result are TransferWarning (of `warnings`). An error that is
+not a bug is a TransferError: its message tells what happened, and its `hint` what to do. Wrong types raise TypeError.
+
+The same page with examples to run: docs/python.md. The program on the command line: transfer-cli --help.
 """
 
 from __future__ import annotations
@@ -13,7 +38,7 @@ import importlib
 import os
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # TensorFlow's C++ side reads these once, at its first import: without them it writes a dozen lines to stderr.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -21,23 +46,43 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 if TYPE_CHECKING:
+    from transfer_cli.api import auto as auto
+    from transfer_cli.api import ensemble as ensemble
+    from transfer_cli.api import extract as extract
+    from transfer_cli.api import finetune as finetune
+    from transfer_cli.api import load as load
+    from transfer_cli.api import predict as predict
     from transfer_cli.audit.leakage import leaks as leaks
-    from transfer_cli.auto.auto import auto as auto
     from transfer_cli.bundle.bundle import ModelBundle as ModelBundle
     from transfer_cli.data.image_folder import ImageFolder as ImageFolder
-    from transfer_cli.data.predictions import Predictions as Predictions
+    from transfer_cli.data.prediction_result import Prediction as Prediction
+    from transfer_cli.data.prediction_result import Predictions as Predictions
     from transfer_cli.data.split import Split as Split
     from transfer_cli.ensembling.bagging import bagged as bagged
-    from transfer_cli.ensembling.ensemble import ensemble as ensemble
     from transfer_cli.ensembling.request import EnsembleRequest as EnsembleRequest
+    from transfer_cli.errors import FolderError as FolderError
+    from transfer_cli.errors import GateError as GateError
+    from transfer_cli.errors import ImageError as ImageError
+    from transfer_cli.errors import InputError as InputError
+    from transfer_cli.errors import MissingExtraError as MissingExtraError
+    from transfer_cli.errors import ModelError as ModelError
+    from transfer_cli.errors import OutputError as OutputError
+    from transfer_cli.errors import RecipeError as RecipeError
+    from transfer_cli.errors import RunError as RunError
+    from transfer_cli.errors import ShortageError as ShortageError
+    from transfer_cli.errors import SplitError as SplitError
+    from transfer_cli.errors import TransferError as TransferError
+    from transfer_cli.errors import TransferWarning as TransferWarning
+    from transfer_cli.errors import UnknownNameError as UnknownNameError
+    from transfer_cli.errors import WeightsError as WeightsError
     from transfer_cli.evaluation.evaluate import evaluate as evaluate
     from transfer_cli.explain.explainable import explain_images as explain_images
     from transfer_cli.export.export import export as export
     from transfer_cli.features.nearest import FeatureIndex as FeatureIndex
     from transfer_cli.features.similar import similar as similar
-    from transfer_cli.inference.load import load as load
-    from transfer_cli.inference.predict import predict as predict
+    from transfer_cli.image_classifier import ImageClassifier as ImageClassifier
     from transfer_cli.inference.tta import AugmentedModel as AugmentedModel
+    from transfer_cli.metrics.score import Score as Score
     from transfer_cli.ranking.options import RankOptions as RankOptions
     from transfer_cli.ranking.rank import rank as rank
     from transfer_cli.ranking.ranking_directory import RankingDirectory as RankingDirectory
@@ -50,50 +95,69 @@ if TYPE_CHECKING:
     from transfer_cli.runs.evaluation_directory import EvaluationDirectory as EvaluationDirectory
     from transfer_cli.runs.request import TrainingRequest as TrainingRequest
     from transfer_cli.runs.run_directory import RunDirectory as RunDirectory
-    from transfer_cli.training.extract import extract as extract
-    from transfer_cli.training.finetune import finetune as finetune
+    from transfer_cli.trained_run import TrainedRun as TrainedRun
 
 _PUBLIC = {
+    "ImageClassifier": "transfer_cli.image_classifier",
+    "TrainedRun": "transfer_cli.trained_run",
+    "extract": "transfer_cli.api",
+    "finetune": "transfer_cli.api",
+    "auto": "transfer_cli.api",
+    "ensemble": "transfer_cli.api",
+    "load": "transfer_cli.api",
+    "predict": "transfer_cli.api",
+    "evaluate": "transfer_cli.evaluation.evaluate",
+    "explain_images": "transfer_cli.explain.explainable",
+    "export": "transfer_cli.export.export",
+    "report": "transfer_cli.report.report",
+    "leaks": "transfer_cli.audit.leakage",
+    "similar": "transfer_cli.features.similar",
+    "rank": "transfer_cli.ranking.rank",
+    "bagged": "transfer_cli.ensembling.bagging",
+    "Predictions": "transfer_cli.data.prediction_result",
+    "Prediction": "transfer_cli.data.prediction_result",
+    "Score": "transfer_cli.metrics.score",
     "ImageFolder": "transfer_cli.data.image_folder",
     "Split": "transfer_cli.data.split",
     "Recipe": "transfer_cli.recipe.recipes",
     "ExtractRecipe": "transfer_cli.recipe.recipes",
     "FinetuneRecipe": "transfer_cli.recipe.recipes",
     "RunDirectory": "transfer_cli.runs.run_directory",
+    "FinishedRun": "transfer_cli.runs.completed_run",
     "TrainingRequest": "transfer_cli.runs.request",
-    "ModelBundle": "transfer_cli.bundle.bundle",
-    "Predictions": "transfer_cli.data.predictions",
-    "auto": "transfer_cli.auto.auto",
-    "extract": "transfer_cli.training.extract",
-    "finetune": "transfer_cli.training.finetune",
-    "bagged": "transfer_cli.ensembling.bagging",
-    "load": "transfer_cli.inference.load",
-    "predict": "transfer_cli.inference.predict",
-    "AugmentedModel": "transfer_cli.inference.tta",
-    "evaluate": "transfer_cli.evaluation.evaluate",
-    "ensemble": "transfer_cli.ensembling.ensemble",
     "EnsembleRequest": "transfer_cli.ensembling.request",
     "EvaluationDirectory": "transfer_cli.runs.evaluation_directory",
-    "explain_images": "transfer_cli.explain.explainable",
-    "export": "transfer_cli.export.export",
-    "report": "transfer_cli.report.report",
-    "leaks": "transfer_cli.audit.leakage",
-    "rank": "transfer_cli.ranking.rank",
+    "ModelBundle": "transfer_cli.bundle.bundle",
+    "AugmentedModel": "transfer_cli.inference.tta",
+    "RankOptions": "transfer_cli.ranking.options",
     "Ranking": "transfer_cli.ranking.results",
     "RankingDirectory": "transfer_cli.ranking.ranking_directory",
-    "RankOptions": "transfer_cli.ranking.options",
-    "similar": "transfer_cli.features.similar",
     "FeatureIndex": "transfer_cli.features.nearest",
-    "FinishedRun": "transfer_cli.runs.completed_run",
+    "TransferError": "transfer_cli.errors",
+    "UnknownNameError": "transfer_cli.errors",
+    "InputError": "transfer_cli.errors",
+    "FolderError": "transfer_cli.errors",
+    "ImageError": "transfer_cli.errors",
+    "SplitError": "transfer_cli.errors",
+    "RecipeError": "transfer_cli.errors",
+    "RunError": "transfer_cli.errors",
+    "OutputError": "transfer_cli.errors",
+    "ShortageError": "transfer_cli.errors",
+    "ModelError": "transfer_cli.errors",
+    "WeightsError": "transfer_cli.errors",
+    "MissingExtraError": "transfer_cli.errors",
+    "GateError": "transfer_cli.errors",
+    "TransferWarning": "transfer_cli.errors",
 }
 __all__ = list(_PUBLIC)
 
-
-def __getattr__(name: str) -> Any:
-    # Looked up on first use: importing the package must not import TensorFlow.
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+if not TYPE_CHECKING:
+    # For type checkers the names are those imported above, and a misspelt one is an error.
+    def __getattr__(name: str) -> object:
+        # Looked up on first use: importing the package must not import TensorFlow.
+        if name not in _PUBLIC:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:

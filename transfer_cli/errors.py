@@ -118,6 +118,10 @@ class GateError(TransferError):
     exit_code = 6
 
 
+class TransferWarning(UserWarning):
+    """A possible problem with a result, or images that could not be read; see `warnings.filterwarnings`."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the name of `known` that is most similar to `word`, or None if none is similar."""
     folded = {name.casefold().replace("-", "").replace("_", ""): name for name in known}

@@ -87,6 +87,19 @@ def format_duration(seconds: float) -> str:
     return "".join(f"{count}{unit}" for count, unit in units if count) or "0s"
 
 
+def parse_duration(text: str) -> float | None:
+    """Return a time span such as 90s, 10m, 1h or 1h30m in seconds; None if the text is none.
+
+    Examples
+    --------
+    >>> parse_duration("1h30m"), parse_duration("soon")
+    (5400.0, None)
+    """
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text.strip().replace(" ", "").lower())
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    return float(3600 * hours + 60 * minutes + seconds) or None
+
+
 def megabytes(size: int) -> str:
     """Return a number of bytes in MB or GB (10^6 and 10^9)."""
     return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB"

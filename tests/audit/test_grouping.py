@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import FINETUNE_WORDS, TINY, TINY_SIZE, TINY_WORDS, Outcome, run_command
-from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest, extract
+from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest
 from transfer_cli.catalog import backbones
 from transfer_cli.data.image_batches import batches
 from transfer_cli.data.split import Split
@@ -19,6 +19,7 @@ from transfer_cli.errors import RecipeError
 from transfer_cli.io.array_store import ArrayStore
 from transfer_cli.models.backbone import build
 from transfer_cli.progress import SILENT
+from transfer_cli.training.extract import extract
 from transfer_cli.training.loop.context import StageContext, TrainingData
 from transfer_cli.training.loop.linear_probe import start_from_probe
 from transfer_cli.training.loop.micro_batches import MicroBatches

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transfer_cli import ImageFolder, ModelBundle, RunDirectory, auto, load
+from transfer_cli import ImageFolder, ModelBundle, RunDirectory, load
 from transfer_cli.auto import auto as making
 from transfer_cli.auto import search
+from transfer_cli.auto.auto import auto
 from transfer_cli.auto.final_test import FinalTest
 from transfer_cli.auto.state import AutoProgress, AutoState
 from transfer_cli.data import decoding

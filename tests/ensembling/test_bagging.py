@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from tests.conftest import TINY, TINY_SIZE
 from tests.finetuning import WORDS, rows_of, weights_of
-from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, bagged, extract, finetune, load
+from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, bagged, load
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.bundle.training_images import TrainingImages
 from transfer_cli.data.image_batches import batches
@@ -33,6 +33,8 @@ from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.lock import LOCK_FILE
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_of_model import training_images_of
+from transfer_cli.training.extract import extract
+from transfer_cli.training.finetune import finetune
 
 pytestmark = pytest.mark.integration
 

@@ -19,13 +19,12 @@ from transfer_cli import (
     RunDirectory,
     Split,
     TrainingRequest,
-    ensemble,
-    extract,
     load,
 )
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.data.views import View
 from transfer_cli.ensembling import ensemble as making
+from transfer_cli.ensembling.ensemble import ensemble
 from transfer_cli.ensembling.member_comparison import MemberComparison
 from transfer_cli.ensembling.members import Members
 from transfer_cli.errors import InputError, ModelError, RunError
@@ -36,6 +35,7 @@ from transfer_cli.inference.reject import Rejector
 from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.run_of_model import training_images_of
+from transfer_cli.training.extract import extract
 
 pytestmark = pytest.mark.integration
 
@@ -198,7 +198,8 @@ def test_ensemble_without_val_is_fit_on_val_out_of_fold_predictions(colours: Pat
 def test_ensemble_without_held_out_predictions_needs_method_without_fit(
     colours: Path, two_stages: Path, tmp_path: Path
 ) -> None:
-    from transfer_cli import FinetuneRecipe, finetune
+    from transfer_cli import FinetuneRecipe
+    from transfer_cli.training.finetune import finetune
 
     runs = []
     for seed in (0, 1):

@@ -20,7 +20,6 @@ from transfer_cli import (
     RunDirectory,
     TrainingRequest,
     evaluate,
-    extract,
     load,
     report,
 )
@@ -34,6 +33,7 @@ from transfer_cli.errors import GateError, InputError, TransferError
 from transfer_cli.models.weight_averaging import greedy, mean_of, mean_temperature
 from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.runs.request import TrainingResult
+from transfer_cli.training.extract import extract
 
 pytestmark = pytest.mark.integration
 

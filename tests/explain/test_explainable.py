@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, explain_images, extract
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, explain_images
 from transfer_cli.catalog import explainers
 from transfer_cli.data.image_batches import batches
 from transfer_cli.explain.explainable import Explainable
 from transfer_cli.explain.overlay import upsampled
+from transfer_cli.training.extract import extract
 
 PAIRS = 40
 Quarters = list[list[tuple[slice, slice]]]

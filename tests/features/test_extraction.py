@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from tests.conftest import COLOURS, TINY, TINY_SIZE, save_image
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, extract
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest
 from transfer_cli.data.image_batches import ImageBatch
 from transfer_cli.errors import FolderError, ImageError
 from transfer_cli.features import extraction, table
 from transfer_cli.inference import compiled_network
 from transfer_cli.io.cache import Cache
 from transfer_cli.runs.request import TrainingResult
+from transfer_cli.training.extract import extract
 
 WORDS: dict[str, Any] = {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE}
 

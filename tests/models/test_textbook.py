@@ -14,17 +14,7 @@ from numpy.typing import NDArray
 
 from tests.finetuning import network_of, rows_of, run_on, weights_of
 from tests.training.test_resume import same_end, stop_before_each_epoch
-from transfer_cli import (
-    ExtractRecipe,
-    FinetuneRecipe,
-    ImageFolder,
-    RunDirectory,
-    TrainingRequest,
-    extract,
-    finetune,
-    load,
-    predict,
-)
+from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest, load, predict
 from transfer_cli.catalog.backbones import find
 from transfer_cli.cli.main import main
 from transfer_cli.errors import WeightsError
@@ -34,6 +24,8 @@ from transfer_cli.models.classifier_network import ClassifierNetwork
 from transfer_cli.models.layer_summary import layer_table
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.recipe.sections import Head
+from transfer_cli.training.extract import extract
+from transfer_cli.training.finetune import finetune
 from transfer_cli.training.loop import training_step
 
 pytestmark = pytest.mark.integration

@@ -14,17 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import COLOURS, save_image
-from transfer_cli import (
-    ExtractRecipe,
-    ImageFolder,
-    Ranking,
-    RankingDirectory,
-    RankOptions,
-    RunDirectory,
-    Split,
-    extract,
-    rank,
-)
+from transfer_cli import ExtractRecipe, ImageFolder, Ranking, RankingDirectory, RankOptions, RunDirectory, Split, rank
 from transfer_cli.audit import grouping
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.errors import FolderError, ImageError, InputError, WeightsError
@@ -34,6 +24,7 @@ from transfer_cli.io.cache import Cache
 from transfer_cli.ranking import candidate_score, sample
 from transfer_cli.ranking.options import LOGME
 from transfer_cli.runs.request import TrainingRequest
+from transfer_cli.training.extract import extract
 from transfer_cli.training.setup.resolve import resolve_recipe
 
 pytestmark = pytest.mark.integration

@@ -18,12 +18,13 @@ from tests.browser import chromium, faults, show
 from tests.conftest import COLOURS
 from tests.finetuning import WORDS
 from tests.untrained_runs import planted
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, extract
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest
 from transfer_cli.errors import RunError
 from transfer_cli.rendering.thumbnails import ThumbnailStore
 from transfer_cli.report.report import report
 from transfer_cli.report.sections import mistakes
 from transfer_cli.runs.completed_run import FinishedRun
+from transfer_cli.training.extract import extract
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,13 @@ from click import BadParameter
 
 from tests.conftest import FINETUNE_WORDS, TINY_WORDS, Outcome
 from tests.finetuning import AS_MADE, run_on, weights_of
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, extract, load
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, TrainingRequest, load
 from transfer_cli.cli._types import Share
 from transfer_cli.errors import GateError, InputError, ModelError
 from transfer_cli.metrics.intervals import exact_value, proportion
 from transfer_cli.progress import Silent
 from transfer_cli.runs.accuracy_gate import check
+from transfer_cli.training.extract import extract
 
 pytestmark = pytest.mark.integration
 

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import TINY, TINY_SIZE, save_image
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, TrainingRequest, extract, load, predict
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, TrainingRequest, load, predict
 from transfer_cli.errors import FolderError, ImageError, RunError, UnknownNameError
 from transfer_cli.progress import SILENT
 from transfer_cli.runs.request import TrainingResult
+from transfer_cli.training.extract import extract
 
 WORDS = {"backbone.name": TINY, "backbone.weights": "none", "images.size": TINY_SIZE}
 

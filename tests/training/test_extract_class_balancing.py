@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import run_command
 from tests.finetuning import WORDS, rows_of
-from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, TrainingRequest, extract
+from transfer_cli import ExtractRecipe, ImageFolder, RunDirectory, Split, TrainingRequest
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import classifiers
 from transfer_cli.classifiers import fit
@@ -20,6 +20,7 @@ from transfer_cli.data.image_batches import batches
 from transfer_cli.errors import RecipeError
 from transfer_cli.features.table import read
 from transfer_cli.inference.load import load
+from transfer_cli.training.extract import extract
 
 pytestmark = pytest.mark.integration
 

@@ -15,23 +15,15 @@ from PIL import Image
 
 from tests.conftest import TINY, TINY_SIZE, save_image
 from tests.finetuning import AS_MADE, WORDS, network_of, rows_of, run_on, weights_of
-from transfer_cli import (
-    ExtractRecipe,
-    FinetuneRecipe,
-    ImageFolder,
-    RunDirectory,
-    TrainingRequest,
-    extract,
-    finetune,
-    load,
-    predict,
-)
+from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest, load, predict
 from transfer_cli.catalog import backbones
 from transfer_cli.data.split import Split
 from transfer_cli.errors import OutputError, RecipeError, RunError, UnknownNameError, WeightsError
 from transfer_cli.io.atomic import remove
 from transfer_cli.models.backbone import build
 from transfer_cli.recipe.recipes import Recipe, recipe_names
+from transfer_cli.training.extract import extract
+from transfer_cli.training.finetune import finetune
 from transfer_cli.training.loop import frozen_activations, training_step
 
 QUICK = ("default", "last-block", "small-cnn")

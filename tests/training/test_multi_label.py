@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.conftest import COLOURS
 from tests.finetuning import WORDS, rows_of
-from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest, extract, finetune
+from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import classifiers
 from transfer_cli.classifiers import fit
@@ -27,6 +27,8 @@ from transfer_cli.evaluation.paired_predictions import ModelPredictions
 from transfer_cli.inference.load import load
 from transfer_cli.recipe.sections import Balance
 from transfer_cli.runs.evaluation_directory import EvaluationDirectory
+from transfer_cli.training.extract import extract
+from transfer_cli.training.finetune import finetune
 from transfer_cli.training.loop.class_balancing import Balancing
 
 pytestmark = pytest.mark.integration

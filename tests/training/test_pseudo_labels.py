@@ -13,9 +13,10 @@ import pytest
 
 from tests.conftest import COLOURS, save_image
 from tests.finetuning import WORDS, rows_of, run_on
-from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest, finetune
+from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest
 from transfer_cli.errors import FolderError, ImageError, InputError, RecipeError, RunError
 from transfer_cli.text import nan_to_null
+from transfer_cli.training.finetune import finetune
 from transfer_cli.training.pseudo_labels import DUPLICATE, HEADER, teacher_path
 
 pytestmark = pytest.mark.integration

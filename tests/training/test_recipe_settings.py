@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import COLOURS, save_image
 from tests.finetuning import WORDS, rows_of, run_on, weights_of
-from transfer_cli import ImageFolder, RunDirectory, TrainingRequest, extract
+from transfer_cli import ImageFolder, RunDirectory, TrainingRequest
 from transfer_cli.catalog.backbones import find
 from transfer_cli.data.split import Split
 from transfer_cli.models import freezing
@@ -20,6 +20,7 @@ from transfer_cli.models.backbone import build
 from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.recipe.stages import Stage
 from transfer_cli.runs.history import Epoch
+from transfer_cli.training.extract import extract
 from transfer_cli.training.loop import early_stopping
 from transfer_cli.training.loop.checkpoints import State
 from transfer_cli.training.loop.fine_tuning import refits

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.arguments import StrPath
 from transfer_cli.audit.duplicates import Duplicates, find_duplicates
 from transfer_cli.audit.findings import PAIR_COLUMNS
 from transfer_cli.audit.image_stats import measure_images
@@ -25,6 +26,7 @@ from transfer_cli.io.csv_tables import read_table, write_table
 from transfer_cli.metrics.intervals import MetricValue, exact_value, proportion
 from transfer_cli.metrics.scores import mean_average_precision
 from transfer_cli.progress import SILENT, Progress
+from transfer_cli.progress_bar import progress_of
 from transfer_cli.runs.completed_run import FinishedRun
 
 
@@ -118,7 +120,7 @@ def check_leaks_file(path: Path) -> None:
             raise OutputError(f"{path} already exists and is not a list of leaks.", hint=hint)
 
 
-def leaks(run: FinishedRun, *, progress: Progress = SILENT) -> Leaks:
+def leaks(run: FinishedRun | StrPath, *, progress: bool | Progress = False) -> Leaks:
     """Return the images of a run that are in several splits or have several labels.
 
     The images are read again. An image that has changed since the run is left out, because features and predictions
@@ -126,14 +128,16 @@ def leaks(run: FinishedRun, *, progress: Progress = SILENT) -> Leaks:
 
     Parameters
     ----------
-    run : FinishedRun
-    progress : Progress
+    run : FinishedRun or path
+    progress : bool or Progress
 
     Raises
     ------
     RunError
         If the run has no features, or none of its images can be read unchanged.
     """
+    run = run if isinstance(run, FinishedRun) else FinishedRun.read(run)
+    progress = progress_of(progress)
     matrix = table.features_of_run(run)
     rows = run.split.rows
     stats = measure_images([row.path for row in rows], run.root, progress, run.bit_depth)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from transfer_cli.arguments import StrPath, as_path
 from transfer_cli.bundle.files import BACKBONE_FILE, CLASSIFIER_FILE, MANIFEST, NETWORK_FILE
 from transfer_cli.bundle.manifest import bundle_directory, digest_of_manifest, manifest_text, read_manifest, verify_file
 from transfer_cli.catalog import ensemble_methods
@@ -148,13 +149,13 @@ class ModelBundle(BaseModel):
         return self
 
     @classmethod
-    def read(cls, path: Path) -> tuple[ModelBundle, Path]:
+    def read(cls, path: StrPath) -> tuple[ModelBundle, Path]:
         """Return the verified bundle at `path` and its directory; see `open`."""
         opened = cls.open(path)
         return opened.bundle, opened.directory
 
     @classmethod
-    def open(cls, path: Path) -> OpenedBundle:
+    def open(cls, path: StrPath) -> OpenedBundle:
         """Return the bundle at `path` (a bundle or a run) with its members, after verifying every file.
 
         Raises
@@ -162,7 +163,7 @@ class ModelBundle(BaseModel):
         ModelError
             If there is no bundle, it is damaged, or it has another format version.
         """
-        return cls._open(bundle_directory(path), 1)
+        return cls._open(bundle_directory(as_path(path, "a bundle or a run")), 1)
 
     @classmethod
     def _open(cls, directory: Path, depth: int) -> OpenedBundle:
@@ -216,7 +217,7 @@ class ModelBundle(BaseModel):
         recipe = {key: self.recipe[key] for key in shown if key in self.recipe}
         return {**fields, "thresholds": self.thresholds, "recipe": recipe}
 
-    def write(self, target: Path, save_files: Any) -> ModelBundle:
+    def write(self, target: StrPath, save_files: Any) -> ModelBundle:
         """Write the bundle to the directory `target` atomically; return it with files and digest filled in.
 
         Parameters
@@ -225,7 +226,7 @@ class ModelBundle(BaseModel):
         save_files : callable
             ``save_files(directory)`` writes the model's files into it; the members of an ensemble as folders.
         """
-        with atomic_write(target) as draft:
+        with atomic_write(as_path(target, "a folder to write")) as draft:
             draft.mkdir()
             save_files(draft)
             files = {path.name: digest_of_file(path) for path in sorted(draft.iterdir()) if path.is_file()}

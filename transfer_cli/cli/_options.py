@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +12,7 @@ import click
 from transfer_cli.catalog import backbones, ensemble_methods, runtimes, tta
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._types import PATH, Share, class_level, comma_separated, duration, seed
-from transfer_cli.io.cache import LIMIT, Cache, parse_size
+from transfer_cli.io.cache import LIMIT, Cache
 
 if TYPE_CHECKING:
     from transfer_cli.data.image_folder import ImageFolder
@@ -224,8 +223,9 @@ candidate_options = _together(
 
 def cache_of(options: Mapping[str, Any]) -> Cache:
     """Return the user's cache with the limit of ``--cache-limit``."""
-    limit = options.get("cache_limit")
-    return Cache.of_user(None if limit is None else parse_size(limit))
+    from transfer_cli import training_options
+
+    return training_options.cache_of(options)
 
 
 def loading(console: Console, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,45 +249,34 @@ def set_resume_hint(finished: str, overwrite: bool = False) -> None:
 
 def backbone_overrides(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the recipe settings that `backbone_options`, ``--runtime`` and ``--seed`` override."""
-    if options["backbone"]:
-        # A wrong name on the command line is a usage error, not a recipe error.
-        backbones.find(options["backbone"])
-    return {
-        "backbone.name": options["backbone"],
-        **{f"backbone.{name}": options[name] for name in ("weights", "pooling", "layer")},
-        "inference.runtime": options["runtime"],
-        "images.bit_depth": options["bit_depth"],
-        "seed": options["seed"],
-    }
+    from transfer_cli import training_options
+
+    return training_options.backbone_overrides(options)
 
 
 def scan_images(
     folder: Path, options: Mapping[str, Any], *, group_by: str | None = None, for_training: bool = True
 ) -> ImageFolder:
     """Return the images of a folder or CSV file, read as `table_options` say; `group_by` is that of the recipe."""
-    from transfer_cli.data.groups import group_column
-    from transfer_cli.data.image_folder import ImageFolder
-    from transfer_cli.data.table_columns import TableOptions
+    from transfer_cli import training_options
 
-    table = TableOptions(options["path_column"], options["label_column"], group_column(group_by), options["images"])
-    return ImageFolder.scan(folder, for_training=for_training, table=table, class_level=options["class_level"])
+    return training_options.scan_images(folder, options, group_by=group_by, for_training=for_training)
 
 
 def training_request(
     console: Console, folder: ImageFolder, run: RunDirectory, options: Mapping[str, Any]
 ) -> TrainingRequest:
     """Return the request of a command that trains, from the options that it has."""
-    from transfer_cli.data import given_split
-    from transfer_cli.runs.request import TrainingRequest
+    from transfer_cli import training_options
 
-    request = TrainingRequest(
-        folder,
-        run,
-        split=given_split.read(Path(options["split"]), folder) if options.get("split") else None,
-        offline=console.offline,
-        command=["transfer-cli", *sys.argv[1:]],
-        cache=cache_of(options),
-        progress=console,
-    )
-    fields = ("strict", "overwrite", "min_accuracy", "time_budget", "begun", "tensorboard")
-    return replace(request, **{name: options[name] for name in fields if name in options})
+    return training_options.training_request(folder, run, keywords(console, options), command_words(), console)
+
+
+def keywords(console: Console, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a command by the names that `transfer_cli.training_options` knows them by."""
+    return {**options, "set": options.get("overrides"), "offline": console.offline}
+
+
+def command_words() -> list[str]:
+    """Return the command as it was typed."""
+    return ["transfer-cli", *sys.argv[1:]]

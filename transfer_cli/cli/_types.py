@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from transfer_cli.text import parse_duration
+
 PATH = click.Path(path_type=Path)
 ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 
@@ -38,10 +40,8 @@ def seed(value: Any) -> int:
 
 def duration(text: str) -> float:
     """Return a time span such as 90s, 10m, 1h or 1h30m in seconds."""
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text.strip().replace(" ", "").lower())
-    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
-    if total := 3600 * hours + 60 * minutes + seconds:
-        return float(total)
+    if seconds := parse_duration(text):
+        return seconds
     raise click.BadParameter(f"{text!r} is not a time span. Expected for example 90s, 10m, 1h or 1h30m.")
 
 

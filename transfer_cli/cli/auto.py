@@ -13,18 +13,18 @@ from transfer_cli.cli._options import (
     bit_depth_option,
     cache_option,
     candidate_options,
+    command_words,
     group_option,
+    keywords,
     min_accuracy_option,
     output_option,
     overwrite_run_option,
-    scan_images,
     seed_option,
     set_resume_hint,
     split_option,
     strict_option,
     table_options,
     time_budget_option,
-    training_request,
 )
 from transfer_cli.cli._summaries import code_with_folder, end_of_training
 from transfer_cli.cli._types import PATH
@@ -45,7 +45,7 @@ from transfer_cli.cli._types import PATH
 @overwrite_run_option
 @cache_option
 @pass_console
-def command(console: Console, /, folder: Path, output: Path | None, **options: Any) -> int:
+def command(console: Console, /, folder: Path, **options: Any) -> int:
     """Train several models within a time limit, keep the best, test it once and write an HTML report.
 
     FOLDER has one sub-folder of images per class. The steps: hold out test images; check the other images; rank the
@@ -60,22 +60,12 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
     """
     begun = time.monotonic()
 
-    from transfer_cli.recipe.auto import AutoRecipe
-    from transfer_cli.runs.run_directory import RunDirectory, default_path
+    from transfer_cli.training_options import auto_request
 
     set_resume_hint("Finished steps are")
-    images = scan_images(folder, options, group_by=options["group_by"])
-    run = RunDirectory(output or default_path("auto", images.name))
-    recipe = AutoRecipe(
-        seed=options["seed"],
-        seconds=options["time_budget"],
-        among=options["among"] or (),
-        download=options["download"],
-        group_by=options["group_by"],
-        bit_depth=options["bit_depth"],
-    )
+    options = {**keywords(console, options), "begun": begun}
+    request, recipe = auto_request(folder, options, command_words(), console)
 
     from transfer_cli.auto.auto import auto
 
-    request = training_request(console, images, run, {**options, "begun": begun, "time_budget": None})
-    return code_with_folder(console, end_of_training(console, auto(request, recipe)), images.left_out)
+    return code_with_folder(console, end_of_training(console, auto(request, recipe)), request.folder.left_out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.cli._console import Console, pass_console
-from transfer_cli.cli._options import cache_of, cache_option, images_option, output_option, seed_option
+from transfer_cli.cli._options import cache_option, command_words, images_option, output_option, seed_option
 from transfer_cli.cli._summaries import end_of_ensemble
 from transfer_cli.cli._types import ABOVE_ZERO, PATH
 
@@ -30,9 +29,7 @@ from transfer_cli.cli._types import ABOVE_ZERO, PATH
 @cache_option
 @click.option("--overwrite", is_flag=True, help="Replace an existing run.")
 @pass_console
-def command(
-    console: Console, /, runs: tuple[Path, ...], output: Path, method: str | None, seed: int, **options: Any
-) -> int:
+def command(console: Console, /, runs: tuple[Path, ...], **options: Any) -> int:
     """Combine several trained models into one (averaging, voting, stacking, weight soup).
 
     Each RUN is a finished run of extract, finetune or ensemble; all need the same classes and the same train/val/test
@@ -53,27 +50,15 @@ def command(
         transfer-cli ensemble runs/a runs/b -o runs/both
         transfer-cli ensemble runs/a runs/b runs/c -o runs/quick --method greedy --max-ms 20
     """
-    from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
-    from transfer_cli.runs.run_directory import RunDirectory
-
-    limits = {name: options[name] for name in ("max_models", "max_ms")}
-    if method != ensemble_methods.GREEDY and any(limits.values()):
+    method, limits = options["method"], (options["max_models"], options["max_ms"])
+    if method != ensemble_methods.GREEDY and any(limits):
         received = method or "no --method"
         raise click.UsageError(
             f"--max-models and --max-ms need --method {ensemble_methods.GREEDY}. Received: {received}."
         )
-    recipe = EnsembleRecipe(seed=seed, ensemble=EnsembleOptions(method=method, **limits))
 
     from transfer_cli.ensembling.ensemble import ensemble
-    from transfer_cli.ensembling.request import EnsembleRequest
+    from transfer_cli.training_options import ensemble_request
 
-    request = EnsembleRequest(
-        runs,
-        RunDirectory(output),
-        overwrite=options["overwrite"],
-        images=options["images"],
-        command=["transfer-cli", *sys.argv[1:]],
-        cache=cache_of(options),
-        progress=console,
-    )
+    request, recipe = ensemble_request(runs, options, command_words(), console)
     return end_of_ensemble(console, ensemble(request, recipe))

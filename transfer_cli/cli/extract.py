@@ -11,14 +11,13 @@ from transfer_cli.catalog import classifiers
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
     backbone_options,
-    backbone_overrides,
     bags_option,
     cache_option,
-    scan_images,
+    command_words,
+    keywords,
     set_resume_hint,
     table_options,
     training_options,
-    training_request,
 )
 from transfer_cli.cli._summaries import code_with_folder, end_of_ensemble, end_of_training
 from transfer_cli.cli._types import PATH
@@ -40,7 +39,7 @@ from transfer_cli.cli._types import PATH
 @training_options
 @cache_option
 @pass_console
-def command(console: Console, /, folder: Path, output: str | None, bags: int | None, **options: Any) -> int:
+def command(console: Console, /, folder: Path, bags: int | None, **options: Any) -> int:
     """Train a classifier fast (start here): a fixed pretrained network plus logistic regression.
 
     FOLDER has one sub-folder of images per class, e.g. photos/cat and photos/dog; or sub-folders train and test (and
@@ -55,28 +54,12 @@ def command(console: Console, /, folder: Path, output: str | None, bags: int | N
         transfer-cli extract photos --backbone resnet50 --classifier linear-svm
         transfer-cli extract photos --bags 10
     """
-    from transfer_cli.recipe.recipes import ExtractRecipe
-    from transfer_cli.runs.run_directory import RunDirectory, default_path
+    from transfer_cli.training_options import extract_job
 
-    overrides = {
-        **backbone_overrides(options),
-        "classifier.name": options["classifier"],
-        "classifier.tune": options["tune"],
-        "split.group_by": options["group_by"],
-    }
-    recipe = ExtractRecipe.load(options["recipe"], options["overrides"], overrides)
-    if bags and recipe.classifier.name == classifiers.NONE:
+    job = extract_job(folder, {**keywords(console, options), "bags": bags}, command_words(), console)
+    if bags and not job.trains_model:
         raise click.UsageError("--bags needs a classifier. Received: --classifier none (features only).")
-    images = scan_images(folder, options, group_by=recipe.split.group_by)
-    run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name))
-    request = training_request(console, images, run, options)
     if bags:
-        from transfer_cli.ensembling.bagging import bagged
-
         set_resume_hint("Finished bags are", options["overwrite"])
-        code = end_of_ensemble(console, bagged(request, recipe, bags), of_bags=True)
-        return code_with_folder(console, code, images.left_out)
-
-    from transfer_cli.training.extract import extract
-
-    return code_with_folder(console, end_of_training(console, extract(request, recipe)), images.left_out)
+    code = end_of_ensemble(console, job.run(), of_bags=True) if bags else end_of_training(console, job.run())
+    return code_with_folder(console, code, job.request.folder.left_out)

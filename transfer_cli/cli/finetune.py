@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,13 @@ import click
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
     backbone_options,
-    backbone_overrides,
     bags_option,
-    scan_images,
+    command_words,
+    keywords,
     set_resume_hint,
     table_options,
     time_budget_option,
     training_options,
-    training_request,
 )
 from transfer_cli.cli._plan_output import print_plan
 from transfer_cli.cli._summaries import code_with_folder, end_of_ensemble, end_of_training
@@ -53,9 +51,7 @@ from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 )
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs (view: tensorboard --logdir RUN).")
 @pass_console
-def command(
-    console: Console, /, folder: Path, output: str | None, bags: int | None, plans: bool, **options: Any
-) -> int:
+def command(console: Console, /, folder: Path, bags: int | None, plans: bool, **options: Any) -> int:
     """Train the network itself on your images: slower than extract, usually more accurate.
 
     First a new classification head is trained on the pretrained network, then also the upper layers of the network.
@@ -70,37 +66,19 @@ def command(
         transfer-cli finetune photos --time-budget 10m
         transfer-cli finetune photos --recipe last-block --set stage.1.epochs=3
     """
-    from transfer_cli.recipe.recipes import FinetuneRecipe
-    from transfer_cli.runs.run_directory import RunDirectory, default_path
     from transfer_cli.system import process_age_seconds
+    from transfer_cli.training_options import finetune_job
 
-    overrides = {
-        **backbone_overrides(options),
-        "hardware.precision": options["precision"],
-        "split.group_by": options["group_by"],
-        "unlabelled.folder": options["unlabelled"] and str(Path(options["unlabelled"]).absolute()),
-    }
-    recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], overrides)
-    images = scan_images(folder, options, group_by=recipe.split.group_by)
-    run = RunDirectory(Path(output) if output else default_path(images.name, recipe.backbone.name, "finetune"))
     begun = time.monotonic() - process_age_seconds()
-    request = training_request(console, images, run, {**options, "begun": begun})
+    options = {**keywords(console, options), "bags": bags, "begun": begun}
+    job = finetune_job(folder, options, command_words(), console)
     if plans:
-        from transfer_cli.training.planning.plan import plan
-
-        if bags and request.time_budget:
+        if bags and job.request.time_budget:
             raise click.UsageError("--plan cannot be combined with both --bags and --time-budget.")
-        planned = plan(replace(request, run=run.bag(1)) if bags else request, recipe)
+        planned = job.plan()
         print_plan(console, planned, bags or 1)
         return DONE_WITH_SKIPPED if planned.skipped else DONE
 
     set_resume_hint("Finished epochs are", options["overwrite"])
-    if bags:
-        from transfer_cli.ensembling.bagging import bagged
-
-        code = end_of_ensemble(console, bagged(request, recipe, bags), of_bags=True)
-        return code_with_folder(console, code, images.left_out)
-
-    from transfer_cli.training.finetune import finetune
-
-    return code_with_folder(console, end_of_training(console, finetune(request, recipe)), images.left_out)
+    code = end_of_ensemble(console, job.run(), of_bags=True) if bags else end_of_training(console, job.run())
+    return code_with_folder(console, code, job.request.folder.left_out)

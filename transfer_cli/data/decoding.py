@@ -109,6 +109,11 @@ def decode_to_fit(path: Path, side: int, bit_depth: int | None = None) -> NDArra
             return failure_reason(error, data)
 
 
+def upright_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Return an opened image of 8-bit samples as RGB of shape (h, w, 3), turned as its EXIF orientation says."""
+    return _rgb_array(ImageOps.exif_transpose(image))
+
+
 def stored_size(path: Path) -> tuple[int, int] | None:
     """Return width and height in the file's header, before EXIF orientation; None if it cannot be read."""
     try:

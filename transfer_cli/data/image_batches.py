@@ -149,6 +149,40 @@ def view_batches(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def pixel_batches(
+    images: Iterable[tuple[str, NDArray[np.uint8] | str]],
+    views: Sequence[View],
+    *,
+    batch_size: int,
+    strict: bool = False,
+) -> Iterator[ImageBatch]:
+    """Yield images that are in memory already in batches, in order, resized to each view.
+
+    Parameters
+    ----------
+    images : iterable of (str, ndarray of shape (h, w, 3), uint8)
+        The name of each image and its pixels, or the reason why it cannot be read.
+    views, batch_size, strict
+        See `view_batches`.
+    """
+    from transfer_cli.data.resizing import RESIZE
+
+    builder = _BatchBuilder(views)
+    for index, (name, pixels) in enumerate(images):
+        if not isinstance(pixels, str):
+            whole = np.ascontiguousarray(pixels)
+            builder.add(index, name, "", [RESIZE[view.resize](whole, view.size) for view in views])
+        elif strict:
+            raise ImageError(f"{name} could not be read: {pixels}.", hint="Leave out strict to skip it.")
+        else:
+            builder.skipped.append(Skipped(name, pixels))
+        if builder.is_full(batch_size):
+            yield builder.build()
+            builder = _BatchBuilder(views)
+    if builder.rows or builder.skipped:
+        yield builder.build()
+
+
 _Decoded = tuple[str, list[NDArray[np.uint8]] | str | None]
 """The digest of a file, and its views, the reason why it cannot be read, or None if it is known."""
 _Chunk = tuple[list[tuple[int, str]], "Future[list[_Decoded]]"]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from transfer_cli.arguments import StrPath, as_path
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task
 from transfer_cli.data import csv_manifest
 from transfer_cli.data.class_names import look_alike
@@ -67,7 +68,7 @@ class ImageFolder:
     @classmethod
     def scan(
         cls,
-        source: Path,
+        source: StrPath,
         *,
         for_training: bool = True,
         table: TableOptions | None = None,
@@ -82,7 +83,7 @@ class ImageFolder:
 
         Parameters
         ----------
-        source : Path
+        source : str or os.PathLike
         for_training : bool
             Require at least two classes, each with training images.
         table : TableOptions, optional
@@ -96,6 +97,7 @@ class ImageFolder:
         FolderError
             If `source` is neither a folder of images in class folders nor a CSV file that lists images.
         """
+        source = as_path(source, "a folder of images or a CSV file")
         options = table or TableOptions()
         if is_table(source):
             _check_no_level(source, class_level)

@@ -1,16 +1,16 @@
-"""Predictions: paths and class probabilities, and the tables they are written to."""
+"""The tables that predictions are written to: CSV, JSON Lines, Parquet and text for a terminal."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from transfer_cli.data.skipped import Skipped
+from transfer_cli.data.prediction_result import UNKNOWN as UNKNOWN
+from transfer_cli.data.prediction_result import Predictions as Predictions
 from transfer_cli.data.table_columns import SEPARATOR
 from transfer_cli.io.csv_tables import csv_bytes
 from transfer_cli.text import printable, utf8
@@ -18,54 +18,6 @@ from transfer_cli.text import printable, utf8
 FORMATS = ("csv", "jsonl", "parquet", "table")
 TRUE_LABEL = "true_label"
 """Column of the true class or labels."""
-UNKNOWN = "unknown"
-"""The label of a rejected image."""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """One batch of predictions.
-
-    Attributes
-    ----------
-    paths : tuple of str
-        Of the n images, in input order.
-    class_names : tuple of str
-        The k classes, in the order of the bundle.
-    probabilities : ndarray of shape (n, k), float32
-    skipped : tuple of Skipped
-        Files between these images that could not be read.
-    thresholds : tuple of float or None
-        Smallest probability at which an image gets each label, for a multi-label task.
-    digests : tuple of str
-        SHA-256 of each file, in hexadecimal, if it was read for these predictions.
-    reject_reasons : tuple of str or None
-        Why each image is rejected (see `inference.reject`), empty if it is not; None if rejection is off.
-    """
-
-    paths: tuple[str, ...]
-    class_names: tuple[str, ...]
-    probabilities: NDArray[np.float32]
-    skipped: tuple[Skipped, ...] = ()
-    thresholds: tuple[float, ...] | None = None
-    digests: tuple[str, ...] = ()
-    reject_reasons: tuple[str, ...] | None = None
-
-    def labels(self) -> list[list[str]]:
-        """Return the labels of each image of a multi-label task, in the order of the classes."""
-        has = self.probabilities >= np.array(self.thresholds)
-        return [[name for name, there in zip(self.class_names, row, strict=True) if there] for row in has]
-
-    def rows(self, top_k: int) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-        """Yield each path with its `top_k` most likely classes, best first."""
-        # A stable sort of the negated row: equal probabilities keep the order of the classes.
-        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :top_k]
-        for path, best, row in zip(self.paths, order, self.probabilities, strict=True):
-            yield path, [(self.class_names[column], float(row[column])) for column in best]
-
-    def reasons(self) -> Sequence[str]:
-        """Return why each image is rejected, empty if it is not."""
-        return self.reject_reasons or [""] * len(self.paths)
 
 
 @dataclass(frozen=True)
@@ -126,7 +78,7 @@ class PredictionColumns:
         if self.truth:
             columns.append(list(truth or ()))
         if self.joins_labels:
-            columns.append([SEPARATOR.join(labels) for labels in batch.labels()])
+            columns.append([SEPARATOR.join(labels) for labels in batch.label_lists()])
         else:
             ranked = [best for _, best in batch.rows(self.top_k or 1)]
             reasons = batch.reasons()
@@ -189,7 +141,7 @@ class _CsvWriter(PredictionWriter):
 class _JsonlWriter(PredictionWriter):
     def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
         ranked = self._columns.top_k is not None
-        labels = batch.labels() if self._columns.multi_label else None
+        labels = batch.label_lists() if self._columns.multi_label else None
         rows = batch.rows(self._columns.top_k or len(batch.class_names))
         for index, ((path, best), reason) in enumerate(zip(rows, batch.reasons(), strict=True)):
             label, confidence = best[0]
@@ -240,7 +192,7 @@ class _TextWriter(PredictionWriter):
         path_width = max(map(len, paths), default=0)
         name_width = max(map(len, batch.class_names))
         joined = self._columns.joins_labels
-        has = [set(labels) for labels in batch.labels()] if joined else []
+        has = [set(labels) for labels in batch.label_lists()] if joined else []
         count = len(batch.class_names) if joined else self._columns.top_k or 3
         for index, ((_, best), reason) in enumerate(zip(batch.rows(count), batch.reasons(), strict=True)):
             classes = [each for each in best if each[0] in has[index]] if joined else best

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.arguments import StrPath, as_path
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task
 from transfer_cli.data.csv_manifest import SEPARATOR, SPLIT_COLUMN
 from transfer_cli.data.image_folder import ImageFile, sort_class_names
@@ -130,7 +130,7 @@ class Split:
         return cls(rows, seed, "split.csv" if existing else "folders" if laid_out else "digest", task)
 
     @classmethod
-    def read(cls, path: Path) -> Split:
+    def read(cls, path: StrPath) -> Split:
         """Read a split.csv.
 
         Raises
@@ -139,6 +139,7 @@ class Split:
             If the file is not a table with the columns path, sha256, class (or labels) and split.
         """
         rows = []
+        path = as_path(path, "a table of a split")
         table = read_table(path, ("path", "sha256", SPLIT_COLUMN))
         task = MULTI_LABEL if table and _LABEL_COLUMN[MULTI_LABEL] in table[0] else SINGLE_LABEL
         if table and _LABEL_COLUMN[task] not in table[0]:
@@ -153,18 +154,19 @@ class Split:
             rows.append(SplitRow(row["path"], row["sha256"], labels, part, row.get(GROUP_COLUMN) or None))
         return cls(tuple(rows), 0, "split.csv", task)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: StrPath) -> None:
         """Write the split as CSV."""
         header = ["path", "sha256", _LABEL_COLUMN[self.task], SPLIT_COLUMN]
         rows = [[row.path, row.sha256, row.truth, row.part] for row in self.rows]
         if any(row.group for row in self.rows):
             header.append(GROUP_COLUMN)
             rows = [[*cells, row.group or ""] for cells, row in zip(rows, self.rows, strict=True)]
-        write_table(path, header, rows)
+        write_table(as_path(path, "a file to write"), header, rows)
 
-    def write_labels(self, path: Path) -> None:
+    def write_labels(self, path: StrPath) -> None:
         """Write the paths and labels as CSV, a table of images without parts."""
-        write_table(path, ("path", _LABEL_COLUMN[self.task]), ((row.path, row.truth) for row in self.rows))
+        header = ("path", _LABEL_COLUMN[self.task])
+        write_table(as_path(path, "a file to write"), header, ((row.path, row.truth) for row in self.rows))
 
     def has_any(self, files: Sequence[ImageFile], digests: Sequence[str]) -> bool:
         """Return whether any of these images is in the split, by path or by digest."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
+from transfer_cli.arguments import check_type
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import classifiers, ensemble_methods
 from transfer_cli.data.split import Split
@@ -64,6 +65,7 @@ def bagged(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, bag
     L. Breiman (1996), "Bagging Predictors".
     L. Breiman (1996), "Out-of-bag estimation".
     """
+    check_type(request, TrainingRequest, "a TrainingRequest, or call extract(FOLDER, bags=10)")
     run = request.run
     _check_recipe(recipe, bags)
     if request.min_accuracy is not None:

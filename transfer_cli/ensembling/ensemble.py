@@ -61,7 +61,7 @@ def ensemble(request: EnsembleRequest, recipe: EnsembleRecipe) -> TrainingResult
     M. Wortsman et al. (2022), "Model soups" (soup).
     """
     _check_separate_folders(request)
-    run, members = request.run, Members.read(request.members)
+    run, members = request.run, Members.read(request.member_paths)
     default = ensemble_methods.WEIGHTED if members.has_held_out_predictions else ensemble_methods.AVERAGE
     spec = ensemble_methods.find(recipe.ensemble.method or default)
     _check_method(spec, members)
@@ -87,7 +87,7 @@ def ensemble(request: EnsembleRequest, recipe: EnsembleRecipe) -> TrainingResult
 def _check_separate_folders(request: EnsembleRequest) -> None:
     """Raise InputError if the run to write is a member or contains one, or is inside of one; bags may be inside."""
     place = request.run.path.resolve()
-    for path in request.members:
+    for path in request.member_paths:
         member = path.resolve()
         contains = place in member.parents and member.parent != request.run.bags.resolve()
         if member == place or contains or member in place.parents:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from transfer_cli.arguments import StrPath, as_path, check_type
 from transfer_cli.io.cache import Cache
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.runs.run_directory import RunDirectory
@@ -17,7 +19,7 @@ class EnsembleRequest:
 
     Attributes
     ----------
-    members : sequence of Path
+    members : sequence of path
         Two or more finished runs with the same classes and the same split.
     run : RunDirectory
         The run to write. A complete run of the same members and settings is returned as it is.
@@ -34,7 +36,7 @@ class EnsembleRequest:
     progress : Progress
     """
 
-    members: Sequence[Path]
+    members: Sequence[StrPath]
     run: RunDirectory
     overwrite: bool = False
     min_accuracy: float | None = None
@@ -42,3 +44,13 @@ class EnsembleRequest:
     command: Sequence[str] = ()
     cache: Cache = field(default_factory=Cache.of_user)
     progress: Progress = SILENT
+
+    def __post_init__(self) -> None:
+        check_type(self.run, RunDirectory, "run as RunDirectory: RunDirectory(PATH)")
+        if isinstance(self.members, str | os.PathLike):
+            raise TypeError(f"Expected members as a sequence of runs. Received: one path, {os.fspath(self.members)!r}.")
+
+    @property
+    def member_paths(self) -> tuple[Path, ...]:
+        """The runs to combine."""
+        return tuple(as_path(member, "each run") for member in self.members)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.arguments import StrPath, as_text
 from transfer_cli.bundle.training_images import ImageRole, TrainingImages
 from transfer_cli.catalog import tta as methods
 from transfer_cli.catalog.runtimes import AUTO
@@ -22,9 +23,10 @@ from transfer_cli.data.split_assignment import PARTS
 from transfer_cli.errors import InputError, nearest
 from transfer_cli.evaluation.paired_predictions import ROLE_COLUMN
 from transfer_cli.evaluation.tta_gain import TtaGain
+from transfer_cli.html_table import html_table
 from transfer_cli.inference.load import load
 from transfer_cli.inference.models import IMAGENET, AbstractModel
-from transfer_cli.inference.predict import predict
+from transfer_cli.inference.predict import predict_files
 from transfer_cli.inference.tta import ComparedModel
 from transfer_cli.io.atomic import atomic_write, write_json
 from transfer_cli.io.cache import Cache
@@ -32,13 +34,15 @@ from transfer_cli.io.csv_tables import write_table
 from transfer_cli.metrics import curves
 from transfer_cli.metrics.confusion import Confusion
 from transfer_cli.metrics.metrics_table import score
+from transfer_cli.metrics.score import Scores, score_rows, scores_of
 from transfer_cli.metrics.scores import SUPPORT, Metrics
-from transfer_cli.progress import SILENT, Progress
+from transfer_cli.progress import Progress
+from transfer_cli.progress_bar import progress_of
 from transfer_cli.runs.evaluation_directory import ALL, UNSEEN, EvaluationDirectory
 from transfer_cli.runs.run_of_model import training_images_of
 from transfer_cli.runs.score_limits import not_above_chance, without_labels
 from transfer_cli.runs.scoring import truth_of, write_predictions
-from transfer_cli.text import nan_to_null
+from transfer_cli.text import counted, nan_to_null
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,25 @@ class Evaluation:
         """The key of `metrics` whose images were not used for training or model selection."""
         return UNSEEN if self.trained_on or self.selected_on else next(iter(self.metrics))
 
+    @property
+    def scores(self) -> Scores:
+        """The metrics of each part with their 95 % intervals: ``scores[evaluation.fair_part]["accuracy"].value``."""
+        return scores_of(self.metrics)
+
+    def __repr__(self) -> str:
+        rows = "".join(f"\n  {part} {name} {text}" for part, name, text in score_rows(self.scores))
+        return f"<Evaluation {self.directory.path}{self._known()}>{rows}"
+
+    def _repr_html_(self) -> str:
+        title = f"Evaluation {self.directory.path}{self._known()}"
+        return html_table(title, ("part", "metric", "score"), score_rows(self.scores))
+
+    def _known(self) -> str:
+        """Return how many of the images the model was trained on or selected by, if any."""
+        known = ((self.trained_on, "in training"), (self.selected_on, "to select the model"))
+        text = " and ".join(f"{counted(count, 'image')} used {what}" for count, what in known if count)
+        return text and f": {text}"
+
     def classes_without_images(self, part: str) -> tuple[str, ...]:
         """Return the classes of the model that a part has no images of: they are not evaluated."""
         metrics = self.metrics.get(part, {}).items()
@@ -87,9 +110,9 @@ class Evaluation:
 
 
 def evaluate(
-    model: str,
-    folder: ImageFolder,
-    output: EvaluationDirectory,
+    model: StrPath,
+    folder: ImageFolder | StrPath,
+    output: EvaluationDirectory | StrPath,
     *,
     part: str | None = None,
     tta: str | None = None,
@@ -97,25 +120,26 @@ def evaluate(
     strict: bool = False,
     offline: bool = False,
     cache: Cache | None = None,
-    progress: Progress = SILENT,
+    progress: bool | Progress = False,
 ) -> Evaluation:
     """Predict the images of a folder with a trained model, and compute its metrics.
 
     Parameters
     ----------
-    model : str
+    model : str or os.PathLike
         A run or a bundle.
-    folder : ImageFolder
+    folder : ImageFolder or path
         All classes of the model, or some of them.
-    output : EvaluationDirectory
-        Written completely or not at all.
+    output : EvaluationDirectory or path
+        The folder to write, written completely or not at all.
     part : str, optional
         Evaluate only this part of a folder with train/val/test sub-folders.
     tta : str, optional
         A test-time augmentation of the catalog, or a number of crops. The model is also run without it, on the same
         decoded images, to measure the gain.
-    runtime, strict, offline, cache, progress
+    runtime, strict, offline, cache
         As for loading a model and predicting.
+    progress : bool or Progress
 
     Raises
     ------
@@ -126,6 +150,9 @@ def evaluate(
     ModelError
         When the bundle is missing or damaged.
     """
+    model, progress = as_text(model, "a run or a bundle"), progress_of(progress)
+    folder = folder if isinstance(folder, ImageFolder) else ImageFolder.scan(folder, for_training=False)
+    output = output if isinstance(output, EvaluationDirectory) else EvaluationDirectory(output)
     if tta is not None:
         tta = methods.find(tta).name
     output.check_free(folder, part, tta)
@@ -198,7 +225,7 @@ def _predict(
     file_of = {str(folder.root / file.path): file for file in files}
     batches: list[Predictions] = []
     with progress.track("predicting", len(files)) as advance:
-        for batch in predict(model, file_of, strict=strict):
+        for batch in predict_files(model, file_of, strict=strict):
             batches.append(batch)
             advance(len(batch.paths) + len(batch.skipped))
     skipped = tuple(Skipped(file_of[item.path].path, item.reason) for batch in batches for item in batch.skipped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.arguments import StrPath, as_path
 from transfer_cli.data.decoding import aspect_ratio
-from transfer_cli.data.image_batches import view_batches
+from transfer_cli.data.image_inputs import ImageInputs, ImageItem, PixelItem, image_items, item_batches
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import InputError, UnknownNameError
 from transfer_cli.explain.explainable import Explainable
@@ -21,14 +23,17 @@ from transfer_cli.explain.multi_view import ViewedImage
 from transfer_cli.explain.overlay import save_overlay
 from transfer_cli.io import atomic
 from transfer_cli.io.csv_tables import write_table
-from transfer_cli.progress import SILENT, Progress
+from transfer_cli.progress import Progress
+from transfer_cli.progress_bar import progress_of
 from transfer_cli.rendering.fonts import missing_letters_warning
 from transfer_cli.rendering.png_provenance import EXPLAIN, made_by
+from transfer_cli.text import counted
 
 TABLE = "explanations.csv"
 _SCORES = ("deletion", "random_deletion", "insertion", "random_insertion")
 _MAX_STEM = 150
 _BATCH = 16
+_SHOWN_IN_NOTEBOOK = 12
 
 
 @dataclass(frozen=True)
@@ -76,27 +81,43 @@ class Explanations:
         """The table of all rows."""
         return self.target / TABLE
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            [f"<{counted(len(self), 'saliency map')} in {self.target}>", *(f"  {row.summary()}" for row in self)]
+        )
+
+    def _repr_html_(self) -> str:
+        files = (self.target / row.file for row in self.rows[:_SHOWN_IN_NOTEBOOK])
+        encoded = (base64.b64encode(file.read_bytes()).decode() for file in files if file.is_file())
+        return "".join(f'<img src="data:image/png;base64,{data}"/>' for data in encoded)
+
 
 def explain(
     opened: Explainable,
-    paths: Iterable[str],
-    target: Path,
+    images: ImageInputs,
+    target: StrPath,
     *,
     class_names: Sequence[str] = (),
-    progress: Progress = SILENT,
+    progress: bool | Progress = False,
 ) -> Explanations:
     """Write one overlay per image and class, and a table of them.
 
     Parameters
     ----------
     opened : Explainable
-    paths : iterable of str
-        Image files.
-    target : Path
+    images : path, folder, array, PIL image, or an iterable of these
+        See `data.image_inputs`.
+    target : str or os.PathLike
         Folder to write, as a whole or not at all; an earlier one of this function is replaced.
     class_names : sequence of str
         Classes to explain, per image; by default the predicted class, or all predicted labels of a multi-label model.
-    progress : Progress
+    progress : bool or Progress
 
     Raises
     ------
@@ -107,6 +128,7 @@ def explain(
     InputError
         If no image could be read.
     """
+    target, progress, items = as_path(target, "a folder"), progress_of(progress), image_items(images)
     columns = columns_of(opened.model.class_names, class_names)
     check_replaceable(target)
     rows: list[Explanation] = []
@@ -114,12 +136,14 @@ def explain(
     file_names: set[str] = set()
     views = opened.model.views
     needs_ratio = len({view.resize for view in views}) > 1
+    ratios: dict[str, float] = {}
     with atomic.atomic_write(target) as draft, progress.track("explaining", None) as advance:
         draft.mkdir()
-        for batch in view_batches(paths, views, batch_size=_BATCH):
+        for batch in item_batches(_noting_ratios(items, ratios), views, batch_size=_BATCH):
             skipped += batch.skipped
             for path, *images in zip(batch.paths, *batch.views, strict=True):
-                image = ViewedImage(tuple(images), views, aspect_ratio(Path(path)) if needs_ratio else 1.0)
+                ratio = ratios.get(path) or (aspect_ratio(Path(path)) if needs_ratio else 1.0)
+                image = ViewedImage(tuple(images), views, ratio)
                 for map_, row in _explain_image(opened, path, image, columns, file_names):
                     title = f"{row.class_name}  {100 * row.probability:.1f} %  ({row.method})  {Path(row.path).name}"
                     caption = [title, *row.faithfulness.summary(row.class_name)]
@@ -134,6 +158,14 @@ def explain(
     for line in missing_letters_warning(name for row in rows for name in (row.class_name, Path(row.path).name)):
         progress.warn(line)
     return Explanations(target, tuple(rows), tuple(skipped))
+
+
+def _noting_ratios(items: Iterable[ImageItem], ratios: dict[str, float]) -> Iterator[ImageItem]:
+    """Yield images, and note the aspect ratio of those in memory, which have no file to read it from later."""
+    for item in items:
+        if isinstance(item, PixelItem):
+            ratios[item.name] = item.aspect_ratio
+        yield item
 
 
 def columns_of(known: Sequence[str], class_names: Iterable[str]) -> list[int]:

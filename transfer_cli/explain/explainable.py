@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.arguments import StrPath, as_text, type_of
 from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
 from transfer_cli.catalog import backbones, explainers, runtimes
 from transfer_cli.catalog.explainers import ExplainerSpec, Maps
@@ -55,7 +56,7 @@ class Explainable:
     @classmethod
     def open(
         cls,
-        source: str,
+        source: StrPath,
         *,
         method: str | None = None,
         layer: str | None = None,
@@ -68,7 +69,7 @@ class Explainable:
 
         Parameters
         ----------
-        source : str
+        source : str or os.PathLike
             A run, a bundle or ``imagenet:NAME``.
         method : str, optional
             A name of catalog.explainers; Grad-CAM by default, or occlusion if the model is not differentiable.
@@ -89,6 +90,7 @@ class Explainable:
         WeightsError
             If the weights of ``imagenet:NAME`` are missing and cannot be downloaded.
         """
+        source = as_text(source, "a run, a bundle or imagenet:NAME")
         opened = None if source.startswith(IMAGENET) else ModelBundle.open(Path(source))
         spec = explainers.find(method) if method else _default_method(opened, layer, progress)
         _check_layer(opened, spec, layer)
@@ -141,6 +143,9 @@ class Explainable:
     def _viewed(self, images: Images, aspect_ratios: Sequence[float] | None) -> list[ViewedImage]:
         arrays = (images,) if isinstance(images, np.ndarray) else tuple(images)
         views = self.model.views
+        for array in arrays:
+            if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
+                raise TypeError(f"Expected images as uint8 arrays of shape (n, h, w, 3). Received: {type_of(array)}.")
         if [array.shape[1] for array in arrays] != [view.size for view in views]:
             expected = ", ".join(f"{view.size} ({view.resize})" for view in views)
             raise ValueError(f"Expected images of size {expected}. Received: {[array.shape for array in arrays]}.")
@@ -153,7 +158,7 @@ class Explainable:
 
 
 def explain_images(
-    source: str | Explainable,
+    source: StrPath | Explainable,
     images: Images,
     columns: NDArray[np.int64],
     *,
@@ -164,7 +169,7 @@ def explain_images(
 
     Parameters
     ----------
-    source : str or Explainable
+    source : str, os.PathLike or Explainable
         A run, a bundle or ``imagenet:NAME``; or an opened one.
     images : ndarray of shape (n, size, size, 3), uint8, or a sequence of them
         As decoded by `transfer_cli.data.image_batches.batches`; for an ensemble with several views, its `views`.
@@ -180,6 +185,8 @@ def explain_images(
     ndarray of shape (n, h, w), float32
         From 0 to 1.
     """
+    if not isinstance(images, np.ndarray | list | tuple):
+        raise TypeError(f"Expected images as uint8 arrays of shape (n, h, w, 3). Received: {type_of(images)}.")
     opened = source if isinstance(source, Explainable) else Explainable.open(source, method=method)
     return opened.maps(images, np.asarray(columns, np.int64)[:, None], aspect_ratios)[:, 0]
 

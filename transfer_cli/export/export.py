@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transfer_cli.arguments import StrPath, as_path, as_text, check_type
 from transfer_cli.catalog.export_formats import ExportFormatSpec
 from transfer_cli.errors import MissingExtraError, ModelError
 from transfer_cli.evaluation.comparison import accuracy_drop
@@ -19,7 +20,8 @@ from transfer_cli.export.results import AccuracyDrop, ExportResult
 from transfer_cli.export.writers import write
 from transfer_cli.io.atomic import put_in_place, remove, scratch_folder, write_error
 from transfer_cli.io.drafts import temporary_folder
-from transfer_cli.progress import SILENT, Progress
+from transfer_cli.progress import Progress
+from transfer_cli.progress_bar import progress_of
 from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.text import counted
 
@@ -30,27 +32,29 @@ MAX_ACCURACY_DROP = 1.0
 
 
 def export(
-    source: str,
+    source: StrPath,
     specs: Sequence[ExportFormatSpec],
-    target: Path,
+    target: StrPath,
     *,
-    images: Path | None = None,
+    images: StrPath | None = None,
     max_drop: float = MAX_ACCURACY_DROP,
-    progress: Progress = SILENT,
+    progress: bool | Progress = False,
 ) -> list[ExportResult]:
     """Export a run or a bundle to some formats and check each file; a file that fails is removed and reported.
 
     Parameters
     ----------
-    source : str
+    source : str or os.PathLike
+        A run or a bundle.
     specs : sequence of ExportFormatSpec
-    target : Path
+        See `format_selection.select_formats`.
+    target : str or os.PathLike
         Folder to write.
-    images : Path, optional
+    images : str or os.PathLike, optional
         Where the images of the run are now; for a bundle without its run, any folder of images.
     max_drop : float
         Percentage points of accuracy that an int8 file may lose.
-    progress : Progress
+    progress : bool or Progress
 
     Raises
     ------
@@ -59,10 +63,14 @@ def export(
     OutputError
         When a file cannot be written.
     """
+    source, target, progress = as_text(source, "a run or a bundle"), as_path(target, "a folder"), progress_of(progress)
+    moved = None if images is None else as_path(images, "the folder of the images")
+    for spec in specs:
+        check_type(spec, ExportFormatSpec, "rows of the catalog: select_formats(MODEL, ['litert'])")
     with temporary_folder() as folder:
         model = ExportableModel(source, folder, progress)
         has_int8 = any(spec.precision == "int8" for spec in specs)
-        exporter = _Exporter(model, ExportImages.of(source, model.bundle, images), target, max_drop, has_int8)
+        exporter = _Exporter(model, ExportImages.of(source, model.bundle, moved), target, max_drop, has_int8)
         results = [exporter.export(spec) for spec in specs]
     write_parity_table(target, model.bundle, {result.spec.name: result.to_dict() for result in results}, progress)
     return results

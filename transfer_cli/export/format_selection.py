@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from transfer_cli.arguments import StrPath, as_text
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import export_formats
 from transfer_cli.catalog.export_formats import ExportFormatSpec
@@ -15,7 +16,7 @@ from transfer_cli.progress import SILENT, Progress
 from transfer_cli.runs.run_of_model import run_of_model
 
 
-def select_formats(source: str, formats: Sequence[str], progress: Progress = SILENT) -> list[ExportFormatSpec]:
+def select_formats(source: StrPath, formats: Sequence[str], progress: Progress = SILENT) -> list[ExportFormatSpec]:
     """Return the catalog rows of `formats`; with ``all`` among them, of every format that is possible here.
 
     Raises
@@ -27,6 +28,7 @@ def select_formats(source: str, formats: Sequence[str], progress: Progress = SIL
     ModelError
         When a format cannot hold the classifier.
     """
+    source = as_text(source, "a run or a bundle")
     specs = [export_formats.find(name) for name in dict.fromkeys(formats) if name != export_formats.ALL]
     opened = ModelBundle.open(Path(source))
     check_mergeable(opened, source)

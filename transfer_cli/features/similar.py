@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.data.image_batches import view_batches
+from transfer_cli.arguments import check_type
+from transfer_cli.data.image_batches import ImageBatch
+from transfer_cli.data.image_inputs import ImageInputs, image_items, item_batches
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import SplitRow
 from transfer_cli.errors import InputError, ModelError
@@ -86,20 +88,21 @@ class SearchImages:
 def similar(
     model: AbstractModel,
     images: SearchImages,
-    paths: Iterable[str],
+    paths: ImageInputs,
     k: int,
     *,
     batch_size: int = 512,
     strict: bool = False,
 ) -> Iterator[SimilarImages]:
-    """Yield the nearest images to those at `paths`, in order, batch by batch.
+    """Yield the nearest images to those that are given, in order, batch by batch.
 
     Parameters
     ----------
     model : AbstractModel
         The model of the run that is searched.
     images : SearchImages
-    paths : iterable of str
+    paths : path, folder, array, PIL image, or an iterable of these
+        See `data.image_inputs`.
     k : int
         Number of results per image.
     batch_size : int
@@ -111,7 +114,16 @@ def similar(
     ModelError
         If the model has no features, or features of another width.
     """
-    for batch in view_batches(paths, model.views[:1], batch_size=batch_size, strict=strict):
+    check_type(model, AbstractModel, "a loaded model: load(PATH)")
+    check_type(images, SearchImages, "the images to search: SearchImages.of_run(FinishedRun.read(RUN), 'train')")
+    items = image_items(paths)
+    return _similar(model, images, item_batches(items, model.views[:1], batch_size=batch_size, strict=strict), k)
+
+
+def _similar(
+    model: AbstractModel, images: SearchImages, decoded: Iterable[ImageBatch], k: int
+) -> Iterator[SimilarImages]:
+    for batch in decoded:
         neighbours: list[tuple[Neighbour, ...]] = []
         if batch.paths:
             features = model.features(batch.images)

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from transfer_cli.arguments import StrPath, as_text
 from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
 from transfer_cli.bundle.files import BACKBONE_FILE, CLASSIFIER_FILE, GRAPH_FILE, LINEAR_FILE, MANIFEST, NETWORK_FILE
 from transfer_cli.bundle.manifest import bundle_directory
@@ -38,7 +39,7 @@ _SKLEARN = "scikit-learn"
 
 
 def load(
-    source: str,
+    source: StrPath,
     *,
     runtime: str = runtimes.AUTO,
     images: int = 0,
@@ -50,7 +51,8 @@ def load(
 
     Parameters
     ----------
-    source : str
+    source : str or os.PathLike
+        A run, its ``model`` folder, an exported file, or ``imagenet:BACKBONE``.
     runtime : str
         ``auto``: the runtime that the bundle was made for, or Keras on a GPU.
     images : int
@@ -69,6 +71,7 @@ def load(
     MissingExtraError
         If the runtime is not installed.
     """
+    source = as_text(source, "a run, a bundle, an exported file or imagenet:BACKBONE")
     cache = cache or Cache.of_user()
     if exported_model.is_exported(Path(source)):
         return _load_exported(Path(source), runtime, progress)

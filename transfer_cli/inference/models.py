@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.arguments import check_type, type_of
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.calibration.temperature import apply_temperature
 from transfer_cli.classifiers.linear import remove_log_prior
@@ -85,10 +86,22 @@ class AbstractModel(ABC):
         Returns
         -------
         ndarray of shape (n, k), float32
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the images have another type or shape.
         """
+        check_type(images, np.ndarray, "images as a NumPy array; ImageClassifier.predict also takes paths")
+        if images.dtype != np.uint8:
+            raise TypeError(f"Expected pixels as uint8, from 0 to 255. Received: {type_of(images)}.")
         if len(self.views) > 1:
             sizes = ", ".join(f"{view.size} {view.resize}" for view in self.views)
             raise ValueError(f"The members have different input sizes ({sizes}). Use predict_views with one of each.")
+        if images.shape[1:] != (self.image_size, self.image_size, 3):
+            expected = f"(n, {self.image_size}, {self.image_size}, 3)"
+            resizes = "ImageClassifier.predict resizes images of any size."
+            raise ValueError(f"Expected images of shape {expected}. Received: {type_of(images)}. {resizes}")
         return self.predict_views((images,))
 
 

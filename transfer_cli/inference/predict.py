@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from transfer_cli.data.image_batches import view_batches
+from transfer_cli.data.image_batches import ImageBatch, view_batches
+from transfer_cli.data.image_inputs import ImageInputs, ImageItem, image_items, item_batches
 from transfer_cli.data.predictions import Predictions, open_writer
 from transfer_cli.data.skipped import Skipped
+from transfer_cli.data.views import View
 from transfer_cli.errors import InputError
 from transfer_cli.inference.models import AbstractModel
 from transfer_cli.inference.reject import Rejector
@@ -24,37 +27,80 @@ _LARGE_BATCH_BYTES = 1 << 26
 
 def predict(
     model: AbstractModel,
-    paths: Iterable[str],
+    images: ImageInputs,
     *,
     batch_size: int = 32,
     strict: bool = False,
     rejector: Rejector | None = None,
+    left_out: Counter[str] | None = None,
 ) -> Iterator[Predictions]:
-    """Yield predictions for the images at `paths`, in order; memory use does not depend on their number.
+    """Yield predictions for images, in order; memory use does not depend on their number.
 
     Parameters
     ----------
     model : AbstractModel
-    paths : iterable of str
-        Image files; may be endless.
+    images : path, folder, array, PIL image, or an iterable of these
+        See `data.image_inputs`; a generator may be endless.
     batch_size : int
     strict : bool
         Raise ImageError at the first unreadable file instead of listing it as skipped.
     rejector : Rejector, optional
         Labels images as ``unknown``.
+    left_out : Counter, optional
+        Gets the number of files in folders that are not images, by reason.
+
+    Raises
+    ------
+    TypeError, ValueError
+        At once, if `images` are of another type or shape, or if there are none.
     """
-    names = model.class_names
+    items = image_items(images, left_out)
+    return predict_items(model, items, batch_size=batch_size, strict=strict, rejector=rejector)
+
+
+def predict_items(
+    model: AbstractModel,
+    items: Iterable[ImageItem],
+    *,
+    batch_size: int = 32,
+    strict: bool = False,
+    rejector: Rejector | None = None,
+) -> Iterator[Predictions]:
+    """Yield predictions for what `image_items` yields; as `predict`."""
     views = (rejector.model if rejector else model).views
-    if max(view.size for view in views) > _LARGE_SIDE:
-        batch_size = max(1, min(batch_size, _LARGE_BATCH_BYTES // sum(3 * view.size**2 for view in views)))
-    for batch in view_batches(paths, views, batch_size=batch_size, strict=strict):
+    decoded = item_batches(items, views, batch_size=_batch_size(views, batch_size), strict=strict)
+    return _predict_batches(model, decoded, rejector)
+
+
+def predict_files(
+    model: AbstractModel, paths: Iterable[str], *, batch_size: int = 32, strict: bool = False
+) -> Iterator[Predictions]:
+    """Yield predictions for files, in order; as `predict`, but a folder is a file that cannot be read."""
+    size = _batch_size(model.views, batch_size)
+    return _predict_batches(model, view_batches(paths, model.views, batch_size=size, strict=strict), None)
+
+
+def _batch_size(views: Sequence[View], requested: int) -> int:
+    if max(view.size for view in views) <= _LARGE_SIDE:
+        return requested
+    return max(1, min(requested, _LARGE_BATCH_BYTES // sum(3 * view.size**2 for view in views)))
+
+
+def _predict_batches(
+    model: AbstractModel, decoded: Iterable[ImageBatch], rejector: Rejector | None
+) -> Iterator[Predictions]:
+    names, limits = model.class_names, model.thresholds
+    for batch in decoded:
         probabilities, reasons = np.empty((0, len(names)), np.float32), None
         if batch.paths and rejector:
             probabilities, reasons = rejector(batch.views)
         elif batch.paths:
             probabilities = model.predict_views(batch.views)
-        paths, limits = batch.paths, model.thresholds
-        yield Predictions(paths, names, probabilities, batch.skipped, limits, batch.digests, reject_reasons=reasons)
+        elif rejector:
+            reasons = ()
+        yield Predictions(
+            batch.paths, names, probabilities, batch.skipped, limits, batch.digests, reject_reasons=reasons
+        )
 
 
 def write_predictions(

@@ -15,6 +15,7 @@ from time import perf_counter
 
 import numpy as np
 
+from transfer_cli.arguments import check_type
 from transfer_cli.catalog import tta
 from transfer_cli.catalog.tta import Variant
 from transfer_cli.data.views import View
@@ -79,6 +80,7 @@ class AugmentedModel(AbstractModel):
     """
 
     def __init__(self, model: AbstractModel, method: str, *, with_original: bool = False) -> None:
+        check_type(model, AbstractModel, "a loaded model: load(PATH)")
         self.spec, self.inner, self.stopwatch = tta.find(method), model, Stopwatch()
         self._with_original = with_original
         self._sources = tuple(_larger(view) if self.spec.crops else view for view in model.views)

@@ -57,6 +57,13 @@ class RankOptions:
     bit_depth: int | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("among", "weights"):
+            if isinstance(value := getattr(self, name), str):
+                raise TypeError(
+                    f"Expected {name} as a sequence of names, such as [{value!r}]. Received: str {value!r}."
+                )
+
     @property
     def overrides(self) -> dict[str, Any]:
         """The settings of a recipe that extracts features as this ranking does."""

@@ -10,14 +10,12 @@ from transfer_cli.io.atomic import write_json
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.ranking.results import COLUMNS, Ranking
-from transfer_cli.runs.entry import Entry
+from transfer_cli.runs.entry import Directory, Entry
 
 
-@dataclass(frozen=True)
-class RankingDirectory:
+@dataclass(frozen=True, init=False)
+class RankingDirectory(Directory):
     """The folder of a ranking; the only place that knows the names of its files."""
-
-    path: Path
 
     ranking = Entry("ranking.json")  # the whole ranking
     table = Entry("ranking.csv")  # one row per candidate

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from transfer_cli.arguments import StrPath, as_text
 from transfer_cli.catalog import backbones, class_balancing, classifiers, heads, optimizers, tasks
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task, TaskSpec
 from transfer_cli.data.views import View
@@ -61,7 +62,7 @@ class Recipe(sections.RecipeFile):
 
     @classmethod
     def load(
-        cls, source: str | None = None, overrides: Sequence[str] = (), settings: Mapping[str, Any] | None = None
+        cls, source: StrPath | None = None, overrides: Sequence[str] = (), settings: Mapping[str, Any] | None = None
     ) -> Self:
         """Read a recipe and override single settings.
 
@@ -84,7 +85,8 @@ class Recipe(sections.RecipeFile):
         RecipeError
             Lists all errors of the file and the overrides.
         """
-        source = source or cls.default_source
+        source = cls.default_source if source in (None, "") else as_text(source, "a recipe")
+        overrides = [overrides] if isinstance(overrides, str) else overrides
         path = _locate(source) if source else None
         text, data = toml_source.read(path) if path else ("", {})
         changes = {key: value for key, value in (settings or {}).items() if value is not None}

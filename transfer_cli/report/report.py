@@ -8,8 +8,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from transfer_cli.arguments import StrPath, as_path
 from transfer_cli.errors import RunError
-from transfer_cli.progress import SILENT, Progress
+from transfer_cli.progress import Progress
+from transfer_cli.progress_bar import progress_of
 from transfer_cli.rendering.html import render
 from transfer_cli.rendering.palette import class_colours
 from transfer_cli.report.confusion_cells import MAX_CORRECT_SHOWN, MAX_MISTAKES_SHOWN
@@ -61,28 +63,29 @@ class Report:
     omissions: Mapping[str, str]
 
 
-def report(run: FinishedRun, target: Path | None = None, *, progress: Progress = SILENT) -> Report:
+def report(run: FinishedRun | StrPath, target: StrPath | None = None, *, progress: bool | Progress = False) -> Report:
     """Write an HTML page about a run.
 
     Parameters
     ----------
-    run : FinishedRun
-    target : Path, optional
+    run : FinishedRun or path
+    target : str or os.PathLike, optional
         [``report.html`` in the run]
-    progress : Progress
+    progress : bool or Progress
 
     Raises
     ------
     RunError
         If the run has no predictions.
     """
+    run = run if isinstance(run, FinishedRun) else FinishedRun.read(run)
     if not run.parts:
         raise RunError(
             f"{run.directory.path} has no predictions to report on.",
             hint="Train a classifier: transfer-cli extract FOLDER --classifier logistic",
         )
-    target = target or run.directory.report
-    context = ReportContext(run, progress)
+    target = run.directory.report if target is None else as_path(target, "a file to write")
+    context = ReportContext(run, progress_of(progress))
     sections = [section for kind in SECTIONS if (section := kind.of(context))]
     size = render(
         "transfer_cli.report",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.arguments import StrPath, as_path
 from transfer_cli.bundle.files import MANIFEST
 from transfer_cli.data.predictions import Predictions
 from transfer_cli.data.sample_depth import MAX_BITS, MIN_BITS
@@ -69,7 +70,7 @@ class FinishedRun:
     images: Path | None = None
 
     @classmethod
-    def read(cls, path: Path, images: Path | None = None) -> FinishedRun:
+    def read(cls, path: StrPath, images: StrPath | None = None) -> FinishedRun:
         """Return the run at `path`.
 
         Raises
@@ -79,6 +80,8 @@ class FinishedRun:
         InputError
             If `images` is not a folder.
         """
+        path = as_path(path, "a run")
+        images = None if images is None else as_path(images, "the folder of the images")
         if images and not images.is_dir():
             raise InputError(f"{images} is not a folder. Expected the folder of the images of {path}.")
         run = RunDirectory(path)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transfer_cli.arguments import StrPath, as_path
 from transfer_cli.errors import RunError
 
 
@@ -26,6 +28,19 @@ class Entry:
     def __get__(self, directory: Any, owner: type) -> Path:
         """Return the path of the file in a directory, an object that has a `path`."""
         return Path(directory.path, self.name)
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A folder whose files have names that its class lists as entries; itself a path object (`os.PathLike`)."""
+
+    path: Path
+
+    def __init__(self, path: StrPath) -> None:
+        object.__setattr__(self, "path", as_path(path, "a folder"))
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.errors import RunError
 from transfer_cli.io.atomic import check_replaceable
 from transfer_cli.io.untrusted.json_text import read_json
-from transfer_cli.runs.entry import Entry, reading
+from transfer_cli.runs.entry import Directory, Entry, reading
 
 ALL = "all"
 """Key of the metrics of all images of an evaluation."""
@@ -18,11 +18,9 @@ UNSEEN = "unseen"
 """Key of the metrics of the images that were used neither to train nor to select the model."""
 
 
-@dataclass(frozen=True)
-class EvaluationDirectory:
+@dataclass(frozen=True, init=False)
+class EvaluationDirectory(Directory):
     """An evaluation on disk. No other module joins these names."""
-
-    path: Path
 
     about = Entry("evaluation.json")  # the model, the folder and the settings
     images = Entry("images.csv")  # path, digest, class and split of each image, and its role in training the model

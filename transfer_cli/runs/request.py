@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from transfer_cli.arguments import check_type
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split
@@ -63,6 +64,10 @@ class TrainingRequest:
     begun: float = field(default_factory=time.monotonic)
     tensorboard: bool = False
     on_claim: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        check_type(self.folder, ImageFolder, "folder as ImageFolder: ImageFolder.scan(PATH)")
+        check_type(self.run, RunDirectory, "run as RunDirectory: RunDirectory(PATH)")
 
     def silent(self) -> TrainingRequest:
         """Return the same request without messages."""

@@ -25,7 +25,7 @@ from transfer_cli.recipe.ensemble import EnsembleRecipe
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.regular_file import read_regular_text
 from transfer_cli.runs import earlier_results, lock
-from transfer_cli.runs.entry import Entry, reading
+from transfer_cli.runs.entry import Directory, Entry, reading
 from transfer_cli.runs.environment import environment
 from transfer_cli.runs.metrics_file import check_metrics
 from transfer_cli.runs.recipe_differences import recipe_differences
@@ -37,11 +37,9 @@ _DRAFT = re.compile(r"\.((features|arrays)-.*|.+\.[0-9a-f]{8}(\..+)?)")
 _PER_PART = ("predictions", "confusion", "curves")
 
 
-@dataclass(frozen=True)
-class RunDirectory:
+@dataclass(frozen=True, init=False)
+class RunDirectory(Directory):
     """A run on disk. No other module joins these names."""
-
-    path: Path
 
     recipe = Entry("recipe.toml", is_result=False)  # the recipe with every choice made
     folder = Entry("folder.txt", is_result=False)  # path of the image folder or CSV file

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from transfer_cli.arguments import StrPath, as_path
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.bundle.files import MANIFEST, TRAINING_IMAGES_FILE
 from transfer_cli.bundle.training_images import TrainingImages
@@ -12,15 +11,15 @@ from transfer_cli.io.csv_tables import read_table
 from transfer_cli.runs.run_directory import RunDirectory
 
 
-def is_model(path: Path) -> bool:
+def is_model(path: StrPath) -> bool:
     """Return whether a path is a run or a bundle."""
     run = RunDirectory(path)
-    return any(file.is_file() for file in (run.recipe, run.model / MANIFEST, path / MANIFEST))
+    return any(file.is_file() for file in (run.recipe, run.model / MANIFEST, run.path / MANIFEST))
 
 
-def run_of_model(model: str) -> RunDirectory | None:
+def run_of_model(model: StrPath) -> RunDirectory | None:
     """Return the run of a model, which is given as the run or as its bundle; None for a bundle outside a run."""
-    path = Path(model)
+    path = as_path(model, "a run or a bundle")
     for place in (path, path.resolve().parent):
         run = RunDirectory(place)
         if run.model.is_dir() and run.split.is_file() and path.resolve() in (place.resolve(), run.model.resolve()):
@@ -36,7 +35,7 @@ def training_digests(run: RunDirectory) -> frozenset[str]:
     return frozenset(row.sha256 for row in Split.read(run.split).rows if row.part in parts)
 
 
-def training_images_of(model: str) -> TrainingImages | None:
+def training_images_of(model: StrPath) -> TrainingImages | None:
     """Return the images that trained or selected the model of a run or a bundle; None if they are not recorded.
 
     Raises
@@ -44,7 +43,7 @@ def training_images_of(model: str) -> TrainingImages | None:
     ModelError
         If the bundle is missing or damaged.
     """
-    bundle, directory = ModelBundle.read(Path(model))
+    bundle, directory = ModelBundle.read(model)
     if TRAINING_IMAGES_FILE in bundle.files:
         return TrainingImages.load(directory / TRAINING_IMAGES_FILE)
     if run := run_of_model(model):

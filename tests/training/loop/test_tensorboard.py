@@ -144,7 +144,8 @@ def test_finetune_tensorboard_not_installed_raises(
 
 
 def test_extract_tensorboard_raises(colours: Path, tmp_path: Path) -> None:
-    from transfer_cli import ExtractRecipe, ImageFolder, TrainingRequest, extract
+    from transfer_cli import ExtractRecipe, ImageFolder, TrainingRequest
+    from transfer_cli.training.extract import extract
 
     with pytest.raises(InputError, match="has no epochs"):
         extract(

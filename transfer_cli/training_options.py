@@ -1,0 +1,308 @@
+"""The options of trainings, as keyword arguments and as command-line options, and the request that they make."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+
+from pydantic import Field
+
+from transfer_cli.arguments import StrPath, as_path
+from transfer_cli.catalog import backbones, classifiers, ensemble_methods
+from transfer_cli.data import given_split
+from transfer_cli.data.groups import group_column
+from transfer_cli.data.image_folder import ImageFolder
+from transfer_cli.data.table_columns import TableOptions
+from transfer_cli.ensembling.request import EnsembleRequest
+from transfer_cli.errors import InputError
+from transfer_cli.io.cache import Cache, parse_size
+from transfer_cli.progress import Progress
+from transfer_cli.recipe.auto import AutoRecipe
+from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
+from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe
+from transfer_cli.runs.request import TrainingRequest, TrainingResult
+from transfer_cli.runs.run_directory import RunDirectory, default_path
+from transfer_cli.text import parse_duration
+
+if TYPE_CHECKING:
+    from transfer_cli.training.planning.estimate import Plan
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Seed = Annotated[int, Field(ge=0, lt=2**32)]
+_Positive = Annotated[float, Field(gt=0)]
+_Count = Annotated[int, Field(ge=1)]
+
+
+class ImageOptions(TypedDict, total=False):
+    """How the images and their classes are read, and where the run is written."""
+
+    class_level: _Count | Literal["last"] | None
+    path_column: str | None
+    label_column: str | None
+    images: StrPath | None
+    output: StrPath | None
+    split: StrPath | None
+    group_by: str | None
+    seed: _Seed | None
+    bit_depth: Annotated[int, Field(ge=8, le=16)] | None
+    strict: bool
+    min_accuracy: _Share | None
+    overwrite: bool
+    offline: bool
+
+
+class RecipeOptions(ImageOptions, total=False):
+    """The settings of a recipe that have a name of their own; `set` overrides all others."""
+
+    recipe: StrPath | None
+    set: Mapping[str, object] | Sequence[str] | str | None
+    backbone: str | None
+    weights: StrPath | None
+    pooling: Literal["avg", "max", "flatten"] | None
+    layer: str | None
+    runtime: str | None
+    bags: Annotated[int, Field(ge=ensemble_methods.MIN_BAGS, le=ensemble_methods.MAX_BAGS)] | None
+
+
+class ExtractKeywords(RecipeOptions, total=False):
+    """The keyword arguments of `extract`: the options of the command."""
+
+    classifier: str | None
+    tune: bool | None
+    cache_limit: int | str | None
+
+
+class FinetuneKeywords(RecipeOptions, total=False):
+    """The keyword arguments of `finetune`: the options of the command."""
+
+    unlabelled: StrPath | None
+    time_budget: _Positive | str | None
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] | None
+    tensorboard: bool
+
+
+class AutoKeywords(ImageOptions, total=False):
+    """The keyword arguments of `auto`: the options of the command."""
+
+    time_budget: _Positive | str | None
+    among: str | Sequence[str] | None
+    download: bool
+    cache_limit: int | str | None
+
+
+class EnsembleKeywords(TypedDict, total=False):
+    """The keyword arguments of `ensemble`: the options of the command."""
+
+    method: str | None
+    max_models: _Count | None
+    max_ms: _Positive | None
+    seed: _Seed | None
+    images: StrPath | None
+    cache_limit: int | str | None
+    overwrite: bool
+
+
+Options = Mapping[str, Any]
+"""The options of a command by their names; None, or no entry, is the default."""
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training: the request, the recipe, and the number of bags if it is an ensemble of them."""
+
+    request: TrainingRequest
+    recipe: ExtractRecipe | FinetuneRecipe
+    bags: int | None = None
+
+    @property
+    def trains_model(self) -> bool:
+        """Whether the run gets a model: `extract` can also write features alone."""
+        return isinstance(self.recipe, FinetuneRecipe) or self.recipe.classifier.name != classifiers.NONE
+
+    def run(self) -> TrainingResult:
+        """Train."""
+        if self.bags:
+            from transfer_cli.ensembling.bagging import bagged
+
+            return bagged(self.request, self.recipe, self.bags)
+        if isinstance(self.recipe, ExtractRecipe):
+            from transfer_cli.training.extract import extract
+
+            return extract(self.request, self.recipe)
+        from transfer_cli.training.finetune import finetune
+
+        return finetune(self.request, self.recipe)
+
+    def plan(self) -> Plan:
+        """Return what a fine-tuning would do and take; nothing is written."""
+        from transfer_cli.training.planning.plan import plan
+
+        assert isinstance(self.recipe, FinetuneRecipe)
+        if self.bags and self.request.time_budget:
+            raise InputError("A plan of bags cannot have a time budget.", hint="Leave out --bags or --time-budget.")
+        request = replace(self.request, run=self.request.run.bag(1)) if self.bags else self.request
+        return plan(request, self.recipe)
+
+
+def extract_job(
+    folder: ImageFolder | StrPath, options: Options, command: Sequence[str], progress: Progress
+) -> TrainingJob:
+    """Return the training that `extract` with these options is."""
+    overrides = {
+        **backbone_overrides(options),
+        "classifier.name": options.get("classifier"),
+        "classifier.tune": options.get("tune"),
+        "split.group_by": options.get("group_by"),
+    }
+    recipe = ExtractRecipe.load(options.get("recipe"), *_settings(options, overrides))
+    images = scan_images(folder, options, group_by=recipe.split.group_by)
+    run = _run(options, images.name, recipe.backbone.name)
+    return TrainingJob(training_request(images, run, options, command, progress), recipe, options.get("bags"))
+
+
+def finetune_job(
+    folder: ImageFolder | StrPath, options: Options, command: Sequence[str], progress: Progress
+) -> TrainingJob:
+    """Return the training that `finetune` with these options is."""
+    unlabelled = options.get("unlabelled")
+    overrides = {
+        **backbone_overrides(options),
+        "hardware.precision": options.get("precision"),
+        "split.group_by": options.get("group_by"),
+        "unlabelled.folder": unlabelled and str(as_path(unlabelled, "a folder").absolute()),
+    }
+    recipe = FinetuneRecipe.load(options.get("recipe"), *_settings(options, overrides))
+    images = scan_images(folder, options, group_by=recipe.split.group_by)
+    run = _run(options, images.name, recipe.backbone.name, "finetune")
+    return TrainingJob(training_request(images, run, options, command, progress), recipe, options.get("bags"))
+
+
+def auto_request(
+    folder: ImageFolder | StrPath, options: Options, command: Sequence[str], progress: Progress
+) -> tuple[TrainingRequest, AutoRecipe]:
+    """Return what `auto` with these options does."""
+    images = scan_images(folder, options, group_by=options.get("group_by"))
+    recipe = AutoRecipe(
+        seed=options.get("seed") or 0,
+        seconds=seconds_of(options.get("time_budget")) or AutoRecipe().seconds,
+        among=_names(options.get("among")),
+        download=bool(options.get("download")),
+        group_by=options.get("group_by"),
+        bit_depth=options.get("bit_depth"),
+    )
+    run = _run(options, "auto", images.name)
+    return training_request(images, run, {**options, "time_budget": None}, command, progress), recipe
+
+
+def ensemble_request(
+    runs: Sequence[StrPath], options: Options, command: Sequence[str], progress: Progress
+) -> tuple[EnsembleRequest, EnsembleRecipe]:
+    """Return what `ensemble` with these options does."""
+    chosen = {name: options.get(name) for name in ("method", "max_models", "max_ms")}
+    limits = [name for name in ("max_models", "max_ms") if chosen[name]]
+    if limits and chosen["method"] != ensemble_methods.GREEDY:
+        raise InputError(
+            f"{' and '.join(limits)} are limits of the method {ensemble_methods.GREEDY}. "
+            f"Received: {chosen['method'] or 'no method'}."
+        )
+    request = EnsembleRequest(
+        [as_path(run, "each run") for run in runs],
+        RunDirectory(options["output"]),
+        overwrite=bool(options.get("overwrite")),
+        images=_path(options, "images"),
+        command=command,
+        cache=cache_of(options),
+        progress=progress,
+    )
+    return request, EnsembleRecipe(seed=options.get("seed") or 0, ensemble=EnsembleOptions(**chosen))
+
+
+def backbone_overrides(options: Options) -> dict[str, Any]:
+    """Return the settings of a recipe that the options of the backbone, the runtime and the seed override."""
+    if name := options.get("backbone"):
+        # A wrong name on the command line is a usage error, not a recipe error.
+        backbones.find(name)
+    weights = options.get("weights")
+    return {
+        "backbone.name": name,
+        "backbone.weights": os.fspath(weights) if isinstance(weights, os.PathLike) else weights,
+        **{f"backbone.{key}": options.get(key) for key in ("pooling", "layer")},
+        "inference.runtime": options.get("runtime"),
+        "images.bit_depth": options.get("bit_depth"),
+        "seed": options.get("seed"),
+    }
+
+
+def scan_images(
+    folder: ImageFolder | StrPath, options: Options, *, group_by: str | None = None, for_training: bool = True
+) -> ImageFolder:
+    """Return the images of a folder or CSV file, read as the options say; `group_by` is that of the recipe."""
+    if isinstance(folder, ImageFolder):
+        return folder
+    columns = options.get("path_column"), options.get("label_column"), group_column(group_by)
+    table = TableOptions(*columns, _path(options, "images"))
+    level = options.get("class_level")
+    return ImageFolder.scan(folder, for_training=for_training, table=table, class_level=level)
+
+
+def training_request(
+    images: ImageFolder, run: RunDirectory, options: Options, command: Sequence[str], progress: Progress
+) -> TrainingRequest:
+    """Return the request of a training, from the options that it has."""
+    split = _path(options, "split")
+    fields = ("strict", "overwrite", "min_accuracy", "tensorboard", "offline")
+    return TrainingRequest(
+        images,
+        run,
+        split=None if split is None else given_split.read(split, images),
+        command=command,
+        cache=cache_of(options),
+        progress=progress,
+        time_budget=seconds_of(options.get("time_budget")),
+        begun=options.get("begun") or time.monotonic(),
+        **{name: options[name] for name in fields if name in options},
+    )
+
+
+def cache_of(options: Options) -> Cache:
+    """Return the user's cache with the limit of `cache_limit`: bytes, or text such as 5GB."""
+    limit = options.get("cache_limit")
+    return Cache.of_user(parse_size(limit) if isinstance(limit, str) else limit)
+
+
+def seconds_of(time_budget: float | str | None) -> float | None:
+    """Return a time budget in seconds: a number, or text such as 10m."""
+    if not isinstance(time_budget, str):
+        return time_budget
+    if (seconds := parse_duration(time_budget)) is None:
+        expected = "seconds, or text such as '90s', '10m' or '1h30m'"
+        raise InputError(f"{time_budget!r} is not a time span. Expected {expected}.")
+    return seconds
+
+
+def _settings(options: Options, overrides: Mapping[str, Any]) -> tuple[Sequence[str], Mapping[str, Any]]:
+    """Return the overrides of a recipe as text, and as values; `set` is before the options with names of their own."""
+    given = options.get("set") or ()
+    if isinstance(given, Mapping):
+        return (), {**overrides, **given}
+    return ([given] if isinstance(given, str) else given), overrides
+
+
+def _run(options: Options, *words: str) -> RunDirectory:
+    output = options.get("output")
+    return RunDirectory(output if output else default_path(*words))
+
+
+def _path(options: Options, name: str) -> Path | None:
+    value = options.get(name)
+    return None if value is None else as_path(value, name)
+
+
+def _names(names: str | Sequence[str] | None) -> tuple[str, ...]:
+    if isinstance(names, str):
+        names = [name.strip() for name in names.split(",") if name.strip()]
+    return tuple(names or ())
