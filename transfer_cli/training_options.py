@@ -61,6 +61,7 @@ class RecipeOptions(ImageOptions, total=False):
     recipe: StrPath | None
     set: Mapping[str, object] | Sequence[str] | str | None
     backbone: str | None
+    preprocess: Literal["inside", "0-1", "-1-1", "tf", "torch", "caffe"] | None
     weights: StrPath | None
     pooling: Literal["avg", "max", "flatten"] | None
     layer: str | None
@@ -160,7 +161,7 @@ def extract_job(
     }
     recipe = ExtractRecipe.load(options.get("recipe"), *_settings(options, overrides))
     images = scan_images(folder, options, group_by=recipe.split.group_by)
-    run = _run(options, images.name, recipe.backbone.name)
+    run = _run(options, images.name, recipe.backbone.short_name)
     return TrainingJob(training_request(images, run, options, command, progress), recipe, options.get("bags"))
 
 
@@ -177,7 +178,7 @@ def finetune_job(
     }
     recipe = FinetuneRecipe.load(options.get("recipe"), *_settings(options, overrides))
     images = scan_images(folder, options, group_by=recipe.split.group_by)
-    run = _run(options, images.name, recipe.backbone.name, "finetune")
+    run = _run(options, images.name, recipe.backbone.short_name, "finetune")
     return TrainingJob(training_request(images, run, options, command, progress), recipe, options.get("bags"))
 
 
@@ -223,12 +224,14 @@ def ensemble_request(
 
 def backbone_overrides(options: Options) -> dict[str, Any]:
     """Return the settings of a recipe that the options of the backbone, the runtime and the seed override."""
-    if name := options.get("backbone"):
+    name = options.get("backbone")
+    if name and not backbones.is_network_file(name):
         # A wrong name on the command line is a usage error, not a recipe error.
         backbones.find(name)
     weights = options.get("weights")
     return {
         "backbone.name": name,
+        "backbone.preprocess": options.get("preprocess"),
         "backbone.weights": os.fspath(weights) if isinstance(weights, os.PathLike) else weights,
         **{f"backbone.{key}": options.get(key) for key in ("pooling", "layer")},
         "inference.runtime": options.get("runtime"),

@@ -448,4 +448,4 @@ def test_trusted_layers_are_fixed_and_exist() -> None:
         "StringLookup",
         "Hashing",
     }
-    assert len(LAYERS) == 23
+    assert len(LAYERS) == 32

@@ -12,7 +12,6 @@ from transfer_cli.audit.findings import Findings
 from transfer_cli.audit.image_quality import quality_issues
 from transfer_cli.audit.image_stats import ImageStats, measure_images
 from transfer_cli.audit.label_issues import LabelIssue
-from transfer_cli.catalog import backbones
 from transfer_cli.data.decoding import stored_size
 from transfer_cli.data.groups import assign_group_ids, groups_by_members
 from transfer_cli.data.image_folder import ImageFolder
@@ -70,7 +69,7 @@ def check(request: TrainingRequest, recipe: ExtractRecipe, *, probe: bool = True
 def _require_weights(request: TrainingRequest, recipe: ExtractRecipe) -> None:
     if recipe.backbone.weights != "imagenet":
         return
-    files = feature_files(backbones.find(recipe.backbone.name), recipe.backbone.layer, size=recipe.image_size)
+    files = feature_files(recipe.backbone.spec, recipe.backbone.layer, size=recipe.image_size)
     try:
         require_available(files, offline=request.offline)
     except WeightsError as error:

@@ -8,7 +8,6 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.catalog import backbones
 from transfer_cli.data import groups
 from transfer_cli.inference import network_sources
 from transfer_cli.inference.compiled_network import CompiledNetwork
@@ -104,12 +103,5 @@ def folder_features(
 
 def compiled_backbone(request: TrainingRequest, recipe: Recipe) -> CompiledNetwork:
     """Return the backbone of a resolved recipe, ready to run."""
-    source = network_sources.backbone_source(
-        backbones.find(recipe.backbone.name),
-        recipe.backbone,
-        recipe.image_size,
-        seed=recipe.seed,
-        offline=request.offline,
-        progress=request.progress,
-    )
+    source = network_sources.backbone_source(recipe, offline=request.offline, progress=request.progress)
     return CompiledNetwork.build(source, recipe.inference, request.cache, request.progress)

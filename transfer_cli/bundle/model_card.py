@@ -171,7 +171,20 @@ def _origin(network: ModelBundle) -> str:
     name, weights = network.backbone["name"], network.backbone["weights"]
     pretrained = weights in (backbones.IMAGENET, backbones.EMBEDDED)
     licence = f" (licence of the published weights: {backbones.find(name).licence})" if pretrained else ""
-    return f"Backbone: {name}, initial weights {_text(weights)}{licence}."
+    ancestors = network.backbone.get("ancestors") or ()
+    started = "".join(f", which started from {_ancestor(each)}" for each in ancestors[1:])
+    initial = f"those of the run {_ancestor(ancestors[0])}{started}" if ancestors else _text(weights)
+    if preprocess := network.backbone.get("preprocess"):
+        initial = initial if ancestors else "those in it"
+        digest = network.backbone.get("sha256")
+        name = f"{_text(name)}, a file with the SHA-256 `{digest}`, preprocessing {preprocess}"
+    return f"Backbone: {name}, initial weights {initial}{licence}."
+
+
+def _ancestor(text: object) -> str:
+    """Return an earlier run, given as its name and the digest of its model."""
+    name, _, digest = str(text).rpartition(" ")
+    return f"{_text(name)} (model `{digest}`)"
 
 
 def _group_by(bundle: ModelBundle) -> Any:
@@ -197,8 +210,13 @@ def _limits(card: ModelCard, networks: Sequence[ModelBundle]) -> Iterator[str]:
         if low := [name for name, recall in recalls.items() if recall["value"] < _LOW_RECALL]:
             yield f"Recall is below 50 % for {', '.join(low)}."
     weights = {each.backbone["name"]: each.backbone["weights"] for each in networks}
-    if any(initial == "none" and backbones.find(name).is_pretrained for name, initial in weights.items()):
+    if any(initial == backbones.RANDOM and backbones.find(name).is_pretrained for name, initial in weights.items()):
         yield "The backbone started from random weights, not from ImageNet weights: expect a lower accuracy."
+    if any(each.backbone.get("ancestors") for each in networks):
+        yield (
+            "The network was trained on the images of earlier runs, too: an image that one of them was trained on does "
+            "not test this model."
+        )
     if backbones.EMBEDDED in weights.values():
         yield (
             "The backbone started from weights pretrained on generated textures, not on photographs: with ImageNet "

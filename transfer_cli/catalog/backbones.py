@@ -5,17 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from transfer_cli.catalog.backbone_table import COLUMNS, MIT, ROWS, VARIANTS, WEIGHT_SIZES, WidthVariant
 from transfer_cli.catalog.weight_digests import DIGESTS
-from transfer_cli.errors import UnknownNameError, WeightsError
+from transfer_cli.errors import ModelError, UnknownNameError, WeightsError
 
 _STORAGE = "https://storage.googleapis.com"
 _LIST = "See all names: transfer-cli backbones list"
 
 IMAGENET, EMBEDDED, RANDOM = "imagenet", "embedded", "none"
-"""Names of weights; any other text is the path of a file."""
+"""Names of weights; any other text is the path of a file or of an earlier run."""
+IN_FILE = "file"
+"""Name of the weights of a network that is a file: those in it."""
+_FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".pb", ".tflite", ".onnx", ".pt", ".pth", ".safetensors", ".npz", ".json")
+PREPROCESSING = {
+    "inside": "the network scales images itself, for example by a Rescaling layer",
+    "0-1": "divided by 255",
+    "-1-1": "scaled to -1 .. 1 (the same as tf)",
+    "tf": "scaled to -1 .. 1, as for MobileNet, Inception, Xception, NASNet",
+    "torch": "0 .. 1, then minus ImageNet's mean, divided by its deviation, as for DenseNet",
+    "caffe": "BGR minus ImageNet's mean, as for ResNet50 and VGG",
+}
+"""Schemes of ``--preprocess``: what a network in a file expects of pixels from 0 to 255."""
 # Parameters of classification layers that are more than one dense layer.
 # Classification layers by module, where they are not the usual two. Layers that Keras numbers have no lasting name.
 _TOP_LAYERS = {
@@ -107,6 +120,9 @@ class BackboneSpec:
         Number of classes of its own classification layer.
     embedded : str
         Name of the weight file in this package; empty if there is none.
+    is_file : bool
+        Whether it is no row of the catalog but the file `name`, whose `scheme` is one of `PREPROCESSING`; a `size` of 0
+        means any.
     """
 
     name: str
@@ -127,6 +143,7 @@ class BackboneSpec:
     alpha: float = 1.0
     classes: int = 1000
     embedded: str = ""
+    is_file: bool = False
 
     @property
     def has_imagenet(self) -> bool:
@@ -136,12 +153,12 @@ class BackboneSpec:
     @property
     def is_pretrained(self) -> bool:
         """Whether it has any pretrained weights."""
-        return self.has_imagenet or bool(self.embedded)
+        return self.has_imagenet or bool(self.embedded) or self.is_file
 
     @property
     def weights(self) -> str:
         """Name of its default weights."""
-        return EMBEDDED if self.embedded else IMAGENET
+        return IN_FILE if self.is_file else EMBEDDED if self.embedded else IMAGENET
 
     @property
     def megabytes(self) -> float:
@@ -159,6 +176,26 @@ class BackboneSpec:
         if self.module == "convnext":
             return tuple(f"{self.name}_head_{part}" for part in ("gap", "layernorm", "dense"))
         return _TOP_LAYERS.get(self.module.removesuffix("16").removesuffix("19"), ("avg_pool", "predictions"))
+
+    def input_size(self, wanted: int | None) -> int:
+        """Return the side of its input in pixels, for images of a wanted size or None.
+
+        Raises
+        ------
+        ModelError
+            If it is a file that takes another size, or any size and none is wanted.
+        """
+        if self.is_file and not (self.size or wanted):
+            raise ModelError(
+                f"{self.name} takes images of any size: (None, None, 3). Expected a size.",
+                hint="Choose that of its training, for example: --set images.size=224",
+            )
+        if self.is_file and self.size and wanted not in (None, self.size):
+            raise ModelError(
+                f"{self.name} takes images of {self.size} x {self.size} pixels. Received: images.size = {wanted}.",
+                hint="Leave out images.size, or build the network with keras.Input((None, None, 3)).",
+            )
+        return wanted or self.size
 
     def needs_top(self, layer: str | None, weights: str, size: int) -> bool:
         """Return whether features of `layer` need the weights with the classification layers, and there are some."""
@@ -218,6 +255,17 @@ def find(name: str) -> BackboneSpec:
         known = ", ".join([base, *(f"{base}@{known:g}" for known in spec.alphas)])
         raise UnknownNameError(f"There is no backbone {name}. Expected {known}.", hint=_LIST)
     return replace(spec, name=f"{base}@{alpha:g}", alpha=alpha, **vars(spec.alphas[alpha]))
+
+
+def is_network_file(name: str) -> bool:
+    """Return whether `name` is the path of a file and not a name of the catalog."""
+    base = name.partition("@")[0].replace("-", "_")
+    if base in BACKBONES:
+        return False
+    with suppress(OSError, ValueError):  # a name that is too long for a path
+        if name and Path(name).exists():
+            return True
+    return "/" in name or "\\" in name or Path(name).suffix.lower() in _FILE_SUFFIXES
 
 
 def names() -> list[str]:

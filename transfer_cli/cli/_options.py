@@ -184,17 +184,28 @@ bit_depth_option = click.option(
     metavar="N",
     help="Lowest bits that images with 16 bits per sample use, e.g. 12 for a 12-bit camera.  [as each file declares]",
 )
-backbone_options = _together(
+network_options = _together(
     click.option(
         "--backbone",
-        metavar="NAME",
+        metavar="NAME|FILE.keras",
         shell_complete=complete_backbones,
-        help="Pretrained network to build on (see: transfer-cli backbones list).  [mobilenet_v2]",
+        help="Pretrained network to build on (see: transfer-cli backbones list), or a file with your own network.  "
+        "[mobilenet_v2]",
     ),
     click.option(
+        "--preprocess",
+        type=click.Choice([*backbones.PREPROCESSING]),
+        help="How a network in a file expects its pixels: inside (it scales 0-255 itself), 0-1, -1-1, or as in "
+        "keras.applications: tf, torch, caffe.  [required for --backbone FILE.keras]",
+    ),
+)
+backbone_options = _together(
+    network_options,
+    click.option(
         "--weights",
-        metavar="imagenet|none|FILE",
-        help="Initial weights: imagenet (pretrained), none (random), or a weights file.  [imagenet]",
+        metavar="imagenet|none|FILE|RUN",
+        help="Initial weights: imagenet (pretrained), none (random), a weights file, or an earlier run of finetune "
+        "with the same network.  [imagenet; for FILE.keras those in it]",
     ),
     click.option(
         "--pooling",
@@ -247,10 +258,32 @@ def set_resume_hint(finished: str, overwrite: bool = False) -> None:
     click.get_current_context().meta["resume_hint"] = hint
 
 
+def check_network(options: Mapping[str, Any]) -> None:
+    """Raise a usage error if ``--backbone``, ``--preprocess`` and ``--weights`` do not fit together."""
+    from transfer_cli.recipe.sections import Backbone, network_problem
+
+    name, preprocess = options["backbone"], options["preprocess"]
+    # What is wrong on the command line is a usage error, not a recipe error.
+    if name and not backbones.is_network_file(name):
+        backbones.find(name)
+    elsewhere = [word for word in options.get("overrides") or () if word.partition("=")[0].startswith("backbone.")]
+    if (name or preprocess) and not elsewhere and (name or not options.get("recipe")):
+        name_or_default = name or Backbone().name
+        if problem := network_problem(name_or_default, preprocess, options.get("weights") or ""):
+            raise click.UsageError(problem)
+
+
+def network_overrides(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe settings that `network_options` override."""
+    check_network(options)
+    return {"backbone.name": options["backbone"], "backbone.preprocess": options["preprocess"]}
+
+
 def backbone_overrides(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the recipe settings that `backbone_options`, ``--runtime`` and ``--seed`` override."""
     from transfer_cli import training_options
 
+    check_network(options)
     return training_options.backbone_overrides(options)
 
 
@@ -274,6 +307,8 @@ def training_request(
 
 def keywords(console: Console, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a command by the names that `transfer_cli.training_options` knows them by."""
+    if "preprocess" in options:
+        check_network(options)
     return {**options, "set": options.get("overrides"), "offline": console.offline}
 
 

@@ -152,4 +152,7 @@ def _rows(manifest: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()
 
 
 def _as_text(value: Any) -> str:
-    return ", ".join(f"{name} {item}" for name, item in value.items()) if isinstance(value, Mapping) else str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_as_text(item)}" for name, item in value.items())
+    is_names = isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return "; ".join(value) if is_names else str(value)

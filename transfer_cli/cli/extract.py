@@ -52,6 +52,7 @@ def command(console: Console, /, folder: Path, bags: int | None, **options: Any)
     Example:
         transfer-cli extract sample_data/patterns --backbone embedded -o runs/first
         transfer-cli extract photos --backbone resnet50 --classifier linear-svm
+        transfer-cli extract photos --backbone own.keras --preprocess tf
         transfer-cli extract photos --bags 10
     """
     from transfer_cli.training_options import extract_job

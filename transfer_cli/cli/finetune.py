@@ -65,6 +65,7 @@ def command(console: Console, /, folder: Path, bags: int | None, plans: bool, **
         transfer-cli finetune photos --plan
         transfer-cli finetune photos --time-budget 10m
         transfer-cli finetune photos --recipe last-block --set stage.1.epochs=3
+        transfer-cli finetune photos_2025 --weights runs/photos-2024
     """
     from transfer_cli.system import process_age_seconds
     from transfer_cli.training_options import finetune_job

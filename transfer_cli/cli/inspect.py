@@ -61,7 +61,7 @@ def command(
     if not targets:
         from transfer_cli.cli._layers import print_layers
 
-        print_layers(console, source.network, {"model": model, "backbone": source.spec.name, "size": source.view.size})
+        print_layers(console, source.network, {"model": model, "backbone": source.backbone, "size": source.view.size})
         return
     from transfer_cli.explain.network_visualization import draw_activations, draw_filters
 

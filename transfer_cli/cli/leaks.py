@@ -35,12 +35,15 @@ def command(console: Console, /, run: Path, output: Path | None, images: Path | 
     finished = FinishedRun.read(run, images)
 
     from transfer_cli.audit.leakage import check_leaks_file, leaks, summary
+    from transfer_cli.runs.earlier_images import count_trained_earlier
 
     target = output or finished.directory.leaks
     check_suffix(target, ".csv")
     check_leaks_file(target)
     result = leaks(finished, progress=console)
     console.note(*summary(result))
+    if seen := count_trained_earlier(finished.directory, finished.split):
+        console.warn(f"{counted(seen, 'held-out image')} were training images of the run that this one started from")
     if result.across_classes:
         console.note("duplicates with different labels: correct the wrong label first")
     if result.across_splits:

@@ -10,6 +10,8 @@ import click
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
     check_suffix,
+    network_options,
+    network_overrides,
     output_option,
     recipe_options,
     scan_images,
@@ -21,6 +23,7 @@ from transfer_cli.cli._types import PATH
 @click.command("preview", short_help="Draw example images with the augmentation of a recipe.")
 @click.argument("folder", type=PATH)
 @table_options
+@network_options
 @recipe_options
 @output_option("FILE.png", "PNG file to write.  [plots/FOLDER-preview.png]")
 @pass_console
@@ -38,7 +41,9 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
     from transfer_cli.recipe.recipes import FinetuneRecipe
     from transfer_cli.rendering.png_provenance import PREVIEW, made_by
 
-    recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], {"seed": options["seed"]})
+    recipe = FinetuneRecipe.load(
+        options["recipe"], options["overrides"], {**network_overrides(options), "seed": options["seed"]}
+    )
     images = scan_images(folder, options)
     target = output or Path("plots") / f"{images.name}-preview.png"
     check_suffix(target, ".png")

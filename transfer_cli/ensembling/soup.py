@@ -43,6 +43,7 @@ from transfer_cli.models.weight_averaging import SoupCandidate, assign_weights, 
 from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.recipe.ensemble import EnsembleRecipe
 from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.runs.earlier_images import copy_earlier_images
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_of_model import training_images_of
 from transfer_cli.runs.scoring import thresholds_note
@@ -82,6 +83,7 @@ def soup(request: EnsembleRequest, members: Members, recipe: EnsembleRecipe, not
     run, source = request.run, members.runs[0].source
     folder = _folder_of(members.split, replace(members.runs[0], images=request.images).root, source)
     run.claim(recipe, source, command=request.command, overwrite=request.overwrite)
+    copy_earlier_images(members.runs[0].directory, run)
     run.write_images(members.runs[0].images_elsewhere)
     run.log("begin", members=list(members.names), combination=ensemble_methods.SOUP)
     training = TrainingRequest(

@@ -30,7 +30,7 @@ def draw_filters(source: SourceNetwork, target: Path) -> int:
     Each filter is scaled separately; grey is 0. The colours are those of the image patch that activates it most.
     """
     kernels = first_filters(source.network)
-    if source.spec.scheme == "caffe":  # trained on images in BGR order
+    if source.scheme == "caffe":  # trained on images in BGR order
         kernels = kernels[:, :, ::-1]
     highest = np.abs(kernels).max(axis=(0, 1, 2)) + 1e-12
     cells = np.rint(127.5 * (1 + kernels / highest)).astype(np.uint8).transpose(3, 0, 1, 2)

@@ -26,13 +26,16 @@ class SourceNetwork:
     ----------
     network : keras.Model
     view : View
-    spec : BackboneSpec
-        The backbone that it consists of or contains.
+    backbone : str
+        Name of the backbone that it consists of or contains.
+    scheme : str
+        How that backbone scales images, see `BackboneSpec`.
     """
 
     network: Any
     view: View
-    spec: BackboneSpec
+    backbone: str
+    scheme: str
 
     @classmethod
     def open(cls, source: str, *, offline: bool = False, progress: Progress = SILENT) -> SourceNetwork:
@@ -50,14 +53,16 @@ class SourceNetwork:
         if source.startswith(IMAGENET):
             spec = backbones.find(source.removeprefix(IMAGENET))
             network = imagenet_network(spec, offline=offline, progress=progress)
-            return cls(network, View(spec.size, "crop"), spec)
+            return cls(network, View(spec.size, "crop"), spec.name, spec.scheme)
         opened = ModelBundle.open(Path(source))
         if opened.members:
             raise ModelError(
                 f"{source} is an ensemble of {len(opened.members)} models. Expected a model with one network.",
                 hint=f"Inspect a member: transfer-cli inspect {shlex.quote(str(opened.members[0].directory))}",
             )
-        return cls(bundle_network(opened), opened.views[0], backbones.find(str(opened.bundle.backbone["name"])))
+        own = opened.bundle.backbone
+        scheme = own.get("preprocess") or backbones.find(str(own["name"])).scheme
+        return cls(bundle_network(opened), opened.views[0], str(own["name"]), scheme)
 
 
 def bundle_network(opened: OpenedBundle) -> Any:

@@ -11,55 +11,42 @@ from typing import Any
 from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
 from transfer_cli.bundle.files import BACKBONE_FILE, LINEAR_FILE, NETWORK_FILE
 from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec
+from transfer_cli.inference.backbone_network import build_backbone
 from transfer_cli.inference.compiled_network import NetworkSource
+from transfer_cli.inference.earlier_run import EarlierRun
 from transfer_cli.io.digests import digest_of_file
 from transfer_cli.models.weights import download
 from transfer_cli.models.weights.registry import cache_folder, embedded_file, imagenet_files, require_weights_file
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.recipe.sections import Backbone
+from transfer_cli.recipe.recipes import Recipe
 
 GRAPH_VERSION = 1
 """Increased whenever the same network is built or converted differently."""
 
 
-def backbone_source(
-    spec: BackboneSpec,
-    choice: Backbone,
-    size: int,
-    *,
-    seed: int = 0,
-    offline: bool = False,
-    progress: Progress = SILENT,
-) -> NetworkSource:
-    """Return the network from images to features.
-
-    Parameters
-    ----------
-    spec : BackboneSpec
-    choice : Backbone
-        Its weights, layer and pooling.
-    size : int
-        Side of the input in pixels.
-    seed : int
-        Random seed of random weights.
-    offline : bool
-    progress : Progress
+def backbone_source(recipe: Recipe, *, offline: bool = False, progress: Progress = SILENT) -> NetworkSource:
+    """Return the network of a resolved recipe, from images to features.
 
     Raises
     ------
     WeightsError
         If the weights are missing and cannot be downloaded.
     """
+    choice, spec, size = recipe.backbone, recipe.backbone.spec, recipe.image_size
     top = spec.needs_top(choice.layer, choice.weights, size)
-    weights = _weights(spec, choice.weights, size, seed, top=top, offline=offline, progress=progress)
-    shape: dict[str, Any] = {"size": size, "layer": choice.layer, "pooling": choice.pooling}
-
-    def build() -> Any:
-        from transfer_cli.models import backbone
-
-        return backbone.build(spec, weights=choice.weights, seed=seed, **shape, offline=offline, progress=progress)
-
-    return _source(build, backbone=spec.name, weights=weights, **shape, top=top)
+    facts: dict[str, Any] = {"backbone": spec.name}
+    if choice.is_file:
+        # By its digest: two files may have the same name, and one file several.
+        facts = {"backbone": "file", "file": choice.sha256, "preprocess": choice.preprocess}
+    if choice.starts_from_run:
+        opened = EarlierRun.open(Path(choice.weights)).opened
+        facts["weights"] = opened.bundle.files[NETWORK_FILE].sha256
+    elif not choice.is_file:
+        facts["weights"] = _weights(
+            spec, choice.weights, size, recipe.seed, top=top, offline=offline, progress=progress
+        )
+    build = partial(build_backbone, recipe, offline=offline, progress=progress)
+    return _source(build, **facts, size=size, layer=choice.layer, pooling=choice.pooling, top=top)
 
 
 def imagenet_source(spec: BackboneSpec, *, offline: bool = False, progress: Progress = SILENT) -> NetworkSource:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec
 from transfer_cli.errors import InputError, ModelError, UnknownNameError, WeightsError
 from transfer_cli.io.untrusted.hdf5_file import check_hdf5_self_contained
-from transfer_cli.models import textbook
+from transfer_cli.models import own_network, textbook
 from transfer_cli.models.freezing import POOLINGS, backbone_layers
 from transfer_cli.models.weights import download, embedded, registry
 from transfer_cli.models.weights.integrity import check_digest, damage
@@ -49,7 +49,8 @@ def build(
     size : int, optional
         Side of the input in pixels. Default: the size of the catalog row.
     layer : str, optional
-        Layer whose output gives the features. Default: the last layer below the classification head. A layer of the
+        Layer whose output gives the features. Default: the last layer below the classification head; of a network file
+        the last feature map. A layer of the
         head itself needs the weights ``imagenet`` and the size of the catalog row.
     pooling : {"avg", "max", "flatten"}
         How a feature map becomes a vector; ignored if the layer gives a vector.
@@ -80,24 +81,29 @@ def build(
     top = spec.needs_top(layer, weights, size)
     network = _network(spec, weights, size, top=top, seed=seed, offline=offline, progress=progress)
     layers = {each.name: each for each in network.layers}
-    layer = network.layers[-1].name if layer is None else layer
-    if layer not in layers:
+    if layer is None:
+        output = own_network.features_of(spec, network) if spec.is_file else network.layers[-1].output
+    elif layer not in layers:
         raise _no_such_layer(spec, layer, [each.name for each in backbone_layers(network)], weights, size)
-    features = _pooled(layers[layer].output, pooling)
-    model = keras.Model(network.inputs[0], features, name=f"{_identifier(spec.name)}_features")
+    else:
+        output = layers[layer].output
+    features = _pooled(output, pooling)
+    model = keras.Model(network.inputs[0], features, name=f"{network.name}_features")
     model.trainable = False
+    if spec.is_file:
+        own_network.check_layers(spec, model)
     return model
 
 
 def _no_such_layer(spec: BackboneSpec, layer: str, known: list[str], weights: str, size: int) -> UnknownNameError:
     """Return the error for a layer that cannot give the features; its hint lists only layers that can."""
     hint = f"The layers, from the last one: {listed(known[::-1], _MAX_LISTED)}."
-    if layer.startswith("global_average_pooling2d"):
+    if layer.startswith("global_average_pooling2d") and not spec.is_file:
         return UnknownNameError(
             f"{layer} has no lasting name: it is the average pooling of the last layer, which is the default.",
             hint=f"Leave out --layer. {hint}",
         )
-    if layer not in spec.top_layers:
+    if spec.is_file or layer not in spec.top_layers:
         return UnknownNameError.of(f"layer of {spec.name}", layer, known, hint)
     ways = f"Or use --weights imagenet and images of {spec.size} pixels. " if spec.has_imagenet else ""
     return UnknownNameError(
@@ -156,6 +162,8 @@ def _measuring_call(norm: keras.layers.BatchNormalization) -> Any:
 def _network(
     spec: BackboneSpec, weights: str, size: int, *, top: bool, seed: int, offline: bool, progress: Progress
 ) -> keras.Model:
+    if spec.is_file:
+        return own_network.load(spec, size)
     source = own = downloaded = None
     if weights == "imagenet":
         downloaded = spec.weights_file(top=top, size=size)

@@ -120,14 +120,7 @@ class CandidateEvaluation:
 
     def _facts(self) -> dict[str, Any]:
         recipe, request = self._recipe, self._request
-        source = network_sources.backbone_source(
-            self.candidate.spec,
-            recipe.backbone,
-            recipe.image_size,
-            seed=recipe.seed,
-            offline=request.offline,
-            progress=request.progress,
-        )
+        source = network_sources.backbone_source(recipe, offline=request.offline, progress=request.progress)
         versions = {name: metadata.version(name) for name in ("scikit-learn", "pillow", "opencv-python-headless")}
         return {
             **source.facts,

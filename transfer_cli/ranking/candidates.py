@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from transfer_cli.catalog.backbones import EMBEDDED, IMAGENET, RANDOM, BackboneSpec, WeightsFile, find, names
+from transfer_cli.catalog.backbones import (
+    EMBEDDED,
+    IMAGENET,
+    RANDOM,
+    BackboneSpec,
+    WeightsFile,
+    find,
+    is_network_file,
+    names,
+)
 from transfer_cli.errors import InputError, UnknownNameError, WeightsError
 from transfer_cli.models.weights.registry import cache_folder, has_local_weights, is_installed, missing_error
 
@@ -107,6 +117,13 @@ class Candidates:
         for kind in weights:
             if kind not in KINDS:
                 raise UnknownNameError.of("kind of weights", kind, KINDS, f"Expected some of {', '.join(KINDS)}.")
+        if files := [text for text in patterns if is_network_file(text)]:
+            raise UnknownNameError(
+                "Only networks of the catalog are compared, since a file also needs its --preprocess. Received: "
+                f"{files[0]}.",
+                hint=f"Train on it: transfer-cli extract FOLDER --backbone {shlex.quote(files[0])} --preprocess ...\n"
+                "and compare its run with that of another network: transfer-cli compare RUN RUN",
+            )
         named = [find(text).name for text in patterns if not _WILDCARD.search(text)]
         matching = [name for text in patterns if _WILDCARD.search(text) for name in _matching(text)]
         pretrained = [name for name in names() if find(name).is_pretrained and not patterns]

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from transfer_cli.arguments import StrPath, as_text
-from transfer_cli.catalog import backbones, class_balancing, classifiers, heads, optimizers, tasks
+from transfer_cli.catalog import class_balancing, classifiers, heads, optimizers, tasks
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task, TaskSpec
 from transfer_cli.data.views import View
 from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, did_you_mean
@@ -129,8 +129,10 @@ class Recipe(sections.RecipeFile):
         ------
         RecipeError
             If a setting does not fit the task.
+        ModelError
+            If the network is a file that cannot be used, or takes images of another size.
         """
-        return self.with_settings("images", size=self.images.size or backbones.find(self.backbone.name).size)
+        return self.with_settings("images", size=self.backbone.spec.input_size(self.images.size))
 
 
 class ExtractRecipe(Recipe):

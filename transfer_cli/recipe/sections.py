@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
@@ -29,6 +30,36 @@ def name_in(find: Callable[[str], Any], *others: str) -> AfterValidator:
             raise ValueError(str(error)) from None
 
     return AfterValidator(check)
+
+
+def _catalog_name_or_file(name: str) -> str:
+    if backbones.is_network_file(name):
+        return name
+    try:
+        return backbones.find(name).name
+    except UnknownNameError as error:
+        raise ValueError(str(error)) from None
+
+
+def network_problem(name: str, preprocess: str | None, weights: str) -> str:
+    """Return why a network, ``--preprocess`` and ``--weights`` do not fit together; empty if they do."""
+    if not backbones.is_network_file(name):
+        if weights == backbones.IN_FILE:
+            return (
+                f"{name} is a network of the catalog, not a file with weights of its own. Received: weights {weights}."
+            )
+        if preprocess is None:
+            return ""
+        return (
+            f"--preprocess is only for a .keras file: preprocessing is part of {name}, a network of the catalog. "
+            f"Received: {preprocess}."
+        )
+    if preprocess is None:
+        schemes = "\n".join(f"  {scheme:8}{meaning}" for scheme, meaning in backbones.PREPROCESSING.items())
+        return f"{name} needs --preprocess (backbone.preprocess), how it expects its pixels:\n{schemes}"
+    if weights in (backbones.IMAGENET, backbones.EMBEDDED, backbones.RANDOM):
+        return f"{name} has weights of its own. Expected no --weights, or an earlier run. Received: {weights}."
+    return ""
 
 
 class Choices(BaseModel):
@@ -102,12 +133,18 @@ class PartsWithVal(Parts):
 class Backbone(Choices):
     """The pretrained network and the layer that gives the features."""
 
-    name: Annotated[str, name_in(backbones.find)] = Field(
-        default="mobilenet_v2", description="Name of the pretrained network (transfer-cli backbones list)."
+    name: Annotated[str, AfterValidator(_catalog_name_or_file)] = Field(
+        default="mobilenet_v2",
+        description="Name of the pretrained network (transfer-cli backbones list), or a .keras file.",
+    )
+    preprocess: Literal["inside", "0-1", "-1-1", "tf", "torch", "caffe"] | None = Field(
+        default=None,
+        description="How a .keras file expects its pixels (see extract --help); required for a file, and only for it.",
     )
     weights: str = Field(
         default=backbones.IMAGENET,
-        description="imagenet, none (random, from the recipe's seed), embedded (in the program), or a weights file.",
+        description="imagenet, none (random, from the recipe's seed), embedded (in the program), a weights file, or an "
+        "earlier run of finetune to start from. Always those in it for a .keras file.",
     )
     pooling: Literal["avg", "max", "flatten"] = Field(
         default="avg",
@@ -116,13 +153,59 @@ class Backbone(Choices):
     layer: str | None = Field(
         default=None, description="Layer that gives the features. Default: the last one below the classification head."
     )
+    sha256: str | None = Field(default=None, description="SHA-256 of the .keras file; filled in.")
+    ancestors: tuple[str, ...] | None = Field(
+        default=None,
+        strict=False,
+        description="Run that `weights` names with its digest, and those that it started from; filled in.",
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _default_to_embedded_weights(cls, data: Any) -> Any:
-        """Default to the shipped weights for the network that has no others."""
-        is_embedded = isinstance(data, dict) and data.get("name") == backbones.EMBEDDED
-        return {"weights": backbones.EMBEDDED, **data} if is_embedded else data
+    def _default_to_own_weights(cls, data: Any) -> Any:
+        """Default to the shipped weights for the network that has no others, and to those in a file."""
+        name = data.get("name") if isinstance(data, dict) else None
+        if name == backbones.EMBEDDED:
+            return {"weights": backbones.EMBEDDED, **data}
+        is_file = isinstance(name, str) and backbones.is_network_file(name)
+        return {"weights": backbones.IN_FILE, **data} if is_file else data
+
+    @model_validator(mode="after")
+    def _preprocess_fits_the_network(self) -> Self:
+        if problem := network_problem(self.name, self.preprocess, self.weights):
+            raise ValueError(problem)
+        return self
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the network is a .keras file, not a name of the catalog."""
+        return self.preprocess is not None
+
+    @property
+    def starts_from_run(self) -> bool:
+        """Whether the weights are those of an earlier run or bundle."""
+        known = (backbones.IMAGENET, backbones.EMBEDDED, backbones.RANDOM, backbones.IN_FILE)
+        return self.weights not in known and (self.ancestors is not None or Path(self.weights).is_dir())
+
+    @property
+    def short_name(self) -> str:
+        """Its name in the catalog, or that of its file without folder and suffix."""
+        return Path(self.name).stem if self.is_file else self.name
+
+    @property
+    def spec(self) -> backbones.BackboneSpec:
+        """The row of the catalog, or what the .keras file holds.
+
+        Raises
+        ------
+        ModelError
+            If the file is missing or cannot be used.
+        """
+        if self.preprocess is None:
+            return backbones.find(self.name)
+        from transfer_cli.models.weights.network_file import NetworkFile
+
+        return NetworkFile.read(Path(self.name)).spec(self.name, self.preprocess)
 
 
 class Inference(Choices):

@@ -147,6 +147,8 @@ class RunFacts:
     history : TrainingHistory
     exact_duplicates, near_duplicates : int
         Validation and test images with an identical file, or a near-duplicate, in the training set.
+    trained_earlier : int
+        Validation and test images that a run was trained on from which the network started.
     conflicting_pairs : int
         Pairs of duplicates with different labels.
     skipped : int
@@ -174,6 +176,7 @@ class RunFacts:
     history: TrainingHistory = field(default_factory=TrainingHistory)
     exact_duplicates: int = 0
     near_duplicates: int = 0
+    trained_earlier: int = 0
     conflicting_pairs: int = 0
     skipped: int = 0
     missing_images: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from transfer_cli.regular_file import read_regular_text
 from transfer_cli.report.history import TrainingHistory
 from transfer_cli.report.run_facts import Counts, PartScores, RunFacts
 from transfer_cli.runs.completed_run import FinishedRun, PartPredictions
+from transfer_cli.runs.earlier_images import count_trained_earlier
 
 _MEASURED_IMAGES = 200
 
@@ -64,6 +66,7 @@ def read_run_facts(
         history=history,
         exact_duplicates=sum(row.part != "train" and row.sha256 in trained for row in rows),
         near_duplicates=_near_duplicates_of_train(leaks.across_splits) if leaks else 0,
+        trained_earlier=count_trained_earlier(run.directory, run.split),
         conflicting_pairs=len(leaks.across_classes) if leaks else 0,
         skipped=len(skipped_files(run)),
         missing_images=missing_images,
@@ -91,11 +94,13 @@ def _counts(run: FinishedRun, part: str) -> Counts:
 
 
 def _is_pretrained(run: FinishedRun) -> bool:
-    names: list[str] = []
+    networks: list[Mapping[str, Any]] = []
     if "backbone" in run.recipe:
-        names = [str(run.recipe["backbone"]["name"])]
+        networks = [run.recipe["backbone"]]
     elif run.directory.model.is_dir():
-        names = [leaf.backbone["name"] for leaf in ModelBundle.open(run.directory.path).leaves()]
+        networks = [leaf.backbone for leaf in ModelBundle.open(run.directory.path).leaves()]
+    # A file and an earlier run were trained before, whatever the network is.
+    names = [str(each["name"]) for each in networks if "preprocess" not in each and "ancestors" not in each]
     return all(backbones.find(name).is_pretrained for name in names)
 
 

@@ -88,6 +88,18 @@ def leaked_files(facts: RunFacts) -> str | None:
 
 
 @CHECKS.add(
+    "leakage: images of an earlier run",
+    "The network had learnt them before this training began, so the score is better than on new images.",
+    "Use the train/val/test split of the earlier run (`--split EARLIER_RUN/split.csv`), or test images that it has not "
+    "seen.",
+)
+def trained_earlier(facts: RunFacts) -> str | None:
+    """Check whether held-out images were training images of a run that the network started from."""
+    images, earlier = counted(facts.trained_earlier, "validation or test image"), facts.setting("backbone.weights", "")
+    return f"Training images of {earlier}: {images}." if facts.trained_earlier else None
+
+
+@CHECKS.add(
     "class never predicted correctly",
     "The model is useless for these classes, which the overall accuracy hides.",
     "Look at their images under Mistakes. More training images help most. If these classes are rare: "

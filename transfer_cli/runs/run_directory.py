@@ -64,6 +64,8 @@ class RunDirectory(Directory):
     steps = Entry("steps")  # intermediate results of `auto`: a ranking, and runs
     report = Entry("report.html")
     leaks = Entry("leaks.csv")  # images that are in two parts of the split, or in two classes
+    earlier_images = Entry("earlier_images.npz")  # training images of the runs that its network started from
+    earlier_leaks = Entry("leaks_of_earlier_run.csv")  # held-out images among them
     clean_split = Entry("split_without_leaks.csv")  # the split with near-duplicates of training images in train
     labels = Entry("labels.csv")  # path and class of each image, without a split: it is to be split anew
     evaluations = Entry("evaluations")  # evaluations on other folders, one directory each

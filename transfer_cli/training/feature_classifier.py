@@ -28,9 +28,11 @@ from transfer_cli.io.csv_tables import write_table
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.runs.accuracy_gate import check_accuracy
+from transfer_cli.runs.earlier_images import with_earlier_images
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.scoring import score_parts
 from transfer_cli.training.setup.bundle import new_bundle
+from transfer_cli.training.setup.earlier_leakage import seen_by_earlier_run
 from transfer_cli.training.setup.leakage import leaked_rows
 
 
@@ -89,7 +91,8 @@ def train_classifier(
     if shared.leaked is None and extracted.prints is not None:
         grouped = recipe.split.group_by is not None
         with request.progress.track("comparing the parts", None):
-            shared.leaked = leaked_rows(request, split, extracted.prints, classifier.features, grouped)
+            own = leaked_rows(request, split, extracted.prints, classifier.features, grouped)
+            shared.leaked = own | seen_by_earlier_run(request, recipe, split)
     metrics = score_parts(run, split, val_fit.calibrate(scored), val_fit.thresholds, shared.leaked)
     check_accuracy(request, metrics, val_note)
     assert network is not None
@@ -102,7 +105,8 @@ def train_classifier(
         val_fit.save(directory)
         # The images of train that are not in a bag are held out, and the calibration used them.
         held_out = (row.sha256 for row in split.rows if row.part != "test")
-        TrainingImages.of((split.rows[row].sha256 for row in trained), held_out).save(directory / TRAINING_IMAGES_FILE)
+        images = TrainingImages.of((split.rows[row].sha256 for row in trained), held_out)
+        with_earlier_images(images, run).save(directory / TRAINING_IMAGES_FILE)
         if classifiers.find(recipe.classifier.name).linear:
             _save_linear(request, classifier, directory)
         skipped = len(read_skipped(request.run.skipped))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from transfer_cli.export.onnx.graph_builder import GraphBuilder, Value, require
+from transfer_cli.export.onnx.graph_builder import GraphBuilder, Value, require, to_array
 
 
 def relu(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
@@ -18,6 +18,30 @@ def relu(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
     if slope:
         return builder.apply("LeakyRelu", value, alpha=float(slope))
     return builder.apply("Relu", value) if layer.max_value is None else _clip(builder, value, layer.max_value)
+
+
+def leaky_relu(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
+    """Add a LeakyReLU layer."""
+    return builder.apply("LeakyRelu", builder.apply_padding(inputs[0]), alpha=float(layer.negative_slope))
+
+
+def elu(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
+    """Add an ELU layer."""
+    return builder.apply("Elu", builder.apply_padding(inputs[0]), alpha=float(layer.alpha))
+
+
+def prelu(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
+    """Add a PReLU layer that has one slope per channel."""
+    slope = to_array(layer.alpha)
+    require(slope.size == slope.shape[-1], f"{layer.name}: PReLU with slopes of shape {slope.shape}")
+    return builder.apply_constant("PRelu", inputs[0], slope)
+
+
+def softmax(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
+    """Add a Softmax layer."""
+    value = builder.to_nhwc(inputs[0])
+    require(layer.axis in (-1, len(value.shape) - 1), f"{layer.name}: softmax along axis {layer.axis}")
+    return builder.apply("Softmax", value, axis=-1)
 
 
 def _clip(builder: GraphBuilder, value: Value, maximum: float) -> Value:
@@ -51,6 +75,10 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
     "sigmoid": ("Sigmoid", {}),
     "tanh": ("Tanh", {}),
     "elu": ("Elu", {}),
+    "leaky_relu": ("LeakyRelu", {"alpha": 0.2}),
+    "selu": ("Selu", {}),
+    "softplus": ("Softplus", {}),
+    "softsign": ("Softsign", {}),
     "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
     "hard_silu": ("HardSwish", {}),
 }

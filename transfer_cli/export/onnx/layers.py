@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from transfer_cli.export.onnx import convolutions
-from transfer_cli.export.onnx.activations import activation, relu
+from transfer_cli.export.onnx.activations import activation, elu, leaky_relu, prelu, relu, softmax
 from transfer_cli.export.onnx.graph_builder import NHWC_TO_NCHW, GraphBuilder, Value, arrays, require, to_array
 
 
@@ -161,6 +161,10 @@ def _max(builder: GraphBuilder, operation: Any, inputs: list[Value]) -> Value:
     return Value(builder.add_node("ReduceMax", inputs[0].name, axes=[1], keepdims=1), ())
 
 
+def _average(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
+    return builder.apply_constant("Div", _elementwise(builder, "Add", inputs, ()), len(inputs))
+
+
 def _flatten(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:
     return Value(builder.add_node("Flatten", builder.to_nhwc(inputs[0]).name), ())
 
@@ -185,6 +189,7 @@ _ELEMENTWISE = {
 }
 _LAYERS: dict[str, Callable[[GraphBuilder, Any, list[Value]], Value]] = {
     "Activation": activation,
+    "Average": _average,
     "AveragePooling2D": partial(convolutions.pooling, kind="AveragePool"),
     "BatchNormalization": _batch_normalization,
     "Cast": _cast,
@@ -195,20 +200,25 @@ _LAYERS: dict[str, Callable[[GraphBuilder, Any, list[Value]], Value]] = {
     "Dense": _dense,
     "DepthwiseConv2D": convolutions.depthwise,
     "Dropout": _identity,
+    "ELU": elu,
     "Flatten": _flatten,
     "GlobalAveragePooling2D": partial(convolutions.global_pooling, kind="GlobalAveragePool"),
     "GlobalMaxPooling2D": partial(convolutions.global_pooling, kind="GlobalMaxPool"),
+    "Identity": _identity,
     "LayerNormalization": _layer_normalization,
     "LayerScale": _layer_scale,
+    "LeakyReLU": leaky_relu,
     "Log": _log,
     "Max": _max,
     "MaxPooling2D": partial(convolutions.pooling, kind="MaxPool"),
     "Normalization": _normalization,
+    "PReLU": prelu,
     "RGBToGrayscale": convolutions.grayscale,
     "ReLU": relu,
     "Rescaling": _rescaling,
     "Reshape": _reshape,
     "SeparableConv2D": convolutions.separable,
+    "Softmax": softmax,
     "Stack": _stack,
     "StochasticDepth": _identity,
     "ZeroPadding2D": convolutions.zero_padding,

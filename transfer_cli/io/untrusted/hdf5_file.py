@@ -29,6 +29,20 @@ def check_hdf5_self_contained(file: IO[bytes] | Path) -> None:
         _check_group(opened, _check_storage, 0, set())
 
 
+def count_values(file: IO[bytes], *, leave_out: str) -> int:
+    """Return how many numbers an HDF5 file holds, without the group `leave_out` at its top."""
+    total = 0
+
+    def add(name: str, item: object) -> None:
+        nonlocal total
+        if isinstance(item, h5py.Dataset) and not name.startswith(f"{leave_out}/"):
+            total += int(item.size)
+
+    with h5py.File(file, "r") as opened:
+        opened.visititems(add)
+    return total
+
+
 def _check_group(group: Any, check_array: Callable[[Any], None], depth: int, visited: set[int]) -> None:
     if depth > _MAX_DEPTH:
         raise ValueError(f"{group.name} is nested too deeply")

@@ -190,13 +190,15 @@ def fetch_arguments(file: WeightsFile) -> str:
 
 
 def require_weights_file(weights: str) -> None:
-    """Raise WeightsError unless `weights` is imagenet, embedded, none or an existing file."""
+    """Raise WeightsError unless `weights` is imagenet, embedded, none, or an existing file or folder (a run)."""
     names = (backbones.IMAGENET, backbones.EMBEDDED, backbones.RANDOM)
-    if weights in names or Path(weights).is_file():
+    if weights in (*names, backbones.IN_FILE) or Path(weights).exists():
         return
     near = nearest(weights, names)
     guess = f" Did you mean {near}?" if near else ""
-    raise WeightsError(f"There is no weights file {weights}.{guess} Expected imagenet, none or the path of a file.")
+    raise WeightsError(
+        f"There is no weights file or run {weights}.{guess} Expected imagenet, none or the path of a file or run."
+    )
 
 
 def _how_to_get(*files: WeightsFile) -> str:

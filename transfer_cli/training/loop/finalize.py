@@ -25,11 +25,13 @@ from transfer_cli.models.compile import inference_function
 from transfer_cli.models.keras_file import save_keras
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.accuracy_gate import check_accuracy
+from transfer_cli.runs.earlier_images import with_earlier_images
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.scoring import score_parts
 from transfer_cli.training.loop.context import StageContext, TrainingData
 from transfer_cli.training.loop.micro_batches import MicroBatches
 from transfer_cli.training.setup.bundle import new_bundle
+from transfer_cli.training.setup.earlier_leakage import seen_by_earlier_run
 from transfer_cli.training.setup.leakage import leaked_rows
 
 
@@ -131,7 +133,7 @@ def finalize(request: TrainingRequest, recipe: FinetuneRecipe, trained: TrainedN
     earlier = (pre_refit.train, pre_refit.val) if pre_refit else None
     fitted = val_fit or fit.fit(recipe, split, matrix, reference, outputs, earlier=earlier)
     prints, grouped = Fingerprints.of_images(trained.images), recipe.split.group_by is not None
-    leaked = leaked_rows(request, split, prints, matrix, grouped)
+    leaked = leaked_rows(request, split, prints, matrix, grouped) | seen_by_earlier_run(request, recipe, split)
     metrics = score_parts(request.run, split, fitted.calibrate(outputs), fitted.thresholds, leaked)
     check_accuracy(request, metrics, val_note)
 
@@ -142,7 +144,8 @@ def finalize(request: TrainingRequest, recipe: FinetuneRecipe, trained: TrainedN
         fitted.save(folder)
         train = [split.rows[row].sha256 for row in np.unique(trained.train)]
         val = (row.sha256 for row in split.rows if row.part == "val")
-        TrainingImages.of(train, val).save(folder / TRAINING_IMAGES_FILE)
+        images = with_earlier_images(TrainingImages.of(train, val), request.run)
+        images.save(folder / TRAINING_IMAGES_FILE)
         skipped = len(read_skipped(request.run.skipped))
         ModelCard(bundle, split, metrics, fitted, request.folder.name, skipped, val_note).write(folder)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.catalog import backbones
 from transfer_cli.errors import UnknownNameError
+from transfer_cli.inference.backbone_network import build_backbone
 from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest
@@ -31,21 +31,11 @@ def build_network(request: TrainingRequest, recipe: FinetuneRecipe) -> tuple[Any
     with request.progress.track("starting TensorFlow", None):
         device = import_tensorflow()
 
-        from transfer_cli.models import backbone, freezing
+        from transfer_cli.models import freezing
         from transfer_cli.training.loop import multi_gpu
 
         multi_gpu.find_gpus(recipe.hardware.gpus)
-        choice = recipe.backbone
-        network = backbone.build(
-            backbones.find(choice.name),
-            weights=choice.weights,
-            size=recipe.image_size,
-            layer=choice.layer,
-            pooling=choice.pooling,
-            seed=recipe.seed,
-            offline=request.offline,
-            progress=request.progress,
-        )
+        network = build_backbone(recipe, offline=request.offline, progress=request.progress)
     for number, stage in enumerate(recipe.stage, start=1):
         try:
             frozen_split = freezing.split_at(network, stage.unfreeze)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from transfer_cli.catalog import backbones
 from transfer_cli.errors import FolderError, RecipeError
 from transfer_cli.models.weights.registry import cache_folder, feature_files, is_installed, require_weights_file
 from transfer_cli.recipe.recipes import FinetuneRecipe
@@ -127,7 +126,7 @@ def required_weights(recipe: FinetuneRecipe) -> tuple[RequiredWeights, ...]:
     """Return the files of pretrained weights that a resolved recipe needs."""
     if recipe.backbone.weights != "imagenet":
         return ()
-    spec = backbones.find(recipe.backbone.name)
+    spec = recipe.backbone.spec
     files = []
     for file in feature_files(spec, recipe.backbone.layer, size=recipe.image_size):
         downloaded = is_installed(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from transfer_cli.bundle.bundle import ModelBundle
@@ -29,6 +30,8 @@ def new_bundle(kind: Kind, recipe: Recipe, split: Split, width: int, run: RunDir
     fitted : ValFit
         The temperature, thresholds and reject option that were fitted on val.
     """
+    # The folder that a network file was in says nothing elsewhere.
+    name = Path(recipe.backbone.name).name if recipe.backbone.is_file else recipe.backbone.name
     return ModelBundle(
         format_version=FORMAT_VERSION,
         kind=kind,
@@ -40,7 +43,7 @@ def new_bundle(kind: Kind, recipe: Recipe, split: Split, width: int, run: RunDir
         resize=recipe.images.resize,
         bit_depth=recipe.images.bit_depth,
         decoder=DECODER,
-        backbone={**recipe.backbone.model_dump(exclude_none=True), "width": width},
+        backbone={**recipe.backbone.model_dump(mode="json", exclude_none=True), "name": name, "width": width},
         versions=run.versions(),
         recipe=recipe.model_dump(mode="json", exclude_none=True),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from transfer_cli.catalog import backbones
 from transfer_cli.data.sample_warnings import sample_warnings
 from transfer_cli.data.skipped import read_skipped
 from transfer_cli.data.split import Split
 from transfer_cli.errors import ImageError, RunError
+from transfer_cli.inference.earlier_run import EarlierRun
 from transfer_cli.models.weights.registry import feature_files, require_available
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.accuracy_gate import check_accuracy
@@ -28,7 +30,7 @@ def check_can_start(request: TrainingRequest, recipe: Recipe) -> None:
         If the run directory holds another run, or something that is not a run.
     """
     folder, progress = request.folder, request.progress
-    spec = backbones.find(recipe.backbone.name)
+    spec = recipe.backbone.spec
     check_weights_available(request, recipe)
     request.run.check_free(recipe, folder.source, overwrite=request.overwrite)
     if not request.overwrite and (damage := request.run.damage()):
@@ -47,8 +49,7 @@ def check_can_start(request: TrainingRequest, recipe: Recipe) -> None:
 def check_weights_available(request: TrainingRequest, recipe: Recipe) -> None:
     """Raise WeightsError if ImageNet weights are missing; called before TensorFlow is loaded, which takes seconds."""
     if recipe.backbone.weights == "imagenet":
-        spec = backbones.find(recipe.backbone.name)
-        files = feature_files(spec, recipe.backbone.layer, size=recipe.image_size)
+        files = feature_files(recipe.backbone.spec, recipe.backbone.layer, size=recipe.image_size)
         require_available(files, offline=request.offline)
 
 
@@ -76,6 +77,8 @@ def claim(request: TrainingRequest, recipe: Recipe) -> None:
     folder, run = request.folder, request.run
     run.claim(recipe, folder.source, command=request.command, overwrite=request.overwrite)
     run.write_images(folder.images_elsewhere)
+    if recipe.backbone.starts_from_run:
+        EarlierRun.open(Path(recipe.backbone.weights)).training_images.save(run.earlier_images)
     run.log("begin", folder=str(folder.source.resolve()), images=len(folder.files), backbone=recipe.backbone.name)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from transfer_cli.catalog import backbones, runtimes
+from transfer_cli.catalog import runtimes
 from transfer_cli.data.groups import check_groups_of_folder
 from transfer_cli.errors import InputError
 from transfer_cli.inference import runtimes as installed
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.accuracy_gate import FLAG, check_task
 from transfer_cli.runs.request import TrainingRequest
+from transfer_cli.training.setup.origin import with_origin
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
@@ -27,6 +28,8 @@ def resolve_recipe(request: TrainingRequest, recipe: AnyRecipe, *, keeps_model: 
 
     Raises
     ------
+    ModelError
+        If the file or the run that its network comes from cannot be used.
     InputError
         If a minimum accuracy is requested and the run will have no accuracy.
     RecipeError
@@ -48,6 +51,7 @@ def resolve_recipe(request: TrainingRequest, recipe: AnyRecipe, *, keeps_model: 
         runtime,
         images=len(request.folder.files),
         keeps_model=keeps_model,
-        parameters=backbones.find(recipe.backbone.name).parameters,
+        parameters=recipe.backbone.spec.parameters,
     )
-    return recipe.resolved(request.folder.task).with_settings("inference", runtime=runtime)
+    resolved = recipe.resolved(request.folder.task).with_settings("inference", runtime=runtime)
+    return with_origin(resolved, request.progress)
