@@ -92,6 +92,8 @@ def kinds(annotation: Any) -> str:
         return " or ".join(name for name in given if not (name == "whole number" and "number" in given))
     if get_origin(annotation) is tuple:
         return "list of numbers" if get_args(annotation)[-1] is Ellipsis else "two numbers"
+    if get_origin(annotation) is dict:
+        return "table of text"
     raise TypeError(annotation)
 
 

@@ -87,10 +87,10 @@ def test_imagenet_classes_without_any_training(shared: Path, home: dict[str, str
 
 
 def test_imagenet_has_a_thousand_different_names(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transfer_cli.inference.load import imagenet_names
+    from transfer_cli.inference.imagenet_classes import ImageNetClasses
 
     monkeypatch.setenv("KERAS_HOME", str(shared / "keras_home"))
-    names = imagenet_names()
+    names = ImageNetClasses.read().names
     assert len(set(names)) == len(names) == 1000
     assert names[:2] == ("tench", "goldfish")
     assert [name for name in names if name.startswith("crane")] == ["crane (n02012849)", "crane (n03126707)"]

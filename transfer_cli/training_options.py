@@ -16,6 +16,7 @@ from transfer_cli.catalog import backbones, classifiers, ensemble_methods
 from transfer_cli.data import given_split
 from transfer_cli.data.groups import group_column
 from transfer_cli.data.image_folder import ImageFolder
+from transfer_cli.data.image_selection import ImageSelection
 from transfer_cli.data.table_columns import TableOptions
 from transfer_cli.ensembling.request import EnsembleRequest
 from transfer_cli.errors import InputError
@@ -44,6 +45,8 @@ class ImageOptions(TypedDict, total=False):
     path_column: str | None
     label_column: str | None
     images: StrPath | None
+    class_map: StrPath | None
+    omit: StrPath | None
     output: StrPath | None
     split: StrPath | None
     group_by: str | None
@@ -241,7 +244,12 @@ def backbone_overrides(options: Options) -> dict[str, Any]:
 
 
 def scan_images(
-    folder: ImageFolder | StrPath, options: Options, *, group_by: str | None = None, for_training: bool = True
+    folder: ImageFolder | StrPath,
+    options: Options,
+    *,
+    group_by: str | None = None,
+    for_training: bool = True,
+    selection: ImageSelection | None = None,
 ) -> ImageFolder:
     """Return the images of a folder or CSV file, read as the options say; `group_by` is that of the recipe."""
     if isinstance(folder, ImageFolder):
@@ -249,7 +257,8 @@ def scan_images(
     columns = options.get("path_column"), options.get("label_column"), group_column(group_by)
     table = TableOptions(*columns, _path(options, "images"))
     level = options.get("class_level")
-    return ImageFolder.scan(folder, for_training=for_training, table=table, class_level=level)
+    selection = selection or ImageSelection.read(_path(options, "class_map"), _path(options, "omit"))
+    return ImageFolder.scan(folder, for_training=for_training, table=table, class_level=level, selection=selection)
 
 
 def training_request(

@@ -30,6 +30,9 @@ def check_free(target: Path, folder: ImageFolder) -> None:
     hint = "Choose a folder that does not exist yet, outside of the images: -o DIR"
     if folder.source == folder.root and target.resolve().is_relative_to(folder.root.resolve()):
         raise OutputError(f"The output folder {target} is inside the image folder {folder.root}.", hint=hint)
+    for table in folder.selection.tables():
+        if table.resolve().is_relative_to(target.resolve()):
+            raise OutputError(f"{table} is in {target}, which the new check would replace.", hint=hint)
     is_used = any(target.iterdir()) if target.is_dir() else target.exists()
     if is_used and not (target / "check.json").is_file():
         raise OutputError(f"{target} already exists and is not the output of an earlier check.", hint=hint)

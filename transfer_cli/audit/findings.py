@@ -21,7 +21,7 @@ from transfer_cli.text import counted
 
 SMALL_CLASS = 20
 """Images per class: with fewer the score of a class is a rough estimate, since a fifth of them is in the test set."""
-_LABEL_ISSUE_COLUMNS = ("path", "label", "suggested_label", "score", "confident")
+LABEL_ISSUE_COLUMNS = ("path", "label", "suggested_label", "score", "confident")
 PAIR_COLUMNS = ("path_a", "split_a", "label_a", "path_b", "split_b", "label_b", "kind", "score", "mirrored")
 _QUALITY_SUMMARY = {
     "one colour": "images of one colour: {}",
@@ -86,8 +86,10 @@ class Findings:
         """Return the content of check.json: everything but the lists of duplicate pairs and label issues."""
         classes, splits = self.pairs_across()
         kinds = Counter(pair.kind for pair in self.duplicates.pairs)
-        checked = self.label_issues is not None
+        checked, selection = self.label_issues is not None, self.folder.selection
         return {
+            "class_map": selection.class_map and dict(selection.class_map.targets),
+            "omit": selection.omit and str(selection.omit.path),
             "folder": str(self.folder.source.resolve()),
             "images": len(self.folder.files),
             "left_out": dict(self.folder.left_out),
@@ -120,7 +122,7 @@ class Findings:
             )
             for item in self.label_issues or ()
         ]
-        write_table(directory / "suspects.csv", _LABEL_ISSUE_COLUMNS, issues)
+        write_table(directory / "suspects.csv", LABEL_ISSUE_COLUMNS, issues)
         file_of = {file.path: file for file in self.folder.files}
         pairs = []
         for pair in self.duplicates.pairs:

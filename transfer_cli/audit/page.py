@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from transfer_cli.audit.findings import Findings
@@ -13,16 +14,16 @@ _SHOWN = 60
 """Images or pairs per section; the tables beside the page hold all of them."""
 
 
-def write_check(findings: Findings, target: Path) -> None:
+def write_check(findings: Findings, target: Path, advice: Sequence[str] = ()) -> None:
     """Write the output folder of a check, whole or not at all; an earlier check there is replaced."""
     with atomic_write(target) as draft:
         draft.mkdir(parents=True)
         findings.write(draft)
-        write_page(findings, draft / "check.html")
+        write_page(findings, draft / "check.html", advice)
 
 
-def write_page(findings: Findings, path: Path) -> None:
-    """Write the page."""
+def write_page(findings: Findings, path: Path, advice: Sequence[str] = ()) -> None:
+    """Write the page; `advice` are further lines on what to type."""
     issues = findings.confident_label_issues()[:_SHOWN]
     across = {id(pair) for pairs in findings.pairs_across() for pair in pairs}
     # Pairs with different labels or in different splits matter most.
@@ -35,6 +36,7 @@ def write_page(findings: Findings, path: Path) -> None:
         "check.html",
         path,
         findings=findings,
+        advice=advice,
         label_issues=issues,
         pairs=pairs,
         quality_issues=quality,

@@ -16,9 +16,11 @@ from transfer_cli.ranking.candidates import Candidates
 from transfer_cli.ranking.sample import refuse_near_duplicates
 from transfer_cli.recipe.auto import AutoRecipe
 from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.recipe.sections import Classes
 from transfer_cli.report.report import report
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
+from transfer_cli.runs.selection_tables import write_tables
 from transfer_cli.text import counted
 from transfer_cli.training.setup.claim import completed_result, report_folder
 from transfer_cli.training.setup.preflight import Survey, survey, with_val
@@ -56,6 +58,7 @@ def auto(request: TrainingRequest, recipe: AutoRecipe) -> TrainingResult:
         When the accuracy on test is below the required one.
     """
     folder, run = request.folder, request.run
+    recipe = recipe.model_copy(update={"classes": Classes.of(folder.selection)})
     refuse_near_duplicates("auto", recipe.group_by)
     if recipe.group_by is not None:
         check_groups_of_folder(folder, recipe.group_by)
@@ -99,6 +102,7 @@ class _Auto:
         report_folder(request)
         run.claim(self._recipe, request.folder.source, command=request.command, overwrite=request.overwrite)
         run.write_images(request.folder.images_elsewhere)
+        write_tables(run, request.folder.selection)
         run.log("begin", folder=str(request.folder.source.resolve()), seconds=self._recipe.seconds)
         try:
             self._status.save()

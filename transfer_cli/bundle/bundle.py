@@ -213,8 +213,8 @@ class ModelBundle(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that `bundle show --json` prints."""
         fields = self.model_dump(mode="json", exclude={"recipe", "thresholds", "log_prior"})
-        shown = ("method", "classifier", "head", "inference", "ensemble")
-        recipe = {key: self.recipe[key] for key in shown if key in self.recipe}
+        shown = ("method", "classifier", "head", "inference", "ensemble", "classes")
+        recipe = {key: self.recipe[key] for key in shown if self.recipe.get(key)}
         return {**fields, "thresholds": self.thresholds, "recipe": recipe}
 
     def write(self, target: StrPath, save_files: Any) -> ModelBundle:

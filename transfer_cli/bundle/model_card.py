@@ -21,13 +21,14 @@ from transfer_cli.bundle.files import MODEL_CARD_FILE
 from transfer_cli.calibration.fit import ValFit
 from transfer_cli.catalog import backbones
 from transfer_cli.catalog.tasks import SINGLE_LABEL
+from transfer_cli.data.class_map import ClassMap
 from transfer_cli.data.groups import NEAR_DUPLICATES, group_column
 from transfer_cli.data.split import Split
 from transfer_cli.data.split_assignment import PARTS
 from transfer_cli.io.digests import digest_of_file
 from transfer_cli.metrics.intervals import is_undefined
 from transfer_cli.metrics.scores import COPIES, RECALL, Metrics, MetricValue, doubts
-from transfer_cli.text import printable
+from transfer_cli.text import listed, printable
 
 _METRICS = {
     "accuracy": "accuracy",
@@ -42,6 +43,8 @@ _METRICS = {
     "expected_calibration_error": "expected calibration error",
 }
 _FEW_TEST_IMAGES = 100
+_LISTED = 50
+"""Classes that a sentence lists; the tables list all of them."""
 _LOW_RECALL = 0.5
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~])")
 
@@ -96,6 +99,8 @@ class ModelCard:
             "recalls": _table(["class", "recall", "images"], _recalls(self.metrics.get("test", {}))),
             "rejection": "" if rejection is None else rejection.threshold_for().summary(),
             "counts": _counts(self.split),
+            "class_names": listed(self.bundle.class_names, _LISTED),
+            "tables": [*_tables(self.bundle)],
             "split_by": {
                 "digest": "by group" if _group_by(self.bundle) else "by image content",
                 "folders": "from the folder layout",
@@ -187,6 +192,20 @@ def _ancestor(text: object) -> str:
     return f"{_text(name)} (model `{digest}`)"
 
 
+def _tables(bundle: ModelBundle) -> Iterator[str]:
+    """Yield a sentence about the class map and one about the omitted images, if there were any."""
+    classes = bundle.recipe.get("classes", {})
+    if targets := classes.get("map"):
+        changes = ClassMap.of("", targets).summary()
+        digest = classes.get("map_sha256")
+        yield f"Classes were changed by a class map (SHA-256 `{_text(digest)}`): {_text(changes or 'none')}."
+    if digest := classes.get("omit_sha256"):
+        yield (
+            f"Images listed in a table (SHA-256 `{_text(digest)}`) were left out of all parts: the metrics do not "
+            "apply to images like these."
+        )
+
+
 def _group_by(bundle: ModelBundle) -> Any:
     return bundle.recipe.get("split", {}).get("group_by")
 
@@ -208,7 +227,7 @@ def _limits(card: ModelCard, networks: Sequence[ModelBundle]) -> Iterator[str]:
             yield f"{reason[0].upper()}{reason[1:]}."
         recalls = {name.removeprefix(RECALL): value for name, value in test.items() if name.startswith(RECALL)}
         if low := [name for name, recall in recalls.items() if recall["value"] < _LOW_RECALL]:
-            yield f"Recall is below 50 % for {', '.join(low)}."
+            yield f"Recall is below 50 % for {listed(low, _LISTED)}."
     weights = {each.backbone["name"]: each.backbone["weights"] for each in networks}
     if any(initial == backbones.RANDOM and backbones.find(name).is_pretrained for name, initial in weights.items()):
         yield "The backbone started from random weights, not from ImageNet weights: expect a lower accuracy."
@@ -223,7 +242,7 @@ def _limits(card: ModelCard, networks: Sequence[ModelBundle]) -> Iterator[str]:
             "weights the accuracy would be higher."
         )
     if card.bundle.task == SINGLE_LABEL:
-        classes = ", ".join(card.bundle.class_names)
+        classes = listed(card.bundle.class_names, _LISTED)
         unless = "" if card.fitted.rejection is None else ", unless predict --unknown rejects it"
         yield f"The model knows no other classes: every image gets one of the labels {classes}{unless}."
     yield (

@@ -16,6 +16,7 @@ from transfer_cli.io.cache import LIMIT, Cache
 
 if TYPE_CHECKING:
     from transfer_cli.data.image_folder import ImageFolder
+    from transfer_cli.data.image_selection import ImageSelection
     from transfer_cli.runs.request import TrainingRequest
     from transfer_cli.runs.run_directory import RunDirectory
 
@@ -112,6 +113,20 @@ table_options = _together(
         type=PATH,
         metavar="DIR",
         help="Folder that the paths in a CSV file are relative to.  [the folder of the CSV file]",
+    ),
+    click.option(
+        "--class-map",
+        type=PATH,
+        metavar="FILE.csv",
+        help="Rename, merge or leave out classes: a table with the columns from,to; an empty `to` leaves the class "
+        "out.  [classes as they are]",
+    ),
+    click.option(
+        "--omit",
+        type=PATH,
+        metavar="FILE.csv",
+        help="Leave out the images in this table, e.g. suspects.csv of data check; one of each pair in duplicates.csv "
+        "or leaks.csv.  [use all images]",
     ),
 )
 strict_option = click.option(
@@ -288,12 +303,30 @@ def backbone_overrides(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scan_images(
-    folder: Path, options: Mapping[str, Any], *, group_by: str | None = None, for_training: bool = True
+    folder: Path,
+    options: Mapping[str, Any],
+    *,
+    group_by: str | None = None,
+    for_training: bool = True,
+    selection: ImageSelection | None = None,
 ) -> ImageFolder:
-    """Return the images of a folder or CSV file, read as `table_options` say; `group_by` is that of the recipe."""
+    """Return the images of a folder or CSV file, read as `table_options` say.
+
+    Parameters
+    ----------
+    folder : Path
+    options : mapping of str to object
+    group_by : str, optional
+        That of the recipe.
+    for_training : bool
+    selection : ImageSelection, optional
+        Default: that of ``--class-map`` and ``--omit``.
+    """
     from transfer_cli import training_options
 
-    return training_options.scan_images(folder, options, group_by=group_by, for_training=for_training)
+    return training_options.scan_images(
+        folder, options, group_by=group_by, for_training=for_training, selection=selection
+    )
 
 
 def training_request(

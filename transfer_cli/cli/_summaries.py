@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from transfer_cli.metrics.scores import (
     lowest_recalls_summary,
     recalls_summary,
     summary,
+    top_summary,
 )
 from transfer_cli.runs.score_limits import REAL_WEIGHTS, mending_command, uses_embedded_backbone
 from transfer_cli.text import counted, shell_command
@@ -107,7 +108,7 @@ def end_of_evaluation(console: Console, result: Evaluation) -> int:
     """Print the metrics of an evaluation, what limits them and where they are; return the exit code."""
     fair_part = result.fair_part
     warn_skipped(console, result.skipped)
-    console.note(*(summary(part, metrics) for part, metrics in result.metrics.items()))
+    console.note(*_evaluation_lines(result))
     console.note(*(result.gain.summary() if result.gain else ()))
     console.warn(*_training_image_warnings(result), *_missing_class_warnings(result))
     if metrics := result.metrics.get(fair_part, {}):
@@ -118,10 +119,24 @@ def end_of_evaluation(console: Console, result: Evaluation) -> int:
     fields = ("metrics", "trained_on", "selected_on", "training_images_known")
     data = {name: getattr(result, name) for name in fields}
     data |= {"gain": result.gain.to_dict()} if result.gain else {}
+    data |= {"class_map": dict(result.class_map)} if result.class_map else {}
     missing = list(result.classes_without_images(next(iter(result.metrics))))
     data |= {"classes_without_images": missing, "skipped": [*map(vars, result.skipped)]}
     console.output(result.directory.path, **data)
     return DONE_WITH_SKIPPED if result.skipped else DONE
+
+
+def _evaluation_lines(result: Evaluation) -> Iterator[str]:
+    """Yield a line per part; of a network with its own classes also how many of them were evaluated."""
+    for part, metrics in result.metrics.items():
+        if not result.is_imagenet:
+            yield summary(part, metrics)
+            continue
+        classes = len(result.confusions[part].class_names)
+        yield top_summary(part, metrics, classes)
+        if part == next(iter(result.metrics)):
+            present = classes - len(result.classes_without_images(part))
+            yield f"{part:5} {present:,} of the {classes:,} ImageNet classes have images here"
 
 
 def warn_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
@@ -146,7 +161,12 @@ def note_left_out(console: Console, left_out: Mapping[str, int]) -> None:
 def _training_image_warnings(result: Evaluation) -> list[str]:
     """Return warnings if the model was, or may have been, trained on evaluated images."""
     warnings = []
-    if not result.training_images_known:
+    if result.is_imagenet:
+        warnings.append(
+            "the network was trained on the ImageNet training set (ILSVRC 2012): if images are from there, the score "
+            "is too optimistic"
+        )
+    elif not result.training_images_known:
         warnings.append(
             "this model does not record its training images; if these images are among them, the score is meaningless"
         )
@@ -166,7 +186,9 @@ def _training_image_warnings(result: Evaluation) -> list[str]:
 def _missing_class_warnings(result: Evaluation) -> list[str]:
     """Return warnings about classes without images."""
     warnings, known = [], set[str]()
-    for part, kind in ((next(iter(result.metrics)), ""), (result.fair_part, "unseen ")):
+    parts = ((next(iter(result.metrics)), ""), (result.fair_part, "unseen "))
+    # A network with its own classes may be evaluated on a few of them.
+    for part, kind in () if result.is_imagenet else parts:
         if names := [name for name in result.classes_without_images(part) if name not in known]:
             listed = ", ".join(names[:_MAX_CLASSES]) + (", ..." if len(names) > _MAX_CLASSES else "")
             evaluated = "this class is" if len(names) == 1 else "these classes are"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import click
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import output_option
 from transfer_cli.cli._types import PATH
-from transfer_cli.text import printable
+from transfer_cli.text import listed, printable
 
 _argument = click.argument("bundle", metavar="RUN|BUNDLE", type=PATH)
 
@@ -134,10 +134,11 @@ def _rows(manifest: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()
     temperature = manifest["temperature"]
     rows = [
         ("kind", f"{manifest['kind']}, {manifest['task']}, format {manifest['format_version']}"),
-        ("classes", f"{len(manifest['class_names'])}: {', '.join(manifest['class_names'])}"),
+        ("classes", f"{len(manifest['class_names'])}: {listed(manifest['class_names'], 40)}"),
         ("images", f"{manifest['image_size']} x {manifest['image_size']}, {manifest['resize']}, {manifest['decoder']}"),
         *([("backbone", _as_text(manifest["backbone"]))] if manifest["backbone"] else []),
-        *((name, _as_text(value)) for name, value in manifest["recipe"].items()),
+        *_rows_of_tables(manifest["recipe"].get("classes", {})),
+        *((name, _as_text(value)) for name, value in manifest["recipe"].items() if name != "classes"),
         ("temperature", "none (probabilities are not calibrated)" if temperature is None else f"{temperature:.4g}"),
     ]
     for number, (member, own) in enumerate(zip(manifest["members"], members, strict=True), start=1):
@@ -156,3 +157,13 @@ def _as_text(value: Any) -> str:
         return ", ".join(f"{name} {_as_text(item)}" for name, item in value.items())
     is_names = isinstance(value, list) and all(isinstance(each, str) for each in value)
     return "; ".join(value) if is_names else str(value)
+
+
+def _rows_of_tables(classes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the class map changed, and the digest of the list of omitted images."""
+    from transfer_cli.data.class_map import ClassMap
+
+    if targets := classes.get("map"):
+        yield "class map", f"{ClassMap.of('', targets).summary()}, sha256 {classes.get('map_sha256')}"
+    if digest := classes.get("omit_sha256"):
+        yield "omitted images", f"sha256 {digest}"

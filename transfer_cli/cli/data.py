@@ -68,19 +68,23 @@ def check_(console: Console, /, folder: Path, no_probe: bool, output: Path | Non
     target = output or Path("checks") / images.name
 
     from transfer_cli.audit import check
+    from transfer_cli.audit.advice import advice
     from transfer_cli.audit.page import write_check
     from transfer_cli.training.setup.claim import sample_warnings_of
     from transfer_cli.training.setup.resolve import resolve_recipe
 
     check.check_free(target, images)
-    console.note(images.summary(), *images.merged_notes())
+    console.note(images.summary(), *images.selection_notes, *images.merged_notes())
     console.warn(*images.warnings())
     request = training_request(console, images, RunDirectory(target), options)
     # Resolved as by extract, so that the two share cached features and converted networks.
     console.warn(*sample_warnings_of(request, recipe))
     findings = check.check(request, resolve_recipe(request, recipe, keeps_model=True), probe=not no_probe)
-    write_check(findings, target)
-    console.note(*findings.summary())
+    names = ("class_level", "path_column", "label_column", "images", "class_map", "omit")
+    given = {f"--{name.replace('_', '-')}": str(options[name]) for name in names if options[name]}
+    lines = advice(findings, given, target)
+    write_check(findings, target, lines)
+    console.note(*findings.summary(), *lines)
     console.output(target, **findings.to_dict())
     return DONE_WITH_SKIPPED if findings.skipped else DONE
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,12 +25,15 @@ from transfer_cli.cli._options import (
 from transfer_cli.cli._summaries import code_with_folder, end_of_evaluation
 from transfer_cli.cli._types import PATH, Share
 
+if TYPE_CHECKING:
+    from transfer_cli.data.image_selection import ImageSelection
+
 
 @click.command("evaluate", short_help="Measure a trained model on new labelled images.")
-@click.argument("model", metavar="RUN|BUNDLE")
+@click.argument("model", metavar="RUN|BUNDLE|imagenet:NAME")
 @click.argument("folder", metavar="FOLDER|CSV", type=PATH)
 @table_options
-@output_option("DIR", "Folder to write.  [RUN/evaluations/FOLDER]")
+@output_option("DIR", "Folder to write.  [RUN/evaluations/FOLDER, or evaluations/imagenet-NAME-FOLDER]")
 @click.option(
     "--part",
     type=click.Choice(["train", "val", "test"]),
@@ -54,28 +59,29 @@ def command(
     per class (all classes of the model or some of them), or train/val/test folders with such sub-folders; CSV is a file
     with the columns path,label. Writes predictions.csv, metrics.json, confusion.csv and skipped.csv. Images that were
     used to train the model or to select it are recognised by their content; the accuracy without them is printed too.
-    With --tta, the gain and the extra time are printed too.
+    With --tta, the gain and the extra time are printed too. A class map that the model was trained with is applied to
+    the folder as well.
+
+    imagenet:NAME is a pretrained network with its own 1000 classes (NAME: see transfer-cli backbones list; its weights
+    with the classification head: transfer-cli weights fetch NAME --top). The folders are named by WordNet numbers
+    (n01440764) or by class names (tench), for some or all classes. Prints the top-1 and top-5 accuracy and error among
+    all 1000 classes.
 
     \b
     Example:
         transfer-cli evaluate runs/first new_photos
         transfer-cli evaluate runs/first new_photos --min-accuracy 0.8 -o checked
         transfer-cli evaluate runs/first new_photos --tta flip
+        transfer-cli evaluate imagenet:mobilenet_v2 birds
     """
     from transfer_cli.runs import accuracy_gate
     from transfer_cli.runs.evaluation_directory import EvaluationDirectory
-    from transfer_cli.runs.run_of_model import is_model, run_of_model
 
     method = None if options["tta"] is None else tta.find(options["tta"]).name
-    if is_model(folder) and Path(model).exists() and not is_model(Path(model)):
-        ordered = f"transfer-cli evaluate {shlex.quote(str(folder))} {shlex.quote(model)}"
-        raise click.UsageError(f"{folder} is a model, {model} is not. The model comes first. Try: {ordered}")
-    images = scan_images(folder, options, for_training=False)
-    run = run_of_model(model)
-    if output is None and run is None and Path(model).exists():
-        raise click.UsageError(f"{model} is not inside a run, so there is no default output folder. Add -o DIR.")
+    _check_order(model, folder)
+    images = scan_images(folder, options, for_training=False, selection=_selection(model, options))
     name = "-".join(word for word in (images.name, part, method) if word)
-    place = EvaluationDirectory(output or (run.evaluations if run else Path(model)) / name)
+    place = EvaluationDirectory(output or _default_place(model, name))
     if (minimum := options["min_accuracy"]) is not None:
         accuracy_gate.check_task(images.task)
 
@@ -87,7 +93,8 @@ def command(
     code = code_with_folder(console, end_of_evaluation(console, evaluation), images.left_out)
     if minimum is not None:
         left = f"The evaluation is in {place.path}."
-        accuracy_gate.check_training_images_known(minimum, evaluation.training_images_known, left)
+        if not evaluation.is_imagenet:
+            accuracy_gate.check_training_images_known(minimum, evaluation.training_images_known, left)
         accuracy_gate.check(
             minimum,
             evaluation.metrics,
@@ -97,3 +104,40 @@ def command(
             no_images_hint=f"Evaluate other images: transfer-cli evaluate {shlex.quote(model)} OTHER_IMAGES",
         )
     return code
+
+
+def _check_order(model: str, folder: Path) -> None:
+    """Raise a usage error if the model and the folder are in the wrong order."""
+    from transfer_cli.inference.models import IMAGENET
+    from transfer_cli.runs.run_of_model import is_model
+
+    is_swapped = is_model(folder) and Path(model).exists() and not is_model(Path(model))
+    if is_swapped or str(folder).startswith(IMAGENET):
+        ordered = f"transfer-cli evaluate {shlex.quote(str(folder))} {shlex.quote(model)}"
+        raise click.UsageError(f"{folder} is a model, {model} is not. The model comes first. Try: {ordered}")
+
+
+def _default_place(model: str, name: str) -> Path:
+    """Return the folder of an evaluation: in the run of the model, if it has one."""
+    from transfer_cli.inference.models import IMAGENET
+    from transfer_cli.runs.run_of_model import run_of_model
+
+    if model.startswith(IMAGENET):
+        return Path("evaluations") / f"{model.replace(':', '-')}-{name}"
+    run = run_of_model(model)
+    if run is None and Path(model).exists():
+        raise click.UsageError(f"{model} is not inside a run, so there is no default output folder. Add -o DIR.")
+    return (run.evaluations if run else Path(model)) / name
+
+
+def _selection(model: str, options: Mapping[str, Any]) -> ImageSelection:
+    """Return the selection of the options; without a class map, that of the training of the model is applied."""
+    from transfer_cli.data.class_map import ClassMap
+    from transfer_cli.data.image_selection import ImageSelection
+    from transfer_cli.runs.selection_tables import class_map_of_model
+
+    of_model = class_map_of_model(model)
+    selection = ImageSelection.read(options["class_map"], options["omit"])
+    if selection.class_map is None and of_model:
+        selection = replace(selection, class_map=ClassMap.of(f"of {model}", of_model))
+    return replace(selection, for_evaluation=True, known=tuple(of_model))

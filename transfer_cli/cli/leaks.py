@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,9 @@ from transfer_cli.cli._options import check_suffix, images_option, output_option
 from transfer_cli.cli._types import PATH
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 from transfer_cli.text import counted
+
+if TYPE_CHECKING:
+    from transfer_cli.runs.completed_run import FinishedRun
 
 
 @click.command("leaks", short_help="Find test images that are also in the training set.")
@@ -49,6 +54,8 @@ def command(console: Console, /, run: Path, output: Path | None, images: Path | 
     if result.across_splits:
         options = "--group-by near-duplicates and with --overwrite (or another -o RUN)"
         console.note(f"to keep duplicates in one split, train again with {options}")
+    if result.pairs:
+        console.note(f"to leave out one image of each pair, both if their labels differ: {_cleaning(finished, target)}")
     if result.skipped:
         skipped = counted(len(result.skipped), "image")
         console.warn(f"{skipped} of the run could not be read: {result.skipped[0].path}, ...")
@@ -62,3 +69,11 @@ def command(console: Console, /, run: Path, output: Path | None, images: Path | 
     values = {name: getattr(result, name) for name in fields}
     console.output(target, **pairs, **values | {"skipped": [*map(vars, result.skipped)]})
     return DONE_WITH_SKIPPED if result.skipped or result.changed else DONE
+
+
+def _cleaning(run: FinishedRun, leaks: Path) -> str:
+    """Return the command that trains without the leaking images, with the class map of the run."""
+    directory, method = run.directory, str(run.recipe.get("method"))
+    class_map = ["--class-map", str(directory.class_map)] if directory.class_map.is_file() else []
+    words = [method if method == "finetune" else "extract", str(run.source), *class_map, "--omit", str(leaks)]
+    return shlex.join(["transfer-cli", *words, "-o", f"{directory.path}-cleaned"])

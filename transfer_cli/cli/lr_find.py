@@ -109,8 +109,9 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
 def _next_command(folder: Path, options: Mapping[str, Any]) -> str:
     """Return the finetune command with the same recipe and network."""
     command = ["transfer-cli", "finetune", str(folder)]
+    tables = ("class_map", "omit")
     network = ("backbone", "preprocess", "weights", "pooling", "layer")
-    for name in ("recipe", *network, "class_level", "path_column", "label_column", "images"):
+    for name in ("recipe", *network, "class_level", "path_column", "label_column", "images", *tables):
         command += [f"--{name.replace('_', '-')}", str(options[name])] if options[name] else []
     for override in options["overrides"]:
         command += ["--set", override]

@@ -57,5 +57,5 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
     rows = preview(images, recipe, target)
     classes = f" ({rows} of {len(images.class_names)} classes)" if rows < len(images.class_names) else ""
     console.warn(*images.warnings(), *missing_letters_warning(images.class_names[:rows]))
-    console.note(f"{rows} images{classes}: the original and its variants in 7 epochs")
+    console.note(*images.selection_notes, f"{rows} images{classes}: the original and its variants in 7 epochs")
     console.output(target, rows=rows)

@@ -151,7 +151,8 @@ def _next_command(folder: Path, best: CandidateScore, options: dict[str, Any]) -
     command = ["transfer-cli", "extract", str(folder), "--backbone", best.candidate.backbone]
     if best.candidate.weights != best.candidate.spec.weights:
         command += ["--weights", best.candidate.weights]
-    of_images = ("group_by", "bit_depth", "split", "class_level", "path_column", "label_column", "images")
+    tables = ("class_map", "omit")
+    of_images = ("group_by", "bit_depth", "split", "class_level", "path_column", "label_column", "images", *tables)
     for name in ("runtime", "seed", *of_images):
         if options[name]:
             command += [f"--{name.replace('_', '-')}", str(options[name])]

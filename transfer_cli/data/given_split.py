@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from transfer_cli.data.csv_manifest import SPLIT_COLUMN, listing_in, part_in
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.data.table_columns import TableColumns, TableOptions
-from transfer_cli.data.table_paths import composed
+from transfer_cli.data.table_paths import known_paths
 from transfer_cli.errors import InputError, SplitError
 from transfer_cli.io.foreign_tables import ForeignTable, has_foreign_bytes, not_utf8
 from transfer_cli.text import counted
@@ -41,7 +40,7 @@ def read(path: Path, folder: ImageFolder) -> Split:
         raise SplitError(f"{path}: expected the columns path and {SPLIT_COLUMN}. Received: {received}.")
     digest = table.columns.index(_DIGEST) if _DIGEST in table.columns else None
     known = {file.path for file in folder.files}
-    known_path = _known_paths(known, folder.root, path.parent)
+    known_path = known_paths(known, folder.root, path.parent)
     rows: dict[str, SplitRow] = {}
     line_of: dict[str, int] = {}
     for row in table.rows:
@@ -97,19 +96,3 @@ def matches_nothing(path: Path | None, split: Split, folder: ImageFolder) -> Spl
         f"Received: {split.rows[0].path if split.rows else 'no image with a part'}.",
         hint=_RENAME if path is not None and path.parent == folder.root else None,
     )
-
-
-def _known_paths(known: Iterable[str], root: Path, beside: Path) -> Callable[[str], str]:
-    """Return the function that gives the path of an image in the folder for a cell, or the cell."""
-    spelled = {composed(name): name for name in known}
-    here, prefix = beside.absolute().as_posix(), posixpath.normpath(root.absolute().as_posix()) + "/"
-
-    def find(cell: str) -> str:
-        text = cell.strip().replace("\\", "/")
-        candidates = (cell, posixpath.normpath(text), posixpath.normpath(posixpath.join(here, text)))
-        for candidate in candidates:
-            if (found := spelled.get(composed(candidate.removeprefix(prefix)))) is not None:
-                return found
-        return text
-
-    return find

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from transfer_cli.arguments import StrPath, as_path
-from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task
+from transfer_cli.catalog.tasks import SINGLE_LABEL, Task
 from transfer_cli.data import csv_manifest
 from transfer_cli.data.class_names import look_alike
 from transfer_cli.data.csv_manifest import ImageFile as ImageFile
 from transfer_cli.data.csv_manifest import Manifest, is_table
 from transfer_cli.data.folder_tree import LAST, ClassLevel, FolderTree
+from transfer_cli.data.image_selection import ALL_IMAGES, ImageSelection
 from transfer_cli.data.layout_warnings import layout_warnings, look_alike_warnings
 from transfer_cli.data.part_folders import LAYOUT, LOOSE, visible_folders
+from transfer_cli.data.table_checks import check_labels, check_listed
 from transfer_cli.data.table_columns import TableOptions
-from transfer_cli.data.table_paths import likely_path
 from transfer_cli.errors import FolderError, nearest
 from transfer_cli.io.discovery import SUFFIXES, is_dir, walk_images
 from transfer_cli.io.discovery import describe_left_out as describe_left_out
@@ -52,6 +53,10 @@ class ImageFolder:
         Why the folders that were read as classes may not be the classes.
     merged : tuple of str
         Deeper folders whose images belong to the class folder above them.
+    selection : ImageSelection
+        The class map and the list of omitted images that were applied.
+    selection_notes, selection_warnings : tuple of str
+        What they changed, and what may be meant in another way.
     """
 
     root: Path
@@ -64,6 +69,9 @@ class ImageFolder:
     table_warnings: tuple[str, ...] = ()
     layout_warnings: tuple[str, ...] = ()
     merged: tuple[str, ...] = ()
+    selection: ImageSelection = ALL_IMAGES
+    selection_notes: tuple[str, ...] = ()
+    selection_warnings: tuple[str, ...] = ()
 
     @classmethod
     def scan(
@@ -73,6 +81,7 @@ class ImageFolder:
         for_training: bool = True,
         table: TableOptions | None = None,
         class_level: ClassLevel = None,
+        selection: ImageSelection | None = None,
     ) -> ImageFolder:
         """Return the images in a folder, or those that a CSV file lists.
 
@@ -91,6 +100,8 @@ class ImageFolder:
         class_level : int or "last", optional
             Depth of the class folders below `source` (1: its sub-folders), or the folder that an image is directly in.
             Default: decided by the layout.
+        selection : ImageSelection, optional
+            Rename, merge or leave out classes, and leave out images. Default: use all images as they are labelled.
 
         Raises
         ------
@@ -98,36 +109,42 @@ class ImageFolder:
             If `source` is neither a folder of images in class folders nor a CSV file that lists images.
         """
         source = as_path(source, "a folder of images or a CSV file")
-        options = table or TableOptions()
+        options, selection = table or TableOptions(), selection or ALL_IMAGES
         if is_table(source):
             _check_no_level(source, class_level)
-            return cls._from_csv(source, source, options, for_training)
+            return cls._from_csv(source, source, options, selection, for_training)
         root = source
         _check_is_folder(root)
         if listing := csv_manifest.listing_in(root):
             _check_no_level(listing, class_level)
-            return cls._from_csv(listing, root, options, for_training)
+            return cls._from_csv(listing, root, options, selection, for_training)
         options.check_unused(root)
         left_out: Counter[str] = Counter()
         tree = FolderTree.read(root, left_out, for_training=for_training, class_level=class_level)
-        files = sorted(tree.files, key=lambda file: file.path)
-        class_names = sort_class_names(label for file in files for label in file.labels)
         _check_has_images(root, tree, left_out)
-        _check_are_text(root, class_names)
+        _check_are_text(root, sort_class_names(label for file in tree.files for label in file.labels))
+        files = sorted(tree.files, key=lambda file: file.path)
+        used = selection.apply(files, root, root, SINGLE_LABEL, left_out)
+        class_names = sort_class_names(label for file in used.files for label in file.labels)
         if for_training:
-            _check_classes(root, tree, class_names)
+            _check_classes(root, tree, used.files, class_names)
         return cls(
             root,
-            tuple(files),
+            used.files,
             class_names,
             dict(left_out),
             root,
             layout_warnings=tuple(layout_warnings(tree, class_names, class_level)),
             merged=tuple(sorted(tree.merged)),
+            selection=selection,
+            selection_notes=used.notes,
+            selection_warnings=used.warnings,
         )
 
     @classmethod
-    def _from_csv(cls, table: Path, source: Path, options: TableOptions, for_training: bool) -> ImageFolder:
+    def _from_csv(
+        cls, table: Path, source: Path, options: TableOptions, selection: ImageSelection, for_training: bool
+    ) -> ImageFolder:
         left_out: Counter[str] = Counter()
         root = options.images or table.parent
         if not root.is_dir():
@@ -137,20 +154,24 @@ class ImageFolder:
         if source == root:
             images = set(walk_images(root, Counter()))
             left_out[f"images that {table.name} does not list"] += len(images - {file.path for file in files})
-        names = {label for file in files for label in file.labels}
-        _check_listed(table, root, files, left_out)
+        check_listed(table, root, files, left_out)
+        used = selection.apply(files, root, source, manifest.task, left_out)
+        names = {label for file in used.files for label in file.labels}
         if for_training:
-            _check_labels(table, files, names, manifest.task)
-            _check_training_images(files, names, table)
+            check_labels(table, used.files, names, manifest.task)
+            _check_training_images(used.files, names, table)
         return cls(
             root,
-            tuple(files),
+            used.files,
             sort_class_names(names),
             dict(+left_out),
             source,
             manifest.task,
             manifest.group_column,
             manifest.warnings,
+            selection=selection,
+            selection_notes=used.notes,
+            selection_warnings=used.warnings,
         )
 
     @property
@@ -179,7 +200,7 @@ class ImageFolder:
         lines = [self.summary()]
         if left_out := describe_left_out(self.left_out):
             lines.append(left_out)
-        return [*lines, *self.merged_notes()]
+        return [*lines, *self.selection_notes, *self.merged_notes()]
 
     def merged_notes(self) -> list[str]:
         """Return a line about deeper folders whose images belong to the class folder above them, if there are any."""
@@ -193,7 +214,8 @@ class ImageFolder:
 
     def warnings(self) -> list[str]:
         """Return why classes or parts may have been read in another way than they are meant."""
-        return [*self.table_warnings, *self.layout_warnings, *look_alike_warnings(self.class_names)]
+        alike = look_alike_warnings(self.class_names)
+        return [*self.table_warnings, *self.layout_warnings, *self.selection_warnings, *alike]
 
 
 def sort_class_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -246,34 +268,7 @@ def _check_are_text(root: Path, names: Iterable[str]) -> None:
         )
 
 
-def _check_listed(table: Path, root: Path, files: Sequence[ImageFile], left_out: Mapping[str, int]) -> None:
-    """Raise FolderError if a table lists no image that exists."""
-    if any((root / file.path).exists() for file in files):
-        return
-    unlabelled = left_out.get("without a label", 0)
-    example = f" Received: {files[0].path}, and there is no {root / files[0].path}." if files else ""
-    example = f" {unlabelled} rows have an empty label." if unlabelled and not files else example
-    raise FolderError(
-        f"{table} lists {len(files)} images, and none of them exists. Expected paths relative to "
-        f"{root.resolve()}.{example}",
-        hint=likely_path(root, files[0].path) if files else None,
-    )
-
-
-def _check_labels(table: Path, files: Sequence[ImageFile], names: Collection[str], task: Task) -> None:
-    """Raise FolderError unless there are two classes, or one label that some images do not have."""
-    if len(names) >= 2 or (task == MULTI_LABEL and names and not all(file.labels for file in files)):
-        return
-    received = ", ".join(names) or "empty cells only"
-    raise FolderError(
-        f"{table} has {len(names)} class{'es' * (len(names) != 1)}. Expected at least two classes, or one label and "
-        f"images without it. Received: {received}.",
-        hint="For presence and absence: name the column labels and leave the cell of the images without it empty, or "
-        "give them a second class, such as none.",
-    )
-
-
-def _check_classes(root: Path, tree: FolderTree, names: Sequence[str]) -> None:
+def _check_classes(root: Path, tree: FolderTree, files: Iterable[ImageFile], names: Sequence[str]) -> None:
     """Raise FolderError unless a folder has two classes with training images."""
     if len(names) == 1:
         (only,) = names
@@ -282,7 +277,7 @@ def _check_classes(root: Path, tree: FolderTree, names: Sequence[str]) -> None:
         if hint is None and len(below := sorted(tree.deeper.get(only, ()))) > 1:
             hint = f"If the classes are its sub-folders ({listed(below)}): --class-level {tree.deeper_level}"
         raise FolderError(f"{root} has only one class ({only}). {LAYOUT}", hint=hint)
-    _check_training_images(tree.files, names, root)
+    _check_training_images(files, names, root)
 
 
 def _check_has_images(root: Path, tree: FolderTree, left_out: Mapping[str, int]) -> None:
@@ -301,8 +296,8 @@ def _check_training_images(files: Iterable[ImageFile], names: Iterable[str], sou
         return
     similar = [group for group in look_alike({*missing, *train}) if len(group) > 1]
     raise FolderError(
-        f"{source} has classes without training images: {', '.join(missing)}. "
-        f"Expected the class names of train: {', '.join(sort_class_names(train)) or 'none'}.",
+        f"{source} has classes without training images: {listed(missing, 20)}. "
+        f"Expected the class names of train: {listed(sort_class_names(train), 20) or 'none'}.",
         hint=f"Give one class the same name everywhere: {' and '.join(map(repr, similar[0]))} look alike."
         if similar
         else "Add training images of them. If their images have no class, move them out of the folder and predict them "

@@ -17,7 +17,10 @@ from transfer_cli.data.split_assignment import PARTS, ExistingParts, fill_missin
 from transfer_cli.data.table_columns import GROUP_COLUMN
 from transfer_cli.errors import SplitError
 from transfer_cli.io.csv_tables import read_table, write_table
+from transfer_cli.text import listed
 
+_LISTED = 20
+"""Classes that a warning lists."""
 _LABEL_COLUMN = {SINGLE_LABEL: "class", MULTI_LABEL: "labels"}
 _PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
 _ORIGINS = {
@@ -224,8 +227,11 @@ class Split:
         classes = Counter(label for row in self.rows for label in row.labels)
         single = sorted(label for label, count in classes.items() if count == 1)
         lines = [
-            f"class {label} has a single image: it is used for training, and no test is possible" for label in single
+            f"class {label} has a single image: it is used for training, and no test is possible"
+            for label in single[:_LISTED]
         ]
+        if len(single) > _LISTED:
+            lines.append(f"and {len(single) - _LISTED} other classes with a single image")
         by_digest: dict[str, list[SplitRow]] = defaultdict(list)
         for row in self.rows:
             by_digest[row.sha256].append(row)
@@ -242,7 +248,7 @@ class Split:
         for part in self.counts():
             present = {label for row in self.rows if row.part == part for label in row.labels}
             if missing := [label for label in sorted(set(classes) - present) if classes[label] > 1]:
-                lines.append(f"the {_PART_NAMES[part]} set has no image of {', '.join(missing)}")
+                lines.append(f"the {_PART_NAMES[part]} set has no image of {listed(missing, _LISTED)}")
         return lines
 
 

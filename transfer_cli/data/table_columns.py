@@ -110,6 +110,12 @@ class TableColumns:
         return cls(path, label, split, group, _task(table, label), unused)
 
 
+def path_column(table: ForeignTable) -> int | None:
+    """Return the column of the paths by its usual headings, the first if there are several; None if there is none."""
+    found = [*_positions(table, _PATHS)]
+    return next((index for index in found if fold(table.columns[index]) == "path"), found[0] if found else None)
+
+
 def part_named(text: str) -> str | None:
     """Return the part (train, val or test) that a word means in any case, or None.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import unicodedata
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -66,3 +67,29 @@ def likely_path(root: Path, path: str) -> str:
         if name.lower() == wanted or (name.lower().endswith(SUFFIXES) and Path(name).stem.lower() == wanted):
             return f"The file is called {name}: write its whole name into the table, in the same case."
     return "If the images are in another folder: --images DIR"
+
+
+def known_paths(known: Iterable[str], root: Path, *beside: Path) -> Callable[[str], str]:
+    """Return the function that gives the path of an image in a folder for a cell, or the cell.
+
+    Parameters
+    ----------
+    known : iterable of str
+        The paths of the images, relative to `root`.
+    root : Path
+    *beside : Path
+        Other folders that a cell may be relative to, such as that of the table.
+    """
+    spelled = {composed(name): name for name in known}
+    prefix = posixpath.normpath(root.absolute().as_posix()) + "/"
+    folders = [folder.absolute().as_posix() for folder in beside]
+
+    def find(cell: str) -> str:
+        text = cell.strip().replace("\\", "/")
+        inside = (posixpath.normpath(posixpath.join(folder, text)) for folder in folders)
+        for candidate in (cell, posixpath.normpath(text), *inside):
+            if (found := spelled.get(composed(candidate.removeprefix(prefix)))) is not None:
+                return found
+        return text
+
+    return find

@@ -20,9 +20,11 @@ from transfer_cli.metrics.scores import headline
 from transfer_cli.progress import SILENT
 from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe
+from transfer_cli.recipe.sections import Classes
 from transfer_cli.runs.accuracy_gate import check_task
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.runs.selection_tables import write_tables
 from transfer_cli.text import duration_text, format_duration
 from transfer_cli.training.extract import extract
 from transfer_cli.training.finetune import finetune
@@ -70,7 +72,11 @@ def bagged(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, bag
     _check_recipe(recipe, bags)
     if request.min_accuracy is not None:
         check_task(request.folder.task)
-    average = EnsembleRecipe(seed=recipe.seed, ensemble=EnsembleOptions(method=ensemble_methods.AVERAGE))
+    average = EnsembleRecipe(
+        seed=recipe.seed,
+        ensemble=EnsembleOptions(method=ensemble_methods.AVERAGE),
+        classes=Classes.of(request.folder.selection),
+    )
     _check_free(request, average, bags)
     budget = request.time_budget and float(int(TRAINING_SHARE * request.time_budget / bags))
     runs = [run.bag(number) for number in range(1, bags + 1)]
@@ -86,6 +92,7 @@ def bagged(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, bag
             return
         run.claim(average, request.folder.source, command=request.command, overwrite=request.overwrite)
         run.write_images(request.folder.images_elsewhere)
+        write_tables(run, request.folder.selection)
         if request.overwrite:
             # Removed last: if the process is killed before, there is no model left without its bags.
             remove(run.bags)

@@ -36,6 +36,7 @@ from transfer_cli.runs.accuracy_gate import check_accuracy
 from transfer_cli.runs.request import TrainingResult
 from transfer_cli.runs.score_limits import LEAKAGE_EVENT, mending_command
 from transfer_cli.runs.scoring import score_parts, thresholds_note
+from transfer_cli.runs.selection_tables import classes_of_recipes, copy_tables
 
 
 def ensemble(request: EnsembleRequest, recipe: EnsembleRecipe) -> TrainingResult:
@@ -68,7 +69,8 @@ def ensemble(request: EnsembleRequest, recipe: EnsembleRecipe) -> TrainingResult
     runs = zip(members.names, members.bundles, strict=True)
     member = tuple(MemberRun(run=name, digest=opened.bundle.digest) for name, opened in runs)
     options = recipe.ensemble.model_copy(update={"method": spec.name})
-    recipe = recipe.model_copy(update={"ensemble": options, "member": member})
+    classes = classes_of_recipes(each.recipe for each in members.runs)
+    recipe = recipe.model_copy(update={"ensemble": options, "member": member, "classes": classes})
     source, note = members.runs[0].source, _val_note(members, spec)
     if run.is_complete(with_model=True, with_features=False) and not request.overwrite:
         run.check_matches(recipe, source)
@@ -81,6 +83,7 @@ def ensemble(request: EnsembleRequest, recipe: EnsembleRecipe) -> TrainingResult
             return soup.soup(request, members, recipe, note)
         run.claim(recipe, source, command=request.command, overwrite=request.overwrite)
         run.write_images(members.runs[0].images_elsewhere)
+        copy_tables(members.runs[0].directory, run)
         return _EnsembleBuilder(request, members, recipe, note).build(spec)
 
 

@@ -22,6 +22,7 @@ from transfer_cli.inference.ensemble_model import MemberProbabilities
 from transfer_cli.recipe.recipes import METHODS
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.run_of_model import training_images_of
+from transfer_cli.runs.selection_tables import table_options
 
 _MAX_LISTED = 10
 
@@ -235,7 +236,8 @@ class Members:
                 continue
             files = run.directory
             command = ["transfer-cli", method, run.source, "--recipe", files.recipe, "--split", guide.directory.split]
-            lines.append(shlex.join(map(str, [*command, "-o", files.path, "--overwrite"])))
+            command += [*table_options(files), "-o", files.path, "--overwrite"]
+            lines.append(shlex.join(map(str, command)))
         return "\n".join(lines)
 
 

@@ -47,6 +47,7 @@ from transfer_cli.runs.earlier_images import copy_earlier_images
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_of_model import training_images_of
 from transfer_cli.runs.scoring import thresholds_note
+from transfer_cli.runs.selection_tables import copy_tables
 from transfer_cli.training.setup.image_store import Decoded, decode_all
 from transfer_cli.training.setup.split import write_split
 
@@ -85,6 +86,7 @@ def soup(request: EnsembleRequest, members: Members, recipe: EnsembleRecipe, not
     run.claim(recipe, source, command=request.command, overwrite=request.overwrite)
     copy_earlier_images(members.runs[0].directory, run)
     run.write_images(members.runs[0].images_elsewhere)
+    copy_tables(members.runs[0].directory, run)
     run.log("begin", members=list(members.names), combination=ensemble_methods.SOUP)
     training = TrainingRequest(
         folder, run, cache=request.cache, progress=request.progress, min_accuracy=request.min_accuracy

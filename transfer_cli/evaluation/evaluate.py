@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from transfer_cli.data.predictions import TRUE_LABEL, Predictions
 from transfer_cli.data.skipped import Skipped, write_skipped
 from transfer_cli.data.split_assignment import PARTS
 from transfer_cli.errors import InputError, nearest
+from transfer_cli.evaluation.imagenet_folder import with_errors, with_imagenet_names
 from transfer_cli.evaluation.paired_predictions import ROLE_COLUMN
 from transfer_cli.evaluation.tta_gain import TtaGain
 from transfer_cli.html_table import html_table
@@ -42,7 +44,10 @@ from transfer_cli.runs.evaluation_directory import ALL, UNSEEN, EvaluationDirect
 from transfer_cli.runs.run_of_model import training_images_of
 from transfer_cli.runs.score_limits import not_above_chance, without_labels
 from transfer_cli.runs.scoring import truth_of, write_predictions
-from transfer_cli.text import counted, nan_to_null
+from transfer_cli.text import counted, listed, nan_to_null
+
+_LISTED = 40
+"""Classes that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,10 @@ class Evaluation:
     skipped : tuple of Skipped
     gain : TtaGain or None
         The gain from test-time augmentation on `fair_part`; `metrics` are then those with augmentation.
+    is_imagenet : bool
+        Whether the model is a network with its own 1000 classes.
+    class_map : mapping of str to str or None
+        The class map that was applied to the folder.
     """
 
     directory: EvaluationDirectory
@@ -76,6 +85,8 @@ class Evaluation:
     training_images_known: bool
     skipped: tuple[Skipped, ...]
     gain: TtaGain | None = None
+    is_imagenet: bool = False
+    class_map: Mapping[str, str] | None = None
 
     @property
     def fair_part(self) -> str:
@@ -127,7 +138,7 @@ def evaluate(
     Parameters
     ----------
     model : str or os.PathLike
-        A run or a bundle.
+        A run, a bundle, or ``imagenet:BACKBONE``.
     folder : ImageFolder or path
         All classes of the model, or some of them.
     output : EvaluationDirectory or path
@@ -155,39 +166,56 @@ def evaluate(
     output = output if isinstance(output, EvaluationDirectory) else EvaluationDirectory(output)
     if tta is not None:
         tta = methods.find(tta).name
-    output.check_free(folder, part, tta)
+    is_imagenet = model.startswith(IMAGENET)
+    if is_imagenet:
+        folder = with_imagenet_names(model, folder, offline=offline, progress=progress)
+    about = _about(model, folder, part, tta)
+    output.check_free(folder, about)
     files = _select(folder, part)
     if left_out := describe_left_out(folder.left_out):
         progress.note(left_out)
+    for line in folder.selection_notes:
+        progress.note(line)
     for line in folder.warnings():
         progress.warn(line)
     with progress.track("loading the model", None):
         loaded = load(model, runtime=runtime, images=len(files), offline=offline, cache=cache, progress=progress)
     _check_classes(loaded, folder, files)
-    training_images = None if model.startswith(IMAGENET) else training_images_of(model)
+    training_images = None if is_imagenet else training_images_of(model)
     compared = None if tta is None else ComparedModel(loaded, tta)
     read, predictions = _predict(compared or loaded, folder, files, strict, progress)
     roles = (training_images or TrainingImages.of(())).roles_of(predictions.digests)
     labelled = _LabelledPredictions(read, predictions, roles, folder.task)
     with progress.track("computing metrics", None):
         metrics, confusions = labelled.score(part)
+        if is_imagenet:
+            metrics = {name: with_errors(dict(values)) for name, values in metrics.items()}
     known, counts, skipped = training_images is not None, Counter(roles), predictions.skipped
-    evaluation = Evaluation(output, metrics, confusions, counts["train"], counts["val"], known, skipped)
+    used = (counts["train"], counts["val"], known)
+    evaluation = Evaluation(output, metrics, confusions, *used, skipped, None, is_imagenet, about.get("class_map"))
     if compared:
         with progress.track("computing the gain from test-time augmentation", None):
             evaluation = replace(evaluation, gain=labelled.gain(compared, evaluation.fair_part, part))
-    about: dict[str, Any] = {
-        "model": str(Path(model).resolve()),
-        "folder": str(folder.source.resolve()),
-        "part": part,
-        "training_images_known": known,
-    }
-    if evaluation.gain:
-        about |= {"tta": tta, "gain": evaluation.gain.to_dict()}
+    about |= {"training_images_known": known} | ({"gain": evaluation.gain.to_dict()} if evaluation.gain else {})
     with atomic_write(output.path) as draft:
         draft.mkdir()
         _write(EvaluationDirectory(draft), evaluation, labelled, about)
     return evaluation
+
+
+def _about(model: str, folder: ImageFolder, part: str | None, tta: str | None) -> dict[str, Any]:
+    """Return the model, the folder and the settings, as in evaluation.json."""
+    class_map, omit = folder.selection.class_map, folder.selection.omit
+    name = model if model.startswith(IMAGENET) else str(Path(model).resolve())
+    about = {"model": name, "folder": str(folder.source.resolve()), "part": part}
+    optional = {
+        "tta": tta,
+        "class_map": class_map and dict(class_map.targets),
+        # Without a table it is the map of the model.
+        "class_map_sha256": class_map and class_map.lines and class_map.sha256,
+        "omit_sha256": omit and omit.sha256,
+    }
+    return about | {name: value for name, value in optional.items() if value}
 
 
 def _select(folder: ImageFolder, part: str | None) -> list[ImageFile]:
@@ -210,11 +238,13 @@ def _check_classes(model: AbstractModel, folder: ImageFolder, files: list[ImageF
     known = set(model.class_names)
     unknown = [name for name in folder.class_names if name not in known]
     if unknown:
-        listed = [f"{name} (did you mean {guess}?)" if (guess := nearest(name, known)) else name for name in unknown]
+        guesses = [f"{name} (did you mean {guess}?)" if (guess := nearest(name, known)) else name for name in unknown]
         raise InputError(
-            f"{folder.source} has classes that the model does not know: {', '.join(listed)}.\n"
-            f"Expected some of: {', '.join(model.class_names)}.\nReceived: {', '.join(folder.class_names)}.",
-            hint="Rename the folders, or the labels, to the class names of the model.",
+            f"{folder.source} has classes that the model does not know: {listed(guesses, _LISTED)}.\n"
+            f"Expected some of: {listed(model.class_names, _LISTED)}.\n"
+            f"Received: {listed(folder.class_names, _LISTED)}.",
+            hint="Name the class of the model for each of them in a table with the columns from,to, and add: "
+            "--class-map FILE.csv",
         )
 
 

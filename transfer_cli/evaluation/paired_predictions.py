@@ -23,6 +23,7 @@ from transfer_cli.runs.evaluation_directory import EvaluationDirectory
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.run_of_model import run_of_model, training_digests
 from transfer_cli.runs.scoring import truth_of
+from transfer_cli.text import listed
 
 _PROBABILITY = "p_"
 ROLE_COLUMN = "training_role"
@@ -200,8 +201,8 @@ def aligned(models: Sequence[ModelPredictions]) -> tuple[list[ModelPredictions],
         both = f"{first.name} ({first.part}) and {other.name} ({other.part})"
         if set(first.class_names) != set(other.class_names) or first.task != other.task:
             raise InputError(
-                f"{both} have different classes.\n{first.name}: {', '.join(first.class_names)}\n"
-                f"{other.name}: {', '.join(other.class_names)}"
+                f"{both} have different classes.\n{first.name}: {listed(first.class_names, 40)}\n"
+                f"{other.name}: {listed(other.class_names, 40)}"
             )
         if sorted(digest for _, digest in first.images) != sorted(digest for _, digest in other.images):
             raise _different_images(first, other, both)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -25,13 +24,13 @@ from transfer_cli.inference import exported_model
 from transfer_cli.inference import runtimes as running
 from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.inference.ensemble_model import EnsembleModel
+from transfer_cli.inference.imagenet_classes import ImageNetClasses
 from transfer_cli.inference.models import IMAGENET, AbstractModel, FeatureModel, Images, NetworkModel
 from transfer_cli.inference.network_sources import bundle_source, imagenet_source, is_below_logits
 from transfer_cli.io.cache import Cache
 from transfer_cli.io.untrusted.checked_output import check_output
-from transfer_cli.io.untrusted.json_text import read_json, validation_summary
-from transfer_cli.models.weights.integrity import check_digest
-from transfer_cli.models.weights.registry import cache_folder, imagenet_files, require_available
+from transfer_cli.io.untrusted.json_text import validation_summary
+from transfer_cli.models.weights.registry import imagenet_files, require_available
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe.sections import Inference
 
@@ -81,7 +80,7 @@ def load(
         require_available(imagenet_files(spec, top=True, size=spec.size), offline=offline)
         network = imagenet_source(spec, offline=offline, progress=progress)
         run = CompiledNetwork.build(network, Inference(runtime=name), cache, progress)
-        return NetworkModel(run, imagenet_names(), spec.size, "crop")
+        return NetworkModel(run, ImageNetClasses.read().names, spec.size, "crop")
     while True:
         before = _manifest_of(Path(source))
         try:
@@ -283,19 +282,3 @@ def _load_network(
         graph = opened.directory / GRAPH_FILE
         return running.open_graph(inference.runtime, graph, inference.precision, size=bundle.image_size)
     return CompiledNetwork.build(bundle_source(opened), inference, cache, progress)
-
-
-def imagenet_names() -> tuple[str, ...]:
-    """Return the names of the 1000 ImageNet classes in the order of a backbone's output.
-
-    Two names occur twice (crane, maillot); these have their WordNet number appended.
-    """
-    path = cache_folder() / backbones.CLASS_INDEX.name
-    check_digest(backbones.CLASS_INDEX)
-    try:
-        index = read_json(path)
-        pairs = [index[str(column)] for column in range(len(index))]
-        count = Counter(name for _, name in pairs)
-        return tuple(name if count[name] == 1 else f"{name} ({number})" for number, name in pairs)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is not the list of ImageNet classes that Keras provides: {error}.") from error

@@ -56,18 +56,27 @@ class ForeignTable:
     rows : tuple of Row
         Each with as many cells as there are columns; rows without any content are left out.
     delimiter : str
+    header_line : int
+        The line of the columns, counted from 1.
     """
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     delimiter: str
+    header_line: int = 1
 
     @classmethod
-    def read(cls, path: Path) -> ForeignTable:
+    def read(cls, path: Path, *, min_columns: int = 0) -> ForeignTable:
         """Read a table of any usual encoding (UTF-8, UTF-16, UTF-32) and delimiter (comma, semicolon, tab, ``|``).
 
         Bytes that are not UTF-8 are kept as surrogates, since a file name may have them; see `not_utf8`.
+
+        Parameters
+        ----------
+        path : Path
+        min_columns : int
+            Keep empty columns at the end up to this number: the first line may be a row.
 
         Raises
         ------
@@ -80,10 +89,10 @@ class ForeignTable:
         records = _records(path, text, delimiter, 1 if first is None else 2)
         header = next(records, Row(1, ()))
         columns = [cell.strip() for cell in header.cells]
-        while columns and not columns[-1]:
+        while len(columns) > min_columns and not columns[-1]:
             columns.pop()
         rows = tuple(Row(row.line, _cells(path, row, columns, delimiter)) for row in records)
-        return cls(path, tuple(columns), rows, delimiter)
+        return cls(path, tuple(columns), rows, delimiter, header.line)
 
 
 def not_utf8(path: Path, line: int, text: str) -> InputError:

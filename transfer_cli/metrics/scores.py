@@ -145,6 +145,19 @@ def _of_uneven(metrics: Mapping[str, MetricValue]) -> str:
     return f", mean accuracy per class {value_text(balanced)}"
 
 
+def top_summary(part: str, metrics: Mapping[str, MetricValue], classes: int) -> str:
+    """Return one line with the top-1 and the top-5 accuracy and error of a part, among all classes of a model."""
+
+    def text(top: int, accuracy: MetricValue) -> str:
+        low, high, value = accuracy["low"], accuracy["high"], accuracy["value"]
+        interval = "" if low is None or high is None else f" (95 % interval {low:.3f} to {high:.3f})"
+        return f"top-{top} accuracy {value:.3f}{interval}, error {1 - value:.3f}"
+
+    tops = ((1, "accuracy"), (5, "top_5_accuracy"))
+    texts = [text(top, metrics[name]) for top, name in tops if name in metrics]
+    return f"{part:5} {'; '.join(texts)}; {int(metrics['images']['value'])} images, among all {classes:,} classes"
+
+
 def value_text(metric: MetricValue) -> str:
     """Return the value of a metric for a message.
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from transfer_cli.recipe.sections import Positive, RecipeFile, Seed
+from transfer_cli.recipe.sections import Classes, Positive, RecipeFile, Seed
 
 
 class AutoRecipe(RecipeFile):
@@ -21,3 +21,4 @@ class AutoRecipe(RecipeFile):
     download: bool = Field(default=False, description="Whether to download missing weights.")
     group_by: str | None = Field(default=None, description="As split.group_by of a recipe.")
     bit_depth: int | None = Field(default=None, ge=8, le=16, description="As images.bit_depth of a recipe.")
+    classes: Classes = Classes()

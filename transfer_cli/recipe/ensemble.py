@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from transfer_cli.catalog import ensemble_methods
-from transfer_cli.recipe.sections import Choices, Count, Positive, RecipeFile, Seed
+from transfer_cli.recipe.sections import Choices, Classes, Count, Positive, RecipeFile, Seed
 
 
 class EnsembleOptions(Choices):
@@ -34,3 +34,4 @@ class EnsembleRecipe(RecipeFile):
     seed: Seed = Field(default=0, description="Random seed of the cross-validation folds on the validation set.")
     ensemble: EnsembleOptions = EnsembleOptions()
     member: tuple[MemberRun, ...] = Field(default=(), strict=False)
+    classes: Classes = Classes()

@@ -38,6 +38,7 @@ class Recipe(sections.RecipeFile):
     )
     images: sections.Images = sections.Images()
     split: sections.Parts = sections.Parts()
+    classes: sections.Classes = sections.Classes()
     backbone: sections.Backbone = sections.Backbone()
     inference: sections.Inference = sections.Inference()
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from transfer_cli.catalog import backbones, class_balancing, classifiers, heads, runtimes
 from transfer_cli.data.groups import check_group_pattern
+from transfer_cli.data.image_selection import ImageSelection
 from transfer_cli.errors import UnknownNameError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -80,7 +81,28 @@ class RecipeFile(Choices):
 
     def to_toml(self) -> str:
         """Return the recipe as TOML text that loads to an equal recipe."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
+        data = self.model_dump(exclude_none=True)
+        return tomli_w.dumps({name: value for name, value in data.items() if value != {}})
+
+
+class Classes(Choices):
+    """The tables of `--class-map` and `--omit`, filled in by the commands; the run holds copies of them."""
+
+    map: dict[str, str] | None = Field(
+        default=None, description="New name of each class in the class map; empty: its images are left out."
+    )
+    map_sha256: str | None = Field(default=None, description="SHA-256 of the class map.")
+    omit_sha256: str | None = Field(default=None, description="SHA-256 of the list of omitted images.")
+
+    @classmethod
+    def of(cls, selection: ImageSelection) -> Self:
+        """Return the settings of the tables that were applied to a folder."""
+        class_map, omit = selection.class_map, selection.omit
+        return cls(
+            map=class_map and dict(class_map.targets),
+            map_sha256=class_map and class_map.sha256,
+            omit_sha256=omit and omit.sha256,
+        )
 
 
 class Images(Choices):

@@ -90,11 +90,12 @@ def _confusion_matrix(part: PartPredictions, names: Sequence[str]) -> Table:
     table: Table = []
     for row, name in enumerate(names):
         of_class = np.flatnonzero(part.truth == row)
-        cells: list[Cell | None] = []
-        for column, prediction in enumerate(names):
+        cells: list[Cell | None] = [None] * len(names)
+        # With 1000 classes nearly all cells of a row are empty.
+        for column in map(int, np.unique(predicted[of_class])):
             rows = of_class[predicted[of_class] == column]
-            title = f"{name} predicted correctly" if row == column else f"{name} predicted as {prediction}"
-            cells.append(_cell(f"{row}-{column}", title, rows, len(of_class), row == column, confidence))
+            title = f"{name} predicted correctly" if row == column else f"{name} predicted as {names[column]}"
+            cells[column] = _cell(f"{row}-{column}", title, rows, len(of_class), row == column, confidence)
         table.append(cells)
     return table
 

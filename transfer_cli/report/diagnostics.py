@@ -13,6 +13,7 @@ from transfer_cli.bundle.bundle import ENSEMBLE
 from transfer_cli.report import info_checks, moderate_checks, serious_checks
 from transfer_cli.report.diagnostic_checks import Severity
 from transfer_cli.report.run_facts import RunFacts
+from transfer_cli.report.table_advice import table_advice
 
 CHECKS = (*serious_checks.CHECKS, *moderate_checks.CHECKS, *info_checks.CHECKS)
 
@@ -31,9 +32,10 @@ class Finding:
 def diagnose(facts: RunFacts) -> list[Finding]:
     """Return the problems of a run, the most severe first."""
     is_ensemble = facts.method == ENSEMBLE
-    folder, run = shlex.quote(facts.folder), shlex.quote(facts.run)
+    run, tables = shlex.quote(facts.run), table_advice(facts)
+    folder = tables["folder"]
     values = {
-        "folder": folder,
+        **tables,
         "run": run,
         # Only the members of an ensemble are trained.
         "method": "extract" if is_ensemble else facts.method,

@@ -37,7 +37,9 @@ def random_weights(facts: RunFacts) -> str | None:
     "leakage: near-duplicates",
     "Frames of one film, crops or re-encoded versions of one photograph make the score better than on new images.",
     "Look at the pairs under Leakage. To keep near-duplicates in one split: "
-    "`transfer-cli {method} {folder} --group-by near-duplicates -o {run}-grouped`",
+    "`transfer-cli {method} {folder} --group-by near-duplicates -o {run}-grouped`. To leave out one image of each "
+    "pair: `transfer-cli leaks {run}`, then "
+    "`transfer-cli {method} {folder_to_omit} --omit {run}/leaks.csv -o {run}-cleaned`",
 )
 def leaked_near_duplicates(facts: RunFacts) -> str | None:
     """Check whether near-duplicates are in the training set and in another split."""
@@ -48,7 +50,8 @@ def leaked_near_duplicates(facts: RunFacts) -> str | None:
 @CHECKS.add(
     "conflicting labels",
     "One of the two labels is wrong, or the classes overlap; one of the images always counts as a mistake.",
-    "Look at the pairs under Leakage and keep the file with the correct label.",
+    "Look at the pairs under Leakage and keep the file with the correct label. To leave out both images of each pair: "
+    "`transfer-cli leaks {run}`, then `transfer-cli {method} {folder_to_omit} --omit {run}/leaks.csv -o {run}-cleaned`",
 )
 def conflicting_labels(facts: RunFacts) -> str | None:
     """Check whether the same image has two labels."""
@@ -155,7 +158,8 @@ def class_imbalance(facts: RunFacts) -> str | None:
 @CHECKS.add(
     "few training images",
     "From so few images a model also learns accidental details such as the background.",
-    "Add images of these classes; this usually improves a model most.",
+    "Add images of these classes; this usually improves a model most. To train without the smallest: {drop}, then "
+    "`transfer-cli {method} {folder_to_map} --class-map classes.csv -o {run}-classes`",
 )
 def few_training_images(facts: RunFacts) -> str | None:
     """Check whether a class has fewer than 10 training images."""
@@ -167,7 +171,8 @@ def few_training_images(facts: RunFacts) -> str | None:
 @CHECKS.add(
     "two classes confused with each other",
     "The images do not show the difference, or the labels are inconsistent.",
-    "Look at both cells under Mistakes. Correct the labels, or merge the two classes.",
+    "Look at both cells under Mistakes. Correct the labels, or merge the two classes: {merge}, then "
+    "`transfer-cli {method} {folder_to_map} --class-map classes.csv -o {run}-merged`",
 )
 def confused_pair(facts: RunFacts) -> str | None:
     """Check whether two classes are each predicted as the other, by a network that could tell them apart."""
@@ -176,12 +181,10 @@ def confused_pair(facts: RunFacts) -> str | None:
     part, scores = facts.evaluated
     if (confusion := scores.confusion) is None:
         return None
-    share = confusion / np.maximum(scores.support, 1)[:, None]
-    both = np.triu(np.minimum(share, share.T) * ((confusion >= 2) & (confusion.T >= 2)), 1)
-    if both.max(initial=0) < 0.10:
+    if (pair := facts.most_confused()) is None:
         return None
-    one, other = np.unravel_index(both.argmax(), both.shape)
-    first, second = facts.class_names[one], facts.class_names[other]
+    first, second = pair
+    one, other = map(facts.class_names.index, pair)
     return (
         f"On {part}, {confusion[one, other]} of {scores.support[one]} {first} are predicted as {second}, and "
         f"{confusion[other, one]} of {scores.support[other]} {second} as {first}."
@@ -212,7 +215,9 @@ def frequent_confusion(facts: RunFacts) -> str | None:
 @CHECKS.add(
     "confident mistakes",
     "If a model is confident and wrong, the label is often wrong (Northcutt et al. 2021).",
-    "Go through the confident mistakes below and correct wrong labels.",
+    "Go through the confident mistakes below and correct wrong labels. To leave out these images instead: in "
+    "{run}/suspects.csv keep only the rows whose label is wrong{and_omitted}, then "
+    "`transfer-cli {method} {folder_to_omit} --omit {run}/suspects.csv -o {run}-cleaned`",
 )
 def confident_mistakes(facts: RunFacts) -> str | None:
     """Check whether wrong predictions have a confidence of at least 95 %."""

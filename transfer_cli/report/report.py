@@ -20,6 +20,7 @@ from transfer_cli.report.diagnostics import CHECKS, Finding
 from transfer_cli.report.script_data import script_data
 from transfer_cli.report.sections import calibration, feature_map, mistakes, per_class, run_details, summary, training
 from transfer_cli.report.sections.section import LeakageSection, MembersSection, NextStepsSection, Section
+from transfer_cli.report.suspects import write_suspects
 from transfer_cli.runs.completed_run import FinishedRun
 
 SECTIONS: tuple[type[Section], ...] = (
@@ -64,7 +65,7 @@ class Report:
 
 
 def report(run: FinishedRun | StrPath, target: StrPath | None = None, *, progress: bool | Progress = False) -> Report:
-    """Write an HTML page about a run.
+    """Write an HTML page about a run, and its confident mistakes as suspects.csv into the run.
 
     Parameters
     ----------
@@ -86,6 +87,7 @@ def report(run: FinishedRun | StrPath, target: StrPath | None = None, *, progres
         )
     target = run.directory.report if target is None else as_path(target, "a file to write")
     context = ReportContext(run, progress_of(progress))
+    context.attempt("suspects.csv", lambda: write_suspects(run, context.parts), None)
     sections = [section for kind in SECTIONS if (section := kind.of(context))]
     size = render(
         "transfer_cli.report",

@@ -18,6 +18,8 @@ Counts = NDArray[np.int64]
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 CONFIDENT = 0.95
 """Probability from which a wrong prediction is a confident mistake."""
+_CONFUSED = 0.10
+"""Share of both classes from which two classes are confused with each other."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,8 @@ class RunFacts:
         Input size of the network in pixels; of an ensemble the smallest.
     networks : tuple of str
         Backbones of the members of an ensemble, each once.
+    tables : tuple of str
+        The options that apply the class map and the list of omitted images of the run again.
     """
 
     method: str
@@ -183,6 +187,7 @@ class RunFacts:
     short_sides: Counts = field(default_factory=lambda: np.zeros(0, np.int64))
     image_size: int = 224
     networks: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
     @property
     def evaluated(self) -> tuple[str, PartScores]:
@@ -195,6 +200,23 @@ class RunFacts:
         for key in path.split("."):
             value = value.get(key) if isinstance(value, Mapping) else None
         return default if value is None else value
+
+    def most_confused(self) -> tuple[str, str] | None:
+        """Return the two classes that are most often predicted as each other, the smaller one first; None if rare."""
+        _, scores = self.evaluated
+        if (confusion := scores.confusion) is None:
+            return None
+        share = confusion / np.maximum(scores.support, 1)[:, None]
+        both = np.triu(np.minimum(share, share.T) * ((confusion >= 2) & (confusion.T >= 2)), 1)
+        if both.max(initial=0) < _CONFUSED:
+            return None
+        places = sorted(np.unravel_index(both.argmax(), both.shape), key=lambda place: scores.support[place])
+        return self.class_names[places[0]], self.class_names[places[1]]
+
+    def smallest_class(self) -> str | None:
+        """Return the class with the fewest training images, of those that have any."""
+        counts = zip(self.images.get("train", ()), self.class_names, strict=False)
+        return min(((count, name) for count, name in counts if count), default=(0, None))[1]
 
     @property
     def is_embedded(self) -> bool:

@@ -18,6 +18,7 @@ from transfer_cli.report.history import TrainingHistory
 from transfer_cli.report.run_facts import Counts, PartScores, RunFacts
 from transfer_cli.runs.completed_run import FinishedRun, PartPredictions
 from transfer_cli.runs.earlier_images import count_trained_earlier
+from transfer_cli.runs.selection_tables import table_options
 
 _MEASURED_IMAGES = 200
 
@@ -73,6 +74,7 @@ def read_run_facts(
         short_sides=_short_sides(run),
         image_size=run.recipe.get("images", {}).get("size") or min((each.image_size for each in members), default=224),
         networks=tuple(dict.fromkeys(str(each.backbone["name"]) for each in members)),
+        tables=tuple(table_options(run.directory)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from transfer_cli.runs.entry import Directory, Entry, reading
 
 ALL = "all"
 """Key of the metrics of all images of an evaluation."""
+_OPTIONS = {"tta": "--tta", "class_map_sha256": "--class-map", "omit_sha256": "--omit"}
+"""Settings of which other values are another evaluation, and their options."""
 UNSEEN = "unseen"
 """Key of the metrics of the images that were used neither to train nor to select the model."""
 
@@ -45,18 +48,27 @@ class EvaluationDirectory(Directory):
             about: dict[str, Any] = read_json(self.about)
         return about
 
-    def check_free(self, folder: ImageFolder, part: str | None, tta: str | None = None) -> None:
-        """Raise RunError if the directory holds anything but an evaluation of the same images, which is replaced."""
+    def check_free(self, folder: ImageFolder, settings: Mapping[str, Any]) -> None:
+        """Raise RunError if the directory holds anything but an evaluation of the same images, which is replaced.
+
+        Parameters
+        ----------
+        folder : ImageFolder
+        settings : mapping of str to object
+            As they will be in evaluation.json.
+        """
         place = "Choose another place with -o DIR."
         if self.path.resolve().is_relative_to(folder.source.resolve()):
             raise RunError(f"{self.path} would be inside the image folder {folder.source}.", hint=place)
         if self.exists():
             about = self.read_about()
-            if (about.get("folder"), about.get("part")) != (str(folder.source.resolve()), part):
+            if any(about.get(name) != settings.get(name) for name in ("folder", "part")):
                 raise RunError(f"{self.path} holds an evaluation of {about.get('folder')}.", hint=place)
-            if about.get("tta") != tta:
-                was = f"with --tta {about['tta']}" if about.get("tta") else "without --tta"
-                raise RunError(f"{self.path} holds an evaluation {was}.", hint=place)
+            for name, option in _OPTIONS.items():
+                if (was := about.get(name)) != settings.get(name):
+                    value = was if name == "tta" else "another table" if settings.get(name) else "a table"
+                    shown = f"with {option} {value}" if was else f"without {option}"
+                    raise RunError(f"{self.path} holds an evaluation {shown}.", hint=place)
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunError(f"{self.path} exists already and is not an evaluation.", hint=place)
         names = {path.name for path in self.files()}

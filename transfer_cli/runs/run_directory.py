@@ -44,6 +44,8 @@ class RunDirectory(Directory):
     recipe = Entry("recipe.toml", is_result=False)  # the recipe with every choice made
     folder = Entry("folder.txt", is_result=False)  # path of the image folder or CSV file
     images = Entry("images.txt", is_result=False)  # folder of the images if the paths of a CSV file start elsewhere
+    class_map = Entry("class_map.csv", is_result=False)  # the table of --class-map, as it was given
+    omit = Entry("omit.csv", is_result=False)  # the table of --omit, as it was given
     command = Entry("command.txt", is_result=False)  # the command as it was typed
     environment = Entry("environment.json", is_result=False)  # versions, device, random seed and git commit
     split = Entry("split.csv", is_result=False)  # path, digest, class and split of each image
@@ -63,6 +65,7 @@ class RunDirectory(Directory):
     auto = Entry("auto.json")  # request and progress of `auto`
     steps = Entry("steps")  # intermediate results of `auto`: a ranking, and runs
     report = Entry("report.html")
+    suspects = Entry("suspects.csv")  # mistakes of the model that may be wrong labels, as in a data check
     leaks = Entry("leaks.csv")  # images that are in two parts of the split, or in two classes
     earlier_images = Entry("earlier_images.npz")  # training images of the runs that its network started from
     earlier_leaks = Entry("leaks_of_earlier_run.csv")  # held-out images among them
@@ -311,8 +314,9 @@ class RunDirectory(Directory):
     def _keep_results(self) -> None:
         """Keep the results of a complete run until the new ones are complete."""
         if not earlier_results.exist(self.path) and self.metrics.is_file() and self.damage() is None:
-            inputs = (self.recipe, self.folder, self.images, self.command, self.environment, self.split, self.bags)
-            earlier_results.keep(self.path, [*inputs, *self._results()])
+            inputs = (self.recipe, self.folder, self.images, self.class_map, self.omit, self.command)
+            kept = (*inputs, self.environment, self.split, self.bags, *self._results())
+            earlier_results.keep(self.path, kept)
 
     def _end_overwrite(self, *, failed: bool) -> None:
         """Remove the kept results if the new ones are complete; restore them unless the training can be continued."""

@@ -16,6 +16,7 @@ from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.accuracy_gate import check_accuracy
 from transfer_cli.runs.request import TrainingRequest, TrainingResult, is_uneven
 from transfer_cli.runs.score_limits import REAL_WEIGHTS
+from transfer_cli.runs.selection_tables import write_tables
 from transfer_cli.text import counted
 
 
@@ -79,6 +80,7 @@ def claim(request: TrainingRequest, recipe: Recipe) -> None:
     run.write_images(folder.images_elsewhere)
     if recipe.backbone.starts_from_run:
         EarlierRun.open(Path(recipe.backbone.weights)).training_images.save(run.earlier_images)
+    write_tables(run, folder.selection)
     run.log("begin", folder=str(folder.source.resolve()), images=len(folder.files), backbone=recipe.backbone.name)
 
 

@@ -15,6 +15,7 @@ from transfer_cli.errors import FolderError
 from transfer_cli.features.table import ExtractionResult
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.request import TrainingRequest
+from transfer_cli.text import listed
 from transfer_cli.training.setup.image_store import Decoded
 
 
@@ -86,7 +87,7 @@ def _check_trainable(request: TrainingRequest, split: Split, skipped: Sequence[S
     trained = {name for name, count in split.training_counts().items() if count}
     if missing := [name for name in names if name in readable - trained]:
         raise FolderError(
-            f"No training image could be read for: {', '.join(missing)}. Expected at least one per class."
+            f"No training image could be read for: {listed(missing, 20)}. Expected at least one per class."
         )
     # One label is enough if some images do not have it: presence and absence.
     absent = split.task == MULTI_LABEL and any(row.part == "train" and not row.labels for row in split.rows)
