@@ -83,6 +83,9 @@ class ExtractKeywords(RecipeOptions, total=False):
 class FinetuneKeywords(RecipeOptions, total=False):
     """The keyword arguments of `finetune`: the options of the command."""
 
+    epochs: _Count | Literal["auto"] | None
+    lr: _Positive | None
+    batch_size: _Count | None
     unlabelled: StrPath | None
     time_budget: _Positive | str | None
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] | None
@@ -177,6 +180,7 @@ def finetune_job(
         **backbone_overrides(options),
         "hardware.precision": options.get("precision"),
         "split.group_by": options.get("group_by"),
+        **stage_overrides(options),
         "unlabelled.folder": unlabelled and str(as_path(unlabelled, "a folder").absolute()),
     }
     recipe = FinetuneRecipe.load(options.get("recipe"), *_settings(options, overrides))
@@ -240,6 +244,15 @@ def backbone_overrides(options: Options) -> dict[str, Any]:
         "inference.runtime": options.get("runtime"),
         "images.bit_depth": options.get("bit_depth"),
         "seed": options.get("seed"),
+    }
+
+
+def stage_overrides(options: Options) -> dict[str, Any]:
+    """Return the settings of a recipe that the options of its last stage and of the batches override."""
+    return {
+        "stage.last.epochs": options.get("epochs"),
+        "stage.last.learning_rate": options.get("lr"),
+        "batch_size": options.get("batch_size"),
     }
 
 

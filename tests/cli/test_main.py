@@ -55,7 +55,7 @@ def test_interrupted_command_says_what_is_kept(
     assert result.stderr.splitlines()[-1].startswith(f"Interrupted. {hint}")
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("help", "--help"), ("predit", "predict"), ("evalute", "evaluate")])
+@pytest.mark.parametrize(("typed", "meant"), [("predit", "predict"), ("evalute", "evaluate")])
 def test_unknown_command_suggests_nearest(typed: str, meant: str, transfer_cli: Callable[..., Outcome]) -> None:
     result = transfer_cli(typed)
     assert result.code == 2

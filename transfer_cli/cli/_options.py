@@ -1,4 +1,4 @@
-"""Options that several commands share, and their completion in a shell."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from transfer_cli.catalog import backbones, ensemble_methods, runtimes, tta
+from transfer_cli.cli._completion import (
+    complete_backbone_lists,
+    complete_backbones,
+    complete_layers,
+    complete_recipes,
+    complete_settings,
+    complete_tta,
+    complete_weights,
+)
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._types import PATH, Share, class_level, comma_separated, duration, seed
 from transfer_cli.io.cache import LIMIT, Cache
@@ -21,23 +30,6 @@ if TYPE_CHECKING:
     from transfer_cli.runs.run_directory import RunDirectory
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def complete_backbones(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the names of backbones that start with `incomplete`."""
-    return [name for name in backbones.names() if name.startswith(incomplete)]
-
-
-def complete_tta(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the names of test-time augmentations that start with `incomplete`."""
-    return [name for name in tta.names() if name.startswith(incomplete)]
-
-
-def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the names of recipes that start with `incomplete`."""
-    from transfer_cli.recipe.recipes import recipe_names
-
-    return [name for name in recipe_names() if name.startswith(incomplete)]
 
 
 def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -82,6 +74,7 @@ set_option = click.option(
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
+    shell_complete=complete_settings,
     help="Override one recipe setting, e.g. --set batch_size=16 (repeatable; all settings: docs/recipes.md).",
 )
 split_option = click.option(
@@ -219,6 +212,7 @@ backbone_options = _together(
     click.option(
         "--weights",
         metavar="imagenet|none|FILE|RUN",
+        shell_complete=complete_weights,
         help="Initial weights: imagenet (pretrained), none (random), a weights file, or an earlier run of finetune "
         "with the same network.  [imagenet; for FILE.keras those in it]",
     ),
@@ -230,6 +224,7 @@ backbone_options = _together(
     click.option(
         "--layer",
         metavar="NAME",
+        shell_complete=complete_layers,
         help="Use the output of this layer as features.  [last layer before the classification head]",
     ),
     bit_depth_option,
@@ -239,7 +234,7 @@ candidate_options = _together(
         "--among",
         type=comma_separated,
         metavar="NAMES",
-        shell_complete=complete_backbones,
+        shell_complete=complete_backbone_lists,
         help="Try only these networks; comma-separated names or wildcards, e.g. 'mobilenet*,resnet50'.  "
         "[all with installed weights]",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 
 from transfer_cli.text import parse_duration
 
+_MAX_EPOCHS = 10_000
 PATH = click.Path(path_type=Path)
 ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 
@@ -36,6 +38,24 @@ class Share(click.ParamType[float]):
 def seed(value: Any) -> int:
     """Return a random seed, from 0 to 2^32 - 1 as NumPy requires."""
     return int(click.IntRange(0, 2**32 - 1)(value))
+
+
+def epochs(text: str) -> int | str:
+    """Return a number of epochs, or the word auto."""
+    word = text.strip().lower()
+    if word == "auto":
+        return word
+    if word.isdecimal() and 1 <= int(word) <= _MAX_EPOCHS:
+        return int(word)
+    raise click.BadParameter(f"Expected a whole number from 1 to {_MAX_EPOCHS}, or auto. Received: {text}.")
+
+
+def learning_rate(text: str) -> float:
+    """Return a learning rate above 0, at most 10."""
+    with suppress(ValueError):
+        if 0 < (rate := float(text)) <= 10:
+            return rate
+    raise click.BadParameter(f"Expected a number above 0 and at most 10, such as 0.001 or 3e-4. Received: {text}.")
 
 
 def duration(text: str) -> float:

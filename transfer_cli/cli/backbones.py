@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from transfer_cli.cli._completion import complete_backbones
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._types import PATH
 
@@ -83,7 +84,7 @@ def _short(count: int) -> str:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_backbones)
 @pass_console
 def show(console: Console, name: str) -> None:
     """Show a network layer by layer, and the memory it needs.

@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
+from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import output_option
 from transfer_cli.cli._types import PATH
 from transfer_cli.text import listed, printable
 
-_argument = click.argument("bundle", metavar="RUN|BUNDLE", type=PATH)
+_argument = click.argument("bundle", metavar="RUN|BUNDLE", type=PATH, shell_complete=complete_models)
 
 
 @click.group("bundle")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._types import PATH
 from transfer_cli.text import counted
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("compare", short_help="Compare trained models, with a significance test.")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", type=PATH)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", type=PATH, shell_complete=complete_models)
 @click.option("--curves", type=PATH, metavar="FILE.png", help="Also draw the training curves over each other (PNG).")
 @pass_console
 def command(console: Console, /, runs: tuple[Path, ...], curves: Path | None) -> None:

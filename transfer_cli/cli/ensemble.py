@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from transfer_cli.catalog import ensemble_methods
+from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import cache_option, command_words, images_option, output_option, seed_option
 from transfer_cli.cli._summaries import end_of_ensemble
@@ -15,7 +16,7 @@ from transfer_cli.cli._types import ABOVE_ZERO, PATH
 
 
 @click.command("ensemble", short_help="Combine several trained models into one.")
-@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=PATH)
+@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=PATH, shell_complete=complete_models)
 @output_option("RUN", "Folder of the run to write.", required=True)
 @click.option(
     "--method",

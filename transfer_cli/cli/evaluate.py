@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from transfer_cli.catalog import tta
+from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
     cache_option,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @click.command("evaluate", short_help="Measure a trained model on new labelled images.")
-@click.argument("model", metavar="RUN|BUNDLE|imagenet:NAME")
+@click.argument("model", metavar="RUN|BUNDLE|imagenet:NAME", shell_complete=complete_models)
 @click.argument("folder", metavar="FOLDER|CSV", type=PATH)
 @table_options
 @output_option("DIR", "Folder to write.  [RUN/evaluations/FOLDER, or evaluations/imagenet-NAME-FOLDER]")

@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from transfer_cli.catalog.explainers import names
+from transfer_cli.cli._completion import complete_layers, complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import cache_option, loading, output_option, runtime_option
 from transfer_cli.cli._summaries import end_of_explanation, note_left_out
 
 
 @click.command("explain", short_help="Draw saliency maps of what a prediction is based on.")
-@click.argument("model", metavar="RUN|BUNDLE|imagenet:NAME")
+@click.argument("model", metavar="RUN|BUNDLE|imagenet:NAME", shell_complete=complete_models)
 @click.argument("images", nargs=-1, required=True, type=click.Path(), metavar="IMAGES...")
 @output_option("DIR", "Folder to write.  [RUN/explanations]")
 @click.option(
@@ -30,7 +31,12 @@ from transfer_cli.cli._summaries import end_of_explanation, note_left_out
     metavar="NAME",
     help="Explain this class instead of the predicted one (repeatable).",
 )
-@click.option("--layer", metavar="NAME", help="Layer that Grad-CAM uses.  [last convolutional layer]")
+@click.option(
+    "--layer",
+    metavar="NAME",
+    shell_complete=complete_layers,
+    help="Layer that Grad-CAM uses.  [last convolutional layer]",
+)
 @runtime_option
 @cache_option
 @pass_console

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from transfer_cli.catalog import export_formats
+from transfer_cli.cli._completion import complete_formats, complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import images_option, output_option
 from transfer_cli.text import counted, megabytes
@@ -21,12 +22,13 @@ _FORMATS = "\b\nFormats:\n" + "\n".join(
 
 
 @click.command("export", epilog=_FORMATS, short_help="Export a model to TFLite, ONNX, OpenVINO and others.")
-@click.argument("model", metavar="RUN|BUNDLE")
+@click.argument("model", metavar="RUN|BUNDLE", shell_complete=complete_models)
 @click.option(
     "--format",
     "formats",
     multiple=True,
     metavar="NAME,...",
+    shell_complete=complete_formats,
     default=(export_formats.LITERT,),
     show_default=True,
     help=f"File formats, comma-separated (see below), or {export_formats.ALL}: every format whose packages are "

@@ -20,6 +20,7 @@ from transfer_cli.cli._options import (
     training_options,
 )
 from transfer_cli.cli._plan_output import print_plan
+from transfer_cli.cli._stage_options import check_given_once, note_last_stage, stage_options
 from transfer_cli.cli._summaries import code_with_folder, end_of_ensemble, end_of_training
 from transfer_cli.cli._types import PATH
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
@@ -29,6 +30,7 @@ from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 @click.argument("folder", type=PATH)
 @table_options
 @backbone_options
+@stage_options
 @bags_option
 @training_options
 @click.option(
@@ -55,17 +57,18 @@ def command(console: Console, /, folder: Path, bags: int | None, plans: bool, **
     """Train the network itself on your images: slower than extract, usually more accurate.
 
     First a new classification head is trained on the pretrained network, then also the upper layers of the network.
-    Layers, epochs, learning rates and image augmentation are set by the recipe (see: transfer-cli recipes list). FOLDER
-    is as for extract: one sub-folder of images per class, or a CSV file. If the command is interrupted, run it again:
-    it continues after the last finished epoch.
+    Layers, epochs, learning rates and image augmentation are set by the recipe (see: transfer-cli recipes list);
+    --epochs, --lr, --batch-size and --set change single settings of it. FOLDER is as for extract: one sub-folder of
+    images per class, or a CSV file. If the command is interrupted, run it again: it continues after the last finished
+    epoch.
 
     \b
     Example:
         transfer-cli finetune photos
         transfer-cli finetune photos --plan
         transfer-cli finetune photos --time-budget 10m
-        transfer-cli finetune photos --recipe last-block --set stage.1.epochs=3
         transfer-cli finetune photos_2025 --weights runs/photos-2024
+        transfer-cli finetune photos --recipe last-block --epochs 3 --batch-size 16
     """
     from transfer_cli.system import process_age_seconds
     from transfer_cli.training_options import finetune_job
@@ -73,6 +76,8 @@ def command(console: Console, /, folder: Path, bags: int | None, plans: bool, **
     begun = time.monotonic() - process_age_seconds()
     options = {**keywords(console, options), "bags": bags, "begun": begun}
     job = finetune_job(folder, options, command_words(), console)
+    check_given_once(job.recipe, options)
+    note_last_stage(console, job.recipe, options)
     if plans:
         if bags and job.request.time_budget:
             raise click.UsageError("--plan cannot be combined with both --bags and --time-budget.")

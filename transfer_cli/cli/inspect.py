@@ -6,19 +6,21 @@ from pathlib import Path
 
 import click
 
+from transfer_cli.cli._completion import complete_layer_lists, complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import output_option
 from transfer_cli.cli._types import comma_separated
 
 
 @click.command("inspect", short_help="Look inside a network: layers, filters, activations.")
-@click.argument("model", metavar="RUN|BUNDLE|imagenet:NAME")
+@click.argument("model", metavar="RUN|BUNDLE|imagenet:NAME", shell_complete=complete_models)
 @click.argument("image", required=False, type=click.Path(), metavar="[IMAGE]")
 @click.option("--filters", is_flag=True, help="Instead: draw the filters of the first convolutional layer (PNG).")
 @click.option(
     "--activations",
     type=comma_separated,
     metavar="LAYERS",
+    shell_complete=complete_layer_lists,
     help="Instead: draw the activation maps of these layers (comma-separated) for IMAGE, one PNG per layer.",
 )
 @output_option("PATH", "PNG file to write; for several layers the folder of the PNG files.  [RUN/plots/...]")

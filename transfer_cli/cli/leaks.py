@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import check_suffix, images_option, output_option
 from transfer_cli.cli._types import PATH
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("leaks", short_help="Find test images that are also in the training set.")
-@click.argument("run", type=PATH)
+@click.argument("run", type=PATH, shell_complete=complete_models)
 @output_option("FILE.csv", "File to write.  [RUN/leaks.csv]")
 @images_option
 @pass_console

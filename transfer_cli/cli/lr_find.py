@@ -22,6 +22,7 @@ from transfer_cli.cli._options import (
     table_options,
     training_request,
 )
+from transfer_cli.cli._stage_options import batch_size_option, check_given_once
 from transfer_cli.cli._types import PATH
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.argument("folder", type=PATH)
 @table_options
 @backbone_options
+@batch_size_option
 @recipe_options
 @runtime_option
 @split_option
@@ -76,8 +78,11 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
     from transfer_cli.recipe.recipes import FinetuneRecipe
     from transfer_cli.rendering.png_provenance import LR_FIND, made_by
     from transfer_cli.runs.run_directory import RunDirectory
+    from transfer_cli.training_options import stage_overrides
 
-    recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], backbone_overrides(options))
+    overrides = {**backbone_overrides(options), **stage_overrides(options)}
+    recipe = FinetuneRecipe.load(options["recipe"], options["overrides"], overrides)
+    check_given_once(recipe, options)
     images = scan_images(folder, options, group_by=recipe.split.group_by)
     target = output or Path("plots") / f"{images.name}-lr.png"
     check_suffix(target, ".png")
@@ -92,6 +97,7 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
     sweep = lr_find(request, recipe, target, **settings)
     rate, number = f"{sweep.suggestion:.2g}", options["stage"]
     unfreeze = recipe.stage[number - 1].unfreeze
+    option = "--lr " if number == len(recipe.stage) else f"--set stage.{number}.learning_rate="
     stage = f"stage {number} of {len(recipe.stage)} (unfreeze {unfreeze})"
     console.note(
         f"{stage}: {len(sweep.rates)} steps, ended because: {sweep.ended}",
@@ -101,7 +107,7 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
         "check it by its validation accuracy",
         *filter(None, [sweep.seeds_summary()]),
         f"plot: {target}",
-        f"next: {_next_command(folder, options)} --set stage.{number}.learning_rate={rate}",
+        f"next: {_next_command(folder, options)} {option}{rate}",
     )
     console.result(rate, {"stage": number, "unfreeze": unfreeze, **_to_json(sweep, target)})
 
@@ -110,7 +116,7 @@ def _next_command(folder: Path, options: Mapping[str, Any]) -> str:
     """Return the finetune command with the same recipe and network."""
     command = ["transfer-cli", "finetune", str(folder)]
     tables = ("class_map", "omit")
-    network = ("backbone", "preprocess", "weights", "pooling", "layer")
+    network = ("backbone", "preprocess", "weights", "pooling", "layer", "batch_size")
     for name in ("recipe", *network, "class_level", "path_column", "label_column", "images", *tables):
         command += [f"--{name.replace('_', '-')}", str(options[name])] if options[name] else []
     for override in options["overrides"]:

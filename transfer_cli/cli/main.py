@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from transfer_cli.cli import _shells
+from transfer_cli.cli._aliases import ALIASES, ANSWERS, answer_to, answer_to_option, fold
 from transfer_cli.cli._console import Console
 from transfer_cli.errors import DONE, InputError, ShortageError, TransferError, nearest
 from transfer_cli.io import drafts
@@ -29,9 +31,11 @@ _SECTIONS = {
     "Look": ("explain", "inspect", "similar", "map"),
     "Data": ("data", "sample-data"),
     "Use": ("export",),
-    "Manage": ("recipes", "backbones", "weights", "bundle", "cache"),
+    "Manage": ("recipes", "backbones", "weights", "bundle", "cache", "completion"),
 }
 _COMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
+_HIDDEN = ("help",)
+"""Commands that the help does not list."""
 _GROUP_FLAGS = ("--quiet", "--json", "--offline", "--max-image-memory")
 IMAGE_MEMORY = "TRANSFER_CLI_MAX_IMAGE_MEMORY"
 """Environment variable that `data.decoding_cost` reads."""
@@ -52,6 +56,7 @@ class Group(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:
         """Run a command; as a program, which gets its arguments from Python, in UTF-8 mode and without warnings."""
+        _shells.register()
         if args is None:
             open_closed_streams()
             use_utf8_mode()
@@ -73,7 +78,7 @@ class Group(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import and return a command."""
-        if name not in _COMMANDS:
+        if name not in (*_COMMANDS, *_HIDDEN):
             return None
         command: click.Command = importlib.import_module(f"transfer_cli.cli.{name.replace('-', '_')}").command
         return command
@@ -90,12 +95,15 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command with this name; suggest the nearest name if it does not exist."""
-        name = args[0]
-        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            near = "--help" if name == "help" else nearest(name, _COMMANDS)
-            ctx.fail(f"No such command {name!r}." + (f" Did you mean {near}?" if near else ""))
-        return super().resolve_command(ctx, args)
+        """Return the command that the first word means; answer a word that means none, or several."""
+        name = args[0] if args[0] in _COMMANDS else fold(args[0])
+        words = [*ALIASES.get(name, (name,)), *args[1:]]
+        is_known = words[0].startswith("-") or self.get_command(ctx, words[0]) is not None
+        if not is_known and not ctx.resilient_parsing:
+            near = name if name in ANSWERS else nearest(name, {*_COMMANDS, *ALIASES, *ANSWERS} - {name}) or ""
+            answer = answer_to(near, args[1:]) or (f"Did you mean {near}?" if near else "See: transfer-cli --help")
+            ctx.fail(f"No such command {args[0]!r}. {answer}")
+        return super().resolve_command(ctx, words)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and exit with the code that it returns, or with the code of its error."""
@@ -145,6 +153,8 @@ def _exit_code(error: BaseException, ctx: click.Context) -> int | None:
         return InputError.exit_code
     if isinstance(error, click.ClickException):
         vars(error)["message"] = printable(error.message)
+    if isinstance(error, click.NoSuchOption) and (answer := answer_to_option(error)):
+        raise click.UsageError(f"{error.message} {answer}", error.ctx) from None
     if isinstance(error, click.NoSuchOption) and error.option_name in _GROUP_FLAGS:
         flag = error.option_name
         raise click.UsageError(f"{flag} goes before the command: transfer-cli {flag} ...", error.ctx) from None

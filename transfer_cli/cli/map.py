@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import check_suffix, images_option, output_option
 from transfer_cli.cli._types import PATH
@@ -13,7 +14,7 @@ from transfer_cli.text import counted
 
 
 @click.command("map", short_help="Draw all images of a run on a 2-D map by similarity.")
-@click.argument("run", type=PATH)
+@click.argument("run", type=PATH, shell_complete=complete_models)
 @output_option("FILE.png", "PNG file to write.  [RUN/plots/map.png]")
 @images_option
 @click.option(

@@ -14,6 +14,7 @@ import click
 
 from transfer_cli.calibration.rejection import COVERAGE
 from transfer_cli.catalog import tta
+from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import cache_option, loading, output_option, runtime_option, strict_option, tta_option
 from transfer_cli.cli._summaries import end_of_prediction, note_left_out
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command("predict", short_help="Classify new images with a trained model.")
-@click.argument("model", metavar="RUN|BUNDLE|FILE|imagenet:BACKBONE")
+@click.argument("model", metavar="RUN|BUNDLE|FILE|imagenet:BACKBONE", shell_complete=complete_models)
 @click.argument("paths", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--format", "format_", type=click.Choice(FORMATS), help="Output format.  [by the suffix of --output, else csv]"

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from transfer_cli.cli._completion import complete_recipes
 from transfer_cli.cli._console import Console, pass_console
-from transfer_cli.cli._options import complete_recipes, set_option
+from transfer_cli.cli._options import set_option
 from transfer_cli.cli._types import PATH
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import check_suffix, images_option, output_option
 from transfer_cli.cli._types import PATH
@@ -14,7 +15,7 @@ from transfer_cli.text import counted, megabytes
 
 
 @click.command("report", short_help="Write an HTML report about a trained model.")
-@click.argument("run", type=PATH)
+@click.argument("run", type=PATH, shell_complete=complete_models)
 @output_option("FILE.html", "HTML file to write.  [RUN/report.html]")
 @images_option
 @click.option("--overwrite", is_flag=True, help="Rewrite although most image files are missing.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console, table_text
 from transfer_cli.cli._options import (
     cache_option,
@@ -41,7 +42,7 @@ _FILE_FORMATS = ("csv", "jsonl")
 
 
 @click.command("similar", short_help="Find the training images most similar to given images.")
-@click.argument("run", type=PATH)
+@click.argument("run", type=PATH, shell_complete=complete_models)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="IMAGES...")
 @click.option(
     "-k",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from transfer_cli.cli._completion import complete_backbones
 from transfer_cli.cli._console import Console, pass_console
-from transfer_cli.cli._options import complete_backbones, output_option
+from transfer_cli.cli._options import output_option
 from transfer_cli.text import counted, megabytes
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.catalog import layers
 from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec
 from transfer_cli.errors import InputError, ModelError, UnknownNameError, WeightsError
 from transfer_cli.io.untrusted.hdf5_file import check_hdf5_self_contained
@@ -19,9 +20,6 @@ from transfer_cli.models.freezing import POOLINGS, backbone_layers
 from transfer_cli.models.weights import download, embedded, registry
 from transfer_cli.models.weights.integrity import check_digest, damage
 from transfer_cli.progress import SILENT, Progress
-from transfer_cli.text import listed
-
-_MAX_LISTED = 20
 
 # Keras prints to stdout, which is reserved for results.
 keras.utils.disable_interactive_logging()
@@ -80,13 +78,13 @@ def build(
         )
     top = spec.needs_top(layer, weights, size)
     network = _network(spec, weights, size, top=top, seed=seed, offline=offline, progress=progress)
-    layers = {each.name: each for each in network.layers}
+    own = {each.name: each for each in network.layers}
     if layer is None:
         output = own_network.features_of(spec, network) if spec.is_file else network.layers[-1].output
-    elif layer not in layers:
+    elif layer not in own:
         raise _no_such_layer(spec, layer, [each.name for each in backbone_layers(network)], weights, size)
     else:
-        output = layers[layer].output
+        output = own[layer].output
     features = _pooled(output, pooling)
     model = keras.Model(network.inputs[0], features, name=f"{network.name}_features")
     model.trainable = False
@@ -97,19 +95,14 @@ def build(
 
 def _no_such_layer(spec: BackboneSpec, layer: str, known: list[str], weights: str, size: int) -> UnknownNameError:
     """Return the error for a layer that cannot give the features; its hint lists only layers that can."""
-    hint = f"The layers, from the last one: {listed(known[::-1], _MAX_LISTED)}."
-    if layer.startswith("global_average_pooling2d") and not spec.is_file:
-        return UnknownNameError(
-            f"{layer} has no lasting name: it is the average pooling of the last layer, which is the default.",
-            hint=f"Leave out --layer. {hint}",
-        )
+    error = layers.unknown(f"layer of {spec.name}", layer, known)
     if spec.is_file or layer not in spec.top_layers:
-        return UnknownNameError.of(f"layer of {spec.name}", layer, known, hint)
+        return error
     ways = f"Or use --weights imagenet and images of {spec.size} pixels. " if spec.has_imagenet else ""
     return UnknownNameError(
         f"{layer} is a classification layer of {spec.name}. Expected a layer below them, or ImageNet weights at "
         f"{spec.size} pixels, which alone have them. Received: --weights {weights} at {size} pixels.",
-        hint=f"{ways}{hint}",
+        hint=f"{ways}{error.hint}",
     )
 
 

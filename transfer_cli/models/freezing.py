@@ -11,10 +11,9 @@ from typing import Any
 
 import keras
 
-from transfer_cli.errors import RecipeError, UnknownNameError
-from transfer_cli.text import listed
+from transfer_cli.catalog.layers import unknown
+from transfer_cli.errors import RecipeError
 
-_MAX_LISTED = 20
 _REACH = 0.1
 POOLINGS = {
     "avg": keras.layers.GlobalAveragePooling2D,
@@ -137,8 +136,7 @@ def _first(network: keras.Model, layers: list[keras.Layer], unfreeze: str) -> in
     if kind == "from":
         names = [layer.name for layer in layers]
         if what not in names:
-            hint = f"The layers, from the last one: {listed(names[::-1], _MAX_LISTED)}."
-            raise UnknownNameError.of("layer to unfreeze from", what, names, hint)
+            raise unknown("layer to unfreeze from", what, names)
         return names.index(what)
     if not what.endswith("%"):
         return max(0, len(layers) - int(what))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,13 +12,15 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from transfer_cli.arguments import StrPath, as_text
-from transfer_cli.catalog import class_balancing, classifiers, heads, optimizers, tasks
+from transfer_cli.catalog import class_balancing, classifiers, heads, layers, optimizers, tasks
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task, TaskSpec
 from transfer_cli.data.views import View
 from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, did_you_mean
 from transfer_cli.io.atomic import write_text
 from transfer_cli.recipe import sections, stages, toml_source
 from transfer_cli.recipe.augmentation import Augmentation
+from transfer_cli.recipe.other_names import LAST_STAGE
+from transfer_cli.recipe.unknown_settings import Vocabulary
 
 DEFAULT = "default"
 """The built-in recipe that `finetune` uses by default."""
@@ -72,7 +75,7 @@ class Recipe(sections.RecipeFile):
         source : str, optional
             A built-in name (`recipe_names`) or the path of a TOML file. Default: the method's defaults.
         overrides : sequence of str
-            ``section.key=value`` or ``stage.1.key=value``; the value is TOML or a bare word.
+            ``section.key=value``, ``stage.1.key=value`` or ``stage.last.key=value``; the value is TOML or a bare word.
         settings : mapping of str to object, optional
             ``{"section.key": value}``, applied before `overrides`; None means no override.
 
@@ -85,22 +88,33 @@ class Recipe(sections.RecipeFile):
         ------
         RecipeError
             Lists all errors of the file and the overrides.
+        UnknownNameError
+            If the backbone has no layer of a name in the recipe.
         """
         source = cls.default_source if source in (None, "") else as_text(source, "a recipe")
         overrides = [overrides] if isinstance(overrides, str) else overrides
-        path = _locate(source) if source else None
+        path = cls.locate(source) if source else None
         text, data = toml_source.read(path) if path else ("", {})
         changes = {key: value for key, value in (settings or {}).items() if value is not None}
         changes |= dict(map(toml_source.parse_override, overrides))
         kind = cls._kind(data, source)
+        stages_of_file = data.get("stage")
+        count = len(stages_of_file) if isinstance(stages_of_file, list) else 1
+        changes = {re.sub(rf"^{LAST_STAGE}\b", f"stage.{count}", key): value for key, value in changes.items()}
         for key, value in changes.items():
             toml_source.override(data, key, value)
         try:
             recipe: Self = kind.model_validate(data)
         except ValidationError as error:
             places = toml_source.Places(path, text, changes)
-            raise RecipeError(toml_source.error_message(error, kind, places)) from None
+            raise RecipeError(toml_source.error_message(error, kind.vocabulary(count), places)) from None
+        recipe.check_layers()
         return recipe
+
+    @classmethod
+    def vocabulary(cls, count: int = 1) -> Vocabulary:
+        """Return the settings of such a recipe with `count` stages, and those of the other commands."""
+        return Vocabulary(cls, {name: other for name, other in METHODS.items() if other is not cls}, count)
 
     @classmethod
     def _kind(cls, data: Mapping[str, Any], source: str | None) -> type[Self]:
@@ -114,10 +128,40 @@ class Recipe(sections.RecipeFile):
         method = data.get("method", own)
         if method in METHODS and method != own:
             raise RecipeError(
-                f"{source} is a recipe for {method}, not for {own}.",
+                f"{source} is a recipe for {method}, not for {own}. "
+                f"Built-in recipes for {own}: {', '.join(recipe_names(own))}.",
                 hint=f"Use: transfer-cli {method} FOLDER --recipe {shlex.quote(str(source))}",
             )
         return cls
+
+    @classmethod
+    def locate(cls, source: str) -> Path:
+        """Return the file of a recipe; a name that is none is answered with those of this command."""
+        if source in recipe_names():
+            return builtin_recipe(source)
+        path = Path(source)
+        files: list[str] = []
+        # A name that is too long for a file raises OSError.
+        with suppress(OSError, ValueError):
+            if path.is_file():
+                return path
+            if (path / "recipe.toml").is_file():
+                recipe = shlex.quote(str(path / "recipe.toml"))
+                raise RecipeError(f"{source} is a run.", hint=f"Use its recipe: --recipe {recipe}")
+            if path.is_dir():
+                raise RecipeError(f"{source} is a folder. Expected the path of a TOML file.")
+            files = [str(file) for file in path.parent.glob("*.toml")]
+        names = recipe_names(None if cls is Recipe else cls.model_fields["method"].default)
+        raise RecipeError(
+            f"No recipe and no file is called {source!r}.{did_you_mean(source, [*files, *names])} "
+            f"Expected one of {', '.join(names)}, or the path of a TOML file."
+        )
+
+    def check_layers(self) -> None:
+        """Raise UnknownNameError if the backbone has no layer of a name in the recipe."""
+        spec = self.backbone.spec
+        if self.backbone.layer is not None and self.backbone.layer not in spec.top_layers:
+            layers.check(f"layer of {spec.name}", self.backbone.layer, spec.name)
 
     def with_settings(self, section: str, **settings: Any) -> Self:
         """Return the recipe with other settings in one section; they are not validated."""
@@ -221,6 +265,18 @@ class FinetuneRecipe(Recipe):
             .model_copy(update={"stage": tuple(complete)})
         )
 
+    def check_layers(self) -> None:
+        """Raise UnknownNameError if the backbone has no layer of a name in the recipe."""
+        super().check_layers()
+        name = self.backbone.spec.name
+        for number, stage in enumerate(self.stage, start=1):
+            if stage.first_layer is None:
+                continue
+            try:
+                layers.check("layer to unfreeze from", stage.first_layer, name, below=self.backbone.layer)
+            except UnknownNameError as error:
+                raise stages.layer_error(number, name, error) from None
+
     @property
     def step_size(self) -> int:
         """Number of images per optimizer step."""
@@ -257,9 +313,10 @@ RECOMMENDED: Mapping[str, str] = {
 """A few built-in recipes to choose from, and what for."""
 
 
-def recipe_names() -> list[str]:
-    """Return the names of the built-in recipes."""
-    return sorted(path.stem for path in recipes_folder().glob("*.toml"))
+def recipe_names(method: str | None = None) -> list[str]:
+    """Return the names of the built-in recipes, or of those for one command."""
+    files = sorted(recipes_folder().glob("*.toml"))
+    return [file.stem for file in files if method is None or toml_source.read(file)[1].get("method") == method]
 
 
 def builtin_recipe(name: str) -> Path:
@@ -285,22 +342,3 @@ def copy_builtin(name: str, target: Path) -> Path:
         raise OutputError(f"{target} already exists.", hint="Choose the name of a new file.")
     write_text(target, source.read_text("utf-8"))
     return target
-
-
-def _locate(source: str) -> Path:
-    if source in recipe_names():
-        return builtin_recipe(source)
-    path = Path(source)
-    # A name that is too long for a file raises OSError.
-    with suppress(OSError, ValueError):
-        if path.is_file():
-            return path
-        if (path / "recipe.toml").is_file():
-            recipe = shlex.quote(str(path / "recipe.toml"))
-            raise RecipeError(f"{source} is a run.", hint=f"Use its recipe: --recipe {recipe}")
-        if path.is_dir():
-            raise RecipeError(f"{source} is a folder. Expected the path of a TOML file.")
-    raise RecipeError(
-        f"No recipe and no file is called {source!r}.{did_you_mean(source, recipe_names())} "
-        f"Expected one of {', '.join(recipe_names())}, or the path of a TOML file."
-    )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from transfer_cli.catalog import optimizers
-from transfer_cli.errors import did_you_mean
+from transfer_cli.errors import UnknownNameError, did_you_mean
 from transfer_cli.recipe.sections import Choices, Count, NonNegative, Positive, Share, name_in
 
 _UNFREEZE = re.compile(r"head|all|last:[1-9][0-9]{0,5}|last:([1-9][0-9]?|100)%|from:.+")
@@ -68,12 +68,16 @@ class Stage(Choices):
         default=0.0, description="Label smoothing: share of the target spread over all classes (Szegedy et al. 2016)."
     )
 
-    @field_validator("unfreeze")
+    @field_validator("unfreeze", mode="before")
     @classmethod
-    def _unfreeze_is_valid(cls, unfreeze: str) -> str:
-        if _UNFREEZE.fullmatch(unfreeze):
+    def _unfreeze_is_valid(cls, unfreeze: object) -> object:
+        if isinstance(unfreeze, str) and _UNFREEZE.fullmatch(unfreeze):
             return unfreeze
-        guess = did_you_mean(unfreeze, ("head", "all"))
+        guess = did_you_mean(str(unfreeze), ("head", "all"))
+        if isinstance(unfreeze, int):
+            guess = (
+                f" Did you mean {f'last:{abs(unfreeze)}' if unfreeze not in (0, 1) else 'all' if unfreeze else 'head'}?"
+            )
         raise ValueError(f"expected head, last:N, last:N%, from:LAYER or all. Received: {unfreeze!r}.{guess}")
 
     @model_validator(mode="after")
@@ -98,6 +102,12 @@ class Stage(Choices):
             return self
         wanted = math.ceil(_MIN_STEPS / math.ceil(count / batch_size))
         return self.model_copy(update={"epochs": min(max(_EPOCHS, wanted), _MAX_AUTO_EPOCHS)})
+
+    @property
+    def first_layer(self) -> str | None:
+        """Name of the layer that the stage unfreezes from, if it names one."""
+        kind, _, layer = self.unfreeze.partition(":")
+        return layer if kind == "from" else None
 
     @property
     def length(self) -> int:
@@ -134,6 +144,14 @@ class Stage(Choices):
         kind, _, what = self.unfreeze.partition(":")
         layers = f"the last {what} of the layers" if what.endswith("%") else f"the last {what} layers"
         return {"head": "head", "all": "all layers", "last": layers, "from": f"from {what}"}[kind]
+
+
+def layer_error(number: int, backbone: str, error: UnknownNameError) -> UnknownNameError:
+    """Return the error for stage `number`, from 1, that unfreezes from a layer that the backbone does not have."""
+    return UnknownNameError(
+        f"Stage {number} of the recipe does not fit {backbone}: {error}",
+        hint=f"{error.hint}\nChoose one: --set stage.{number}.unfreeze=from:LAYER",
+    )
 
 
 class EarlyStopping(Choices):

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Collection
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from transfer_cli.errors import RecipeError, did_you_mean, nearest
+from transfer_cli.errors import RecipeError, did_you_mean
 from transfer_cli.io.untrusted.toml_text import parse_toml, read_toml
+from transfer_cli.recipe.unknown_settings import Vocabulary
 from transfer_cli.text import counted
 
 _MAX_SECTIONS = 10
@@ -43,9 +44,14 @@ class Places:
         sections = (".".join(steps[:count]) for count in range(len(steps), 0, -1))
         return next((self._lines[section] for section in sections if section in self._lines), 0)
 
+    def is_in_file(self, word: str) -> bool:
+        """Return whether a setting is from the file, not from the command line."""
+        is_given = any(f"{each}.".startswith(f"{word}.") for each in self._overridden)
+        return self._path is not None and word not in self._overridden and (word in self._lines or not is_given)
+
     def of(self, word: str) -> str:
         """Return file, line and name of a setting, such as ``mine.toml:3: seed``."""
-        if word in self._overridden or self._path is None:
+        if not self.is_in_file(word):
             return word
         line = self.line(word)
         return f"{self._path}:{line}: {word}" if line else f"{self._path}: {word}".removesuffix(": ")
@@ -110,7 +116,7 @@ def override(data: dict[str, Any], word: str, value: Any) -> None:
     inside[last] = value
 
 
-def error_message(error: ValidationError, model: type[BaseModel], places: Places) -> str:
+def error_message(error: ValidationError, vocabulary: Vocabulary, places: Places) -> str:
     """Return all validation errors of a recipe, each with its location, as one message."""
     errors = sorted(error.errors(), key=lambda fault: places.line(_key(fault["loc"])))
     lines = []
@@ -118,7 +124,9 @@ def error_message(error: ValidationError, model: type[BaseModel], places: Places
         # A union reports one error per type.
         *others, fault = sorted(faults, key=lambda each: each["type"] == "literal_error")
         also = [_EXPECTED.get(each["type"]) or each["msg"].replace("Input should be", "a number") for each in others]
-        lines.append(f"{places.of(key)}: {_explain(fault, model, ''.join(f' or {each}' for each in also))}")
+        in_file = places.is_in_file(key)
+        message = _explain(fault, vocabulary, in_file=in_file, also="".join(f" or {each}" for each in also))
+        lines.append(f"{places.of(key)}: {message}")
     return f"Invalid recipe ({counted(len(lines), 'error')}):\n" + "\n".join(f"  {line}" for line in lines)
 
 
@@ -158,23 +166,6 @@ def _value(text: str) -> Any:
     return data["value"] if len(data) == 1 else text
 
 
-def _settings_of(model: Any, location: tuple[int | str, ...]) -> list[str]:
-    """Return the settings of the section at `location`."""
-    for step in location:
-        model = model.model_fields[step].annotation if isinstance(step, str) else get_args(model)[0]
-    return list(model.model_fields)
-
-
-def _elsewhere(name: str, model: type[BaseModel]) -> str | None:
-    """Return the full name of a setting that is in a section of the recipe, such as ``stage.1.epochs``."""
-    for section, field in model.model_fields.items():
-        kinds = [field.annotation, *get_args(field.annotation)]
-        kind = next((each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel)), None)
-        if kind is not None and name in kind.model_fields:
-            return f"{section}.{name}" if kind is field.annotation else f"{section}.1.{name}"
-    return None
-
-
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -186,20 +177,19 @@ _EXPECTED = {
 }
 
 
-def _explain(fault: ErrorDetails, model: type[BaseModel], also: str = "") -> str:
+def _explain(fault: ErrorDetails, vocabulary: Vocabulary, *, in_file: bool, also: str = "") -> str:
     received = fault["input"]
     if fault["type"] == "extra_forbidden":
-        *section, word = fault["loc"]
-        words = _settings_of(model, tuple(section))
-        near = nearest(str(word), words) or (None if section else _elsewhere(str(word), model))
-        guess = f" Did you mean {near}?" if near else f" Expected one of {', '.join(words)}."
-        return f"unknown setting.{guess}"
+        return vocabulary.explain(fault["loc"], received, in_file=in_file)
     expected = _EXPECTED.get(fault["type"])
     if fault["loc"] == ("stage",) and fault["type"] in ("missing", "tuple_type"):
         expected = "at least one [[stage]]"
     if fault["type"] == "missing":
         return f"expected {expected}." if expected else "this setting is required."
     if expected:
+        if expected == "a section" and not isinstance(received, dict | list):
+            first = vocabulary.first_setting(fault["loc"])
+            return f"expected a section. Received: {received!r}." + (f" Did you mean {first}?" if first else "")
         is_table = fault["loc"] == ("stage",) and isinstance(received, dict)
         brackets = " Write [[stage]] with two brackets." if is_table else ""
         return f"expected {expected}. Received: {received!r}.{brackets}"

@@ -309,7 +309,7 @@ def low_resolution(facts: RunFacts) -> str | None:
 @CHECKS.add(
     "last epoch was the best",
     "More epochs may improve the model.",
-    "`transfer-cli finetune {folder} --overwrite -o {run} --set stage.1.epochs=40`",
+    "`transfer-cli finetune {folder} --overwrite -o {run} --epochs 40`",
 )
 def last_epoch_best(facts: RunFacts) -> str | None:
     """Check whether the last epoch was the best."""

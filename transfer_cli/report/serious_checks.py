@@ -42,7 +42,7 @@ def one_class_evaluated(facts: RunFacts) -> str | None:
     "only one class predicted",
     "The model does not distinguish the classes at all, however high its accuracy looks.",
     "Start from pretrained weights and a linear probe, with a lower learning rate: "
-    "`transfer-cli finetune {folder} --set head.start=probe --set stage.1.learning_rate=1e-4`",
+    "`transfer-cli finetune {folder} --set head.start=probe --lr 1e-4`",
 )
 def one_class_predicted(facts: RunFacts) -> str | None:
     """Check whether all images of a split get the same prediction."""

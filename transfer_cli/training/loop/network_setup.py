@@ -11,6 +11,7 @@ from transfer_cli.errors import UnknownNameError
 from transfer_cli.inference.backbone_network import build_backbone
 from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.recipe.stages import layer_error
 from transfer_cli.runs.request import TrainingRequest
 
 if TYPE_CHECKING:
@@ -40,11 +41,7 @@ def build_network(request: TrainingRequest, recipe: FinetuneRecipe) -> tuple[Any
         try:
             frozen_split = freezing.split_at(network, stage.unfreeze)
         except UnknownNameError as error:
-            name = recipe.backbone.name
-            raise UnknownNameError(
-                f"Stage {number} of the recipe does not fit {name}: {error}",
-                hint=f"{error.hint}\nChoose one: --set stage.{number}.unfreeze=from:LAYER",
-            ) from None
+            raise layer_error(number, recipe.backbone.name, error) from None
         if frozen_split.whole_block:
             request.progress.warn(
                 f"stage {number} unfreezes {stage.unfreeze}, which begins inside a block whose other layers stay "
