@@ -38,7 +38,7 @@ RANKS = (
     ("ensembling",),
     ("report", "serving", "image_classifier"),
     ("auto", "trained_run"),
-    ("labelling", "equivalent_command", "training_options"),
+    ("labelling", "manage", "equivalent_command", "training_options"),
     ("api",),
     ("cli",),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from transfer_cli import training_options
-from transfer_cli.arguments import StrPath, as_path, check_type
+from transfer_cli.arguments import StrPath, check_type
 from transfer_cli.catalog import runtimes
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.image_inputs import ImageInputs, image_items
@@ -184,12 +184,12 @@ def auto(
 
     reported, command = progress_of(progress), equivalent_command("auto", [folder], keywords)
     request, recipe = training_options.auto_request(folder, keywords, command, reported)
-    return _trained(train(request, recipe), reported)
+    return _trained(training_options.naming(keywords)(request, lambda own: train(own, recipe)), reported)
 
 
 @takes(EnsembleKeywords)
 def ensemble(
-    runs: Sequence[StrPath], *, output: StrPath, progress: bool | Progress = False, **keywords: Unpack[EnsembleKeywords]
+    runs: Sequence[StrPath], *, progress: bool | Progress = False, **keywords: Unpack[EnsembleKeywords]
 ) -> TrainedRun:
     """Combine several trained models into one.
 
@@ -198,7 +198,7 @@ def ensemble(
     runs : sequence of path or TrainedRun
         Two or more finished runs with the same classes and the same split.
     output : path
-        The run to write.
+        The run to write. [runs/ensemble-FOLDER]
     progress : bool or Progress
         True: show a bar and messages on stderr.
     method : {"average", "vote", "weighted", "greedy", "stack", "soup"}
@@ -223,11 +223,9 @@ def ensemble(
 
     if isinstance(runs, str | os.PathLike):
         raise TypeError(f"Expected a sequence of two or more runs. Received: one path, {os.fspath(runs)!r}.")
-    reported, options = progress_of(progress), {**keywords, "output": as_path(output, "the run to write")}
-    request, recipe = training_options.ensemble_request(
-        runs, options, equivalent_command("ensemble", runs, options), reported
-    )
-    return _trained(combine(request, recipe), reported)
+    reported, command = progress_of(progress), equivalent_command("ensemble", runs, keywords)
+    request, recipe = training_options.ensemble_request(runs, keywords, command, reported)
+    return _trained(training_options.naming(keywords)(request, lambda own: combine(own, recipe)), reported)
 
 
 def load(

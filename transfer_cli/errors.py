@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _NO_MEMORY = (
     *("insufficient memory", "out of memory", "can't start new thread"),
@@ -48,6 +48,12 @@ class UnknownNameError(TransferError):
         return cls(f"There is no {kind} called {received!r}.{did_you_mean(received, known)}", hint=hint)
 
 
+class UnconfirmedError(TransferError):
+    """Something would be removed, and the command does not say yes to it."""
+
+    exit_code = 2
+
+
 class InputError(TransferError):
     """A folder, image, table or recipe that cannot be used."""
 
@@ -72,6 +78,25 @@ class RecipeError(InputError):
 
 class RunError(InputError):
     """A folder that is not the expected run."""
+
+
+class RunConflictError(RunError):
+    """A place that holds another run, or something else, so that a run must be written elsewhere.
+
+    Parameters
+    ----------
+    path : str
+        The place, for the message.
+    differences : sequence of str
+        In what the run that is there differs from the requested one, one phrase each.
+    message : str, optional
+        In place of the default one.
+    """
+
+    def __init__(self, path: object, differences: Sequence[str], message: str = "", *, hint: str | None = None) -> None:
+        elsewhere = "Choose another place with -o RUN, or add --overwrite to replace it."
+        super().__init__(message or f"{path} holds another run: {'; '.join(differences)}.", hint=hint or elsewhere)
+        self.differences = tuple(differences)
 
 
 class OutputError(InputError):
@@ -106,6 +131,10 @@ class ModelError(TransferError):
 
 class WeightsError(ModelError):
     """Pretrained weights that are not installed and cannot be downloaded."""
+
+
+class NoRunError(ModelError):
+    """A run that does not exist."""
 
 
 class MissingExtraError(ModelError):

@@ -21,10 +21,13 @@ from transfer_cli.data.table_columns import TableOptions
 from transfer_cli.ensembling.request import EnsembleRequest
 from transfer_cli.errors import InputError
 from transfer_cli.io.cache import Cache, parse_size
+from transfer_cli.io.foreign_tables import SUFFIXES as TABLE_SUFFIXES
 from transfer_cli.progress import Progress
 from transfer_cli.recipe.auto import AutoRecipe
 from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
 from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe
+from transfer_cli.regular_file import read_regular_text
+from transfer_cli.runs.own_name import Naming, as_named, with_own_name
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory, default_path
 from transfer_cli.text import parse_duration
@@ -104,6 +107,7 @@ class AutoKeywords(ImageOptions, total=False):
 class EnsembleKeywords(TypedDict, total=False):
     """The keyword arguments of `ensemble`: the options of the command."""
 
+    output: StrPath | None
     method: str | None
     max_models: _Count | None
     max_ms: _Positive | None
@@ -124,6 +128,7 @@ class TrainingJob:
     request: TrainingRequest
     recipe: ExtractRecipe | FinetuneRecipe
     bags: int | None = None
+    has_default_name: bool = False
 
     @property
     def trains_model(self) -> bool:
@@ -131,18 +136,21 @@ class TrainingJob:
         return isinstance(self.recipe, FinetuneRecipe) or self.recipe.classifier.name != classifiers.NONE
 
     def run(self) -> TrainingResult:
-        """Train."""
+        """Train; a run whose default name is taken by another one gets a name of its own."""
+        return _naming(self.has_default_name)(self.request, self._train)
+
+    def _train(self, request: TrainingRequest) -> TrainingResult:
         if self.bags:
             from transfer_cli.ensembling.bagging import bagged
 
-            return bagged(self.request, self.recipe, self.bags)
+            return bagged(request, self.recipe, self.bags)
         if isinstance(self.recipe, ExtractRecipe):
             from transfer_cli.training.extract import extract
 
-            return extract(self.request, self.recipe)
+            return extract(request, self.recipe)
         from transfer_cli.training.finetune import finetune
 
-        return finetune(self.request, self.recipe)
+        return finetune(request, self.recipe)
 
     def plan(self) -> Plan:
         """Return what a fine-tuning would do and take; nothing is written."""
@@ -151,8 +159,12 @@ class TrainingJob:
         assert isinstance(self.recipe, FinetuneRecipe)
         if self.bags and self.request.time_budget:
             raise InputError("A plan of bags cannot have a time budget.", hint="Leave out --bags or --time-budget.")
-        request = replace(self.request, run=self.request.run.bag(1)) if self.bags else self.request
-        return plan(request, self.recipe)
+        recipe, bags = self.recipe, self.bags
+
+        def planned(own: TrainingRequest) -> Plan:
+            return plan(replace(own, run=own.run.bag(1)) if bags else own, recipe)
+
+        return _naming(self.has_default_name)(self.request, planned)
 
 
 def extract_job(
@@ -168,7 +180,8 @@ def extract_job(
     recipe = ExtractRecipe.load(options.get("recipe"), *_settings(options, overrides))
     images = scan_images(folder, options, group_by=recipe.split.group_by)
     run = _run(options, images.name, recipe.backbone.short_name)
-    return TrainingJob(training_request(images, run, options, command, progress), recipe, options.get("bags"))
+    request = training_request(images, run, options, command, progress)
+    return TrainingJob(request, recipe, options.get("bags"), options.get("output") is None)
 
 
 def finetune_job(
@@ -186,7 +199,8 @@ def finetune_job(
     recipe = FinetuneRecipe.load(options.get("recipe"), *_settings(options, overrides))
     images = scan_images(folder, options, group_by=recipe.split.group_by)
     run = _run(options, images.name, recipe.backbone.short_name, "finetune")
-    return TrainingJob(training_request(images, run, options, command, progress), recipe, options.get("bags"))
+    request = training_request(images, run, options, command, progress)
+    return TrainingJob(request, recipe, options.get("bags"), options.get("output") is None)
 
 
 def auto_request(
@@ -219,7 +233,7 @@ def ensemble_request(
         )
     request = EnsembleRequest(
         [as_path(run, "each run") for run in runs],
-        RunDirectory(options["output"]),
+        _run(options, "ensemble", _images_name(as_path(runs[0], "each run")) if runs else "images"),
         overwrite=bool(options.get("overwrite")),
         images=_path(options, "images"),
         command=command,
@@ -320,6 +334,22 @@ def _settings(options: Options, overrides: Mapping[str, Any]) -> tuple[Sequence[
 def _run(options: Options, *words: str) -> RunDirectory:
     output = options.get("output")
     return RunDirectory(output if output else default_path(*words))
+
+
+def naming(options: Options) -> Naming:
+    """Return the function that calls a training: with another name if the default one is taken by another run."""
+    return _naming(options.get("output") is None)
+
+
+def _naming(has_default_name: bool) -> Naming:
+    return with_own_name if has_default_name else as_named
+
+
+def _images_name(run: Path) -> str:
+    """Return the name of the folder or CSV file that a run was trained on."""
+    path = RunDirectory(run).folder
+    source = Path(read_regular_text(path).strip() if path.is_file() else "")
+    return (source.stem if source.suffix.lower() in TABLE_SUFFIXES else source.name) or "images"
 
 
 def _path(options: Options, name: str) -> Path | None:

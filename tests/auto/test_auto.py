@@ -126,9 +126,9 @@ def test_auto_complete_run_is_returned_and_other_recipe_or_folder_raises(
     assert again.was_complete
     assert again.metrics == result.metrics
     assert run.report.stat().st_mtime_ns == before
-    with pytest.raises(RunError, match=r"seconds is 600\.0 there and 60\.0 here"):
+    with pytest.raises(RunError, match=r"--time-budget is 10m there and 1m here"):
         auto(TrainingRequest(folder, run, offline=True), AutoRecipe(seconds=60))
-    with pytest.raises(RunError, match=f"holds another run: its folder is {colours}"):
+    with pytest.raises(RunError, match=f"holds another run: the folder is {colours} there and {tmp_path} here"):
         auto(TrainingRequest(replace(folder, source=tmp_path), run, offline=True), AutoRecipe())
 
 

@@ -80,6 +80,6 @@ def test_run_of_another_class_level_is_refused(stations: Path, tmp_path: Path) -
     run.recipe.write_text(recipe.to_toml())
     run.folder.write_text(f"{stations.resolve()}\n")
     Split.make(files, [f"{number:064x}" for number in range(len(files))], test=0.5, val=0.0).write(run.split)
-    with pytest.raises(RunError, match=r"was trained on other classes: .*fox.* is ST01 there, and fox in this command"):
+    with pytest.raises(RunError, match=r"holds another run: .*fox.* is ST01 there, and fox in this command"):
         check_can_start(TrainingRequest(ImageFolder.scan(stations, class_level=2), run), recipe)
     check_can_start(TrainingRequest(ImageFolder.scan(stations), run), recipe)

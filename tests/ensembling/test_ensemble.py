@@ -156,7 +156,7 @@ def test_ensemble_complete_run_is_returned_and_other_members_raise(joinable: dic
     assert (tmp_path / "run/metrics.json").stat().st_mtime_ns == before
     with pytest.raises(RunError, match="member"):
         ensemble(EnsembleRequest([joinable["small"], joinable["finetuned"]], RunDirectory(tmp_path / "run")), recipe)
-    with pytest.raises(RunError, match=r"ensemble\.method is weighted there and vote here"):
+    with pytest.raises(RunError, match=r"--method is weighted there and vote here"):
         join(runs, tmp_path / "run", ensemble_methods.VOTE)
     other = ensemble(
         EnsembleRequest([joinable["small"], joinable["finetuned"]], RunDirectory(tmp_path / "run"), overwrite=True),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from transfer_cli.catalog.backbones import find, names
-from transfer_cli.errors import InputError, OutputError, UnknownNameError, WeightsError
+from transfer_cli.errors import InputError, OutputError, RunConflictError, UnknownNameError, WeightsError
 from transfer_cli.io.csv_tables import read_table
 from transfer_cli.models.weights.registry import cache_folder
 from transfer_cli.ranking.candidates import Candidate, Candidates
-from transfer_cli.ranking.options import LOGME, PROBE
+from transfer_cli.ranking.options import LOGME, PROBE, RankOptions
 from transfer_cli.ranking.ranking_directory import RankingDirectory
 from transfer_cli.ranking.results import CandidateScore, Ranking, pareto
 
@@ -109,16 +110,44 @@ def test_check_free_rejects_foreign_folders(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").touch()
-    with pytest.raises(OutputError, match="holds no ranking"):
+    with pytest.raises(RunConflictError, match="holds no ranking"):
         RankingDirectory(tmp_path / "mine").check_free(tmp_path / "photos")
     with pytest.raises(OutputError, match="inside the image folder"):
         RankingDirectory(tmp_path / "photos" / "ranked").check_free(tmp_path / "photos")
     place = RankingDirectory(tmp_path / "ranked")
     place.candidates.mkdir(parents=True)
     place.write(ranking(scored("resnet50", 0.2, 9.0)))
-    with pytest.raises(OutputError, match="another folder"):
+    with pytest.raises(RunConflictError, match=f"the folder is .* there and {tmp_path / 'photos'} here"):
         place.check_free(tmp_path / "photos")
     place.check_free(Path("photos"))
+
+
+def test_check_matches_names_the_options_as_they_were_typed(tmp_path: Path) -> None:
+    place, source = RankingDirectory(tmp_path / "ranked"), tmp_path / "photos"
+    command = "transfer-cli rank photos --among mobilenet* --max-ms 20"
+    options = RankOptions(among=("mobilenet*",), max_ms=20.0)
+    place.check_matches(source, options.settings(None), command.split())
+    place.write_settings(source, options.settings(None), command.split())
+    # More weights and more time continue a ranking.
+    place.check_matches(source, replace(options, download=True).settings(None), [*command.split(), "--download"])
+    other = RankOptions(images=100, by="logme", seed=1)
+    with pytest.raises(RunConflictError) as caught:
+        place.check_matches(source, other.settings(None), ["transfer-cli", "rank", "photos", "--score", "logme"])
+    assert caught.value.differences == (
+        "--among is mobilenet* there and not given here",
+        "--score is probe there and logme here",
+        "--max-images is 2000 there and 100 here",
+        "--max-ms is 20 there and not given here",
+        "--seed is 0 there and 1 here",
+    )
+    with pytest.raises(RunConflictError, match="the folder is"):
+        place.check_matches(tmp_path, options.settings(None), command.split())
+
+
+def test_check_matches_ranking_of_an_earlier_version_compares_the_folder(tmp_path: Path) -> None:
+    place = RankingDirectory(tmp_path / "ranked")
+    place.write(ranking(scored("resnet50", 0.2, 9.0)))
+    place.check_matches(Path("photos"), RankOptions(seed=5).settings(None), [])
 
 
 def test_select_default_lists_installed_cheapest_first() -> None:

@@ -123,7 +123,7 @@ def test_extract_complete_run_is_not_changed(copy_of_trained: Path, colours: Pat
 
 
 def test_extract_other_recipe_in_the_same_run_raises(copy_of_trained: Path, colours: Path) -> None:
-    with pytest.raises(RunError, match="seed is 0 there and 1 here") as caught:
+    with pytest.raises(RunError, match="--seed is 0 there and 1 here") as caught:
         run_on(colours, copy_of_trained, words={"seed": 1})
     assert "--overwrite" in str(caught.value.hint)
     result = run_on(colours, copy_of_trained, words={"seed": 1}, overwrite=True)

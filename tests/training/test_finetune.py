@@ -169,7 +169,7 @@ def test_finetune_complete_run_with_another_recipe_raises(
 ) -> None:
     run = Path(shutil.copytree(finetuned, tmp_path / "run"))
     assert run_on(colours, run, *AS_MADE, source=str(two_stages)).was_complete
-    with pytest.raises(RunError, match=r"stage\.2\.epochs is 2 there and 3 here"):
+    with pytest.raises(RunError, match=r"--set stage\.2\.epochs is 2 there and 3 here"):
         run_on(colours, run, *AS_MADE, "stage.2.epochs=3", source=str(two_stages))
 
 
@@ -178,7 +178,7 @@ def test_finetune_complete_run_with_another_split_raises(
 ) -> None:
     split = Split.read(finetuned / "split.csv")
     swapped = tuple(replace(row, part={"train": "test", "test": "train"}.get(row.part, row.part)) for row in split.rows)
-    with pytest.raises(RunError, match="is complete with another split"):
+    with pytest.raises(RunError, match="in the split of this command"):
         run_on(colours, finetuned, *AS_MADE, source=str(two_stages), split=replace(split, rows=swapped))
     assert run_on(colours, finetuned, *AS_MADE, source=str(two_stages), split=split).was_complete
 

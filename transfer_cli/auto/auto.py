@@ -67,7 +67,7 @@ def auto(request: TrainingRequest, recipe: AutoRecipe) -> TrainingResult:
         with run.releasing_lock():
             return _Auto(request, recipe, AutoState(recipe.model_dump(mode="json"))).start()
     state = AutoState.read(run)
-    state.check_matches(run, recipe, folder.source)
+    state.check_matches(run, recipe, folder.source, request.command)
     if state.is_tested(run) and run.report.is_file():
         return _completed(request, state)
     with run.releasing_lock():
@@ -99,8 +99,10 @@ class _Auto:
     def start(self) -> TrainingResult:
         """Do the missing steps; the time spent counts, even if the command fails or is interrupted."""
         run, request = self._run, self._request
+        claimed = {"command": request.command, "overwrite": request.overwrite}
+        run.check_free(self._recipe, request.folder.source, **claimed)
         report_folder(request)
-        run.claim(self._recipe, request.folder.source, command=request.command, overwrite=request.overwrite)
+        run.claim(self._recipe, request.folder.source, **claimed)
         run.write_images(request.folder.images_elsewhere)
         write_tables(run, request.folder.selection)
         run.log("begin", folder=str(request.folder.source.resolve()), seconds=self._recipe.seconds)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transfer_cli.errors import RunError
+from transfer_cli.errors import RunConflictError, RunError
 from transfer_cli.io.atomic import write_json
 from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.ranking.candidates import Candidate
 from transfer_cli.recipe.auto import AutoRecipe
-from transfer_cli.regular_file import read_regular_text
 from transfer_cli.runs.recipe_differences import recipe_differences
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.runs.typed_options import TypedOptions
 
 _STEPS = 7
 
@@ -54,17 +55,12 @@ class AutoState:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{run.auto} cannot be read: {error}.", hint="Start again with --overwrite.") from None
 
-    def check_matches(self, run: RunDirectory, recipe: AutoRecipe, source: Path) -> None:
-        """Raise RunError, with all differences, unless the run has this recipe and this folder."""
-        differences = recipe_differences(self.recipe, recipe.model_dump(mode="json"))
-        folder = read_regular_text(run.folder).strip() if run.folder.is_file() else ""
-        if folder != str(source.resolve()):
-            differences.append(f"its folder is {folder or 'unknown'}")
-        if differences:
-            raise RunError(
-                f"{run.path} holds another run: {'; '.join(differences)}.",
-                hint="Choose another folder with -o RUN, or replace the run with --overwrite.",
-            )
+    def check_matches(self, run: RunDirectory, recipe: AutoRecipe, source: Path, command: Sequence[str] = ()) -> None:
+        """Raise RunConflictError, with all differences, unless the run has this recipe and this folder."""
+        typed = TypedOptions.read(run.command), TypedOptions(command)
+        differences = recipe_differences(self.recipe, recipe.model_dump(mode="json"), *typed)
+        if differences := [*differences, *run.folder_difference(source)]:
+            raise RunConflictError(run.path, differences)
 
     def is_tested(self, run: RunDirectory) -> bool:
         """Return whether the selected model was evaluated on test."""

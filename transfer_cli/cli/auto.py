@@ -60,7 +60,7 @@ def command(console: Console, /, folder: Path, **options: Any) -> int:
     """
     begun = time.monotonic()
 
-    from transfer_cli.training_options import auto_request
+    from transfer_cli.training_options import auto_request, naming
 
     set_resume_hint("Finished steps are")
     options = {**keywords(console, options), "begun": begun}
@@ -68,4 +68,5 @@ def command(console: Console, /, folder: Path, **options: Any) -> int:
 
     from transfer_cli.auto.auto import auto
 
-    return code_with_folder(console, end_of_training(console, auto(request, recipe)), request.folder.left_out)
+    code = end_of_training(console, naming(options)(request, lambda own: auto(own, recipe)))
+    return code_with_folder(console, code, request.folder.left_out)

@@ -17,7 +17,7 @@ from transfer_cli.cli._types import ABOVE_ZERO, PATH
 
 @click.command("ensemble", short_help="Combine several trained models into one.")
 @click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=PATH, shell_complete=complete_models)
-@output_option("RUN", "Folder of the run to write.", required=True)
+@output_option("RUN", "Folder of the run to write.  [runs/ensemble-FOLDER]")
 @click.option(
     "--method",
     type=click.Choice(ensemble_methods.names()),
@@ -48,6 +48,7 @@ def command(console: Console, /, runs: tuple[Path, ...], **options: Any) -> int:
 
     \b
     Example:
+        transfer-cli ensemble runs/a runs/b
         transfer-cli ensemble runs/a runs/b -o runs/both
         transfer-cli ensemble runs/a runs/b runs/c -o runs/quick --method greedy --max-ms 20
     """
@@ -59,7 +60,7 @@ def command(console: Console, /, runs: tuple[Path, ...], **options: Any) -> int:
         )
 
     from transfer_cli.ensembling.ensemble import ensemble
-    from transfer_cli.training_options import ensemble_request
+    from transfer_cli.training_options import ensemble_request, naming
 
     request, recipe = ensemble_request(runs, options, command_words(), console)
-    return end_of_ensemble(console, ensemble(request, recipe))
+    return end_of_ensemble(console, naming(options)(request, lambda own: ensemble(own, recipe)))

@@ -31,7 +31,7 @@ _SECTIONS = {
     "Look": ("explain", "inspect", "similar", "map"),
     "Data": ("data", "sample-data"),
     "Use": ("export",),
-    "Manage": ("recipes", "backbones", "weights", "bundle", "cache", "completion"),
+    "Manage": ("runs", "recipes", "backbones", "weights", "bundle", "cache", "completion"),
 }
 _COMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
 _HIDDEN = ("help",)

@@ -32,6 +32,7 @@ from transfer_cli.text import counted
 if TYPE_CHECKING:
     from transfer_cli.ranking.ranking_directory import RankingDirectory
     from transfer_cli.ranking.results import CandidateScore, Ranking
+    from transfer_cli.runs.request import TrainingRequest
 
 
 @click.command("rank", short_help="Compare pretrained networks on your images.")
@@ -84,6 +85,7 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
     """
     from transfer_cli.ranking.options import RankOptions
     from transfer_cli.ranking.ranking_directory import RankingDirectory
+    from transfer_cli.runs.own_name import as_named, with_own_name
     from transfer_cli.runs.run_directory import RunDirectory
 
     set_resume_hint("Scores of finished networks are")
@@ -95,7 +97,13 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
 
     from transfer_cli.ranking.rank import rank
 
-    ranking = rank(training_request(console, images, RunDirectory(place.path), options), rank_options)
+    def ranked(request: TrainingRequest) -> tuple[Ranking, RankingDirectory]:
+        own = RankingDirectory(request.run.path)
+        own.check_matches(images.source, rank_options.settings(request.split), request.command)
+        return rank(request, rank_options), own
+
+    named = with_own_name if output is None else as_named
+    ranking, place = named(training_request(console, images, RunDirectory(place.path), options), ranked)
     _print_ranking(console, ranking, place)
     if ranking.best is not None:
         console.note(f"next: {_next_command(folder, ranking.best, options)}")

@@ -13,7 +13,7 @@ from transfer_cli.catalog import classifiers, ensemble_methods
 from transfer_cli.data.split import Split
 from transfer_cli.ensembling.ensemble import ensemble
 from transfer_cli.ensembling.request import EnsembleRequest
-from transfer_cli.errors import InputError, RecipeError, RunError
+from transfer_cli.errors import InputError, RecipeError, RunConflictError
 from transfer_cli.features.shared_extraction import SharedExtraction
 from transfer_cli.io.atomic import remove
 from transfer_cli.metrics.scores import headline
@@ -57,7 +57,7 @@ def bagged(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, bag
         When the recipe trains no classifier, or the number of bags is out of range.
     RecipeError
         When the recipe already is that of a bag, or uses unlabelled images, or the time budget is too short.
-    RunError
+    RunConflictError
         When the directory holds another run.
     TransferError
         As `extract` or `finetune`.
@@ -99,7 +99,11 @@ def bagged(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, bag
 
     members = replace(request, split=split, min_accuracy=None, time_budget=budget, on_claim=claim)
     with run.releasing_lock():
-        _train(members, recipe, runs)
+        try:
+            _train(members, recipe, runs)
+        except RunConflictError as error:
+            # Of a bag: the run that holds it is the one that was asked for.
+            raise RunConflictError(run.path, error.differences) from error
         combined = EnsembleRequest(
             [bag.path for bag in runs],
             run,
@@ -173,18 +177,18 @@ def _check_recipe(recipe: ExtractRecipe | FinetuneRecipe, bags: int) -> None:
 
 
 def _check_free(request: TrainingRequest, average: EnsembleRecipe, bags: int) -> None:
-    """Raise RunError if the run cannot be written, before time is spent on its members."""
+    """Raise RunConflictError if the run cannot be written, before time is spent on its members."""
     run = request.run
     earlier = run.read_recipe() if run.recipe.is_file() else {}
     members = earlier.get("member") if earlier.get("method") == "ensemble" else None
     if request.overwrite or not members or not run.has_results(average):
-        run.check_free(average, request.folder.source, overwrite=request.overwrite)
+        source, command = request.folder.source, request.command
+        run.check_free(average, source, command=command, overwrite=request.overwrite)
         return
-    hint = "Choose another folder with -o RUN, or replace the run with --overwrite."
     if len(members) != bags:
-        raise RunError(f"{run.path} holds an ensemble of {len(members)} members. Received: {bags} bags.", hint=hint)
+        raise RunConflictError(run.path, [f"--bags is {len(members)} there and {bags} here"])
     # Compared by digest, as the run may have been moved.
     runs = [run.bag(number) for number in range(1, bags + 1)]
     digests = [ModelBundle.read(bag.path)[0].digest if bag.model.is_dir() else None for bag in runs]
     if digests != [str(member.get("digest")) for member in members]:
-        raise RunError(f"{run.path} holds an ensemble whose members are not the bags in {run.bags}.", hint=hint)
+        raise RunConflictError(run.path, [f"it is an ensemble whose members are not the bags in {run.bags}"])

@@ -73,11 +73,11 @@ def ensemble(request: EnsembleRequest, recipe: EnsembleRecipe) -> TrainingResult
     recipe = recipe.model_copy(update={"ensemble": options, "member": member, "classes": classes})
     source, note = members.runs[0].source, _val_note(members, spec)
     if run.is_complete(with_model=True, with_features=False) and not request.overwrite:
-        run.check_matches(recipe, source)
+        run.check_matches(recipe, source, request.command)
         metrics = run.read_metrics()
         check_accuracy(request, metrics, note, was_complete=True)
         return TrainingResult(run, metrics, read_skipped(run.skipped), note, was_complete=True)
-    run.check_free(recipe, source, overwrite=request.overwrite)
+    run.check_free(recipe, source, command=request.command, overwrite=request.overwrite)
     with run.releasing_lock():
         if spec.single_network:
             return soup.soup(request, members, recipe, note)

@@ -24,7 +24,7 @@ ABOVE_CHANCE = "_above_chance"
 AVERAGE_PRECISION = "average_precision/"
 """Prefix of the average precision of a class."""
 _MAX_DOUBTS = 5
-_HEADLINES = ("mean_average_precision", "accuracy")
+HEADLINES = ("mean_average_precision", "accuracy")
 BINS = 15
 """Number of bins of equal width for calibration."""
 UNEVEN = 3
@@ -176,7 +176,7 @@ def _without_copies(metrics: Mapping[str, MetricValue]) -> str:
     copies, images = int(metrics[COPIES]["value"]), int(metrics["images"]["value"])
     if copies == images:
         return "; all of them have a near-duplicate among the training images, so the score says nothing"
-    without = next(metrics[name + WITHOUT_COPIES] for name in _HEADLINES if name + WITHOUT_COPIES in metrics)
+    without = next(metrics[name + WITHOUT_COPIES] for name in HEADLINES if name + WITHOUT_COPIES in metrics)
     text = f"{copies} of them have a near-duplicate among the training images"
     if is_undefined(without):
         return f"; {text}: {without.get('reason', 'the score without them is undefined')}"
@@ -190,7 +190,7 @@ def doubts(metrics: Mapping[str, MetricValue]) -> list[str]:
         found = (metrics[name].get("reason", "") for name in names if name in metrics and is_undefined(metrics[name]))
         return [*dict.fromkeys(filter(None, found))]
 
-    of_headline = reasons([*_HEADLINES, *(name + ABOVE_CHANCE for name in _HEADLINES)])
+    of_headline = reasons([*HEADLINES, *(name + ABOVE_CHANCE for name in HEADLINES)])
     return of_headline or reasons(name for name in metrics if name.startswith(AVERAGE_PRECISION))[:_MAX_DOUBTS]
 
 
@@ -202,7 +202,7 @@ def headline(metrics: Mapping[str, MetricValue]) -> str:
     >>> headline({"accuracy": {"value": 0.25, "low": None, "high": None}})
     'accuracy 0.250'
     """
-    for name in _HEADLINES:
+    for name in HEADLINES:
         if name in metrics:
             return f"{name.replace('_', ' ')} {value_text(metrics[name])}"
     return ""

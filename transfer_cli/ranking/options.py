@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from transfer_cli.catalog import runtimes
+from transfer_cli.data.split import Split
+from transfer_cli.io.cache import digest_of_facts
 
 By = Literal["probe", "logme"]
 PROBE: By = "probe"
@@ -63,6 +65,19 @@ class RankOptions:
                 raise TypeError(
                     f"Expected {name} as a sequence of names, such as [{value!r}]. Received: str {value!r}."
                 )
+
+    def settings(self, split: Split | None) -> dict[str, Any]:
+        """Return the settings by which rankings differ; with more time, or more weights, one continues.
+
+        Parameters
+        ----------
+        split : Split, optional
+            The split that was given.
+        """
+        rows = None if split is None else digest_of_facts({row.path: row.part for row in split.rows})[:8]
+        facts = {name: value for name, value in asdict(self).items() if name != "download"}
+        lists = {name: list(facts[name]) for name in ("among", "weights")}
+        return {"method": "rank", **facts, **lists, "split": rows}
 
     @property
     def overrides(self) -> dict[str, Any]:

@@ -49,8 +49,10 @@ def rank(request: TrainingRequest, options: RankOptions | None = None) -> Rankin
         When a name or pattern matches no backbone.
     FolderError
         When there are too few images.
+    RunConflictError
+        When the folder to write holds another ranking, or something else.
     OutputError
-        When the folder to write holds something else, or cannot be written.
+        When it cannot be written.
     """
     options = options or RankOptions()
     begun = time.monotonic()
@@ -69,6 +71,9 @@ def rank(request: TrainingRequest, options: RankOptions | None = None) -> Rankin
     evaluations = [
         CandidateEvaluation(candidate, sample, request, place.candidates, options) for candidate in candidates.available
     ]
+    if place.ranking.is_file() and all(evaluation.is_known() for evaluation in evaluations):
+        progress.note("this ranking is already complete; nothing to do")
+    place.write_settings(folder.source, options.settings(request.split), request.command)
     rows = _evaluate(evaluations, options.max_mb, request, begun)
     facts = {"images": len(sample.folder.files), "classes": sample.classes, "seed": options.seed}
     ranking = Ranking.of(rows, options.by, source=folder.source, skipped=sample.skipped, **facts)

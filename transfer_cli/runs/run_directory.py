@@ -15,7 +15,7 @@ from typing import Any
 
 from transfer_cli.catalog import runtimes
 from transfer_cli.data.split_assignment import PARTS
-from transfer_cli.errors import RunError
+from transfer_cli.errors import RunConflictError, RunError
 from transfer_cli.io import drafts
 from transfer_cli.io.atomic import check_not_moved, flush, remove, write_error, write_json, write_text
 from transfer_cli.io.untrusted.json_text import read_json
@@ -29,6 +29,7 @@ from transfer_cli.runs.entry import Directory, Entry, reading
 from transfer_cli.runs.environment import environment
 from transfer_cli.runs.metrics_file import check_metrics
 from transfer_cli.runs.recipe_differences import recipe_differences
+from transfer_cli.runs.typed_options import TypedOptions
 from transfer_cli.runs.wholeness import damage_of_bundle, damage_of_file
 from transfer_cli.text import nan_to_null, null_to_nan
 
@@ -123,29 +124,38 @@ class RunDirectory(Directory):
         results = (self.features, self.checkpoints, self.metrics, *model, self.steps)
         return any(path.exists() for path in results) or (self._own_bags(recipe) is None and self.bags.exists())
 
-    def check_free(self, recipe: AnyRecipe, folder: Path, *, overwrite: bool = False) -> None:
+    def check_free(
+        self, recipe: AnyRecipe, folder: Path, *, command: Sequence[str] = (), overwrite: bool = False
+    ) -> None:
         """Raise RunError unless `claim` may write this run; nothing is changed.
 
         Raises
         ------
-        RunError
+        RunConflictError
             If the directory holds a run of another recipe or folder, or something that is not a run.
+        RunError
+            If it is inside the image folder, or another process is writing it.
         """
         elsewhere = "Choose another place with -o RUN."
         if self.path.resolve().is_relative_to(folder.resolve()):
             raise RunError(f"{self.path} would be inside the image folder {folder}, like a class.", hint=elsewhere)
         if self.path.exists() and not self.path.is_dir():
-            raise RunError(f"{self.path} is a file. Expected the directory of a run.", hint=elsewhere)
+            file = f"{self.path} is a file. Expected the directory of a run."
+            raise RunConflictError(self.path, ["it is a file"], file, hint=elsewhere)
         # First: a run that another process has begun to write may look like anything.
+        if lock.is_busy(self.path) and self._is_run() and (others := self.differences(recipe, folder, command)):
+            busy = f"Another process is writing another run to {self.path}: {'; '.join(others)}."
+            raise RunConflictError(self.path, others, busy, hint=elsewhere)
         lock.check_free(self.path)
         self.restore_earlier()
         if self._is_run():
             if self.has_results(recipe) and not overwrite:
-                self.check_matches(recipe, folder)
+                self.check_matches(recipe, folder, command)
         elif self.path.is_dir():
             ours = (self._own_bags(recipe), self.path / lock.LOCK_FILE)
             if any(path not in ours for path in self.path.iterdir()):
-                raise RunError(f"{self.path} is not empty and holds no run.", hint=elsewhere)
+                foreign = f"{self.path} is not empty and holds no run."
+                raise RunConflictError(self.path, ["it holds other files"], foreign, hint=elsewhere)
 
     def claim(self, recipe: AnyRecipe, folder: Path, *, command: Sequence[str] = (), overwrite: bool = False) -> None:
         """Lock the directory for this process and write the recipe and the folder.
@@ -161,14 +171,14 @@ class RunDirectory(Directory):
         OutputError
             If the directory cannot be written.
         """
-        self.check_free(recipe, folder, overwrite=overwrite)
+        self.check_free(recipe, folder, command=command, overwrite=overwrite)
         self.lock()
         # Once more: another process may have written the run since.
-        self.check_free(recipe, folder, overwrite=overwrite)
+        self.check_free(recipe, folder, command=command, overwrite=overwrite)
         if damage_of_file(self.split):
             remove(self.split)
         if self._is_run() and (overwrite or not self.has_results(recipe)):
-            if not overwrite and self._differences(recipe, folder):
+            if not overwrite and self.differences(recipe, folder):
                 # A run without results has nothing to lose: another recipe may have its place, with its own split.
                 remove(self.split)
             self._keep_results()
@@ -216,11 +226,21 @@ class RunDirectory(Directory):
         finally:
             lock.release(self.path)
 
-    def check_matches(self, recipe: AnyRecipe, folder: Path) -> None:
-        """Raise RunError with every difference unless the run is of this recipe and this folder."""
-        if differences := self._differences(recipe, folder):
-            hint = "Choose another place with -o RUN, or add --overwrite to replace it."
-            raise RunError(f"{self.path} holds another run: {'; '.join(differences)}.", hint=hint)
+    def check_matches(self, recipe: AnyRecipe, folder: Path, command: Sequence[str] = ()) -> None:
+        """Raise RunConflictError with every difference unless the run is of this recipe and this folder."""
+        if differences := self.differences(recipe, folder, command):
+            raise RunConflictError(self.path, differences)
+
+    def differences(self, recipe: AnyRecipe, folder: Path, command: Sequence[str] = ()) -> list[str]:
+        """Return in what the run differs from this recipe and folder, one phrase each; `command` as it was typed."""
+        typed = TypedOptions.read(self.command), TypedOptions(command)
+        differences = recipe_differences(self.read_recipe(), tomllib.loads(recipe.to_toml()), *typed)
+        return [*differences, *self.folder_difference(folder)]
+
+    def folder_difference(self, folder: Path) -> list[str]:
+        """Return one phrase if the run is of another image folder or CSV file."""
+        was, now = read_regular_text(self.folder).strip() if self.folder.is_file() else "", str(folder.resolve())
+        return [] if was == now else [f"the folder is {was or 'unknown'} there and {now} here"]
 
     def write_environment(self, seed: int, device: str) -> None:
         """Write the versions, the device and the seed that the results may depend on."""
@@ -296,13 +316,6 @@ class RunDirectory(Directory):
 
     def _is_run(self) -> bool:
         return self.recipe.is_file() and self.folder.is_file()
-
-    def _differences(self, recipe: AnyRecipe, folder: Path) -> list[str]:
-        differences = recipe_differences(self.read_recipe(), tomllib.loads(recipe.to_toml()))
-        was_folder = read_regular_text(self.folder).strip() if self.folder.is_file() else ""
-        if was_folder != str(folder.resolve()):
-            differences.append(f"its folder is {was_folder or 'unknown'}")
-        return differences
 
     def _remove_drafts(self) -> None:
         """Remove temporary files that a killed process left behind."""

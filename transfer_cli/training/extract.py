@@ -64,7 +64,7 @@ def extract(request: TrainingRequest, recipe: ExtractRecipe, shared: SharedExtra
     recipe = resolve_recipe(request, recipe, keeps_model=with_model)
     require_weights_file(recipe.backbone.weights)
     if run.is_complete(with_model=with_model, with_features=True) and not request.overwrite:
-        run.check_matches(recipe, request.folder.source)
+        run.check_matches(recipe, request.folder.source, request.command)
         return completed_result(request, partial(_val_note, recipe))
     with run.releasing_lock():
         return _train(request, recipe, shared or SharedExtraction())

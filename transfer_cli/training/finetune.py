@@ -83,7 +83,7 @@ def _train_or_return(request: TrainingRequest, recipe: FinetuneRecipe) -> Traini
     planned = time_budget.planned_recipe(request, recipe)
     if run.is_complete(with_model=True, with_features=False) and not request.overwrite:
         recipe = planned or recipe
-        run.check_matches(recipe, request.folder.source)
+        run.check_matches(recipe, request.folder.source, request.command)
         if request.tensorboard and (last := Checkpoints(run).read_state()):
             tensorboard.write_all(run, last.history)
         return completed_result(request, partial(_val_note, recipe))

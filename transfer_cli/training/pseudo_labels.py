@@ -109,7 +109,7 @@ def teacher_request(request: TrainingRequest, recipe: FinetuneRecipe) -> Trainin
         )
     _check_has_images(place, request)
     run, split, teacher = request.run, request.split, RunDirectory(teacher_path(request.run))
-    run.check_free(recipe, folder.source, overwrite=request.overwrite)
+    run.check_free(recipe, folder.source, command=request.command, overwrite=request.overwrite)
     if split is None and run.split.is_file():
         split = Split.read(run.split)
     request.progress.note(f"first, training without the unlabelled images: {teacher.path}")

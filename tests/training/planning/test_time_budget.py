@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import tomllib
 from dataclasses import replace
@@ -14,9 +15,10 @@ from tests.conftest import FINETUNE_WORDS
 from tests.finetuning import WORDS, rows_of, run_on
 from tests.training.planning.test_plan import RecordedProgress, plan_of, tree
 from tests.training.test_resume import same_end, stop_before_each_epoch
-from transfer_cli import FinetuneRecipe
+from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest
 from transfer_cli.data.split import Split, SplitRow
-from transfer_cli.errors import RecipeError, RunError
+from transfer_cli.errors import RecipeError, RunConflictError, RunError
+from transfer_cli.runs import lock
 from transfer_cli.runs.history import Epoch
 from transfer_cli.text import format_duration
 from transfer_cli.training.loop.checkpoints import State
@@ -109,6 +111,40 @@ def test_duration_option_rejects_other_text(typed: str, colours: Path) -> None:
     assert "Expected for example 90s, 10m, 1h or 1h30m" in err
 
 
+def test_planned_recipe_of_a_started_run_names_what_differs(colours: Path, tmp_path: Path) -> None:
+    run, recipe = RunDirectory(tmp_path / "run"), recipe_of("stage.1.epochs=20")
+    request = TrainingRequest(ImageFolder.scan(colours), run, time_budget=600.0)
+    run.claim(recipe, colours, command=["transfer-cli", "finetune", "colours", "--time-budget", "600s"])
+    run.lock()
+    try:
+        assert time_budget.planned_recipe(request, recipe) is None, "nothing was planned or trained"
+        run.checkpoints.mkdir()
+        with pytest.raises(RunConflictError, match=r"holds another run: --time-budget is 600s there and 10m here\."):
+            time_budget.planned_recipe(request, recipe)
+        plan = {
+            "time_budget": 600.0,
+            "requested": recipe.model_dump(mode="json"),
+            "epochs": [3],
+            "views": 2,
+            "plan": {},
+        }
+        run.plan.write_text(json.dumps(plan))
+        planned = time_budget.planned_recipe(request, recipe)
+        assert planned is not None
+        assert (planned.stage[0].epochs, planned.trunk.views) == (3, 2)
+        other = recipe_of("stage.1.epochs=30")
+        with pytest.raises(RunConflictError) as caught:
+            time_budget.planned_recipe(replace(request, time_budget=180.0), other)
+        # The epochs that were asked for are compared, not those that fitted.
+        assert caught.value.differences == (
+            "--set stage.1.epochs is 20 there and 30 here",
+            "--time-budget is 600s there and 3m here",
+        )
+        assert time_budget.planned_recipe(replace(request, time_budget=180.0, overwrite=True), other) is None
+    finally:
+        lock.release(run.path)
+
+
 def test_finetune_with_budget_resumes_with_the_planned_epochs(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,9 +157,9 @@ def test_finetune_with_budget_resumes_with_the_planned_epochs(
     assert any(line.startswith("2000 epochs reduced to 4 to end within 10m") for line in progress.lines)
     assert tomllib.loads((run / "recipe.toml").read_text())["stage"][0]["epochs"] == 4
     before = (run / "recipe.toml").read_bytes()
-    with pytest.raises(RunError, match=r"was planned for a time budget of 10m. Received: 5m"):
+    with pytest.raises(RunError, match=r"--time-budget is 10m there and 5m here"):
         run_on(colours, run, *LONG, time_budget=300.0)
-    with pytest.raises(RunError, match=r"was planned for a time budget of 10m. Received: none"):
+    with pytest.raises(RunError, match=r"--time-budget is 10m there and not given here"):
         run_on(colours, run, *LONG)
     progress = RecordedProgress()
     stopped += [3, 4]

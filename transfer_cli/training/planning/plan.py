@@ -50,7 +50,7 @@ def plan(request: TrainingRequest, recipe: FinetuneRecipe) -> Plan:
             hint="Leave out one of --plan and --unlabelled.",
         )
     planned = time_budget.planned_recipe(request, recipe)
-    run.check_free(planned or recipe, request.folder.source, overwrite=request.overwrite)
+    run.check_free(planned or recipe, request.folder.source, command=request.command, overwrite=request.overwrite)
     report_folder(request)
     if (run.checkpoints.exists() or run.metrics.exists()) and not request.overwrite:
         request.progress.warn(f"{run.path} is started already: this is the plan of the whole run")

@@ -7,12 +7,14 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from transfer_cli.errors import RecipeError, RunError
+from transfer_cli.errors import RecipeError, RunConflictError, RunError
 from transfer_cli.io.atomic import write_json
 from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.recipe.recipes import FinetuneRecipe
+from transfer_cli.runs.recipe_differences import recipe_differences
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.runs.typed_options import TypedOptions
 from transfer_cli.text import duration_text, format_duration
 from transfer_cli.training.loop.checkpoints import State
 from transfer_cli.training.planning.estimate import Plan, PlanInputs, StagePlan, estimate_plan
@@ -113,25 +115,25 @@ def planned_recipe(request: TrainingRequest, recipe: FinetuneRecipe) -> Finetune
 
     Raises
     ------
-    RunError
-        If the run was planned for another budget.
+    RunConflictError
+        If the run was started with another budget, or with other settings.
     """
     run = request.run
-    if request.overwrite or not run.plan.is_file():
+    is_started = run.checkpoints.exists() or run.metrics.exists()
+    if request.overwrite or not (run.plan.is_file() or (is_started and request.time_budget is not None)):
         return None
-    content = _read_plan(run)
-    if content["requested"] != recipe.model_dump(mode="json"):
-        return None
-    if content["time_budget"] != request.time_budget:
-        if not (run.checkpoints.exists() or run.metrics.exists()):
-            # Nothing was trained yet.
-            return None
-        before = format_duration(content["time_budget"])
-        now = format_duration(request.time_budget) if request.time_budget else "none"
-        raise RunError(
-            f"{run.path} was planned for a time budget of {before}. Received: {now}.",
-            hint=f"To continue the run: --time-budget {before}. To start it again: --overwrite.",
-        )
+    content = _read_plan(run) if run.plan.is_file() else {"requested": run.read_recipe(), "time_budget": None}
+    # A plan reduces the epochs: the recipe that it was made from is compared.
+    differences = recipe_differences(
+        {**content["requested"], "time_budget": content["time_budget"]},
+        {**recipe.model_dump(mode="json"), "time_budget": request.time_budget},
+        TypedOptions.read(run.command),
+        TypedOptions(request.command),
+    )
+    if differences := [*differences, *run.folder_difference(request.folder.source)]:
+        if is_started:
+            raise RunConflictError(run.path, differences)
+        return None  # Nothing was trained yet.
     return with_epochs(recipe, content["epochs"], content["views"])
 
 

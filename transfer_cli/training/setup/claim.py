@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from transfer_cli.catalog import backbones
 from transfer_cli.data.sample_warnings import sample_warnings
 from transfer_cli.data.skipped import read_skipped
 from transfer_cli.data.split import Split
-from transfer_cli.errors import ImageError, RunError
+from transfer_cli.errors import ImageError, RunConflictError
 from transfer_cli.inference.earlier_run import EarlierRun
 from transfer_cli.models.weights.registry import feature_files, require_available
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.accuracy_gate import check_accuracy
+from transfer_cli.runs.recipe_differences import typed_differences
 from transfer_cli.runs.request import TrainingRequest, TrainingResult, is_uneven
 from transfer_cli.runs.score_limits import REAL_WEIGHTS
 from transfer_cli.runs.selection_tables import write_tables
+from transfer_cli.runs.typed_options import TypedOptions
 from transfer_cli.text import counted
+
+_LABEL_OPTIONS = ("--class-level", "--label-column", "--path-column", "--class-map", "--omit")
+"""Options that give the same images other classes."""
 
 
 def check_can_start(request: TrainingRequest, recipe: Recipe) -> None:
@@ -27,17 +32,17 @@ def check_can_start(request: TrainingRequest, recipe: Recipe) -> None:
     ------
     WeightsError
         If the pretrained weights are missing and cannot be downloaded.
-    RunError
+    RunConflictError
         If the run directory holds another run, or something that is not a run.
     """
     folder, progress = request.folder, request.progress
     spec = recipe.backbone.spec
     check_weights_available(request, recipe)
-    request.run.check_free(recipe, folder.source, overwrite=request.overwrite)
+    request.run.check_free(recipe, folder.source, command=request.command, overwrite=request.overwrite)
     if not request.overwrite and (damage := request.run.damage()):
         progress.warn(f"{damage}: the run is not complete, and is trained again")
     elif not request.overwrite and request.run.has_results(recipe) and request.run.split.is_file():
-        _check_same_labels(request, Split.read(request.run.split))
+        _check_same_split(request, Split.read(request.run.split))
     report_folder(request)
     for line in sample_warnings_of(request, recipe):
         progress.warn(line)
@@ -91,15 +96,7 @@ def completed_result(request: TrainingRequest, val_note: Callable[[Split], str])
     if request.strict and skipped:
         raise ImageError(f"{skipped[0].path} could not be read: {skipped[0].reason}.")
     split = Split.read(run.split)
-    _check_same_labels(request, split)
-    requested = {row.path: row.part for row in request.split.rows} if request.split else {}
-    for row in split.rows:
-        if (part := requested.get(row.path, row.part)) != row.part:
-            raise RunError(
-                f"{run.path} is complete with another split: {row.path} is in {row.part} there, and in {part} "
-                "in the split of this command.",
-                hint="Choose another place with -o RUN, or add --overwrite to replace the run.",
-            )
+    _check_same_split(request, split)
     metrics, note = run.read_metrics(), val_note(split)
     check_accuracy(request, metrics, note, was_complete=True)
     known = {row.path for row in split.rows} | {item.path for item in skipped}
@@ -113,14 +110,24 @@ def completed_result(request: TrainingRequest, val_note: Callable[[Split], str])
     return TrainingResult(run, metrics, skipped, note, was_complete=True, is_uneven=is_uneven(split))
 
 
-def _check_same_labels(request: TrainingRequest, split: Split) -> None:
-    """Raise RunError if an image of an earlier run has other labels now: another class level, or an edited table."""
+def _check_same_split(request: TrainingRequest, split: Split) -> None:
+    """Raise RunConflictError if an image of an earlier run has other labels now, or is in another part of the split.
+
+    The labels differ for another class level, or an edited table.
+    """
     labels_of = {row.path: row.labels for row in split.rows}
     changed = [file for file in request.folder.files if {*file.labels} != {*labels_of.get(file.path, file.labels)}]
     if changed:
         before, now = (", ".join(labels) or "no label" for labels in (labels_of[changed[0].path], changed[0].labels))
-        raise RunError(
-            f"{request.run.path} was trained on other classes: {changed[0].path} is {before} there, and {now} in this "
-            f"command ({counted(len(changed), 'image')} differ).",
-            hint="Choose another place with -o RUN, or add --overwrite to replace the run.",
-        )
+        images = counted(len(changed), "image")
+        example = f"{changed[0].path} is {before} there, and {now} in this command ({images} differ)"
+        raise RunConflictError(request.run.path, [*_typed_differences(request, _LABEL_OPTIONS), example])
+    requested = {row.path: row.part for row in request.split.rows} if request.split else {}
+    for row in split.rows:
+        if (part := requested.get(row.path, row.part)) != row.part:
+            example = f"{row.path} is in {row.part} there, and in {part} in the split of this command"
+            raise RunConflictError(request.run.path, [*_typed_differences(request, ("--split",)), example])
+
+
+def _typed_differences(request: TrainingRequest, options: Sequence[str]) -> list[str]:
+    return typed_differences(options, TypedOptions.read(request.run.command), TypedOptions(request.command))

@@ -1,0 +1,1 @@
+"""What has been made so far: list, show and remove runs, and copy one to MLflow."""
