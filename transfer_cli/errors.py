@@ -9,6 +9,8 @@ import difflib
 import errno
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 _NO_MEMORY = (
     *("insufficient memory", "out of memory", "can't start new thread"),
@@ -127,6 +129,20 @@ class ModelError(TransferError):
     """A model that is missing, damaged, too new or of an unknown kind."""
 
     exit_code = 4
+
+
+class MissingModelError(ModelError, RunError):
+    """A run, bundle or export that is not there, or a path that is none of them."""
+
+    @classmethod
+    def of(cls, kind: str, path: Path) -> MissingModelError:
+        """Return the error of a path that does not exist; it suggests the nearest name in the same folder."""
+        siblings: list[str] = []
+        with suppress(OSError):
+            siblings = [place.name for place in path.parent.iterdir()]
+        near = nearest(path.name, siblings)
+        guess = f" Did you mean {path.parent / near}?" if near else ""
+        return cls(f"There is no {kind} at {path}.{guess}", hint="List your runs: ls runs")
 
 
 class WeightsError(ModelError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 
@@ -37,3 +38,26 @@ class Silent:
 
 
 SILENT = Silent()
+
+
+@dataclass(frozen=True)
+class StepsOnly:
+    """Shows how far the steps of a longer work are, and ignores their notes and warnings.
+
+    Attributes
+    ----------
+    progress : Progress
+        Shows the steps.
+    """
+
+    progress: Progress
+
+    def track(self, description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+        """Start a task as `progress` does."""
+        return self.progress.track(description, total)
+
+    def note(self, message: str) -> None:
+        """Do nothing."""
+
+    def warn(self, message: str) -> None:
+        """Do nothing."""

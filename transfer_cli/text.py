@@ -27,15 +27,37 @@ def _is_unsafe(char: str) -> bool:
     return not char.isprintable() and char != "\n" and not "\udc80" <= char <= "\udcff"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural if needed.
+_PLURAL_VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}
+
+
+def counted(number: int, noun: str, verb: str = "") -> str:
+    """Return a number with its noun, and with a verb after it, in the plural if needed.
 
     Examples
     --------
-    >>> counted(1, "image"), counted(1200, "image")
-    ('1 image', '1,200 images')
+    >>> counted(1, "image"), counted(1200, "image"), counted(2, "class"), counted(0, "copy")
+    ('1 image', '1,200 images', '2 classes', '0 copies')
+    >>> counted(1, "image", "is"), counted(2, "image", "is"), counted(2, "epoch", "fits")
+    ('1 image is', '2 images are', '2 epochs fit')
     """
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    if number != 1:
+        noun, verb = plural(noun), _PLURAL_VERBS.get(verb, verb.removesuffix("s"))
+    return f"{number:,} {noun} {verb}".rstrip()
+
+
+def plural(noun: str) -> str:
+    """Return a noun in the plural.
+
+    Examples
+    --------
+    >>> plural("image"), plural("class"), plural("batch"), plural("copy"), plural("day")
+    ('images', 'classes', 'batches', 'copies', 'days')
+    """
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}s"
 
 
 def shell_command(*words: object, windows: bool = os.name == "nt") -> str:
@@ -68,10 +90,16 @@ def duration_text(seconds: float) -> str:
     --------
     >>> duration_text(48.4), duration_text(90), duration_text(5400)
     ('48 seconds', '1.5 minutes', '1.5 hours')
+    >>> duration_text(1), duration_text(60)
+    ('1 second', '1 minute')
     """
     if seconds < 59.5:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.3g} minutes" if seconds < 5400 else f"{seconds / 3600:.3g} hours"
+        number, unit = f"{seconds:.0f}", "second"
+    elif seconds < 5400:
+        number, unit = f"{seconds / 60:.3g}", "minute"
+    else:
+        number, unit = f"{seconds / 3600:.3g}", "hour"
+    return f"{number} {unit if number == '1' else plural(unit)}"
 
 
 def format_duration(seconds: float) -> str:

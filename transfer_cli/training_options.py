@@ -30,6 +30,7 @@ from transfer_cli.regular_file import read_regular_text
 from transfer_cli.runs.own_name import Naming, as_named, with_own_name
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory, default_path
+from transfer_cli.runs.split_table import split_table
 from transfer_cli.text import parse_duration
 
 if TYPE_CHECKING:
@@ -297,7 +298,7 @@ def training_request(
     return TrainingRequest(
         images,
         run,
-        split=None if split is None else given_split.read(split, images),
+        split=None if split is None else given_split.read(split_table(split), images),
         command=command,
         cache=cache_of(options),
         progress=progress,

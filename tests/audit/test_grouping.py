@@ -79,7 +79,7 @@ def test_extract_groups_by_pattern_and_reports_images_without_match(duplicates: 
     folder = Path(shutil.copytree(duplicates, tmp_path / "folder"))
     Image.new("RGB", (20, 20), (9, 9, 9)).save(folder / "a" / "alone.png")
     done = extracted(folder, tmp_path / "run", "--group-by", r"./p\d+")
-    assert r"grouped by ./p\d+: 48 images in 16 groups; 1 images do not match and are in no group" in done.err
+    assert r"grouped by ./p\d+: 48 images in 16 groups; 1 image does not match: in no group" in done.err
     assert divided_groups(tmp_path / "run") == []
 
 

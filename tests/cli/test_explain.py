@@ -48,7 +48,7 @@ def test_explain_run_writes_maps_into_run(copy_of_trained: Path, colours: Path, 
     target = copy_of_trained / "explanations"
     assert (result.exit_code, result.stdout) == (5, f"{target}\n"), result.stderr
     lines = result.stderr.splitlines()
-    assert lines[0] == "Grad-CAM on layer conv_pw_11_relu (2 x 2 positions)"
+    assert lines[:2] == ["loading the model", "Grad-CAM on layer conv_pw_11_relu (2 x 2 positions)"]
     assert f"warning: skipped {paths[1]}: not an image in a known format" in lines
     rows = rows_of(target)
     assert list(rows[0]) == COLUMNS

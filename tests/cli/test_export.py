@@ -77,7 +77,7 @@ def test_predict_foreign_file_exits_with_4(colours: Path, tmp_path: Path) -> Non
         assert "has no transfer-cli metadata" in result.stderr
     result = invoke("predict", tmp_path / "missing.onnx", colours)
     assert result.exit_code == 4
-    assert "There is no file" in result.stderr
+    assert "There is no exported model at" in result.stderr
 
 
 def test_export_failed_parity_exits_with_6(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -103,7 +104,7 @@ def test_next_command_removes_what_a_killed_one_left_elsewhere(tmp_path: Path) -
     assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("words", ["--help", "--version", "recipes show default", "--json backbones list"])
+@pytest.mark.parametrize("words", ["--help", "--version", "recipes show default", "backbones list --json"])
 def test_full_disk_for_standard_output_is_one_line(words: str) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     program = "import sys; sys.argv[0] = 'transfer-cli'; from transfer_cli.cli.main import main; main()"
@@ -115,4 +116,7 @@ def test_full_disk_for_standard_output_is_one_line(words: str) -> None:
             text=True,
             env=environment,
         )
-    assert (done.returncode, done.stderr) == (3, "error: standard output: No space left on device.\n")
+    message = "standard output: No space left on device."
+    error = {"code": 3, "type": "InputError", "message": message, "hint": None}
+    expected = json.dumps({"error": error}) if "--json" in words else f"error: {message}"
+    assert (done.returncode, done.stderr) == (3, f"{expected}\n")

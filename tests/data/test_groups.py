@@ -105,7 +105,7 @@ def test_warnings_groups_separated_by_the_layout_are_reported() -> None:
     split = Split.make(files, [digest("1"), digest("2")], test=0.2, val=0.0, groups=groups)
     assert [row.part for row in split.rows] == ["train", "test"]
     assert warnings(groups, split) == [
-        "1 groups are in more than one part because of the folder layout, for example train/a/1.jpg (train) and "
+        "1 group is in more than one part because of the folder layout, for example train/a/1.jpg (train) and "
         "test/a/1.jpg (test)"
     ]
     assert warnings([None, None], split) == []
@@ -117,7 +117,7 @@ def test_groups_by_pattern_uses_the_first_group_or_the_whole_match() -> None:
     assert groups_by_pattern(paths, r"p\d+") == ["p1", "p12", "p1", None]
     assert groups_by_pattern(paths, r"(q)?p\d+") == ["p1", "p12", "p1", None]
     groups = groups_by_pattern(paths, r"p(\d+)_")
-    assert summary(groups, "p") == "grouped by p: 3 images in 2 groups; 1 images do not match and are in no group"
+    assert summary(groups, "p") == "grouped by p: 3 images in 2 groups; 1 image does not match: in no group"
 
 
 def test_groups_by_members_are_named_by_the_lowest_digest() -> None:
@@ -193,7 +193,7 @@ def test_groups_of_rows_by_column_are_the_cells() -> None:
     rows = [ImageFile("p1.jpg", ("a",), None, "north"), ImageFile("p2.jpg", ("a",))]
     assert groups_of_rows(rows, "column:site") == ["north", None]
     assert groups_of_rows(rows, r"p(\d)") == ["1", "2"]
-    assert summary(["north", None], "column:site").endswith("; 1 images have an empty cell and are in no group")
+    assert summary(["north", None], "column:site").endswith("; 1 image has an empty cell: in no group")
 
 
 def test_split_with_groups_of_a_table_keeps_them_in_its_file(tmp_path: Path) -> None:

@@ -70,8 +70,7 @@ def test_scan_foreign_and_hidden_files_are_left_out_and_counted(tmp_path: Path) 
     assert [file.path for file in folder.files] == ["a/1.jpg", "b/1.jpg"]
     assert folder.class_names == ("a", "b")
     assert describe_left_out(folder.left_out) == (
-        "left out: 1 .db files, 1 .txt files, 1 folder without images (empty), 3 hidden, "
-        "1 images outside a class folder"
+        "left out: 1 .db file, 1 .txt file, 1 folder without images (empty), 3 hidden, 1 image outside a class folder"
     )
 
 

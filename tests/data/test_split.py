@@ -149,9 +149,9 @@ def test_warnings_name_leakage_conflicts_and_missing_parts() -> None:
     split = Split.make(files, [digest("1"), digest("2"), digest("1"), digest("2")], test=0.2, val=0)
     assert split.warnings() == [
         "class a has a single image: it is used for training, and no test is possible",
-        "data leakage: 1 images have an identical copy in another part, which makes the score too high: "
+        "data leakage: 1 image has an identical copy in another part, which makes the score too high: "
         "train/b/1.jpg = test/b/3.jpg",
-        "1 identical images are in more than one class: train/a/1.jpg = train/b/2.jpg",
+        "1 identical image in more than one class: train/a/1.jpg = train/b/2.jpg",
     ]
     untested = make([("a", "1"), ("a", "2")], test=0.0, val=0.0)
     assert untested.warnings() == ["there is no test set: no score of this run is a test score"]

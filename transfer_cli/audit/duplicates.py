@@ -16,6 +16,7 @@ from transfer_cli.audit.image_alignment import SAME_IMAGE, ComparedImage, compar
 from transfer_cli.audit.image_stats import ImageStats, perceptual_hashes
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.system import cpu_count
+from transfer_cli.text import counted
 
 _BLOCK = 1024
 """Rows of the n x n similarity matrix that are in memory at once."""
@@ -129,7 +130,8 @@ def _near_duplicates(
     """Return the near-duplicates among some rows, all of different bytes."""
     rows = rows[stats.contrast[rows] > _MIN_CONTRAST]
     grey = stats.grey[rows]
-    candidates = _candidates(grey, None if features is None else features[rows])
+    with progress.track(f"searching near-duplicates of {counted(len(rows), 'image')}", None):
+        candidates = _candidates(grey, None if features is None else features[rows])
     if not verify:
         return [(int(rows[a]), int(rows[b]), 0.0, False) for a, b in candidates]
     matches = []

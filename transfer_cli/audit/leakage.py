@@ -28,6 +28,7 @@ from transfer_cli.metrics.scores import mean_average_precision
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.progress_bar import progress_of
 from transfer_cli.runs.completed_run import FinishedRun
+from transfer_cli.text import counted
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def leaks(run: FinishedRun | StrPath, *, progress: bool | Progress = False) -> L
     stats = measure_images([row.path for row in rows], run.root, progress, run.bit_depth)
     if not stats.paths:
         raise RunError(
-            f"None of the {len(rows)} images of {run.directory.path} can be read in {run.root}.",
+            f"None of the {counted(len(rows), 'image')} of {run.directory.path} can be read in {run.root}.",
             hint=f"Give the folder where they are now: transfer-cli leaks {shlex.quote(str(run.directory.path))} "
             "--images DIR",
         )
@@ -151,9 +152,8 @@ def leaks(run: FinishedRun | StrPath, *, progress: bool | Progress = False) -> L
     changed = tuple(path for place, path in enumerate(stats.paths) if place not in set(unchanged))
     if not unchanged:
         hint = f"Restore the old images in {run.root}, or train again with --overwrite."
-        raise RunError(
-            f"All {len(changed)} readable images have changed since {run.directory.path} was trained.", hint=hint
-        )
+        images = f"All {len(changed)} readable images have" if len(changed) > 1 else "The only readable image has"
+        raise RunError(f"{images} changed since {run.directory.path} was trained.", hint=hint)
     stats = stats.select(unchanged)
     duplicates = find_duplicates(stats, matrix[list(stats.indices)], progress=progress)
     leaked = leaked_test_images(duplicates, run.split)
@@ -240,15 +240,19 @@ def summary(result: Leaks) -> list[str]:
     lines, leaked, across_splits = [], len(result.leaked_test_images), result.across_splits
     if leaked:
         examples = _examples(across_splits)
-        lines.append(f"leakage: {leaked} test images are also in the training or validation set: {examples}")
+        lines.append(
+            f"leakage: {counted(leaked, 'test image', 'is')} also in the training or validation set: {examples}"
+        )
     elif across_splits:
-        lines.append(f"{len(across_splits)} duplicate pairs are in two splits: {_examples(across_splits)}")
+        lines.append(f"{counted(len(across_splits), 'duplicate pair', 'is')} in two splits: {_examples(across_splits)}")
     if leaked and result.score_with_leaks is not None:
         name, without = result.metric.replace("_", " "), result.score_without_leaks
         rest = f"{without['value']:.3f} without them" if without else "no test image is left without them"
         lines.append(f"test {name} {result.score_with_leaks['value']:.3f}, {rest}")
     if across_classes := result.across_classes:
-        lines.append(f"{len(across_classes)} duplicate pairs are in two classes: {_examples(across_classes)}")
+        lines.append(
+            f"{counted(len(across_classes), 'duplicate pair', 'is')} in two classes: {_examples(across_classes)}"
+        )
     return lines
 
 

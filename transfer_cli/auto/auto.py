@@ -11,7 +11,7 @@ from transfer_cli.auto.state import AutoProgress, AutoState
 from transfer_cli.data.groups import check_groups_of_folder
 from transfer_cli.data.sample_warnings import sample_warnings
 from transfer_cli.data.split import Split
-from transfer_cli.io.atomic import write_text
+from transfer_cli.io.atomic import check_writable_folder, write_text
 from transfer_cli.ranking.candidates import Candidates
 from transfer_cli.ranking.sample import refuse_near_duplicates
 from transfer_cli.recipe.auto import AutoRecipe
@@ -101,6 +101,7 @@ class _Auto:
         run, request = self._run, self._request
         claimed = {"command": request.command, "overwrite": request.overwrite}
         run.check_free(self._recipe, request.folder.source, **claimed)
+        check_writable_folder(run.path)
         report_folder(request)
         run.claim(self._recipe, request.folder.source, **claimed)
         run.write_images(request.folder.images_elsewhere)
@@ -152,7 +153,7 @@ class _Auto:
 
     def _write_report(self, result: TrainingResult) -> TrainingResult:
         with self._progress.track("writing the report", None):
-            report(FinishedRun.read(self._run.path), progress=self._request.silent().progress)
+            report(FinishedRun.read(self._run.path), progress=self._request.steps_only().progress)
         self._status.save()
         self._status.note(7, f"report: {self._run.report}; total time {self._status.seconds_spent():.0f} s")
         return result

@@ -27,6 +27,7 @@ from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import score_parts
+from transfer_cli.text import counted
 from transfer_cli.training.setup.leakage import leaked_rows
 from transfer_cli.training.setup.preflight import Survey
 
@@ -143,7 +144,8 @@ class FinalTest:
                 paths.append(row.path)
         if unknown := sorted({label for row in rows for label in row.labels} - known):
             self._request.progress.warn(
-                f"{len(rows) - len(paths)} test images are left out: no training image of {', '.join(unknown)} could "
+                f"{counted(len(rows) - len(paths), 'test image', 'is')} left out: no training image "
+                f"of {', '.join(unknown)} could "
                 "be read"
             )
         return paths
@@ -161,7 +163,8 @@ class FinalTest:
         if len(read) < len(paths):
             again = f"transfer-cli leaks {shlex.quote(str(request.run.path))}"
             request.progress.warn(
-                f"{len(paths) - len(read)} of {len(paths)} images can no longer be read, so near-duplicates across "
+                f"{len(paths) - len(read)} of {counted(len(paths), 'image')} can no longer be read, "
+                f"so near-duplicates across "
                 f"the parts were not looked for. Restore them, then: {again}"
             )
             return None

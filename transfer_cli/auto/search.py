@@ -137,7 +137,7 @@ class ModelSearch:
         if (place / "check.json").is_file():
             self._status.note(3, f"images were checked by an earlier command: {place}")
             return
-        request = self._without_test.silent()
+        request = self._without_test.steps_only()
         recipe = resolve_recipe(request, recipe_of(self._recipe, ExtractRecipe, candidate.overrides), keeps_model=True)
         with self._progress.track("checking the images", None):
             findings = checking.check(request, recipe)
@@ -166,7 +166,7 @@ class ModelSearch:
         # must hold out the same test images.
         shares = recipe_of(self._recipe, FinetuneRecipe, {}).split
         overrides: dict[str, Any] = {**candidate.overrides, "split.test": shares.test, "split.val": shares.val}
-        request = self._request_of(name).silent()
+        request = self._request_of(name).steps_only()
         if seconds is not None:
             # An interrupted training continues with the budget that it was planned for.
             budget = time_budget.planned_budget(request.run) or seconds
@@ -219,7 +219,7 @@ class ModelSearch:
             overwrite=run.recipe.is_file(),
             command=self._request.command,
             cache=self._request.cache,
-            progress=self._request.silent().progress,
+            progress=self._request.steps_only().progress,
         )
         return ensemble(request, recipe)
 

@@ -11,6 +11,7 @@ from transfer_cli.evaluation.paired_predictions import ModelPredictions
 from transfer_cli.metrics.intervals import MetricValue
 from transfer_cli.metrics.scores import log_loss
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.text import counted
 
 _NORMAL = 1.96
 """Half of a 95 % interval, in standard errors."""
@@ -53,7 +54,7 @@ class Choice:
 
     def summary(self) -> str:
         """Return the selection and its reason as one line."""
-        on = f"on {self.images} validation images"
+        on = f"on {counted(self.images, 'validation image')}"
         if self.gain is None:
             return f"selected {self.single}: lowest log loss ({self.losses[self.single]:.3f}) {on}"
         low, high = self.gain["low"], self.gain["high"]

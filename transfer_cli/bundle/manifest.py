@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.bundle.files import MANIFEST
-from transfer_cli.errors import ModelError
+from transfer_cli.errors import MissingModelError, ModelError
 from transfer_cli.io.digests import FileDigest, digest_of_file
 from transfer_cli.io.untrusted.json_text import parse_json
 
@@ -29,7 +29,7 @@ def bundle_directory(path: Path) -> Path:
     if (path / MANIFEST).is_file():
         return path
     if not path.exists():
-        raise ModelError(f"There is no run or bundle at {path}.", hint="List your runs: ls runs")
+        raise MissingModelError.of("run or bundle", path)
     if path.suffix.lower() in _EXPORT_SUFFIXES or (path / "parity.json").is_file():
         raise ModelError(
             f"{path} is an exported model. Expected a run or a bundle; of all commands only predict reads exports.",
@@ -45,7 +45,7 @@ def bundle_directory(path: Path) -> Path:
             f"The run {path} has no model: training did not finish, missed --min-accuracy, or had no classifier.",
             hint=f"To resume training, run the command in {path / 'command.txt'}.",
         )
-    raise ModelError(
+    raise MissingModelError(
         f"{path} is neither a run nor a bundle: there is no {MANIFEST} in it or in its folder model.",
         hint="Give the folder that a training command wrote, such as runs/NAME, before the images.",
     )

@@ -28,7 +28,7 @@ from transfer_cli.data.split_assignment import PARTS
 from transfer_cli.io.digests import digest_of_file
 from transfer_cli.metrics.intervals import is_undefined
 from transfer_cli.metrics.scores import COPIES, RECALL, Metrics, MetricValue, doubts
-from transfer_cli.text import listed, printable
+from transfer_cli.text import counted, listed, printable
 
 _METRICS = {
     "accuracy": "accuracy",
@@ -217,10 +217,11 @@ def _limits(card: ModelCard, networks: Sequence[ModelBundle]) -> Iterator[str]:
         yield "There was no test set: no metric here was measured on images that were not used for selection."
     else:
         if (count := int(test["images"]["value"])) < _FEW_TEST_IMAGES:
-            yield f"The test set has only {count} images: see the confidence intervals."
+            yield f"The test set has only {counted(count, 'image')}: see the confidence intervals."
         if COPIES in test:
             yield (
-                f"{test[COPIES]['value']:.0f} test images have a near-duplicate among the training images: the metrics "
+                f"{counted(int(test[COPIES]['value']), 'test image', 'has')} a near-duplicate among "
+                f"the training images: the metrics "
                 "on test are too high."
             )
         for reason in doubts(test):

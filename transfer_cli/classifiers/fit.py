@@ -26,6 +26,7 @@ from transfer_cli.errors import InputError, ModelError, RecipeError
 from transfer_cli.io.reproducible_zip import make_reproducible
 from transfer_cli.metrics.scores import epoch_metrics
 from transfer_cli.progress import SILENT, Progress
+from transfer_cli.text import counted
 
 Features = NDArray[np.float32]
 
@@ -246,7 +247,8 @@ def _lacks_variance(spec: ClassifierSpec, truth: Truth) -> bool:
 def _cannot_be_trained(spec: ClassifierSpec, truth: Truth, reason: str) -> InputError:
     classes = len(np.unique(truth)) if truth.ndim == 1 else truth.shape[1]
     return InputError(
-        f"{spec.name} cannot be trained on {len(truth)} images of {classes} classes: {reason.rstrip('.')}.",
+        f"{spec.name} cannot be trained on {counted(len(truth), 'image')} of "
+        f"{counted(classes, 'class')}: {reason.rstrip('.')}.",
         hint="Use --classifier logistic, or add images.",
     )
 

@@ -6,8 +6,8 @@ import io
 import json as json_module
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,16 +15,19 @@ from typing import IO, Any, cast
 
 import click
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as RichProgress
 from rich.table import Table
 
+from transfer_cli.cli._progress_display import ProgressBars, ProgressLines, terminal_stderr
+from transfer_cli.progress import SILENT
 from transfer_cli.text import escaped, nan_to_null, printable
 
-_LINE_SECONDS = 10.0
 _UNLIMITED = 100_000
-_DESCRIPTION = TextColumn("{task.description}", markup=False)
 _plain = partial(RichConsole, highlight=False, markup=False, emoji=False)
+
+
+def _stderr() -> RichConsole:
+    terminal = terminal_stderr()
+    return _plain(file=terminal) if terminal else _plain(stderr=True)
 
 
 @dataclass
@@ -36,19 +39,28 @@ class Console:
     quiet : bool
         Print only results, warnings and errors.
     json : bool
-        Print results as JSON.
+        Print results as JSON on stdout, and an error as JSON on stderr.
     offline : bool
         Never open a socket.
     spoke : float
         Time of the last printed line, by time.monotonic.
+    words : tuple of str
+        The command line, without the name of the program.
+    holds : bool
+        With --json, keep all output until `release`: a command that fails prints its error and nothing else.
     """
 
     quiet: bool = False
     json: bool = False
     offline: bool = False
     spoke: float = 0.0
+    words: tuple[str, ...] = ()
+    holds: bool = False
+    _results: list[bytes] = field(default_factory=list)
+    _lines: list[tuple[str, str | None]] = field(default_factory=list)
     _warned: set[str] = field(default_factory=set)
-    _stderr: RichConsole = field(default_factory=lambda: _plain(stderr=True))
+    _stderr: RichConsole = field(default_factory=_stderr)
+    _bars: ProgressBars | None = None
 
     @property
     def rows(self) -> IO[bytes]:
@@ -58,10 +70,25 @@ class Console:
     def result(self, text: str, data: Any = None) -> None:
         """Print the result of a command: `text`, or with --json `data`."""
         if self.json:
-            text = escaped(json_module.dumps(nan_to_null(data), indent=2, ensure_ascii=False))
+            text = _json_text(data, indent=2)
         if sys.stdout.isatty():
             text = printable(text)
-        click.echo(text.encode("utf-8", "surrogateescape") + b"\n", nl=False)
+        self._results.append(text.encode("utf-8", "surrogateescape") + b"\n")
+        if not self._is_held:
+            self.release()
+
+    def release(self) -> None:
+        """Print what was held."""
+        results, self._results = self._results, []
+        for line in results:
+            click.echo(line, nl=False)
+        lines, self._lines = self._lines, []
+        for text, style in lines:
+            self._print(text, style)
+
+    @property
+    def _is_held(self) -> bool:
+        return self.json and self.holds
 
     def output(self, path: Path, **data: Any) -> None:
         """Print the path of what a command wrote, or with --json an object of this path and `data`."""
@@ -80,47 +107,44 @@ class Console:
 
     def warn(self, *messages: str) -> None:
         """Print warnings, even with --quiet, each once."""
-        new = [message for message in messages if message not in self._warned]
+        new = dict.fromkeys(message for message in messages if message not in self._warned)
         self._warned.update(new)
         self.say(*(f"warning: {message}" for message in new), style="yellow")
 
-    def error(self, message: str, hint: str | None) -> None:
-        """Print what went wrong and what to do next."""
+    def error(self, message: str, hint: str | None, *, code: int, kind: str) -> None:
+        """Print what went wrong and what to do next; with --json as one object, and nothing that was held."""
+        if self.json:
+            error = {"code": code, "type": kind, "message": message, "hint": hint}
+            self._print(_json_text({"error": error}))
+            return
         self.say(f"error: {message}", style="red")
         if hint:
             self.say(hint)
 
-    @contextmanager
-    def track(self, description: str, total: int | None) -> Iterator[Callable[[int], None]]:
-        """Show a progress bar on a terminal; elsewhere print a line every 10 seconds."""
+    def track(self, description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+        """Show the progress of a step: a bar on a terminal, lines elsewhere."""
         if self.quiet:
-            yield lambda count: None
-        elif self._stderr.is_terminal:
-            with self._bar(total) as bar:
-                task = bar.add_task(printable(description), total=total)
-                yield lambda count: bar.advance(task, count)
-        else:
-            started, done = time.monotonic(), 0
-
-            def advance(count: int) -> None:
-                nonlocal done
-                done += count
-                if total and time.monotonic() - max(started, self.spoke) > _LINE_SECONDS:
-                    self.say(f"{description}: {done} of {total}")
-
-            yield advance
-            self.say(f"{description}{f': {done}' if total else ''} ({time.monotonic() - started:.1f} s)")
-
-    def _bar(self, total: int | None) -> RichProgress:
-        columns = [_DESCRIPTION, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-        waiting = [SpinnerColumn(), _DESCRIPTION, TimeElapsedColumn()]
-        return RichProgress(*(waiting if total is None else columns), console=self._stderr, transient=True)
+            return SILENT.track(description, total)
+        if self._stderr.is_terminal:
+            self._bars = self._bars or ProgressBars(self._stderr)
+            return self._bars.track(description, total)
+        if self.json:
+            return SILENT.track(description, total)
+        return ProgressLines(self.say, lambda: self.spoke).track(description, total)
 
     def say(self, *messages: str, style: str | None = None) -> None:
         """Print lines to stderr."""
-        for message in messages:
-            self.spoke = time.monotonic()
-            self._stderr.print(printable(message), style=style, soft_wrap=True)
+        self._lines += [(message, style) for message in messages]
+        if not self._is_held:
+            self.release()
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        self.spoke = time.monotonic()
+        self._stderr.print(printable(text), style=style, soft_wrap=True)
+
+
+def _json_text(data: Any, indent: int | None = None) -> str:
+    return escaped(json_module.dumps(nan_to_null(data), indent=indent, ensure_ascii=False))
 
 
 class _Terminal(io.RawIOBase):

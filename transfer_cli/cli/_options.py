@@ -20,6 +20,7 @@ from transfer_cli.cli._completion import (
     complete_weights,
 )
 from transfer_cli.cli._console import Console
+from transfer_cli.cli._error_output import RESUME_HINT
 from transfer_cli.cli._types import PATH, Share, class_level, comma_separated, duration, seed
 from transfer_cli.io.cache import LIMIT, Cache
 
@@ -80,8 +81,8 @@ set_option = click.option(
 split_option = click.option(
     "--split",
     type=PATH,
-    metavar="FILE.csv",
-    help="Use the train/val/test assignment of this CSV, e.g. OTHER_RUN/split.csv.  [a new split]",
+    metavar="RUN|FILE.csv",
+    help="Use the train/val/test assignment of another run, or of a CSV file.  [a new split]",
 )
 table_options = _together(
     click.option(
@@ -265,7 +266,7 @@ def set_resume_hint(finished: str, overwrite: bool = False) -> None:
     """Set the message of an interrupted command: `finished` work is kept, and how to continue."""
     without = " without --overwrite (which would start over)" if overwrite else ""
     hint = f"{finished} kept; run the same command again{without} to continue."
-    click.get_current_context().meta["resume_hint"] = hint
+    click.get_current_context().meta[RESUME_HINT] = hint
 
 
 def check_network(options: Mapping[str, Any]) -> None:

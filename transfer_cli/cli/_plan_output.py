@@ -54,6 +54,7 @@ def _stage_line(number: int, stage: StagePlan) -> str:
         1: "frozen features computed once",
     }.get(stage.views, f"frozen features of {stage.views} random variants of each image, computed once")
     return (
-        f"stage {number}: unfreeze {stage.unfreeze}, {stage.parameters:,} trainable parameters, {stage.epochs} epochs "
-        f"of {stage.steps} steps, {views}; {stage.prepare_seconds:.1f} s, then {stage.epoch_seconds:.1f} s/epoch"
+        f"stage {number}: unfreeze {stage.unfreeze}, {counted(stage.parameters, 'trainable parameter')}, "
+        f"{counted(stage.epochs, 'epoch')} of {counted(stage.steps, 'step')}, {views}; "
+        f"{stage.prepare_seconds:.1f} s, then {stage.epoch_seconds:.1f} s/epoch"
     )

@@ -13,7 +13,7 @@ from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import output_option
 from transfer_cli.cli._types import PATH
-from transfer_cli.text import listed, printable
+from transfer_cli.text import counted, listed, printable
 
 _argument = click.argument("bundle", metavar="RUN|BUNDLE", type=PATH, shell_complete=complete_models)
 
@@ -78,7 +78,7 @@ def verify_(console: Console, /, bundle: Path) -> None:
         "unknown_files": list(unlisted),
         "grey_image": {"label": verified.label, "confidence": verified.confidence, "files": list(verified.computed_by)},
     }
-    console.result(f"ok: {directory}, {len(files)} files, sha256 {digest}", data)
+    console.result(f"ok: {directory}, {counted(len(files), 'file')}, sha256 {digest}", data)
 
 
 @command.command("pack")
@@ -96,7 +96,7 @@ def pack_(console: Console, /, bundle: Path, output: Path | None, overwrite: boo
     from transfer_cli.inference.bundle_archive import pack
     from transfer_cli.io.digests import digest_of_file
 
-    target = pack(bundle, output, overwrite=overwrite)
+    target = pack(bundle, output, overwrite=overwrite, progress=console)
     digest = digest_of_file(target)
     console.note(f"{digest.bytes:,} bytes, sha256 {digest.sha256}")
     console.note("to let others verify the file, send them this checksum separately")
@@ -123,9 +123,9 @@ def unpack_(console: Console, /, file: Path, output: Path, overwrite: bool) -> N
     from transfer_cli.inference.bundle_archive import unpack
     from transfer_cli.inference.verify_bundle import bundle_files
 
-    bundle = unpack(file, output, overwrite=overwrite)
+    bundle = unpack(file, output, overwrite=overwrite, progress=console)
     files = bundle_files(ModelBundle.open(output)) if bundle.members else sorted(bundle.files)
-    console.note(f"{len(files)} files, sha256 {bundle.digest}")
+    console.note(f"{counted(len(files), 'file')}, sha256 {bundle.digest}")
     console.note(f"next: transfer-cli predict {shlex.quote(str(output))} YOUR_IMAGES --format table")
     console.output(output, digest=bundle.digest, files=files)
 

@@ -136,7 +136,7 @@ def split_(console: Console, /, folder: Path, output: Path, link: bool, **option
     request = training_request(console, images, RunDirectory(output), options)
     console.warn(*sample_warnings_of(request, recipe))
     surveyed = survey(request, resolve_recipe(request, recipe, keeps_model=True), decodes=True)
-    export_split.export_split(surveyed.split, images, output, link=link)
+    export_split.export_split(surveyed.split, images, output, link=link, progress=console)
     console.note(surveyed.split.summary())
     console.warn(*surveyed.split.warnings())
     warn_skipped(console, surveyed.skipped)

@@ -120,6 +120,7 @@ def _check_order(model: str, folder: Path) -> None:
 
 def _default_place(model: str, name: str) -> Path:
     """Return the folder of an evaluation: in the run of the model, if it has one."""
+    from transfer_cli.bundle.manifest import bundle_directory
     from transfer_cli.inference.models import IMAGENET
     from transfer_cli.runs.run_of_model import run_of_model
 
@@ -127,6 +128,7 @@ def _default_place(model: str, name: str) -> Path:
         return Path("evaluations") / f"{model.replace(':', '-')}-{name}"
     run = run_of_model(model)
     if run is None and Path(model).exists():
+        bundle_directory(Path(model))  # an error if it is none
         raise click.UsageError(f"{model} is not inside a run, so there is no default output folder. Add -o DIR.")
     return (run.evaluations if run else Path(model)) / name
 

@@ -62,7 +62,7 @@ def command(console: Console, /, model: str, images: tuple[str, ...], output: Pa
     run = run_of_model(model)
     target = output or (run.explanations if run else Path("explanations"))
     left_out: Counter[str] = Counter()
-    files = require_paths(expand_paths(images, left_out), left_out)
+    files = [*require_paths(expand_paths(images, left_out), left_out)]
 
     from transfer_cli.explain.explain import check_replaceable, explain
     from transfer_cli.explain.explainable import Explainable

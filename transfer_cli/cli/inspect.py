@@ -10,6 +10,7 @@ from transfer_cli.cli._completion import complete_layer_lists, complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import output_option
 from transfer_cli.cli._types import comma_separated
+from transfer_cli.text import counted
 
 
 @click.command("inspect", short_help="Look inside a network: layers, filters, activations.")
@@ -70,12 +71,14 @@ def command(
     if image is None:
         (target,) = targets.values()
         count = draw_filters(source, target)
-        console.note(f"{count} filters of the first convolutional layer, each scaled separately; grey is 0")
+        console.note(f"{counted(count, 'filter')} of the first convolutional layer, each scaled separately; grey is 0")
         console.output(target, filters=count)
         return
     counts = draw_activations(source, image, targets)
     for layer, count in counts.items():
-        console.note(f"{count} activation maps of {layer} with their channel numbers, highest activation first")
+        console.note(
+            f"{counted(count, 'activation map')} of {layer} with their channel numbers, highest activation first"
+        )
     drawings = [{"layer": layer, "output": str(targets[layer]), "maps": count} for layer, count in counts.items()]
     console.result("\n".join(map(str, targets.values())), {"activations": drawings})
 

@@ -24,6 +24,7 @@ from transfer_cli.cli._options import (
 )
 from transfer_cli.cli._stage_options import batch_size_option, check_given_once
 from transfer_cli.cli._types import PATH
+from transfer_cli.text import counted
 
 if TYPE_CHECKING:
     from transfer_cli.training.sweep import Sweep
@@ -86,9 +87,7 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
     images = scan_images(folder, options, group_by=recipe.split.group_by)
     target = output or Path("plots") / f"{images.name}-lr.png"
     check_suffix(target, ".png")
-    # An earlier plot may be replaced, any other file may not.
-    if made_by(target) != LR_FIND:
-        check_writable(target)
+    check_writable(target, is_ours=made_by(target) == LR_FIND)
 
     from transfer_cli.training.lr_find import lr_find
 
@@ -100,7 +99,7 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
     option = "--lr " if number == len(recipe.stage) else f"--set stage.{number}.learning_rate="
     stage = f"stage {number} of {len(recipe.stage)} (unfreeze {unfreeze})"
     console.note(
-        f"{stage}: {len(sweep.rates)} steps, ended because: {sweep.ended}",
+        f"{stage}: {counted(len(sweep.rates), 'step')}, ended because: {sweep.ended}",
         f"loss: {sweep.start:.3f} at low learning rates, {sweep.lowest:.3f} at its minimum",
         f"steepest descent of the loss at learning rate {sweep.steepest:.2g}",
         f"suggested learning rate: {rate} (somewhat below the minimum of the loss); "

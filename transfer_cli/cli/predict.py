@@ -96,6 +96,8 @@ def command(console: Console, /, model: str, paths: tuple[str, ...], output: Pat
         raise click.UsageError("Parquet is a binary format and cannot be shown on a terminal. Add -o FILE.")
     left_out: Counter[str] = Counter()
     files = require_paths(expand_paths(_expand_stdin(paths), left_out), left_out)
+    known = None if "-" in paths else [*files]
+    files = files if known is None else iter(known)
 
     from transfer_cli.inference.load import load
     from transfer_cli.inference.predict import predict, write_predictions
@@ -110,9 +112,10 @@ def command(console: Console, /, model: str, paths: tuple[str, ...], output: Pat
     classifier = rejector.model if rejector else classifier
     settings = {name: options[name] for name in ("batch_size", "strict")}
     batches = predict(classifier, files, rejector=rejector, **settings)
-    progress, top_k = console if output else SILENT, options["top_k"]
+    # Rows on a terminal and the progress bar would overwrite each other.
+    shown = {"progress": SILENT if output is None and sys.stdout.isatty() else console, "total": known and len(known)}
     rows, skipped = write_predictions(
-        batches, output or console.rows, format_, loaded.class_names, top_k=top_k, progress=progress
+        batches, output or console.rows, format_, loaded.class_names, top_k=options["top_k"], **shown
     )
     if isinstance(classifier, AugmentedModel):
         console.note(f"{classifier.spec.name}: {classifier.cost.summary()}")

@@ -18,6 +18,7 @@ from transfer_cli.cli._options import (
     table_options,
 )
 from transfer_cli.cli._types import PATH
+from transfer_cli.text import counted
 
 
 @click.command("preview", short_help="Draw example images with the augmentation of a recipe.")
@@ -47,15 +48,16 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
     images = scan_images(folder, options)
     target = output or Path("plots") / f"{images.name}-preview.png"
     check_suffix(target, ".png")
-    # An earlier preview may be replaced, any other file may not.
-    if made_by(target) != PREVIEW:
-        check_writable(target)
+    check_writable(target, is_ours=made_by(target) == PREVIEW)
 
     from transfer_cli.rendering.fonts import missing_letters_warning
     from transfer_cli.training.preview import preview
 
-    rows = preview(images, recipe, target)
+    with console.track("drawing the variants", None):
+        rows = preview(images, recipe, target)
     classes = f" ({rows} of {len(images.class_names)} classes)" if rows < len(images.class_names) else ""
     console.warn(*images.warnings(), *missing_letters_warning(images.class_names[:rows]))
-    console.note(*images.selection_notes, f"{rows} images{classes}: the original and its variants in 7 epochs")
+    console.note(
+        *images.selection_notes, f"{counted(rows, 'image')}{classes}: the original and its variants in 7 epochs"
+    )
     console.output(target, rows=rows)

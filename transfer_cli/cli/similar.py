@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +91,7 @@ def command(
     gallery = SearchImages.of_run(finished, options["part"])
     _check_targets(output, sheet)
     left_out: Counter[str] = Counter()
-    files = require_paths(expand_paths(paths, left_out), left_out)
+    files = [*require_paths(expand_paths(paths, left_out), left_out)]
 
     from transfer_cli.inference.load import load
 
@@ -99,7 +99,12 @@ def command(
         model = load(str(run), **loading(console, options))
     batches = similar(model, gallery, files, options["count"], strict=options["strict"])
     matches = _Matches(batches, draws=sheet is not None)
-    _write(_formatted(matches, format_), output, console)
+    lines = _formatted(matches, format_)
+    with console.track("searching similar images", len(files)) as matches.advance:
+        # Rows on a terminal and the progress bar would overwrite each other.
+        later = [*lines] if output is None and sys.stdout.isatty() else []
+        _write(lines, output, console)
+    _write(later, None, console)
     if sheet:
         _draw(console, matches, finished, sheet)
     note_left_out(console, left_out)
@@ -135,6 +140,7 @@ class _Matches:
 
     batches: Iterable[SimilarImages]
     draws: bool
+    advance: Callable[[int], None] = lambda count: None
     images: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     drawn: list[tuple[str, Sequence[Neighbour]]] = field(default_factory=list)
@@ -146,6 +152,7 @@ class _Matches:
             self.drawn += zip(batch.paths, batch.neighbours, strict=True) if self.draws else ()
             for path, neighbours in zip(batch.paths, batch.neighbours, strict=True):
                 yield [_row(path, rank, near) for rank, near in enumerate(neighbours, start=1)]
+            self.advance(len(batch.paths) + len(batch.skipped))
         if not self.images:
             reasons = "".join(f"\n  {item.path}: {item.reason}" for item in self.skipped[:20])
             raise InputError(f"No image could be read.{reasons}")

@@ -166,8 +166,7 @@ def verify(console: Console, names: tuple[str, ...]) -> None:
     from transfer_cli.models.weights import integrity
     from transfer_cli.models.weights.registry import cache_folder
 
-    with console.track(f"reading {cache_folder()}", None):
-        checked = integrity.verify(names)
+    checked = integrity.verify(names, progress=console)
     rows = [(item.file.name, item.state, item.reason) for item in checked]
     data = [{"file": item.file.name, "state": item.state, "reason": item.reason} for item in checked]
     if rows or console.json:

@@ -13,9 +13,10 @@ from transfer_cli.data.csv_manifest import SPLIT_COLUMN
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.split import Split, SplitRow
 from transfer_cli.errors import InputError, OutputError
-from transfer_cli.io.atomic import atomic_write
+from transfer_cli.io.atomic import atomic_write, check_writable, check_writable_folder
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.io.discovery import is_hidden
+from transfer_cli.progress import SILENT, Progress
 
 _FILE_SUFFIXES = frozenset(
     (".txt", ".tsv", ".tab", ".json", ".jsonl", ".xls", ".xlsx", ".ods", ".parquet", ".toml", ".yaml")
@@ -39,9 +40,15 @@ def check_target(target: Path, folder: ImageFolder) -> None:
             f"{target} is inside the image folder {folder.root} and would become one of its classes.",
             hint="Choose a folder outside with -o DIR.",
         )
+    if target.suffix.lower() == ".csv":
+        check_writable(target)
+    else:
+        check_writable_folder(target, is_replaced=True)
 
 
-def export_split(split: Split, folder: ImageFolder, target: Path, *, link: bool = False) -> None:
+def export_split(
+    split: Split, folder: ImageFolder, target: Path, *, link: bool = False, progress: Progress = SILENT
+) -> None:
     """Write TARGET/PART/CLASS/NAME, or a CSV file if `target` ends in .csv; completely or not at all.
 
     Parameters
@@ -53,6 +60,7 @@ def export_split(split: Split, folder: ImageFolder, target: Path, *, link: bool 
         Must not exist.
     link : bool
         Hard links instead of copies; both must be on one file system.
+    progress : Progress
 
     Raises
     ------
@@ -67,7 +75,8 @@ def export_split(split: Split, folder: ImageFolder, target: Path, *, link: bool 
             "An image with several labels cannot be put into one class folder. Expected a target that ends in .csv.",
             hint=f"Use -o {shlex.quote(str(target))}.csv",
         )
-    with atomic_write(target) as draft:
+    what = f"{'linking' if link else 'copying'} images"
+    with atomic_write(target) as draft, progress.track(what, len(split.rows)) as advance:
         for row, name in _unique_names(split):
             path = draft / row.part / row.labels[0] / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +85,7 @@ def export_split(split: Split, folder: ImageFolder, target: Path, *, link: bool 
                 os.link(source.resolve(), path)
             else:
                 shutil.copy2(source, path)
+            advance(1)
     return None
 
 

@@ -92,7 +92,7 @@ def matches_nothing(path: Path | None, split: Split, folder: ImageFolder) -> Spl
     """Return the error of a split that lists none of the images of a folder."""
     return SplitError(
         f"{path or 'The split'} lists {counted(len(split.rows), 'image')}, and none of them is among the "
-        f"{len(folder.files)} images of {folder.source}. Expected paths such as {folder.files[0].path}. "
+        f"{counted(len(folder.files), 'image')} of {folder.source}. Expected paths such as {folder.files[0].path}. "
         f"Received: {split.rows[0].path if split.rows else 'no image with a part'}.",
         hint=_RENAME if path is not None and path.parent == folder.root else None,
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.errors import RecipeError
 from transfer_cli.io.foreign_tables import fold
+from transfer_cli.text import counted
 
 if TYPE_CHECKING:
     from transfer_cli.data.image_folder import ImageFile, ImageFolder
@@ -71,7 +72,7 @@ def check_groups(paths: Sequence[str], text: str) -> None:
         return
     groups = groups_by_pattern(paths, text)
     if not any(groups):
-        problem = f"matches none of the {len(paths)} images. Expected a match"
+        problem = f"matches none of the {counted(len(paths), 'image')}. Expected a match"
     elif len(paths) > 1 and len(set(groups)) == 1:
         problem = f"puts all {len(paths)} images into one group, {groups[0]}: no test set is possible. Expected several"
     else:
@@ -143,11 +144,12 @@ def summary(groups: Sequence[str | None], text: str) -> str:
     """Return one line about the groups."""
     named = [group for group in groups if group is not None]
     if text == NEAR_DUPLICATES:
-        return f"{text}: {len(named)} images in {len(set(named))} groups"
+        return f"{text}: {counted(len(named), 'image')} in {counted(len(set(named)), 'group')}"
     ungrouped = len(groups) - len(named)
-    reason = "have an empty cell" if text.startswith(COLUMN) else "do not match"
-    rest = f"; {ungrouped} images {reason} and are in no group" if ungrouped else ""
-    return f"grouped by {text}: {len(named)} images in {len(set(named))} groups{rest}"
+    has = "has" if text.startswith(COLUMN) else "does"
+    reason = f"{counted(ungrouped, 'image', has)} {'an empty cell' if has == 'has' else 'not match'}"
+    rest = f"; {reason}: in no group" if ungrouped else ""
+    return f"grouped by {text}: {counted(len(named), 'image')} in {counted(len(set(named)), 'group')}{rest}"
 
 
 def warnings(groups: Sequence[str | None], split: Split) -> list[str]:
@@ -161,7 +163,7 @@ def warnings(groups: Sequence[str | None], split: Split) -> list[str]:
         return []
     example = " and ".join(separated[0][:2])
     cause = "an earlier split" if split.made_by == "split.csv" else "the folder layout"
-    return [f"{len(separated)} groups are in more than one part because of {cause}, for example {example}"]
+    return [f"{counted(len(separated), 'group', 'is')} in more than one part because of {cause}, for example {example}"]
 
 
 def share_warnings(groups: Sequence[str | None], split: Split, *, test: float, val: float) -> list[str]:
@@ -175,7 +177,8 @@ def share_warnings(groups: Sequence[str | None], split: Split, *, test: float, v
         share = len(inside) / len(names)
         if wanted and abs(share - wanted) > max(_MAX_DEVIATION, wanted / 4):
             parts.append(
-                f"{len(set(inside))} of {total} groups are {part}, {share:.0%} of the images ({wanted:.0%} requested)"
+                f"{(count := len(set(inside)))} of {counted(total, 'group')} {'is' if count == 1 else 'are'} {part}, "
+                f"{share:.0%} of the images ({wanted:.0%} requested)"
             )
     if not parts:
         return []

@@ -191,9 +191,9 @@ class ImageFolder:
         counts = Counter(label for file in self.files for label in file.labels)
         classes = ", ".join(f"{name} {counts[name]}" for name in self.class_names[:20])
         more = ", ..." if len(self.class_names) > 20 else ""
-        count = len(self.class_names)
-        noun = "classes" if self.task == SINGLE_LABEL else f"label{'s' * (count != 1)} (any number per image)"
-        return f"{len(self.files)} images, {count} {noun}: {classes}{more}"
+        noun, rest = ("class", "") if self.task == SINGLE_LABEL else ("label", " (any number per image)")
+        found = f"{counted(len(self.files), 'image')}, {counted(len(self.class_names), noun)}{rest}"
+        return f"{found}: {classes}{more}"
 
     def notes(self) -> list[str]:
         """Return lines about the images and classes, and about what is left out or merged."""
@@ -284,7 +284,7 @@ def _check_has_images(root: Path, tree: FolderTree, left_out: Mapping[str, int])
     if tree.files:
         return
     loose = left_out.get(LOOSE)
-    content = f"{loose} images directly in it and no class folder" if loose else "no image"
+    content = f"{counted(loose, 'image')} directly in it and no class folder" if loose else "no image"
     others = f" Received: {text}." if (text := describe_left_out(left_out)) else ""
     raise FolderError(f"{root} has {content}. {LAYOUT}{others}", hint=f"Images are files with {', '.join(SUFFIXES)}.")
 

@@ -17,7 +17,7 @@ from transfer_cli.data.split_assignment import PARTS, ExistingParts, fill_missin
 from transfer_cli.data.table_columns import GROUP_COLUMN
 from transfer_cli.errors import SplitError
 from transfer_cli.io.csv_tables import read_table, write_table
-from transfer_cli.text import listed
+from transfer_cli.text import counted, listed
 
 _LISTED = 20
 """Classes that a warning lists."""
@@ -217,10 +217,11 @@ class Split:
         Examples
         --------
         >>> Split((SplitRow("a.jpg", "00", ("a",), "train"),), 0, "folders").summary()
-        'split: 1 training images (from the folder layout)'
+        'split: 1 training image (from the folder layout)'
         """
         counts = ", ".join(f"{count} {_PART_NAMES[part]}" for part, count in self.counts().items())
-        return f"split: {counts} images ({_ORIGINS[self.made_by]})"
+        images = "image" if [*self.counts().values()][-1:] == [1] else "images"
+        return f"split: {counts} {images} ({_ORIGINS[self.made_by]})"
 
     def warnings(self) -> list[str]:
         """Return what can make the scores of this split misleading."""
@@ -237,12 +238,13 @@ class Split:
             by_digest[row.sha256].append(row)
         if leaks := [rows for rows in by_digest.values() if len({row.part for row in rows}) > 1]:
             lines.append(
-                f"data leakage: {len(leaks)} images have an identical copy in another part, which makes the score too "
+                f"data leakage: {counted(len(leaks), 'image', 'has')} an identical copy in another "
+                f"part, which makes the score too "
                 f"high: {_examples(leaks)}"
             )
         if conflicts := [rows for rows in by_digest.values() if len({row.truth for row in rows}) > 1]:
-            conflict = "are in more than one class" if self.task == SINGLE_LABEL else "have different labels"
-            lines.append(f"{len(conflicts)} identical images {conflict}: {_examples(conflicts)}")
+            conflict = "in more than one class" if self.task == SINGLE_LABEL else "with different labels"
+            lines.append(f"{counted(len(conflicts), 'identical image')} {conflict}: {_examples(conflicts)}")
         if not any(row.part == "test" for row in self.rows):
             lines.append("there is no test set: no score of this run is a test score")
         for part in self.counts():

@@ -9,6 +9,7 @@ from transfer_cli.catalog.tasks import MULTI_LABEL, Task
 from transfer_cli.data.csv_manifest import ImageFile
 from transfer_cli.data.table_paths import likely_path
 from transfer_cli.errors import FolderError
+from transfer_cli.text import counted
 
 
 def check_listed(table: Path, root: Path, files: Sequence[ImageFile], left_out: Mapping[str, int]) -> None:
@@ -17,9 +18,9 @@ def check_listed(table: Path, root: Path, files: Sequence[ImageFile], left_out: 
         return
     unlabelled = left_out.get("without a label", 0)
     example = f" Received: {files[0].path}, and there is no {root / files[0].path}." if files else ""
-    example = f" {unlabelled} rows have an empty label." if unlabelled and not files else example
+    example = f" {counted(unlabelled, 'row', 'has')} an empty label." if unlabelled and not files else example
     raise FolderError(
-        f"{table} lists {len(files)} images, and none of them exists. Expected paths relative to "
+        f"{table} lists {counted(len(files), 'image')}, and none of them exists. Expected paths relative to "
         f"{root.resolve()}.{example}",
         hint=likely_path(root, files[0].path) if files else None,
     )

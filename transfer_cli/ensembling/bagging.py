@@ -25,7 +25,7 @@ from transfer_cli.runs.accuracy_gate import check_task
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.selection_tables import write_tables
-from transfer_cli.text import duration_text, format_duration
+from transfer_cli.text import counted, duration_text, format_duration
 from transfer_cli.training.extract import extract
 from transfer_cli.training.finetune import finetune
 
@@ -139,7 +139,9 @@ def _train(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, run
         progress.note(f"{name}{val and f': val {val}'}{note}")
         if not is_estimated and (left := len(runs) - number):
             is_estimated = True
-            progress.note(f"{left} more bags to train: about {duration_text((time.monotonic() - begun) * left)}")
+            progress.note(
+                f"{counted(left, 'more bag')} to train: about {duration_text((time.monotonic() - begun) * left)}"
+            )
 
 
 def _finetune(request: TrainingRequest, recipe: FinetuneRecipe, bags: int) -> TrainingResult:

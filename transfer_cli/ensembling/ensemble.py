@@ -30,6 +30,7 @@ from transfer_cli.errors import InputError
 from transfer_cli.features import table
 from transfer_cli.inference.latency import MemberCosts
 from transfer_cli.inference.load import load_members, rejection_member
+from transfer_cli.io.atomic import check_writable_folder
 from transfer_cli.metrics.scores import Metrics
 from transfer_cli.recipe.ensemble import EnsembleRecipe, MemberRun
 from transfer_cli.runs.accuracy_gate import check_accuracy
@@ -78,6 +79,7 @@ def ensemble(request: EnsembleRequest, recipe: EnsembleRecipe) -> TrainingResult
         check_accuracy(request, metrics, note, was_complete=True)
         return TrainingResult(run, metrics, read_skipped(run.skipped), note, was_complete=True)
     run.check_free(recipe, source, command=request.command, overwrite=request.overwrite)
+    check_writable_folder(run.path)
     with run.releasing_lock():
         if spec.single_network:
             return soup.soup(request, members, recipe, note)

@@ -48,6 +48,7 @@ from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_of_model import training_images_of
 from transfer_cli.runs.scoring import thresholds_note
 from transfer_cli.runs.selection_tables import copy_tables
+from transfer_cli.text import counted
 from transfer_cli.training.setup.image_store import Decoded, decode_all
 from transfer_cli.training.setup.split import write_split
 
@@ -254,7 +255,8 @@ def _check_unchanged(split: Split, decoded: Decoded, root: Path) -> None:
 def _images_error(paths: Sequence[str], count: int, root: Path, problem: str) -> InputError:
     more = ", ..." if len(paths) > _MAX_LISTED else ""
     return InputError(
-        f"{len(paths)} of {count} images {problem} {root}: {', '.join(paths[:_MAX_LISTED])}{more}. A soup is a new "
+        f"{len(paths)} of {counted(count, 'image')} {problem} {root}: "
+        f"{', '.join(paths[:_MAX_LISTED])}{more}. A soup is a new "
         "network, which must predict the images of all members.",
         hint="If the images were moved, add --images DIR.",
     )

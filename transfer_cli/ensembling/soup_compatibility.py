@@ -9,6 +9,7 @@ from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.ensembling.members import Members
 from transfer_cli.errors import InputError
+from transfer_cli.text import counted
 
 
 def check_same_origin(members: Members) -> None:
@@ -36,7 +37,7 @@ def check_same_architecture(first: Any, other: Any, names: tuple[str, str]) -> N
         for net in (first, other)
     )
     if len(one) != len(two):
-        raise _incompatible(*names, f"they have {len(one)} and {len(two)} layers")
+        raise _incompatible(*names, f"they have {len(one)} and {counted(len(two), 'layer')}")
     for (kind, shapes, name), (other_kind, other_shapes, _) in zip(one, two, strict=True):
         if (kind, shapes) != (other_kind, other_shapes):
             raise _incompatible(

@@ -133,7 +133,8 @@ def compare(models: Sequence[ModelPredictions], seed: int = 0) -> Comparison:
     if not independent.any():
         names = ", ".join(each.name for each in models if each.used & {digest for _, digest in models[0].images})
         hint = "Evaluate all models on other images with transfer-cli evaluate, and compare the evaluations."
-        raise InputError(f"Cannot compare: all {len(independent)} images trained or selected {names}.", hint=hint)
+        images = f"all {len(independent)} images" if len(independent) > 1 else "the only image"
+        raise InputError(f"Cannot compare: {images} trained or selected {names}.", hint=hint)
     left_out = tuple(path for (path, _), kept in zip(models[0].images, independent, strict=True) if not kept)
     models = [each.select(independent) for each in models]
     count = len(models[0].images)

@@ -262,7 +262,7 @@ def _predict(
     read = tuple(file_of[path] for batch in batches for path in batch.paths)
     if not read:
         reasons = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
-        raise InputError(f"None of the {len(files)} images of {folder.source} could be read.{reasons}")
+        raise InputError(f"None of the {counted(len(files), 'image')} of {folder.source} could be read.{reasons}")
     probabilities = np.concatenate([batch.probabilities for batch in batches])
     digests = tuple(digest for batch in batches for digest in batch.digests)
     paths = tuple(file.path for file in read)

@@ -23,7 +23,7 @@ from transfer_cli.runs.evaluation_directory import EvaluationDirectory
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.run_of_model import run_of_model, training_digests
 from transfer_cli.runs.scoring import truth_of
-from transfer_cli.text import listed
+from transfer_cli.text import counted, listed
 
 _PROBABILITY = "p_"
 ROLE_COLUMN = "training_role"
@@ -222,7 +222,8 @@ def _different_images(first: ModelPredictions, other: ModelPredictions, both: st
     changed = sorted(path for path in digests.keys() & other_digests.keys() if digests[path] != other_digests[path])
     note = f" {len(changed)} have the same path but different content: {', '.join(changed[:3])}." if changed else ""
     return InputError(
-        f"{both} predicted different images: {len(first.images)} and {len(other.images)} images, of which {common} "
+        f"{both} predicted different images: {counted(len(first.images), 'image')} and "
+        f"{counted(len(other.images), 'image')}, of which {common} "
         f"have the same content.{note}",
         hint="Evaluate both models on the same images, and compare the evaluations:\n"
         + "\n".join(_evaluate_command(each, first, other) for each in (first, other)),

@@ -137,7 +137,7 @@ def explain(
     views = opened.model.views
     needs_ratio = len({view.resize for view in views}) > 1
     ratios: dict[str, float] = {}
-    with atomic.atomic_write(target) as draft, progress.track("explaining", None) as advance:
+    with atomic.atomic_write(target) as draft, progress.track("drawing saliency maps", total_of(items)) as advance:
         draft.mkdir()
         for batch in item_batches(_noting_ratios(items, ratios), views, batch_size=_BATCH):
             skipped += batch.skipped
@@ -150,6 +150,7 @@ def explain(
                     save_overlay(images[0], map_, caption, draft / row.file)
                     rows.append(row)
                 advance(1)
+            advance(len(batch.skipped))
         if not rows:
             lines = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
             reason = "no image could be read." if skipped else "there are no images."
@@ -178,6 +179,7 @@ def columns_of(known: Sequence[str], class_names: Iterable[str]) -> list[int]:
 
 def check_replaceable(target: Path) -> None:
     """Raise OutputError if a folder holds any file that `explain` did not write."""
+    atomic.check_writable_folder(target, is_replaced=True)
     atomic.check_replaceable(target, lambda path: path.name == TABLE or made_by(path) == EXPLAIN, "an explanation")
 
 

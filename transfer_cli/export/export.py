@@ -71,7 +71,11 @@ def export(
         model = ExportableModel(source, folder, progress)
         has_int8 = any(spec.precision == "int8" for spec in specs)
         exporter = _Exporter(model, ExportImages.of(source, model.bundle, moved), target, max_drop, has_int8)
-        results = [exporter.export(spec) for spec in specs]
+        with progress.track("exporting, formats", len(specs)) as advance:
+            results = []
+            for spec in specs:
+                results.append(exporter.export(spec))
+                advance(1)
     write_parity_table(target, model.bundle, {result.spec.name: result.to_dict() for result in results}, progress)
     return results
 

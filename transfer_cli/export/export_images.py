@@ -17,6 +17,7 @@ from transfer_cli.errors import InputError
 from transfer_cli.io.discovery import expand_paths
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.run_of_model import run_of_model
+from transfer_cli.text import counted
 
 MAX_COMPARED = 200
 """Maximum number of images for the parity check."""
@@ -108,7 +109,8 @@ class ExportImages:
                 is_missing = self.run.split.mask(part).sum() >= MIN_IMAGES
                 moved, few = "Give the folder where the images are now: --images DIR", "Choose a format without int8"
                 raise InputError(
-                    f"Found {len(available)} {part} images in {self.run.root}. int8 formats need {MIN_IMAGES}.",
+                    f"Found {counted(len(available), f'{part} image')} in {self.run.root}. int8 "
+                    f"formats need {MIN_IMAGES}.",
                     hint=moved if is_missing else f"{few}, or train again with more images.",
                 )
 
@@ -118,7 +120,7 @@ class ExportImages:
         images, _ = self._decode(chosen)
         if len(images) < MIN_IMAGES:
             raise InputError(
-                f"{len(images)} of {len(chosen)} images could be read. "
+                f"{len(images)} of {counted(len(chosen), 'image')} could be read. "
                 f"Expected at least {MIN_IMAGES} to check an exported file.",
                 hint="Give a folder with other images: --images DIR",
             )
@@ -143,13 +145,13 @@ class ExportImages:
         decoded = list(view_batches(paths, [self.bundle.view], batch_size=_BATCH, root=root))
         readable = tuple(path for batch in decoded for path in batch.paths)
         if not readable:
-            raise InputError(f"None of {len(paths)} images could be read.")
+            raise InputError(f"None of {counted(len(paths), 'image')} could be read.")
         return np.concatenate([batch.images for batch in decoded]), readable
 
 
 def _too_few(count: int, place: str, hint: str) -> InputError:
     expected = f"Expected at least {MIN_IMAGES} to check an exported file."
-    return InputError(f"Found {count} images in {place}. {expected}", hint=hint)
+    return InputError(f"Found {counted(count, 'image')} in {place}. {expected}", hint=hint)
 
 
 def _existing(run: FinishedRun, part: str) -> tuple[str, ...]:

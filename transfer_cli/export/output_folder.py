@@ -14,7 +14,7 @@ from transfer_cli.errors import ModelError, OutputError
 from transfer_cli.inference.exported_model import exported_metadata
 from transfer_cli.inference.formats.embedded_digest import has_digest
 from transfer_cli.inference.formats.metadata import ExportMetadata
-from transfer_cli.io.atomic import remove, write_json, write_text
+from transfer_cli.io.atomic import check_writable_folder, remove, write_json, write_text
 from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.io.untrusted.names import LABELS_FILE
 from transfer_cli.progress import SILENT, Progress
@@ -27,8 +27,7 @@ _STALE_SECONDS = 24 * 3600
 
 def check_output_folder(target: Path, specs: Sequence[ExportFormatSpec]) -> None:
     """Raise OutputError if an export would overwrite a file that transfer-cli did not write."""
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"{target} is a file. Expected the name of a folder.")
+    check_writable_folder(target)
     unknown = [] if _read_table(target) else [target / LABELS_FILE, target / TABLE]
     for spec in specs:
         if not _is_export(target / spec.file):

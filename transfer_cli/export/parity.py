@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.errors import ModelError
 from transfer_cli.io.drafts import temporary_folder
+from transfer_cli.text import counted
 
 TOLERANCE = 1e-4
 """Maximum absolute difference of a probability of a float32 file."""
@@ -53,7 +54,10 @@ class Parity:
         """The difference in one phrase."""
         if self.fault:
             return self.fault
-        return f"max abs diff {self.max_abs_diff:.2g}, changed labels on {self.changed_labels} of {self.images} images"
+        return (
+            f"max abs diff {self.max_abs_diff:.2g}, changed labels on {self.changed_labels} of "
+            f"{counted(self.images, 'image')}"
+        )
 
 
 def compare(

@@ -12,6 +12,7 @@ import numpy as np
 from transfer_cli.catalog.export_formats import ExportFormatSpec
 from transfer_cli.errors import GateError
 from transfer_cli.export.parity import Parity
+from transfer_cli.text import counted
 
 _HINTS = {
     "f32": "Try the other formats: transfer-cli export RUN --format all",
@@ -51,7 +52,10 @@ class AccuracyDrop:
         """Return why the file is rejected when it loses more than `max_drop` points; else None."""
         if self.points <= max_drop:
             return None
-        return f"accuracy drop {self.summary} on {self.images} {self.split} images, more than --max-drop {max_drop:g}"
+        return (
+            f"accuracy drop {self.summary} on {counted(self.images, f'{self.split} image')}, "
+            f"more than --max-drop {max_drop:g}"
+        )
 
 
 @dataclass(frozen=True)

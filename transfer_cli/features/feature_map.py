@@ -84,8 +84,7 @@ def draw_run_map(
     """
     features, rows = features_of_run(run), run.split.rows
     used = perplexity_of(len(rows), perplexity)
-    with progress.track(f"t-SNE of {counted(len(rows), 'image')}", None):
-        positions = layout(features, int(run.recipe.get("seed", 0)), progress, used)
+    positions = layout(features, int(run.recipe.get("seed", 0)), progress, used)
     predictions = _predictions(run)
     cells = (
         (row.path, f"{x:.4f}", f"{y:.4f}", row.truth, row.part, predictions.get(row.path, ""))
@@ -127,11 +126,11 @@ def tile_of(labels: Sequence[str], prediction: str | None, names: Sequence[str])
 
 def _heading(run: FinishedRun, summary: MapSummary) -> tuple[str, str]:
     shown = "" if summary.drawn == summary.images else f" ({summary.drawn} drawn)"
-    wrong = f", {summary.mistakes} of {summary.scored} predictions wrong" if summary.scored else ""
+    wrong = f", {summary.mistakes} of {counted(summary.scored, 'prediction')} wrong" if summary.scored else ""
     name = run.directory.path.resolve().name
     backbone = run.recipe.get("backbone", {}).get("name", "the network")
     return (
-        f"{name}: {summary.images} images{shown} of {len(run.split.class_names)} classes{wrong}",
+        f"{name}: {counted(summary.images, 'image')}{shown} of {counted(len(run.split.class_names), 'class')}{wrong}",
         f"t-SNE of the features by {backbone}, perplexity {summary.perplexity:.3g}: similar images are close; "
         "distances between clusters mean little",
     )
@@ -149,13 +148,15 @@ def _thumbnails(run: FinishedRun, members: NDArray[np.int64], side: int, progres
     thumbnails = np.full((len(rows), side, side, 3), _MISSING_GREY, np.uint8)
     changed, unread = 0, 0
     view = View(side, "crop", run.bit_depth)
-    for batch in view_batches([row.path for row in rows], [view], batch_size=64, root=run.root):
-        for index, digest, image in zip(batch.indices, batch.digests, batch.images, strict=True):
-            thumbnails[index] = image
-            changed += digest != rows[index].sha256
-        unread += len(batch.skipped)
+    with progress.track("reading images for the map", len(rows)) as advance:
+        for batch in view_batches([row.path for row in rows], [view], batch_size=64, root=run.root):
+            for index, digest, image in zip(batch.indices, batch.digests, batch.images, strict=True):
+                thumbnails[index] = image
+                changed += digest != rows[index].sha256
+            unread += len(batch.skipped)
+            advance(len(batch.indices) + len(batch.skipped))
     if unread:
-        progress.warn(f"{unread} of {len(rows)} images can no longer be read in {run.root} and are drawn grey")
+        progress.warn(f"{unread} of {counted(len(rows), 'image')} can no longer be read in {run.root}: drawn grey")
     if changed:
         progress.warn(f"{counted(changed, 'image')} in {run.root} changed since the run was trained")
     return thumbnails

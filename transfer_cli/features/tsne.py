@@ -25,7 +25,9 @@ SAMPLE = 4000
 """With more images, t-SNE runs on a random sample of this size."""
 _PERPLEXITY = 30.0
 _COMPONENTS = 50
+_EXAGGERATED_ITERATIONS = 250
 _ITERATIONS = 500
+_ITERATIONS_PER_REPORT = 50
 _MIN_IMAGES = 4
 _NEIGHBOURS = 5
 
@@ -68,21 +70,21 @@ def layout(
     """
     perplexity = perplexity_of(len(features), perplexity)
     if len(features) <= SAMPLE:
-        return _tsne(features, seed, perplexity)
+        return _tsne(features, seed, progress, perplexity)
     progress.note(
         f"t-SNE of a random sample of {SAMPLE} of {len(features)} images; the others are placed next to their nearest "
         "neighbours"
     )
     sample = np.sort(np.random.default_rng(seed).choice(len(features), SAMPLE, replace=False))
     positions = np.empty((len(features), 2), np.float32)
-    positions[sample] = in_sample = _tsne(features[sample], seed, perplexity)
+    positions[sample] = in_sample = _tsne(features[sample], seed, progress, perplexity)
     others = np.setdiff1d(np.arange(len(features)), sample)
     neighbours, _ = nearest(features[sample], features[others], _NEIGHBOURS)
     positions[others] = np.median(in_sample[neighbours], axis=1)
     return positions
 
 
-def _tsne(features: NDArray[np.float32], seed: int, perplexity: float) -> NDArray[np.float32]:
+def _tsne(features: NDArray[np.float32], seed: int, progress: Progress, perplexity: float) -> NDArray[np.float32]:
     count = len(features)
     reduced = _principal_components(features, seed)
     start = reduced[:, :2]
@@ -92,18 +94,23 @@ def _tsne(features: NDArray[np.float32], seed: int, perplexity: float) -> NDArra
 
     from openTSNE import TSNE
 
-    tsne = TSNE(
-        perplexity=perplexity,
-        n_iter=_ITERATIONS,
-        initialization=start * (1e-4 / spread),
-        metric="euclidean",
-        neighbors="exact",
-        negative_gradient_method="bh",
-        # Its threads wait actively for each other: on a busy machine two are slower than one, sometimes ten times.
-        n_jobs=1,
-        random_state=seed,
-    )
-    return np.asarray(tsne.fit(reduced), np.float32)
+    total = _EXAGGERATED_ITERATIONS + _ITERATIONS
+    with progress.track(f"t-SNE of {counted(count, 'image')}", total) as advance:
+        tsne = TSNE(
+            callbacks=lambda *state: advance(_ITERATIONS_PER_REPORT),  # returns None: go on
+            callbacks_every_iters=_ITERATIONS_PER_REPORT,
+            early_exaggeration_iter=_EXAGGERATED_ITERATIONS,
+            perplexity=perplexity,
+            n_iter=_ITERATIONS,
+            initialization=start * (1e-4 / spread),
+            metric="euclidean",
+            neighbors="exact",
+            negative_gradient_method="bh",
+            # Its threads wait actively for each other: on a busy machine two are slower than one, sometimes ten times.
+            n_jobs=1,
+            random_state=seed,
+        )
+        return np.asarray(tsne.fit(reduced), np.float32)
 
 
 def _principal_components(features: NDArray[np.float32], seed: int) -> NDArray[np.float64]:

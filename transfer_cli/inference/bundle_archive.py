@@ -10,10 +10,11 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from transfer_cli.bundle.bundle import MAX_DEPTH, ModelBundle
 from transfer_cli.bundle.files import MANIFEST
-from transfer_cli.errors import ModelError, OutputError
+from transfer_cli.errors import MissingModelError, ModelError, OutputError
 from transfer_cli.inference.verify_bundle import check_contents
-from transfer_cli.io.atomic import atomic_write, check_replaceable
+from transfer_cli.io.atomic import atomic_write, check_replaceable, check_writable, check_writable_folder
 from transfer_cli.io.untrusted.zip_file import list_members
+from transfer_cli.progress import SILENT, Progress
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _READABLE = 0o100644 << 16
@@ -21,7 +22,7 @@ _CHUNK_BYTES = 1 << 20
 _COPY_AGAIN = "Copy the file again, and compare its sha256sum with the one that transfer-cli bundle pack printed."
 
 
-def pack(path: Path, output: Path | None = None, *, overwrite: bool = False) -> Path:
+def pack(path: Path, output: Path | None = None, *, overwrite: bool = False, progress: Progress = SILENT) -> Path:
     """Write the bundle at `path` (a bundle or a run) into a zip file; return its path.
 
     The zip file of a bundle has the same bytes on every machine: the manifest first, then the bundle's files sorted by
@@ -35,6 +36,7 @@ def pack(path: Path, output: Path | None = None, *, overwrite: bool = False) -> 
         By default the name of the run with the suffix ``.zip``, in the current folder.
     overwrite : bool
         Replace an existing file.
+    progress : Progress
 
     Raises
     ------
@@ -47,20 +49,27 @@ def pack(path: Path, output: Path | None = None, *, overwrite: bool = False) -> 
     directory, place = opened.directory, opened.directory.resolve()
     target = output or Path(f"{(place.parent if place.name == 'model' else place).name}.zip")
     if target.is_dir():
-        raise OutputError(f"{target} is a folder. Expected a file name, e.g. -o {target}/model.zip.")
+        raise OutputError(f"{target} is a folder. Expected the name of a file, such as {target / 'model.zip'}.")
     if target.exists() and not overwrite:
         raise OutputError(f"{target} already exists.", hint="Add --overwrite, or choose another name with -o FILE.zip.")
-    with atomic_write(target) as draft, ZipFile(draft, "w", ZIP_STORED) as archive:
-        for name in opened.files():
+    check_writable(target)
+    names = [*opened.files()]
+    with (
+        progress.track(f"packing {target.name}, files", len(names)) as advance,
+        atomic_write(target) as draft,
+        ZipFile(draft, "w", ZIP_STORED) as archive,
+    ):
+        for name in names:
             entry = ZipInfo(name, _EPOCH)
             entry.create_system, entry.external_attr = 3, _READABLE
             entry.file_size = (directory / name).stat().st_size
             with (directory / name).open("rb") as source, archive.open(entry, "w") as packed:
                 shutil.copyfileobj(source, packed, _CHUNK_BYTES)
+            advance(1)
     return target
 
 
-def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBundle:
+def unpack(archive: Path, target: Path, *, overwrite: bool = False, progress: Progress = SILENT) -> ModelBundle:
     """Write the bundle in a zip file to the directory `target` atomically.
 
     If `target` already holds this bundle, intact, nothing is written: the command can be repeated after a kill.
@@ -73,6 +82,7 @@ def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBund
     target : Path
     overwrite : bool
         Replace an existing bundle.
+    progress : Progress
 
     Raises
     ------
@@ -82,13 +92,14 @@ def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBund
         If the directory exists, or cannot be written.
     """
     if not archive.is_file():
-        raise ModelError(f"There is no file {archive}. Expected a zip file written by transfer-cli bundle pack.")
+        raise MissingModelError.of("packed bundle", archive)
     if overwrite:
         check_replaceable(target, lambda path: (target / MANIFEST).is_file(), "a bundle")
     elif target.exists() or target.is_symlink():
         if (unpacked := _unpacked_before(archive, target)) is not None:
             return unpacked
         raise OutputError(f"{target} already exists.", hint="Add --overwrite, or choose another name with -o DIR.")
+    check_writable_folder(target, is_replaced=True)
     try:
         entries = list_members(archive, is_expected=_is_expected, compressed=True)
     except ModelError as error:
@@ -96,7 +107,7 @@ def unpack(archive: Path, target: Path, *, overwrite: bool = False) -> ModelBund
     names = {entry.filename for entry in entries}
     if MANIFEST not in names:
         raise ModelError(f"{archive} is not a packed bundle: it has no {MANIFEST}.", hint=_COPY_AGAIN)
-    with atomic_write(target) as draft:
+    with progress.track(f"unpacking and checking {archive.name}", None), atomic_write(target) as draft:
         draft.mkdir()
         try:
             _extract(archive, entries, draft)

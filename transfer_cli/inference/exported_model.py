@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from transfer_cli.catalog import export_formats, runtimes
-from transfer_cli.errors import ModelError
+from transfer_cli.errors import MissingModelError, ModelError
 from transfer_cli.inference.formats import embedded_digest, onnx, openvino, zip_metadata
 from transfer_cli.inference.formats.metadata import ExportMetadata
 from transfer_cli.inference.formats.signature import Run, check_side
@@ -38,7 +38,7 @@ def exported_metadata(path: Path) -> ExportMetadata:
         If it is missing or altered, or another program wrote it.
     """
     if not path.exists():
-        raise ModelError(f"There is no file {path}. Expected a file written by transfer-cli export.")
+        raise MissingModelError.of("exported model", path)
     if path.is_dir():
         return _saved_model_metadata(path)
     embedded_digest.check_digest(path)

@@ -111,6 +111,7 @@ def write_predictions(
     *,
     top_k: int | None = None,
     progress: Progress = SILENT,
+    total: int | None = None,
 ) -> tuple[int, tuple[Skipped, ...]]:
     """Write predictions as they are computed; return the number of rows and the skipped files.
 
@@ -124,6 +125,8 @@ def write_predictions(
     top_k : int, optional
         Write the k most probable classes instead of the probability of every class.
     progress : Progress
+    total : int, optional
+        Number of images, if it is known, for the progress.
 
     Raises
     ------
@@ -134,11 +137,11 @@ def write_predictions(
     """
     if isinstance(target, Path):
         with atomic_write(target) as draft, draft.open("wb") as file:
-            return write_predictions(batches, file, format, class_names, top_k=top_k, progress=progress)
+            return write_predictions(batches, file, format, class_names, top_k=top_k, progress=progress, total=total)
     rows = 0
     skipped: list[Skipped] = []
     table = None
-    with progress.track("predicting", None) as advance:
+    with progress.track("predicting", total) as advance:
         for batch in batches:
             if batch.paths:
                 # The header is written with the first row: stdout stays empty if no image can be read.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.text import counted
+
 MIN_COSINE = {"f32": 0.9999, "bf16": 0.999}
 """Minimum cosine similarity of two feature vectors, by precision."""
 MAX_DEVIATION = {"f32": 0.01, "bf16": 0.1}
@@ -51,5 +53,5 @@ def parity_fault(
         # Between nearly equal probabilities rounding may change the label.
         lead = right[rows, best] - right[rows, other.argmax(axis=1)]
         if changed := int((lead > MIN_LEAD[precision]).sum()):
-            return f"{changed} of {len(right)} images get another label"
+            return f"{changed} of {counted(len(right), 'image')} get another label"
     return None

@@ -20,6 +20,7 @@ from transfer_cli.errors import OutputError
 from transfer_cli.io import drafts
 from transfer_cli.io.discovery import HEIF_SUFFIXES, SUFFIXES
 
+_WRITE_BITS = 0o222
 _GUARDED: dict[Path, tuple[Path, tuple[int, int]]] = {}
 """Folders that must not be moved while this process writes them: as they were named, and which folder they are."""
 
@@ -225,17 +226,39 @@ def check_replaceable(target: Path, is_ours: Callable[[Path], bool], kind: str) 
         raise OutputError(f"{target} holds {min(others)}, which is not part of {kind} and would be lost.", hint=another)
 
 
-def check_writable(path: Path) -> None:
-    """Raise OutputError now if `path` cannot be written later, before any work is done."""
+def check_writable(path: Path, *, is_ours: bool = False) -> None:
+    """Raise OutputError now if a file `path` cannot be written later, before any work is done.
+
+    An image is refused unless `is_ours`: this program made it.
+    """
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "not a regular file"
         raise OutputError(f"{path} is {kind}. Expected the name of a file.")
-    if path.suffix.lower() in (*SUFFIXES, *HEIF_SUFFIXES) and path.exists():
+    if path.suffix.lower() in (*SUFFIXES, *HEIF_SUFFIXES) and path.exists() and not is_ours:
         raise OutputError(f"{path} is an image and would be lost. Expected the name of another file.")
-    probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    if path.exists() and not path.stat().st_mode & _WRITE_BITS:
+        raise OutputError(f"{path} is read-only.", hint="Choose another name, or allow writing: chmod u+w FILE")
+    _check_place(path.parent, path)
+
+
+def check_writable_folder(path: Path, *, is_replaced: bool = False) -> None:
+    """Raise OutputError now if a folder `path` cannot be written later, before any work is done.
+
+    With `is_replaced` the folder is written as a whole, beside its place; otherwise files are written into it.
+    """
+    if os.path.lexists(path) and not path.is_dir():
+        raise OutputError(f"{path} is a file. Expected the name of a folder.", hint="Choose another name with -o.")
+    _check_place(path.parent if is_replaced or not path.is_dir() else path, path)
+
+
+def _check_place(folder: Path, path: Path) -> None:
+    """Raise OutputError if nothing can be created in a folder, or where it would be; nothing is left there."""
+    place = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
+    probe = place / f".probe.{secrets.token_hex(4)}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
+    except NotADirectoryError as error:
+        raise OutputError(f"{path} could not be written: {place} is a file. Expected a folder.") from error
     except OSError as error:
         raise write_error(error, path) from error
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
@@ -77,7 +78,12 @@ def describe_left_out(left_out: Mapping[str, int]) -> str | None:
     """Return one line about the files that were left out, or None if there are none."""
     if not left_out:
         return None
-    return "left out: " + ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+    return "left out: " + ", ".join(f"{count:,} {_for(count, reason)}" for reason, count in sorted(left_out.items()))
+
+
+def _for(count: int, reason: str) -> str:
+    """Return a reason such as "images above the class level" for a number of files."""
+    return re.sub(r"^((?:\S+ )?(?:file|image))s\b", r"\1", reason) if count == 1 else reason
 
 
 def has_unreadable_folders(left_out: Mapping[str, int]) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from transfer_cli.catalog import tasks
 from transfer_cli.metrics.intervals import MetricValue as MetricValue
 from transfer_cli.metrics.intervals import is_undefined
+from transfer_cli.text import counted
 
 RECALL = "recall/"
 """Prefix of the recall of a class in the metrics of a part."""
@@ -121,7 +122,7 @@ def mean_average_precision(truth: Truth, probabilities: Probabilities) -> float:
 
 def summary(part: str, metrics: Mapping[str, MetricValue], note: str = "") -> str:
     """Return one line with the main metrics of a part."""
-    images = f"{int(metrics['images']['value'])} images{note}"
+    images = f"{counted(int(metrics['images']['value']), 'image')}{note}"
     if "mean_average_precision" in metrics:
         values = ", ".join(
             f"{name} {value_text(metrics[key])}"

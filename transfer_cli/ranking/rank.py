@@ -17,6 +17,7 @@ from transfer_cli.ranking.results import CandidateScore, Ranking
 from transfer_cli.ranking.sample import ranking_sample
 from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.runs.request import TrainingRequest
+from transfer_cli.text import counted
 from transfer_cli.training.setup.claim import report_folder, sample_warnings_of
 from transfer_cli.training.setup.resolve import resolve_recipe
 
@@ -66,7 +67,7 @@ def rank(request: TrainingRequest, options: RankOptions | None = None) -> Rankin
     for line in sample_warnings_of(request, recipe):
         progress.warn(line)
     sample = ranking_sample(request, recipe, options.images)
-    progress.note(f"comparing on {len(sample.folder.files)} images (none from test)")
+    progress.note(f"comparing on {counted(len(sample.folder.files), 'image')} (none from test)")
     request = replace(request, folder=sample.folder)
     evaluations = [
         CandidateEvaluation(candidate, sample, request, place.candidates, options) for candidate in candidates.available
@@ -81,7 +82,8 @@ def rank(request: TrainingRequest, options: RankOptions | None = None) -> Rankin
     plot_pareto(ranking, place.plot)
     if candidates.missing:
         count = len(candidates.missing)
-        progress.note(f"{count} more were not ranked, as their weights are not installed; --download includes them")
+        were, their = ("was", "its") if count == 1 else ("were", "their")
+        progress.note(f"{count} more {were} not ranked, as {their} weights are not installed; --download includes them")
     return ranking
 
 

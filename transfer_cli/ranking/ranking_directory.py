@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.errors import OutputError, RunConflictError
-from transfer_cli.io.atomic import write_json
+from transfer_cli.io.atomic import check_writable_folder, write_json
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.ranking.results import COLUMNS, Ranking
@@ -48,6 +48,7 @@ class RankingDirectory(Directory):
         if self.path.exists() and not self.path.is_dir():
             file = f"{self.path} is a file. Expected a folder."
             raise RunConflictError(self.path, ["it is a file"], file, hint=_ELSEWHERE)
+        check_writable_folder(self.path)
         earlier = self.read_settings()
         is_ours = self.candidates.is_dir() or bool(earlier)
         if not is_ours and self.path.is_dir() and any(self.path.iterdir()):

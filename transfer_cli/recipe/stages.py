@@ -142,7 +142,13 @@ class Stage(Choices):
     def summary(self) -> str:
         """Return which layers train, such as "the last 50% of the layers"."""
         kind, _, what = self.unfreeze.partition(":")
-        layers = f"the last {what} of the layers" if what.endswith("%") else f"the last {what} layers"
+        layers = (
+            f"the last {what} of the layers"
+            if what.endswith("%")
+            else "the last layer"
+            if what == "1"
+            else f"the last {what} layers"
+        )
         return {"head": "head", "all": "all layers", "last": layers, "from": f"from {what}"}[kind]
 
 

@@ -32,8 +32,7 @@ def check_png_target(target: Path, command: str) -> None:
     """Raise InputError or OutputError unless a PNG can be written to `target` or replaces one of the same command."""
     if target.suffix.lower() != ".png":
         raise InputError(f"{target} is not a PNG file. Expected a name that ends in .png.")
-    if made_by(target) != command:
-        check_writable(target)
+    check_writable(target, is_ours=made_by(target) == command)
 
 
 def made_by(path: Path) -> str | None:

@@ -27,7 +27,7 @@ def small_test_set(facts: RunFacts) -> str | None:
     needed = math.ceil(3.84 * share * (1 - share) / 0.05**2)
     return (
         f"With {counted(test.images, 'test image')} the 95 % interval of the {test.metric} is {percent(test.low, 0)} "
-        f"to {percent(test.high, 0)}. With about {needed} test images it would be 10 points wide."
+        f"to {percent(test.high, 0)}. With about {counted(needed, 'test image')} it would be 10 points wide."
     )
 
 

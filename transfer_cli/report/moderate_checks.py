@@ -286,7 +286,7 @@ def unreadable_images(facts: RunFacts) -> str | None:
     files = facts.skipped + sum(int(counts.sum()) for counts in facts.images.values())
     if not facts.skipped or facts.skipped < 0.02 * files:
         return None
-    return f"{facts.skipped} of {files} files could not be read ({percent(facts.skipped / files, 0)})."
+    return f"{facts.skipped} of {counted(files, 'file')} could not be read ({percent(facts.skipped / files, 0)})."
 
 
 @CHECKS.add(

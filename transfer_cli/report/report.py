@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,9 +86,11 @@ def report(run: FinishedRun | StrPath, target: StrPath | None = None, *, progres
             hint="Train a classifier: transfer-cli extract FOLDER --classifier logistic",
         )
     target = run.directory.report if target is None else as_path(target, "a file to write")
-    context = ReportContext(run, progress_of(progress))
+    progress = progress_of(progress)
+    context = ReportContext(run, progress)
     context.attempt("suspects.csv", lambda: write_suspects(run, context.parts), None)
-    sections = [section for kind in SECTIONS if (section := kind.of(context))]
+    with progress.track("writing the report, sections", len(SECTIONS)) as advance:
+        sections = [section for kind in SECTIONS if (section := _section(kind, context, advance))]
     size = render(
         "transfer_cli.report",
         "report.html",
@@ -105,6 +107,12 @@ def report(run: FinishedRun | StrPath, target: StrPath | None = None, *, progres
     )
     images = context.thumbnails
     return Report(target, size, len(images), len(images.missing), tuple(context.findings), context.omissions)
+
+
+def _section(kind: type[Section], context: ReportContext, advance: Callable[[int], None]) -> Section | None:
+    section = kind.of(context)
+    advance(1)
+    return section
 
 
 def _colour_attributes(column: int) -> Markup:

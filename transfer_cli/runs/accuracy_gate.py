@@ -11,7 +11,7 @@ from transfer_cli.metrics.intervals import is_undefined
 from transfer_cli.metrics.scores import Metrics, summary
 from transfer_cli.progress import Progress
 from transfer_cli.runs.run_directory import RunDirectory
-from transfer_cli.text import nan_to_null
+from transfer_cli.text import counted, nan_to_null
 
 FLAG = "--min-accuracy"
 
@@ -72,7 +72,7 @@ def check(
     images = int(metrics[part]["images"]["value"])
     raise GateError(
         f"The accuracy on {part} is {accuracy['value']:.3f} (95 % interval {accuracy['low']:.3f} to "
-        f"{accuracy['high']:.3f}; {images} images), below the required {minimum:g} ({FLAG}). {consequence}",
+        f"{accuracy['high']:.3f}; {counted(images, 'image')}), below the required {minimum:g} ({FLAG}). {consequence}",
         hint=hint,
     )
 

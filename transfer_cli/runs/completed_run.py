@@ -14,13 +14,14 @@ from transfer_cli.bundle.files import MANIFEST
 from transfer_cli.data.predictions import Predictions
 from transfer_cli.data.sample_depth import MAX_BITS, MIN_BITS
 from transfer_cli.data.split import Split
-from transfer_cli.errors import InputError, OutputError, RunError
+from transfer_cli.errors import InputError, MissingModelError, OutputError, RunError
 from transfer_cli.io.csv_tables import read_table
 from transfer_cli.io.foreign_tables import SUFFIXES as TABLE_SUFFIXES
 from transfer_cli.io.untrusted.toml_text import read_toml
 from transfer_cli.regular_file import read_regular_text
 from transfer_cli.runs.entry import reading
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.text import counted
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,10 @@ class FinishedRun:
 
         Raises
         ------
-        RunError
+        MissingModelError
             If there is no run, or it is not complete.
+        RunError
+            If it is a bundle.
         InputError
             If `images` is not a folder.
         """
@@ -86,16 +89,21 @@ class FinishedRun:
             raise InputError(f"{images} is not a folder. Expected the folder of the images of {path}.")
         run = RunDirectory(path)
         run.restore_earlier()
+        if path.is_file():
+            raise MissingModelError(f"{path} is a file. Expected the folder that a training command wrote.")
         if not path.is_dir():
-            raise RunError(f"There is no run at {path}.", hint="List the runs: ls runs")
+            raise MissingModelError.of("run", path)
         if (path / MANIFEST).is_file() and not run.recipe.is_file():
             of_run = RunDirectory(path.resolve().parent)
             where = of_run.path if of_run.recipe.is_file() else "the directory that model/ was in"
             raise RunError(f"{path} is a bundle. Expected the run that it belongs to.", hint=f"Use the run: {where}")
         if not run.recipe.is_file():
-            raise RunError(f"{path} is not a run: it has no {run.recipe.name}. Expected output of extract or finetune.")
+            raise MissingModelError(
+                f"{path} is not a run: it has no {run.recipe.name}. Expected output of extract or finetune."
+            )
         if not all(path.is_file() for path in (run.metrics, run.split, run.folder)):
-            raise RunError(f"The run {path} is not complete.", hint=f"Continue it with the command in {run.command}.")
+            hint = f"Continue it with the command in {run.command}."
+            raise MissingModelError(f"The run {path} is not complete.", hint=hint)
         with reading(run.recipe):
             recipe = read_toml(run.recipe)[1]
         return cls(run, Split.read(run.split), recipe, run.read_metrics(), images)
@@ -134,7 +142,7 @@ class FinishedRun:
         rows = self.split.rows
         missing = sum(not (self.root / row.path).is_file() for row in rows)
         if 2 * missing > len(rows):
-            lost = f"{missing} of {len(rows)} images of {self.directory.path} are not in {self.root} any more"
+            lost = f"{missing} of {counted(len(rows), 'image')} of {self.directory.path} no longer in {self.root}"
             hint = "Add --images DIR if they have moved, write elsewhere with -o, or add --overwrite."
             raise OutputError(f"{lost}: the existing {made} would be replaced by one with placeholders.", hint=hint)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.errors import RunError
-from transfer_cli.io.atomic import check_replaceable
+from transfer_cli.io.atomic import check_replaceable, check_writable_folder
 from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.runs.entry import Directory, Entry, reading
 
@@ -60,6 +60,7 @@ class EvaluationDirectory(Directory):
         place = "Choose another place with -o DIR."
         if self.path.resolve().is_relative_to(folder.source.resolve()):
             raise RunError(f"{self.path} would be inside the image folder {folder.source}.", hint=place)
+        check_writable_folder(self.path, is_replaced=True)
         if self.exists():
             about = self.read_about()
             if any(about.get(name) != settings.get(name) for name in ("folder", "part")):

@@ -12,7 +12,7 @@ from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import Split
 from transfer_cli.io.cache import Cache
 from transfer_cli.metrics.scores import UNEVEN, Metrics
-from transfer_cli.progress import SILENT, Progress
+from transfer_cli.progress import SILENT, Progress, StepsOnly
 from transfer_cli.runs.run_directory import RunDirectory
 
 
@@ -72,6 +72,10 @@ class TrainingRequest:
     def silent(self) -> TrainingRequest:
         """Return the same request without messages."""
         return replace(self, progress=SILENT)
+
+    def steps_only(self) -> TrainingRequest:
+        """Return the same request without messages, but with the progress of its steps."""
+        return replace(self, progress=StepsOnly(self.progress))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from transfer_cli.catalog.backbones import EMBEDDED
 from transfer_cli.metrics.intervals import MetricValue, exact_value, proportion, undefined
 from transfer_cli.metrics.scores import ABOVE_CHANCE, COPIES, WITHOUT_COPIES, Truth, mean_average_precision
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.text import counted
 
 LEAKAGE_EVENT = "leakage"
 """The event of a run whose parts share near-duplicates, with the command that trains without them."""
@@ -31,7 +32,8 @@ def without_one_class(
     if len(present) != 1 or len(class_names) < 2:
         return dict(metrics)
     name = class_names[int(present[0])]
-    reason = f"all {len(truth)} {part} images are of the class {name}, so they cannot show whether classes are confused"
+    images = (f"all {len(truth)} {part} images are", "they") if len(truth) > 1 else (f"the only {part} image is", "it")
+    reason = f"{images[0]} of the class {name}, so {images[1]} cannot show whether classes are confused"
     return {
         key: undefined(reason) if key.startswith(_OF_SEVERAL_CLASSES) and "/" not in key else value
         for key, value in metrics.items()
@@ -42,7 +44,7 @@ def without_labels(truth: Truth, metrics: Mapping[str, MetricValue]) -> dict[str
     """Return the metrics of a part; if none of its images has a label, the headline and F1 are undefined."""
     if truth.ndim == 1 or truth.any():
         return dict(metrics)
-    reason = f"none of the {len(truth)} images has a label"
+    reason = f"none of the {counted(len(truth), 'image')} has a label"
     return {**metrics, **dict.fromkeys(("mean_average_precision", "micro_f1", "macro_f1"), undefined(reason))}
 
 
@@ -86,7 +88,8 @@ def not_above_chance(
     reason = f"the {shown} of {value:.3f} is no better than {rule} ({chance:.3f})"
     if value > chance:
         reason = (
-            f"the {shown} of {value:.3f} may be no better than {rule} ({chance:.3f}): on {len(truth)} images, "
+            f"the {shown} of {value:.3f} may be no better than {rule} ({chance:.3f}): on "
+            f"{counted(len(truth), 'image')}, "
             f"chance alone explains the difference (95 % interval from {low:.3f})"
         )
     return {name.replace(" ", "_") + ABOVE_CHANCE: undefined(reason)}

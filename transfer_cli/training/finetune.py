@@ -14,6 +14,7 @@ from transfer_cli.quiet_imports import import_in_background
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.scoring import thresholds_note
+from transfer_cli.text import counted
 from transfer_cli.training import pseudo_labels
 from transfer_cli.training.loop import tensorboard
 from transfer_cli.training.loop.checkpoints import Checkpoints
@@ -168,8 +169,10 @@ def _warn_of_few_images(request: TrainingRequest, split: Split) -> None:
     label, fewest = min(split.training_counts().items(), key=lambda item: item[1])
     if fewest < FEW_PER_CLASS:
         request.progress.warn(
-            f"few images: class {label} has {fewest} training images. Expect a rough classifier, and a rough score: it "
-            f"is computed on {split.counts().get('test', 0)} test images (see its interval). Adding images helps most"
+            f"few images: class {label} has {counted(fewest, 'training image')}. Expect a rough "
+            f"classifier, and a rough score: it "
+            f"is computed on {counted(split.counts().get('test', 0), 'test image')} (see its "
+            f"interval). Adding images helps most"
         )
     if "val" not in split.counts():
         request.progress.warn("no validation set: all epochs are run, and the last one is kept")

@@ -19,6 +19,7 @@ from transfer_cli.models.weights.registry import require_weights_file
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.text import counted
 from transfer_cli.training.loop.context import StageContext, TrainingData
 from transfer_cli.training.loop.network_setup import build_network, new_network
 from transfer_cli.training.setup.claim import check_weights_available, report_folder
@@ -128,11 +129,13 @@ def _prepare(
     needed = steps * recipe.step_size
     if len(rows) > needed:
         rows = np.sort(np.random.default_rng(recipe.seed).choice(rows, needed, replace=False))
-        request.progress.note(f"using a random sample of {needed} training images: {steps} steps need no more")
+        request.progress.note(
+            f"using a random sample of {counted(needed, 'training image')}: {counted(steps, 'step', 'needs')} no more"
+        )
     with request.progress.track("reading training images", None):
         decoded, readable = decode_rows(request, recipe, surveyed, rows.tolist())
     if decoded.skipped:
-        request.progress.warn(f"{len(decoded.skipped)} training images could not be read, and are left out")
+        request.progress.warn(f"{counted(len(decoded.skipped), 'training image', 'is')} left out, as reading failed")
     if not readable:
         raise FolderError(f"No training image of {request.folder.source} could be read.")
 

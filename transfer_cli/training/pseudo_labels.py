@@ -177,13 +177,16 @@ def label_images(request: TrainingRequest, recipe: FinetuneRecipe, teacher: RunD
     if not confident:
         highest = max((row.confidence for row in predicted), default=0.0)
         raise InputError(
-            f"None of {len(predicted)} new images is classified with a confidence of at least {labels.minimum:.7g}; "
+            f"None of {counted(len(predicted), 'new image')} is classified with a confidence of at "
+            f"least {labels.minimum:.7g}; "
             f"the highest confidence is {highest:.7g}. {teacher.path} is complete without them.",
             hint="Lower the minimum with --set unlabelled.confidence=0.8, or use that run.",
         )
     counts = Counter(row.label for row in confident)
     per_class = ", ".join(f"{name} {count}" for name, count in counts.most_common(20))
-    request.progress.note(f"pseudo-labels: {len(confident)} of {len(predicted)} unlabelled images, {per_class}")
+    request.progress.note(
+        f"pseudo-labels: {len(confident)} of {counted(len(predicted), 'unlabelled image')}, {per_class}"
+    )
     return labels
 
 
@@ -249,7 +252,7 @@ def _predict(
             labels += [PseudoLabel(item.path, "", "", 0.0, item.reason) for item in batch.skipped]
             advance(len(batch.paths) + len(batch.skipped))
     if count := sum(row.reason == DUPLICATE for row in labels):
-        request.progress.note(f"{count} unlabelled images are left out: {DUPLICATE}")
+        request.progress.note(f"{counted(count, 'unlabelled image', 'is')} left out: {DUPLICATE}")
     return PseudoLabels(tuple(sorted(labels, key=lambda row: row.path)), recipe.unlabelled.confidence)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from transfer_cli.catalog.backbones import CLASS_INDEX, WeightsFile, find
 from transfer_cli.models.weights import registry
 from transfer_cli.models.weights.registry import cache_folder, is_installed, weight_uses
+from transfer_cli.progress import SILENT, Progress
 
 _MAX_RATIO = 10
 _ALGORITHMS = {"sha256": "SHA-256", "md5": "MD5"}
@@ -67,11 +68,16 @@ class FileCheck:
     reason: str
 
 
-def verify(backbones: Sequence[str] = ()) -> list[FileCheck]:
+def verify(backbones: Sequence[str] = (), *, progress: Progress = SILENT) -> list[FileCheck]:
     """Check the weights files in the Keras cache: all known ones, or those of some backbones."""
     wanted = [find(name) for name in backbones]
     known = [file for file, use in weight_uses().values() if not wanted or use.spec in wanted]
-    found = [_check_file(file) for file in [*known, CLASS_INDEX] if is_installed(file)]
+    installed = [file for file in [*known, CLASS_INDEX] if is_installed(file)]
+    found = []
+    with progress.track(f"verifying files in {cache_folder()}", len(installed)) as advance:
+        for file in installed:
+            found.append(_check_file(file))
+            advance(1)
     for spec in wanted:
         if not any(is_installed(file) for file in known if weight_uses()[file.name][1].spec == spec):
             (missing,) = registry.files_of(spec, top=False)

@@ -23,6 +23,7 @@ from transfer_cli.models.weights.integrity import damage, damaged_files
 from transfer_cli.models.weights.registry import cache_folder, damaged_error, weight_uses
 from transfer_cli.progress import Progress
 from transfer_cli.regular_file import problem_of
+from transfer_cli.text import counted
 
 MANIFEST = "kit.json"
 VERSION = 1
@@ -105,7 +106,9 @@ def pack(target: Path, files: Sequence[WeightsFile], *, offline: bool, progress:
         raise OutputError(f"{target} exists and is not a weights kit; it is not overwritten.", hint=hint)
     files = list(dict.fromkeys(files))
     # Packing replaces nothing in the cache, so a damaged file is an error here.
-    for file, reason in damaged_files(files).items():
+    with progress.track(f"checking {counted(len(files), 'weights file')}", None):
+        damaged = damaged_files(files)
+    for file, reason in damaged.items():
         raise damaged_error(file, reason)
     download.download_missing(files, offline=offline, progress=progress)
     entries = tuple(
@@ -119,11 +122,16 @@ def pack(target: Path, files: Sequence[WeightsFile], *, offline: bool, progress:
     )
     kit = Kit(kit_version=VERSION, files=entries)
     manifest = json.dumps(kit.model_dump(), indent=2).encode()
-    with atomic_write(target) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with (
+        progress.track(f"packing {target.name}, files", len(kit.files)) as advance,
+        atomic_write(target) as draft,
+        tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
         tar.addfile(_member(MANIFEST, len(manifest)), io.BytesIO(manifest))
         for entry in kit.files:
             with (cache_folder() / entry.name).open("rb") as content:
                 tar.addfile(_member(entry.name, entry.bytes), content)
+            advance(1)
     return kit
 
 

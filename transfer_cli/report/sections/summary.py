@@ -54,10 +54,10 @@ def sentences(facts: RunFacts, part: str) -> list[str]:
     trained = int(facts.images["train"].sum()) + (int(facts.images["val"].sum()) if facts.history.is_refit else 0)
     interval = f"(95 % interval {percent(scores.low)} to {percent(scores.high)})"
     if scores.confusion is None:
-        labels = f"with {len(facts.class_names)} labels"
+        labels = f"with {counted(len(facts.class_names), 'label')}"
         result = f"All labels are correct for {percent(scores.accuracy)} of the images {interval}."
     else:
-        labels = f"of {len(facts.class_names)} classes"
+        labels = f"of {counted(len(facts.class_names), 'class')}"
         largest, baseline = scores.majority_class()
         result = (
             f"The accuracy is {percent(scores.accuracy)} {interval}. Always predicting the largest class, "

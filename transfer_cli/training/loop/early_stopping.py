@@ -9,6 +9,7 @@ from typing import Protocol
 
 from transfer_cli.recipe.stages import EarlyStopping, Stage
 from transfer_cli.runs.history import Epoch
+from transfer_cli.text import counted
 from transfer_cli.training.loop.checkpoints import State
 
 
@@ -84,7 +85,7 @@ def stop_reason(state: State, stage: Stage, early: EarlyStopping) -> str:
     metric = str(early.monitor).replace("_", " ")
     late = f" of the last third of the {stage.schedule} schedule" if stage.ends_at_zero else ""
     return (
-        f"early stopping after {state.done} of {stage.length} epochs: val {metric} has not improved on "
-        f"{score(best, early):.3f} (epoch {best.epoch}) for {early.patience} epochs{late}. "
+        f"early stopping after {state.done} of {counted(stage.length, 'epoch')}: val {metric} has not improved on "
+        f"{score(best, early):.3f} (epoch {best.epoch}) for {counted(early.patience, 'epoch')}{late}. "
         f"To train longer: --overwrite --set early_stopping.patience={2 * early.patience} (0: all epochs)"
     )

@@ -9,6 +9,7 @@ from transfer_cli.catalog import heads
 from transfer_cli.data.split import Split
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.rendering.fonts import missing_letters_warning
+from transfer_cli.text import counted
 from transfer_cli.training.loop import early_stopping, messages, plots
 from transfer_cli.training.loop.checkpoints import Arrays, Checkpoint, State
 from transfer_cli.training.loop.context import TrainingContext, TrainingData
@@ -41,7 +42,7 @@ def fine_tune(context: TrainingContext, data: TrainingData) -> TrainedNetwork:
         if will_refit:
             pre_refit = PreRefitOutputs.compute(context, data)
             data = data.with_val_in_train()
-            context.progress.note(f"refitting on train + val ({len(data.train)} images)")
+            context.progress.note(f"refitting on train + val ({counted(len(data.train), 'image')})")
             state = _refit(context, data, state, initial, last)
     plots.draw_training_curves(state.history, state.best, context.run.plots / "history.png")
     return TrainedNetwork(context.network, context.micro_batches, context.split, data.images, data.train, pre_refit)

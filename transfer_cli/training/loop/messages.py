@@ -10,6 +10,7 @@ from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import EarlyStopping
 from transfer_cli.runs.history import Epoch
 from transfer_cli.runs.request import TrainingRequest
+from transfer_cli.text import counted
 from transfer_cli.training.loop.checkpoints import State
 from transfer_cli.training.loop.early_stopping import score
 
@@ -23,7 +24,11 @@ def training_summary(state: State, early: EarlyStopping, steps: int) -> str:
     best, first = state.best_epoch, state.history[0]
     assert best is not None
     if best.epoch == 0:
-        few = f". {steps} training steps are few: the default recipe takes 300 or more" if steps < _FEW_STEPS else ""
+        few = (
+            f". {counted(steps, 'training step', 'is')} few: the default recipe takes 300 or more"
+            if steps < _FEW_STEPS
+            else ""
+        )
         return f"fine-tuning did not improve on the linear probe: epoch 0 scored best on val and is kept{few}"
     before = f" ({score(first, early, 'accuracy'):.3f} before training)" if first.epoch == 0 else ""
     return f"kept epoch {best.epoch}: val {_metric(early)} {score(best, early, 'accuracy'):.3f}{before}"

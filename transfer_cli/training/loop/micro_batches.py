@@ -15,6 +15,7 @@ from transfer_cli.errors import InputError
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.text import counted
 
 Run = Callable[[NDArray[Any]], Any]
 
@@ -126,8 +127,9 @@ class MicroBatches:
         self.halvings += 1
         accumulate = math.ceil(self.step / self.size)
         self._progress.warn(
-            f"out of memory with micro-batches of {before} images: continuing with batch_size = {self.size}, "
-            f"hardware.accumulate = {accumulate}; each step still trains on {self.step} images"
+            f"out of memory with micro-batches of {counted(before, 'image')}: continuing with "
+            f"batch_size = {self.size}, "
+            f"hardware.accumulate = {accumulate}; each step still trains on {counted(self.step, 'image')}"
         )
         if self._run is not None:
             self._run.log("out of memory", batch_size=self.size, accumulate=accumulate)

@@ -16,6 +16,7 @@ from transfer_cli.inference.compiled_network import CompiledNetwork, NetworkSour
 from transfer_cli.io.array_store import ArrayStore
 from transfer_cli.models.compile import inference_function
 from transfer_cli.recipe.stages import Stage
+from transfer_cli.text import counted
 from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 from transfer_cli.training.loop import frozen_activations
 from transfer_cli.training.loop.context import Rows, StageContext, TrainingData
@@ -70,7 +71,10 @@ class StageInputs:
         source = NetworkSource({}, lambda: frozen, name="the frozen layers")
         # There are many views: they are run on the fastest runtime. Val scores are compared over epochs, and are exact.
         fast = CompiledNetwork.build(source, recipe.inference, None, context.progress)
-        task = f"{count} views of {len(data.train)} images through {len(frozen.layers)} frozen layers"
+        task = (
+            f"{counted(count, 'view')} of {counted(len(data.train), 'image')} through "
+            f"{counted(len(frozen.layers), 'frozen layer')}"
+        )
         # A converted graph has a precision of its own, and is checked against exact outputs.
         precision = network_in_precision(context) if fast.runtime == runtimes.KERAS else nullcontext()
         run, size = micro_batches.run_in_chunks(fast), recipe.batch_size

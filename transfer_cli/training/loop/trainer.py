@@ -11,6 +11,7 @@ import numpy as np
 
 from transfer_cli.catalog import heads
 from transfer_cli.runs.history import Epoch
+from transfer_cli.text import counted
 from transfer_cli.training.loop import early_stopping, messages
 from transfer_cli.training.loop.checkpoints import State
 from transfer_cli.training.loop.context import TrainingContext, TrainingData
@@ -73,9 +74,10 @@ class Trainer:
             trainer.set_optimizer_state(optimizer)
         parameters = sum(int(np.prod(variable.shape)) for variable in trainer.step.variables)
         is_automatic = context.recipe.stage[state.stage].epochs == "auto" and not state.refit
-        chosen = f" (chosen for {len(self._data.train)} images)" if is_automatic else ""
+        chosen = f" (chosen for {counted(len(self._data.train), 'image')})" if is_automatic else ""
         context.progress.note(
-            f"{name}: {parameters:,} trainable parameters, {epochs} epochs of {trainer.steps_per_epoch} steps{chosen}"
+            f"{name}: {counted(parameters, 'trainable parameter')}, {counted(epochs, 'epoch')} of "
+            f"{counted(trainer.steps_per_epoch, 'step')}{chosen}"
         )
         if not state.history and context.recipe.head.start == heads.PROBE:
             self._record(trainer, None, time.monotonic())

@@ -15,6 +15,7 @@ from transfer_cli.errors import FolderError, RecipeError
 from transfer_cli.models.weights.registry import cache_folder, feature_files, is_installed, require_weights_file
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest
+from transfer_cli.text import counted
 from transfer_cli.training.loop.context import TrainingData
 from transfer_cli.training.loop.fine_tuning import refits
 from transfer_cli.training.loop.network_setup import build_network
@@ -112,7 +113,9 @@ def measure_inputs(
     decoded, rows = decode_rows(request, recipe, surveyed, selected)
     per_image = (time.monotonic() - begun) / len(selected)
     if not rows:
-        raise FolderError(f"None of the first {len(selected)} training images of {request.folder.source} is readable.")
+        raise FolderError(
+            f"None of the first {counted(len(selected), 'training image')} of {request.folder.source} is readable."
+        )
     every = np.arange(len(rows))
     val = every[: recipe.batch_size if "val" in split.counts() else 0]
     sample = TrainingData(decoded.images, np.array(decoded.indices, np.int64), truth[rows], every, val)

@@ -87,7 +87,8 @@ def budget_summary(requested: FinetuneRecipe, planned: FinetuneRecipe, plan: Pla
     )
     expected = f"expected time: about {duration_text(plan.total_seconds)}"
     if before == after:
-        return f"all {after} epochs fit into {format_duration(budget)}; {expected}"
+        fits = f"{after} epoch fits" if after == "1" else f"all {after} epochs fit"
+        return f"{fits} into {format_duration(budget)}; {expected}"
     is_same = planned.trunk.views == requested.trunk.views
     views = "" if is_same else f", with {planned.trunk.views} cached views per image"
     return f"{before} epochs reduced to {after} to end within {format_duration(budget)}{views}; {expected}"

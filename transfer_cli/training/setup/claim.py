@@ -11,6 +11,7 @@ from transfer_cli.data.skipped import read_skipped
 from transfer_cli.data.split import Split
 from transfer_cli.errors import ImageError, RunConflictError
 from transfer_cli.inference.earlier_run import EarlierRun
+from transfer_cli.io.atomic import check_writable_folder
 from transfer_cli.models.weights.registry import feature_files, require_available
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.accuracy_gate import check_accuracy
@@ -39,6 +40,7 @@ def check_can_start(request: TrainingRequest, recipe: Recipe) -> None:
     spec = recipe.backbone.spec
     check_weights_available(request, recipe)
     request.run.check_free(recipe, folder.source, command=request.command, overwrite=request.overwrite)
+    check_writable_folder(request.run.path)
     if not request.overwrite and (damage := request.run.damage()):
         progress.warn(f"{damage}: the run is not complete, and is trained again")
     elif not request.overwrite and request.run.has_results(recipe) and request.run.split.is_file():
@@ -104,7 +106,7 @@ def completed_result(request: TrainingRequest, val_note: Callable[[Split], str])
     missing = known - {file.path for file in folder.files}
     if new or missing:
         request.progress.warn(
-            f"the folder has changed since this run: {len(new)} new images, {len(missing)} missing. "
+            f"the folder has changed since this run: {counted(len(new), 'new image')}, {len(missing)} missing. "
             "To train on the folder as it is now, add --overwrite; the test images stay the same"
         )
     return TrainingResult(run, metrics, skipped, note, was_complete=True, is_uneven=is_uneven(split))

@@ -15,7 +15,7 @@ from transfer_cli.errors import FolderError
 from transfer_cli.features.table import ExtractionResult
 from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.request import TrainingRequest
-from transfer_cli.text import listed
+from transfer_cli.text import counted, listed
 from transfer_cli.training.setup.image_store import Decoded
 
 
@@ -95,7 +95,8 @@ def _check_trainable(request: TrainingRequest, split: Split, skipped: Sequence[S
         unread = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:5])
         raise FolderError(
             f"A classifier needs at least two classes. Received: readable images of {len(trained)}; "
-            f"{len(split.rows)} images of {request.folder.source} could be read, {len(skipped)} could not.{unread}"
+            f"{counted(len(split.rows), 'image')} of {request.folder.source} could be read, "
+            f"{len(skipped)} could not.{unread}"
         )
     for name in names:
         if name not in readable:
