@@ -74,9 +74,9 @@ def _require_weights(request: TrainingRequest, recipe: ExtractRecipe) -> None:
         return
     files = feature_files(recipe.backbone.spec, recipe.backbone.layer, size=recipe.image_size)
     try:
-        require_available(files, offline=request.offline)
+        require_available(files, offline=request.offline, size=recipe.image_size)
     except WeightsError as error:
-        hint = f"Or check without a neural network: --no-probe. {error.hint or ''}".strip()
+        hint = f"{error.hint or ''}\nOr check without a neural network: --no-probe".strip()
         raise WeightsError(str(error), hint=hint) from error
 
 

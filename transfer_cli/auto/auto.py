@@ -14,6 +14,7 @@ from transfer_cli.data.split import Split
 from transfer_cli.io.atomic import check_writable_folder, write_text
 from transfer_cli.ranking.candidates import Candidates
 from transfer_cli.ranking.sample import refuse_near_duplicates
+from transfer_cli.ranking.smallest_budget import require_budget
 from transfer_cli.recipe.auto import AutoRecipe
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.sections import Classes
@@ -62,7 +63,9 @@ def auto(request: TrainingRequest, recipe: AutoRecipe) -> TrainingResult:
     refuse_near_duplicates("auto", recipe.group_by)
     if recipe.group_by is not None:
         check_groups_of_folder(folder, recipe.group_by)
-    Candidates.select(recipe.among, (), download=recipe.download)
+    candidates = Candidates.select(recipe.among, (), download=recipe.download, offline=request.offline)
+    if request.overwrite or not run.auto.is_file():
+        require_budget(recipe.seconds, candidates.available, len(folder.files))
     if request.overwrite or not (run.auto.is_file() and run.steps.is_dir()):
         with run.releasing_lock():
             return _Auto(request, recipe, AutoState(recipe.model_dump(mode="json"))).start()

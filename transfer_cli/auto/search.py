@@ -98,7 +98,7 @@ class ModelSearch:
 
     def _best(self) -> tuple[Candidate, ...]:
         among, download = self._recipe.among, self._recipe.download
-        available = Candidates.select(among, (), download=download).available
+        available = Candidates.select(among, (), download=download, offline=self._request.offline).available
         if download or any(each.weights == IMAGENET for each in available):
             # ImageNet weights are far better than all others.
             return self._rank_candidates(among, (IMAGENET,), download=download)

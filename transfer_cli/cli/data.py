@@ -58,12 +58,12 @@ def check_(console: Console, /, folder: Path, no_probe: bool, output: Path | Non
         transfer-cli data check photos
         transfer-cli data check photos --no-probe -o checks/quick
     """
-    from transfer_cli.models.weights.registry import require_weights_file
+    from transfer_cli.models.weights.own_weights import check_weights
     from transfer_cli.recipe.recipes import ExtractRecipe
     from transfer_cli.runs.run_directory import RunDirectory
 
     recipe = ExtractRecipe.load(None, [], backbone_overrides(options))
-    require_weights_file(recipe.backbone.weights)
+    check_weights(recipe.backbone.weights, recipe.backbone.spec)
     images = scan_images(folder, options, for_training=False)
     target = output or Path("checks") / images.name
 

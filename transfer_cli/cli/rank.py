@@ -95,7 +95,14 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
     settings = {"images": options["max_images"], **{name: options[name] for name in names}}
     rank_options = RankOptions(**{name: value for name, value in settings.items() if value is not None})
 
+    from transfer_cli.ranking.candidates import Candidates
     from transfer_cli.ranking.rank import rank
+    from transfer_cli.ranking.smallest_budget import require_budget
+
+    candidates = Candidates.select(
+        rank_options.among, rank_options.weights, download=rank_options.download, offline=console.offline
+    )
+    require_budget(options["time_budget"], candidates.available, min(len(images.files), rank_options.images))
 
     def ranked(request: TrainingRequest) -> tuple[Ranking, RankingDirectory]:
         own = RankingDirectory(request.run.path)

@@ -137,17 +137,18 @@ def explain(
     views = opened.model.views
     needs_ratio = len({view.resize for view in views}) > 1
     ratios: dict[str, float] = {}
-    with atomic.atomic_write(target) as draft, progress.track("drawing saliency maps", total_of(items)) as advance:
+    total = len(images) if isinstance(images, list | tuple) else None
+    with atomic.atomic_write(target) as draft, progress.track("drawing saliency maps", total) as advance:
         draft.mkdir()
         for batch in item_batches(_noting_ratios(items, ratios), views, batch_size=_BATCH):
             skipped += batch.skipped
-            for path, *images in zip(batch.paths, *batch.views, strict=True):
+            for path, *pixels in zip(batch.paths, *batch.views, strict=True):
                 ratio = ratios.get(path) or (aspect_ratio(Path(path)) if needs_ratio else 1.0)
-                image = ViewedImage(tuple(images), views, ratio)
+                image = ViewedImage(tuple(pixels), views, ratio)
                 for map_, row in _explain_image(opened, path, image, columns, file_names):
                     title = f"{row.class_name}  {100 * row.probability:.1f} %  ({row.method})  {Path(row.path).name}"
                     caption = [title, *row.faithfulness.summary(row.class_name)]
-                    save_overlay(images[0], map_, caption, draft / row.file)
+                    save_overlay(pixels[0], map_, caption, draft / row.file)
                     rows.append(row)
                 advance(1)
             advance(len(batch.skipped))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import layers
-from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec
-from transfer_cli.errors import InputError, ModelError, UnknownNameError, WeightsError
+from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec, WeightsFile
+from transfer_cli.errors import InputError, ModelError, OutputError, UnknownNameError, WeightsError
 from transfer_cli.io.untrusted.hdf5_file import check_hdf5_self_contained
 from transfer_cli.models import own_network, textbook
 from transfer_cli.models.freezing import POOLINGS, backbone_layers
 from transfer_cli.models.weights import download, embedded, registry
 from transfer_cli.models.weights.integrity import check_digest, damage
+from transfer_cli.models.weights.own_weights import OwnWeights
 from transfer_cli.progress import SILENT, Progress
 
 # Keras prints to stdout, which is reserved for results.
@@ -157,34 +159,52 @@ def _network(
 ) -> keras.Model:
     if spec.is_file:
         return own_network.load(spec, size)
-    source = own = downloaded = None
+    downloaded = shipped = own = None
     if weights == "imagenet":
         downloaded = spec.weights_file(top=top, size=size)
         download.download_missing([downloaded], offline=offline, progress=progress)
         check_digest(downloaded)
-        source = registry.cache_folder() / downloaded.name
     elif weights == EMBEDDED:
-        own = registry.embedded_file(spec)
+        shipped = registry.embedded_file(spec)
     elif weights == "none":
         keras.utils.set_random_seed(seed)
     else:
         registry.require_weights_file(weights)
-        source = Path(weights)
+        own = OwnWeights.read(Path(weights), spec)
+        own.check(spec)
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
     network = _assemble(spec, images, top=top)
-    if own:
-        embedded.load(network, own)
-    if source:
-        try:
-            if h5py.is_hdf5(source):
-                check_hdf5_self_contained(source)
-            network.load_weights(source)
-        except Exception as error:  # h5py and Keras raise many types for a damaged or foreign file
-            if downloaded and (reason := damage(downloaded, source)):
-                raise registry.damaged_error(downloaded, reason) from error
-            raise WeightsError(f"The weights in {source} do not fit {spec.name}: {error}.") from error
+    if shipped:
+        embedded.load(network, shipped)
+    elif own:
+        _load_own(network, own, spec)
+    elif downloaded:
+        _load_downloaded(network, downloaded, spec)
     # The factories return a model with a list of inputs, which warns when it is called with one tensor.
     return keras.Model(network.inputs[0], network.output, name=_identifier(spec.name))
+
+
+def _load_downloaded(network: keras.Model, file: WeightsFile, spec: BackboneSpec) -> None:
+    source = registry.cache_folder() / file.name
+    try:
+        if h5py.is_hdf5(source):
+            check_hdf5_self_contained(source)
+        network.load_weights(source)
+    except Exception as error:  # h5py and Keras raise many types for a damaged file
+        if reason := damage(file, source):
+            raise registry.damaged_error(file, reason) from error
+        raise WeightsError(f"The weights in {source} do not fit {spec.name}: {error}.") from error
+
+
+def _load_own(network: keras.Model, own: OwnWeights, spec: BackboneSpec) -> None:
+    try:
+        # Keras warns of each layer that does not fit.
+        with own.loadable() as source, warnings.catch_warnings(action="ignore"):
+            network.load_weights(source)
+    except OutputError:
+        raise
+    except Exception as error:  # Keras raises many types for weights of another network
+        raise own.misfit(spec) from error
 
 
 def _assemble(spec: BackboneSpec, images: Any, *, top: bool) -> keras.Model:

@@ -19,11 +19,12 @@ from transfer_cli.catalog.backbones import (
     names,
 )
 from transfer_cli.errors import InputError, UnknownNameError, WeightsError
-from transfer_cli.models.weights.registry import cache_folder, has_local_weights, is_installed, missing_error
+from transfer_cli.models.weights.missing_weights import OFFLINE
+from transfer_cli.models.weights.registry import embedded_file, has_local_weights, is_installed, missing_error
+from transfer_cli.text import listed
 
 KINDS = (IMAGENET, EMBEDDED, RANDOM)
 _WILDCARD = re.compile(r"[*?\[]")
-_MAX_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,14 @@ class Candidates:
     missing: tuple[Candidate, ...]
 
     @classmethod
-    def select(cls, patterns: Sequence[str] = (), weights: Sequence[str] = (), *, download: bool = False) -> Candidates:
+    def select(
+        cls,
+        patterns: Sequence[str] = (),
+        weights: Sequence[str] = (),
+        *,
+        download: bool = False,
+        offline: bool = False,
+    ) -> Candidates:
         """Return the candidates that match some patterns.
 
         Parameters
@@ -104,6 +112,8 @@ class Candidates:
             Some of `KINDS`; each backbone is tried with each of these weights that it has. [its usual weights]
         download : bool
             Include candidates whose weights are not on this machine.
+        offline : bool
+            Never download: `download` has no effect.
 
         Raises
         ------
@@ -131,25 +141,33 @@ class Candidates:
         every = [Candidate(name, kind) for name in selected for kind in _weights_of(find(name), weights)]
         if not every:
             raise InputError(
-                f"None of {_listed([*selected])} has {' or '.join(weights) or 'pretrained'} weights.",
+                f"None of {listed([*selected])} has {' or '.join(weights) or 'pretrained'} weights.",
                 hint="To rank them with random weights: --weights none",
             )
+        download = download and not offline
         every.sort(key=lambda one: (one.spec.multiply_adds, one.backbone, KINDS.index(one.weights)))
         available = tuple(one for one in every if download or one.is_installed)
         if not patterns and not download:
             # Every backbone has random weights: try only those that are also installed with pretrained weights.
             available = tuple(one for one in available if has_local_weights(one.spec))
         missing = tuple(one for one in every if one not in available and one.weights != RANDOM)
-        if files := [file for one in missing if one.backbone in named for file in one.files]:
-            error = missing_error(files)
-            raise WeightsError(str(error), hint=f"Add --download to download them first.\n{error.hint}")
+        if lacking := [one for one in missing if one.backbone in named]:
+            raise _missing_error(lacking, offline=offline)
         if not available:
-            raise WeightsError(
-                f"No weights of {_listed([one.backbone for one in missing])} are in {cache_folder()}.",
-                hint="Add --download, or first run: transfer-cli weights fetch NAME\n"
-                "Without internet: transfer-cli weights install FILE, with a FILE packed on another machine.",
-            )
+            smallest = _missing_error([min(missing, key=lambda one: one.megabytes)], offline=offline)
+            listed_names = listed([one.backbone for one in missing])
+            raise WeightsError(f"No weights of {listed_names} are here. {smallest}", hint=smallest.hint)
         return cls(available, missing)
+
+
+def _missing_error(lacking: Sequence[Candidate], *, offline: bool) -> WeightsError:
+    """Return the error for candidates whose weights are not here."""
+    files = [file for one in lacking for file in one.files]
+    if not files:
+        embedded_file(lacking[0].spec)
+    error = missing_error(files, OFFLINE if offline else None, option="--among")
+    first = "" if offline else "To download them first, add --download. Or:\n"
+    return WeightsError(str(error), hint=f"{first}{error.hint}")
 
 
 def _matching(pattern: str) -> list[str]:
@@ -163,8 +181,3 @@ def _weights_of(spec: BackboneSpec, requested: Sequence[str]) -> list[str]:
     has = {IMAGENET: spec.has_imagenet, EMBEDDED: bool(spec.embedded), RANDOM: True}
     wanted = requested or ([spec.weights] if spec.is_pretrained else [])
     return [kind for kind in dict.fromkeys(wanted) if has[kind]]
-
-
-def _listed(items: Sequence[str]) -> str:
-    more = f" and {len(items) - _MAX_LISTED} more" if len(items) > _MAX_LISTED else ""
-    return ", ".join(items[:_MAX_LISTED]) + more

@@ -58,7 +58,7 @@ def rank(request: TrainingRequest, options: RankOptions | None = None) -> Rankin
     options = options or RankOptions()
     begun = time.monotonic()
     folder, progress = request.folder, request.progress
-    candidates = Candidates.select(options.among, options.weights, download=options.download)
+    candidates = Candidates.select(options.among, options.weights, download=options.download, offline=request.offline)
     place = RankingDirectory(request.run.path)
     place.check_free(folder.source)
     report_folder(request)
@@ -83,7 +83,8 @@ def rank(request: TrainingRequest, options: RankOptions | None = None) -> Rankin
     if candidates.missing:
         count = len(candidates.missing)
         were, their = ("was", "its") if count == 1 else ("were", "their")
-        progress.note(f"{count} more {were} not ranked, as {their} weights are not installed; --download includes them")
+        how = "" if request.offline else "; --download includes them"
+        progress.note(f"{count} more {were} not ranked, as {their} weights are not installed{how}")
     return ranking
 
 

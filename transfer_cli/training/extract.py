@@ -12,7 +12,7 @@ from transfer_cli.errors import InputError
 from transfer_cli.features.shared_extraction import ExtractedFolder, SharedExtraction, link
 from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.io.atomic import atomic_write, remove, scratch_folder
-from transfer_cli.models.weights.registry import require_weights_file
+from transfer_cli.models.weights.own_weights import check_weights
 from transfer_cli.quiet_imports import import_in_background
 from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
@@ -62,7 +62,7 @@ def extract(request: TrainingRequest, recipe: ExtractRecipe, shared: SharedExtra
         )
     with_model = _has_classifier(recipe)
     recipe = resolve_recipe(request, recipe, keeps_model=with_model)
-    require_weights_file(recipe.backbone.weights)
+    check_weights(recipe.backbone.weights, recipe.backbone.spec)
     if run.is_complete(with_model=with_model, with_features=True) and not request.overwrite:
         run.check_matches(recipe, request.folder.source, request.command)
         return completed_result(request, partial(_val_note, recipe))

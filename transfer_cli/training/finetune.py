@@ -9,7 +9,7 @@ from typing import Any
 from transfer_cli.data.groups import assign_group_ids
 from transfer_cli.data.split import Split
 from transfer_cli.io.array_store import ArrayStore
-from transfer_cli.models.weights.registry import require_weights_file
+from transfer_cli.models.weights.own_weights import check_weights
 from transfer_cli.quiet_imports import import_in_background
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
@@ -23,6 +23,7 @@ from transfer_cli.training.loop.fine_tuning import fine_tune, refits
 from transfer_cli.training.loop.network_setup import build_network
 from transfer_cli.training.planning import time_budget
 from transfer_cli.training.planning.estimate import FEW_PER_CLASS
+from transfer_cli.training.planning.smallest_budget import require_budget
 from transfer_cli.training.setup.claim import check_can_start, claim, completed_result
 from transfer_cli.training.setup.image_store import decode_all
 from transfer_cli.training.setup.resolve import resolve_recipe
@@ -67,7 +68,7 @@ def finetune(request: TrainingRequest, recipe: FinetuneRecipe) -> TrainingResult
     if request.tensorboard:
         tensorboard.check_installed()
     recipe = resolve_recipe(request, recipe, keeps_model=True)
-    require_weights_file(recipe.backbone.weights)
+    check_weights(recipe.backbone.weights, recipe.backbone.spec)
     if recipe.unlabelled.folder is None:
         return _train_or_return(request, recipe)
     teacher_request = pseudo_labels.teacher_request(request, recipe)
@@ -88,6 +89,8 @@ def _train_or_return(request: TrainingRequest, recipe: FinetuneRecipe) -> Traini
         if request.tensorboard and (last := Checkpoints(run).read_state()):
             tensorboard.write_all(run, last.history)
         return completed_result(request, partial(_val_note, recipe))
+    if planned is None:
+        require_budget(request, recipe)
     with run.releasing_lock():
         prepared = prepare(request, planned or recipe)
         if request.time_budget is None or planned is not None:

@@ -15,7 +15,7 @@ from transfer_cli.catalog import heads
 from transfer_cli.errors import FolderError, InputError, RecipeError
 from transfer_cli.io.array_store import ArrayStore
 from transfer_cli.io.drafts import temporary_folder
-from transfer_cli.models.weights.registry import require_weights_file
+from transfer_cli.models.weights.own_weights import check_weights
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
@@ -85,7 +85,7 @@ def lr_find(
         raise InputError(
             f"Expected learning rates above 0, and the lowest below the highest. Received: {lowest:g} and {highest:g}."
         )
-    require_weights_file(recipe.backbone.weights)
+    check_weights(recipe.backbone.weights, recipe.backbone.spec)
     check_weights_available(request, recipe)
     report_folder(request)
     rates = [lowest * (highest / lowest) ** (step / max(steps - 1, 1)) for step in range(steps)]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
 from transfer_cli.catalog.backbones import WeightsFile
-from transfer_cli.errors import WeightsError
-from transfer_cli.io.atomic import atomic_write, remove
+from transfer_cli.errors import OutputError, WeightsError
+from transfer_cli.io.atomic import atomic_write, check_writable, remove
 from transfer_cli.models.weights import registry
+from transfer_cli.models.weights.connection import STALL_SECONDS, failure_reason
 from transfer_cli.models.weights.integrity import damage, damaged_files
-from transfer_cli.models.weights.registry import STALL_SECONDS, cache_folder
+from transfer_cli.models.weights.registry import cache_folder
 from transfer_cli.progress import Progress
 
 _BLOCK = 1 << 18
@@ -31,7 +32,7 @@ def download_missing(files: list[WeightsFile], *, offline: bool, progress: Progr
         When the cache cannot be written.
     """
     for file in registry.require_available(files, offline=offline):
-        _get(file, progress)
+        _get(file, files, progress)
 
 
 def fetch(files: list[WeightsFile], *, offline: bool, progress: Progress) -> list[WeightsFile]:
@@ -50,28 +51,47 @@ def fetch(files: list[WeightsFile], *, offline: bool, progress: Progress) -> lis
             raise registry.damaged_error(file, reason)
         progress.warn(f"{cache_folder() / file.name} is damaged ({reason}); downloading it again")
     wanted = [file for file in files if file in damaged or not registry.is_installed(file)]
-    registry.require_connection(wanted, offline=offline)
+    registry.require_connection(wanted, files, offline=offline)
     for file in wanted:
-        _get(file, progress)
+        _get(file, files, progress)
     return wanted
 
 
-def _get(file: WeightsFile, progress: Progress) -> None:
+def _get(file: WeightsFile, files: list[WeightsFile], progress: Progress) -> None:
+    """Download one of the files that are needed."""
     target = cache_folder() / file.name
     remove_stale(target.parent.glob(f".{target.stem}.????????{target.suffix}"))
-    # Each process writes its own draft, so that two downloads of one file do not disturb each other.
-    progress.note(f"downloading {file.url}")
-    with atomic_write(target) as draft:
-        _download(file, draft, progress)
-        if reason := damage(file, draft):
-            raise WeightsError(
-                f"The download from {file.url} is not the file {file.name}: {reason}. It was deleted.",
-                hint="A proxy or a sign-in page may have answered instead. When that is solved: "
-                f"transfer-cli weights fetch {registry.fetch_arguments(file)}",
-            )
+    with _explaining_disk(target.parent):
+        # Before the download, which may take minutes.
+        check_writable(target)
+        progress.note(f"downloading {file.url}")
+        # Each process writes its own draft, so that two downloads of one file do not disturb each other.
+        with atomic_write(target) as draft:
+            _download(file, draft, files, progress)
+            if reason := damage(file, draft):
+                raise WeightsError(
+                    f"The download from {file.url} is not the file {file.name}: {reason}. It was deleted.",
+                    hint="A proxy or a sign-in page may have answered instead. When that is solved: "
+                    f"transfer-cli weights fetch {registry.fetch_arguments(file)}",
+                )
 
 
-def _download(file: WeightsFile, target: Path, progress: Progress) -> None:
+@contextmanager
+def _explaining_disk(folder: Path) -> Iterator[None]:
+    """Say of what a file could not be written to that it is the folder of the weights, and how to choose another."""
+    try:
+        yield
+    except OutputError as error:
+        full = "disk" in (error.hint or "")
+        hint = "Free disk space, then run the same command again; or use another disk" if full else "Use another folder"
+        raise OutputError(
+            f"The weights could not be stored. {error}",
+            hint=f"{hint}: set KERAS_HOME to a folder that you can write to (now {folder.parent}); "
+            "weights that are there already are looked for in DIR/models.",
+        ) from error
+
+
+def _download(file: WeightsFile, target: Path, files: list[WeightsFile], progress: Progress) -> None:
     """Download a file; raise WeightsError if it does not arrive, or not whole."""
     import pooch
 
@@ -83,9 +103,7 @@ def _download(file: WeightsFile, target: Path, progress: Progress) -> None:
     except Exception as error:  # a proxy may answer with anything
         if isinstance(error, OSError) and error.errno:
             raise  # of the file, not of the connection, whose errors requests wraps without a number
-        stalled = "timed out" in str(error)
-        reason = f"no data arrived for {STALL_SECONDS:.0f} seconds" if stalled else f"{error}"
-        raise registry.unavailable_error(file, reason) from error
+        raise registry.unavailable_error(files, failure_reason(error, file.url, STALL_SECONDS)) from error
 
 
 class _ProgressBar:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
-import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from transfer_cli.catalog import backbones
 from transfer_cli.catalog.backbones import CLASS_INDEX, BackboneSpec, WeightsFile
 from transfer_cli.errors import WeightsError, nearest
+from transfer_cli.models.weights import connection, missing_weights
 
-PREFLIGHT_SECONDS = 8.0
-_SILENCE = f"no answer within {PREFLIGHT_SECONDS:.0f} seconds"
-STALL_SECONDS = 10.0
-"""A download is aborted after this time without data."""
+_CLASS_INDEX_BYTES = 35_363
 
 
 @dataclass(frozen=True)
@@ -35,9 +31,19 @@ class Use:
         return f"{self.spec.name}{' --top' if self.top else ''}{size}"
 
     @property
+    def file(self) -> WeightsFile:
+        """The file."""
+        return self.spec.weights_file(top=self.top, size=self.size)
+
+    @property
     def numbers(self) -> int:
         """Number of parameters in the file."""
         return self.spec.parameters if self.top else self.spec.parameters_below_top
+
+    @property
+    def bytes(self) -> int:
+        """Size of the parameters, which take nearly the whole file."""
+        return 4 * self.numbers
 
 
 def cache_folder() -> Path:
@@ -121,10 +127,10 @@ def has_local_weights(spec: BackboneSpec) -> bool:
     return spec.has_imagenet and is_installed(spec.weights_file(top=False, size=spec.size))
 
 
-def require_available(files: list[WeightsFile], *, offline: bool) -> list[WeightsFile]:
+def require_available(files: list[WeightsFile], *, offline: bool, size: int | None = None) -> list[WeightsFile]:
     """Return the files that have to be downloaded, after checking that their servers answer.
 
-    Each server has `PREFLIGHT_SECONDS` for a first answer, since a connection that drops packets would block for ever.
+    `size` is the side of the images in pixels, if it is not that of the network: other networks must fit it as well.
 
     Raises
     ------
@@ -132,33 +138,66 @@ def require_available(files: list[WeightsFile], *, offline: bool) -> list[Weight
         If a file is missing and `offline` is true, or its server does not answer.
     """
     missing = [file for file in files if not is_installed(file)]
-    require_connection(missing, offline=offline)
+    require_connection(missing, files, offline=offline, size=size)
     return missing
 
 
-def require_connection(files: list[WeightsFile], *, offline: bool) -> None:
-    """Raise WeightsError unless the server of every file answers."""
-    for file in files:
-        reason = "--offline was given" if offline else _unreachable(file.url)
-        if reason:
-            raise unavailable_error(file, reason)
+def require_connection(
+    wanted: Sequence[WeightsFile], files: Sequence[WeightsFile], *, offline: bool, size: int | None = None
+) -> None:
+    """Raise WeightsError unless the servers of the wanted ones of some files answer."""
+    for file in wanted:
+        if reason := missing_weights.OFFLINE if offline else connection.unreachable(file.url):
+            raise unavailable_error(files, reason, size=size)
 
 
-def unavailable_error(file: WeightsFile, reason: str) -> WeightsError:
-    """Return the error for a file that cannot be downloaded: its name, its place, and how to get it."""
-    installed = [spec.name for spec in map(backbones.find, backbones.names()) if has_local_weights(spec)]
-    others = f" Installed weights: {', '.join(installed)} (--backbone NAME)." if installed else ""
-    return WeightsError(
-        f"The weights {file.name} are not on this machine and cannot be downloaded: {reason}. "
-        f"Expected: {cache_folder() / file.name}.",
-        hint=f"{_how_to_get(file)} Then run the same command again.{others}",
-    )
+def unavailable_error(
+    files: Sequence[WeightsFile], reason: str | None, *, size: int | None = None, option: str = "--backbone"
+) -> WeightsError:
+    """Return the error for files that cannot be downloaded: what is missing, and how to go on.
+
+    Parameters
+    ----------
+    files : sequence of WeightsFile
+        Those that are needed; some of them may be here.
+    reason : str or None
+        Why they cannot be downloaded; None if that was not tried.
+    size : int, optional
+        Side of the images in pixels, if it is not that of the network.
+    option : str
+        Option of the command that names a backbone.
+    """
+    missing = [file for file in files if not is_installed(file)] or list(files)
+    known = [weight_uses()[file.name][1] for file in files if file.name in weight_uses()]
+    absent = [use for use in known if use.file in missing] or known
+    # With the head, fetch downloads both files of a network.
+    last = {use.spec.name: use for use in absent}
+    fetched = dict.fromkeys(file for use in last.values() for file in files_of(use.spec, top=use.top, size=use.size))
+    one = absent[0] if len(last) == 1 else None
+    size = size or (one.size if one else None)
+    classifies = CLASS_INDEX in files
+    return missing_weights.MissingWeights(
+        networks=tuple(last),
+        files=tuple(missing),
+        kind=_kind(missing),
+        bytes=sum(map(_bytes, missing)),
+        fetch_bytes=sum(_bytes(file) for file in fetched if file in missing or not is_installed(file)),
+        arguments=" ".join(use.arguments for use in last.values()) or "NAME --top",
+        sizes=_installed_sizes(one) if one and not classifies else (),
+        instead=_installed_networks(
+            None if one and size == one.spec.size else size, classifies=classifies, without={*last}
+        ),
+        classifies=classifies,
+        option=option,
+        folder=cache_folder(),
+    ).error(reason)
 
 
-def missing_error(files: Sequence[WeightsFile]) -> WeightsError:
+def missing_error(
+    files: Sequence[WeightsFile], reason: str | None = None, *, option: str = "--backbone"
+) -> WeightsError:
     """Return the error for missing weights files, and how to get them."""
-    listed = ", ".join(file.name for file in files)
-    return WeightsError(f"Missing in {cache_folder()}: {listed}.", hint=_how_to_get(*files))
+    return unavailable_error(files, reason, option=option)
 
 
 def damaged_error(file: WeightsFile, reason: str) -> WeightsError:
@@ -194,6 +233,8 @@ def require_weights_file(weights: str) -> None:
     names = (backbones.IMAGENET, backbones.EMBEDDED, backbones.RANDOM)
     if weights in (*names, backbones.IN_FILE) or Path(weights).exists():
         return
+    if Path(weights).is_dir():
+        raise WeightsError(f"{weights} is a folder. Expected imagenet, none or the path of a weights file.")
     near = nearest(weights, names)
     guess = f" Did you mean {near}?" if near else ""
     raise WeightsError(
@@ -201,35 +242,44 @@ def require_weights_file(weights: str) -> None:
     )
 
 
-def _how_to_get(*files: WeightsFile) -> str:
-    arguments = " ".join(fetch_arguments(file) for file in files)
-    copy = f"\n(or copy {files[0].url} to {cache_folder()})."
-    return (
-        f"Download: transfer-cli weights fetch {arguments}\n"
-        f"Offline: on a machine with an internet connection, transfer-cli weights pack {arguments} -o weights.tar\n"
-        f"and on this one, transfer-cli weights install weights.tar{copy if len(files) == 1 else ''}"
-    )
+def _kind(missing: Sequence[WeightsFile]) -> str:
+    """Return what the missing files hold."""
+    weights = [weight_uses()[file.name][1] for file in missing if file.name in weight_uses()]
+    sizes = sorted({use.size for use in weights if use.spec.weight_sizes and use.size != use.spec.size})
+    parts = [
+        "ImageNet weights" if weights else "",
+        f"for size {sizes[0]}" if sizes else "",
+        "with the classification layers" if any(use.top for use in weights) else "",
+        "and" if weights and CLASS_INDEX in missing else "",
+        "names of the 1000 ImageNet classes" if CLASS_INDEX in missing else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _bytes(file: WeightsFile) -> int:
+    """Return the size of a file: that of its parameters in float32; 0 if it is not in the catalog."""
+    if file == CLASS_INDEX:
+        return _CLASS_INDEX_BYTES
+    return weight_uses()[file.name][1].bytes if file.name in weight_uses() else 0
+
+
+def _installed_sizes(use: Use) -> tuple[int, ...]:
+    """Return the sizes for which the weights of the same network are here."""
+    files = {size: use.spec.weights_file(top=use.top, size=size) for size in use.spec.weight_sizes}
+    return tuple(size for size, file in files.items() if size != use.size and is_installed(file))
+
+
+def _installed_networks(size: int | None, *, classifies: bool, without: Collection[str]) -> tuple[str, ...]:
+    """Return the networks whose ImageNet weights are here, at their own size, or at `size` if that is given."""
+    found = []
+    for spec in map(backbones.find, backbones.names()):
+        if not spec.has_imagenet or spec.name in without or spec.min_size > (size or spec.size):
+            continue
+        files = imagenet_files(spec, top=classifies, size=spec.size if classifies else size or spec.size)
+        if all(map(is_installed, files)):
+            found.append(spec.name)
+    return tuple(found)
 
 
 def _embedded_path(spec: BackboneSpec) -> Path:
     return Path(__file__).parent / "embedded_data" / spec.embedded
-
-
-def _unreachable(url: str) -> str | None:
-    """Return why `url` cannot be reached, or None."""
-    answer: list[str | None] = []
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(url, method="HEAD")
-            with urllib.request.urlopen(request, timeout=PREFLIGHT_SECONDS):
-                answer.append(None)
-        except Exception as error:  # a proxy may answer with anything
-            reason = getattr(error, "reason", None) or error
-            answer.append(_SILENCE if isinstance(reason, TimeoutError) else f"{reason}")
-
-    # No socket timeout ends getaddrinfo if a name server drops packets; a daemon thread can be abandoned.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PREFLIGHT_SECONDS + 1)
-    return answer[0] if answer else _SILENCE

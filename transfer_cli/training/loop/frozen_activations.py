@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,10 @@ from transfer_cli.errors import OutputError
 from transfer_cli.io.array_store import ArrayStore
 from transfer_cli.recipe.stages import Stage, Trunk
 from transfer_cli.system import cpu_count
-from transfer_cli.training.augmentation.augmented_images import AugmentedImages
+
+if TYPE_CHECKING:
+    # It imports Keras.
+    from transfer_cli.training.augmentation.augmented_images import AugmentedImages
 
 VIEWS = 8
 """Augmented views of each image that ``auto`` caches; docs/benchmarks.md has the measurement."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.errors import UnknownNameError
 from transfer_cli.inference.backbone_network import build_backbone
+from transfer_cli.progress import Progress
 from transfer_cli.quiet_imports import import_tensorflow
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import layer_error
@@ -16,6 +17,7 @@ from transfer_cli.runs.request import TrainingRequest
 
 if TYPE_CHECKING:
     from transfer_cli.models.classifier_network import ClassifierNetwork
+    from transfer_cli.models.freezing import FrozenSplit
 
 BATCHNORM_IMAGES = 64
 """Training images from which the BatchNorm layers of a randomly initialised network get their scale."""
@@ -32,22 +34,36 @@ def build_network(request: TrainingRequest, recipe: FinetuneRecipe) -> tuple[Any
     with request.progress.track("starting TensorFlow", None):
         device = import_tensorflow()
 
-        from transfer_cli.models import freezing
         from transfer_cli.training.loop import multi_gpu
 
         multi_gpu.find_gpus(recipe.hardware.gpus)
         network = build_backbone(recipe, offline=request.offline, progress=request.progress)
+    split_stages(network, recipe, request.progress)
+    return network, device
+
+
+def split_stages(network: Any, recipe: FinetuneRecipe, progress: Progress) -> list[FrozenSplit]:
+    """Return a backbone split as each stage of a recipe trains it; warn if a stage begins inside a block.
+
+    Raises
+    ------
+    UnknownNameError
+        When a stage unfreezes from a layer that the backbone does not have.
+    """
+    from transfer_cli.models import freezing
+
+    splits = []
     for number, stage in enumerate(recipe.stage, start=1):
         try:
-            frozen_split = freezing.split_at(network, stage.unfreeze)
+            splits.append(freezing.split_at(network, stage.unfreeze))
         except UnknownNameError as error:
             raise layer_error(number, recipe.backbone.name, error) from None
-        if frozen_split.whole_block:
-            request.progress.warn(
+        if block := splits[-1].whole_block:
+            progress.warn(
                 f"stage {number} unfreezes {stage.unfreeze}, which begins inside a block whose other layers stay "
-                f"frozen; to unfreeze the whole block: --set stage.{number}.unfreeze=from:{frozen_split.whole_block}"
+                f"frozen; to unfreeze the whole block: --set stage.{number}.unfreeze=from:{block}"
             )
-    return network, device
+    return splits
 
 
 def new_network(

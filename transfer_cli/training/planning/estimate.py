@@ -12,6 +12,7 @@ from transfer_cli.data.split import Split
 from transfer_cli.io.array_store import MEMORY_BYTES
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
+from transfer_cli.training.loop import frozen_activations
 
 FEW_PER_CLASS = 20
 """A class with fewer training images gets a warning."""
@@ -276,9 +277,6 @@ def _stage(
     recipe: FinetuneRecipe, stage: Stage, timed: StageTiming, timing: Timing, train: int, val: int
 ) -> tuple[StagePlan, int]:
     """Return the estimate of a stage, and the size of its cached frozen features in bytes."""
-    # It imports the augmentation.
-    from transfer_cli.training.loop import frozen_activations
-
     steps = math.ceil(train / recipe.step_size)
     prepare, step, views, cached = timed.prepare_seconds + timed.compile_seconds, timed.step_seconds, None, 0
     if timed.frozen_shape is not None:

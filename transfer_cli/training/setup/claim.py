@@ -58,7 +58,7 @@ def check_weights_available(request: TrainingRequest, recipe: Recipe) -> None:
     """Raise WeightsError if ImageNet weights are missing; called before TensorFlow is loaded, which takes seconds."""
     if recipe.backbone.weights == "imagenet":
         files = feature_files(recipe.backbone.spec, recipe.backbone.layer, size=recipe.image_size)
-        require_available(files, offline=request.offline)
+        require_available(files, offline=request.offline, size=recipe.image_size)
 
 
 def sample_warnings_of(request: TrainingRequest, recipe: Recipe) -> list[str]:
