@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from transfer_cli.features.nearest import FeatureIndex as FeatureIndex
     from transfer_cli.features.similar import similar as similar
     from transfer_cli.image_classifier import ImageClassifier as ImageClassifier
+    from transfer_cli.inference.restricted_classes import restrict as restrict
     from transfer_cli.inference.tta import AugmentedModel as AugmentedModel
     from transfer_cli.metrics.score import Score as Score
     from transfer_cli.ranking.options import RankOptions as RankOptions
@@ -129,6 +130,7 @@ _PUBLIC = {
     "EvaluationDirectory": "transfer_cli.runs.evaluation_directory",
     "ModelBundle": "transfer_cli.bundle.bundle",
     "AugmentedModel": "transfer_cli.inference.tta",
+    "restrict": "transfer_cli.inference.restricted_classes",
     "RankOptions": "transfer_cli.ranking.options",
     "Ranking": "transfer_cli.ranking.results",
     "RankingDirectory": "transfer_cli.ranking.ranking_directory",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from transfer_cli import training_options
@@ -17,6 +17,7 @@ from transfer_cli.image_classifier import ImageClassifier, warn_of_skipped
 from transfer_cli.inference.load import load as load_model
 from transfer_cli.inference.models import AbstractModel
 from transfer_cli.inference.predict import predict_items
+from transfer_cli.inference.restricted_classes import restrict
 from transfer_cli.keywords import takes
 from transfer_cli.metrics.score import score_rows, scores_of
 from transfer_cli.progress import Progress
@@ -274,6 +275,8 @@ def predict(
     batch_size: int = 32,
     strict: bool = False,
     rejector: Rejector | None = None,
+    only: Iterable[str] = (),
+    exclude: Iterable[str] = (),
 ) -> Iterator[Predictions]:
     """Yield predictions batch by batch, in order; memory use does not depend on the number of images.
 
@@ -287,7 +290,9 @@ def predict(
     strict : bool
         Raise ImageError at the first image that cannot be read, instead of listing it as skipped.
     rejector : Rejector, optional
-        Labels images as ``unknown``.
+        Labels images as ``unknown``. It has a model of its own.
+    only, exclude : iterable of str
+        Classes to predict, or to leave out; the probabilities of the others are renormalised.
 
     Raises
     ------
@@ -300,7 +305,7 @@ def predict(
     items = image_items(images)
     if isinstance(model, str | os.PathLike):
         model = load(model)
-    loaded = model.model if isinstance(model, ImageClassifier) else model
+    loaded = restrict(model.model if isinstance(model, ImageClassifier) else model, only=only, exclude=exclude)
     return _warning(predict_items(loaded, items, batch_size=batch_size, strict=strict, rejector=rejector))
 
 

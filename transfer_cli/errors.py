@@ -56,6 +56,12 @@ class UnconfirmedError(TransferError):
     exit_code = 2
 
 
+class OptionError(TransferError):
+    """Options that contradict each other or do not fit the model."""
+
+    exit_code = 2
+
+
 class InputError(TransferError):
     """A folder, image, table or recipe that cannot be used."""
 

@@ -52,6 +52,8 @@ class PredictKeywords(TypedDict, total=False):
     unknown: bool
     coverage: Annotated[float, Field(gt=0, le=1)] | None
     threshold: _Share | None
+    only: str | Sequence[str] | None
+    exclude: str | Sequence[str] | None
     strict: bool
 
 
@@ -209,6 +211,8 @@ class ImageClassifier:
             As `unknown`, so that this share of the validation images keeps a label. [0.92]
         threshold : float, optional
             Label an image ``unknown`` if its confidence is lower.
+        only, exclude : sequence of str, optional
+            Classes to predict, or to leave out; the probabilities of the others are renormalised.
         strict : bool
             Raise ImageError at the first image that cannot be read, instead of listing it in ``skipped``.
 
@@ -400,16 +404,22 @@ class ImageClassifier:
 
     def _model_for(self, keywords: PredictKeywords) -> tuple[AbstractModel, Rejector | None]:
         from transfer_cli.inference.reject import Rejector
+        from transfer_cli.inference.restricted_classes import restrict
         from transfer_cli.inference.tta import AugmentedModel
 
-        tta = keywords.get("tta")
-        model = self.model if tta is None else AugmentedModel(self.model, str(tta))
+        only, exclude = (_names(keywords.get(key)) for key in ("only", "exclude"))
+        model, tta = restrict(self.model, only=only, exclude=exclude), keywords.get("tta")
+        model = model if tta is None else AugmentedModel(model, str(tta))
         coverage = keywords.get("coverage") or (COVERAGE if keywords.get("unknown") else None)
         threshold = keywords.get("threshold")
         if coverage is None and threshold is None:
             return model, None
         rejector = Rejector(model, coverage=coverage, threshold=threshold)
         return rejector.model, rejector
+
+
+def _names(names: object) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names or ())  # type: ignore[arg-type]
 
 
 def warn_of_skipped(progress: Progress, skipped: Sequence[Skipped], left_out: Mapping[str, int] | None = None) -> None:

@@ -128,7 +128,7 @@ def test_predict_unwritable_output_fails_before_work(trained: Path, colours: Pat
     for arguments, code, message in (
         (["-o", tmp_path, "--format", "csv"], 3, "is a folder. Expected the name of a file."),
         (["-o", "/proc/nowhere/out.csv"], 3, "could not be written"),
-        (["-o", tmp_path / "out.xlsx"], 2, "Expected a name that ends in .csv, .jsonl or .parquet, or add --format."),
+        (["-o", tmp_path / "out.ods"], 2, "a name that ends in .csv, .jsonl, .parquet or .xlsx, or add --format."),
         (["-o", image], 2, "Unknown format"),
         (["-o", image, "--format", "csv"], 3, "is an image and would be lost"),
     ):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.data.test_decoding import encoded, halves
 from transfer_cli.data import image_batches
-from transfer_cli.data.image_batches import batches
+from transfer_cli.data.image_batches import batches, view_batches
 from transfer_cli.data.views import View
 from transfer_cli.errors import ImageError
 
@@ -144,3 +144,21 @@ def test_batches_several_views_equal_each_view_alone(tmp_path: Path) -> None:
         assert expected.shape == (3, view.size, view.size, 3)
     assert [item.path for batch in together for item in batch.skipped] == [str(tmp_path / "broken.jpg")]
     assert not np.array_equal(together[0].views[0], together[0].views[1][:, :96, :96])
+
+
+@pytest.mark.parametrize("broken", [(), (3, 4, 9)])
+def test_batches_end_after_each_part(tmp_path: Path, broken: tuple[int, ...]) -> None:
+    """A part of the paths alone gives the batches that it gives among others."""
+    paths = save_greys(tmp_path, 22)
+    for number in broken:
+        Path(paths[number]).write_bytes(b"broken")
+    views = [View(8, "squash")]
+    whole = [batch.paths for batch in view_batches(paths, views, batch_size=4, part_size=8)]
+    alone = [
+        batch.paths
+        for start in (0, 8, 16)
+        for batch in view_batches(paths[start : start + 8], views, batch_size=4, part_size=8)
+    ]
+    assert whole == alone
+    shifted = [batch.paths for batch in view_batches(paths, views, batch_size=4)]
+    assert (whole == shifted) == (not broken)

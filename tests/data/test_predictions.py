@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from transfer_cli.data.predictions import FORMATS, Predictions, open_writer
+from transfer_cli.data.prediction_columns import PredictionColumns
+from transfer_cli.data.predictions import FORMATS, Predictions, columns_of, open_writer, writer_of
 from transfer_cli.data.skipped import Skipped, read_skipped, write_skipped
 
 CLASSES = ("cat", "label", "ox, musk")
@@ -96,3 +98,60 @@ def test_skipped_is_read_as_written(tmp_path: Path) -> None:
     expected = b'path,reason\n"a,b.jpg",the file is empty\nodd \xff name.jpg,odd\n'
     assert (tmp_path / "skipped.csv").read_bytes() == expected
     assert read_skipped(tmp_path / "skipped.csv") == skipped
+
+
+RESTRICTED = replace(FIRST, left_out=("ant", "bee"), digests=("0" * 64, "1" * 64), skipped_at=(0,))
+
+
+def written_with_digest(format: str, top_k: int | None = None) -> str:
+    target = io.BytesIO()
+    table = writer_of(format, target, columns_of(RESTRICTED, top_k, with_digest=True))
+    table.append(RESTRICTED)
+    table.skip(Skipped("c.jpg", "the file is empty"))
+    table.close()
+    return target.getvalue().decode()
+
+
+def test_writer_says_which_classes_were_left_out_and_what_was_skipped() -> None:
+    assert written_with_digest("csv", 1) == (
+        "path,label,confidence,classes_left_out,sha256\n"
+        f"a.jpg,label,0.7,ant;bee,{'0' * 64}\n"
+        f'"b,\n.jpg",cat,0.4,ant;bee,{"1" * 64}\n'
+        "c.jpg,,,,\n"
+    )
+    first, _, last = map(json.loads, written_with_digest("jsonl").splitlines())
+    assert first == {
+        "path": "a.jpg",
+        "label": "label",
+        "confidence": 0.7,
+        "probabilities": {"cat": 0.1, "label": 0.7, "ox, musk": 0.2},
+        "classes_left_out": ["ant", "bee"],
+        "sha256": "0" * 64,
+    }
+    assert last == {"path": "c.jpg", "error": "the file is empty"}
+    assert written_with_digest("table").splitlines()[-1] == "c.jpg  could not be read: the file is empty"
+
+
+def test_writer_many_classes_left_out_are_counted() -> None:
+    columns = PredictionColumns(CLASSES, left_out=tuple(f"c{number}" for number in range(998)))
+    assert columns.left_out_text == ";".join(f"c{number}" for number in range(20)) + ";and 978 more"
+
+
+def test_writer_for_excel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    target = io.BytesIO()
+    table = writer_of("excel-csv", target, columns_of(SECOND))
+    table.append(SECOND)
+    table.skip(Skipped("=c.jpg", "empty"))
+    table.close()
+    assert target.getvalue().decode() == (
+        "\ufeffpath;label;confidence;p_cat;p_label;p_ox, musk\r\n"
+        "odd \\xff name.jpg;ox, musk;0,666667;0;0,333333;0,666667\r\n"
+        "'=c.jpg;;;;;\r\n"
+    )
+
+
+def test_predictions_part_keeps_rows_together() -> None:
+    part = RESTRICTED[1:2]
+    assert (part.paths, part.digests, part.left_out) == (("b,\n.jpg",), ("1" * 64,), ("ant", "bee"))
+    assert part.probabilities.tolist() == FIRST.probabilities[1:].tolist()

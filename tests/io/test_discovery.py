@@ -115,3 +115,13 @@ def test_require_paths_none_says_what_was_there(tmp_path: Path) -> None:
         "No images found. Expected image files, folders of images, or - for paths on stdin. "
         "Received: left out: 2 .arw files (camera raw; convert them to JPEG), 1 .txt files."
     )
+
+
+def test_require_paths_videos_only_says_how(tmp_path: Path) -> None:
+    (tmp_path / "a.MOV").touch()
+    left_out: Counter[str] = Counter()
+    with pytest.raises(FolderError) as caught:
+        require_paths(expand_paths([str(tmp_path)], left_out), left_out)
+    assert caught.value.hint == (
+        "Save the frames of a video as images, one per second: ffmpeg -i VIDEO -vf fps=1 frame-%06d.jpg"
+    )

@@ -161,6 +161,12 @@ images_option = click.option(
     metavar="DIR",
     help="Folder of the images, if it has moved since training.  [the folder that RUN was trained on]",
 )
+for_excel_option = click.option(
+    "--for-excel",
+    is_flag=True,
+    help="Write CSV that Excel opens by a double click: delimiter and decimal sign of your locale, six digits, and no "
+    "cell is a formula.",
+)
 cache_option = click.option(
     "--cache-limit",
     metavar="SIZE",

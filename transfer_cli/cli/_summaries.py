@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer_cli.cli._console import Console
+from transfer_cli.data.prediction_columns import LEFT_OUT
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 from transfer_cli.io.discovery import describe_left_out, has_unreadable_folders
@@ -205,7 +206,12 @@ def _missing_class_warnings(result: Evaluation) -> list[str]:
 
 
 def end_of_prediction(
-    console: Console, rows: int, skipped: Sequence[Skipped], output: Path | None, unknown: int | None = None
+    console: Console,
+    rows: int,
+    skipped: Sequence[Skipped],
+    output: Path | None,
+    unknown: int | None = None,
+    left_out: Sequence[str] = (),
 ) -> int:
     """Print how many images were predicted, labelled `unknown` and skipped; return the exit code."""
     warn_skipped(console, skipped)
@@ -213,7 +219,8 @@ def end_of_prediction(
     console.note(f"{counted(rows, 'image')} predicted{rejected}, {len(skipped)} skipped")
     if output:
         counts = {"rows": rows} | ({} if unknown is None else {"unknown": unknown})
-        console.output(output, **counts, skipped=[*map(vars, skipped)])
+        left = {LEFT_OUT: [*left_out]} if left_out else {}
+        console.output(output, **counts, **left, skipped=[*map(vars, skipped)])
     return DONE_WITH_SKIPPED if skipped else DONE
 
 

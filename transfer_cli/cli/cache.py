@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.io.cache import KINDS
 from transfer_cli.text import megabytes
 
 
 @click.group("cache")
 def command() -> None:
-    """Show or delete cached features and converted networks."""
+    """Show or delete cached features, networks, predictions."""
 
 
 @command.command("info")
@@ -44,10 +45,10 @@ def info(console: Console) -> None:
 
 
 @command.command("clear")
-@click.argument("kind", type=click.Choice(["features", "networks"]), required=False)
+@click.argument("kind", type=click.Choice(KINDS), required=False)
 @pass_console
 def clear(console: Console, kind: str | None) -> None:
-    """Delete the cache (all, or only features / networks).
+    """Delete the cache (all, or only features / networks / predictions).
 
     Only time is lost: deleted data is computed again when needed. Runs and models do not depend on the cache.
 

@@ -100,6 +100,6 @@ def _predict(console: Console, result: TrainingResult, images: Path) -> list[dic
     tested = {row.labels[0]: row.path for row in Split.read(result.run.split).rows if row.part == "test"}
     batches = list(predict(model, [str(images / path) for path in [*tested.values()][:_PREDICTED]]))
     if not console.json:
-        write_predictions(iter(batches), console.rows, "table", model.class_names)
+        write_predictions(iter(batches), console.rows, "table")
     ranked = (row for batch in batches for row in batch.rows(1))
     return [{"path": path, "label": label, "confidence": confidence} for path, [(label, confidence)] in ranked]

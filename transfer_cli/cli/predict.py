@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,22 +15,34 @@ from transfer_cli.calibration.rejection import COVERAGE
 from transfer_cli.catalog import tta
 from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console
-from transfer_cli.cli._options import cache_option, loading, output_option, runtime_option, strict_option, tta_option
+from transfer_cli.cli._image_paths import STDIN, named_paths, path_groups
+from transfer_cli.cli._options import (
+    cache_option,
+    for_excel_option,
+    loading,
+    output_option,
+    runtime_option,
+    strict_option,
+    tta_option,
+)
+from transfer_cli.cli._predictor import Predictor
 from transfer_cli.cli._summaries import end_of_prediction, note_left_out
-from transfer_cli.cli._types import Share
-from transfer_cli.data.predictions import FORMATS
-from transfer_cli.progress import SILENT
+from transfer_cli.cli._types import PATH, Share
+from transfer_cli.cli._watching import check_watching, watch_folder
+from transfer_cli.data.predictions import EXCEL_CSV, FORMATS, WORKBOOK
 
-if TYPE_CHECKING:
-    from transfer_cli.inference.models import AbstractModel
-    from transfer_cli.inference.reject import Rejector
+_FORMATS = (*FORMATS, WORKBOOK)
+_BINARY = {"parquet": "Parquet", WORKBOOK: "An Excel workbook"}
 
 
 @click.command("predict", short_help="Classify new images with a trained model.")
 @click.argument("model", metavar="RUN|BUNDLE|FILE|imagenet:BACKBONE", shell_complete=complete_models)
-@click.argument("paths", nargs=-1, required=True, type=click.Path())
+@click.argument("paths", nargs=-1, type=click.Path(), metavar="PATHS...")
 @click.option(
-    "--format", "format_", type=click.Choice(FORMATS), help="Output format.  [by the suffix of --output, else csv]"
+    "--format",
+    "format_",
+    type=click.Choice(_FORMATS),
+    help="Output format.  [by the suffix of --output; without it a table on a terminal, else csv]",
 )
 @click.option(
     "--top-k",
@@ -57,8 +68,28 @@ if TYPE_CHECKING:
     metavar="P",
     help="Label an image `unknown` if its confidence is below this, 0 to 1.",
 )
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAMES",
+    help="Predict these classes only; comma-separated. The probabilities of the others are renormalised away.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="NAMES",
+    help="Leave these classes out, such as species that cannot be there; comma-separated. The probabilities of the "
+    "others are renormalised.",
+)
 @tta_option
-@output_option("FILE", "File to write.  [stdout]")
+@output_option("FILE", "File to write: .csv, .jsonl, .parquet or .xlsx.  [stdout]")
+@for_excel_option
+@click.option(
+    "--watch",
+    type=PATH,
+    metavar="DIR",
+    help="Watch a folder that fills: predict each new image once, until Ctrl-C. Needs -o FILE.csv or FILE.jsonl.",
+)
 @click.option(
     "--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True, metavar="N", help="Images per batch."
 )
@@ -67,94 +98,101 @@ if TYPE_CHECKING:
 @strict_option
 @pass_console
 def command(console: Console, /, model: str, paths: tuple[str, ...], output: Path | None, **options: Any) -> int:
-    """Classify new images with a trained model; one output row per image (CSV, JSON Lines, Parquet, table).
+    """Classify new images with a trained model; one output row per image (CSV, JSON Lines, Parquet, Excel, table).
 
     The model is a run (the folder that extract, finetune, ensemble or auto wrote), the model folder in it (BUNDLE), a
-    file written by export (FILE: .onnx, .tflite, .xml or .keras), or imagenet:BACKBONE (a pretrained network with its
-    1000 ImageNet classes). PATHS are images, folders of images, or - to read paths from stdin, one per line. Unreadable
+    packed bundle (.zip), a file written by export (FILE: .onnx, .tflite, .xml or .keras), or imagenet:BACKBONE (a
+    pretrained network with its 1000 ImageNet classes). PATHS are images, folders of images, files that list images
+    (.csv, .txt or .json), or - to read paths from stdin, one per line, each answered when the input pauses. Unreadable
     images are listed on stderr, with exit code 5. With --unknown, the label is `unknown` if the confidence is low or
     the image is unlike the training images; the columns guess and reason have the model's guess and the reason for
-    rejecting it. Some images of other things still get a label.
+    rejecting it. Some images of other things still get a label. An interrupted command with -o continues when it is run
+    again.
 
     \b
     Example:
         transfer-cli predict runs/first sample_data/patterns -o predictions.csv
-        transfer-cli predict runs/first trap/ --unknown --format table
-        transfer-cli predict imagenet:mobilenet_v2 holiday.jpg --format table
-        transfer-cli predict runs/first holiday.jpg --tta ten-crop --format table
+        transfer-cli predict runs/first trap/ --unknown --exclude wolf --format table
+        transfer-cli predict runs/first trap/ --for-excel -o predictions.csv
+        transfer-cli predict imagenet:mobilenet_v2 holiday.jpg --tta ten-crop
         find photos -name '*.jpg' | transfer-cli predict runs/first -
+        transfer-cli predict runs/first --watch trap/ -o predictions.csv
     """
     from transfer_cli.io.atomic import check_writable
-    from transfer_cli.io.discovery import expand_paths, require_paths
 
     # Report a mistyped name before anything is loaded.
-    method = None if options["tta"] is None else tta.find(options["tta"])
-    format_ = options["format_"] or _format_of(output, console)
-    if output:
+    if options["tta"] is not None:
+        tta.find(options["tta"])
+    format_ = _format_of(output, console, options)
+    folder: Path | None = options["watch"]
+    _check_options(paths, folder, format_, options)
+    if folder:
+        check_watching(folder, output, format_, strict=options["strict"])
+    if output and not (folder and output.is_file()):
         check_writable(output)
-    elif format_ == "parquet" and sys.stdout.isatty():
-        raise click.UsageError("Parquet is a binary format and cannot be shown on a terminal. Add -o FILE.")
+    elif not output and format_ in _BINARY and sys.stdout.isatty():
+        raise click.UsageError(f"{_BINARY[format_]} is a binary format and cannot be shown on a terminal. Add -o FILE.")
     left_out: Counter[str] = Counter()
-    files = require_paths(expand_paths(_expand_stdin(paths), left_out), left_out)
-    known = None if "-" in paths else [*files]
-    files = files if known is None else iter(known)
+    files, ahead = _files(console, paths, left_out, whole=output is not None)
 
     from transfer_cli.inference.load import load
-    from transfer_cli.inference.predict import predict, write_predictions
-    from transfer_cli.inference.runtimes import MIN_IMAGES_TO_CONVERT
-    from transfer_cli.inference.tta import AugmentedModel
 
-    ahead, files = _ahead(files, MIN_IMAGES_TO_CONVERT if "-" not in paths else 0)
     with console.track("loading the model", None):
         loaded = load(model, images=ahead, **loading(console, options))
-    classifier = loaded if method is None else AugmentedModel(loaded, method.name)
-    rejector = _rejector(classifier, console, options)
-    classifier = rejector.model if rejector else classifier
-    settings = {name: options[name] for name in ("batch_size", "strict")}
-    batches = predict(classifier, files, rejector=rejector, **settings)
-    # Rows on a terminal and the progress bar would overwrite each other.
-    shown = {"progress": SILENT if output is None and sys.stdout.isatty() else console, "total": known and len(known)}
-    rows, skipped = write_predictions(
-        batches, output or console.rows, format_, loaded.class_names, top_k=options["top_k"], **shown
-    )
-    if isinstance(classifier, AugmentedModel):
-        console.note(f"{classifier.spec.name}: {classifier.cost.summary()}")
+    predictor = Predictor.build(console, loaded, options)
+    if folder and output:
+        watch_folder(console, folder, output, (format_, options["top_k"]), predictor)
+    if output:
+        written = predictor.write_file(console, model, [*chain.from_iterable(files)], output, format_)
+    else:
+        written = predictor.write_stdout(console, files, format_, in_place=STDIN in paths)
+    predictor.note_cost(console)
     note_left_out(console, left_out)
-    return end_of_prediction(console, rows, skipped, output, rejector.rejected if rejector else None)
+    unknown = written.unknown if predictor.rejector else None
+    return end_of_prediction(console, written.rows, written.skipped, output, unknown, predictor.model.left_out)
 
 
-def _rejector(model: AbstractModel, console: Console, options: Mapping[str, Any]) -> Rejector | None:
-    coverage = options["coverage"] or (COVERAGE if options["unknown"] else None)
-    if coverage is None and options["threshold"] is None:
-        return None
-
-    from transfer_cli.inference.reject import Rejector
-
-    rejector = Rejector(model, coverage=coverage, threshold=options["threshold"])
-    if rejector.fitted_threshold is not None:
-        console.note(f"`unknown` threshold: {rejector.fitted_threshold.summary()}")
-    return rejector
-
-
-def _format_of(output: Path | None, console: Console) -> str:
-    if output is None:
-        return "jsonl" if console.json else "csv"
-    suffix = output.suffix.lower().lstrip(".")
-    if suffix not in FORMATS:
-        expected = "a name that ends in .csv, .jsonl or .parquet, or add --format"
-        raise click.UsageError(f"Unknown format: {output}. Expected {expected}.")
-    return suffix
+def _format_of(output: Path | None, console: Console, options: Mapping[str, Any]) -> str:
+    format_: str | None = options["format_"]
+    if format_ is None and output is not None:
+        format_ = output.suffix.lower().lstrip(".")
+        if format_ not in _FORMATS:
+            expected = "a name that ends in .csv, .jsonl, .parquet or .xlsx, or add --format"
+            raise click.UsageError(f"Unknown format: {output}. Expected {expected}.")
+    if options["for_excel"]:
+        if format_ not in ("csv", WORKBOOK, None):
+            raise click.UsageError(f"--for-excel writes CSV. Received the format {format_}. Remove one of them.")
+        return format_ if format_ == WORKBOOK else EXCEL_CSV
+    return format_ or ("jsonl" if console.json else "table" if sys.stdout.isatty() else "csv")
 
 
-def _ahead(files: Iterator[str], count: int) -> tuple[int, Iterator[str]]:
-    """Return how many of the next `count` files exist, and all files; with count 0 nothing is read from a pipe."""
-    first = list(islice(files, count))
-    return len(first), chain(first, files)
+def _check_options(paths: tuple[str, ...], folder: Path | None, format_: str, options: Mapping[str, Any]) -> None:
+    """Raise a usage error now if options contradict each other."""
+    from transfer_cli.io.workbook import check_installed
+
+    if not paths and folder is None:
+        raise click.UsageError("Missing argument 'PATHS...': images, folders, lists of images, or - for stdin.")
+    if paths and folder is not None:
+        raise click.UsageError(f"Give images or --watch {folder}, not both: --watch predicts what is in the folder.")
+    if any(options["only"]) and any(options["exclude"]):
+        raise click.UsageError("Give --only or --exclude, not both: each says which classes are left.")
+    if format_ == WORKBOOK:
+        check_installed()
 
 
-def _expand_stdin(paths: tuple[str, ...]) -> Iterator[str]:
-    for path in paths:
-        if path == "-":
-            yield from (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer if line.strip())
-        else:
-            yield path
+def _files(
+    console: Console, paths: tuple[str, ...], left_out: Counter[str], *, whole: bool
+) -> tuple[Iterable[Iterable[str]], int]:
+    """Return the image files in groups to be answered together, and how many are known to come; `whole`: one group."""
+    from transfer_cli.inference.runtimes import MIN_IMAGES_TO_CONVERT
+    from transfer_cli.io.discovery import expand_paths, require_paths
+
+    if not paths:
+        return (), 0
+    named = named_paths(console, paths)
+    groups = (expand_paths(group, left_out) for group in path_groups(console, named))
+    if STDIN in paths and not whole:
+        return groups, 0
+    files = require_paths(chain.from_iterable(groups), left_out)
+    first = [*(files if whole else islice(files, MIN_IMAGES_TO_CONVERT))]
+    return [chain(first, files)], len(first)

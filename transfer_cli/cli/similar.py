@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections import Counter
@@ -17,6 +18,7 @@ from transfer_cli.cli._console import Console, pass_console, table_text
 from transfer_cli.cli._options import (
     cache_option,
     check_suffix,
+    for_excel_option,
     images_option,
     loading,
     output_option,
@@ -26,10 +28,11 @@ from transfer_cli.cli._options import (
 from transfer_cli.cli._summaries import note_left_out, warn_skipped
 from transfer_cli.cli._types import PATH
 from transfer_cli.data.csv_manifest import SPLIT_COLUMN
-from transfer_cli.data.predictions import TRUE_LABEL
+from transfer_cli.data.predictions import EXCEL_CSV, TRUE_LABEL
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED, InputError
 from transfer_cli.io.csv_tables import csv_bytes
+from transfer_cli.io.excel_csv import ExcelCsv
 from transfer_cli.text import counted
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ _FILE_FORMATS = ("csv", "jsonl")
 )
 @click.option("--sheet", type=PATH, metavar="FILE.png", help="Also save a contact sheet (PNG).")
 @output_option("FILE", "File to write, .csv or .jsonl.  [stdout]")
+@for_excel_option
 @images_option
 @runtime_option
 @cache_option
@@ -86,7 +90,7 @@ def command(
     from transfer_cli.io.discovery import expand_paths, require_paths
     from transfer_cli.runs.completed_run import FinishedRun
 
-    format_ = _format_of(output, console)
+    format_ = _format_of(output, console, for_excel=options["for_excel"])
     finished = FinishedRun.read(run, options["images"])
     gallery = SearchImages.of_run(finished, options["part"])
     _check_targets(output, sheet)
@@ -116,7 +120,10 @@ def command(
     return DONE_WITH_SKIPPED if matches.skipped else DONE
 
 
-def _format_of(output: Path | None, console: Console) -> str:
+def _format_of(output: Path | None, console: Console, *, for_excel: bool) -> str:
+    if for_excel:
+        check_suffix(output or Path("stdout.csv"), ".csv")
+        return EXCEL_CSV
     if output is None:
         return "jsonl" if console.json else "table" if sys.stdout.isatty() else "csv"
     check_suffix(output, *(f".{name}" for name in _FILE_FORMATS))
@@ -168,6 +175,9 @@ def _formatted(matches: Iterable[Sequence[tuple[Any, ...]]], format_: str) -> It
         cells = [[str(cell) for cell in row] for rows in matches for row in rows]
         yield f"{table_text(_HEADER, cells, numeric=('rank', 'cosine'))}\n".encode()
         return
+    if format_ == EXCEL_CSV:
+        yield from _excel_csv(matches)
+        return
     for number, rows in enumerate(matches):
         if format_ == "csv":
             yield csv_bytes([*([] if number else [_HEADER]), *rows])
@@ -175,6 +185,18 @@ def _formatted(matches: Iterable[Sequence[tuple[Any, ...]]], format_: str) -> It
             values = [{**dict(zip(_HEADER, row, strict=True)), "cosine": float(row[4])} for row in rows]
             text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
             yield text.encode("utf-8", "surrogateescape")
+
+
+def _excel_csv(matches: Iterable[Sequence[tuple[Any, ...]]]) -> Iterator[bytes]:
+    buffer = io.BytesIO()
+    sheet = ExcelCsv(buffer)
+    sheet.append(_HEADER)
+    for rows in matches:
+        for path, rank, neighbour, label, cosine, part in rows:
+            sheet.append((path, rank, neighbour, label, float(cosine), part))
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
 
 
 def _write(lines: Iterable[bytes], output: Path | None, console: Console) -> None:

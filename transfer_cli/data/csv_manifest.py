@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transfer_cli.catalog.tasks import SINGLE_LABEL, Task
 from transfer_cli.data.label_cells import check_separators, labels_of, missing_values
-from transfer_cli.data.prediction_result import UNKNOWN
+from transfer_cli.data.prediction_columns import UNKNOWN
 from transfer_cli.data.table_columns import COLUMNS as COLUMNS
 from transfer_cli.data.table_columns import GROUP_COLUMN, TableColumns, TableOptions, check_split_is_read, part_named
 from transfer_cli.data.table_columns import SEPARATOR as SEPARATOR

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from transfer_cli.data import decoding
 from transfer_cli.data.decoding_cost import BUDGET
 from transfer_cli.data.skipped import Skipped
+from transfer_cli.data.videos_and_addresses import address_reason, video_reason
 from transfer_cli.data.views import View
 from transfer_cli.errors import ImageError
 from transfer_cli.system import cpu_count, keep_freed_memory
@@ -95,6 +96,7 @@ def view_batches(
     root: Path | None = None,
     strict: bool = False,
     known: Container[str] = (),
+    part_size: int | None = None,
 ) -> Iterator[ImageBatch]:
     """Yield the images at `paths` in batches, in order; each file is read once.
 
@@ -114,6 +116,8 @@ def view_batches(
         Raise ImageError at the first file that cannot be read, instead of skipping it.
     known : container of str
         SHA-256 digests of files that need not be decoded; they are still listed in the batches.
+    part_size : int, optional
+        A batch also ends after each multiple of this number of paths.
     """
     pending: deque[_Chunk] = deque()
     numbered = enumerate(paths)
@@ -140,7 +144,7 @@ def view_batches(
                         raise ImageError(f"{path} could not be read: {outcome}.", hint="Omit --strict to skip it.")
                     else:
                         builder.skipped.append(Skipped(path, outcome))
-                    if builder.is_full(batch_size):
+                    if builder.is_full(batch_size) or (part_size and not (index + 1) % part_size):
                         yield builder.build()
                         builder = _BatchBuilder(views)
             if builder.rows or builder.skipped:
@@ -224,11 +228,11 @@ def _read(path: str, views: Sequence[View], known: Container[str]) -> _Decoded:
     with BUDGET.reading(path):
         data = decoding.read_bytes(path)
         if isinstance(data, str):
-            return "", data
+            return "", address_reason(path) or data
         digest = hashlib.sha256(data).hexdigest()
         if digest in known:
             return digest, None
         try:
             return digest, decoding.decode_views(data, views)
         except Exception as error:  # codecs raise anything, and one broken file must not end the run
-            return "", decoding.failure_reason(error, data)
+            return "", video_reason(path) or decoding.failure_reason(error, data)

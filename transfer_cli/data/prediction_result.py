@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.data.prediction_columns import UNKNOWN as UNKNOWN
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import MissingExtraError
 from transfer_cli.html_table import html_table
@@ -17,8 +18,6 @@ from transfer_cli.text import counted, printable
 if TYPE_CHECKING:
     import pandas as pd
 
-UNKNOWN = "unknown"
-"""The label of a rejected image."""
 _SHOWN = 5
 _SHOWN_IN_NOTEBOOK = 20
 
@@ -64,6 +63,10 @@ class Predictions:
         SHA-256 of each file, in hexadecimal, if it was read for these predictions.
     reject_reasons : tuple of str or None
         Why each image is rejected (see `inference.reject`), empty if it is not; None if rejection is off.
+    skipped_at : tuple of int
+        Of each skipped file of a batch: the number of images before it in the input.
+    left_out : tuple of str
+        Classes of the model that these predictions were restricted without (see `inference.restricted_classes`).
     """
 
     paths: tuple[str, ...]
@@ -73,6 +76,8 @@ class Predictions:
     thresholds: tuple[float, ...] | None = None
     digests: tuple[str, ...] = ()
     reject_reasons: tuple[str, ...] | None = None
+    skipped_at: tuple[int, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def concatenate(cls, batches: Iterable[Predictions]) -> Predictions:
@@ -87,6 +92,7 @@ class Predictions:
             skipped=tuple(item for each in every for item in each.skipped),
             digests=tuple(digest for each in every for digest in each.digests),
             reject_reasons=reasons,
+            skipped_at=(),
         )
 
     @property
@@ -177,6 +183,7 @@ class Predictions:
                 skipped=(),
                 digests=self.digests[index],
                 reject_reasons=None if self.reject_reasons is None else self.reject_reasons[index],
+                skipped_at=(),
             )
         path, row = self.paths[index], self.probabilities[index]
         position = index % len(self)

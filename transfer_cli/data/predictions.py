@@ -1,96 +1,65 @@
-"""The tables that predictions are written to: CSV, JSON Lines, Parquet and text for a terminal."""
+"""The tables that predictions are written to: CSV, JSON Lines, Parquet, Excel and text for a terminal."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
 
-from transfer_cli.data.prediction_result import UNKNOWN as UNKNOWN
+from transfer_cli.data.prediction_columns import DIGEST, LEFT_OUT, PredictionColumns
+from transfer_cli.data.prediction_columns import TRUE_LABEL as TRUE_LABEL
+from transfer_cli.data.prediction_columns import UNKNOWN as UNKNOWN
 from transfer_cli.data.prediction_result import Predictions as Predictions
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.table_columns import SEPARATOR
 from transfer_cli.io.csv_tables import csv_bytes
+from transfer_cli.io.excel_csv import ExcelCsv
+from transfer_cli.io.workbook import Workbook
 from transfer_cli.text import printable, utf8
 
 FORMATS = ("csv", "jsonl", "parquet", "table")
-TRUE_LABEL = "true_label"
-"""Column of the true class or labels."""
+WORKBOOK = "xlsx"
+"""Format of an Excel workbook, which needs an extra."""
+EXCEL_CSV = "excel-csv"
+"""Format of a CSV file that Excel opens as a table, by the settings of the locale."""
 
 
-@dataclass(frozen=True)
-class PredictionColumns:
-    """The columns of a table of predictions.
+def columns_of(batch: Predictions, top_k: int | None = None, *, with_digest: bool = False) -> PredictionColumns:
+    """Return the columns of a table of predictions such as those of `batch`."""
+    names = batch.class_names
+    return PredictionColumns(
+        names,
+        min(top_k, len(names)) if top_k else None,
+        multi_label=batch.thresholds is not None,
+        with_rejection=batch.reject_reasons is not None,
+        left_out=batch.left_out,
+        with_digest=with_digest,
+    )
 
-    Attributes
-    ----------
-    class_names : tuple of str
-    top_k : int or None
-        Only the k most likely classes, instead of the probability of every class.
-    truth : bool
-        Add the column ``true_label``.
-    multi_label : bool
-        An image has any number of labels: a column ``labels`` instead of ``label`` and ``confidence``.
-    with_rejection : bool
-        A label may be ``unknown``: add the columns ``guess`` (the most likely class) and ``reason``.
-    """
 
-    class_names: tuple[str, ...]
-    top_k: int | None = None
-    truth: bool = False
-    multi_label: bool = False
-    with_rejection: bool = False
-
-    @property
-    def joins_labels(self) -> bool:
-        """Whether all labels of an image are in one column."""
-        return self.multi_label and self.top_k is None
-
-    def header(self) -> list[str]:
-        """Return the column names.
-
-        Examples
-        --------
-        >>> PredictionColumns(("cat", "dog")).header()
-        ['path', 'label', 'confidence', 'p_cat', 'p_dog']
-        >>> PredictionColumns(("cat", "dog"), 2).header()
-        ['path', 'label', 'confidence', 'label_2', 'confidence_2']
-        >>> PredictionColumns(("cat", "dog"), multi_label=True).header()
-        ['path', 'labels', 'p_cat', 'p_dog']
-        >>> PredictionColumns(("cat", "dog"), with_rejection=True).header()
-        ['path', 'label', 'confidence', 'guess', 'reason', 'p_cat', 'p_dog']
-        """
-        columns = ["path", *([TRUE_LABEL] if self.truth else [])]
-        if self.joins_labels:
-            columns.append("labels")
-        else:
-            columns += ["label", "confidence", *(["guess", "reason"] if self.with_rejection else [])]
-        if self.top_k is None:
-            # The prefix distinguishes a class called "label" from our own column.
-            return [*columns, *(f"p_{name}" for name in self.class_names)]
-        return [*columns, *(f"{name}_{rank}" for rank in range(2, self.top_k + 1) for name in ("label", "confidence"))]
-
-    def values(self, batch: Predictions, truth: Sequence[str] | None) -> list[Any]:
-        """Return the values of each column: lists of str, or arrays of float32."""
-        columns: list[Any] = [batch.paths]
-        if self.truth:
-            columns.append(list(truth or ()))
-        if self.joins_labels:
-            columns.append([SEPARATOR.join(labels) for labels in batch.label_lists()])
-        else:
-            ranked = [best for _, best in batch.rows(self.top_k or 1)]
-            reasons = batch.reasons()
-            for rank in range(self.top_k or 1):
-                names = [best[rank][0] for best in ranked]
-                columns += [names, np.array([best[rank][1] for best in ranked], np.float32)]
-                if not rank:
-                    columns[-2] = [UNKNOWN if reason else name for name, reason in zip(names, reasons, strict=True)]
-                    columns += [names, reasons] if self.with_rejection else []
-        if self.top_k is None:
-            columns.extend(batch.probabilities.T)
-        return columns
+def _values(table: PredictionColumns, batch: Predictions, truth: Sequence[str] | None) -> list[Any]:
+    """Return the values of each column of `table`: lists of str, or arrays of float32."""
+    columns: list[Any] = [batch.paths]
+    if table.truth:
+        columns.append(list(truth or ()))
+    if table.joins_labels:
+        columns.append([SEPARATOR.join(labels) for labels in batch.label_lists()])
+    else:
+        ranked = [best for _, best in batch.rows(table.top_k or 1)]
+        reasons = batch.reasons()
+        for rank in range(table.top_k or 1):
+            names = [best[rank][0] for best in ranked]
+            columns += [names, np.array([best[rank][1] for best in ranked], np.float32)]
+            if not rank:
+                columns[-2] = [UNKNOWN if reason else name for name, reason in zip(names, reasons, strict=True)]
+                columns += [names, reasons] if table.with_rejection else []
+    if table.top_k is None:
+        columns.extend(batch.probabilities.T)
+    columns += [[table.left_out_text] * len(batch.paths)] if table.left_out else []
+    return [*columns, *([batch.digests] if table.with_digest else [])]
 
 
 class PredictionWriter:
@@ -103,9 +72,17 @@ class PredictionWriter:
         """Add the rows of one batch; `truth` are the true labels if they are known."""
         raise NotImplementedError
 
+    def skip(self, file: Skipped) -> None:
+        """Answer a file that could not be read, in its place among the images, where the format can hold that."""
+
     def close(self) -> None:
         """Finish the table."""
         self._target.flush()
+
+
+def writer_of(format: str, target: IO[bytes], columns: PredictionColumns) -> PredictionWriter:
+    """Return a writer of one of `FORMATS`, `WORKBOOK` or `EXCEL_CSV`."""
+    return _WRITERS[format](target, columns)
 
 
 def open_writer(
@@ -132,10 +109,30 @@ class _CsvWriter(PredictionWriter):
         target.write(csv_bytes([columns.header()]))
 
     def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
-        values = self._columns.values(batch, truth)
+        values = _values(self._columns, batch, truth)
         # Float32 is written as the shortest text that is read back as the same number.
         cells = [map(str, column.astype(np.float32)) if isinstance(column, np.ndarray) else column for column in values]
         self._target.write(csv_bytes(zip(*cells, strict=True)))
+
+    def skip(self, file: Skipped) -> None:
+        self._target.write(csv_bytes([[file.path, *[""] * (len(self._columns.header()) - 1)]]))
+
+
+class _SheetWriter(PredictionWriter):
+    def __init__(self, target: IO[bytes], columns: PredictionColumns, sheet: type[ExcelCsv | Workbook]) -> None:
+        super().__init__(target, columns)
+        self._sheet = sheet(target)
+        self._sheet.append(columns.header())
+
+    def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
+        for row in zip(*_values(self._columns, batch, truth), strict=True):
+            self._sheet.append([utf8(cell) if isinstance(cell, str) else _shortest(cell) for cell in row])
+
+    def skip(self, file: Skipped) -> None:
+        self._sheet.append([utf8(file.path), *[""] * (len(self._columns.header()) - 1)])
+
+    def close(self) -> None:
+        self._sheet.close()
 
 
 class _JsonlWriter(PredictionWriter):
@@ -155,7 +152,15 @@ class _JsonlWriter(PredictionWriter):
                 row["labels"] = labels[index]
             classes = best if ranked else zip(batch.class_names, batch.probabilities[index], strict=True)
             row["probabilities"] = {name: _shortest(value) for name, value in classes}
-            self._target.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n")
+            row |= {LEFT_OUT: list(self._columns.left_out)} if self._columns.left_out else {}
+            row |= {DIGEST: batch.digests[index]} if self._columns.with_digest else {}
+            self._write(row)
+
+    def skip(self, file: Skipped) -> None:
+        self._write({"path": file.path, "error": file.reason})
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        self._target.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n")
 
 
 def _shortest(value: Any) -> float:
@@ -177,7 +182,7 @@ class _ParquetWriter(PredictionWriter):
     def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
         import pyarrow as pa
 
-        paths, *values = self._columns.values(batch, truth)
+        paths, *values = _values(self._columns, batch, truth)
         columns = [[utf8(path) for path in paths], *values]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
@@ -200,10 +205,16 @@ class _TextWriter(PredictionWriter):
             text = f"{UNKNOWN} ({reason}):  {text}" if reason else text
             self._target.write(f"{paths[index]:{path_width}}  {text}\n".encode())
 
+    def skip(self, file: Skipped) -> None:
+        path = printable(file.path).replace("\n", "\\n")
+        self._target.write(f"{path}  could not be read: {printable(file.reason)}\n".encode())
+
 
 _WRITERS: dict[str, Callable[[IO[bytes], PredictionColumns], PredictionWriter]] = {
     "csv": _CsvWriter,
     "jsonl": _JsonlWriter,
     "parquet": _ParquetWriter,
     "table": _TextWriter,
+    WORKBOOK: partial(_SheetWriter, sheet=Workbook),
+    EXCEL_CSV: partial(_SheetWriter, sheet=ExcelCsv),
 }

@@ -18,7 +18,7 @@ GROUP_COLUMN = "group"
 SEPARATOR = ";"
 COLUMNS = f"path,label (or path,labels with {SEPARATOR} between several labels), and optionally {SPLIT_COLUMN}"
 
-_PATHS = (
+PATH_HEADINGS = (
     *("path", "file", "filename", "filepath", "fname", "image", "imagefile", "imagename", "imagepath", "img"),
     *("imgfile", "imgname", "imgpath", "photo", "picture"),
 )
@@ -97,7 +97,7 @@ class TableColumns:
         FolderError
             If a column is missing, or several could be meant.
         """
-        path = _column(table, options.path, _PATHS, "paths", "--path-column")
+        path = _column(table, options.path, PATH_HEADINGS, "paths", "--path-column")
         names = (*_SINGLE, *_SEVERAL)
         label = _column(table, options.label, names, "labels", "--label-column") if needs_label else None
         if path is None or (label is None and needs_label):
@@ -112,7 +112,7 @@ class TableColumns:
 
 def path_column(table: ForeignTable) -> int | None:
     """Return the column of the paths by its usual headings, the first if there are several; None if there is none."""
-    found = [*_positions(table, _PATHS)]
+    found = [*_positions(table, PATH_HEADINGS)]
     return next((index for index in found if fold(table.columns[index]) == "path"), found[0] if found else None)
 
 

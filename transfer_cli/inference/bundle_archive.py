@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 import shutil
 import zlib
@@ -11,8 +12,9 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from transfer_cli.bundle.bundle import MAX_DEPTH, ModelBundle
 from transfer_cli.bundle.files import MANIFEST
 from transfer_cli.errors import MissingModelError, ModelError, OutputError
-from transfer_cli.inference.verify_bundle import check_contents
+from transfer_cli.inference.bundle_contents import check_contents
 from transfer_cli.io.atomic import atomic_write, check_replaceable, check_writable, check_writable_folder
+from transfer_cli.io.drafts import new_folder, remove_folder
 from transfer_cli.io.untrusted.zip_file import list_members
 from transfer_cli.progress import SILENT, Progress
 
@@ -96,8 +98,8 @@ def unpack(archive: Path, target: Path, *, overwrite: bool = False, progress: Pr
     if overwrite:
         check_replaceable(target, lambda path: (target / MANIFEST).is_file(), "a bundle")
     elif target.exists() or target.is_symlink():
-        if (unpacked := _unpacked_before(archive, target)) is not None:
-            return unpacked
+        if (bundle := _unpacked_before(archive, target)) is not None:
+            return bundle
         raise OutputError(f"{target} already exists.", hint="Add --overwrite, or choose another name with -o DIR.")
     check_writable_folder(target, is_replaced=True)
     try:
@@ -121,6 +123,21 @@ def unpack(archive: Path, target: Path, *, overwrite: bool = False, progress: Pr
             message = message.replace(draft.name, target.name)
             raise ModelError(message, hint=error.hint) from error
     return opened.bundle
+
+
+def unpacked(archive: Path) -> Path:
+    """Return a temporary folder with the bundle in a zip file, as `unpack` writes it; it is removed at exit.
+
+    Raises
+    ------
+    ModelError
+        If a check fails.
+    """
+    folder = new_folder()
+    # Runtimes may read the files for as long as the model is used.
+    atexit.register(remove_folder, folder)
+    unpack(archive, folder / archive.stem)
+    return folder / archive.stem
 
 
 def _unpacked_before(archive: Path, target: Path) -> ModelBundle | None:

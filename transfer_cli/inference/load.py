@@ -34,6 +34,7 @@ from transfer_cli.models.weights.registry import imagenet_files, require_availab
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.recipe.sections import Inference
 
+PACKED_SUFFIX = ".zip"
 _SKLEARN = "scikit-learn"
 
 
@@ -46,7 +47,7 @@ def load(
     cache: Cache | None = None,
     progress: Progress = SILENT,
 ) -> AbstractModel:
-    """Load the model of a run, a bundle or an exported file, or ``imagenet:BACKBONE`` with its 1000 classes.
+    """Load the model of a run, a bundle, a packed bundle or an exported file, or ``imagenet:BACKBONE``.
 
     Parameters
     ----------
@@ -81,6 +82,10 @@ def load(
         network = imagenet_source(spec, offline=offline, progress=progress)
         run = CompiledNetwork.build(network, Inference(runtime=name), cache, progress)
         return NetworkModel(run, ImageNetClasses.read().names, spec.size, "crop")
+    if Path(source).suffix.lower() == PACKED_SUFFIX and Path(source).is_file():
+        from transfer_cli.inference.bundle_archive import unpacked
+
+        source = str(unpacked(Path(source)))
     while True:
         before = _manifest_of(Path(source))
         try:

@@ -41,7 +41,11 @@ class AbstractModel(ABC):
         Multi-label: the minimum probability of each label.
     rejection_file : Path or None
         The fitted rejection (see calibration.rejection), if there is one.
+    left_out : tuple of str
+        Classes that it was restricted without (see restricted_classes).
     """
+
+    left_out: tuple[str, ...] = ()
 
     def __init__(
         self,

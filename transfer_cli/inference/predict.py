@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -11,12 +13,13 @@ import numpy as np
 
 from transfer_cli.data.image_batches import ImageBatch, view_batches
 from transfer_cli.data.image_inputs import ImageInputs, ImageItem, image_items, item_batches
-from transfer_cli.data.predictions import Predictions, open_writer
+from transfer_cli.data.predictions import Predictions, PredictionWriter, columns_of, writer_of
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.views import View
 from transfer_cli.errors import InputError
 from transfer_cli.inference.models import AbstractModel
 from transfer_cli.inference.reject import Rejector
+from transfer_cli.inference.restricted_classes import restrict
 from transfer_cli.io.atomic import atomic_write
 from transfer_cli.progress import SILENT, Progress
 
@@ -32,6 +35,8 @@ def predict(
     batch_size: int = 32,
     strict: bool = False,
     rejector: Rejector | None = None,
+    only: Iterable[str] = (),
+    exclude: Iterable[str] = (),
     left_out: Counter[str] | None = None,
 ) -> Iterator[Predictions]:
     """Yield predictions for images, in order; memory use does not depend on their number.
@@ -45,7 +50,10 @@ def predict(
     strict : bool
         Raise ImageError at the first unreadable file instead of listing it as skipped.
     rejector : Rejector, optional
-        Labels images as ``unknown``.
+        Labels images as ``unknown``. It has a model of its own, which `restrict` may have restricted.
+    only, exclude : iterable of str
+        Classes to predict or to leave out; the probabilities of the others are renormalised (see
+        restricted_classes.restrict).
     left_out : Counter, optional
         Gets the number of files in folders that are not images, by reason.
 
@@ -53,7 +61,10 @@ def predict(
     ------
     TypeError, ValueError
         At once, if `images` are of another type or shape, or if there are none.
+    UnknownNameError, OptionError
+        If the classes of `only` or `exclude` do not fit the model.
     """
+    model = rejector.model if rejector else restrict(model, only=only, exclude=exclude)
     items = image_items(images, left_out)
     return predict_items(model, items, batch_size=batch_size, strict=strict, rejector=rejector)
 
@@ -67,17 +78,29 @@ def predict_items(
     rejector: Rejector | None = None,
 ) -> Iterator[Predictions]:
     """Yield predictions for what `image_items` yields; as `predict`."""
-    views = (rejector.model if rejector else model).views
-    decoded = item_batches(items, views, batch_size=_batch_size(views, batch_size), strict=strict)
-    return _predict_batches(model, decoded, rejector)
+    model = rejector.model if rejector else model
+    size = _batch_size(model.views, batch_size)
+    return _predict_batches(model, item_batches(items, model.views, batch_size=size, strict=strict), rejector)
 
 
 def predict_files(
-    model: AbstractModel, paths: Iterable[str], *, batch_size: int = 32, strict: bool = False
+    model: AbstractModel,
+    paths: Iterable[str],
+    *,
+    batch_size: int = 32,
+    strict: bool = False,
+    rejector: Rejector | None = None,
+    part_size: int | None = None,
 ) -> Iterator[Predictions]:
-    """Yield predictions for files, in order; as `predict`, but a folder is a file that cannot be read."""
+    """Yield predictions for files, in order; as `predict`, but a folder is a file that cannot be read.
+
+    With `part_size`, a batch also ends after each multiple of this number of paths, so that each part gives the same
+    bytes alone.
+    """
+    model = rejector.model if rejector else model
     size = _batch_size(model.views, batch_size)
-    return _predict_batches(model, view_batches(paths, model.views, batch_size=size, strict=strict), None)
+    decoded = view_batches(paths, model.views, batch_size=size, strict=strict, part_size=part_size)
+    return _predict_batches(model, decoded, rejector)
 
 
 def _batch_size(views: Sequence[View], requested: int) -> int:
@@ -89,28 +112,49 @@ def _batch_size(views: Sequence[View], requested: int) -> int:
 def _predict_batches(
     model: AbstractModel, decoded: Iterable[ImageBatch], rejector: Rejector | None
 ) -> Iterator[Predictions]:
-    names, limits = model.class_names, model.thresholds
+    template, start = without_images(model, rejects=rejector is not None), 0
     for batch in decoded:
-        probabilities, reasons = np.empty((0, len(names)), np.float32), None
+        probabilities, reasons = template.probabilities, template.reject_reasons
         if batch.paths and rejector:
             probabilities, reasons = rejector(batch.views)
         elif batch.paths:
             probabilities = model.predict_views(batch.views)
-        elif rejector:
-            reasons = ()
-        yield Predictions(
-            batch.paths, names, probabilities, batch.skipped, limits, batch.digests, reject_reasons=reasons
+        yield replace(
+            template,
+            paths=batch.paths,
+            probabilities=probabilities,
+            skipped=batch.skipped,
+            digests=batch.digests,
+            reject_reasons=reasons,
+            skipped_at=_skipped_at(batch, start),
         )
+        start += len(batch.paths) + len(batch.skipped)
+
+
+def without_images(model: AbstractModel, *, rejects: bool) -> Predictions:
+    """Return predictions of a model for no images; `rejects`: a rejector may label images as ``unknown``."""
+    empty = np.empty((0, len(model.class_names)), np.float32)
+    reasons = () if rejects else None
+    return Predictions((), model.class_names, empty, (), model.thresholds, (), reasons, left_out=model.left_out)
+
+
+def _skipped_at(batch: ImageBatch, start: int) -> tuple[int, ...]:
+    """Return how many images of a batch, whose first path has the index `start`, are before each skipped file."""
+    if not batch.skipped:
+        return ()
+    read = {*batch.indices}
+    missing = (index for index in range(start, start + len(read) + len(batch.skipped)) if index not in read)
+    return tuple(bisect(batch.indices, index) for index in missing)
 
 
 def write_predictions(
     batches: Iterable[Predictions],
     target: Path | IO[bytes],
     format: str,
-    class_names: Sequence[str],
     *,
     top_k: int | None = None,
     progress: Progress = SILENT,
+    in_place: bool = False,
     total: int | None = None,
 ) -> tuple[int, tuple[Skipped, ...]]:
     """Write predictions as they are computed; return the number of rows and the skipped files.
@@ -120,13 +164,14 @@ def write_predictions(
     batches : iterable of Predictions
     target : Path or binary file
         A path is written atomically; an open file is flushed after each batch.
-    format : {"csv", "jsonl", "parquet", "table"}
-    class_names : sequence of str
+    format : {"csv", "jsonl", "parquet", "table", "xlsx", "excel-csv"}
     top_k : int, optional
         Write the k most probable classes instead of the probability of every class.
     progress : Progress
+    in_place : bool
+        Answer a file that cannot be read, too, with a row without a label in its place.
     total : int, optional
-        Number of images, if it is known, for the progress.
+        Number of files, if it is known.
 
     Raises
     ------
@@ -137,26 +182,35 @@ def write_predictions(
     """
     if isinstance(target, Path):
         with atomic_write(target) as draft, draft.open("wb") as file:
-            return write_predictions(batches, file, format, class_names, top_k=top_k, progress=progress, total=total)
+            return write_predictions(
+                batches, file, format, top_k=top_k, progress=progress, in_place=in_place, total=total
+            )
     rows = 0
     skipped: list[Skipped] = []
     table = None
     with progress.track("predicting", total) as advance:
         for batch in batches:
-            if batch.paths:
+            if batch.paths or (in_place and batch.skipped):
                 # The header is written with the first row: stdout stays empty if no image can be read.
-                multi_label, rejects = batch.thresholds is not None, batch.reject_reasons is not None
-                table = table or open_writer(
-                    format, target, class_names, top_k, multi_label=multi_label, with_rejection=rejects
-                )
-                table.append(batch)
+                table = table or writer_of(format, target, columns_of(batch, top_k))
+                _append(table, batch, in_place)
                 target.flush()
             rows += len(batch.paths)
             skipped += batch.skipped
             advance(len(batch.paths) + len(batch.skipped))
-    if table is None:
+    if table is None or not rows:
         reasons = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
         problem = "no image could be read" if skipped else "there are no images"
         raise InputError(f"Nothing was predicted: {problem}. Expected image files or folders of images.{reasons}")
     table.close()
     return rows, tuple(skipped)
+
+
+def _append(table: PredictionWriter, batch: Predictions, in_place: bool) -> None:
+    """Write the rows of a batch, and if `in_place` a row for each skipped file between them."""
+    written = 0
+    for file, index in zip(batch.skipped, batch.skipped_at, strict=True) if in_place else ():
+        table.append(batch[written:index])
+        table.skip(file)
+        written = index
+    table.append(batch[written:])

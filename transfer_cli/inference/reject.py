@@ -11,6 +11,7 @@ from transfer_cli.data.predictions import UNKNOWN
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.inference.ensemble_model import EnsembleModel
 from transfer_cli.inference.models import AbstractModel, Images, Probabilities
+from transfer_cli.inference.restricted_classes import RestrictedModel
 from transfer_cli.inference.tta import AugmentedModel
 
 _USE_THRESHOLD = "Use a threshold on the confidence alone: --threshold 0.5"
@@ -95,6 +96,7 @@ class Rejector:
 
 def _load_rejection(model: AbstractModel) -> Rejection:
     inner = model.inner if isinstance(model, AugmentedModel) else model
+    inner = inner.inner if isinstance(inner, RestrictedModel) else inner
     if isinstance(inner, EnsembleModel) and inner.rejection_member is None:
         raise ModelError(
             "This ensemble cannot detect images that are unlike the training images: that requires a member with a "

@@ -86,6 +86,7 @@ class AugmentedModel(AbstractModel):
         self._sources = tuple(_larger(view) if self.spec.crops else view for view in model.views)
         views = dict.fromkeys((*self._sources, *(model.views if with_original else ())))
         super().__init__(model.class_names, views, model.thresholds, model.rejection_file)
+        self.left_out = model.left_out
 
     @property
     def cost(self) -> TtaCost:

@@ -10,17 +10,13 @@ from numpy.typing import NDArray
 
 from transfer_cli.bundle import files
 from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
-from transfer_cli.bundle.training_images import TrainingImages
-from transfer_cli.calibration.rejection import REJECTION_FILE, Rejection
 from transfer_cli.catalog import runtimes
-from transfer_cli.classifiers import skops_file
-from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import ModelError
 from transfer_cli.inference import runtimes as running
+from transfer_cli.inference.bundle_contents import check_contents
 from transfer_cli.inference.load import classifiers_of, load
 from transfer_cli.inference.models import FeatureModel
 from transfer_cli.inference.network_sources import load_network, network_file
-from transfer_cli.io.untrusted import keras_config
 from transfer_cli.io.untrusted.checked_output import check_output
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.quiet_imports import import_tensorflow
@@ -30,14 +26,6 @@ MAX_PROBABILITY_DIFFERENCE = 0.05
 """Maximum difference between the probabilities that a bundle's files give for one image; rounding gives far less."""
 MAX_OUTPUT_DIFFERENCE = 0.02
 """Maximum difference between the outputs of one network on two runtimes, relative to the largest value."""
-_CHECKS = {
-    files.BACKBONE_FILE: keras_config.check_keras_file,
-    files.NETWORK_FILE: keras_config.check_keras_file,
-    files.CLASSIFIER_FILE: skops_file.check_classifier_file,
-    files.LINEAR_FILE: Linear.load,
-    REJECTION_FILE: Rejection.load,
-    files.TRAINING_IMAGES_FILE: TrainingImages.load,
-}
 
 
 @dataclass(frozen=True)
@@ -59,15 +47,6 @@ class VerifiedBundle:
     label: str
     confidence: float
     computed_by: tuple[str, ...]
-
-
-def check_contents(opened: OpenedBundle) -> None:
-    """Raise ModelError if a file of a bundle contains anything unexpected; nothing in it is executed."""
-    for name in opened.bundle.files:
-        if name in _CHECKS:
-            _CHECKS[name](opened.directory / name)
-    for member in opened.members:
-        check_contents(member)
 
 
 def bundle_files(opened: OpenedBundle) -> tuple[str, ...]:

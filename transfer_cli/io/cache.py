@@ -1,4 +1,4 @@
-"""Cache of features and converted networks on disk, within a maximum size."""
+"""Cache of features, converted networks and unfinished predictions on disk, within a maximum size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from transfer_cli.progress import Progress
 
 LIMIT = 10 * 10**9
 """Default maximum size in bytes."""
-KINDS = ("features", "networks")
+KINDS = ("features", "networks", "predictions")
 FACTS = "facts.json"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DRAFT = re.compile(r"\.[0-9a-f]{64}\.[0-9a-f]{8}(\..+)?")
@@ -37,9 +37,9 @@ class CacheEntry:
 
     Attributes
     ----------
-    kind : {"features", "networks"}
+    kind : {"features", "networks", "predictions"}
     path : Path
-        A shard of features, or the directory of a network.
+        A shard of features, or the directory of a network or of the finished parts of a prediction.
     bytes : int
     used : float
         Time of the last use, in seconds since 1970.
@@ -102,7 +102,7 @@ class Cache:
         return code(user_key()[0], kind.encode(), digest_of_facts(facts).encode(), data)
 
     def folder(self, kind: str, facts: Mapping[str, Any]) -> Path:
-        """Return the folder of the results with these facts: features of one kind, or one network."""
+        """Return the folder of the results with these facts: features of one kind, one network or one prediction."""
         return self.path / kind / digest_of_facts(facts)
 
     @staticmethod

@@ -23,6 +23,10 @@ _RAW = (
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 "
     ".rwl .sr2 .srf .srw .x3f"
 )
+VIDEO_SUFFIXES = (
+    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"),
+    *(".ts", ".vob", ".webm", ".wmv"),
+)
 _REMARKS = {
     f"to read them: {HEIF_EXTRA}": HEIF_SUFFIXES,
     "camera raw; convert them to JPEG": _RAW.split(),
@@ -31,11 +35,10 @@ _REMARKS = {
         *(".ai", ".cdr", ".dcm", ".dds", ".dib", ".eps", ".exr", ".fits", ".hdr", ".ico", ".jxl", ".jxr", ".pbm"),
         *(".pcx", ".pdf", ".pgm", ".pnm", ".ppm", ".psb", ".psd", ".svg", ".tga", ".wdp", ".xcf"),
     ),
-    "videos; save their frames as images": (
-        *(".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"),
-    ),
+    "videos; save their frames as images": VIDEO_SUFFIXES,
     "archives; unpack them": (".7z", ".gz", ".rar", ".tar", ".tgz", ".zip"),
 }
+_FRAMES = "Save the frames of a video as images, one per second: ffmpeg -i VIDEO -vf fps=1 frame-%06d.jpg"
 _REMARK_OF = {suffix: remark for remark, suffixes in _REMARKS.items() for suffix in suffixes}
 """What to do with files that look like images of the user but are not read."""
 UNREADABLE = "folder without permission to read"
@@ -71,7 +74,10 @@ def require_paths(paths: Iterable[str], left_out: Mapping[str, int]) -> Iterator
     for first in rest:
         return chain([first], rest)
     what = f" Received: {text}." if (text := describe_left_out(left_out)) else ""
-    raise FolderError(f"No images found. Expected image files, folders of images, or - for paths on stdin.{what}")
+    raise FolderError(
+        f"No images found. Expected image files, folders of images, or - for paths on stdin.{what}",
+        hint=_FRAMES if any("(videos;" in reason for reason in left_out) else None,
+    )
 
 
 def describe_left_out(left_out: Mapping[str, int]) -> str | None:

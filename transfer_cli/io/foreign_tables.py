@@ -84,7 +84,7 @@ class ForeignTable:
             If the file cannot be read, a quotation mark is not closed, or a row has another number of cells than the
             header has columns.
         """
-        text, first = _without_delimiter_line(_decode(path))
+        text, first = _without_delimiter_line(read_text(path))
         delimiter = _delimiter(text) if first is None else first
         records = _records(path, text, delimiter, 1 if first is None else 2)
         header = next(records, Row(1, ()))
@@ -125,7 +125,14 @@ def fold(name: str) -> str:
     return text if text.isascii() else "".join(char for char in text if unicodedata.category(char) != "Cf")
 
 
-def _decode(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8, UTF-16 or UTF-32; bytes that are not UTF-8 are kept as surrogates.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or is a workbook.
+    """
     try:
         data = read_regular(path)
     except OSError as error:
@@ -134,7 +141,7 @@ def _decode(path: Path) -> str:
         raise InputError(
             f"{path} is an Excel workbook, or one of another program. Expected a CSV table.", hint=f"{_AS_UTF8}."
         )
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None) or _unmarked_encoding(data)
+    encoding = encoding_of(data)
     if encoding in ("utf-8", "utf-8-sig"):
         return data.decode(encoding, "surrogateescape")
     try:
@@ -144,6 +151,11 @@ def _decode(path: Path) -> str:
             f"{path} begins like {encoding.upper()} text, but is not: {error.reason} at byte {error.start}.",
             hint=f"{_AS_UTF8}.",
         ) from error
+
+
+def encoding_of(data: bytes) -> str:
+    """Return the encoding of a text by its first bytes: that of its byte order mark, else UTF-16 or UTF-8."""
+    return next((name for mark, name in _MARKS if data.startswith(mark)), None) or _unmarked_encoding(data)
 
 
 def _unmarked_encoding(data: bytes) -> str:

@@ -1,0 +1,93 @@
+"""``transfer-cli predict -``: a client that asks and waits, lists of other programs, and a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Outcome
+
+COMMAND = [sys.executable, "-m", "transfer_cli", "--quiet", "predict"]
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_client_gets_each_answer_before_it_asks_again(trained: Path, colours: Path, format: str) -> None:
+    command = [*COMMAND, str(trained), "-", "--format", format]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    paths = [f"{colours}/red/red 01.png", "missing.png", f"{colours}/blue/blue 02.png"]
+    answers = []
+    for number, path in enumerate(paths):
+        process.stdin.write(os.fsencode(f"{path}\n"))
+        process.stdin.flush()
+        if format == "csv" and not number:
+            assert process.stdout.readline() == b"path,label,confidence,p_blue,p_green,p_red\n"
+        answers.append(process.stdout.readline().decode())
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (5, b"")
+    assert err.decode() == "warning: skipped missing.png: No such file or directory\n"
+    if format == "csv":
+        assert [answer.split(",")[:2] for answer in answers] == [[paths[0], "red"], [paths[1], ""], [paths[2], "blue"]]
+    else:
+        rows = [json.loads(answer) for answer in answers]
+        assert [row["path"] for row in rows] == paths
+        assert rows[1] == {"path": "missing.png", "error": "No such file or directory"}
+
+
+def test_list_of_windows_is_read(trained: Path, colours: Path, transfer_cli: Callable[..., Outcome]) -> None:
+    names = [f"{colours}/red/red 01.png", f"{colours}/blue/blue 02.png"]
+    data = "\r\n".join([*names, ""]).encode("utf-16")
+    done = transfer_cli("predict", trained, "-", "--top-k", "1", input=data)
+    assert done.code == 0, done.err
+    assert [line.split(",")[:2] for line in done.out.splitlines()[1:]] == [[names[0], "red"], [names[1], "blue"]]
+
+
+def test_nothing_on_stdin_is_an_error(trained: Path, transfer_cli: Callable[..., Outcome]) -> None:
+    done = transfer_cli("predict", trained, "-", input=b"\n")
+    assert (done.code, done.out) == (3, "")
+    assert "there are no images" in done.err
+
+
+def test_closed_stdout_ends_a_client(trained: Path, colours: Path) -> None:
+    process = subprocess.Popen([*COMMAND, str(trained), "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    line = os.fsencode(f"{colours}/red/red 01.png\n")
+    process.stdin.write(line)
+    process.stdin.flush()
+    process.stdout.readline()
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdin.write(line)
+    process.stdin.flush()
+    # Its stdin is still open: it ends all the same.
+    assert process.wait(timeout=60) == 141
+    process.stdin.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal of POSIX")
+def test_terminal_shows_a_table(trained: Path, colours: Path) -> None:
+    import pty
+
+    parent, child = pty.openpty()
+    image = f"{colours}/red/red 01.png"
+    process = subprocess.Popen([*COMMAND, str(trained), image], stdout=child, stderr=subprocess.PIPE)
+    os.close(child)
+    shown = b""
+    try:
+        while data := os.read(parent, 1024):
+            shown += data
+    except OSError:  # the other end was closed
+        pass
+    os.close(parent)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    path, label, share, *others = shown.decode().replace(image, "IMAGE").split()
+    assert (path, label, share[-1], len(others)) == ("IMAGE", "red", "%", 4)

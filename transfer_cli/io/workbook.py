@@ -1,0 +1,83 @@
+"""Excel workbooks (.xlsx), written row by row: text is never a formula, numbers stay numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.util import find_spec
+from typing import IO, Any
+
+from transfer_cli.errors import MissingExtraError, OutputError
+from transfer_cli.io.drafts import new_folder, remove_folder
+from transfer_cli.text import utf8
+
+SUFFIX = ".xlsx"
+_CREATED = datetime(1980, 1, 1)
+"""The same rows give the same bytes."""
+_MAX_ROWS, _MAX_COLUMNS, _MAX_TEXT = 1_048_576, 16_384, 32_767
+"""Limits of Excel."""
+_OTHER_FORMAT = "Write CSV or Parquet, which have no such limit: -o FILE.csv"
+
+
+def check_installed() -> None:
+    """Raise MissingExtraError, with the command to install it, if the package for workbooks is missing."""
+    if find_spec("xlsxwriter") is None:
+        raise MissingExtraError(
+            "An Excel workbook (.xlsx) needs the package xlsxwriter, which is not installed.",
+            hint="Install it: pip install 'transfer-cli[xlsx]'. Or write CSV for Excel: --for-excel -o FILE.csv",
+        )
+
+
+class Workbook:
+    """Writes rows to a binary file as one sheet; memory use does not depend on their number.
+
+    Parameters
+    ----------
+    target : binary file
+
+    Raises
+    ------
+    MissingExtraError
+        If the package for it is not installed.
+    """
+
+    def __init__(self, target: IO[bytes]) -> None:
+        check_installed()
+        import xlsxwriter
+
+        self._folder = new_folder()
+        settings = {"constant_memory": True, "tmpdir": str(self._folder), "strings_to_urls": False}
+        self._book: Any = xlsxwriter.Workbook(target, settings)
+        self._book.set_properties({"created": _CREATED})
+        self._sheet: Any = self._book.add_worksheet()
+        self._sheet.freeze_panes(1, 0)
+        self._rows = 0
+
+    def append(self, row: Sequence[str | float]) -> None:
+        """Add a row of text and numbers.
+
+        Raises
+        ------
+        OutputError
+            If Excel could not open a table of this size.
+        """
+        if self._rows == _MAX_ROWS or len(row) > _MAX_COLUMNS:
+            limit = f"{_MAX_ROWS:,} rows and {_MAX_COLUMNS:,} columns"
+            self._discard()
+            raise OutputError(f"A sheet of an Excel workbook has {limit} at most.", hint=_OTHER_FORMAT)
+        for column, cell in enumerate(row):
+            if isinstance(cell, str):
+                # Not write(), which makes formulas, links and numbers of text.
+                self._sheet.write_string(self._rows, column, utf8(cell)[:_MAX_TEXT])
+            else:
+                self._sheet.write_number(self._rows, column, cell)
+        self._rows += 1
+
+    def close(self) -> None:
+        """Write the file."""
+        self._book.close()
+        remove_folder(self._folder)
+
+    def _discard(self) -> None:
+        self._book.fileclosed = True
+        remove_folder(self._folder)
