@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import pytest
 from keras import layers
 
 SIDE = 32
@@ -46,6 +47,12 @@ def nested() -> keras.Model:
     # As after a training: the file then has settings of the optimizer.
     network.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return network
+
+
+def use_weights_of(keras_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let keras.applications, which reads KERAS_HOME when it is imported, and the catalog find weights in a folder."""
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(keras_home))
+    monkeypatch.setenv("KERAS_HOME", str(keras_home))
 
 
 def save(network: keras.Model, folder: Path, name: str = "own.keras") -> Path:

@@ -24,7 +24,6 @@ MORE_THAN_ONE = (
     "cli/preview.py: {len(images.class_names)} classes",
     "cli/similar.py: {len(matches.drawn)} images",
     "data/groups.py: {len(paths)} images",
-    "ensembling/bagging.py: {len(members)} members",
     "ensembling/member_comparison.py: {len(alone)} members",
     "ensembling/soup.py: {len(alone)} members",
     "ensembling/soup.py: {len(every)} members",

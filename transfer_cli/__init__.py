@@ -65,14 +65,18 @@ if TYPE_CHECKING:
     from transfer_cli.errors import ImageError as ImageError
     from transfer_cli.errors import InputError as InputError
     from transfer_cli.errors import MissingExtraError as MissingExtraError
+    from transfer_cli.errors import MissingModelError as MissingModelError
     from transfer_cli.errors import ModelError as ModelError
+    from transfer_cli.errors import OptionError as OptionError
     from transfer_cli.errors import OutputError as OutputError
     from transfer_cli.errors import RecipeError as RecipeError
+    from transfer_cli.errors import RunConflictError as RunConflictError
     from transfer_cli.errors import RunError as RunError
     from transfer_cli.errors import ShortageError as ShortageError
     from transfer_cli.errors import SplitError as SplitError
     from transfer_cli.errors import TransferError as TransferError
     from transfer_cli.errors import TransferWarning as TransferWarning
+    from transfer_cli.errors import UnconfirmedError as UnconfirmedError
     from transfer_cli.errors import UnknownNameError as UnknownNameError
     from transfer_cli.errors import WeightsError as WeightsError
     from transfer_cli.evaluation.evaluate import evaluate as evaluate
@@ -149,6 +153,10 @@ _PUBLIC = {
     "WeightsError": "transfer_cli.errors",
     "MissingExtraError": "transfer_cli.errors",
     "GateError": "transfer_cli.errors",
+    "MissingModelError": "transfer_cli.errors",
+    "OptionError": "transfer_cli.errors",
+    "RunConflictError": "transfer_cli.errors",
+    "UnconfirmedError": "transfer_cli.errors",
     "TransferWarning": "transfer_cli.errors",
 }
 __all__ = list(_PUBLIC)

@@ -49,7 +49,10 @@ def extract(
     output : path
         The run to write. [runs/NAME]
     backbone, weights, pooling, layer : str
-        Pretrained network to build on. [mobilenet_v2, imagenet, avg, last layer before the head]
+        Pretrained network to build on, or a ``.keras`` file; its weights may be those of an earlier run.
+        [mobilenet_v2, imagenet, avg, last layer before the head]
+    preprocess : str
+        How a network in a file expects its pixels: ``inside``, ``0-1``, ``-1-1``, ``tf``, ``torch`` or ``caffe``.
     classifier : str
         Classifier to train on the features. [logistic]
     tune : bool
@@ -64,6 +67,8 @@ def extract(
         Table with the train/val/test part of each image. [a new split]
     group_by : str
         Never split a group between train and test.
+    class_map, omit : path
+        Tables that merge, rename or leave out classes, and leave out images.
     bags : int
         Bagging: train that number of models and average them.
     min_accuracy : float
@@ -127,6 +132,10 @@ def finetune(
         One sub-folder of images per class, or a CSV file with the columns path,label.
     plan : bool
         Dry run: return split, epochs and estimated time, memory and disk; train nothing.
+    epochs, lr : int or "auto", float
+        Epochs and highest learning rate of the last stage. [those of the recipe]
+    batch_size : int
+        Images per batch, in all stages.
     progress : bool or Progress
         True: show a bar and messages on stderr.
     unlabelled : path

@@ -137,6 +137,9 @@ class ModelError(TransferError):
     exit_code = 4
 
 
+LIST_RUNS = "List the runs: transfer-cli runs list"
+
+
 class MissingModelError(ModelError, RunError):
     """A run, bundle or export that is not there, or a path that is none of them."""
 
@@ -148,15 +151,11 @@ class MissingModelError(ModelError, RunError):
             siblings = [place.name for place in path.parent.iterdir()]
         near = nearest(path.name, siblings)
         guess = f" Did you mean {path.parent / near}?" if near else ""
-        return cls(f"There is no {kind} at {path}.{guess}", hint="List your runs: ls runs")
+        return cls(f"There is no {kind} at {path}.{guess}", hint=LIST_RUNS)
 
 
 class WeightsError(ModelError):
     """Pretrained weights that are not installed and cannot be downloaded."""
-
-
-class NoRunError(ModelError):
-    """A run that does not exist."""
 
 
 class MissingExtraError(ModelError):

@@ -165,7 +165,7 @@ class ImageClassifier:
         return scores_of(run.read_metrics()) if run and run.metrics.is_file() else {}
 
     @property
-    def info(self) -> Mapping[str, Any]:
+    def info(self) -> Mapping[str, object]:
         """What ``transfer-cli bundle show --json`` prints: classes, backbone, versions, digests of the files.
 
         Raises
@@ -374,7 +374,8 @@ class ImageClassifier:
         return results
 
     def __repr__(self) -> str:
-        return f"<ImageClassifier {self.path}: {len(self.class_names)} classes, {self.size} x {self.size} pixels>"
+        classes = counted(len(self.class_names), "class")
+        return f"<ImageClassifier {self.path}: {classes}, {self.size} x {self.size} pixels>"
 
     def _repr_html_(self) -> str:
         rows = [

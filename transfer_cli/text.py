@@ -50,10 +50,10 @@ def plural(noun: str) -> str:
 
     Examples
     --------
-    >>> plural("image"), plural("class"), plural("batch"), plural("copy"), plural("day")
-    ('images', 'classes', 'batches', 'copies', 'days')
+    >>> plural("image"), plural("class"), plural("batch"), plural("copy"), plural("day"), plural("epoch")
+    ('images', 'classes', 'batches', 'copies', 'days', 'epochs')
     """
-    if noun.endswith(("s", "x", "ch", "sh")):
+    if noun.endswith(("s", "x", "ch", "sh")) and not noun.endswith("epoch"):
         return f"{noun}es"
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{noun[:-1]}ies"

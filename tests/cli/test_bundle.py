@@ -77,10 +77,3 @@ def test_bundle_pack_then_unpack_is_same_model(trained: Path, tmp_path: Path, mo
     assert invoke("bundle", "unpack", "colours.zip", "-o", "again").exit_code == 3
     assert invoke("bundle", "unpack", "colours.zip", "-o", "again", "--overwrite").exit_code == 0
     assert ModelBundle.read(Path("again"))[0] == ModelBundle.read(trained)[0]
-
-
-def test_predict_packed_model_suggests_unpack(trained: Path, colours: Path, tmp_path: Path) -> None:
-    invoke("bundle", "pack", trained, "-o", tmp_path / "my model.zip")
-    result = invoke("predict", tmp_path / "my model.zip", colours)
-    assert result.exit_code == 4
-    assert f"Unpack it first: transfer-cli bundle unpack '{tmp_path}/my model.zip' -o 'my model'" in result.stderr

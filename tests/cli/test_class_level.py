@@ -37,7 +37,7 @@ def test_split_with_class_level_writes_the_classes(
     assert result.code == 0, result.err
     with (tmp_path / "foxes & hares.csv").open(newline="") as file:
         assert {row["label"] for row in csv.DictReader(file)} == {"fox", "hare"}
-    assert "left out: 1 .txt files" in result.err
+    assert "left out: 1 .txt file" in result.err
     assert "next: transfer-cli extract 'foxes & hares.csv'" in result.err
     assert "warning" not in result.err
 

@@ -105,7 +105,7 @@ def test_data_check_says_what_is_left_out(colours: Path, tmp_path: Path) -> None
         0,
         [
             f"class map {class_map}: red left out",
-            "left out: 12 images of classes that the class map leaves out, 1 images listed in omit.txt",
+            "left out: 1 image listed in omit.txt, 12 images of classes that the class map leaves out",
         ],
     )
     data = json.loads((tmp_path / "check/check.json").read_text())

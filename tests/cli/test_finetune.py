@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tests.conftest import FINETUNE_WORDS, TINY_WORDS
+from tests.conftest import FINETUNE_WORDS, TINY, TINY_WORDS
 from transfer_cli.cli.main import main
 from transfer_cli.recipe.recipes import FinetuneRecipe, Recipe, recipe_names, recipes_folder
 
@@ -38,6 +38,7 @@ def test_finetune_prints_stages_and_epochs(
         "split",
         "warning",
         "features by mobilenet@0.25",
+        "tuning logistic by cross-validation",
         "preparing stage 1 of 2",
         "stage 1 of 2",
         "epoch 0",
@@ -53,6 +54,7 @@ def test_finetune_prints_stages_and_epochs(
         "converting the network",
         "scoring",
         *[line for line in lines if line.startswith(("val", "test"))],
+        "next",
         "next",
     ]
     assert "the best epoch was chosen on it" in err
@@ -173,8 +175,8 @@ def test_preview_draws_augmented_images(
     colours: Path, finetuned: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, _ = call("preview", colours, "--recipe", two_stages, "--set", "images.size=32")
-    assert (code, out) == (0, "plots/colours-preview.png\n")
+    code, out, err = call("preview", colours, "--recipe", two_stages, "--backbone", TINY, "--set", "images.size=32")
+    assert (code, out) == (0, "plots/colours-preview.png\n"), err
     grid = np.asarray(Image.open("plots/colours-preview.png"))
     assert grid.shape == (3 * 52, 8 * 36 - 4, 3)
 

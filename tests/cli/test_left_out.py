@@ -14,8 +14,8 @@ from transfer_cli.cli.main import main
 from transfer_cli.io import discovery
 
 LEFT_OUT = (
-    "left out: 1 .cr2 files (camera raw; convert them to JPEG), "
-    "1 .heic files (to read them: pip install 'transfer-cli[heif]'), 1 hidden"
+    "left out: 1 .cr2 file (camera raw; convert them to JPEG), "
+    "1 .heic file (to read them: pip install 'transfer-cli[heif]'), 1 hidden"
 )
 
 
@@ -88,7 +88,7 @@ def test_extract_without_any_image_says_what_is_there(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["extract", str(tmp_path), "-o", str(tmp_path / "run")])
     text = " ".join(done.stderr.split())
     assert done.exit_code == 3
-    for part in ("has no image", "1 .heic files (to read them: pip", "1 .heif files", "1 .arw files (camera raw"):
+    for part in ("has no image", "1 .heic file (to read them: pip", "1 .heif file", "1 .arw file (camera raw"):
         assert part in text
 
 

@@ -11,7 +11,7 @@ from transfer_cli.cli.main import main
 
 STEPS = {
     "map {run} -o map.png": ("t-SNE of 36 images: 750", "reading images for the map: 36"),
-    "leaks {run} -o leaks.csv": ("measuring the images: 36", "searching near-duplicates of 36 images"),
+    "leaks {run} -o leaks.csv": ("measuring the images: 36", "searching near-duplicates of "),
     "report {run} -o report.html": ("writing the report, sections: 10",),
     "similar {run} {colours} -o s.csv": ("loading the model", "searching similar images: 36"),
     "predict {run} {colours} -o p.csv": ("loading the model", "predicting: 36"),

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from transfer_cli.auto.state import AutoState
 from transfer_cli.cli.main import main
+from transfer_cli.io.atomic import write_json
+from transfer_cli.recipe.auto import AutoRecipe
+from transfer_cli.runs import lock
+from transfer_cli.runs.run_directory import RunDirectory
 
 pytestmark = pytest.mark.integration
 
@@ -59,6 +65,20 @@ def test_extract_and_ensemble_twice_and_with_other_settings(colours: Path) -> No
     other = call("ensemble", *members, "--method", "vote")
     assert other.stdout == "runs/ensemble-colours-2\n", other.stderr
     assert "(--method is weighted there and vote here)" in other.stderr
+
+
+def test_auto_named_place_of_another_run_is_an_error(colours: Path) -> None:
+    run, recipe = RunDirectory(Path("runs/a")), AutoRecipe()
+    run.claim(recipe, colours, command=["transfer-cli", "auto", "colours", "--time-budget", "10m"])
+    write_json(run.auto, asdict(AutoState(recipe.model_dump(mode="json"))))
+    run.steps.mkdir()
+    lock.release(run.path)
+    result = call("auto", colours, "--time-budget", "3m", "--among", "embedded", "-o", "runs/a")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith(
+        "error: runs/a holds another run: --among is not given there and embedded here; "
+        "--time-budget is 10m there and 3m here.\n"
+    )
 
 
 def test_rank_twice_and_with_other_settings(colours: Path) -> None:

@@ -92,7 +92,7 @@ def test_predict_for_excel(trained: Path, colours: Path, tmp_path: Path, monkeyp
     assert text.startswith("\ufeffpath;label;confidence;p_blue;p_green;p_red\r\n'=1+1.png;red;0,")
     (row,) = csv.DictReader(text.removeprefix("\ufeff").splitlines(), delimiter=";")
     assert all(len(row[name].partition("e")[0].replace(",", "").lstrip("0")) <= 6 for name in row if "p_" in name)
-    assert invoke(trained, "=1+1.png", "--for-excel").stdout.encode().decode() == text
+    assert invoke(trained, "=1+1.png", "--for-excel").stdout_bytes.decode() == text
     for words in (["-o", "out.parquet"], ["--format", "jsonl"]):
         result = invoke(trained, "=1+1.png", "--for-excel", *words)
         assert result.exit_code == 2

@@ -15,7 +15,7 @@ def test_report_of_trained_run_is_complete(copy_of_trained: Path) -> None:
     assert (result.code, result.out) == (0, f"{copy_of_trained / 'report.html'}\n"), result.err
     assert "random weights: " in result.err
     page = (copy_of_trained / "report.html").read_text("utf-8")
-    assert "29 checks" in page
+    assert "31 checks" in page
     assert "This page is incomplete" not in page
     again = run_command("--json", "report", copy_of_trained, "-o", copy_of_trained / "other.html", "--open")
     data = again.json
@@ -36,7 +36,7 @@ def test_report_missing_images_are_warned(tmp_path: Path) -> None:
 
 def test_report_wrong_usage_is_error(transfer_cli: Callable[..., Outcome], tmp_path: Path) -> None:
     missing = transfer_cli("report", "nothing")
-    assert (missing.code, missing.out) == (3, "")
+    assert (missing.code, missing.out) == (4, "")
     assert "There is no run at nothing" in missing.err
     run = planted(tmp_path)
     other = transfer_cli("report", run.path, "-o", "page.png")

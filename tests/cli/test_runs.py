@@ -184,8 +184,8 @@ def test_rm_with_yes_removes_what_was_named(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("runs", "it is a folder that contains"),
-        ("runs/project", "it is a folder that contains 1 of them, such as runs/project/both"),
+        ("runs", "it is a folder that contains runs, such as runs/damaged"),
+        ("runs/project", "it is a folder that contains runs, such as runs/project/both"),
         ("latest", "latest is a link to"),
         ("photos", "photos is not a run"),
         ("notes.txt", "it is a file"),

@@ -116,8 +116,9 @@ def test_weights_verify_finds_each_damage() -> None:
     assert found["mobilenet_2_5_160_tf_no_top.h5"].startswith("intact readable; Keras publishes no digest")
     for arguments in ("mobilenet@0.25", "mobilenet_v2@0.35", "resnet50"):
         assert f"transfer-cli weights fetch {arguments}\n" in result.stderr
-    states = json.loads(weights("verify", flags=("--json", "--quiet")).stdout)
-    assert [row["state"] for row in states].count("damaged") == 3
+    failed = weights("verify", flags=("--json", "--quiet"))
+    assert (failed.exit_code, failed.stdout) == (4, "")
+    assert json.loads(failed.stderr)["error"]["type"] == "WeightsError"
 
 
 def test_weights_verify_accepts_larger_published_files() -> None:

@@ -161,7 +161,7 @@ def test_share_warnings_report_large_deviations() -> None:
         tuple(replace(row, part="test" if n < 6 else "train") for n, row in enumerate(split.rows)), 0, "digest"
     )
     (warning,) = share_warnings(groups, large, test=0.2, val=0.0)
-    assert warning.startswith("1 of 5 groups are test, 60% of the images (20% requested)")
+    assert warning.startswith("1 of 5 groups is test, 60% of the images (20% requested)")
     few = Split(
         tuple(replace(row, part="test" if n in (7, 8) else "train") for n, row in enumerate(split.rows)), 0, "digest"
     )

@@ -115,7 +115,7 @@ def test_generator_is_checked_as_it_is_read() -> None:
 
 def test_folder_without_images_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(b"")
-    with pytest.raises(FolderError, match=r"No images found in .*left out: 1 \.heic files"):
+    with pytest.raises(FolderError, match=r"No images found in .*left out: 1 \.heic file"):
         next(image_items(tmp_path))
 
 

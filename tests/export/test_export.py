@@ -21,6 +21,7 @@ from transfer_cli.export.results import check_results
 from transfer_cli.inference.exported_model import SAVED_MODEL_METADATA, exported_metadata
 from transfer_cli.inference.load import load
 from transfer_cli.io.untrusted.names import LABELS_FILE
+from transfer_cli.progress import SILENT
 
 pytestmark = pytest.mark.integration
 
@@ -190,7 +191,7 @@ def _check_rejected(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     target = tmp_path / "export"
     target.mkdir()
     (target / export_formats.find(name).file).write_bytes(b"of an earlier export")
-    results = export(str(run), [export_formats.find(name)], target)
+    results = export(str(run), [export_formats.find(name)], target, progress=SILENT)
     assert results[0].path is None
     assert results[0].failure
     assert sorted(path.name for path in target.iterdir()) == [LABELS_FILE, TABLE]
@@ -200,7 +201,7 @@ def _check_rejected(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("name", INT8)
 def test_export_int8_reports_the_accuracy_drop(pretrained: Path, tmp_path: Path, name: str) -> None:
-    result = export(str(pretrained), [export_formats.find(name)], tmp_path)[0]
+    result = export(str(pretrained), [export_formats.find(name)], tmp_path, progress=SILENT)[0]
     assert result.drop is not None
     assert result.drop.split == "test"
     assert result.drop.low is None or result.drop.low <= result.drop.points <= result.drop.high
@@ -212,7 +213,7 @@ def test_export_int8_reports_the_accuracy_drop(pretrained: Path, tmp_path: Path,
 
 def test_export_int8_above_max_drop_is_rejected(pretrained: Path, tmp_path: Path) -> None:
     spec = export_formats.find(export_formats.LITERT_INT8)
-    result = export(str(pretrained), [spec], tmp_path, max_drop=-101)[0]
+    result = export(str(pretrained), [spec], tmp_path, max_drop=-101, progress=SILENT)[0]
     assert result.failure
     assert "more than --max-drop -101" in result.failure
     assert not (tmp_path / spec.file).exists()

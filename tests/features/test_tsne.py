@@ -8,6 +8,7 @@ from transfer_cli.errors import InputError
 from transfer_cli.features import tsne
 from transfer_cli.features.nearest import nearest
 from transfer_cli.features.tsne import layout, perplexity_of
+from transfer_cli.progress import Silent
 
 
 def groups(each: int, count: int = 4, width: int = 24) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -83,11 +84,11 @@ def test_layout_beyond_the_sample_uses_nearest_neighbours(monkeypatch: pytest.Mo
     monkeypatch.setattr(tsne, "SAMPLE", 100)
     notes: list[str] = []
 
-    class Told:
+    class Told(Silent):
         def note(self, message: str) -> None:
             notes.append(message)
 
-    places = layout(features, 0, Told())  # type: ignore[arg-type]
+    places = layout(features, 0, Told())
     assert notes == [
         "t-SNE of a random sample of 100 of 240 images; the others are placed next to their nearest neighbours"
     ]

@@ -15,7 +15,7 @@ from tests.features.test_cache import RecordingProgress
 from tests.inference.colour_model import colour_model, save_colours
 from transfer_cli.data.predictions import Predictions
 from transfer_cli.inference.models import NetworkModel
-from transfer_cli.inference.predict import predict, without_images, write_predictions
+from transfer_cli.inference.predict import predict_files, without_images, write_predictions
 from transfer_cli.inference.prediction_parts import PredictionParts, part_size_of, prediction_facts
 from transfer_cli.inference.reject import Rejector
 from transfer_cli.io.cache import Cache
@@ -47,7 +47,7 @@ class Job:
         template = without_images(model, rejects=self.rejects)
         progress: Progress = self.progress
         self.parts = PredictionParts(self.cache, self.facts, self.files, PART, template, progress)
-        run = partial(predict, model, batch_size=BATCH, rejector=rejector, part_size=PART)
+        run = partial(predict_files, model, batch_size=BATCH, rejector=rejector, part_size=PART)
 
         def computed(paths: Iterable[str]) -> Iterator[Predictions]:
             for batch in run(paths):
@@ -204,7 +204,7 @@ def test_part_removed_by_another_process_is_predicted_again(tmp_path: Path, file
     job = Job(tmp_path, files)
     model = colour_model()
     parts = PredictionParts(job.cache, job.facts, files, PART, without_images(model, rejects=False), job.progress)
-    batches = parts.predictions(partial(predict, model, batch_size=BATCH, part_size=PART))
+    batches = parts.predictions(partial(predict_files, model, batch_size=BATCH, part_size=PART))
     first = next(batches)
     job.cache.clear("predictions")
     rest = list(batches)

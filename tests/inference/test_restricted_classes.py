@@ -11,6 +11,7 @@ from tests.inference.colour_model import NAMES, colour_model, save_colours
 from transfer_cli import predict
 from transfer_cli.errors import OptionError, UnknownNameError
 from transfer_cli.inference.models import NetworkModel
+from transfer_cli.inference.predict import predict_files
 from transfer_cli.inference.reject import Rejector
 from transfer_cli.inference.restricted_classes import RestrictedModel, restrict
 from transfer_cli.inference.tta import AugmentedModel
@@ -110,7 +111,7 @@ def test_augmentation_keeps_what_is_left_out(paths: list[str]) -> None:
 
 def test_predictions_skipped_in_their_place(tmp_path: Path) -> None:
     found = save_colours(tmp_path, 7, broken=(0, 3, 6))
-    batches = list(predict(colour_model(), found, batch_size=2))
+    batches = list(predict_files(colour_model(), found, batch_size=2))
     order = []
     for batch in batches:
         for index in range(len(batch.paths) + 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gc
 import os
+import pathlib
 import shutil
 import tracemalloc
 from collections.abc import Callable, Mapping
@@ -17,9 +18,8 @@ from PIL import Image
 
 from tests.features.test_cache import RecordingProgress
 from tests.inference.colour_model import colour_model, save_colours
-from transfer_cli import predict
 from transfer_cli.data.predictions import columns_of
-from transfer_cli.inference.predict import without_images
+from transfer_cli.inference.predict import predict_files, without_images
 from transfer_cli.inference.prediction_log import PredictionLog
 from transfer_cli.inference.watch import POLL_SECONDS, STEADY_SECONDS, FolderWatch, watch
 
@@ -63,7 +63,7 @@ class Trap:
         model = colour_model()
         log = PredictionLog(self.output, "csv", columns_of(without_images(model, rejects=False), with_digest=True))
         with pytest.raises(StoppedError):
-            watch(self.folder, log, partial(predict, model), self.progress, clock=clock, sleep=clock.sleep)
+            watch(self.folder, log, partial(predict_files, model), self.progress, clock=clock, sleep=clock.sleep)
 
     def add(self, number: int, name: str) -> Callable[[], object]:
         """Return what copies an image into the folder."""
@@ -193,12 +193,14 @@ class DayOfEvents(Clock):
         (path.parent / f"renamed {number - 3}.png").unlink(missing_ok=True)
         if number % 30 == 0:
             gc.collect()
-            self.memory.append(tracemalloc.get_traced_memory()[0])
+            # Without pathlib: it interns names, and Python doubles the table of them once in a while.
+            snapshot = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(False, pathlib.__file__)])
+            self.memory.append(sum(entry.size for entry in snapshot.statistics("filename")))
 
 
 @pytest.mark.integration
 def test_watch_a_day_in_flat_memory(trap: Trap) -> None:
-    """What grows is 8 bytes for each image that was answered."""
+    """In the second half of the day 8 bytes for each image are added, not the image or its row."""
     day = DayOfEvents(trap.folder)
     tracemalloc.start()
     try:
@@ -208,4 +210,4 @@ def test_watch_a_day_in_flat_memory(trap: Trap) -> None:
     assert len(trap.rows) == day.images == 359
     assert trap.progress.warnings == []
     assert len(day.memory) == 11
-    assert day.memory[-1] - day.memory[2] < 50_000
+    assert day.memory[-1] - day.memory[5] < 40_000

@@ -77,7 +77,7 @@ def test_expand_paths_counts_what_is_left_out(tmp_path: Path) -> None:
     ]
     text = describe_left_out(left_out)
     assert text is not None
-    for part in ("1 .cr2 files (camera raw", "1 .jxl files", "1 .db files", "1 hidden"):
+    for part in ("1 .cr2 file (camera raw", "1 .jxl file", "1 .db file", "1 hidden"):
         assert part in text
     assert describe_left_out({}) is None
 
@@ -113,7 +113,7 @@ def test_require_paths_none_says_what_was_there(tmp_path: Path) -> None:
         require_paths(expand_paths([str(tmp_path)], left_out), left_out)
     assert str(caught.value) == (
         "No images found. Expected image files, folders of images, or - for paths on stdin. "
-        "Received: left out: 2 .arw files (camera raw; convert them to JPEG), 1 .txt files."
+        "Received: left out: 2 .arw files (camera raw; convert them to JPEG), 1 .txt file."
     )
 
 

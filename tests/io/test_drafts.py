@@ -44,6 +44,8 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
         monkeypatch.setenv(variable, str(tmp_path / name))
     monkeypatch.setattr(drafts.tempfile, "tempdir", str(tmp_path / "tmp"))
+    # Another test of this process may hold a draft until the process ends.
+    monkeypatch.setattr(drafts, "_OWN", drafts._Journal(0))
     return tmp_path
 
 

@@ -14,7 +14,7 @@ import pytest
 from keras import layers
 from numpy.typing import NDArray
 
-from tests.own_networks import SIDE, functional, maps_of, nested, save
+from tests.own_networks import SIDE, functional, maps_of, nested, save, use_weights_of
 from transfer_cli.catalog.backbones import find
 from transfer_cli.errors import ModelError
 from transfer_cli.models.backbone import build
@@ -30,7 +30,8 @@ def features(path: Path, preprocess: str, layer: str | None = None, **options: A
 
 
 def pooled(network: keras.Model, layer: str, scaled: Any) -> NDArray[Any]:
-    return keras.Model(network.inputs, network.get_layer(layer).output)(scaled).numpy().mean((1, 2))
+    maps = keras.Model(network.inputs[0], network.get_layer(layer).output)(scaled)
+    return np.asarray(maps).mean((1, 2))
 
 
 def test_a_nested_network_is_dissolved_and_cut_below_its_head(tmp_path: Path) -> None:
@@ -85,16 +86,16 @@ def test_the_last_feature_map_is_the_one_below_the_head(head: str, tmp_path: Pat
     shared = layers.ReLU()  # without weights, and used twice
     network = functional(lambda images: HEADS[head](shared(maps_of(shared(images)))))
     _, computed = features(save(network, tmp_path), "0-1")
-    maps = keras.Model(network.inputs, network.layers[4].output)(IMAGES / 255.0).numpy()
+    maps = keras.Model(network.inputs[0], network.layers[4].output)(IMAGES / 255.0).numpy()
     np.testing.assert_allclose(computed, np.maximum(maps, 0).mean((1, 2)), atol=1e-5)
 
 
-class Doubled(layers.Layer):
+class Doubled(layers.Layer):  # type: ignore[misc]
     def call(self, images: Any) -> Any:
         return images * 2
 
 
-class Subclass(keras.Model):
+class Subclass(keras.Model):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.conv = layers.Conv2D(2, 3)
@@ -273,7 +274,10 @@ def test_the_input_size_is_that_of_the_file_or_of_the_recipe(tmp_path: Path) -> 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("top", [False, True], ids=["below the head", "with the head"])
-def test_features_equal_those_of_the_catalog(top: bool, shared: Path, tmp_path: Path) -> None:
+def test_features_equal_those_of_the_catalog(
+    top: bool, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_weights_of(shared / "keras_home", monkeypatch)
     images = np.random.default_rng(1).integers(0, 256, (4, 224, 224, 3), np.uint8)
     path = save(keras.applications.MobileNet(alpha=0.25, include_top=top, input_shape=(224, 224, 3)), tmp_path)
     own = build(NetworkFile.read(path).spec(str(path), "tf"), weights="file", size=224)

@@ -60,6 +60,7 @@ PLANTED: dict[str, dict[str, Any]] = {
     "only one class predicted": with_test([[100, 0, 0], [100, 0, 0], [100, 0, 0]]),
     "not better than the largest class": with_test([[90, 5, 5], [50, 3, 2], [50, 2, 3]]),
     "leakage: identical files": {"exact_duplicates": 2},
+    "leakage: images of an earlier run": {"trained_earlier": 2},
     "class never predicted correctly": with_test([[98, 2, 0], [2, 98, 0], [2, 2, 0]]),
     "class missing from a split": {"images": {"train": np.array([500, 0, 500]), "test": np.full(3, 100)}},
     "random weights": {"recipe": {"backbone": {"weights": "none"}}},

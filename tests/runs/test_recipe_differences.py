@@ -104,4 +104,4 @@ def options_of_commands() -> set[str]:
 
 def test_options_of_settings_exist() -> None:
     assert set(OPTIONS.values()) <= options_of_commands()
-    assert "--batch" not in options_of_commands()
+    assert "--batch-sizes" not in options_of_commands()

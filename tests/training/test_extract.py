@@ -56,6 +56,7 @@ def test_extract_writes_all_files_of_a_run(trained: Path, colours: Path) -> None
         "model/linear.npz",
         "model/rejection.npz",
         "model/training_images.npz",
+        "plots/confusion.png",
         "predictions_test.csv",
         "predictions_val.csv",
         "recipe.toml",

@@ -14,26 +14,21 @@ import pytest
 from PIL import Image
 
 from tests.own_networks import SIDE, functional, maps_of, nested, save
-from transfer_cli import (
-    ExtractRecipe,
-    FinetuneRecipe,
-    ImageFolder,
-    RunDirectory,
-    TrainingRequest,
-    extract,
-    finetune,
-    load,
-)
+from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest, load
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.bundle.training_images import TrainingImages
 from transfer_cli.data.split import Split
 from transfer_cli.errors import ModelError, RunError
 from transfer_cli.features import table
+from transfer_cli.inference.network_sources import backbone_source
 from transfer_cli.io.cache import Cache
 from transfer_cli.metrics.scores import COPIES
 from transfer_cli.models.keras_file import load_keras
 from transfer_cli.progress import Silent
 from transfer_cli.runs.request import TrainingResult
+from transfer_cli.training.extract import extract
+from transfer_cli.training.finetune import finetune
+from transfer_cli.training.setup.resolve import resolve_recipe
 
 
 class Heard(Silent):
@@ -102,6 +97,7 @@ def test_a_model_does_not_need_the_file_any_more(own: Path, colours: Path, tmp_p
     assert names[int(load(str(bundle)).predict_proba(image).argmax())] == "red"
 
 
+@pytest.mark.integration
 def test_two_files_of_one_name_do_not_share_features(own: Path, colours: Path, tmp_path: Path) -> None:
     file, cache = Path(shutil.copy(own, tmp_path / "net.keras")), Cache(tmp_path / "cache", 10**9)
     matrices = []
@@ -117,11 +113,16 @@ def test_two_files_of_one_name_do_not_share_features(own: Path, colours: Path, t
     # Control: the first file again has the first features.
     np.testing.assert_array_equal(matrices[0], matrices[2])
     # The scheme is part of the key, too.
-    scaled = settings_of(file, "0-1")
-    extracted(colours, tmp_path / "d", "classifier.name=none", settings=scaled, cache=cache)
-    assert not np.allclose(table.read(tmp_path / "d/features.parquet"), matrices[2])
+    folder = ImageFolder.scan(colours)
+    keys = []
+    for scheme in ("inside", "0-1"):
+        request = TrainingRequest(folder, RunDirectory(tmp_path / "none"))
+        recipe = ExtractRecipe.load(None, (), {**FAST, **settings_of(file, scheme)})
+        keys.append(backbone_source(resolve_recipe(request, recipe, keeps_model=True)).facts)
+    assert keys[0] != keys[1]
 
 
+@pytest.mark.integration
 def test_a_run_is_not_continued_with_another_file(own: Path, colours: Path, tmp_path: Path) -> None:
     file = Path(shutil.copy(own, tmp_path / "net.keras"))
     extracted(colours, tmp_path / "run", settings=settings_of(file))
@@ -131,6 +132,7 @@ def test_a_run_is_not_continued_with_another_file(own: Path, colours: Path, tmp_
         extracted(colours, tmp_path / "run", settings=settings_of(file))
 
 
+@pytest.mark.integration
 def test_a_stage_trains_from_a_layer_of_the_file(own: Path, first: Path) -> None:
     before, after = load_keras_of(own), load_keras(first / "model/network.keras")
     kernels = {name: np.asarray(after.get_layer(name).kernel) for name in ("conv", "base_conv")}
@@ -143,6 +145,7 @@ def load_keras_of(path: Path) -> keras.Model:
     return keras.saving.load_model(path, compile=False)
 
 
+@pytest.mark.integration
 def test_a_run_starts_from_the_network_of_an_earlier_one(own: Path, first: Path, colours: Path, tmp_path: Path) -> None:
     settings = {**settings_of(own), "backbone.weights": str(first)}
     extracted(colours, tmp_path / "second", settings=settings)
@@ -152,8 +155,11 @@ def test_a_run_starts_from_the_network_of_an_earlier_one(own: Path, first: Path,
         assert all(np.array_equal(one, other) for one, other in pairs)
     # Its bundle alone is enough, and the chain of ancestors grows.
     digest = ModelBundle.open(first).bundle.digest
-    tuned(colours, tmp_path / "third", settings={**settings, "backbone.weights": str(first / "model")})
+    for name in ("blue", "red"):  # other classes are allowed
+        shutil.copytree(colours / name, tmp_path / "two" / name)
+    tuned(tmp_path / "two", tmp_path / "third", settings={**settings, "backbone.weights": str(first / "model")})
     grand = ModelBundle.open(tmp_path / "third").bundle
+    assert grand.class_names == ("blue", "red")
     assert grand.backbone["ancestors"] == [f"first {digest}"]
     settings["backbone.weights"] = str(tmp_path / "third")
     extracted(colours, tmp_path / "fourth", "split.seed=4", settings=settings)
@@ -163,14 +169,7 @@ def test_a_run_starts_from_the_network_of_an_earlier_one(own: Path, first: Path,
     ) in card
 
 
-def test_other_classes_are_allowed(own: Path, first: Path, colours: Path, tmp_path: Path) -> None:
-    for name in ("blue", "red"):
-        shutil.copytree(colours / name, tmp_path / "two" / name)
-    settings = {**settings_of(own), "backbone.weights": str(first)}
-    result = tuned(tmp_path / "two", tmp_path / "run", settings=settings)
-    assert ModelBundle.open(result.run.path).bundle.class_names == ("blue", "red")
-
-
+@pytest.mark.integration
 def test_test_images_that_the_earlier_run_was_trained_on_are_leakage(
     own: Path, first: Path, colours: Path, tmp_path: Path
 ) -> None:
@@ -199,6 +198,7 @@ def test_test_images_that_the_earlier_run_was_trained_on_are_leakage(
     assert not (tmp_path / "same/leaks_of_earlier_run.csv").exists()
 
 
+@pytest.mark.integration
 def test_an_earlier_run_that_does_not_fit_is_refused_and_both_are_named(
     own: Path, first: Path, trained: Path, colours: Path, tmp_path: Path
 ) -> None:
@@ -223,6 +223,7 @@ def test_an_earlier_run_that_does_not_fit_is_refused_and_both_are_named(
     assert extracted(colours, tmp_path / "renamed", settings={**weights, **settings_of(renamed)}).metrics
 
 
+@pytest.mark.integration
 def test_a_run_of_another_size_is_refused(finetuned: Path, colours: Path, tmp_path: Path) -> None:
     size = json.loads((finetuned / "model/bundle.json").read_text())["image_size"]
     settings = {"backbone.name": "mobilenet@0.25", "backbone.weights": str(finetuned)}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from transfer_cli.audit.findings import Findings
 from transfer_cli.io.csv_tables import csv_bytes
+from transfer_cli.text import shell_command
 
 
 def advice(findings: Findings, options: Mapping[str, str], directory: Path) -> list[str]:
@@ -24,7 +24,7 @@ def advice(findings: Findings, options: Mapping[str, str], directory: Path) -> l
 
     def command(option: str, path: Path) -> str:
         words = [word for pair in ({**options, option: str(path)}).items() for word in pair]
-        return shlex.join(["transfer-cli", "extract", str(findings.folder.source), *words])
+        return shell_command(*["transfer-cli", "extract", str(findings.folder.source), *words])
 
     more = f" (and the rows of {options['--omit']})" if "--omit" in options else ""
     lines = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -28,7 +27,7 @@ from transfer_cli.metrics.scores import mean_average_precision
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.progress_bar import progress_of
 from transfer_cli.runs.completed_run import FinishedRun
-from transfer_cli.text import counted
+from transfer_cli.text import counted, shell_command
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def leaks(run: FinishedRun | StrPath, *, progress: bool | Progress = False) -> L
     if not stats.paths:
         raise RunError(
             f"None of the {counted(len(rows), 'image')} of {run.directory.path} can be read in {run.root}.",
-            hint=f"Give the folder where they are now: transfer-cli leaks {shlex.quote(str(run.directory.path))} "
+            hint=f"Give the folder where they are now: transfer-cli leaks {shell_command(run.directory.path)} "
             "--images DIR",
         )
     unchanged = [place for place, index in enumerate(stats.indices) if stats.digests[place] == rows[index].sha256]

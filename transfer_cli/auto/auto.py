@@ -102,11 +102,11 @@ class _Auto:
     def start(self) -> TrainingResult:
         """Do the missing steps; the time spent counts, even if the command fails or is interrupted."""
         run, request = self._run, self._request
-        claimed = {"command": request.command, "overwrite": request.overwrite}
-        run.check_free(self._recipe, request.folder.source, **claimed)
+        source, command, overwrite = request.folder.source, request.command, request.overwrite
+        run.check_free(self._recipe, source, command=command, overwrite=overwrite)
         check_writable_folder(run.path)
         report_folder(request)
-        run.claim(self._recipe, request.folder.source, **claimed)
+        run.claim(self._recipe, source, command=command, overwrite=overwrite)
         run.write_images(request.folder.images_elsewhere)
         write_tables(run, request.folder.selection)
         run.log("begin", folder=str(request.folder.source.resolve()), seconds=self._recipe.seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.scoring import score_parts
-from transfer_cli.text import counted
+from transfer_cli.text import counted, shell_command
 from transfer_cli.training.setup.leakage import leaked_rows
 from transfer_cli.training.setup.preflight import Survey
 
@@ -161,7 +160,7 @@ class FinalTest:
         request, paths = self._request, [row.path for row in split.rows]
         prints, read = Fingerprints.of_files(paths, request.folder.root, request.progress, self._source.bit_depth)
         if len(read) < len(paths):
-            again = f"transfer-cli leaks {shlex.quote(str(request.run.path))}"
+            again = f"transfer-cli leaks {shell_command(request.run.path)}"
             request.progress.warn(
                 f"{len(paths) - len(read)} of {counted(len(paths), 'image')} can no longer be read, "
                 f"so near-duplicates across "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,7 +217,7 @@ class ModelBundle(BaseModel):
         recipe = {key: self.recipe[key] for key in shown if self.recipe.get(key)}
         return {**fields, "thresholds": self.thresholds, "recipe": recipe}
 
-    def write(self, target: StrPath, save_files: Any) -> ModelBundle:
+    def write(self, target: StrPath, save_files: Callable[[Path], object]) -> ModelBundle:
         """Write the bundle to the directory `target` atomically; return it with files and digest filled in.
 
         Parameters

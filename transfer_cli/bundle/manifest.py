@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from transfer_cli.bundle.files import MANIFEST
 from transfer_cli.errors import MissingModelError, ModelError
 from transfer_cli.io.digests import FileDigest, digest_of_file
 from transfer_cli.io.untrusted.json_text import parse_json
+from transfer_cli.text import shell_command
 
 FORMAT_VERSION = 6
 MAX_BYTES = 16_000_000
@@ -33,12 +33,12 @@ def bundle_directory(path: Path) -> Path:
     if path.suffix.lower() in _EXPORT_SUFFIXES or (path / "parity.json").is_file():
         raise ModelError(
             f"{path} is an exported model. Expected a run or a bundle; of all commands only predict reads exports.",
-            hint=f"transfer-cli predict {shlex.quote(str(path if path.is_file() else path / 'model.onnx'))} IMAGES",
+            hint=f"transfer-cli predict {shell_command(str(path if path.is_file() else path / 'model.onnx'))} IMAGES",
         )
     if path.is_file() and path.suffix.lower() == ".zip":
         raise ModelError(
             f"{path} is a packed bundle. Expected a run or an unpacked bundle.",
-            hint=f"Unpack it first: transfer-cli bundle unpack {shlex.quote(str(path))} -o {shlex.quote(path.stem)}",
+            hint=f"Unpack it first: transfer-cli bundle unpack {shell_command(path)} -o {shell_command(path.stem)}",
         )
     if (path / "recipe.toml").is_file():
         raise ModelError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
+
+from transfer_cli.text import shell_command
 
 _RUN = {
     "predict": "classify infer inference pred predict-proba recognise recognize",
@@ -92,7 +93,7 @@ def answer_to(word: str, arguments: Sequence[str]) -> str | None:
         return None
     paths = (argument.removeprefix("data=").removeprefix("--data=") for argument in arguments)
     folder = next((path for path in paths if Path(path).exists()), None)
-    return answer.format(folder="FOLDER" if folder is None else shlex.quote(folder))
+    return answer.format(folder="FOLDER" if folder is None else shell_command(folder))
 
 
 def answer_to_option(error: click.NoSuchOption) -> str | None:

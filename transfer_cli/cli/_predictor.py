@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from transfer_cli.cli._console import Console
 from transfer_cli.cli._options import cache_of, set_resume_hint
 from transfer_cli.data.predictions import Predictions
 from transfer_cli.data.skipped import Skipped
+from transfer_cli.progress import SILENT
 
 if TYPE_CHECKING:
     from transfer_cli.inference.models import AbstractModel
@@ -82,7 +84,7 @@ class Predictor:
         return written
 
     def write_stdout(
-        self, console: Console, groups: Iterable[Iterable[str]], format_: str, *, in_place: bool
+        self, console: Console, groups: Iterable[Iterable[str]], format_: str, *, in_place: bool, total: int | None
     ) -> Written:
         """Write the predictions of each group of files when it ends; `in_place`: unreadable files get a row, too."""
 
@@ -93,7 +95,9 @@ class Predictor:
                         console.warn(*(f"skipped {file.path}: {file.reason}" for file in batch.skipped))
                     yield batch
 
-        return self._write(answers(), console.rows, format_, in_place=in_place)
+        # Rows on a terminal and the progress bar would overwrite each other; a client waits for answers alone.
+        progress = SILENT if in_place or sys.stdout.isatty() else console
+        return self._write(answers(), console.rows, format_, in_place=in_place, progress=progress, total=total)
 
     def _write(self, batches: Iterable[Predictions], target: Path | IO[bytes], format_: str, **options: Any) -> Written:
         from transfer_cli.inference.predict import write_predictions

@@ -117,7 +117,7 @@ def terminal_stderr() -> TextIO | None:
 
     While a native library is imported, what is written to stderr is captured; the spinner must go on all the same.
     """
-    stream = sys.stderr
-    if not stream or stream is not sys.__stderr__ or not stream.isatty():
+    stream = sys.__stderr__
+    if stream is None or sys.stderr is not stream or not stream.isatty():
         return None
     return open(os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="backslashreplace")

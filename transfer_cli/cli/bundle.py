@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import output_option
 from transfer_cli.cli._types import PATH
-from transfer_cli.text import counted, listed, printable
+from transfer_cli.text import counted, listed, printable, shell_command
 
 _argument = click.argument("bundle", metavar="RUN|BUNDLE", type=PATH, shell_complete=complete_models)
 
@@ -46,7 +45,7 @@ def show(console: Console, /, bundle: Path) -> None:
     width = max(len(name) for name, _ in rows)
     text = "\n".join(printable(f"{name:{width}}  {value}") for name, value in rows)
     console.result(text, {"bundle": str(opened.directory), **data})
-    console.note(f"next: transfer-cli bundle verify {shlex.quote(str(bundle))}")
+    console.note(f"next: transfer-cli bundle verify {shell_command(bundle)}")
 
 
 @command.command("verify")
@@ -100,7 +99,7 @@ def pack_(console: Console, /, bundle: Path, output: Path | None, overwrite: boo
     digest = digest_of_file(target)
     console.note(f"{digest.bytes:,} bytes, sha256 {digest.sha256}")
     console.note("to let others verify the file, send them this checksum separately")
-    console.note(f"next: transfer-cli bundle unpack {shlex.quote(str(target))} -o DIR")
+    console.note(f"next: transfer-cli bundle unpack {shell_command(target)} -o DIR")
     console.output(target, **digest.model_dump())
 
 
@@ -126,7 +125,7 @@ def unpack_(console: Console, /, file: Path, output: Path, overwrite: bool) -> N
     bundle = unpack(file, output, overwrite=overwrite, progress=console)
     files = bundle_files(ModelBundle.open(output)) if bundle.members else sorted(bundle.files)
     console.note(f"{counted(len(files), 'file')}, sha256 {bundle.digest}")
-    console.note(f"next: transfer-cli predict {shlex.quote(str(output))} YOUR_IMAGES --format table")
+    console.note(f"next: transfer-cli predict {shell_command(output)} YOUR_IMAGES --format table")
     console.output(output, digest=bundle.digest, files=files)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from transfer_cli.cli._options import (
 from transfer_cli.cli._summaries import warn_skipped
 from transfer_cli.cli._types import PATH
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
+from transfer_cli.text import shell_command
 
 
 @click.group("data", short_help="Check an image folder, or write its train/val/test split.")
@@ -140,6 +140,6 @@ def split_(console: Console, /, folder: Path, output: Path, link: bool, **option
     console.note(surveyed.split.summary())
     console.warn(*surveyed.split.warnings())
     warn_skipped(console, surveyed.skipped)
-    console.note(f"next: transfer-cli extract {shlex.quote(str(output))}")
+    console.note(f"next: transfer-cli extract {shell_command(output)}")
     console.output(output, split=surveyed.split.counts(), skipped=len(surveyed.skipped))
     return DONE_WITH_SKIPPED if surveyed.skipped else DONE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 
 from transfer_cli.catalog.backbones import EMBEDDED, RANDOM
 from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.text import shell_command
 
 if TYPE_CHECKING:
     from transfer_cli.data.image_folder import ImageFolder
@@ -48,7 +48,7 @@ def command(console: Console) -> None:
     console.note("5. Prediction: three test images with their most likely classes.")
     predictions = _predict(console, trained, images)
     run = str(trained.run.path)
-    console.note(f"The trained model is in {run}; use it with: transfer-cli predict {shlex.quote(run)} IMAGES")
+    console.note(f"The trained model is in {run}; use it with: transfer-cli predict {shell_command(run)} IMAGES")
     console.note("Now with your own images, one folder per class: transfer-cli extract YOUR_FOLDER")
     metrics = {"test_accuracy": trained.metrics["test"]["accuracy"], "random": random.metrics["test"]["accuracy"]}
     console.result(run, {"run": run, "report": str(page), **metrics, "predictions": predictions})

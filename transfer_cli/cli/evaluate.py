@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from transfer_cli.cli._options import (
 )
 from transfer_cli.cli._summaries import code_with_folder, end_of_evaluation
 from transfer_cli.cli._types import PATH, Share
+from transfer_cli.text import shell_command
 
 if TYPE_CHECKING:
     from transfer_cli.data.image_selection import ImageSelection
@@ -102,7 +102,7 @@ def command(
             (evaluation.fair_part,),
             consequence=left,
             hint="Train on more images, or try finetune or another backbone.",
-            no_images_hint=f"Evaluate other images: transfer-cli evaluate {shlex.quote(model)} OTHER_IMAGES",
+            no_images_hint=f"Evaluate other images: transfer-cli evaluate {shell_command(model)} OTHER_IMAGES",
         )
     return code
 
@@ -114,7 +114,7 @@ def _check_order(model: str, folder: Path) -> None:
 
     is_swapped = is_model(folder) and Path(model).exists() and not is_model(Path(model))
     if is_swapped or str(folder).startswith(IMAGENET):
-        ordered = f"transfer-cli evaluate {shlex.quote(str(folder))} {shlex.quote(model)}"
+        ordered = f"transfer-cli evaluate {shell_command(folder)} {shell_command(model)}"
         raise click.UsageError(f"{folder} is a model, {model} is not. The model comes first. Try: {ordered}")
 
 

@@ -70,12 +70,14 @@ def command(console: Console, /, folder: Path, bags: int | None, plans: bool, **
         transfer-cli finetune photos_2025 --weights runs/photos-2024
         transfer-cli finetune photos --recipe last-block --epochs 3 --batch-size 16
     """
+    from transfer_cli.recipe.recipes import FinetuneRecipe
     from transfer_cli.system import process_age_seconds
     from transfer_cli.training_options import finetune_job
 
     begun = time.monotonic() - process_age_seconds()
     options = {**keywords(console, options), "bags": bags, "begun": begun}
     job = finetune_job(folder, options, command_words(), console)
+    assert isinstance(job.recipe, FinetuneRecipe)
     check_given_once(job.recipe, options)
     note_last_stage(console, job.recipe, options)
     if plans:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import check_suffix, images_option, output_option
 from transfer_cli.cli._types import PATH
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
-from transfer_cli.text import counted
+from transfer_cli.text import counted, shell_command
 
 if TYPE_CHECKING:
     from transfer_cli.runs.completed_run import FinishedRun
@@ -77,4 +76,4 @@ def _cleaning(run: FinishedRun, leaks: Path) -> str:
     directory, method = run.directory, str(run.recipe.get("method"))
     class_map = ["--class-map", str(directory.class_map)] if directory.class_map.is_file() else []
     words = [method if method == "finetune" else "extract", str(run.source), *class_map, "--omit", str(leaks)]
-    return shlex.join(["transfer-cli", *words, "-o", f"{directory.path}-cleaned"])
+    return shell_command(*["transfer-cli", *words, "-o", f"{directory.path}-cleaned"])

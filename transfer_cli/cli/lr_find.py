@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from transfer_cli.cli._options import (
 )
 from transfer_cli.cli._stage_options import batch_size_option, check_given_once
 from transfer_cli.cli._types import PATH
-from transfer_cli.text import counted
+from transfer_cli.text import counted, shell_command
 
 if TYPE_CHECKING:
     from transfer_cli.training.sweep import Sweep
@@ -117,10 +116,10 @@ def _next_command(folder: Path, options: Mapping[str, Any]) -> str:
     tables = ("class_map", "omit")
     network = ("backbone", "preprocess", "weights", "pooling", "layer", "batch_size")
     for name in ("recipe", *network, "class_level", "path_column", "label_column", "images", *tables):
-        command += [f"--{name.replace('_', '-')}", str(options[name])] if options[name] else []
+        command += [f"--{name.replace('_', '-')}", str(options[name])] if options.get(name) else []
     for override in options["overrides"]:
         command += ["--set", override]
-    return shlex.join(command)
+    return shell_command(*command)
 
 
 def _to_json(sweep: Sweep, target: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,9 @@ def command(console: Console, /, model: str, paths: tuple[str, ...], output: Pat
     if output:
         written = predictor.write_file(console, model, [*chain.from_iterable(files)], output, format_)
     else:
-        written = predictor.write_stdout(console, files, format_, in_place=STDIN in paths)
+        in_place = STDIN in paths
+        total = None if in_place else ahead
+        written = predictor.write_stdout(console, files, format_, in_place=in_place, total=total)
     predictor.note_cost(console)
     note_left_out(console, left_out)
     unknown = written.unknown if predictor.rejector else None
@@ -184,7 +186,6 @@ def _files(
     console: Console, paths: tuple[str, ...], left_out: Counter[str], *, whole: bool
 ) -> tuple[Iterable[Iterable[str]], int]:
     """Return the image files in groups to be answered together, and how many are known to come; `whole`: one group."""
-    from transfer_cli.inference.runtimes import MIN_IMAGES_TO_CONVERT
     from transfer_cli.io.discovery import expand_paths, require_paths
 
     if not paths:
@@ -194,5 +195,5 @@ def _files(
     if STDIN in paths and not whole:
         return groups, 0
     files = require_paths(chain.from_iterable(groups), left_out)
-    first = [*(files if whole else islice(files, MIN_IMAGES_TO_CONVERT))]
-    return [chain(first, files)], len(first)
+    known = [*files]
+    return [known], len(known)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from transfer_cli.cli._options import (
 )
 from transfer_cli.cli._types import ABOVE_ZERO, PATH, comma_separated
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
-from transfer_cli.text import counted
+from transfer_cli.text import counted, shell_command
 
 if TYPE_CHECKING:
     from transfer_cli.ranking.ranking_directory import RankingDirectory
@@ -171,4 +170,4 @@ def _next_command(folder: Path, best: CandidateScore, options: dict[str, Any]) -
     for name in ("runtime", "seed", *of_images):
         if options[name]:
             command += [f"--{name.replace('_', '-')}", str(options[name])]
-    return shlex.join(command)
+    return shell_command(*command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from transfer_cli.cli._completion import complete_recipes
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import set_option
 from transfer_cli.cli._types import PATH
+from transfer_cli.text import shell_command
 
 
 @click.group("recipes", short_help="List, show, copy and check recipes (training settings).")
@@ -84,7 +84,7 @@ def copy(console: Console, name: str, target: Path) -> None:
     from transfer_cli.recipe.recipes import Recipe, copy_builtin
 
     written = copy_builtin(name, target)
-    console.note(f"next: edit {shlex.quote(str(written))}, then transfer-cli recipes check {shlex.quote(str(written))}")
+    console.note(f"next: edit {shell_command(written)}, then transfer-cli recipes check {shell_command(written)}")
     console.note(f"then: transfer-cli {Recipe.load(name).method} FOLDER --recipe {written}")
     console.result(str(written), {"recipe": str(written)})
 

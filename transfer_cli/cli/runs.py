@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console, table_text
 from transfer_cli.cli._types import PATH
-from transfer_cli.text import counted, megabytes
+from transfer_cli.text import counted, megabytes, shell_command
 
 if TYPE_CHECKING:
     from transfer_cli.manage.removal import Removal
@@ -73,7 +73,7 @@ def list_(console: Console, folder: Path | None, sort: str) -> None:
     console.warn(*(f"{run.path} is damaged: {run.problem}" for run in runs if run.problem))
     best = next((run for run in runs if run.score), runs[0]) if runs else None
     if best:
-        console.note(f"next: transfer-cli runs show {shlex.quote(str(best.path))}")
+        console.note(f"next: transfer-cli runs show {shell_command(best.path)}")
 
 
 def _sort_key(run: RunSummary, sort: str) -> Any:
@@ -128,7 +128,7 @@ def _terminal_width() -> int:
 
 
 @command.command("show", short_help="Show a run: settings, split, scores, files.")
-@click.argument("run", type=PATH)
+@click.argument("run", type=PATH, shell_complete=complete_models)
 @pass_console
 def show(console: Console, run: Path) -> None:
     """Show everything about a run: its settings that are not the defaults, split, scores, files, and what to do next.
@@ -148,7 +148,7 @@ def show(console: Console, run: Path) -> None:
 
 
 @command.command("rm", short_help="Remove runs.")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH, shell_complete=complete_models)
 @click.option("--yes", is_flag=True, help="Remove them; without it, only list what would be removed (exit code 2).")
 @pass_console
 def remove(console: Console, runs: tuple[Path, ...], yes: bool) -> None:
@@ -168,7 +168,7 @@ def remove(console: Console, runs: tuple[Path, ...], yes: bool) -> None:
     removals = planned_removals([_located(path) for path in runs])
     console.warn(*(warning for removal in removals for warning in removal.warnings))
     if not yes:
-        command = shlex.join(["transfer-cli", "runs", "rm", *map(str, runs), "--yes"])
+        command = shell_command(*["transfer-cli", "runs", "rm", *map(str, runs), "--yes"])
         lines = "\n".join(f"  {_removal_line(removal)}" for removal in removals)
         total = f"\n  {megabytes(sum(each.bytes for each in removals))} in all" if len(removals) > 1 else ""
         raise UnconfirmedError(f"Nothing was removed. This would be:\n{lines}{total}", hint=f"Remove: {command}")
@@ -181,7 +181,7 @@ def remove(console: Console, runs: tuple[Path, ...], yes: bool) -> None:
 
 @command.command("export", short_help="Copy a run to MLflow.")
 @click.option("--mlflow", "folder", type=PATH, metavar="DIR", required=True, help="Folder of the MLflow store.")
-@click.argument("run", type=PATH)
+@click.argument("run", type=PATH, shell_complete=complete_models)
 @pass_console
 def export(console: Console, folder: Path, run: Path) -> None:
     """Copy a run to an MLflow store in DIR: parameters, metrics, the metrics of each epoch, and files.
@@ -199,7 +199,7 @@ def export(console: Console, folder: Path, run: Path) -> None:
     done = "is already in" if copied.existed else "was copied to"
     console.note(
         f"{run} {done} the experiment {copied.experiment} as MLflow run {copied.run_id}",
-        f"next: mlflow ui --backend-store-uri {shlex.quote(copied.store)}",
+        f"next: mlflow ui --backend-store-uri {shell_command(copied.store)}",
     )
     console.output(folder, **vars(copied))
 
@@ -213,7 +213,7 @@ def _located(path: Path) -> Path:
 
     Raises
     ------
-    NoRunError
+    MissingModelError
         If there is nothing of that name.
     """
     from transfer_cli.manage.run_names import located

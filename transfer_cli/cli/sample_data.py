@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
 
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._types import PATH
+from transfer_cli.text import shell_command
 
 
 @click.command("sample-data", short_help="Copy a small set of sample images to a folder.")
@@ -24,5 +24,5 @@ def command(console: Console, target: Path) -> None:
     from transfer_cli.data.sample_data import copy_to
 
     folder = copy_to(target)
-    console.note(f"next: transfer-cli extract {shlex.quote(str(folder))} --backbone embedded")
+    console.note(f"next: transfer-cli extract {shell_command(folder)} --backbone embedded")
     console.result(str(folder), {"folder": str(folder)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from transfer_cli.io.atomic import atomic_write, check_writable, check_writable_
 from transfer_cli.io.csv_tables import write_table
 from transfer_cli.io.discovery import is_hidden
 from transfer_cli.progress import SILENT, Progress
+from transfer_cli.text import shell_command
 
 _FILE_SUFFIXES = frozenset(
     (".txt", ".tsv", ".tab", ".json", ".jsonl", ".xls", ".xlsx", ".ods", ".parquet", ".toml", ".yaml")
@@ -31,7 +31,7 @@ def check_target(target: Path, folder: ImageFolder) -> None:
     if target.suffix.lower() in _FILE_SUFFIXES:
         raise OutputError(
             f"{target} would be a folder, but has the name of a file. Expected a name that ends in .csv, or a folder.",
-            hint="Use -o {} or -o {}".format(*(shlex.quote(str(target.with_suffix(end))) for end in (".csv", ""))),
+            hint="Use -o {} or -o {}".format(*(shell_command(str(target.with_suffix(end))) for end in (".csv", ""))),
         )
     # The images of a CSV file may be anywhere around it.
     is_inside = folder.source == folder.root and target.resolve().is_relative_to(folder.root.resolve())
@@ -73,7 +73,7 @@ def export_split(
     if split.task != SINGLE_LABEL:
         raise OutputError(
             "An image with several labels cannot be put into one class folder. Expected a target that ends in .csv.",
-            hint=f"Use -o {shlex.quote(str(target))}.csv",
+            hint=f"Use -o {shell_command(target)}.csv",
         )
     what = f"{'linking' if link else 'copying'} images"
     with atomic_write(target) as draft, progress.track(what, len(split.rows)) as advance:

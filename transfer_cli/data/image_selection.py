@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from transfer_cli.data.class_map import ClassMap
 from transfer_cli.data.csv_manifest import ImageFile
 from transfer_cli.data.omission import Omission
 from transfer_cli.errors import FolderError
-from transfer_cli.text import listed, printable
+from transfer_cli.text import counted, listed, printable, shell_command
 
 
 @dataclass(frozen=True)
@@ -114,9 +113,9 @@ class ImageSelection:
             return
         left = f"one class ({printable(used[0])})" if used else "no class"
         raise FolderError(
-            f"{self._names()} leaves {left} of the {len(before)} classes of {source}. Expected at least "
+            f"{self._names()} leaves {left} of the {counted(len(before), 'class')} of {source}. Expected at least "
             f"{'two classes' if least == 2 else 'one class'}.",
-            hint="See which classes there are: transfer-cli data check " + shlex.quote(str(source)),
+            hint="See which classes there are: transfer-cli data check " + shell_command(source),
         )
 
 

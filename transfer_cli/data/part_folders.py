@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import NamedTuple
 from transfer_cli.data.part_names import PartName, is_exact, is_generic, is_unlabelled, part_name, with_test
 from transfer_cli.errors import FolderError
 from transfer_cli.io.discovery import SUFFIXES, UNREADABLE, file_type, is_dir, is_hidden, walk_images
-from transfer_cli.text import counted, listed
+from transfer_cli.text import counted, listed, shell_command
 
 LAYOUT = (
     "Expected FOLDER/CLASS/image.jpg with at least two classes, or FOLDER/train/CLASS/image.jpg beside "
@@ -279,5 +278,5 @@ def _without_class(path: Path) -> list[str]:
         return []
     return [
         f"{path} has {counted(images, 'image')} without a class: they are not used. Put them into class folders to "
-        f"test on them, or predict their classes after the training: transfer-cli predict RUN {shlex.quote(str(path))}"
+        f"test on them, or predict their classes after the training: transfer-cli predict RUN {shell_command(path)}"
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from transfer_cli.errors import FolderError, InputError
 from transfer_cli.io.discovery import SUFFIXES as IMAGE_SUFFIXES
 from transfer_cli.io.foreign_tables import SUFFIXES as TABLE_SUFFIXES
 from transfer_cli.io.foreign_tables import WORKBOOK_SUFFIXES, ForeignTable, fold, read_text
-from transfer_cli.text import counted, printable
+from transfer_cli.text import counted, printable, shell_command
 
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 SUFFIXES = (*TABLE_SUFFIXES, ".lst", ".list", *_JSON_SUFFIXES, *WORKBOOK_SUFFIXES)
@@ -84,7 +83,7 @@ def _nothing_found(path: Path, names: Sequence[str]) -> InputError:
     if address_reason(names[0]):
         return InputError(
             f"{path} lists addresses, such as {printable(names[0])}. Expected paths of image files.",
-            hint=f"Download them into a folder first: wget -P images -i {shlex.quote(str(path))}",
+            hint=f"Download them into a folder first: wget -P images -i {shell_command(path)}",
         )
     which = "the path in it does not exist" if len(names) == 1 else f"none of the {len(names)} paths in it exists"
     folder = path.parent.absolute()

@@ -205,7 +205,7 @@ class Predictions:
 
     def _summary(self) -> str:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"{counted(len(self), 'image')}, {len(self.class_names)} classes{skipped}"
+        return f"{counted(len(self), 'image')}, {counted(len(self.class_names), 'class')}{skipped}"
 
     def _shown(self, count: int) -> Iterator[tuple[str, str, float]]:
         for each in self[:count]:

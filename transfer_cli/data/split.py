@@ -232,7 +232,7 @@ class Split:
             for label in single[:_LISTED]
         ]
         if len(single) > _LISTED:
-            lines.append(f"and {len(single) - _LISTED} other classes with a single image")
+            lines.append(f"and {counted(len(single) - _LISTED, 'other class')} with a single image")
         by_digest: dict[str, list[SplitRow]] = defaultdict(list)
         for row in self.rows:
             by_digest[row.sha256].append(row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task
 from transfer_cli.errors import FolderError, did_you_mean
 from transfer_cli.io.foreign_tables import ForeignTable, fold
-from transfer_cli.text import printable
+from transfer_cli.text import printable, shell_command
 
 SPLIT_COLUMN = "split"
 """Column that assigns an image to train, val or test, in every table that is written."""
@@ -170,7 +169,7 @@ def _by_heading(table: ForeignTable, names: Sequence[str], content: str, option:
             raise FolderError(
                 f"{table.path}: expected the columns {COLUMNS}, each once. Received: {_listed(table.columns)}. "
                 f"The {content} may be in {several}.",
-                hint=f"Name the column: {option} {shlex.quote(table.columns[found[-1]])}",
+                hint=f"Name the column: {option} {shell_command(table.columns[found[-1]])}",
             )
         if found:
             return found[0]

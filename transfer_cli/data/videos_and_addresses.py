@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from transfer_cli.errors import InputError
 from transfer_cli.io.discovery import SUFFIXES, VIDEO_SUFFIXES
+from transfer_cli.text import shell_command
 
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/{1,2}[^/]")
 _CAMERAS = ("rtsp", "rtsps", "rtmp", "rtp", "udp", "srt")
@@ -35,21 +35,21 @@ def address_reason(path: str) -> str | None:
     address = re.sub(r"^([^:]+):/([^/])", r"\1://\2", path)
     scheme = address.partition(":")[0].lower()
     if scheme == "file":
-        return f"an address, not a path; give the path: {shlex.quote(unquote(urlsplit(address).path))}"
+        return f"an address, not a path; give the path: {shell_command(unquote(urlsplit(address).path))}"
     if scheme in _CAMERAS:
-        command = f"ffmpeg -i {shlex.quote(address)} -frames:v 1 frame.jpg"
+        command = f"ffmpeg -i {shell_command(address)} -frames:v 1 frame.jpg"
         return f"the address of a camera, not a file; save a frame first: {command}"
     if scheme not in _DOWNLOADS:
         return "an address, not a file; download it first"
-    return f"an address, not a file; download it first: {_DOWNLOADS[scheme].format(shlex.quote(address))}"
+    return f"an address, not a file; download it first: {_DOWNLOADS[scheme].format(shell_command(address))}"
 
 
 def video_reason(path: str) -> str | None:
     """Return how to save the frames of a video, by the ending of its name; None if `path` is not one."""
     if not path.lower().endswith(VIDEO_SUFFIXES):
         return None
-    folder = Path(path).stem + "-frames"
-    frames = f"mkdir -p {shlex.quote(folder)} && ffmpeg -i {shlex.quote(path)} -vf fps=1 {shlex.quote(folder)}/%06d.jpg"
+    folder = shell_command(Path(path).stem + "-frames")
+    frames = f"mkdir -p {folder} && ffmpeg -i {shell_command(path)} -vf fps=1 {folder}/%06d.jpg"
     return f"a video, not an image; save one frame per second as images first: {frames}"
 
 

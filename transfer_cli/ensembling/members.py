@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from transfer_cli.bundle.bundle import ModelBundle, OpenedBundle
 from transfer_cli.bundle.training_images import TrainingImages
 from transfer_cli.data.groups import NEAR_DUPLICATES, assign_group_ids, groups_of_rows
 from transfer_cli.data.split import Split
-from transfer_cli.errors import InputError
+from transfer_cli.errors import LIST_RUNS, InputError
 from transfer_cli.inference.ensemble_model import MemberProbabilities
 from transfer_cli.recipe.recipes import METHODS
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.run_of_model import training_images_of
 from transfer_cli.runs.selection_tables import table_options
+from transfer_cli.text import shell_command
 
 _MAX_LISTED = 10
 
@@ -79,7 +79,7 @@ class Members:
             When one has no model, or a damaged one.
         """
         if len(paths) < 2:
-            raise InputError(f"Expected two or more runs. Received: {len(paths)}.", hint="List your runs: ls runs")
+            raise InputError(f"Expected two or more runs. Received: {len(paths)}.", hint=LIST_RUNS)
         places = [path.resolve() for path in paths]
         if twice := [str(path) for place, path in zip(places, paths, strict=True) if places.count(place) > 1]:
             raise InputError(f"Expected each run once. Received: {twice[0]} and {twice[1]}.")
@@ -237,7 +237,7 @@ class Members:
             files = run.directory
             command = ["transfer-cli", method, run.source, "--recipe", files.recipe, "--split", guide.directory.split]
             command += [*table_options(files), "-o", files.path, "--overwrite"]
-            lines.append(shlex.join(map(str, command)))
+            lines.append(shell_command(*map(str, command)))
         return "\n".join(lines)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import ensemble_methods
 from transfer_cli.ensembling.members import Members
 from transfer_cli.errors import InputError
-from transfer_cli.text import counted
+from transfer_cli.text import counted, shell_command
 
 
 def check_same_origin(members: Members) -> None:
@@ -17,7 +16,7 @@ def check_same_origin(members: Members) -> None:
     for name, each, opened in zip(members.names, members.runs, members.bundles, strict=True):
         kind, method = opened.bundle.kind, each.recipe.get("method")
         if kind != "network" or method != "finetune":
-            paths = shlex.join(str(run.directory.path) for run in members.runs)
+            paths = shell_command(*(run.directory.path for run in members.runs))
             raise InputError(
                 f"{name} is a run of {method} (model of kind {kind}). A soup averages weights, and needs runs of "
                 "finetune.",

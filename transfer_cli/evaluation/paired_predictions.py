@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from transfer_cli.runs.evaluation_directory import EvaluationDirectory
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.run_of_model import run_of_model, training_digests
 from transfer_cli.runs.scoring import truth_of
-from transfer_cli.text import counted, listed
+from transfer_cli.text import counted, listed, shell_command
 
 _PROBABILITY = "p_"
 ROLE_COLUMN = "training_role"
@@ -243,4 +242,4 @@ def _evaluate_command(predictions: ModelPredictions, first: ModelPredictions, ot
         command += ["--tta", predictions.tta]
     if run is None and predictions.model:
         command += ["-o", f"{model.name}-{Path(target.folder).stem}"]
-    return shlex.join(command)
+    return shell_command(*command)

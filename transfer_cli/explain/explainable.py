@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from transfer_cli.inference.models import IMAGENET, AbstractModel
 from transfer_cli.io.cache import Cache
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.quiet_imports import import_tensorflow
+from transfer_cli.text import shell_command
 
 if TYPE_CHECKING:
     from transfer_cli.explain.ensemble_maps import MemberGradients
@@ -207,7 +207,7 @@ def _check_layer(opened: OpenedBundle | None, method: ExplainerSpec, layer: str 
         raise InputError(
             f"--layer names a layer of one network, but this is an ensemble of {len(opened.members)} models.",
             hint="Explain a member: transfer-cli explain "
-            f"{shlex.quote(str(opened.members[0].directory))} IMAGES --layer {layer}",
+            f"{shell_command(str(opened.members[0].directory))} IMAGES --layer {layer}",
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from transfer_cli.errors import ModelError
 from transfer_cli.inference.models import IMAGENET
 from transfer_cli.models.weights.registry import imagenet_files, require_available
 from transfer_cli.progress import SILENT, Progress
+from transfer_cli.text import shell_command
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class SourceNetwork:
         if opened.members:
             raise ModelError(
                 f"{source} is an ensemble of {len(opened.members)} models. Expected a model with one network.",
-                hint=f"Inspect a member: transfer-cli inspect {shlex.quote(str(opened.members[0].directory))}",
+                hint=f"Inspect a member: transfer-cli inspect {shell_command(str(opened.members[0].directory))}",
             )
         own = opened.bundle.backbone
         scheme = own.get("preprocess") or backbones.find(str(own["name"])).scheme

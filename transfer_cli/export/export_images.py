@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ from transfer_cli.errors import InputError
 from transfer_cli.io.discovery import expand_paths
 from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.runs.run_of_model import run_of_model
-from transfer_cli.text import counted
+from transfer_cli.text import counted, shell_command
 
 MAX_COMPARED = 200
 """Maximum number of images for the parity check."""
@@ -70,7 +69,7 @@ class ExportImages:
             return cls(bundle, None, compared, "the folder")
         raise InputError(
             f"{source} is a bundle without its run, so there are no images to check an exported file on.",
-            hint=f"Give a folder of images: transfer-cli export {shlex.quote(source)} --images DIR",
+            hint=f"Give a folder of images: transfer-cli export {shell_command(source)} --images DIR",
         )
 
     @classmethod

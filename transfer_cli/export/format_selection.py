@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from transfer_cli.errors import ModelError
 from transfer_cli.export.merge_support import check_mergeable, classifiers_are_linear
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.runs.run_of_model import run_of_model
+from transfer_cli.text import shell_command
 
 
 def select_formats(source: StrPath, formats: Sequence[str], progress: Progress = SILENT) -> list[ExportFormatSpec]:
@@ -40,7 +40,7 @@ def select_formats(source: StrPath, formats: Sequence[str], progress: Progress =
         if not is_linear and not spec.any_classifier:
             raise ModelError(
                 f"The classifier of this model is not linear, so {spec.name} cannot hold it. Expected format: {able}.",
-                hint=f"transfer-cli export {shlex.quote(str(source))} --format {able}\n"
+                hint=f"transfer-cli export {shell_command(source)} --format {able}\n"
                 "or train a linear classifier: transfer-cli extract FOLDER --classifier logistic",
             )
         export_formats.check_installed(spec)

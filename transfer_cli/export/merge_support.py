@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-
 from transfer_cli.bundle.bundle import OpenedBundle, folder_of
 from transfer_cli.errors import ModelError
 from transfer_cli.inference.load import has_gradient
+from transfer_cli.text import shell_command
 
 
 def classifiers_are_linear(opened: OpenedBundle) -> bool:
@@ -25,7 +24,7 @@ def check_mergeable(opened: OpenedBundle, source: str) -> None:
     """
     if not opened.members:
         return
-    first = shlex.quote(str(opened.directory / folder_of(1)))
+    first = shell_command(str(opened.directory / folder_of(1)))
     instead = f"Export each member separately: transfer-cli export {first} --images DIR -o DIR"
     named = list(zip(opened.bundle.members, opened.members, strict=True))
     if len(opened.views) > 1:

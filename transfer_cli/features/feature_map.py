@@ -99,8 +99,8 @@ def draw_run_map(
         summary = MapSummary(len(rows), len(grid.members), len(predictions), int(wrong.sum()), used)
         if summary.drawn < summary.images:
             progress.note(
-                f"the drawing has room for {summary.drawn} of {summary.images} images: in crowded places it shows "
-                "wrong predictions first, then the most central images; the table lists all images"
+                f"the drawing has room for {summary.drawn} of {counted(summary.images, 'image')}: in crowded places it "
+                "shows wrong predictions first, then the most central images; the table lists all images"
             )
         thumbnails = _thumbnails(run, grid.members, thumbnail_side(grid), progress)
         shown = [tiles[member] for member in grid.members]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from transfer_cli.bundle.training_images import TrainingImages
 from transfer_cli.catalog.backbones import IN_FILE
 from transfer_cli.errors import ModelError
 from transfer_cli.recipe.recipes import Recipe
-from transfer_cli.text import printable
+from transfer_cli.text import counted, printable, shell_command
 
 _ANCESTOR = re.compile(r".{1,300} [0-9a-f]{64}")
 _MAX_ANCESTORS = 100
@@ -44,9 +43,9 @@ class EarlierRun:
         """
         opened = ModelBundle.open(path)
         if opened.members:
-            member = shlex.quote(str(opened.members[0].directory))
+            member = shell_command(str(opened.members[0].directory))
             raise ModelError(
-                f"{path} is an ensemble of {len(opened.members)} models. Expected a run with one network.",
+                f"{path} is an ensemble of {counted(len(opened.members), 'model')}. Expected a run with one network.",
                 hint=f"Start from a member: --weights {member}",
             )
         if opened.bundle.kind != "network":
@@ -56,7 +55,7 @@ class EarlierRun:
                 f"{path} is a run of extract, whose network was not trained. Expected a run of finetune.",
                 hint="It has the weights of its file: leave out --weights."
                 if is_own
-                else f"Start from the same weights: --weights {shlex.quote(str(weights))}",
+                else f"Start from the same weights: --weights {shell_command(weights)}",
             )
         return cls(path, opened)
 
@@ -94,7 +93,8 @@ class EarlierRun:
     def check_fits(self, recipe: Recipe) -> None:
         """Raise ModelError, which names both, unless it has the backbone, image size and layer of a resolved recipe."""
         own, choice = self.opened.bundle.backbone, recipe.backbone
-        backbone = f"--backbone {shlex.quote(str(own['name']))}"
+        name = str(own.get("name", ""))
+        backbone = f"--backbone {shell_command(name)}"
         backbone += f" --preprocess {own['preprocess']}" if own.get("preprocess") else ""
         pairs: list[tuple[str, Any, Any, str]] = [
             ("backbone", _name_of(own), _name_of(choice.model_dump()), backbone),
@@ -119,12 +119,12 @@ class EarlierRun:
 
 def _identity(backbone: Any) -> str:
     """Return what identifies a backbone: its name, or the digest of its file, which may have been renamed."""
-    return str(backbone.get("sha256") or backbone["name"])
+    return str(backbone.get("sha256") or backbone.get("name"))
 
 
 def _name_of(backbone: Any) -> str:
     digest = backbone.get("sha256")
-    return f"{Path(str(backbone['name'])).name} (SHA-256 {digest})" if digest else str(backbone["name"])
+    return f"{Path(str(backbone.get('name'))).name} (SHA-256 {digest})" if digest else str(backbone.get("name"))
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from transfer_cli.errors import OptionError, UnknownNameError
 from transfer_cli.inference.models import AbstractModel, Features, Images, Probabilities
-from transfer_cli.text import listed
+from transfer_cli.text import counted, listed
 
 _LISTED = 8
 
@@ -45,7 +45,7 @@ class RestrictedModel(AbstractModel):
         """One line of text: which classes are left out."""
         names = listed(self.left_out, _LISTED)
         count = len(self.class_names)
-        rest = f"the other {count} classes" if count > 1 else f"{self.class_names[0]} alone"
+        rest = f"the other {counted(count, 'class')}" if count > 1 else f"{self.class_names[0]} alone"
         effect = "probabilities are renormalised over" if self.thresholds is None else "labels are predicted for"
         return f"classes left out: {names}; {effect} {rest}"
 
@@ -101,8 +101,8 @@ def restrict(model: AbstractModel, *, only: Iterable[str] = (), exclude: Iterabl
     least = 2 if model.thresholds is None else 1
     if len(kept) < least:
         raise OptionError(
-            f"Expected at least {least} of the {len(names)} classes to be left. Received: {listed(kept) or 'none'}. "
-            "Every image would get the same label.",
+            f"Expected at least {least} of the {counted(len(names), 'class')} to be left. "
+            f"Received: {listed(kept) or 'none'}. Every image would get the same label.",
             hint=f"The classes are {listed(names, _LISTED)}.",
         )
     return RestrictedModel(model, kept) if len(kept) < len(names) else model

@@ -9,13 +9,13 @@ import hashlib
 import hmac
 import os
 import secrets
-import shlex
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from transfer_cli.regular_file import read_regular
+from transfer_cli.text import shell_command
 
 _KEY_BYTES = 32
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -33,10 +33,10 @@ def folder_fault(folders: Iterable[Path]) -> str | None:
         if not _is_own(found):
             return (
                 f"{_OFF}: {folder} belongs to another user. Set TRANSFER_CLI_CACHE to a folder of your own, or remove "
-                f"it: rm -r {shlex.quote(str(folder))}"
+                f"it: rm -r {shell_command(folder)}"
             )
         if os.name == "posix" and found.st_mode & _OTHERS_WRITE:
-            return f"{_OFF}: other users can write {folder}. To use it: chmod -R go-w {shlex.quote(str(folder))}"
+            return f"{_OFF}: other users can write {folder}. To use it: chmod -R go-w {shell_command(folder)}"
     return None
 
 
@@ -71,9 +71,9 @@ def user_key() -> tuple[bytes, str | None]:
     except OSError as error:
         return b"", f"{_OFF}: its key {path} cannot be read or created ({error.strerror or error})"
     if not _is_own(found) or (os.name == "posix" and found.st_mode & _OTHERS):
-        return b"", f"{_OFF}: other users can read its key. To use it: chmod 600 {shlex.quote(str(path))}"
+        return b"", f"{_OFF}: other users can read its key. To use it: chmod 600 {shell_command(path)}"
     if len(key) != _KEY_BYTES:
-        return b"", f"{_OFF}: its key is damaged. To make a new one: rm {shlex.quote(str(path))}"
+        return b"", f"{_OFF}: its key is damaged. To make a new one: rm {shell_command(path)}"
     return key, None
 
 

@@ -6,7 +6,6 @@ import codecs
 import csv
 import io
 import re
-import shlex
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 from transfer_cli.errors import InputError
 from transfer_cli.regular_file import read_regular
-from transfer_cli.text import counted, printable, utf8
+from transfer_cli.text import counted, printable, shell_command, utf8
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 """Names of files that are read as tables."""
@@ -103,8 +102,7 @@ def not_utf8(path: Path, line: int, text: str) -> InputError:
     return InputError(
         f"{path} line {line}: {printable(utf8(text))} is not UTF-8 text. Expected UTF-8 or UTF-16. "
         f"In the encoding Windows-1252 (cp1252) it would be {printable(likely)}.",
-        hint=f"{_AS_UTF8}, or type: iconv -f WINDOWS-1252 -t UTF-8 {shlex.quote(str(path))} > "
-        f"{shlex.quote(str(target))}",
+        hint=f"{_AS_UTF8}, or type: iconv -f WINDOWS-1252 -t UTF-8 {shell_command(path)} > {shell_command(target)}",
     )
 
 

@@ -28,8 +28,8 @@ def kind_of(path: Path) -> str | None:
     return RANKING if is_ranking else None
 
 
-def find_runs(folder: Path) -> Iterator[Path]:
-    """Yield the runs and rankings in a folder, those inside of others too, each once; links are not followed twice."""
+def find_runs(folder: Path, depth_limit: int = _MAX_DEPTH) -> Iterator[Path]:
+    """Yield the runs and rankings in a folder, those inside of others too, each once; links are not searched."""
     seen: set[Path] = set()
     waiting = [(folder, 0)]
     while waiting:
@@ -41,7 +41,7 @@ def find_runs(folder: Path) -> Iterator[Path]:
         if kind is not None:
             yield path
         # What links point to is listed if it is a run, but not searched: links may go in a circle.
-        if depth < _MAX_DEPTH and not (path.is_symlink() and path != folder):
+        if depth < depth_limit and not (path.is_symlink() and path != folder):
             waiting += [(each, depth + 1) for each in reversed(folders_in(path, kind))]
 
 

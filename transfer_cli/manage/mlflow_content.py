@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.io.csv_tables import read_table
-from transfer_cli.metrics.scores import Metrics
+from transfer_cli.metrics.intervals import MetricValue
 from transfer_cli.regular_file import read_regular_text
 from transfer_cli.runs.completed_run import FinishedRun
 
@@ -94,7 +94,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _scores(metrics: Mapping[str, Metrics]) -> Iterator[tuple[str, float, int]]:
+def _scores(metrics: Mapping[str, Mapping[str, MetricValue]]) -> Iterator[tuple[str, float, int]]:
     """Yield the metrics of each part, with their intervals; undefined ones are left out."""
     for part, of_part in metrics.items():
         for name, metric in of_part.items():

@@ -101,16 +101,15 @@ def _check_removable(path: Path, chosen: set[Path]) -> None:
         raise RunError(f"{path} is a link to {target}, which is not removed.", hint=f"Remove the link: rm {path}")
     if not path.is_dir():
         raise RunError(f"{path} is not a run: it is a file.", hint="List the runs: transfer-cli runs list")
-    inside = [run for run in nested_runs(path) if not _is_below(run, chosen - {path.resolve()})]
     if kind_of(path) is None:
-        if inside:
+        if first := next(find_runs(path, _NEAR), None):
             raise RunError(
-                f"{path} is not a run: it is a folder that contains {len(inside)} of them, such as {inside[0]}.",
-                hint=f"Name the runs to remove: transfer-cli runs rm {inside[0]}",
+                f"{path} is not a run: it is a folder that contains runs, such as {first}.",
+                hint=f"Name the runs to remove: transfer-cli runs rm {first}",
             )
         hint = "List the runs: transfer-cli runs list"
         raise RunError(f"{path} is not a run. Expected a folder that a training command or rank wrote.", hint=hint)
-    if inside:
+    if inside := [run for run in nested_runs(path) if not _is_below(run, chosen - {path.resolve()})]:
         raise RunError(
             f"{path} contains another run, {inside[0]}, which would be lost.",
             hint=f"Move that run to another place, or remove both: transfer-cli runs rm {path} {inside[0]}",

@@ -25,6 +25,7 @@ from transfer_cli.regular_file import read_regular_text
 from transfer_cli.runs.recipe_differences import ChangedSetting
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.typed_options import TypedOptions
+from transfer_cli.text import shell_command
 
 _FLAG = "--overwrite"
 
@@ -108,7 +109,7 @@ class RunDetails:
         found, about = RunSummary.read(path), RankingDirectory(path).read_settings()
         words = tuple(map(str, about.get("command", ())))
         settings = settings_of_ranking(about["settings"], TypedOptions(words)) if "settings" in about else []
-        folder, command = str(about.get("folder", "")), shlex.join(words)
+        folder, command = str(about.get("folder", "")), shell_command(*words)
         following = tuple(_next_of_ranking(path, folder) if found.state == COMPLETE else filter(None, [command]))
         return cls(found, command, folder, tuple(settings), None, 0, {}, (), _files(path), following)
 
@@ -152,7 +153,7 @@ class RunDetails:
 
 
 def _next_commands(found: RunSummary, command: str, *, has_model: bool) -> Iterator[str]:
-    run = shlex.quote(str(found.path))
+    run = shell_command(found.path)
     if found.state == UNFINISHED and command:
         yield command
     elif found.state == DAMAGED and command:
@@ -170,7 +171,7 @@ def _next_of_ranking(path: Path, folder: str) -> Iterator[str]:
         best = read_json(RankingDirectory(path).ranking)["best"]
         usual = find(best["backbone"]).weights
         weights = [] if best["weights"] == usual else ["--weights", best["weights"]]
-        yield shlex.join(["transfer-cli", "extract", folder, "--backbone", best["backbone"], *weights])
+        yield shell_command(*["transfer-cli", "extract", folder, "--backbone", best["backbone"], *weights])
 
 
 def _interval(score: MetricValue) -> str:

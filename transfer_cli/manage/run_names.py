@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from transfer_cli.errors import NoRunError, did_you_mean
+from transfer_cli.errors import LIST_RUNS, MissingModelError, did_you_mean
 from transfer_cli.manage.find_runs import find_runs
 
 
@@ -14,7 +14,7 @@ def located(path: Path, runs: Path) -> Path:
 
     Raises
     ------
-    NoRunError
+    MissingModelError
         If neither exists.
     """
     for place in (path, runs / path):
@@ -22,7 +22,6 @@ def located(path: Path, runs: Path) -> Path:
             return place
     folder = path.parent if path.parent.is_dir() and path.parent != Path() else runs
     known = [str(run) for run in find_runs(folder)] if folder.is_dir() else []
-    hint = "List the runs: transfer-cli runs list"
     # A name of the list is compared with names, a path with paths.
     near = did_you_mean(str(path), known) or did_you_mean(str(runs / path), known)
-    raise NoRunError(f"There is no run at {path}.{near}", hint=hint)
+    raise MissingModelError(f"There is no run at {path}.{near}", hint=LIST_RUNS)

@@ -74,8 +74,8 @@ class RunSummary:
         state, problem = state_of(run)
         part, metric, score = _score(run) if state in (COMPLETE, WRITTEN) else ("", "", None)
         date = _date(run, state)
-        facts = {"images": _images(run), "part": part, "metric": metric, "score": score}
-        return cls(path, state, problem, date, **_method(run), **facts, bytes=size)
+        method, backbone = _method(run)
+        return cls(path, state, problem, date, method, backbone, _images(run), part, metric, score, size)
 
     def name(self, root: Path) -> str:
         """Return the path below the folder that is listed."""
@@ -123,11 +123,12 @@ def size_of(path: Path) -> int:
     return sum(sizes.values())
 
 
-def _method(run: RunDirectory) -> dict[str, str]:
+def _method(run: RunDirectory) -> tuple[str, str]:
+    """Return the method of a run, and its network or the number of its members."""
     try:
         recipe = run.read_recipe()
     except TransferError:
-        return {}
+        return "", ""
     method, backbone = str(recipe.get("method", "")), recipe.get("backbone")
     name = str(backbone.get("name", "")) if isinstance(backbone, dict) else ""
     members = recipe.get("member")
@@ -135,7 +136,7 @@ def _method(run: RunDirectory) -> dict[str, str]:
         name = counted(len(members), "member") if isinstance(members, list) else ""
         if run.bags.is_dir():
             name = counted(len([*run.bags.glob("*/")]), "bag")
-    return {"method": "auto" if run.auto.is_file() else method, "backbone": name}
+    return "auto" if run.auto.is_file() else method, name
 
 
 def _images(run: RunDirectory) -> int | None:

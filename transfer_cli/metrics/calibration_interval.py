@@ -37,7 +37,7 @@ def calibration_interval(truth: Truth, probabilities: Probabilities, seed: int =
     bins = bins_of(confidence)
     images = np.bincount(bins, minlength=BINS)
     used = images > 0
-    expected = np.bincount(bins, confidence, BINS)[used]
+    expected: Floats = np.bincount(bins, confidence, BINS)[used].astype(np.float64)
     correct = np.bincount(bins, probabilities.argmax(axis=1) == truth, BINS)[used]
     images = images[used]
     observed = calibration_error(truth, probabilities)

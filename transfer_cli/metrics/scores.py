@@ -156,7 +156,8 @@ def top_summary(part: str, metrics: Mapping[str, MetricValue], classes: int) -> 
 
     tops = ((1, "accuracy"), (5, "top_5_accuracy"))
     texts = [text(top, metrics[name]) for top, name in tops if name in metrics]
-    return f"{part:5} {'; '.join(texts)}; {int(metrics['images']['value'])} images, among all {classes:,} classes"
+    images = counted(int(metrics["images"]["value"]), "image")
+    return f"{part:5} {'; '.join(texts)}; {images}, among all {classes:,} classes"
 
 
 def value_text(metric: MetricValue) -> str:

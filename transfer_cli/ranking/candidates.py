@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -21,7 +20,7 @@ from transfer_cli.catalog.backbones import (
 from transfer_cli.errors import InputError, UnknownNameError, WeightsError
 from transfer_cli.models.weights.missing_weights import OFFLINE
 from transfer_cli.models.weights.registry import embedded_file, has_local_weights, is_installed, missing_error
-from transfer_cli.text import listed
+from transfer_cli.text import listed, shell_command
 
 KINDS = (IMAGENET, EMBEDDED, RANDOM)
 _WILDCARD = re.compile(r"[*?\[]")
@@ -127,11 +126,11 @@ class Candidates:
         for kind in weights:
             if kind not in KINDS:
                 raise UnknownNameError.of("kind of weights", kind, KINDS, f"Expected some of {', '.join(KINDS)}.")
-        if files := [text for text in patterns if is_network_file(text)]:
+        if paths := [text for text in patterns if is_network_file(text) and not _WILDCARD.search(text)]:
             raise UnknownNameError(
                 "Only networks of the catalog are compared, since a file also needs its --preprocess. Received: "
-                f"{files[0]}.",
-                hint=f"Train on it: transfer-cli extract FOLDER --backbone {shlex.quote(files[0])} --preprocess ...\n"
+                f"{paths[0]}.",
+                hint=f"Train on it: transfer-cli extract FOLDER --backbone {shell_command(paths[0])} --preprocess ...\n"
                 "and compare its run with that of another network: transfer-cli compare RUN RUN",
             )
         named = [find(text).name for text in patterns if not _WILDCARD.search(text)]

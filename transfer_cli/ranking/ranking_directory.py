@@ -56,7 +56,7 @@ class RankingDirectory(Directory):
             raise RunConflictError(self.path, ["it holds other files"], foreign, hint=_ELSEWHERE)
         self._refuse(_folder_difference(earlier, source))
 
-    def check_matches(self, source: Path, settings: Mapping[str, Any], command: Sequence[str]) -> None:
+    def check_matches(self, source: Path, settings: Mapping[str, object], command: Sequence[str]) -> None:
         """Raise RunConflictError if the folder holds a ranking with other settings, which would be replaced."""
         earlier = self.read_settings()
         typed = TypedOptions(tuple(earlier.get("command", ()))), TypedOptions(command)
@@ -76,7 +76,7 @@ class RankingDirectory(Directory):
                 return {"folder": str(content["folder"]), **{key: content[key] for key in _SETTINGS if key in content}}
         return {}
 
-    def write_settings(self, source: Path, settings: Mapping[str, Any], command: Sequence[str]) -> None:
+    def write_settings(self, source: Path, settings: Mapping[str, object], command: Sequence[str]) -> None:
         """Write settings.json, by which a later command knows the ranking."""
         write_json(self.settings, {"folder": str(source.resolve()), "settings": settings, "command": [*command]})
 

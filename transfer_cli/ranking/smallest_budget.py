@@ -13,7 +13,7 @@ _START_SECONDS = 10.0
 """Rough time to start TensorFlow and to build and convert a small network."""
 _MULTIPLY_ADDS_PER_SECOND = 1e10
 _STEP = 5
-"""Budgets are suggested in steps of so many seconds."""
+"""Suggested budgets are multiples of this number of seconds."""
 
 
 def smallest_budget(candidates: Sequence[Candidate], images: int) -> float:

@@ -76,7 +76,7 @@ _REASONS = {
     "become RGB. Leave this setting out.",
     "class_mode label_mode task problem_type loss criterion": "The loss follows from the images: cross-entropy for one "
     "class per image (sub-folders), binary cross-entropy for several (the column labels of a CSV file, as a;b).",
-    "classes num_classes nc class_names labels n_classes n_out": "The classes are those of the images: the names of "
+    "num_classes nc class_names labels n_classes n_out": "The classes are those of the images: the names of "
     "the sub-folders, or the column label of a CSV file. Leave this setting out.",
     "alpha width width_multiplier": "The width is a part of the backbone's name, such as mobilenet@0.25 "
     "(transfer-cli backbones list).",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from transfer_cli.recipe import sections, stages, toml_source
 from transfer_cli.recipe.augmentation import Augmentation
 from transfer_cli.recipe.other_names import LAST_STAGE
 from transfer_cli.recipe.unknown_settings import Vocabulary
+from transfer_cli.text import shell_command
 
 DEFAULT = "default"
 """The built-in recipe that `finetune` uses by default."""
@@ -66,7 +66,7 @@ class Recipe(sections.RecipeFile):
 
     @classmethod
     def load(
-        cls, source: StrPath | None = None, overrides: Sequence[str] = (), settings: Mapping[str, Any] | None = None
+        cls, source: StrPath | None = None, overrides: Sequence[str] = (), settings: Mapping[str, object] | None = None
     ) -> Self:
         """Read a recipe and override single settings.
 
@@ -130,7 +130,7 @@ class Recipe(sections.RecipeFile):
             raise RecipeError(
                 f"{source} is a recipe for {method}, not for {own}. "
                 f"Built-in recipes for {own}: {', '.join(recipe_names(own))}.",
-                hint=f"Use: transfer-cli {method} FOLDER --recipe {shlex.quote(str(source))}",
+                hint=f"Use: transfer-cli {method} FOLDER --recipe {shell_command(source)}",
             )
         return cls
 
@@ -146,7 +146,7 @@ class Recipe(sections.RecipeFile):
             if path.is_file():
                 return path
             if (path / "recipe.toml").is_file():
-                recipe = shlex.quote(str(path / "recipe.toml"))
+                recipe = shell_command(str(path / "recipe.toml"))
                 raise RecipeError(f"{source} is a run.", hint=f"Use its recipe: --recipe {recipe}")
             if path.is_dir():
                 raise RecipeError(f"{source} is a folder. Expected the path of a TOML file.")
@@ -163,7 +163,7 @@ class Recipe(sections.RecipeFile):
         if self.backbone.layer is not None and self.backbone.layer not in spec.top_layers:
             layers.check(f"layer of {spec.name}", self.backbone.layer, spec.name)
 
-    def with_settings(self, section: str, **settings: Any) -> Self:
+    def with_settings(self, section: str, **settings: object) -> Self:
         """Return the recipe with other settings in one section; they are not validated."""
         return self.model_copy(update={section: getattr(self, section).model_copy(update=settings)})
 

@@ -99,9 +99,9 @@ class Classes(Choices):
         """Return the settings of the tables that were applied to a folder."""
         class_map, omit = selection.class_map, selection.omit
         return cls(
-            map=class_map and dict(class_map.targets),
-            map_sha256=class_map and class_map.sha256,
-            omit_sha256=omit and omit.sha256,
+            map=dict(class_map.targets) if class_map else None,
+            map_sha256=class_map.sha256 if class_map else None,
+            omit_sha256=omit.sha256 if omit else None,
         )
 
 

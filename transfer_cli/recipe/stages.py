@@ -142,13 +142,8 @@ class Stage(Choices):
     def summary(self) -> str:
         """Return which layers train, such as "the last 50% of the layers"."""
         kind, _, what = self.unfreeze.partition(":")
-        layers = (
-            f"the last {what} of the layers"
-            if what.endswith("%")
-            else "the last layer"
-            if what == "1"
-            else f"the last {what} layers"
-        )
+        some = "the last layer" if what == "1" else f"the last {what} layers"
+        layers = f"the last {what} of the layers" if what.endswith("%") else some
         return {"head": "head", "all": "all layers", "last": layers, "from": f"from {what}"}[kind]
 
 

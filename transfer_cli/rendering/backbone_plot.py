@@ -16,25 +16,24 @@ def plot_backbones(target: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    specs = sorted((spec for spec in map(find, names()) if spec.top1), key=lambda spec: spec.multiply_adds)
-    front = []
-    for spec in specs:
-        if not front or (spec.top1 or 0) > (front[-1].top1 or 0):
-            front.append(spec)
+    points = [(spec.multiply_adds, spec.top1, spec.name) for spec in map(find, names()) if spec.top1]
+    front: list[tuple[int, float, str]] = []
+    for point in sorted(points):
+        if not front or point[1] > front[-1][1]:
+            front.append(point)
     figure = Figure(figsize=(12, 7), layout="constrained")
     panel = figure.subplots()
     panel.plot(
-        [spec.multiply_adds for spec in front],
-        [spec.top1 for spec in front],
+        [cost for cost, _, _ in front],
+        [top1 for _, top1, _ in front],
         color="grey",
         linewidth=0.8,
         label="no other network is as accurate with fewer multiply-adds",
     )
-    for spec in specs:
-        colour = "tab:green" if spec.name in RECOMMENDED else "tab:blue"
-        panel.plot([spec.multiply_adds], [spec.top1], "o", color=colour)
-        place = {"textcoords": "offset points", "xytext": (5, -9 if spec not in front else 5)}
-        panel.annotate(spec.name, (spec.multiply_adds, spec.top1), fontsize=7, **place)
+    for cost, top1, name in points:
+        panel.plot([cost], [top1], "o", color="tab:green" if name in RECOMMENDED else "tab:blue")
+        below = (cost, top1, name) not in front
+        panel.annotate(name, (cost, top1), (5, -9 if below else 5), textcoords="offset points", fontsize=7)
     panel.plot([], [], "o", color="tab:green", label="recommended")
     panel.set_xscale("log")
     panel.set_xlabel("multiply-adds per image")

@@ -63,7 +63,7 @@ def _colours(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # A single mistake among hundreds of images must be visible, too.
     strength = np.sqrt(share)[..., None]
-    return (255 - strength * (255 - _FULL)).round().astype(np.uint8)
+    return np.asarray((255 - strength * (255 - _FULL)).round(), np.uint8)
 
 
 def _draw_counts(

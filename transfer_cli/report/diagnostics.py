@@ -6,7 +6,6 @@ tests/report/test_diagnostics.py.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 
 from transfer_cli.bundle.bundle import ENSEMBLE
@@ -14,6 +13,7 @@ from transfer_cli.report import info_checks, moderate_checks, serious_checks
 from transfer_cli.report.diagnostic_checks import Severity
 from transfer_cli.report.run_facts import RunFacts
 from transfer_cli.report.table_advice import table_advice
+from transfer_cli.text import shell_command
 
 CHECKS = (*serious_checks.CHECKS, *moderate_checks.CHECKS, *info_checks.CHECKS)
 
@@ -32,7 +32,7 @@ class Finding:
 def diagnose(facts: RunFacts) -> list[Finding]:
     """Return the problems of a run, the most severe first."""
     is_ensemble = facts.method == ENSEMBLE
-    run, tables = shlex.quote(facts.run), table_advice(facts)
+    run, tables = shell_command(facts.run), table_advice(facts)
     folder = tables["folder"]
     values = {
         **tables,

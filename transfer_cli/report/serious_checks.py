@@ -89,9 +89,9 @@ def leaked_files(facts: RunFacts) -> str | None:
 
 @CHECKS.add(
     "leakage: images of an earlier run",
-    "The network had learnt them before this training began, so the score is better than on new images.",
-    "Use the train/val/test split of the earlier run (`--split EARLIER_RUN/split.csv`), or test images that it has not "
-    "seen.",
+    "The network was trained on them before this training began, so the score is better than on new images.",
+    "Train again with the split of the earlier run, or test on images that it has not seen: "
+    "`{repeat} --split EARLIER_RUN/split.csv`",
 )
 def trained_earlier(facts: RunFacts) -> str | None:
     """Check whether held-out images were training images of a run that the network started from."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-
 from transfer_cli.io.csv_tables import csv_bytes
 from transfer_cli.report.run_facts import RunFacts
+from transfer_cli.text import shell_command
 
 _FILE = "classes.csv"
 
@@ -33,7 +32,7 @@ def table_advice(facts: RunFacts) -> dict[str, str]:
 
 
 def _folder(facts: RunFacts, options: tuple[str, ...]) -> str:
-    return shlex.join([facts.folder, *options])
+    return shell_command(*[facts.folder, *options])
 
 
 def _without(facts: RunFacts, option: str) -> tuple[str, ...]:

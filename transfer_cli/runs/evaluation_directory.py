@@ -48,7 +48,7 @@ class EvaluationDirectory(Directory):
             about: dict[str, Any] = read_json(self.about)
         return about
 
-    def check_free(self, folder: ImageFolder, settings: Mapping[str, Any]) -> None:
+    def check_free(self, folder: ImageFolder, settings: Mapping[str, object]) -> None:
         """Raise RunError if the directory holds anything but an evaluation of the same images, which is replaced.
 
         Parameters

@@ -26,7 +26,6 @@ OPTIONS: Mapping[str, str] = {
     "classifier.tune": "--tune",
     "split.group_by": "--group-by",
     "hardware.precision": "--precision",
-    "batch_size": "--batch-size",
     "unlabelled.folder": "--unlabelled",
     # auto and rank
     "seconds": "--time-budget",
@@ -187,14 +186,9 @@ class _Change:
 
 def _changed(before: Mapping[Any, Any], after: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     for key in sorted(before.keys() | after.keys(), key=str):
-        was, now = before.get(key), after.get(key)
-        is_list = isinstance(was, list) and isinstance(now, list)
-        if (
-            is_list
-            and key != "member"
-            and len(was) == len(now)
-            and all(isinstance(item, dict) for item in [*was, *now])
-        ):
+        was: Any = before.get(key)
+        now: Any = after.get(key)
+        if key != "member" and _are_sections(was) and _are_sections(now) and len(was) == len(now):
             was, now = (dict(enumerate(items, start=1)) for items in (was, now))
         if isinstance(was, dict) or isinstance(now, dict):
             yield from _changed(_section(was), _section(now), f"{prefix}{key}.")

@@ -191,7 +191,7 @@ class RunDirectory(Directory):
         write_text(self.folder, f"{folder.resolve()}\n")
         write_text(self.command, shlex.join(command) + "\n")
 
-    def complete(self, metrics: Mapping[str, Any]) -> None:
+    def complete(self, metrics: Mapping[str, object]) -> None:
         """Write metrics.json, which marks the run as complete, and remove the results that it replaces."""
         write_json(self.metrics, nan_to_null(metrics))
         if earlier_results.exist(self.path):
@@ -279,7 +279,7 @@ class RunDirectory(Directory):
         runtime = section.get("runtime") if isinstance(section, dict) else None
         return runtime if runtime in runtimes.names() else None
 
-    def log(self, event: str, **values: Any) -> None:
+    def log(self, event: str, **values: object) -> None:
         """Append an event to events.jsonl, with the time; a line is written in one piece."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"event": event, "time": now, **nan_to_null(values)}, ensure_ascii=False) + "\n"

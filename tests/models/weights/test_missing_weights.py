@@ -1,4 +1,4 @@
-"""What is said of weights that are not here: in plain words, with a size, and with ways that do not contradict it."""
+"""The message about weights that are not here: in plain words, with a size, and with ways that do not contradict it."""
 
 from __future__ import annotations
 

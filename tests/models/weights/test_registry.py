@@ -109,4 +109,4 @@ def test_extract_damaged_weights_are_named(colours: Path, tmp_path: Path, transf
 def test_extract_missing_weights_file_is_named(colours: Path, transfer_cli: Callable[..., Outcome]) -> None:
     done = transfer_cli("extract", colours, "--weights", "mine.h5")
     assert done.code == 4
-    assert "There is no weights file mine.h5" in done.err
+    assert "There is no weights file or run mine.h5" in done.err

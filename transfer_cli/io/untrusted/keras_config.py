@@ -114,7 +114,9 @@ def check_own_classes(config: Any) -> None:
         )
     for each in iter_objects(config):
         name = each.get("class_name")
-        if "class_name" not in each or ((each.get("module"), name) in _OWN and each.get("registered_name") is None):
+        if "class_name" not in each or (
+            (each.get("module"), name) in _OWN and each.get("registered_name") in (None, name)
+        ):
             continue
         try:
             _check_class(each)

@@ -121,7 +121,7 @@ def _proxy(scheme: str, host: str) -> str:
 
 
 def _ask(url: str) -> tuple[int, str]:
-    """Return the HTTP status (0 if there was no answer) and why the file cannot be had; an empty reason if it can."""
+    """Return the HTTP status (0: no answer) and why the file cannot be downloaded; the reason is empty if it can be."""
     answer: list[tuple[int, str]] = []
 
     def ask() -> None:

@@ -78,7 +78,7 @@ def _get(file: WeightsFile, files: list[WeightsFile], progress: Progress) -> Non
 
 @contextmanager
 def _explaining_disk(folder: Path) -> Iterator[None]:
-    """Say of what a file could not be written to that it is the folder of the weights, and how to choose another."""
+    """Tell in the error of a file that cannot be written how to choose another folder for the weights."""
     try:
         yield
     except OutputError as error:

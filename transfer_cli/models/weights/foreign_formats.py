@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from transfer_cli.catalog.backbones import names
 from transfer_cli.errors import ModelError, did_you_mean
 from transfer_cli.regular_file import open_regular
+from transfer_cli.text import shell_command
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -57,7 +57,7 @@ def _of_folder(path: Path) -> ModelError:
     if (path / "recipe.toml").is_file() or (path / "bundle.json").is_file():
         return ModelError(
             f"{path} is a trained model of transfer-cli. Expected a .keras file after --backbone.",
-            hint=f"To start from its network: --backbone NAME --weights {shlex.quote(str(path))}",
+            hint=f"To start from its network: --backbone NAME --weights {shell_command(path)}",
         )
     return ModelError(f"{path} is a folder. Expected a .keras file after --backbone.")
 
@@ -79,5 +79,5 @@ def _of_hdf5(path: Path) -> ModelError:
     return ModelError(
         f"{path} holds weights only, without the layers that they belong to. Expected a whole network.",
         hint=f"Build the network in Python, load them into it, and save both: {_SAVE}\n"
-        f"Or, if it is a network of the catalog: --backbone NAME --weights {shlex.quote(str(path))}",
+        f"Or, if it is a network of the catalog: --backbone NAME --weights {shell_command(path)}",
     )

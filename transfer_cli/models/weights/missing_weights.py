@@ -113,7 +113,7 @@ class MissingWeights:
 
 
 def _size(count: int) -> str:
-    """Return a number of bytes as a person says it: 94 MB, 1.2 MB, 35 kB."""
+    """Return a number of bytes in the unit that suits it: 94 MB, 1.2 MB, 35 kB."""
     if count < 10**5:
         return f"{count / 1e3:.0f} kB"
     if count < 9.5 * 10**8:

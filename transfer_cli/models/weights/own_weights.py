@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.errors import WeightsError
 from transfer_cli.io.drafts import temporary_folder
 from transfer_cli.models.weights import registry
+from transfer_cli.text import shell_command
 
 _INNER = "model.weights.h5"
 _EXPECTED = "Expected weights that Keras saved (.weights.h5 or .h5)"
@@ -85,7 +85,7 @@ class OwnWeights:
             reason = "they include classification layers" if has_top else "their layers have other shapes"
         else:
             reason = f"they seem to be those of {self.network} ({self.numbers:,} numbers; {expected})"
-            command = f"--backbone {self.network} --weights {shlex.quote(str(self.path))}"
+            command = f"--backbone {self.network} --weights {shell_command(self.path)}"
             ways = f"To use that network: {command}\n{ways}"
         return WeightsError(f"The weights in {self.path} do not fit {spec.name}: {reason}.", hint=ways)
 
@@ -166,7 +166,7 @@ def _count(file: Any) -> tuple[int, bool]:
 
 
 def _fits(spec: BackboneSpec, numbers: int) -> bool:
-    """Return whether a network has so many parameters, without, with, or with another classification layer."""
+    """Return whether a network has this number of parameters, without, with, or with another classification layer."""
     above = numbers - spec.parameters_below_top
     classes, rest = divmod(above, spec.width + 1)
     own_head = rest == 0 and 2 <= classes <= _MAX_CLASSES
@@ -174,12 +174,12 @@ def _fits(spec: BackboneSpec, numbers: int) -> bool:
 
 
 def _is_whole(spec: BackboneSpec, numbers: int) -> bool:
-    """Return whether a network has so many parameters, without or with its own classification layers."""
+    """Return whether a network has this number of parameters, without or with its own classification layers."""
     return any(0 <= numbers - count <= _COUNTERS for count in (spec.parameters_below_top, spec.parameters))
 
 
 def _network_with(numbers: int) -> str | None:
-    """Return the network of the catalog that has so many parameters; first of all without another head."""
+    """Return the network of the catalog that has this number of parameters; first of all without another head."""
     specs = [backbones.find(name) for name in backbones.names()]
     whole = [spec for spec in specs if _is_whole(spec, numbers)]
     whole.sort(key=lambda spec: not spec.has_imagenet)

@@ -7,7 +7,7 @@ import math
 from transfer_cli.errors import RecipeError
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest
-from transfer_cli.text import format_duration
+from transfer_cli.text import counted, format_duration
 from transfer_cli.training.planning import rough_timing
 from transfer_cli.training.planning.estimate import PlanInputs, estimate_plan
 from transfer_cli.training.planning.time_budget import SHARE, with_epochs
@@ -17,7 +17,7 @@ from transfer_cli.training.setup.preflight import survey
 _DOUBT = 3.0
 """The estimate may be wrong by this factor; what it does not exclude is decided by timing."""
 _STEP = 5
-"""Budgets are suggested in steps of so many seconds."""
+"""Suggested budgets are multiples of this number of seconds."""
 
 
 def require_budget(request: TrainingRequest, recipe: FinetuneRecipe) -> None:
@@ -35,6 +35,6 @@ def require_budget(request: TrainingRequest, recipe: FinetuneRecipe) -> None:
     smallest = format_duration(_STEP * math.ceil(seconds / _STEP))
     raise RecipeError(
         f"A time budget of {format_duration(request.time_budget)} is too small: even with one epoch per stage, "
-        f"{recipe.backbone.name} on {split.counts()['train']} training images takes about {smallest} here.",
+        f"{recipe.backbone.name} on {counted(split.counts()['train'], 'training image')} takes about {smallest} here.",
         hint=f"Increase it: --time-budget {smallest}",
     )

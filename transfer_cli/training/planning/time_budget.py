@@ -123,7 +123,8 @@ def planned_recipe(request: TrainingRequest, recipe: FinetuneRecipe) -> Finetune
     is_started = run.checkpoints.exists() or run.metrics.exists()
     if request.overwrite or not (run.plan.is_file() or (is_started and request.time_budget is not None)):
         return None
-    content = _read_plan(run) if run.plan.is_file() else {"requested": run.read_recipe(), "time_budget": None}
+    content: dict[str, Any] = {"requested": {}, "time_budget": None}
+    content |= _read_plan(run) if run.plan.is_file() else {"requested": run.read_recipe()}
     # A plan reduces the epochs: the recipe that it was made from is compared.
     differences = recipe_differences(
         {**content["requested"], "time_budget": content["time_budget"]},

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transfer_cli import errors
-from transfer_cli.catalog import backbones, optimizers
+from transfer_cli.catalog import optimizers
 from transfer_cli.errors import TransferError
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.quiet_imports import import_tensorflow
@@ -172,8 +172,14 @@ def _measure(recipe: FinetuneRecipe, classes: int) -> None:
     from transfer_cli.training.loop.network_setup import split_stages
 
     choice, warnings = recipe.backbone, _Warnings()
-    layout = {"size": recipe.image_size, "layer": choice.layer, "pooling": choice.pooling}
-    features = backbone.build(backbones.find(choice.name), weights="none", seed=recipe.seed, **layout)
+    features = backbone.build(
+        choice.spec,
+        weights="none",
+        size=recipe.image_size,
+        layer=choice.layer,
+        pooling=choice.pooling,
+        seed=recipe.seed,
+    )
     splits = split_stages(features, recipe, warnings)
     network = ClassifierNetwork(features, recipe.head, classes, recipe.seed)
     whole = sum(map(multiply_adds, features.layers)) or 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.runs.earlier_images import read_earlier_images
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
-from transfer_cli.text import counted
+from transfer_cli.text import counted, shell_command
 
 _SHOWN = 3
 
@@ -58,4 +57,4 @@ def _remedy(earlier: Path) -> str:
     table = RunDirectory(earlier).split
     if not table.is_file():
         return ""
-    return f". To have the same test images: --split {shlex.quote(str(table))}"
+    return f". To have the same test images: --split {shell_command(table)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,7 +20,7 @@ from transfer_cli.recipe.sections import PartsWithVal
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.score_limits import LEAKAGE_EVENT
-from transfer_cli.text import counted
+from transfer_cli.text import counted, shell_command
 
 _NAMES = {"val": "validation", "test": "test"}
 _REPLACED = ("-o", "--output", "--split", "--group-by")
@@ -56,7 +55,7 @@ def leaked_rows(
     if not prints.has_small:
         progress.note(
             f"near-duplicates: of {len(split.rows)} images only identical files and images with equal hashes are "
-            f"compared across parts. To compare all: transfer-cli leaks {shlex.quote(str(run.path))}"
+            f"compared across parts. To compare all: transfer-cli leaks {shell_command(run.path)}"
         )
     duplicates = held_out_copies(split, prints, features)
     leaked = _leaked(duplicates, split, part)
@@ -100,13 +99,13 @@ def _mending_command(request: TrainingRequest, split: Split, duplicates: Duplica
     place = run.path.parents[1] if run.path.parent.name == run.bags.name else run.path
     words = _without_options(request.command or ["transfer-cli", "extract", str(request.folder.source)])
     if split.made_by == "digest" and not grouped and "auto" not in words[:2]:
-        return shlex.join([*words, "--group-by", NEAR_DUPLICATES, "-o", f"{place}-grouped"])
+        return shell_command(*[*words, "--group-by", NEAR_DUPLICATES, "-o", f"{place}-grouped"])
     clean = _clean_split(split, duplicates)
     if grouped and clean.counts().keys() != split.counts().keys():
         return None
     if grouped or _held_out_classes(clean) == _held_out_classes(split):
         clean.write(run.clean_split)
-        return shlex.join([*words, "--split", str(run.clean_split), "-o", f"{place}-without-leaks"])
+        return shell_command(*[*words, "--split", str(run.clean_split), "-o", f"{place}-without-leaks"])
     split.write_labels(run.labels)
     table = ["transfer-cli", "extract", str(run.labels), "--images", str(request.folder.root)]
     groups = RunDirectory(place.with_name(f"{place.name}-groups"))
@@ -114,7 +113,7 @@ def _mending_command(request: TrainingRequest, split: Split, duplicates: Duplica
         table += ["--set", f"split.val={PartsWithVal().val}"]
     find = [*table, *_GROUPING, "--group-by", NEAR_DUPLICATES, "-o", str(groups.path)]
     train = [*words, "--split", str(groups.split), "-o", f"{place}-grouped"]
-    return f"{shlex.join(find)} && {shlex.join(train)}"
+    return f"{shell_command(*find)} && {shell_command(*train)}"
 
 
 def _held_out_classes(split: Split) -> set[tuple[str, str]]:
