@@ -6,7 +6,7 @@ from transfer_cli.catalog import backbones, layers
 
 
 def built_layers(backbone: str) -> list[str]:
-    """Build a backbone with random weights and return the names of its layers below the classification head."""
+    """Build a backbone without values of its weights and return the names of its layers below the head."""
     import keras
 
     from transfer_cli.models.backbone import build
@@ -14,7 +14,8 @@ def built_layers(backbone: str) -> list[str]:
 
     # Keras numbers layers without a name of their own from the start of the session.
     keras.backend.clear_session()
-    return [layer.name for layer in backbone_layers(build(backbones.find(backbone), weights="none"))]
+    with keras.StatelessScope(initialize_variables=False):
+        return [layer.name for layer in backbone_layers(build(backbones.find(backbone), weights="none"))]
 
 
 if __name__ == "__main__":

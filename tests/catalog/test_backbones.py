@@ -2,25 +2,74 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
 from typing import Any
 
+import keras
 import pytest
+from keras.src.utils import file_utils
 
 from transfer_cli.catalog.backbones import BACKBONES, CLASS_INDEX, BackboneSpec, find, names
 from transfer_cli.errors import UnknownNameError, WeightsError
+from transfer_cli.models.backbone import build_bare
+from transfer_cli.models.layer_summary import LayerRow, layer_table
 
-ALL = [pytest.param(find(name), id=name) for name in names()]
-PRETRAINED = [spec for spec in ALL if spec.values[0].has_imagenet]
-TEXTBOOK = [spec for spec in ALL if not spec.values[0].is_pretrained]
+QUICK_PARAMETERS = 6e6
+ALL = [find(name) for name in names()]
+PRETRAINED = [
+    pytest.param(spec, id=spec.name, marks=[] if spec.parameters < QUICK_PARAMETERS else pytest.mark.slow)
+    for spec in ALL
+    if spec.has_imagenet
+]
+TEXTBOOK = [pytest.param(spec, id=spec.name) for spec in ALL if not spec.is_pretrained]
 
 
-class DownloadError(Exception):
-    """Raised in place of a download."""
+@dataclass(frozen=True)
+class KerasNetwork:
+    """What Keras downloads for a row of the catalog, with and without its head, and the networks that it builds."""
+
+    downloads: dict[bool, tuple[str, str, str | None]]
+    whole: list[LayerRow]
+    below: list[str]
+    parameters_below_top: int
+    width: int
+
+
+@functools.cache
+def keras_network(name: str) -> KerasNetwork:
+    """Build both networks once, without values of their weights; nothing is downloaded."""
+    spec = find(name)
+    downloads: dict[bool, tuple[str, str, str | None]] = {}
+    networks = {}
+    keras.backend.clear_session()  # Keras numbers layers without a name of their own
+    width = {"alpha": spec.alpha} if spec.alphas else {}
+    for top in (True, False):
+
+        def get_file(fname: str, origin: str, file_hash: str | None = None, top: bool = top, **options: Any) -> str:
+            assert top not in downloads
+            downloads[top] = (fname, origin, file_hash)
+            return fname
+
+        with pytest.MonkeyPatch.context() as patch, keras.StatelessScope(initialize_variables=False):
+            patch.setattr(file_utils, "get_file", get_file)
+            patch.setattr(keras.Model, "load_weights", lambda model, path, **options: None)
+            networks[top] = getattr(keras.applications, spec.factory)(
+                weights="imagenet", include_top=top, input_shape=(spec.size, spec.size, 3), **width
+            )
+    below = networks[False]
+    found = KerasNetwork(
+        downloads,
+        whole=layer_table(networks[True]),
+        below=[layer.name for layer in below.layers],
+        parameters_below_top=below.count_params(),
+        width=below.output_shape[-1],
+    )
+    keras.backend.clear_session()
+    return found
 
 
 def test_backbones_are_all_of_keras_one_embedded_and_three_textbook_networks() -> None:
-    import keras
-
     factories = {name for name in dir(keras.applications) if name[0].isupper()}
     pretrained = {spec.factory for spec in BACKBONES.values() if spec.has_imagenet}
     assert pretrained == factories
@@ -33,42 +82,12 @@ def test_backbones_are_all_of_keras_one_embedded_and_three_textbook_networks() -
     }
 
 
-@pytest.mark.parametrize("top", [False, True])
-@pytest.mark.parametrize("spec", [spec for spec in PRETRAINED if spec.values[0].parameters < 6e6])
-def test_weights_file_small_backbone_is_the_one_that_keras_downloads(
-    spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    check_weights_files(spec, top, monkeypatch)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("top", [False, True])
-@pytest.mark.parametrize("spec", [spec for spec in PRETRAINED if spec.values[0].parameters >= 6e6])
-def test_weights_file_large_backbone_is_the_one_that_keras_downloads(
-    spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    check_weights_files(spec, top, monkeypatch)
-
-
-def check_weights_files(spec: BackboneSpec, top: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    import keras
-    from keras.src.utils import file_utils
-
-    downloads: list[tuple[str, str, str | None]] = []
-
-    def get_file(fname: str, origin: str, **options: Any) -> str:
-        downloads.append((fname, origin, options.get("file_hash")))
-        raise DownloadError
-
-    monkeypatch.setattr(file_utils, "get_file", get_file)
-    width = {"alpha": spec.alpha} if spec.alphas else {}
-    with pytest.raises(DownloadError):
-        getattr(keras.applications, spec.factory)(
-            weights="imagenet", include_top=top, input_shape=(spec.size, spec.size, 3), **width
-        )
-    keras.backend.clear_session()
-    file = spec.weights_file(top=top, size=spec.size)
-    assert downloads == [(file.name, file.url, file.digest)]
+@pytest.mark.parametrize("spec", PRETRAINED)
+def test_weights_files_are_those_that_keras_downloads(spec: BackboneSpec) -> None:
+    files = {top: spec.weights_file(top=top, size=spec.size) for top in (False, True)}
+    assert keras_network(spec.name).downloads == {
+        top: (file.name, file.url, file.digest) for top, file in files.items()
+    }
 
 
 def test_class_index_is_the_one_that_keras_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,43 +96,34 @@ def test_class_index_is_the_one_that_keras_downloads(monkeypatch: pytest.MonkeyP
     assert CLASS_INDEX.url == imagenet_utils.CLASS_INDEX_PATH
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("spec", ALL)
-def test_row_parameters_and_multiply_adds_equal_keras(spec: BackboneSpec) -> None:
-    import keras
+@pytest.mark.parametrize("name", ["mobilenet@0.25", "mobilenet_v3_small"])
+def test_layer_table_equals_keras(name: str) -> None:
+    """The table that `backbones show` prints is the one of the network of Keras."""
+    table = keras_network(name).whole
+    keras.backend.clear_session()
+    assert layer_table(build_bare(find(name))) == table
 
-    from transfer_cli.models.backbone import build_bare
-    from transfer_cli.models.layer_summary import layer_table
 
-    table = layer_table(build_bare(spec))
+@pytest.mark.parametrize("spec", PRETRAINED)
+def test_parameters_and_multiply_adds_equal_keras(spec: BackboneSpec) -> None:
+    table = keras_network(spec.name).whole
     assert sum(row.parameters for row in table) == spec.parameters
     assert sum(row.multiply_adds for row in table) == spec.multiply_adds
-    keras.backend.clear_session()
 
 
-def check_top_layers(spec: BackboneSpec) -> None:
-    """Compare the names of the classification layers with those that Keras adds for them."""
-    import keras
-
-    from transfer_cli.models.backbone import _application, build_bare
-
-    whole = [layer.name for layer in build_bare(spec).layers]
-    features = _application(spec, include_top=False, input_shape=(spec.size, spec.size, 3))
-    below = {layer.name for layer in features.layers}
-    assert {*spec.top_layers} <= {*whole} - below
-    assert [name for name in whole if name in spec.top_layers] == [*spec.top_layers]
-    keras.backend.clear_session()
-
-
-@pytest.mark.parametrize("name", ["mobilenet@0.25", "mobilenet_v3_small"])
-def test_top_layers_are_those_of_keras(name: str) -> None:
-    check_top_layers(find(name))
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("spec", PRETRAINED)
-def test_top_layers_of_all_rows_are_those_of_keras(spec: BackboneSpec) -> None:
-    check_top_layers(spec)
+def test_top_layers_are_those_that_keras_adds(spec: BackboneSpec) -> None:
+    network = keras_network(spec.name)
+    whole = [row.name for row in network.whole]
+    assert {*spec.top_layers} <= {*whole} - {*network.below}
+    assert [name for name in whole if name in spec.top_layers] == [*spec.top_layers]
+
+
+@pytest.mark.parametrize("spec", PRETRAINED)
+def test_parameters_and_width_below_top_equal_keras(spec: BackboneSpec) -> None:
+    network = keras_network(spec.name)
+    assert network.parameters_below_top == spec.parameters_below_top
+    assert network.width == spec.width
 
 
 @pytest.mark.parametrize(
@@ -135,28 +145,6 @@ def test_feature_files_have_the_classification_layers_if_needed(
     assert [file.name for file in feature_files(spec, layer, size=size)] == [expected]
     assert spec.needs_top(layer, weights, size) == ("notop" not in expected)
     assert not spec.needs_top(layer, "none", size)
-
-
-@pytest.mark.parametrize("name", ["vgg16", "mobilenet_v3_small", "mobilenet_v2@0.35"])
-def test_parameters_below_top_equal_keras(name: str) -> None:
-    check_below_top(find(name))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("spec", PRETRAINED)
-def test_parameters_below_top_of_every_backbone_equal_keras(spec: BackboneSpec) -> None:
-    check_below_top(spec)
-
-
-def check_below_top(spec: BackboneSpec) -> None:
-    import keras
-
-    width = {"alpha": spec.alpha} if spec.alphas else {}
-    shape = (spec.size, spec.size, 3)
-    below = getattr(keras.applications, spec.factory)(weights=None, include_top=False, input_shape=shape, **width)
-    assert below.count_params() == spec.parameters_below_top
-    assert below.output_shape[-1] == spec.width
-    keras.backend.clear_session()
 
 
 @pytest.mark.parametrize("spec", TEXTBOOK)

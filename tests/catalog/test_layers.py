@@ -8,16 +8,12 @@ from tests.catalog.layer_names import built_layers
 from transfer_cli.catalog import backbones, layers
 from transfer_cli.errors import UnknownNameError
 
-SMALL = ("embedded", "lenet5", "small_cnn")
+QUICK = ("embedded", "lenet5", "mobilenet_v3_small", "small_cnn")
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_names_are_those_of_the_small_networks(name: str) -> None:
-    assert list(layers.names(name)) == built_layers(name)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in backbones.BACKBONES if name not in SMALL])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in backbones.BACKBONES]
+)
 def test_names_are_those_of_the_network(name: str) -> None:
     assert list(layers.names(name)) == built_layers(name)
 

@@ -57,7 +57,7 @@ def test_split_at_parts_compose_to_the_network(name: str) -> None:
         )
         above = {id(layer) for layer in frozen_split.upper.layers}
         assert all(id(layer) in above for layer in frozen_split.layers if layer.weights)
-        # The twin: another picture's trunk gives another picture's features.
+        # With the frozen part's outputs for other images, the upper part returns other features.
         moved = np.asarray(frozen_split.upper(np.roll(between, 1, axis=0), training=False))
         assert not np.allclose(moved, expected, atol=1e-3)
 

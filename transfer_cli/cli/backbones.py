@@ -89,7 +89,7 @@ def _short(count: int) -> str:
 def show(console: Console, name: str) -> None:
     """Show a network layer by layer, and the memory it needs.
 
-    The network is built with its classification head and random weights; nothing is downloaded.
+    The network is built with its classification head but without weights; nothing is downloaded.
 
     \b
     Example:
