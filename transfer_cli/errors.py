@@ -137,6 +137,8 @@ class ModelError(TransferError):
     exit_code = 4
 
 
+RUNS = Path("runs")
+"""Where runs are written by default."""
 LIST_RUNS = "List the runs: transfer-cli runs list"
 
 
@@ -145,12 +147,15 @@ class MissingModelError(ModelError, RunError):
 
     @classmethod
     def of(cls, kind: str, path: Path) -> MissingModelError:
-        """Return the error of a path that does not exist; it suggests the nearest name in the same folder."""
-        siblings: list[str] = []
-        with suppress(OSError):
-            siblings = [place.name for place in path.parent.iterdir()]
-        near = nearest(path.name, siblings)
-        guess = f" Did you mean {path.parent / near}?" if near else ""
+        """Return the error of a path that does not exist; it suggests the nearest name in the same folder.
+
+        A name is also looked up in the folder of runs, whose list prints names without the folder.
+        """
+        guess = ""
+        for folder in (RUNS / path.parent, path.parent):
+            with suppress(OSError):
+                near = nearest(path.name, [place.name for place in folder.iterdir()])
+                guess = guess or (f" Did you mean {folder / near}?" if near else "")
         return cls(f"There is no {kind} at {path}.{guess}", hint=LIST_RUNS)
 
 

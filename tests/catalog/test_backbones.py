@@ -15,7 +15,7 @@ from transfer_cli.errors import UnknownNameError, WeightsError
 from transfer_cli.models.backbone import build_bare
 from transfer_cli.models.layer_summary import LayerRow, layer_table
 
-QUICK_PARAMETERS = 6e6
+QUICK_PARAMETERS = 4e6
 ALL = [find(name) for name in names()]
 PRETRAINED = [
     pytest.param(spec, id=spec.name, marks=[] if spec.parameters < QUICK_PARAMETERS else pytest.mark.slow)

@@ -183,7 +183,7 @@ def test_preview_draws_augmented_images(
     from transfer_cli.data.decoding import decode
     from transfer_cli.training.augmentation.image_data_generator import Augmenter
 
-    recipe = FinetuneRecipe.load(str(two_stages))
+    recipe = FinetuneRecipe.load(str(two_stages), [], {"backbone.name": TINY})
     files = sorted(path.relative_to(colours).as_posix() for path in colours.rglob("*.png"))
     for row, name in enumerate(("blue", "green", "red")):
         index = next(index for index, path in enumerate(files) if path.startswith(name))

@@ -231,3 +231,75 @@ def test_predict_watch_what_does_not_fit(
     assert (result.exit_code, result.stdout) == (code, "")
     assert message in " ".join(result.stderr.split())
     assert [path.name for path in tmp_path.iterdir()] == ["trap"]
+
+
+def test_predict_twice_replaces_the_predictions_but_not_corrected_ones(
+    trained: Path, colours: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "predictions.csv"
+    for _ in range(2):
+        assert invoke(trained, colours / "red", "-o", output).exit_code == 0
+    written = output.read_text()
+    corrected = written.replace("red 03.png,red", "red 03.png,orange")
+    assert corrected != written
+    output.write_text(corrected)
+    result = invoke(trained, colours / "red", "-o", output)
+    assert result.exit_code == 3
+    assert result.stderr == (
+        f"error: {output} has labels that were corrected, and they would be lost: "
+        f"{colours}/red/red 03.png is orange, predicted was red.\n"
+        "Choose another name with -o, or remove the file.\n"
+    )
+    assert output.read_text() == corrected
+
+
+def test_predict_counts_images_per_folder_and_label(trained: Path, colours: Path, tmp_path: Path) -> None:
+    counts = tmp_path / "counts.csv"
+    for _ in range(2):  # the second time it replaces its own table
+        result = invoke(trained, colours, "--counts", counts)
+        assert result.exit_code == 0
+    rows = rows_of(result.stdout)
+    expected: dict[tuple[str, str], int] = {}
+    for row in rows:
+        key = str(Path(row["path"]).parent), row["label"]
+        expected[key] = expected.get(key, 0) + 1
+    table = rows_of(counts.read_text())
+    assert [*table[0]] == ["folder", "label", "images"]
+    assert {(row["folder"], row["label"]): int(row["images"]) for row in table} == expected
+    assert sum(expected.values()) == 36
+    rejected = invoke(trained, colours / "red", "--threshold", "1", "--counts", counts)
+    assert rejected.exit_code == 0
+    assert counts.read_text() == f"folder,label,images\n{colours}/red,unknown,12\n"
+
+
+def test_predict_counts_do_not_replace_another_table(trained: Path, colours: Path, tmp_path: Path) -> None:
+    other = tmp_path / "stations.csv"
+    other.write_text("station,species\n")
+    result = invoke(trained, colours / "red", "--counts", other)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "stations.csv is not a table of counts and would be lost." in result.stderr
+    both = invoke(trained, colours / "red", "--counts", tmp_path / "a.csv", "-o", tmp_path / "a.csv")
+    assert (both.exit_code, "Expected two names." in both.stderr) == (3, True)
+    watched = invoke(trained, "--watch", tmp_path, "-o", tmp_path / "b.csv", "--counts", tmp_path / "c.csv")
+    assert (watched.exit_code, "--counts needs all images at once" in watched.stderr) == (2, True)
+
+
+def test_predict_watch_names_the_formats_before_a_missing_package(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "xlsxwriter", None)
+    result = invoke(trained, "--watch", tmp_path, "-o", tmp_path / "a.xlsx")
+    assert result.exit_code == 2
+    assert "expected a file that can grow: -o FILE.csv or FILE.jsonl" in result.stderr
+
+
+def test_predict_run_by_its_name_in_the_list(
+    trained: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "first").symlink_to(trained)
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "firts"):
+        result = invoke(name, colours)
+        assert result.exit_code == 4
+        assert f"There is no run or bundle at {name}. Did you mean runs/first?" in result.stderr

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,28 @@ def test_terminal_shows_a_table(trained: Path, colours: Path) -> None:
     assert process.returncode == 0
     path, label, share, *others = shown.decode().replace(image, "IMAGE").split()
     assert (path, label, share[-1], len(others)) == ("IMAGE", "red", "%", 4)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal of POSIX")
+@pytest.mark.parametrize("stdout", ["pipe", "file"])
+def test_bar_is_not_drawn_where_a_pipe_may_show_the_rows(
+    trained: Path, colours: Path, tmp_path: Path, stdout: str
+) -> None:
+    import pty
+
+    parent, child = pty.openpty()
+    with (tmp_path / "rows.csv").open("wb") as file:
+        target = subprocess.PIPE if stdout == "pipe" else file
+        words = [word for word in COMMAND if word != "--quiet"]
+        process = subprocess.Popen([*words, str(trained), str(colours)], stdout=target, stderr=child)
+    os.close(child)
+    shown = b""
+    with suppress(OSError):  # at its end
+        while data := os.read(parent, 4096):
+            shown += data
+    os.close(parent)
+    rows = process.communicate(timeout=60)[0] if stdout == "pipe" else (tmp_path / "rows.csv").read_bytes()
+    assert process.wait(timeout=60) == 0
+    assert len(rows.splitlines()) == 37
+    assert b"loading the model" in shown
+    assert (b"predicting" in shown) == (stdout == "file")

@@ -120,7 +120,7 @@ def test_show_everything_about_a_run(runs: Path) -> None:
     assert "command   transfer-cli extract images --backbone mobilenet@0.25 --set batch_size=8 -o first" in lines
     assert "settings  --backbone mobilenet@0.25 (default: mobilenet_v2)" in lines
     assert "          --set batch_size 8 (default: 32)" in lines
-    assert "split     24 training, 12 validation, 18 test images (from an existing split.csv)" in lines
+    assert "split     24 train, 12 val, 18 test" in lines
     assert "          test  accuracy 0.833 (95 % interval 0.608 to 0.942; 18 images)" in lines
     assert "          model/ (" in result.stdout
     assert "next: transfer-cli predict runs/first YOUR_IMAGES --format table\n" in result.stderr
@@ -129,7 +129,7 @@ def test_show_everything_about_a_run(runs: Path) -> None:
         ("--backbone", "mobilenet@0.25"),
         ("--set batch_size", "8"),
     ]
-    assert data["split"] == {"made_by": "split.csv", "train": 24, "val": 12, "test": 18}
+    assert data["split"] == {"train": 24, "val": 12, "test": 18}
 
 
 def test_show_other_kinds(runs: Path) -> None:

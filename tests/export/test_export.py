@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +218,10 @@ def test_export_int8_above_max_drop_is_rejected(pretrained: Path, tmp_path: Path
     assert result.failure
     assert "more than --max-drop -101" in result.failure
     assert not (tmp_path / spec.file).exists()
+    with pytest.raises(GateError) as alone:
+        check_results([result])
+    assert str(alone.value.hint).startswith("Export in float32")
+    written = replace(result, spec=export_formats.find(export_formats.LITERT), path=tmp_path / "x", failure=None)
+    with pytest.raises(GateError) as beside:
+        check_results([written, result])
+    assert str(beside.value.hint).startswith("The float32 files are written")

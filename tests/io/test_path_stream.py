@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import errno
 from collections.abc import Callable, Iterable
 from queue import Queue
 
 import pytest
 
+from transfer_cli.errors import InputError
 from transfer_cli.io.path_stream import path_groups
 
 NAMES = ["a.jpg", "ä b.jpg", "日/c.jpg"]
@@ -68,11 +70,20 @@ def test_path_groups_without_a_pause_are_one() -> None:
     assert [list(group) for group in path_groups(reader([b"a\nb", b"\nc\n"] * 50), pause=5)] == [["a", "b", "c"] * 50]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_path_groups_error_of_the_input_ends_them() -> None:
-    """Planted fault: without an end in every case, a closed stdin would be waited for."""
+def test_path_groups_error_of_the_input_is_raised_after_the_paths_before_it() -> None:
+    """Without an end in every case, a closed stdin would be waited for; without the error, a part would be the list."""
+    chunks = [b"a.jpg\nb.jpg\nc"]
+    found: list[str] = []
 
-    def fail() -> bytes:
-        raise OSError("closed")
+    def read() -> bytes:
+        if chunks:
+            return chunks.pop()
+        raise OSError(errno.EIO, "Input/output error")
 
-    assert list(path_groups(fail)) == []
+    def read_all() -> None:
+        for group in path_groups(read):
+            found.extend(group)
+
+    with pytest.raises(InputError, match=r"^stdin cannot be read: Input/output error\.$"):
+        read_all()
+    assert found == ["a.jpg", "b.jpg"]

@@ -35,6 +35,7 @@ def pooled(network: keras.Model, layer: str, scaled: Any) -> NDArray[Any]:
 
 
 def test_a_nested_network_is_dissolved_and_cut_below_its_head(tmp_path: Path) -> None:
+    keras.backend.clear_session()  # Keras numbers the layers of a session
     network = nested()
     names, computed = features(save(network, tmp_path), "inside")
     # Augmentation is left out, the second layer "conv" has another name, and the head is gone.
@@ -282,3 +283,15 @@ def test_features_equal_those_of_the_catalog(
     path = save(keras.applications.MobileNet(alpha=0.25, include_top=top, input_shape=(224, 224, 3)), tmp_path)
     own = build(NetworkFile.read(path).spec(str(path), "tf"), weights="file", size=224)
     np.testing.assert_allclose(own(images), build(find("mobilenet@0.25"))(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(("preprocess", "scale"), [("inside", 1.0), ("0-1", 255.0)])
+def test_operations_of_the_file_may_have_the_names_of_those_that_scale_the_images(
+    preprocess: str, scale: float, tmp_path: Path
+) -> None:
+    """A model that `export` wrote begins by the same operations as the networks of this program."""
+    keras.backend.clear_session()
+    images = keras.Input((SIDE, SIDE, 3))
+    network = keras.Model(images, maps_of(keras.ops.cast(images, "float32") / 255.0 - 0.5))
+    _, computed = features(save(network, tmp_path), preprocess)
+    np.testing.assert_allclose(computed, network(IMAGES / scale).numpy().mean((1, 2)), atol=1e-5)

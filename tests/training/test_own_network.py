@@ -17,17 +17,21 @@ from tests.own_networks import SIDE, functional, maps_of, nested, save
 from transfer_cli import ExtractRecipe, FinetuneRecipe, ImageFolder, RunDirectory, TrainingRequest, load
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.bundle.training_images import TrainingImages
+from transfer_cli.catalog import export_formats
 from transfer_cli.data.split import Split
 from transfer_cli.errors import ModelError, RunError
+from transfer_cli.export.export import export
 from transfer_cli.features import table
 from transfer_cli.inference.network_sources import backbone_source
 from transfer_cli.io.cache import Cache
 from transfer_cli.metrics.scores import COPIES
 from transfer_cli.models.keras_file import load_keras
-from transfer_cli.progress import Silent
+from transfer_cli.progress import SILENT, Silent
 from transfer_cli.runs.request import TrainingResult
 from transfer_cli.training.extract import extract
 from transfer_cli.training.finetune import finetune
+from transfer_cli.training.planning import rough_timing
+from transfer_cli.training.planning.plan import plan
 from transfer_cli.training.setup.resolve import resolve_recipe
 
 
@@ -133,6 +137,24 @@ def test_a_run_is_not_continued_with_another_file(own: Path, colours: Path, tmp_
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("timed", ["whole run", "small step"])
+def test_plan_of_a_file(own: Path, colours: Path, tmp_path: Path, timed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if timed == "small step":
+        monkeypatch.setattr(rough_timing, "MAX_PROFILED", 0)
+    recipe = FinetuneRecipe.load(None, TUNING, {**settings_of(own), "split.test": 0.3})
+    request = TrainingRequest(ImageFolder.scan(colours), RunDirectory(tmp_path / "run"))
+    planned = plan(request, recipe)
+    assert sum(planned.seconds.values()) > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_exported_model_is_a_network_to_start_from(first: Path, colours: Path, tmp_path: Path) -> None:
+    (exported,) = export(str(first), [export_formats.find("keras")], tmp_path / "export", progress=SILENT)
+    assert exported.path is not None
+    result = extracted(colours, tmp_path / "run", settings=settings_of(exported.path))
+    assert result.metrics["test"]["accuracy"]["value"] > 0.5
+
+
 def test_a_stage_trains_from_a_layer_of_the_file(own: Path, first: Path) -> None:
     before, after = load_keras_of(own), load_keras(first / "model/network.keras")
     kernels = {name: np.asarray(after.get_layer(name).kernel) for name in ("conv", "base_conv")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from transfer_cli.data.skipped import Skipped
 from transfer_cli.progress import SILENT
 
 if TYPE_CHECKING:
+    from transfer_cli.data.label_counts import LabelCounts
     from transfer_cli.inference.models import AbstractModel
     from transfer_cli.inference.reject import Rejector
 
@@ -40,9 +43,12 @@ class Predictor:
     model: AbstractModel
     rejector: Rejector | None
     options: Mapping[str, Any]
+    counts: LabelCounts | None = None
 
     @classmethod
-    def build(cls, console: Console, loaded: AbstractModel, options: Mapping[str, Any]) -> Predictor:
+    def build(
+        cls, console: Console, loaded: AbstractModel, options: Mapping[str, Any], counts: LabelCounts | None = None
+    ) -> Predictor:
         """Return the predictor of a model with the options of the command line; print what they mean."""
         from transfer_cli.inference.restricted_classes import RestrictedModel, restrict
         from transfer_cli.inference.tta import AugmentedModel
@@ -53,7 +59,7 @@ class Predictor:
         if options["tta"] is not None:
             model = AugmentedModel(model, options["tta"])
         rejector = _rejector(model, console, options)
-        return cls(rejector.model if rejector else model, rejector, options)
+        return cls(rejector.model if rejector else model, rejector, options, counts)
 
     @property
     def template(self) -> Predictions:
@@ -96,7 +102,7 @@ class Predictor:
                     yield batch
 
         # Rows on a terminal and the progress bar would overwrite each other; a client waits for answers alone.
-        progress = SILENT if in_place or sys.stdout.isatty() else console
+        progress = SILENT if in_place or _may_share_terminal() else console
         return self._write(answers(), console.rows, format_, in_place=in_place, progress=progress, total=total)
 
     def _write(self, batches: Iterable[Predictions], target: Path | IO[bytes], format_: str, **options: Any) -> Written:
@@ -108,9 +114,13 @@ class Predictor:
             nonlocal unknown
             for batch in batches:
                 unknown += sum(map(bool, batch.reasons()))
+                if self.counts:
+                    self.counts.add(batch)
                 yield batch
 
         rows, skipped = write_predictions(counted(), target, format_, top_k=self.options["top_k"], **options)
+        if self.counts:
+            self.counts.write()
         return Written(rows, unknown, skipped)
 
     def note_cost(self, console: Console) -> None:
@@ -130,5 +140,16 @@ def _rejector(model: AbstractModel, console: Console, options: Mapping[str, Any]
 
     rejector = Rejector(model, coverage=coverage, threshold=options["threshold"])
     if rejector.fitted_threshold is not None:
-        console.note(f"`unknown` threshold: {rejector.fitted_threshold.summary()}")
+        condition = " (measured with all classes)" if model.left_out else ""
+        console.note(f"`unknown` threshold{condition}: {rejector.fitted_threshold.summary()}")
     return rejector
+
+
+def _may_share_terminal() -> bool:
+    """Whether what is written to stdout may appear on the terminal of stderr, at once or through a pipe."""
+    if sys.stdout.isatty():
+        return True
+    try:
+        return sys.stderr.isatty() and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):  # no file of the system, in a test
+        return False

@@ -85,6 +85,12 @@ _BINARY = {"parquet": "Parquet", WORKBOOK: "An Excel workbook"}
 @output_option("FILE", "File to write: .csv, .jsonl, .parquet or .xlsx.  [stdout]")
 @for_excel_option
 @click.option(
+    "--counts",
+    type=PATH,
+    metavar="FILE",
+    help="Also write how many images of each folder got each label: species per camera, for example.",
+)
+@click.option(
     "--watch",
     type=PATH,
     metavar="DIR",
@@ -113,11 +119,13 @@ def command(console: Console, /, model: str, paths: tuple[str, ...], output: Pat
     Example:
         transfer-cli predict runs/first sample_data/patterns -o predictions.csv
         transfer-cli predict runs/first trap/ --unknown --exclude wolf --format table
-        transfer-cli predict runs/first trap/ --for-excel -o predictions.csv
+        transfer-cli predict runs/first trap/ --for-excel -o predictions.csv --counts counts.csv
         transfer-cli predict imagenet:mobilenet_v2 holiday.jpg --tta ten-crop
         find photos -name '*.jpg' | transfer-cli predict runs/first -
         transfer-cli predict runs/first --watch trap/ -o predictions.csv
     """
+    from transfer_cli.data.earlier_predictions import check_replaceable
+    from transfer_cli.data.label_counts import LabelCounts
     from transfer_cli.io.atomic import check_writable
 
     # Report a mistyped name before anything is loaded.
@@ -130,8 +138,12 @@ def command(console: Console, /, model: str, paths: tuple[str, ...], output: Pat
         check_watching(folder, output, format_, strict=options["strict"])
     if output and not (folder and output.is_file()):
         check_writable(output)
+        check_replaceable(output)
     elif not output and format_ in _BINARY and sys.stdout.isatty():
         raise click.UsageError(f"{_BINARY[format_]} is a binary format and cannot be shown on a terminal. Add -o FILE.")
+    counts = LabelCounts(options["counts"]) if options["counts"] else None
+    if counts:
+        counts.check_target(output)
     left_out: Counter[str] = Counter()
     files, ahead = _files(console, paths, left_out, whole=output is not None)
 
@@ -139,7 +151,7 @@ def command(console: Console, /, model: str, paths: tuple[str, ...], output: Pat
 
     with console.track("loading the model", None):
         loaded = load(model, images=ahead, **loading(console, options))
-    predictor = Predictor.build(console, loaded, options)
+    predictor = Predictor.build(console, loaded, options, counts)
     if folder and output:
         watch_folder(console, folder, output, (format_, options["top_k"]), predictor)
     if output:
@@ -176,9 +188,11 @@ def _check_options(paths: tuple[str, ...], folder: Path | None, format_: str, op
         raise click.UsageError("Missing argument 'PATHS...': images, folders, lists of images, or - for stdin.")
     if paths and folder is not None:
         raise click.UsageError(f"Give images or --watch {folder}, not both: --watch predicts what is in the folder.")
+    if folder and options["counts"]:
+        raise click.UsageError("--counts needs all images at once. Remove it, or predict the folder without --watch.")
     if any(options["only"]) and any(options["exclude"]):
         raise click.UsageError("Give --only or --exclude, not both: each says which classes are left.")
-    if format_ == WORKBOOK:
+    if format_ == WORKBOOK and not folder:
         check_installed()
 
 

@@ -13,13 +13,13 @@ import click
 from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console, table_text
 from transfer_cli.cli._types import PATH
+from transfer_cli.errors import RUNS
 from transfer_cli.text import counted, megabytes, shell_command
 
 if TYPE_CHECKING:
     from transfer_cli.manage.removal import Removal
     from transfer_cli.manage.run_summary import RunSummary
 
-_RUNS = Path("runs")
 _WIDTH = 80
 _SORTS = ("date", "name", "method", "backbone", "images", "score", "size")
 _HEADER = ("name", "date", "method", "backbone", "images", "test (95 % interval)", "size")
@@ -59,7 +59,7 @@ def list_(console: Console, folder: Path | None, sort: str) -> None:
     from transfer_cli.manage.find_runs import find_runs
     from transfer_cli.manage.run_summary import RunSummary
 
-    root = folder or _RUNS
+    root = folder or RUNS
     if not root.is_dir():
         if folder is not None:
             raise InputError(f"{root} is not a folder. Expected a folder of runs.")
@@ -218,4 +218,4 @@ def _located(path: Path) -> Path:
     """
     from transfer_cli.manage.run_names import located
 
-    return located(path, _RUNS)
+    return located(path, RUNS)

@@ -19,6 +19,7 @@ _HINTS = {
     "int8": "Export in float32, which loses no accuracy: --format litert, or openvino. "
     "Or allow a larger loss: --max-drop POINTS",
 }
+_WRITTEN_HINT = "The float32 files are written, and lose no accuracy. Or allow a larger loss: --max-drop POINTS"
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,10 @@ class ExportResult:
 def check_results(results: Sequence[ExportResult]) -> None:
     """Raise GateError if a file was rejected."""
     if failed := [result for result in results if result.failure]:
+        has_float32 = any(result.path and result.spec.precision == "f32" for result in results)
+        hints = _HINTS | ({"int8": _WRITTEN_HINT} if has_float32 else {})
         raise GateError(
             "Not exported: predictions differ from the model's:\n"
             + "\n".join(f"{result.spec.name}: {result.failure}" for result in failed),
-            hint="\n".join(dict.fromkeys(_HINTS[result.spec.precision] for result in failed)),
+            hint="\n".join(dict.fromkeys(hints[result.spec.precision] for result in failed)),
         )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from queue import Empty, Queue
 from threading import Thread
 
+from transfer_cli.errors import InputError
 from transfer_cli.io.foreign_tables import encoding_of
 
 PAUSE_SECONDS = 0.02
@@ -22,7 +23,7 @@ _MAX_CHUNKS = 64
 _START_BYTES = 4
 """The encoding is recognised by the first bytes."""
 
-_Chunks = Queue[list[str] | None]
+_Chunks = Queue[list[str] | OSError | None]
 
 
 def read_stdin() -> bytes:
@@ -31,11 +32,8 @@ def read_stdin() -> bytes:
         number = sys.stdin.fileno()
     except OSError:  # no file of the system, in a test
         return sys.stdin.buffer.read(_CHUNK_BYTES)
-    try:
-        # Not through sys.stdin: its lock, held by a thread that waits for input, would be waited for at exit.
-        return os.read(number, _CHUNK_BYTES)
-    except OSError:  # the terminal was closed
-        return b""
+    # Not through sys.stdin: its lock, held by a thread that waits for input, would be waited for at exit.
+    return os.read(number, _CHUNK_BYTES)
 
 
 def path_groups(read: Callable[[], bytes] = read_stdin, pause: float = PAUSE_SECONDS) -> Iterator[Iterator[str]]:
@@ -50,10 +48,15 @@ def path_groups(read: Callable[[], bytes] = read_stdin, pause: float = PAUSE_SEC
         Waits for input and returns its next bytes, none at the end.
     pause : float
         Seconds without input after which a group ends.
+
+    Raises
+    ------
+    InputError
+        If stdin cannot be read; the paths before that are yielded.
     """
     chunks: _Chunks = Queue(_MAX_CHUNKS)
     Thread(target=_read_all, args=(read, chunks), name="stdin", daemon=True).start()
-    while (first := chunks.get()) is not None:
+    while (first := _next_paths(chunks)) is not None:
         ended: list[None] = []
         if first:
             yield _group(first, chunks, pause, ended)
@@ -66,18 +69,26 @@ def _group(paths: list[str], chunks: _Chunks, pause: float, ended: list[None]) -
     while more is not None:
         yield from more
         try:
-            more = chunks.get(timeout=pause)
+            more = _next_paths(chunks, pause)
         except Empty:
             return
     ended.append(None)
+
+
+def _next_paths(chunks: _Chunks, timeout: float | None = None) -> list[str] | None:
+    paths = chunks.get(timeout=timeout)
+    if isinstance(paths, OSError):
+        raise InputError(f"stdin cannot be read: {paths.strerror or paths}.") from paths
+    return paths
 
 
 def _read_all(read: Callable[[], bytes], chunks: _Chunks) -> None:
     try:
         for paths in _decoded(iter(read, b"")):
             chunks.put(paths)
-    finally:
         chunks.put(None)
+    except OSError as error:
+        chunks.put(error)
 
 
 def _decoded(chunks: Iterator[bytes]) -> Iterator[list[str]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import IO, Any
+from zipfile import BadZipFile, ZipFile
 
 from transfer_cli.errors import MissingExtraError, OutputError
 from transfer_cli.io.drafts import new_folder, remove_folder
@@ -14,6 +16,8 @@ from transfer_cli.text import utf8
 SUFFIX = ".xlsx"
 _CREATED = datetime(1980, 1, 1)
 """The same rows give the same bytes."""
+_TIMES = 2
+"""Of creation and of the last change."""
 _MAX_ROWS, _MAX_COLUMNS, _MAX_TEXT = 1_048_576, 16_384, 32_767
 """Limits of Excel."""
 _OTHER_FORMAT = "Write CSV or Parquet, which have no such limit: -o FILE.csv"
@@ -26,6 +30,16 @@ def check_installed() -> None:
             "An Excel workbook (.xlsx) needs the package xlsxwriter, which is not installed.",
             hint="Install it: pip install 'transfer-cli[xlsx]'. Or write CSV for Excel: --for-excel -o FILE.csv",
         )
+
+
+def is_untouched(path: Path) -> bool:
+    """Whether a workbook is as `Workbook` wrote it: other programs note the time at which they change a file."""
+    try:
+        with ZipFile(path) as archive:
+            properties = archive.read("docProps/core.xml")
+    except (BadZipFile, KeyError, OSError):
+        return False
+    return properties.count(f"{_CREATED.isoformat()}Z".encode()) == _TIMES
 
 
 class Workbook:
@@ -80,4 +94,5 @@ class Workbook:
 
     def _discard(self) -> None:
         self._book.fileclosed = True
+        self._sheet.row_data_fh.close()
         remove_folder(self._folder)

@@ -128,7 +128,7 @@ class RunDetails:
         changed = [f"{each.option} {each.value} (default: {each.default})" for each in self.settings]
         yield from _block("settings", changed or ["all defaults"])
         if self.split:
-            yield f"split     {self.split.summary().removeprefix('split: ')}"
+            yield f"split     {', '.join(f'{count} {part}' for part, count in self.split.counts().items())}"
         if self.skipped:
             yield f"skipped   {self.skipped} (reasons: {RunDirectory(found.path).skipped})"
         yield from _block("scores", [summary(part, metrics) for part, metrics in self.metrics.items()])
@@ -143,7 +143,7 @@ class RunDetails:
             "command": self.command or None,
             "folder": self.folder or None,
             "settings": [vars(each) for each in self.settings],
-            "split": self.split and {"made_by": self.split.made_by, **self.split.counts()},
+            "split": self.split and self.split.counts(),
             "skipped": self.skipped,
             "metrics": self.metrics,
             "members": list(self.members),

@@ -7,6 +7,7 @@ augmentation layers at its front are left out.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,10 @@ def load(spec: BackboneSpec, size: int) -> keras.Model:
     if len(network.outputs) != 1:
         raise ModelError(f"{path} has {len(network.outputs)} outputs. Expected a network with one output.")
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
+    scaled = _scaled(keras.ops.cast(images, "float32"), spec.scheme)
+    names = [operation.name for operation in keras.Model(images, scaled).operations]
     try:
-        output = _Dissolving(path).apply(network, _scaled(keras.ops.cast(images, "float32"), spec.scheme))
+        output = _Dissolving(path, names).apply(network, scaled)
         flat = keras.Model(images, output)
     except (ValueError, TypeError) as error:
         raise ModelError(
@@ -132,11 +135,19 @@ def _first_line(error: BaseException) -> str:
 
 
 class _Dissolving:
-    """Applies a network to a tensor, layer by layer, also inside sub-models; each layer gets a name of its own."""
+    """Applies a network to a tensor, layer by layer, also inside sub-models; each layer gets a name of its own.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    path : Path
+        The file of the network, for messages.
+    names : iterable of str
+        Names that are taken: of the layers below.
+    """
+
+    def __init__(self, path: Path, names: Iterable[str]) -> None:
         self._path = path
-        self._names = {*_RESERVED}
+        self._names = {*_RESERVED, *names}
         self._used: set[int] = set()
         self._has_weights = False
 

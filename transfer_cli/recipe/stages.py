@@ -176,7 +176,8 @@ class Refit(Choices):
 
     when: Literal["auto", "always", "never"] = Field(
         default="auto",
-        description="Whether to train again on train + val, for as many epochs as were best. auto: see `below`.",
+        description="Whether to train again on train + val: the stages up to the best epoch, each as long as before. "
+        "auto: see `below`.",
     )
     below: Count = Field(
         default=30, description="auto: refit if classes have fewer training images than this on average."

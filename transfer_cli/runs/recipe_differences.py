@@ -72,7 +72,9 @@ def recipe_differences(
     tables = [
         _table_difference(option, *(_table(recipe, key) for recipe in (before, after))) for option, key in _TABLES
     ]
-    before, after = ({key: value for key, value in recipe.items() if key != "classes"} for recipe in (before, after))
+    # The classes are those of the folder; the members of a bagging are known when they are trained.
+    left_out = {"classes", *([] if after.get("members") else ["members"])}
+    before, after = ({key: value for key, value in recipe.items() if key not in left_out} for recipe in (before, after))
     changes = [_Change(key, was, now, was_typed, now_typed) for key, was, now in _changed(before, after)]
     of_recipe = typed_differences(("--recipe",), was_typed, now_typed) if changes else []
     phrases = [change.phrase() for change in changes if change.is_typed or not of_recipe]

@@ -143,7 +143,7 @@ class RunDirectory(Directory):
             file = f"{self.path} is a file. Expected the directory of a run."
             raise RunConflictError(self.path, ["it is a file"], file, hint=elsewhere)
         # First: a run that another process has begun to write may look like anything.
-        if lock.is_busy(self.path) and self._is_run() and (others := self.differences(recipe, folder, command)):
+        if lock.is_busy(self.path) and not overwrite and (others := self._others(recipe, folder, command)):
             busy = f"Another process is writing another run to {self.path}: {'; '.join(others)}."
             raise RunConflictError(self.path, others, busy, hint=elsewhere)
         lock.check_free(self.path)
@@ -156,6 +156,10 @@ class RunDirectory(Directory):
             if any(path not in ours for path in self.path.iterdir()):
                 foreign = f"{self.path} is not empty and holds no run."
                 raise RunConflictError(self.path, ["it holds other files"], foreign, hint=elsewhere)
+
+    def _others(self, recipe: AnyRecipe, folder: Path, command: Sequence[str]) -> list[str]:
+        """Return how a run that another process is writing differs from this one."""
+        return self.differences(recipe, folder, command) if self._is_run() else []
 
     def claim(self, recipe: AnyRecipe, folder: Path, *, command: Sequence[str] = (), overwrite: bool = False) -> None:
         """Lock the directory for this process and write the recipe and the folder.

@@ -19,8 +19,10 @@ from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.scoring import thresholds_note
 from transfer_cli.training.setup.claim import check_can_start, claim, completed_result
 from transfer_cli.training.setup.resolve import resolve_recipe
-from transfer_cli.training.setup.split import make_split, write_split
+from transfer_cli.training.setup.split import make_split, warn_of_few_images, write_split
 
+_FEW_PER_CLASS = 5
+"""With fewer images a class is missing in some fold of the cross-validation."""
 _FOR_CLASSIFIER = ("transfer_cli.classifiers.fit", "skops.io", "scipy.stats")
 """Modules that take seconds to import, and are not needed before the features are there."""
 
@@ -90,6 +92,7 @@ def _train(request: TrainingRequest, recipe: ExtractRecipe, shared: SharedExtrac
     if not _has_classifier(recipe):
         remove(run.model)  # of an earlier run
         return TrainingResult.complete(run, split, {}, extracted.skipped, note)
+    warn_of_few_images(request, split, _FEW_PER_CLASS)
     with request.progress.track("starting scikit-learn", None):
         from transfer_cli.training.feature_classifier import train_classifier
     metrics = train_classifier(request, recipe, extracted, shared, note)

@@ -14,7 +14,6 @@ from transfer_cli.quiet_imports import import_in_background
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.scoring import thresholds_note
-from transfer_cli.text import counted
 from transfer_cli.training import pseudo_labels
 from transfer_cli.training.loop import tensorboard
 from transfer_cli.training.loop.checkpoints import Checkpoints
@@ -27,7 +26,7 @@ from transfer_cli.training.planning.smallest_budget import require_budget
 from transfer_cli.training.setup.claim import check_can_start, claim, completed_result
 from transfer_cli.training.setup.image_store import decode_all
 from transfer_cli.training.setup.resolve import resolve_recipe
-from transfer_cli.training.setup.split import make_split, write_split
+from transfer_cli.training.setup.split import make_split, warn_of_few_images, write_split
 
 
 def finetune(request: TrainingRequest, recipe: FinetuneRecipe) -> TrainingResult:
@@ -150,7 +149,9 @@ def _train(prepared: Prepared) -> TrainingResult:
             data = TrainingData.of(decoded, split, recipe, group_ids)
             context = TrainingContext.build(request, recipe, prepared.backbone, data, split, scratch, limit)
         write_split(request, split, decoded.skipped)
-        _warn_of_few_images(request, split)
+        warn_of_few_images(request, split, FEW_PER_CLASS)
+        if "val" not in split.counts():
+            request.progress.warn("no validation set: all epochs are run, and the last one is kept")
         trained, note = fine_tune(context, data), _val_note(recipe, split)
 
         from transfer_cli.training.loop.finalize import finalize
@@ -165,17 +166,3 @@ def _val_note(recipe: FinetuneRecipe, split: Split) -> str:
         return ""
     refit = "before the refit on train + val" if refits(recipe, split) else ""
     return ", ".join(filter(None, ["the best epoch was chosen on it", refit, thresholds_note(split)]))
-
-
-def _warn_of_few_images(request: TrainingRequest, split: Split) -> None:
-    """Warn of few training images and of a missing validation set."""
-    label, fewest = min(split.training_counts().items(), key=lambda item: item[1])
-    if fewest < FEW_PER_CLASS:
-        request.progress.warn(
-            f"few images: class {label} has {counted(fewest, 'training image')}. Expect a rough "
-            f"classifier, and a rough score: it "
-            f"is computed on {counted(split.counts().get('test', 0), 'test image')} (see its "
-            f"interval). Adding images helps most"
-        )
-    if "val" not in split.counts():
-        request.progress.warn("no validation set: all epochs are run, and the last one is kept")

@@ -83,7 +83,10 @@ def _train(context: TrainingContext, data: TrainingData, last: Checkpoint | None
 def _refit(
     context: TrainingContext, data: TrainingData, state: State, initial: Arrays, last: Checkpoint | None
 ) -> State:
-    """Train again on train + val, from the initial weights or a checkpoint, as long as val found best."""
+    """Train again on train + val, from the initial weights or a checkpoint: the stages up to that of the best epoch.
+
+    Each takes as many epochs as before: with fewer, its learning rate would follow another schedule.
+    """
     best = state.best_epoch
     assert best is not None
     stages = best.stage if best.epoch else 0

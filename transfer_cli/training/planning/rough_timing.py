@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transfer_cli.catalog import backbones, heads, runtimes
+from transfer_cli.catalog import heads, runtimes
 from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.inference.compiled_network import PARITY_IMAGES
 from transfer_cli.recipe.recipes import FinetuneRecipe
@@ -33,6 +33,8 @@ _PASSES = 8
 _EFFICIENCY = {"vgg16": 0.6, "vgg19": 0.6, "resnet": 0.4, "resnet_v2": 0.4, "inception_v3": 0.35}
 """Share of the speed of a matrix product that convolutions reach, by module."""
 _DEPTHWISE_EFFICIENCY = 0.12
+_STRIDE = 8
+"""Of the maps of a usual network, weighted by their convolutions: VGG16 7, ResNet50 17, MobileNet 17."""
 _PRODUCT, _PRODUCTS = 768, 8
 _BYTES_PER_SECOND = 150e6
 _MEMORY_BYTES_PER_SECOND = 4e9
@@ -44,13 +46,16 @@ _SLOTS = {"sgd": 1, "rmsprop": 1}
 
 def work_per_image(recipe: FinetuneRecipe) -> float:
     """Return the multiply-adds of the backbone for one image of the recipe's size."""
-    spec = backbones.find(recipe.backbone.name)
+    spec = recipe.backbone.spec
+    if spec.is_file:
+        # Not counted before the network is built: each weight is used at every position of a map that is smaller.
+        return float(spec.parameters_below_top * (recipe.image_size / _STRIDE) ** 2)
     return float(spec.multiply_adds * (recipe.image_size / spec.size) ** 2)
 
 
 def profiled_batches(recipe: FinetuneRecipe, most: int) -> int:
     """Return how many training batches can be timed in a few seconds; 0 if not even one."""
-    if backbones.find(recipe.backbone.name).module not in _QUICK_TO_BUILD:
+    if recipe.backbone.spec.module not in _QUICK_TO_BUILD:
         return 0
     return min(most, int(MAX_PROFILED // (_PASSES * recipe.step_size * work_per_image(recipe))))
 
@@ -85,8 +90,8 @@ class _Rough:
 
     @classmethod
     def of(cls, recipe: FinetuneRecipe, classes: int, images: int, facts: StepFacts) -> _Rough:
-        spec = backbones.find(recipe.backbone.name)
-        layers = facts.layers or 20 * math.log2(spec.multiply_adds / 1e6)
+        spec = recipe.backbone.spec
+        layers = facts.layers or 20 * math.log2(2 + work_per_image(recipe) / 1e6)
         forward = facts.forward_seconds or work_per_image(recipe) / _multiply_adds_per_second(spec)
         compiling = _GRAPH_SECONDS * layers / 2 if facts.compile_seconds is None else facts.compile_seconds
         convert = _LAYER_SECONDS * layers + 4 * spec.parameters_below_top / _BYTES_PER_SECOND
@@ -95,7 +100,7 @@ class _Rough:
         return cls(recipe, classes, images, facts, forward, compiling, convert)
 
     def timing(self) -> Timing:
-        recipe, spec = self.recipe, backbones.find(self.recipe.backbone.name)
+        recipe, spec = self.recipe, self.recipe.backbone.spec
         structure = self.facts.stages or tuple(_guess(recipe, self.classes, stage) for stage in recipe.stage)
         stages = tuple(self._stage(number, parts) for number, parts in enumerate(structure))
         parameters = self.facts.parameters or spec.parameters_below_top + _head_parameters(recipe, self.classes)
@@ -151,7 +156,7 @@ def _slots(stage: Stage) -> int:
 
 def _guess(recipe: FinetuneRecipe, classes: int, stage: Stage) -> StageFacts:
     """Return the parts of a network that was not built, by the words of the stage."""
-    spec = backbones.find(recipe.backbone.name)
+    spec = recipe.backbone.spec
     kind, _, what = stage.unfreeze.partition(":")
     share = {"head": 1.0, "all": 0.0}.get(kind, 0.5)
     if kind == "last" and what.endswith("%"):
@@ -164,7 +169,7 @@ def _guess(recipe: FinetuneRecipe, classes: int, stage: Stage) -> StageFacts:
 
 
 def _head_parameters(recipe: FinetuneRecipe, classes: int) -> int:
-    spec = backbones.find(recipe.backbone.name)
+    spec = recipe.backbone.spec
     side = recipe.image_size // 32 if recipe.backbone.pooling == "flatten" else 1
     width, units = side * side * spec.width, recipe.head.units or 0
     return (width + 1) * units + (units + 1) * classes if units else (width + 1) * classes

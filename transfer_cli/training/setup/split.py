@@ -82,6 +82,17 @@ def write_split(request: TrainingRequest, split: Split, skipped: Sequence[Skippe
         request.progress.warn(line)
 
 
+def warn_of_few_images(request: TrainingRequest, split: Split, least: int) -> None:
+    """Warn if a class has fewer than `least` training images."""
+    label, fewest = min(split.training_counts().items(), key=lambda item: item[1])
+    if fewest < least:
+        tested = counted(split.counts().get("test", 0), "test image")
+        request.progress.warn(
+            f"few images: class {label} has {counted(fewest, 'training image')}. Expect a rough classifier, and a "
+            f"rough score: it is computed on {tested} (see its interval). Adding images helps most"
+        )
+
+
 def _check_trainable(request: TrainingRequest, split: Split, skipped: Sequence[Skipped]) -> None:
     names, readable = request.folder.class_names, set(split.class_names)
     trained = {name for name, count in split.training_counts().items() if count}
