@@ -175,3 +175,17 @@ def null_to_nan(metrics: Mapping[str, Any]) -> dict[str, Any]:
         else:
             result[key] = null_to_nan(each) if isinstance(each, Mapping) else each
     return result
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text of at most `width` characters: if it is longer, without its middle.
+
+    Examples
+    --------
+    >>> shortened("trap/2024/night/IMG_0001.JPG", 21)
+    'trap/2024/…G_0001.JPG'
+    """
+    if len(text) <= width:
+        return text
+    end = width // 2
+    return f"{text[: width - end - 1]}…{text[len(text) - end :]}"

@@ -171,6 +171,13 @@ def test_find_accepts_widths_and_hyphens() -> None:
     [
         ("resnet-50", "There is no backbone called 'resnet-50'. Did you mean resnet50?"),
         ("MobileNet@0.25", "Did you mean mobilenet@0.25?"),
+        ("resnet18", "Did you mean resnet50?"),
+        ("ResNet-34", "Did you mean resnet50?"),
+        ("resnet200", "Did you mean resnet152?"),
+        ("resnet18_v2", "Did you mean resnet50_v2?"),
+        ("efficientnet-b8", "Did you mean efficientnet_b7?"),
+        ("vgg11", "Did you mean vgg16?"),
+        ("densenet161", "Did you mean densenet169?"),
         ("MobileNetV2", "Did you mean mobilenet_v2?"),
         (
             "mobilenet@0.3",

@@ -30,6 +30,57 @@ def test_table_text_long_cells_are_not_cut() -> None:
     assert table_text(("name",), [(cell,)]).splitlines() == ["name", cell]
 
 
+HEADER = ("run", "accuracy", "95 % interval", "accuracy below best", "result")
+RUNS = [
+    ("runs/photos-mobilenet_v2", "0.812", "0.700 to 0.900", "0.010 (-0.030 to 0.050)", "not distinguishable at n = 26"),
+    ("runs/second", "0.822", "0.710 to 0.910", "", "best"),
+]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_table_text_fits_and_keeps_words_and_numbers_whole(width: int) -> None:
+    lines = table_text(HEADER, RUNS, numeric=("accuracy",), width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    words = sorted(word for line in lines for word in line.split())
+    assert words == sorted(" ".join([*HEADER, *(cell for row in RUNS for cell in row)]).split())
+
+
+def test_table_text_names_too_long_for_columns_have_lines_of_their_own() -> None:
+    assert table_text(
+        ("file", "MB", "state"), [("x" * 30, "9.4", "not here")], numeric=("MB",), width=30
+    ).splitlines() == [
+        "file",
+        "   MB  state",
+        "x" * 30,
+        "  9.4  not here",
+    ]
+
+
+def test_table_text_several_long_cells_have_lines_of_their_own() -> None:
+    rows = [("a", "x" * 30, "y" * 30, ""), ("b", "1", "2", "3")]
+    assert table_text(("name", "one", "two", "three"), rows, width=40).splitlines() == [
+        "name: a",
+        f"  one: {'x' * 30}",
+        f"  two: {'y' * 30}",
+        "name: b",
+        "  one: 1",
+        "  two: 2",
+        "  three: 3",
+    ]
+
+
+def test_console_table_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for kind, most in ((_Screen, 80), (io.TextIOWrapper, 1000)):
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", kind(raw, encoding="utf-8"))
+        Console().table(HEADER, RUNS, None)
+        sys.stdout.flush()
+        longest = max(map(len, raw.getvalue().decode().splitlines()))
+        assert longest <= most
+        assert (longest > 80) == (most > 80)
+
+
 def test_table_text_escapes_control_characters() -> None:
     assert table_text(("name",), [("\x1b[2J\nnext",)]).splitlines() == ["name", r"\x1b[2J\nnext"]
 

@@ -220,8 +220,8 @@ def test_evaluate_wrong_input_is_error(copy_of_trained: Path, colours: Path, tmp
         f"error: {folder} has classes that the model does not know: blu (did you mean blue?).",
         "Expected some of: blue, green, red.",
         "Received: blu, red.",
-        "Name the class of the model for each of them in a table with the columns from,to, and add: "
-        "--class-map FILE.csv",
+        "Name the class of the model for each of them in a table with the columns from,to (an empty `to` leaves the "
+        "class out), and add: --class-map FILE.csv",
     ]
     assert not (copy_of_trained / "evaluations").exists()
     (tmp_path / "full").mkdir()

@@ -219,7 +219,7 @@ def test_predict_watch_until_it_is_ended(trained: Path, colours: Path, tmp_path:
         (["--watch", "trap", "-o", "a.csv", "--strict"], 2, "--watch tries it again"),
         (["--watch", "trap", "-o", "a.csv", "a.png"], 2, "Give images or --watch trap, not both"),
         (["--watch", "tarp", "-o", "a.csv"], 3, "There is no folder tarp to watch."),
-        ([], 2, "Missing argument 'PATHS...': images, folders, lists of images, or - for stdin."),
+        ([], 2, "Missing argument 'PATHS...'. Expected images, folders, lists of images, or - for stdin."),
     ],
 )
 def test_predict_watch_what_does_not_fit(

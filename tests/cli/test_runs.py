@@ -93,7 +93,8 @@ def test_list_without_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     result = call("runs", "list")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith("there are no runs here: runs does not exist\n")
+    assert result.stderr.startswith("there are no runs here: runs does not exist\nnext: ")
+    assert result.stderr.count("there are no runs") == 1
     assert json.loads(call("--json", "runs", "list").stdout) == []
     assert call("runs", "list", "typo").exit_code == 3
     assert call("runs", "list", "--sort", "dat").exit_code == 2

@@ -104,6 +104,8 @@ def test_scan_unusable_folder_names_the_error(tmp_path: Path) -> None:
     check_message(tmp_path / "photos", "has no image", "Expected FOLDER/CLASS/image.jpg")
     touch(tmp_path, "photos/1.jpg", "photos/2.jpg")
     check_message(tmp_path / "photos", "2 images directly in it and no class folder")
+    layout = str(tmp_path / "photos" / "CLASS" / "image.jpg")
+    check_message(tmp_path / "photos", layout, f"transfer-cli predict RUN {tmp_path / 'photos'}")
     check_message(tmp_path / "photos/1.jpg", "is a file", "transfer-cli predict")
     touch(tmp_path, "nested/clothing/a/1.jpg", "nested/clothing/b/1.jpg")
     check_message(tmp_path / "nested", "only one class (clothing)", "Did you mean", "It has 2 sub-folders")

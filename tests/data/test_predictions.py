@@ -87,6 +87,48 @@ def test_table_writer() -> None:
     )
 
 
+class _Screen(io.BytesIO):
+    def isatty(self) -> bool:
+        return True
+
+
+MONKEYS = Predictions(
+    (f"trap/2024/night/{'deep/' * 12}IMG_0001.JPG", "b.jpg"),
+    ("black_headed_night_monkey", "white_headed_capuchin", "owl"),
+    np.array([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]], np.float32),
+)
+
+
+def on_screen(columns: int, monkeypatch: pytest.MonkeyPatch, top_k: int | None = None) -> list[str]:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    target = _Screen()
+    writer_of("table", target, columns_of(MONKEYS, top_k)).append(MONKEYS)
+    return target.getvalue().decode().splitlines()
+
+
+@pytest.mark.parametrize(("columns", "classes"), [(50, 1), (80, 1), (120, 1), (200, 3)])
+def test_table_writer_leaves_out_classes_and_cuts_paths_on_a_narrow_terminal(
+    columns: int, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = on_screen(columns, monkeypatch)
+    assert max(len(first), len(second)) <= columns
+    assert first.count("%") == second.count("%") == classes
+    path, _, rest = first.partition("  ")
+    assert path.startswith("trap/")
+    assert path.endswith(".JPG")
+    assert rest.startswith("black_headed_night_monkey  70.0%")
+    assert second.split()[:3] == ["b.jpg", "owl", "70.0%"]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_table_writer_top_k_continues_on_the_next_line(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = on_screen(columns, monkeypatch, top_k=3)
+    assert max(map(len, lines)) <= columns
+    assert " ".join(lines).count("%") == 6
+    for name in MONKEYS.class_names:
+        assert sum(name in line for line in lines) == 2
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_writer_top_k_above_the_number_of_classes_gives_all(format: str) -> None:
     assert written(format, top_k=99) == written(format, top_k=3)

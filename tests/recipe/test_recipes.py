@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from transfer_cli.errors import RecipeError
-from transfer_cli.recipe.recipes import FinetuneRecipe, Recipe, recipe_names
+from transfer_cli.recipe import toml_source
+from transfer_cli.recipe.recipes import FinetuneRecipe, Recipe, builtin_recipe, recipe_names
 from transfer_cli.recipe.stages import Stage
 
 
@@ -158,3 +160,10 @@ def test_stage_learning_rate_follows_schedule() -> None:
     assert rates == pytest.approx([0, 0.2, 0.4, 0.2, 0])
     flat = stage.model_copy(update={"schedule": "constant"})
     assert [flat.learning_rate_at(done) for done in (1, 2, 9)] == pytest.approx([0.2, 0.4, 0.4])
+
+
+def test_recipes_compare_with_the_score_that_the_default_has() -> None:
+    score = toml_source.head_of(builtin_recipe("default").read_text("utf-8"))["score"]
+    own = re.findall(r"clothing (0\.\d+)", score)
+    others = [toml_source.head_of(builtin_recipe(name).read_text("utf-8")).get("score", "") for name in recipe_names()]
+    assert {value for text in others for value in re.findall(r"default[^;:]*: (0\.\d+)", text)} == {*own}

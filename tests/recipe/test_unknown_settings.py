@@ -75,7 +75,8 @@ def test_every_word_that_is_no_setting_is_explained(words: str) -> None:
         ("head=mlp", "head: expected a section. Received: 'mlp'. Did you mean head.kind?"),
         (
             "stage.1.unfreeze=-20",
-            "stage.1.unfreeze: expected head, last:N, last:N%, from:LAYER or all. Received: -20. Did you mean last:20?",
+            "stage.1.unfreeze: expected head, last:N, last:N%, from:LAYER or all. Received: -20. Did you mean last:20 "
+            "(train the last 20 layers)? To leave the first layers frozen, name the layer to train from: from:LAYER.",
         ),
         (
             "stage.1.unfreeze=true",
@@ -85,6 +86,21 @@ def test_every_word_that_is_no_setting_is_explained(words: str) -> None:
 )
 def test_finetune_says_what_a_word_is_called(override: str, text: str) -> None:
     assert answer(FinetuneRecipe, override) == text
+
+
+@pytest.mark.parametrize("override", ["device=cpu", "gpu=0", "hardware.gpus=cpu", "hardware.gpus=0"])
+def test_device_names_the_environment_variable(override: str) -> None:
+    assert "CUDA_VISIBLE_DEVICES chooses the device: -1 uses the CPU" in answer(FinetuneRecipe, override)
+
+
+@pytest.mark.parametrize("kind", [ExtractRecipe, FinetuneRecipe])
+@pytest.mark.parametrize("word", ["freeze", "freeze_layers", "fine_tune_at"])
+def test_freeze_says_that_the_trained_layers_are_named(word: str, kind: type[Recipe]) -> None:
+    text = answer(kind, f"{word}=10")
+    assert "counts the frozen layers, from the input" in text
+    assert "stage.1.unfreeze = from:LAYER (this layer and all above it), last:N" in text
+    assert "--set stage.1.unfreeze=head" in text
+    assert "last:10" not in text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,8 @@ from transfer_cli.catalog.weight_digests import DIGESTS
 from transfer_cli.errors import ModelError, UnknownNameError, WeightsError
 
 _STORAGE = "https://storage.googleapis.com"
+_NUMBERED = re.compile(r"([a-z]*[a-uw-z])(\d+)(v2|)")
+"""Names of networks with a number of layers or a size; that after a v is a version."""
 _LIST = "See all names: transfer-cli backbones list"
 
 IMAGENET, EMBEDDED, RANDOM = "imagenet", "embedded", "none"
@@ -231,6 +234,16 @@ class BackboneSpec:
         return WeightsFile(name, f"{_STORAGE}/{folder}/{remote}", DIGESTS.get(name))
 
 
+def _same_family(name: str) -> str | None:
+    """Return the backbone with the nearest number, such as ``resnet50`` for ``resnet18``; None if there is none."""
+    match = _NUMBERED.fullmatch(name.casefold().replace("_", ""))
+    if match is None:
+        return None
+    found = {other: each for other in BACKBONES if (each := _NUMBERED.fullmatch(other.replace("_", "")))}
+    family = [other for other, each in found.items() if (each[1], each[3]) == (match[1], match[3])]
+    return min(family, key=lambda other: abs(int(found[other][2]) - int(match[2])), default=None)
+
+
 def find(name: str) -> BackboneSpec:
     """Return the backbone called `name`, e.g. ``resnet50`` or ``mobilenet@0.25``; a hyphen equals an underscore.
 
@@ -242,7 +255,8 @@ def find(name: str) -> BackboneSpec:
     base, at, width = name.partition("@")
     base = base.replace("-", "_")
     if base not in BACKBONES:
-        raise UnknownNameError.of("backbone", name, names(), _LIST)
+        near = _same_family(base)
+        raise UnknownNameError.of("backbone", name, [near] if near else names(), _LIST)
     spec = BACKBONES[base]
     if not at:
         return spec

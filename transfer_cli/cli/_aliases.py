@@ -35,7 +35,8 @@ _DESCRIBED = {
     "embed features transform": "To write the features of a pretrained network:\n"
     "  transfer-cli extract {folder} --classifier none",
     "models model": "Pretrained networks: transfer-cli backbones list\nYour trained models: transfer-cli runs list",
-    "info show describe": "A trained model: transfer-cli bundle show RUN\nIts layers: transfer-cli inspect RUN\n"
+    "info show describe": "A run: transfer-cli runs show RUN\nIts model: transfer-cli bundle show RUN\n"
+    "The layers of the model: transfer-cli inspect RUN\n"
     "A pretrained network: transfer-cli backbones show NAME\nA recipe: transfer-cli recipes show NAME",
     "check verify": "Images: transfer-cli data check {folder}\nA trained model: transfer-cli bundle verify RUN\n"
     "A recipe: transfer-cli recipes check FILE\nPretrained weights: transfer-cli weights verify",
@@ -46,31 +47,30 @@ _DESCRIBED = {
     "confusion confusion-matrix top-losses plot results": "The confusions, mistakes and curves of a run are in its "
     "report:\n  transfer-cli report RUN --open",
     "resume continue": "Run the same command again: it continues after the last finished step.",
-    "rm remove delete": "Runs: transfer-cli runs rm RUN\nThe cache: transfer-cli cache clear",
+    "rm remove delete del": "Runs: transfer-cli runs rm RUN\nThe cache: transfer-cli cache clear",
     "detect track segment pose obb": "transfer-cli tells which class a whole image shows; it does not find objects in "
     "an image.\nTo classify images: transfer-cli predict RUN IMAGES",
     "serve deploy": "To use a model in other programs: transfer-cli export RUN",
 }
+_BELOW = {
+    "rm": "remove delete del",
+    "clear": "remove delete del rm empty purge prune",
+    "list": "ls",
+    "show": "info describe view cat details print",
+    "fetch": "download get pull install",
+    "check": "validate verify",
+    "verify": "check validate",
+    "copy": "cp",
+    "split": "divide",
+}
+"""Sub-commands, and what they are called elsewhere."""
+_LISTED = ("runs", "recipes", "backbones", "weights", "cache")
 ALIASES: Mapping[str, tuple[str, ...]] = {
     word: tuple(target.split()) for target, words in _RUN.items() for word in words.split()
 }
 """What a word runs: a command, a sub-command, or an option of the group."""
 ANSWERS: Mapping[str, str] = {word: answer for words, answer in _DESCRIBED.items() for word in words.split()}
 """What to type for a word that may mean several commands."""
-_OPTION_OF = {
-    "batch_size": "--batch-size",
-    "seed": "--seed",
-    "split.group_by": "--group-by",
-    "stage.last.epochs": "--epochs",
-    "stage.last.learning_rate": "--lr",
-    "hardware.precision": "--precision",
-    "inference.runtime": "--runtime",
-    "classifier.name": "--classifier",
-    "classifier.tune": "--tune",
-    **{f"backbone.{name}": f"--{name}" for name in ("weights", "pooling", "layer")},
-    "backbone.name": "--backbone",
-}
-"""Option of a setting, in the commands that have it."""
 
 
 def fold(word: str) -> str:
@@ -78,7 +78,7 @@ def fold(word: str) -> str:
     return word.casefold().replace("_", "-")
 
 
-def answer_to(word: str, arguments: Sequence[str]) -> str | None:
+def answer_to(word: str, arguments: Sequence[str], settings: str = "") -> str | None:
     """Return which commands to type for a word of `ANSWERS`; None for any other.
 
     Parameters
@@ -87,26 +87,50 @@ def answer_to(word: str, arguments: Sequence[str]) -> str | None:
         What was typed for the command, folded.
     arguments : sequence of str
         What was typed after it; the first that exists is used in the answer, as FOLDER.
+    settings : str
+        Options of finetune that were typed after it, such as ``--epochs 3``.
     """
     answer = ANSWERS.get(word)
     if answer is None:
         return None
+    if settings:
+        answer = _with_settings(answer, settings)
     paths = (argument.removeprefix("data=").removeprefix("--data=") for argument in arguments)
     folder = next((path for path in paths if Path(path).exists()), None)
     return answer.format(folder="FOLDER" if folder is None else shell_command(folder))
 
 
-def answer_to_option(error: click.NoSuchOption) -> str | None:
-    """Return how to set what an unknown option of a training command means in other programs, or None."""
-    command = error.ctx.command if error.ctx else None
-    options = [option for parameter in command.params for option in parameter.opts] if command else []
-    if command is None or "--set" not in options:
+def answer_to_sub_command(error: click.UsageError, words: Sequence[str]) -> str | None:
+    """Return the command to type for a sub-command that another program has, such as ``runs delete``; else None."""
+    group = error.ctx.command if error.ctx else None
+    if not isinstance(group, click.Group) or not error.message.startswith("No such command"):
         return None
-    from transfer_cli.recipe.other_names import name_of
-    from transfer_cli.recipe.recipes import METHODS
+    _, *rest = words_after(group, words) or [""]
+    typed = fold(next(iter(words_after(group, words)), ""))
+    name = next((name for name, others in _BELOW.items() if name in group.commands and typed in others.split()), None)
+    return f"Did you mean: {shell_command('transfer-cli', str(group.name), name, *rest)}" if name else None
 
-    word = error.option_name.lstrip("-")
-    option = _OPTION_OF.get(name_of(word) or "")
-    if option in options:
-        return f"Did you mean {option}?"
-    return METHODS.get(str(command.name), METHODS["finetune"]).vocabulary().option_for(word)
+
+def words_after(command: click.Command, words: Sequence[str]) -> Sequence[str]:
+    """Return what was typed after the name of a command, or after an alias of it."""
+    for index, word in enumerate(words):
+        if str(command.name) in (fold(word), ALIASES.get(fold(word), ("",))[-1]):
+            return words[index + 1 :]
+    return ()
+
+
+def listed_group(words: Sequence[str]) -> Sequence[str]:
+    """Return the words of ``list backbones`` as ``backbones list``; other words as they are."""
+    if len(words) < 2 or fold(words[0]) not in ("list", "ls"):
+        return words
+    second = fold(words[1])
+    if second in _LISTED:
+        return [second, "list", *words[2:]]
+    return words[1:] if second in ANSWERS or ALIASES.get(second, ("",))[-1] == "list" else words
+
+
+def _with_settings(answer: str, settings: str) -> str:
+    """Return the answer with options of finetune."""
+    settings = settings.replace("{", "{{").replace("}", "}}")
+    answer = answer.replace("extract {folder} ", f"extract {{folder}} {' ' * (len(settings) + 1)}")
+    return answer.replace("finetune {folder} ", f"finetune {{folder}} {settings} ")

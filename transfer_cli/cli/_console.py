@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json as json_module
+import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -15,13 +16,12 @@ from typing import IO, Any, cast
 
 import click
 from rich.console import Console as RichConsole
-from rich.table import Table
 
 from transfer_cli.cli._progress_display import ProgressBars, ProgressLines, terminal_stderr
+from transfer_cli.cli._tables import table_text as table_text
 from transfer_cli.progress import SILENT
 from transfer_cli.text import escaped, nan_to_null, printable
 
-_UNLIMITED = 100_000
 _plain = partial(RichConsole, highlight=False, markup=False, emoji=False)
 
 
@@ -98,7 +98,11 @@ class Console:
         self, header: Sequence[str], rows: Sequence[Sequence[str]], data: Any, numeric: Collection[str] = ()
     ) -> None:
         """Print a table as the result of a command; the columns in `numeric` are aligned to the right."""
-        self.result(table_text(header, rows, numeric), data)
+        self.result(table_text(header, rows, numeric, terminal_width()), data)
+
+    def note_table(self, header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Collection[str] = ()) -> None:
+        """Print a table as information, unless --quiet."""
+        self.note(table_text(header, rows, numeric, self._stderr.width if self._stderr.is_terminal else None))
 
     def note(self, *messages: str) -> None:
         """Print lines of information, unless --quiet."""
@@ -143,6 +147,11 @@ class Console:
         self._stderr.print(printable(text), style=style, soft_wrap=True)
 
 
+def terminal_width() -> int | None:
+    """Return the number of columns of the terminal that the results go to; None if they go elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def _json_text(data: Any, indent: int | None = None) -> str:
     return escaped(json_module.dumps(nan_to_null(data), indent=indent, ensure_ascii=False))
 
@@ -157,21 +166,11 @@ class _Terminal(io.RawIOBase):
         self._terminal.write(printable(bytes(data).decode("utf-8", "surrogateescape")).encode())
         return len(data)
 
+    def isatty(self) -> bool:
+        return True
+
     def flush(self) -> None:
         self._terminal.flush()
 
 
 pass_console = click.make_pass_decorator(Console, ensure=True)
-
-
-def table_text(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Collection[str] = ()) -> str:
-    """Return a table as lines of text, as wide as its cells need."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in header:
-        table.add_column(printable(name), justify="right" if name in numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(printable(cell).replace("\n", "\\n") for cell in row))
-    console = _plain(file=io.StringIO(), width=_UNLIMITED, color_system=None)
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())

@@ -8,9 +8,11 @@ import traceback
 
 import click
 
-from transfer_cli.cli._aliases import answer_to_option
+from transfer_cli.cli._aliases import answer_to_sub_command, words_after
 from transfer_cli.cli._console import Console
-from transfer_cli.errors import BUG, InputError, ShortageError, TransferError
+from transfer_cli.cli._foreign_words import answer_to_arguments, answer_to_option
+from transfer_cli.cli._missing_argument import answer_to_missing
+from transfer_cli.errors import BUG, InputError, ModelError, ShortageError, TransferError
 from transfer_cli.text import printable
 
 INTERRUPTED = 130
@@ -32,7 +34,8 @@ def exit_code(error: BaseException, ctx: click.Context) -> int | None:
         return _interrupted(console, stopped or INTERRUPTED, ctx.meta.get(RESUME_HINT, _NOTHING_LEFT))
     if isinstance(error, TransferError):
         # A library that found no memory to be loaded is not missing.
-        return _failed(console, (ShortageError.of(error.__cause__) if error.__cause__ else None) or error)
+        shortage = ShortageError.of(error.__cause__) if error.__cause__ else None
+        return _failed(console, shortage or error, answer=None if shortage else _answer_to_path(error, ctx, console))
     if isinstance(error, BrokenPipeError):
         # The reader closed the pipe (e.g. `head`); the rest of the buffer must not raise again at exit.
         _discard_output()
@@ -42,8 +45,9 @@ def exit_code(error: BaseException, ctx: click.Context) -> int | None:
     if isinstance(error, OSError) and error.errno:
         _discard_output()
         return _failed(console, output_error(error))
-    if isinstance(error, click.NoSuchOption) and (answer := answer_to_option(error)):
-        explained = click.UsageError(f"{error.message} {answer}", error.ctx)
+    if isinstance(error, click.UsageError) and (answer := _answer(error, console)):
+        message = error.message or error.format_message()
+        explained = click.UsageError(f"{message.removesuffix('.')}. {answer}", error.ctx)
         if (code := _misused(console, explained)) is None:
             raise explained from None
         return code
@@ -51,6 +55,34 @@ def exit_code(error: BaseException, ctx: click.Context) -> int | None:
         return _misused(console, error)
     is_bug = isinstance(error, Exception) and not isinstance(error, click.exceptions.Exit)
     return _bug(console, error) if is_bug and console.json else None
+
+
+def _answer(error: click.UsageError, console: Console) -> str | None:
+    """Return what to type instead of a word that click does not know; None if that is not known."""
+    command = error.ctx.command if error.ctx else None
+    if command is None:
+        return None
+    if isinstance(error, click.NoSuchOption):
+        return answer_to_option(error, console.words)
+    if isinstance(error, click.MissingParameter):
+        return answer_to_missing(error.ctx) if error.ctx else None
+    if isinstance(command, click.Group):
+        return answer_to_sub_command(error, console.words)
+    if error.message.startswith("Got unexpected extra argument") and "=" in error.message:
+        return answer_to_arguments(command, words_after(command, console.words))
+    return None
+
+
+def _answer_to_path(error: TransferError, ctx: click.Context, console: Console) -> str | None:
+    """Return what to type if a path that is missing was typed as ``data=photos``."""
+    group, name = ctx.command, ctx.invoked_subcommand
+    command = group.get_command(ctx, name) if isinstance(group, click.Group) and name else None
+    if command is None or isinstance(command, click.Group) or not isinstance(error, InputError | ModelError):
+        return None
+    words = words_after(command, console.words)
+    return (
+        answer_to_arguments(command, words) if any(f"{word}" in str(error) and "=" in word for word in words) else None
+    )
 
 
 def output_error(error: OSError) -> InputError:
@@ -70,8 +102,8 @@ def _interrupted(console: Console, code: int, hint: str) -> int:
     return code
 
 
-def _failed(console: Console, error: TransferError) -> int:
-    console.error(str(error), error.hint, code=error.exit_code, kind=type(error).__name__)
+def _failed(console: Console, error: TransferError, answer: str | None = None) -> int:
+    console.error(str(error), answer or error.hint, code=error.exit_code, kind=type(error).__name__)
     return error.exit_code
 
 

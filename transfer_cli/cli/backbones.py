@@ -39,7 +39,8 @@ def list_(console: Console, sort: str | None, plot: Path | None) -> None:
     """List the available networks with input size, parameters, accuracy and licence.
 
     Parameters, multiply-adds (a measure of time per image) and top-1 (ImageNet accuracy in %) are those of the full
-    network with its own classification head (1000 classes; lenet5 and small_cnn: 10); M is million, G billion. A name
+    network with its own classification head (1000 classes; lenet5 and small_cnn: 10), and so is MB, its size; training
+    downloads the smaller file without this head (see: transfer-cli weights list). M is million, G billion. A name
     with @ is a narrower or wider version. The weights of embedded come with transfer-cli; they were trained on
     generated images, not on photos. The textbook networks (from scratch) have no pretrained weights: train them with
     finetune and the recipe of their name. Licence, preprocessing and number of features: backbones show NAME, or
@@ -69,6 +70,9 @@ def list_(console: Console, sort: str | None, plot: Path | None) -> None:
         data.append({**values, "pretrained": spec.is_pretrained, "weights_installed": here, "recommended": recommended})
     console.table(("name", *_NUMERIC, "weights"), rows, data, _NUMERIC)
     console.note(*(f"* {name}: {reason}" for name, reason in RECOMMENDED.items()))
+    console.note(
+        "MB: the network with its ImageNet head; training downloads a smaller file (transfer-cli weights list)"
+    )
     if plot:
         from transfer_cli.rendering.backbone_plot import plot_backbones
 

@@ -68,7 +68,7 @@ def command(console: Console, /, folder: Path, bags: int | None, plans: bool, **
         transfer-cli finetune photos --plan
         transfer-cli finetune photos --time-budget 10m
         transfer-cli finetune photos_2025 --weights runs/photos-2024
-        transfer-cli finetune photos --recipe last-block --epochs 3 --batch-size 16
+        transfer-cli finetune photos --recipe imbalanced --epochs 3 --batch-size 16
     """
     from transfer_cli.recipe.recipes import FinetuneRecipe
     from transfer_cli.system import process_age_seconds

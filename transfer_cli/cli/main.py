@@ -14,9 +14,10 @@ from typing import Any
 import click
 
 from transfer_cli.cli import _shells
-from transfer_cli.cli._aliases import ALIASES, ANSWERS, answer_to, fold
+from transfer_cli.cli._aliases import ALIASES, ANSWERS, answer_to, fold, listed_group
 from transfer_cli.cli._console import Console
 from transfer_cli.cli._error_output import STOPPED, exit_code
+from transfer_cli.cli._foreign_words import settings_after
 from transfer_cli.cli._general_options import add_general_options, general_options
 from transfer_cli.errors import DONE, nearest
 from transfer_cli.io import drafts
@@ -93,14 +94,22 @@ class Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that the first word means; answer a word that means none, or several."""
+        args = [*listed_group(args)]
         name = args[0] if args[0] in _COMMANDS else fold(args[0])
         words = [*ALIASES.get(name, (name,)), *args[1:]]
         is_known = words[0].startswith("-") or self.get_command(ctx, words[0]) is not None
         if not is_known and not ctx.resilient_parsing:
             near = name if name in ANSWERS else nearest(name, {*_COMMANDS, *ALIASES, *ANSWERS} - {name}) or ""
-            answer = answer_to(near, args[1:]) or (f"Did you mean {near}?" if near else "See: transfer-cli --help")
+            answer = answer_to(near, args[1:], self._settings(ctx, near, args[1:])) or (
+                f"Did you mean {near}?" if near else "See: transfer-cli --help"
+            )
             ctx.fail(f"No such command {args[0]!r}. {answer}")
         return super().resolve_command(ctx, words)
+
+    def _settings(self, ctx: click.Context, word: str, arguments: Sequence[str]) -> str:
+        """Return the options of finetune that were typed after a word that may mean it."""
+        command = self.get_command(ctx, "finetune") if "finetune" in ANSWERS.get(word, "") else None
+        return settings_after(command, arguments) if command else ""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and exit with the code that it returns, or with the code of its error."""

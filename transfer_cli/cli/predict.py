@@ -16,6 +16,7 @@ from transfer_cli.catalog import tta
 from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._image_paths import STDIN, named_paths, path_groups
+from transfer_cli.cli._missing_argument import answer_to_missing
 from transfer_cli.cli._options import (
     cache_option,
     for_excel_option,
@@ -32,6 +33,7 @@ from transfer_cli.cli._watching import check_watching, watch_folder
 from transfer_cli.data.predictions import EXCEL_CSV, FORMATS, WORKBOOK
 
 _FORMATS = (*FORMATS, WORKBOOK)
+_PATHS = "Expected images, folders, lists of images, or - for stdin."
 _BINARY = {"parquet": "Parquet", WORKBOOK: "An Excel workbook"}
 
 
@@ -185,7 +187,8 @@ def _check_options(paths: tuple[str, ...], folder: Path | None, format_: str, op
     from transfer_cli.io.workbook import check_installed
 
     if not paths and folder is None:
-        raise click.UsageError("Missing argument 'PATHS...': images, folders, lists of images, or - for stdin.")
+        answer = answer_to_missing(click.get_current_context()) or _PATHS
+        raise click.UsageError(f"Missing argument 'PATHS...'. {answer}")
     if paths and folder is not None:
         raise click.UsageError(f"Give images or --watch {folder}, not both: --watch predicts what is in the folder.")
     if folder and options["counts"]:

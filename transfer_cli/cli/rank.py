@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from transfer_cli.cli._console import Console, pass_console, table_text
+from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
     bit_depth_option,
     cache_option,
@@ -124,7 +124,7 @@ def _print_ranking(console: Console, ranking: Ranking, place: RankingDirectory) 
     numeric = ("log loss", score, "LogME", "ms/image", "parameters", "MB")
     header = ("best", "backbone", *numeric[:2], "95 % interval", *numeric[2:], "Pareto front", "skipped because")
     rows = [_row(ranking, row, multi_label) for row in ranking.rows]
-    console.note(table_text(header, rows, numeric))
+    console.note_table(header, rows, numeric)
     console.note(
         f"log loss (lower is better) and {score}: of a classifier on the features, cross-validated on "
         f"{counted(ranking.images, 'image')}",

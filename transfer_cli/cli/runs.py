@@ -60,14 +60,13 @@ def list_(console: Console, folder: Path | None, sort: str) -> None:
     from transfer_cli.manage.run_summary import RunSummary
 
     root = folder or RUNS
-    if not root.is_dir():
-        if folder is not None:
-            raise InputError(f"{root} is not a folder. Expected a folder of runs.")
-        console.note(f"there are no runs here: {root} does not exist")
+    if folder is not None and not root.is_dir():
+        raise InputError(f"{root} is not a folder. Expected a folder of runs.")
     found = list(find_runs(root)) if root.is_dir() else []
     runs = sorted(map(RunSummary.read, found), key=lambda run: _sort_key(run, sort))
     if not runs and not console.json:
-        console.note(f"no runs in {root}", "next: transfer-cli extract YOUR_FOLDER")
+        where = f"in {root}" if root.is_dir() else f"here: {root} does not exist"
+        console.note(f"there are no runs {where}", "next: transfer-cli extract YOUR_FOLDER")
         return
     console.result(_listing(runs, root, _terminal_width()), [run.to_dict(root) for run in runs])
     console.warn(*(f"{run.path} is damaged: {run.problem}" for run in runs if run.problem))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from transfer_cli.cli._completion import complete_models
-from transfer_cli.cli._console import Console, pass_console, table_text
+from transfer_cli.cli._console import Console, pass_console, table_text, terminal_width
 from transfer_cli.cli._options import (
     cache_option,
     check_suffix,
@@ -103,7 +103,7 @@ def command(
         model = load(str(run), **loading(console, options))
     batches = similar(model, gallery, files, options["count"], strict=options["strict"])
     matches = _Matches(batches, draws=sheet is not None)
-    lines = _formatted(matches, format_)
+    lines = _formatted(matches, format_, terminal_width() if output is None else None)
     with console.track("searching similar images", len(files)) as matches.advance:
         # Rows on a terminal and the progress bar would overwrite each other.
         later = [*lines] if output is None and sys.stdout.isatty() else []
@@ -169,11 +169,11 @@ def _row(path: str, rank: int, near: Neighbour) -> tuple[Any, ...]:
     return path, rank, near.row.path, near.row.truth, f"{near.cosine:.6f}", near.row.part
 
 
-def _formatted(matches: Iterable[Sequence[tuple[Any, ...]]], format_: str) -> Iterator[bytes]:
+def _formatted(matches: Iterable[Sequence[tuple[Any, ...]]], format_: str, width: int | None) -> Iterator[bytes]:
     """Yield the bytes of a table: all at once for a terminal, else image by image."""
     if format_ == "table":
         cells = [[str(cell) for cell in row] for rows in matches for row in rows]
-        yield f"{table_text(_HEADER, cells, numeric=('rank', 'cosine'))}\n".encode()
+        yield f"{table_text(_HEADER, cells, numeric=('rank', 'cosine'), width=width)}\n".encode()
         return
     if format_ == EXCEL_CSV:
         yield from _excel_csv(matches)

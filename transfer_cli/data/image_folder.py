@@ -24,7 +24,7 @@ from transfer_cli.errors import FolderError, nearest
 from transfer_cli.io.discovery import SUFFIXES, is_dir, walk_images
 from transfer_cli.io.discovery import describe_left_out as describe_left_out
 from transfer_cli.io.foreign_tables import has_foreign_bytes
-from transfer_cli.text import counted, listed, printable, utf8
+from transfer_cli.text import counted, listed, printable, shell_command, utf8
 
 
 @dataclass(frozen=True)
@@ -286,7 +286,18 @@ def _check_has_images(root: Path, tree: FolderTree, left_out: Mapping[str, int])
     loose = left_out.get(LOOSE)
     content = f"{counted(loose, 'image')} directly in it and no class folder" if loose else "no image"
     others = f" Received: {text}." if (text := describe_left_out(left_out)) else ""
-    raise FolderError(f"{root} has {content}. {LAYOUT}{others}", hint=f"Images are files with {', '.join(SUFFIXES)}.")
+    hint = _way_out_of_loose(root) if loose else f"Images are files with {', '.join(SUFFIXES)}."
+    raise FolderError(f"{root} has {content}. {LAYOUT}{others}", hint=hint)
+
+
+def _way_out_of_loose(root: Path) -> str:
+    """Return what to do with a folder of images without classes."""
+    example = root / "CLASS" / "image.jpg"
+    return (
+        f"To train or evaluate, sort the images into one sub-folder per class ({printable(str(example))}), or name "
+        f"their classes in a CSV file with the columns {csv_manifest.COLUMNS}.\n"
+        f"To classify them with a trained model: transfer-cli predict RUN {shell_command(root)}"
+    )
 
 
 def _check_training_images(files: Iterable[ImageFile], names: Iterable[str], source: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import IO, Any
 
@@ -18,13 +19,18 @@ from transfer_cli.data.table_columns import SEPARATOR
 from transfer_cli.io.csv_tables import csv_bytes
 from transfer_cli.io.excel_csv import ExcelCsv
 from transfer_cli.io.workbook import Workbook
-from transfer_cli.text import printable, utf8
+from transfer_cli.text import printable, shortened, utf8
 
 FORMATS = ("csv", "jsonl", "parquet", "table")
 WORKBOOK = "xlsx"
 """Format of an Excel workbook, which needs an extra."""
 EXCEL_CSV = "excel-csv"
 """Format of a CSV file that Excel opens as a table, by the settings of the locale."""
+
+_SHOWN = 3
+"""Number of classes in a text for people, unless another one is asked for."""
+_LEAST_PATH = 12
+"""A path in a text for people is not cut below this number of characters."""
 
 
 def columns_of(batch: Predictions, top_k: int | None = None, *, with_digest: bool = False) -> PredictionColumns:
@@ -192,18 +198,51 @@ class _ParquetWriter(PredictionWriter):
 
 
 class _TextWriter(PredictionWriter):
+    """Text for people; on a terminal that is too narrow, long paths are cut and the least likely classes left out."""
+
+    def __init__(self, target: IO[bytes], columns: PredictionColumns) -> None:
+        super().__init__(target, columns)
+        self._width = shutil.get_terminal_size().columns if target.isatty() else None
+
     def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
         paths = [printable(path).replace("\n", "\\n") for path in batch.paths]
-        path_width = max(map(len, paths), default=0)
-        name_width = max(map(len, batch.class_names))
-        joined = self._columns.joins_labels
-        has = [set(labels) for labels in batch.label_lists()] if joined else []
-        count = len(batch.class_names) if joined else self._columns.top_k or 3
-        for index, ((_, best), reason) in enumerate(zip(batch.rows(count), batch.reasons(), strict=True)):
-            classes = [each for each in best if each[0] in has[index]] if joined else best
-            text = "  ".join(f"{printable(name):{name_width}} {value:6.1%}" for name, value in classes) or "-"
-            text = f"{UNKNOWN} ({reason}):  {text}" if reason else text
-            self._target.write(f"{paths[index]:{path_width}}  {text}\n".encode())
+        rows = [*self._classes(batch)]
+        heads = [f"{UNKNOWN} ({reason}):" if reason else "" for reason in batch.reasons()]
+        shown = batch.class_names if self._width is None else [name for classes in rows for name, _ in classes]
+        name_width = max(map(len, map(printable, shown)), default=0)
+        path_width, count = self._fit(max(map(len, paths), default=0), max(map(len, heads), default=0), name_width)
+        for path, head, classes in zip(paths, heads, rows, strict=True):
+            cells = [f"{printable(name):{name_width}} {value:6.1%}" for name, value in classes[:count]] or ["-"]
+            line = [f"{shortened(path, path_width):{path_width}}", *([head] if head else []), *cells]
+            self._target.write(f"{self._folded(line)}\n".encode())
+
+    def _classes(self, batch: Predictions) -> Iterator[list[tuple[str, float]]]:
+        """Yield the classes and probabilities to show for each image."""
+        if not self._columns.joins_labels:
+            yield from (best for _, best in batch.rows(self._columns.top_k or _SHOWN))
+            return
+        for (_, best), labels in zip(batch.rows(len(batch.class_names)), batch.label_lists(), strict=True):
+            yield [each for each in best if each[0] in labels]
+
+    def _fit(self, path_width: int, head_width: int, name_width: int) -> tuple[int, int | None]:
+        """Return the width of the paths, and the number of classes to show if the terminal limits it."""
+        if self._width is None:
+            return path_width, None
+        cell = name_width + len("   100.0%")
+        free = self._width - (head_width + 2 if head_width else 0)
+        is_limited = self._columns.top_k is None and not self._columns.joins_labels
+        count = min(_SHOWN, max(1, (free - path_width) // cell)) if is_limited else None
+        return min(path_width, max(_LEAST_PATH, free - cell * (count or 1))), count
+
+    def _folded(self, cells: Sequence[str]) -> str:
+        """Return the cells as one line, or as several if the terminal is too narrow."""
+        first, *others = cells
+        lines = [first]
+        for cell in others:
+            is_full = self._width is not None and len(lines[-1]) + 2 + len(cell) > self._width
+            lines += [f"    {cell}"] if is_full else []
+            lines[-1] = lines[-1] if is_full else f"{lines[-1]}  {cell}"
+        return "\n".join(line.rstrip() if self._width else line for line in lines)
 
     def skip(self, file: Skipped) -> None:
         path = printable(file.path).replace("\n", "\\n")

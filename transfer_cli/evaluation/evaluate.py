@@ -243,8 +243,8 @@ def _check_classes(model: AbstractModel, folder: ImageFolder, files: list[ImageF
             f"{folder.source} has classes that the model does not know: {listed(guesses, _LISTED)}.\n"
             f"Expected some of: {listed(model.class_names, _LISTED)}.\n"
             f"Received: {listed(folder.class_names, _LISTED)}.",
-            hint="Name the class of the model for each of them in a table with the columns from,to, and add: "
-            "--class-map FILE.csv",
+            hint="Name the class of the model for each of them in a table with the columns from,to (an empty `to` "
+            "leaves the class out), and add: --class-map FILE.csv",
         )
 
 

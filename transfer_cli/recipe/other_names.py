@@ -6,6 +6,10 @@ from collections.abc import Mapping
 
 LAST_STAGE = "stage.last"
 """Stands for the last stage of a recipe, in names of settings; ``--set stage.last.epochs=3`` is possible."""
+CHOOSE_DEVICE = (
+    "The environment variable CUDA_VISIBLE_DEVICES chooses the device: -1 uses the CPU, 0 the first GPU; without it "
+    "all GPUs are used, or the CPU if there is none."
+)
 _NAMES = {
     "batch_size": "batch batchsize bs batch_sz train_batch_size",
     "seed": "random_state random_seed rng_seed manual_seed",
@@ -25,8 +29,7 @@ _NAMES = {
     "head.units": "hidden hidden_units hidden_size dense_units lin_ftrs num_neurons",
     "head.dropout": "dropout drop drop_rate dropout_rate ps",
     "head.l2": "kernel_regularizer l2_reg weight_penalty",
-    "stage.last.unfreeze": "freeze freeze_layers frozen_layers fine_tune_at trainable trainable_layers unfreeze_layers "
-    "freeze_epochs freeze_to",
+    "stage.last.unfreeze": "trainable trainable_layers unfreeze_layers",
     "stage.last.epochs": "epochs epoch num_epochs n_epochs max_epochs nb_epoch n_epoch iterations max_iter",
     "stage.last.learning_rate": "lr learning_rate lr0 base_lr init_lr initial_lr max_lr lr_max eta "
     "initial_learning_rate",
@@ -49,7 +52,7 @@ _NAMES = {
     "hardware.precision": "dtype amp half fp16 bf16 mixed_precision precision to_fp16",
     "hardware.accumulate": "grad_accum gradient_accumulation_steps gradient_accumulation accumulation_steps "
     "grad_accum_steps nbs accumulate_grad_batches",
-    "hardware.gpus": "device devices gpu num_gpus n_gpus",
+    "hardware.gpus": "num_gpus n_gpus",
     "inference.runtime": "engine backend",
     "augmentation.rotation_range": "rotation degrees rotate max_rotate random_rotation",
     "augmentation.width_shift_range": "translate shift width_shift random_translation",
@@ -68,7 +71,16 @@ _NAMES = {
 _PREPROCESSING = (
     "Preprocessing is inside the model: each network scales the pixels as it was pretrained. Leave this setting out."
 )
+_DEVICE = "device devices gpu use_gpu no_gpu cpu use_cpu cuda no_cuda accelerator"
+_FREEZE = (
+    "In other programs this counts the frozen layers, from the input. Here a stage of finetune names the layers that "
+    "are trained: stage.N.unfreeze = from:LAYER (this layer and all above it), last:N (the last N layers), all, or "
+    "head (the head only). For example: --set stage.N.unfreeze=head. The layers: transfer-cli backbones "
+    "show NAME."
+)
 _REASONS = {
+    "freeze freeze_layers frozen_layers freeze_epochs freeze_to fine_tune_at": _FREEZE,
+    _DEVICE: f"{CHOOSE_DEVICE} For example: CUDA_VISIBLE_DEVICES=-1 transfer-cli {{method}} FOLDER",
     "rescale preprocessing_function preprocessing preprocess preprocess_input rescaling scaling normalize normalise "
     "normalization normalisation mean std featurewise_center samplewise_center featurewise_std_normalization "
     "samplewise_std_normalization zca_whitening zca_epsilon standardize": _PREPROCESSING,
@@ -130,6 +142,11 @@ def name_of(word: str) -> str | None:
     ('stage.last.learning_rate', 'images.size', None)
     """
     return _NAME_OF.get(_folded(word))
+
+
+def is_device(word: str) -> bool:
+    """Return whether `word` chooses the CPU or a GPU in other programs."""
+    return _folded(word) in map(_folded, _DEVICE.split())
 
 
 def reason_for(word: str, method: str) -> str | None:

@@ -14,7 +14,7 @@ from transfer_cli.arguments import StrPath, as_text
 from transfer_cli.catalog import class_balancing, classifiers, heads, layers, optimizers, tasks
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task, TaskSpec
 from transfer_cli.data.views import View
-from transfer_cli.errors import OutputError, RecipeError, UnknownNameError, did_you_mean
+from transfer_cli.errors import OutputError, RecipeError, TransferError, UnknownNameError, did_you_mean
 from transfer_cli.io.atomic import write_text
 from transfer_cli.recipe import sections, stages, toml_source
 from transfer_cli.recipe.augmentation import Augmentation
@@ -115,6 +115,19 @@ class Recipe(sections.RecipeFile):
     def vocabulary(cls, count: int = 1) -> Vocabulary:
         """Return the settings of such a recipe with `count` stages, and those of the other commands."""
         return Vocabulary(cls, {name: other for name, other in METHODS.items() if other is not cls}, count)
+
+    @classmethod
+    def setting_for(cls, word: str, value: str | None) -> str | None:
+        """Return the ``KEY=VALUE`` of ``--set`` that a word of another program means, or None if there is none.
+
+        A `value` that the setting does not accept is left out.
+        """
+        names = cls.vocabulary().settings_for(word)
+        if len(names) == 1 and value is not None:
+            with suppress(TransferError):
+                cls.load(None, [f"{names[0]}={value}"])
+                return f"{names[0]}={value}"
+        return f"{' or --set '.join(f'{name}=VALUE' for name in names)}" if names else None
 
     @classmethod
     def _kind(cls, data: Mapping[str, Any], source: str | None) -> type[Self]:

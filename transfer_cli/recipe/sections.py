@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from transfer_cli.catalog import backbones, class_balancing, classifiers, heads, runtimes
 from transfer_cli.data.groups import check_group_pattern
 from transfer_cli.data.image_selection import ImageSelection
 from transfer_cli.errors import UnknownNameError
+from transfer_cli.recipe.other_names import CHOOSE_DEVICE
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -261,8 +262,17 @@ class Hardware(Choices):
         default=1, ge=1, le=1024, description="Gradient accumulation: number of batches per optimizer step."
     )
     gpus: Literal["auto"] | Count = Field(
-        default="auto", description="Number of GPUs that share each batch. auto: all, or the CPU if there is none."
+        default="auto",
+        description="Number of GPUs that share each batch. auto: all, or the CPU if there is none. To train on the "
+        "CPU, set the environment variable CUDA_VISIBLE_DEVICES=-1.",
     )
+
+    @field_validator("gpus", mode="before")
+    @classmethod
+    def _gpus_is_a_number(cls, gpus: object) -> object:
+        if gpus == "auto" or (isinstance(gpus, int) and not isinstance(gpus, bool) and gpus > 0):
+            return gpus
+        raise ValueError(f"expected auto or the number of GPUs, at least 1. Received: {gpus!r}. {CHOOSE_DEVICE}")
 
 
 class Classifier(Choices):

@@ -75,8 +75,9 @@ class Stage(Choices):
             return unfreeze
         guess = did_you_mean(str(unfreeze), ("head", "all"))
         if isinstance(unfreeze, int):
-            guess = (
-                f" Did you mean {f'last:{abs(unfreeze)}' if unfreeze not in (0, 1) else 'all' if unfreeze else 'head'}?"
+            guess = {0: " Did you mean head?", 1: " Did you mean all?"}.get(unfreeze) or (
+                f" Did you mean last:{abs(unfreeze)} (train the last {abs(unfreeze)} layers)? To leave the first "
+                "layers frozen, name the layer to train from: from:LAYER."
             )
         raise ValueError(f"expected head, last:N, last:N%, from:LAYER or all. Received: {unfreeze!r}.{guess}")
 

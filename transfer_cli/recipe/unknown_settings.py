@@ -74,12 +74,19 @@ class Vocabulary:
         answer = self._answer(str(word), tuple(map(str, section[:1])), own, in_file=in_file)
         return f"unknown setting. {answer or expected}"
 
-    def option_for(self, word: str) -> str | None:
-        """Return how to give on the command line what `word` means in other programs, or None if it is unknown."""
+    def settings_for(self, word: str) -> list[str]:
+        """Return the settings that `word` means, here or in other programs, such as ``images.size`` for ``imgsz``."""
+        word = word.casefold().replace("-", "_")
         meant = name_of(word)
-        if meant and meant in all_settings(self.model):
-            return f"Use: --set {meant.replace(LAST_STAGE, f'{_STAGE}.{self.stages}')}=VALUE"
-        return self._answer(word, (), [], in_file=False) if meant or reason_for(word, "") else None
+        names = [meant] if meant else self._named(word)
+        return [self._numbered(name) for name in names if name in all_settings(self.model)]
+
+    def reason_for(self, word: str) -> str | None:
+        """Return why there is no setting that `word` means in other programs, or None if it is unknown."""
+        word = word.casefold().replace("-", "_")
+        others = (name.rpartition(".")[2] for other in self.others.values() for name in all_settings(other))
+        is_known = name_of(word) or reason_for(word, "") or word in others
+        return self._answer(word, (), [], in_file=False) if is_known else None
 
     def first_setting(self, location: Location) -> str | None:
         """Return the full name of the first setting of a section, such as ``head.kind``; None for a stage."""
@@ -117,12 +124,15 @@ class Vocabulary:
     def _named(self, word: str) -> list[str]:
         return [name for name in all_settings(self.model) if name.rpartition(".")[2] == word]
 
+    def _numbered(self, name: str) -> str:
+        return name.replace(LAST_STAGE, f"{_STAGE}.{self.stages}")
+
     def _shown(self, name: str, section: tuple[str, ...], *, in_file: bool) -> str:
         """Return the name of a setting as it is written in the section."""
         place, _, setting = name.rpartition(".")
         if place.partition(".")[0] == "".join(section):
             return setting
-        full = name.replace(LAST_STAGE, f"{_STAGE}.{self.stages}")
+        full = self._numbered(name)
         if in_file:
             header = f"[[{_STAGE}]]" if place == LAST_STAGE else f"[{place}]"
             return f"{full} ({f'{setting} below {header}' if place else 'at the top of the file'})"
