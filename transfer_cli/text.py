@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import isnan
 from typing import Any
 
@@ -18,13 +19,24 @@ def printable(text: str) -> str:
 
 
 def escaped(json_text: str) -> str:
-    r"""Return JSON with all that a terminal would obey as \\uXXXX, which has the same meaning; other bytes remain."""
-    codes = (json.dumps(char)[1:-1] if _is_unsafe(char) else char for char in json_text)
+    r"""Return JSON with all that a terminal would obey, and bytes that are not UTF-8, as \\uXXXX: the same meaning."""
+    json_text = valid_json(json_text)
+    codes = (char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in json_text)
     return json_text if json_text.isprintable() else "".join(codes)
 
 
-def _is_unsafe(char: str) -> bool:
-    return not char.isprintable() and char != "\n" and not "\udc80" <= char <= "\udcff"
+def valid_json(json_text: str) -> str:
+    r"""Return JSON whose text is valid UTF-8: other bytes of names as \\udcXX, which is read as the same name.
+
+    Examples
+    --------
+    >>> print(valid_json('{"path": "caf\udce9.jpg"}'))
+    {"path": "caf\udce9.jpg"}
+    """
+    with suppress(UnicodeEncodeError):  # half a character of Windows
+        # Under a locale other than UTF-8, a letter of a name is several lone bytes.
+        json_text = json_text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    return json_text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 _PLURAL_VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}

@@ -45,3 +45,13 @@ def test_demo_foreign_folder_in_its_place_is_refused(tmp_path: Path, transfer_cl
     done = transfer_cli("demo")
     assert done.code == 3
     assert "runs/demo/images" in done.err
+
+
+def test_demo_that_cannot_write_here_says_where_to_run_it(tmp_path: Path, transfer_cli: Callable[..., Outcome]) -> None:
+    # Root may write anywhere, but not below a file.
+    (tmp_path / "runs").write_text("mine")
+    done = transfer_cli("demo")
+    assert done.code == 3
+    assert "runs/demo/images could not be written: " in done.err
+    assert "(cd FOLDER), then run it again: transfer-cli demo" in done.err
+    assert "Choose another place" not in done.err

@@ -126,7 +126,8 @@ def test_extract_full_disk_leaves_no_partial_files(colours: Path, tmp_path: Path
 
     result = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, timeout=120)
     assert result.returncode == 3, result.stderr
-    assert "could not be written: File too large. No partial files were left." in result.stderr
+    kept = "The unfinished run is kept; the same command continues it."
+    assert f"could not be written: File too large. {kept}\nFree disk space, then run the same command" in result.stderr
     assert "Traceback" not in result.stderr
     names = {path.name for path in run.iterdir()}
     assert names == {"recipe.toml", "folder.txt", "command.txt", "environment.json", "events.jsonl"}

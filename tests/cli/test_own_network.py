@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,39 @@ def test_a_missing_file_and_a_missing_run_are_errors_of_the_model(colours: Path)
     assert (code, "There is no network file gone.keras." in text) == (4, True)
     code, text = fails("extract", colours, "--weights", "runs/gone")
     assert (code, "There is no weights file or run runs/gone." in text) == (4, True)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the name of a network of the user's own in the current folder."""
+    from tests.own_networks import nested, save
+
+    monkeypatch.chdir(tmp_path)
+    return save(nested(), tmp_path).relative_to(tmp_path)
+
+
+def test_a_file_that_is_no_export_is_answered_with_what_it_is_good_for(own: Path) -> None:
+    for command in (["predict", own, "x.png"], ["inspect", own], ["export", own]):
+        code, text = fails(*command)
+        assert code == 4
+        assert f"transfer-cli extract FOLDER --backbone {own} --preprocess SCHEME\n" in text
+        assert f"transfer-cli backbones show {own}\n" in text
+        assert "is an exported model" not in text
+        assert "transfer-cli predict" not in text
+    Path("own.onnx").write_bytes(b"from elsewhere")
+    code, text = fails("inspect", "own.onnx")
+    assert (code, "was not written by transfer-cli export" in text, "--backbone" in text) == (4, True, False)
+
+
+def test_backbones_show_a_file(own: Path) -> None:
+    done = CliRunner().invoke(main, ["--json", "backbones", "show", str(own)])
+    assert done.exit_code == 0, done.output
+    shown = json.loads(done.stdout)
+    assert (shown["name"], shown["size"], shown["features"]) == ("own.keras", 32, None)
+    assert "last_map" in {layer["name"] for layer in shown["layers"]}
+    assert "RandomFlip" not in {layer["kind"] for layer in shown["layers"]}
+    code, text = fails("backbones", "show", "missing.keras")
+    assert (code, "There is no network file missing.keras." in text) == (4, True)
+    Path("resnet5").mkdir()
+    code, text = fails("backbones", "show", "resnet5")
+    assert (code, "There is no backbone called 'resnet5'" in text) == (2, True)

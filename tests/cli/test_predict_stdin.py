@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,10 +51,52 @@ def test_list_of_windows_is_read(trained: Path, colours: Path, transfer_cli: Cal
     assert [line.split(",")[:2] for line in done.out.splitlines()[1:]] == [[names[0], "red"], [names[1], "blue"]]
 
 
-def test_nothing_on_stdin_is_an_error(trained: Path, transfer_cli: Callable[..., Outcome]) -> None:
-    done = transfer_cli("predict", trained, "-", input=b"\n")
-    assert (done.code, done.out) == (3, "")
-    assert "there are no images" in done.err
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_not_utf8_are_valid_json(
+    trained: Path, colours: Path, tmp_path: Path, transfer_cli: Callable[..., Outcome]
+) -> None:
+    names = [os.fsencode(tmp_path) + b"/caf\xe9.png", b"caf\xe9.jpg"]
+    shutil.copy(colours / "red/red 01.png", os.fsdecode(names[0]))
+    done = transfer_cli("--json", "predict", trained, "-", input=b"\n".join(names))
+    assert done.code == 5, done.err
+    # `done.out` has lone bytes for what is not UTF-8.
+    rows = [json.loads(line.encode("utf-8").decode("utf-8")) for line in done.out.splitlines()]
+    assert [os.fsencode(row["path"]) for row in rows] == names
+    assert rows[1]["error"] == "No such file or directory"
+    written = transfer_cli("--json", "predict", trained, "-", "-o", tmp_path / "out.jsonl", input=b"\n".join(names))
+    skipped = json.loads(written.out.encode("utf-8"))["skipped"]
+    assert os.fsencode(skipped[0]["path"]) == names[1]
+    assert os.fsencode(json.loads((tmp_path / "out.jsonl").read_text("utf-8"))["path"]) == names[0]
+
+
+def test_no_question_is_no_error(trained: Path, transfer_cli: Callable[..., Outcome]) -> None:
+    for data in (b"", b"\n"):
+        done = transfer_cli("predict", trained, "-", input=data)
+        assert (done.code, done.out) == (0, "")
+        assert "0 images predicted, 0 skipped" in done.err
+    written = transfer_cli("predict", trained, "-", "-o", "out.csv", input=b"\n")
+    assert (written.code, written.out) == (3, "")
+    assert "No images found." in written.err
+
+
+def test_questions_about_unreadable_files_only_are_answered(
+    trained: Path, transfer_cli: Callable[..., Outcome]
+) -> None:
+    done = transfer_cli("--json", "predict", trained, "-", input=b"nothere\n\n")
+    assert (done.code, done.json) == (5, {"path": "nothere", "error": "No such file or directory"})
+    assert "0 images predicted, 1 skipped" in done.err
+    written = transfer_cli("predict", trained, "-", "-o", "out.csv", input=b"nothere\n")
+    assert (written.code, written.out) == (3, "")
+    assert "Nothing was predicted: no image could be read." in written.err
+
+
+def test_folder_on_stdin_gets_a_row_per_image_and_nul_ends_a_line(
+    trained: Path, colours: Path, transfer_cli: Callable[..., Outcome]
+) -> None:
+    data = os.fsencode(f"{colours}/red\0\0{colours}/blue/blue 02.png\0")
+    done = transfer_cli("predict", trained, "-", "--top-k", "1", input=data)
+    assert done.code == 0, done.err
+    assert [line.split(",")[1] for line in done.out.splitlines()[1:]] == [*["red"] * 12, "blue"]
 
 
 def test_closed_stdout_ends_a_client(trained: Path, colours: Path) -> None:

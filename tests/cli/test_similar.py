@@ -128,7 +128,7 @@ def test_similar_odd_bytes_in_names_are_kept(trained: Path, colours: Path, tmp_p
     shutil.copy(colours / "red/red 03.png", os.fsdecode(odd))
     result = invoke(trained, os.fsdecode(odd), "-k", "1", "-o", tmp_path / "out.jsonl")
     assert result.exit_code == 0, result.stderr
-    line = json.loads((tmp_path / "out.jsonl").read_bytes().decode("utf-8", "surrogateescape"))
+    line = json.loads((tmp_path / "out.jsonl").read_text("utf-8"))
     assert os.fsencode(line["path"]) == odd
 
 

@@ -54,7 +54,7 @@ def test_csv_writer_top_k_with_truth() -> None:
 
 
 def test_jsonl_writer() -> None:
-    rows = [json.loads(line) for line in written("jsonl").decode("utf-8", "surrogateescape").splitlines()]
+    rows = [json.loads(line) for line in written("jsonl").decode().splitlines()]
     assert rows[0] == {
         "path": "a.jpg",
         "label": "label",

@@ -14,7 +14,7 @@ import pytest
 from tests.exported_files import F32, FAULTS, INT8, with_changed_bytes
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import export_formats
-from transfer_cli.errors import GateError, ModelError
+from transfer_cli.errors import GateError, ModelError, OutputError
 from transfer_cli.export import merged_network, parity
 from transfer_cli.export.export import export
 from transfer_cli.export.output_folder import TABLE
@@ -225,3 +225,15 @@ def test_export_int8_above_max_drop_is_rejected(pretrained: Path, tmp_path: Path
     with pytest.raises(GateError) as beside:
         check_results([written, result])
     assert str(beside.value.hint).startswith("The float32 files are written")
+
+
+def test_export_with_a_full_folder_for_temporary_files_names_it(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, images: object) -> None:
+        raise OSError("497664 requested and 139136 written")  # of NumPy
+
+    monkeypatch.setattr(np, "save", fail)
+    with pytest.raises(OutputError, match=r"folder for temporary files, .* is full: No space left on device"):
+        export(str(trained), [export_formats.find("keras")], tmp_path / "new/export", progress=SILENT)
+    assert list(tmp_path.iterdir()) == []

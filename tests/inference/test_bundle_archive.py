@@ -12,7 +12,7 @@ from tests.hostile_files import copied, members_of, reseal, with_json, zip_of
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.bundle.manifest import manifest_text
 from transfer_cli.errors import ModelError, OutputError
-from transfer_cli.inference.bundle_archive import pack, unpack
+from transfer_cli.inference.bundle_archive import pack, unpack, unpacked
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -188,3 +188,17 @@ def test_unpack_accepts_a_compressed_zip(trained: Path, tmp_path: Path) -> None:
 def test_manifest_has_one_text_form(trained: Path) -> None:
     bundle, directory = ModelBundle.read(trained)
     assert manifest_text(bundle.model_dump(mode="json")) == (directory / "bundle.json").read_text()
+
+
+def test_unpacked_without_room_names_the_folder_for_temporary_files(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*words: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr("shutil.copyfileobj", fail)
+    with pytest.raises(OutputError, match=r"The folder for temporary files, .*tmp, is full") as info:
+        unpacked(packed)
+    assert "export TMPDIR=DIR" in str(info.value.hint)

@@ -1,17 +1,22 @@
-"""A network is converted elsewhere if the disk for temporary files is full."""
+"""A full disk: a network is converted elsewhere, and a table is given up."""
 
 from __future__ import annotations
 
 import errno
+import gc
+import io
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from transfer_cli.data.predictions import Predictions
 from transfer_cli.inference import litert_conversion
 from transfer_cli.inference.compiled_network import CompiledNetwork, NetworkSource
+from transfer_cli.inference.predict import write_predictions
 from transfer_cli.io.cache import Cache
 from transfer_cli.recipe.sections import Inference
 
@@ -78,3 +83,17 @@ def test_convert_without_room_anywhere_says_what_is_missing_and_what_to_do(
         "device). Without it predicting starts TensorFlow. Free disk space, or choose another folder for temporary "
         "files (export TMPDIR=DIR), and run the command again with --overwrite"
     ]
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet", "xlsx"])
+def test_write_predictions_on_a_full_disk_leaves_nothing_to_destructors(format: str) -> None:
+    class Full(io.BytesIO):
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    predictions = Predictions(("a.jpg",), ("cat", "dog"), np.array([[0.1, 0.9]], np.float32))
+    if format == "xlsx":
+        pytest.importorskip("xlsxwriter")
+    with pytest.raises(OSError, match="No space left on device"), Full() as target:
+        write_predictions([predictions], target, format)
+    gc.collect()  # pytest makes an error of an exception in a destructor

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import io
 import re
 import sys
+from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
@@ -58,3 +61,45 @@ def test_workbook_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
         check_installed()
     assert "pip install 'transfer-cli[xlsx]'" in str(caught.value.hint)
     assert caught.value.exit_code == 4
+
+
+class _Full(io.BytesIO):
+    """A file on a disk with room for some bytes."""
+
+    room = 100
+
+    def write(self, data: object) -> int:
+        if self.tell() + len(bytes(data)) > self.room:  # type: ignore[call-overload]
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)  # type: ignore[arg-type]
+
+
+def test_workbook_on_a_full_disk_raises_and_leaves_nothing_to_destructors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("xlsxwriter")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    target = _Full()
+    book = Workbook(target)
+    book.append(["path", 1.0])
+    with pytest.raises(OSError, match="No space left on device") as info:
+        book.close()
+    assert info.value.errno == errno.ENOSPC
+    target.close()
+    del book, info
+    gc.collect()  # pytest makes an error of an exception in a destructor
+    assert list(tmp_path.glob("transfer-cli-*")) == []
+
+
+def test_workbook_through_a_pipe() -> None:
+    pytest.importorskip("xlsxwriter")
+
+    class _Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    target = _Pipe()
+    book = Workbook(target)
+    book.append(["path", 1.0])
+    book.close()
+    assert "<v>1</v>" in ZipFile(io.BytesIO(target.getvalue())).read("xl/worksheets/sheet1.xml").decode()

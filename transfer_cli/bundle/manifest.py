@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.bundle.files import MANIFEST
+from transfer_cli.catalog.backbones import not_exported_hint
 from transfer_cli.errors import MissingModelError, ModelError
-from transfer_cli.io.digests import FileDigest, digest_of_file
+from transfer_cli.io.digests import FileDigest, digest_of_file, has_digest
 from transfer_cli.io.untrusted.json_text import parse_json
 from transfer_cli.text import shell_command
 
@@ -30,6 +31,11 @@ def bundle_directory(path: Path) -> Path:
         return path
     if not path.exists():
         raise MissingModelError.of("run or bundle", path)
+    if path.is_file() and path.suffix.lower() in _EXPORT_SUFFIXES and not has_digest(path):
+        raise ModelError(
+            f"{path} was not written by transfer-cli export, or was altered. Expected a run or a bundle.",
+            hint=not_exported_hint(path),
+        )
     if path.suffix.lower() in _EXPORT_SUFFIXES or (path / "parity.json").is_file():
         raise ModelError(
             f"{path} is an exported model. Expected a run or a bundle; of all commands only predict reads exports.",

@@ -12,6 +12,7 @@ from typing import Any
 from transfer_cli.catalog.backbone_table import COLUMNS, MIT, ROWS, VARIANTS, WEIGHT_SIZES, WidthVariant
 from transfer_cli.catalog.weight_digests import DIGESTS
 from transfer_cli.errors import ModelError, UnknownNameError, WeightsError
+from transfer_cli.text import shell_command
 
 _STORAGE = "https://storage.googleapis.com"
 _NUMBERED = re.compile(r"([a-z]*[a-uw-z])(\d+)(v2|)")
@@ -280,6 +281,18 @@ def is_network_file(name: str) -> bool:
         if name and Path(name).exists():
             return True
     return "/" in name or "\\" in name or Path(name).suffix.lower() in _FILE_SUFFIXES
+
+
+def not_exported_hint(path: Path) -> str:
+    """Return what to type next about a file with the suffix of an export that transfer-cli did not write."""
+    again = "Export the model again: transfer-cli export RUN"
+    if path.suffix.lower() != ".keras":
+        return again
+    file = shell_command(str(path))
+    return (
+        f"{again}\nTo train on a Keras network of your own: transfer-cli extract FOLDER --backbone {file} --preprocess "
+        f"SCHEME\nTo show its layers: transfer-cli backbones show {file}"
+    )
 
 
 def names() -> list[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _NUMERIC = ("size", "parameters", "MB", "multiply-adds", "top-1")
 _FIELDS = ("name", "size", "parameters", "multiply_adds", "top1", "scheme", "width", "licence")
+_ANY_SIZE = 224
 _KEYS: dict[str, Callable[[BackboneSpec], Any]] = {
     "name": lambda spec: spec.name,
     "size": lambda spec: (spec.size, spec.name),
@@ -93,15 +94,20 @@ def _short(count: int) -> str:
 def show(console: Console, name: str) -> None:
     """Show a network layer by layer, and the memory it needs.
 
-    The network is built with its classification head but without weights; nothing is downloaded.
+    The network is built with its classification head but without weights; nothing is downloaded. A network of your own
+    (FILE.keras) is shown as --backbone FILE.keras would use it: sub-models as their layers, without augmentation.
 
     \b
     Example:
         transfer-cli backbones show vgg16
+        transfer-cli backbones show own.keras
     """
     from transfer_cli.catalog import backbones
     from transfer_cli.cli._layers import print_layers
 
+    if backbones.is_network_file(name) and not Path(name).is_dir():
+        _show_file(console, name)
+        return
     spec = backbones.find(name)
     with console.track(f"building {spec.name}", None):
         from transfer_cli.quiet_imports import import_tensorflow
@@ -113,4 +119,24 @@ def show(console: Console, name: str) -> None:
     facts = {"name": spec.name, "size": spec.size, "features": spec.width, "preprocessing": spec.scheme}
     facts |= {"licence": spec.licence}
     console.note(f"{spec.name}: " + ", ".join(f"{key} {value}" for key, value in facts.items() if key != "name"))
+    print_layers(console, network, facts)
+
+
+def _show_file(console: Console, name: str) -> None:
+    """Print the layers of a network of the user's own."""
+    from transfer_cli.cli._layers import print_layers
+    from transfer_cli.models.weights.network_file import NetworkFile
+
+    file = NetworkFile.read(Path(name))
+    size = file.size or _ANY_SIZE
+    with console.track(f"loading {name}", None):
+        from transfer_cli.quiet_imports import import_tensorflow
+
+        import_tensorflow()
+        from transfer_cli.models import own_network
+
+        # How the pixels are scaled changes no layer.
+        network = own_network.load(file.spec(name, "inside"), size)
+    console.note(f"{name}: size {size}" + ("" if file.size else ", chosen here: it takes images of any size"))
+    facts = {"name": name, "size": size, "features": None, "preprocessing": None, "licence": None}
     print_layers(console, network, facts)

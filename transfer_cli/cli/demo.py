@@ -9,6 +9,8 @@ import click
 
 from transfer_cli.catalog.backbones import EMBEDDED, RANDOM
 from transfer_cli.cli._console import Console, pass_console
+from transfer_cli.errors import OutputError
+from transfer_cli.io.disk_errors import ANOTHER_PLACE
 from transfer_cli.text import shell_command
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _FOLDER = Path("runs/demo")
 _PREDICTED = 3
+_ANOTHER_FOLDER = "Change to a folder that you can write to (cd FOLDER), then run it again: transfer-cli demo"
 
 
 @click.command("demo", short_help="See the main job on sample images, in a minute.")
@@ -30,6 +33,15 @@ def command(console: Console) -> None:
     Example:
         transfer-cli demo
     """
+    try:
+        _run(console)
+    except OutputError as error:
+        if error.hint != ANOTHER_PLACE:
+            raise
+        raise OutputError(str(error), hint=_ANOTHER_FOLDER) from error.__cause__
+
+
+def _run(console: Console) -> None:
     from transfer_cli.data.image_folder import ImageFolder
     from transfer_cli.data.sample_data import copy_to
 

@@ -33,7 +33,7 @@ from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED, InputError
 from transfer_cli.io.csv_tables import csv_bytes
 from transfer_cli.io.excel_csv import ExcelCsv
-from transfer_cli.text import counted
+from transfer_cli.text import counted, valid_json
 
 if TYPE_CHECKING:
     from transfer_cli.features.nearest import Neighbour
@@ -184,7 +184,7 @@ def _formatted(matches: Iterable[Sequence[tuple[Any, ...]]], format_: str, width
         else:
             values = [{**dict(zip(_HEADER, row, strict=True)), "cosine": float(row[4])} for row in rows]
             text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
-            yield text.encode("utf-8", "surrogateescape")
+            yield valid_json(text).encode()
 
 
 def _excel_csv(matches: Iterable[Sequence[tuple[Any, ...]]]) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ from transfer_cli.data.table_columns import SEPARATOR
 from transfer_cli.io.csv_tables import csv_bytes
 from transfer_cli.io.excel_csv import ExcelCsv
 from transfer_cli.io.workbook import Workbook
-from transfer_cli.text import printable, shortened, utf8
+from transfer_cli.text import printable, shortened, utf8, valid_json
 
 FORMATS = ("csv", "jsonl", "parquet", "table")
 WORKBOOK = "xlsx"
@@ -85,6 +85,9 @@ class PredictionWriter:
         """Finish the table."""
         self._target.flush()
 
+    def abandon(self) -> None:
+        """Give the table up after an error: nothing more is written to it."""
+
 
 def writer_of(format: str, target: IO[bytes], columns: PredictionColumns) -> PredictionWriter:
     """Return a writer of one of `FORMATS`, `WORKBOOK` or `EXCEL_CSV`."""
@@ -140,6 +143,10 @@ class _SheetWriter(PredictionWriter):
     def close(self) -> None:
         self._sheet.close()
 
+    def abandon(self) -> None:
+        if isinstance(self._sheet, Workbook):
+            self._sheet.discard()
+
 
 class _JsonlWriter(PredictionWriter):
     def append(self, batch: Predictions, truth: Sequence[str] | None = None) -> None:
@@ -166,7 +173,7 @@ class _JsonlWriter(PredictionWriter):
         self._write({"path": file.path, "error": file.reason})
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        self._target.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n")
+        self._target.write(valid_json(json.dumps(row, ensure_ascii=False)).encode() + b"\n")
 
 
 def _shortest(value: Any) -> float:
@@ -195,6 +202,10 @@ class _ParquetWriter(PredictionWriter):
 
     def close(self) -> None:
         self._writer.close()
+
+    def abandon(self) -> None:
+        # Its destructor would write the end of the table to a file that is closed by then.
+        self._writer.is_open = False
 
 
 class _TextWriter(PredictionWriter):

@@ -14,6 +14,7 @@ from transfer_cli.inference.formats.metadata import ExportMetadata
 from transfer_cli.inference.load import load
 from transfer_cli.inference.models import AbstractModel
 from transfer_cli.inference.network_sources import load_network
+from transfer_cli.io.drafts import room_for
 from transfer_cli.io.untrusted.names import LABELS_FILE, METADATA_FILE
 from transfer_cli.progress import SILENT, Progress
 
@@ -60,7 +61,8 @@ class ExportableModel:
         from transfer_cli.inference.litert_conversion import convert
 
         path = self._folder / GRAPH_FILE
-        convert(self.network, path)
+        with room_for(self._folder):
+            convert(self.network, path)
         return path
 
     def metadata(self, format: str) -> ExportMetadata:

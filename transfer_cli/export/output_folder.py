@@ -12,9 +12,9 @@ from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog.export_formats import ExportFormatSpec
 from transfer_cli.errors import ModelError, OutputError
 from transfer_cli.inference.exported_model import exported_metadata
-from transfer_cli.inference.formats.embedded_digest import has_digest
 from transfer_cli.inference.formats.metadata import ExportMetadata
 from transfer_cli.io.atomic import check_writable_folder, remove, write_json, write_text
+from transfer_cli.io.digests import has_digest
 from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.io.untrusted.names import LABELS_FILE
 from transfer_cli.progress import SILENT, Progress

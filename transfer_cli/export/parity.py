@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.errors import ModelError
+from transfer_cli.io.disk_errors import is_full
 from transfer_cli.io.drafts import temporary_folder
 from transfer_cli.text import counted
 
@@ -114,6 +116,8 @@ def predict_with_file(path: Path, images: NDArray[np.uint8]) -> tuple[NDArray[np
     ------
     ModelError
         When the file cannot be opened, or fails.
+    OutputError
+        When the folder for temporary files is full.
     """
     with temporary_folder() as folder:
         inputs, outputs = folder / "images.npy", folder / "result.npz"
@@ -134,6 +138,8 @@ def predict_with_file(path: Path, images: NDArray[np.uint8]) -> tuple[NDArray[np
             raise ModelError(f"{path} did not finish within {_TIMEOUT_SECONDS} seconds.") from None
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            if is_full(OSError(reason)):
+                raise OSError(errno.ENOSPC, reason)
             raise ModelError(f"{path} does not run: {reason}")
         with np.load(outputs) as arrays:
             return arrays["probabilities"], float(arrays["ms_per_image"])

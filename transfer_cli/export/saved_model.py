@@ -44,8 +44,9 @@ def write_saved_model(network: keras.Model, target: Path, assets: Mapping[str, b
     module = tf.Module()
     module.weights = [variable.value for variable in network.variables]
     signatures = {SIGNATURE: tf.function(predict, [images], autograph=False)}
-    with temporary_folder() as folder, atomic_write(target) as draft:
+    with temporary_folder() as folder:
         for name, content in assets.items():
             (folder / name).write_bytes(content)
         module.assets = {name: tf.saved_model.Asset(str(folder / name)) for name in assets}
-        tf.saved_model.save(module, str(draft), signatures)
+        with atomic_write(target) as draft:
+            tf.saved_model.save(module, str(draft), signatures)

@@ -14,7 +14,8 @@ from transfer_cli.bundle.files import MANIFEST
 from transfer_cli.errors import MissingModelError, ModelError, OutputError
 from transfer_cli.inference.bundle_contents import check_contents
 from transfer_cli.io.atomic import atomic_write, check_replaceable, check_writable, check_writable_folder
-from transfer_cli.io.drafts import new_folder, remove_folder
+from transfer_cli.io.disk_errors import is_full
+from transfer_cli.io.drafts import full_error, new_folder, remove_folder
 from transfer_cli.io.untrusted.zip_file import list_members
 from transfer_cli.progress import SILENT, Progress
 
@@ -132,11 +133,18 @@ def unpacked(archive: Path) -> Path:
     ------
     ModelError
         If a check fails.
+    OutputError
+        If there is no room for it in the folder for temporary files.
     """
     folder = new_folder()
     # Runtimes may read the files for as long as the model is used.
     atexit.register(remove_folder, folder)
-    unpack(archive, folder / archive.stem)
+    try:
+        unpack(archive, folder / archive.stem)
+    except OutputError as error:
+        if error.__cause__ is not None and is_full(error.__cause__):
+            raise full_error(folder.parent, error.__cause__) from error.__cause__
+        raise
     return folder / archive.stem
 
 

@@ -23,6 +23,7 @@ from transfer_cli.inference.formats.signature import Run
 from transfer_cli.inference.runtime_parity import parity_fault
 from transfer_cli.io.atomic import remove
 from transfer_cli.io.cache import Cache, touch
+from transfer_cli.io.disk_errors import reason_of
 from transfer_cli.io.drafts import libraries_write_to, new_folder, remove_folder
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.quiet_imports import import_tensorflow
@@ -252,7 +253,7 @@ class CompiledNetwork:
                 self._fall_back_to_keras(str(error))
                 return
             except (OSError, OutputError) as error:
-                reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+                reason = reason_of(error)
             else:
                 self._open_graph(self._converted)
                 return
@@ -299,4 +300,4 @@ class CompiledNetwork:
                 converted.add(KERAS_FILE)
             converted.store(cache, self._source.facts)
         except (OSError, OutputError) as error:
-            self._progress.warn(f"cannot cache the converted network: {error}")
+            self._progress.warn(f"cannot cache the converted network: {reason_of(error)}")

@@ -169,14 +169,15 @@ def write_predictions(
         Write the k most probable classes instead of the probability of every class.
     progress : Progress
     in_place : bool
-        Answer a file that cannot be read, too, with a row without a label in its place.
+        Answer a file that cannot be read, too, with a row without a label in its place; that none could be read, or
+        that there was none, is no error then.
     total : int, optional
         Number of files, if it is known.
 
     Raises
     ------
     InputError
-        If no image could be read.
+        If no image could be read, unless `in_place`.
     OutputError
         If `target` cannot be written.
     """
@@ -187,23 +188,52 @@ def write_predictions(
             )
     rows = 0
     skipped: list[Skipped] = []
-    table = None
-    with progress.track("predicting", total) as advance:
+    with progress.track("predicting", total) as advance, _Table(target, format, top_k) as table:
         for batch in batches:
             if batch.paths or (in_place and batch.skipped):
-                # The header is written with the first row: stdout stays empty if no image can be read.
-                table = table or writer_of(format, target, columns_of(batch, top_k))
-                _append(table, batch, in_place)
+                _append(table.writer(batch), batch, in_place)
                 target.flush()
             rows += len(batch.paths)
             skipped += batch.skipped
             advance(len(batch.paths) + len(batch.skipped))
-    if table is None or not rows:
-        reasons = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
-        problem = "no image could be read" if skipped else "there are no images"
-        raise InputError(f"Nothing was predicted: {problem}. Expected image files or folders of images.{reasons}")
-    table.close()
+        if not rows and not in_place:
+            raise _nothing_predicted(skipped)
     return rows, tuple(skipped)
+
+
+def _nothing_predicted(skipped: Sequence[Skipped]) -> InputError:
+    reasons = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:20])
+    problem = "no image could be read" if skipped else "there are no images"
+    return InputError(f"Nothing was predicted: {problem}. Expected image files or folders of images.{reasons}")
+
+
+class _Table:
+    """A table that begins with its first row, is closed at the end of the block, and abandoned after an error."""
+
+    def __init__(self, target: IO[bytes], format: str, top_k: int | None) -> None:
+        self._target, self._format, self._top_k = target, format, top_k
+        self._writer: PredictionWriter | None = None
+
+    def writer(self, batch: Predictions) -> PredictionWriter:
+        """Return the writer; the header is written now: stdout stays empty if no image can be read."""
+        if self._writer is None:
+            self._writer = writer_of(self._format, self._target, columns_of(batch, self._top_k))
+        return self._writer
+
+    def __enter__(self) -> _Table:
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if self._writer is None:
+            return
+        if error is not None:
+            self._writer.abandon()
+            return
+        try:
+            self._writer.close()
+        except BaseException:
+            self._writer.abandon()
+            raise
 
 
 def _append(table: PredictionWriter, batch: Predictions, in_place: bool) -> None:

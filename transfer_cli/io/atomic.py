@@ -19,6 +19,8 @@ from typing import Any
 from transfer_cli.errors import OutputError
 from transfer_cli.io import drafts
 from transfer_cli.io.discovery import HEIF_SUFFIXES, SUFFIXES
+from transfer_cli.io.disk_errors import ANOTHER_PLACE, NOTHING_LEFT, is_full, reason_of
+from transfer_cli.text import valid_json
 
 _WRITE_BITS = 0o222
 _GUARDED: dict[Path, tuple[Path, tuple[int, int]]] = {}
@@ -155,7 +157,7 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """Yield a new folder in `parent`, which is removed at the end.
 
     Its name is known before it exists: unlike one of `tempfile`, it is removed even if the program is interrupted while
-    it is being created.
+    it is being created. A `parent` that did not exist is removed with it if the block fails and nothing else is in it.
 
     Raises
     ------
@@ -163,6 +165,7 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
         If the file system refuses to create it.
     """
     folder = parent / f"{prefix}{secrets.token_hex(4)}"
+    new = [place for place in (parent, *parent.parents) if not os.path.lexists(place)]
     drafts.enter(folder)
     try:
         try:
@@ -170,6 +173,12 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
         except OSError as error:
             raise write_error(error, parent) from error
         yield folder
+    except BaseException:
+        remove(folder)
+        for place in new:
+            with suppress(OSError):
+                place.rmdir()
+        raise
     finally:
         remove(folder)
         drafts.leave(folder)
@@ -182,17 +191,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write `value` as indented JSON, which is valid UTF-8."""
+    write_text(path, valid_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
 
 
 def write_error(error: OSError, path: Path) -> OutputError:
     """Return the error to raise when the file system refused to write `path`."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    again = "Free disk space, then run the same command again."
     return OutputError(
-        f"{path} could not be written: {reason}. No partial files were left.",
-        hint="Free disk space, then run the same command again." if full else "Choose another place to write to.",
+        f"{path} could not be written: {reason_of(error)}. {NOTHING_LEFT}",
+        hint=again if is_full(error) else ANOTHER_PLACE,
     )
 
 

@@ -15,13 +15,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from transfer_cli.errors import OutputError
+from transfer_cli.io.disk_errors import NOTHING_LEFT, is_full, reason_of
 
 _JOURNAL = "{host}-{pid}-{token}.drafts"
 _NAME = re.compile(r"[.a-z].*[.-][0-9a-f]{8}(\..*)?", re.DOTALL)
@@ -108,13 +109,37 @@ def temporary_folder(prefix: str = "transfer-cli-", parent: Path | None = None) 
     Raises
     ------
     OutputError
-        If it cannot be created.
+        If it cannot be created, or if the folder for temporary files is full while the block runs.
     """
     folder = new_folder(prefix, parent)
     try:
-        yield folder
+        with nullcontext() if parent else room_for(folder):
+            yield folder
     finally:
         remove_folder(folder)
+
+
+@contextmanager
+def room_for(folder: Path) -> Iterator[None]:
+    """Raise OutputError, which names the folder for temporary files, if there is no room for what is put in `folder`.
+
+    What the block writes elsewhere has errors of its own: `atomic_write`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise full_error(folder.parent, error) from error
+        raise
+
+
+def full_error(place: Path, error: BaseException) -> OutputError:
+    """Return the error to raise if `place`, the folder for temporary files, is full."""
+    return OutputError(
+        f"The folder for temporary files, {place}, is full: {reason_of(error)}. {NOTHING_LEFT}",
+        hint="Free disk space there, or choose another folder for temporary files (export TMPDIR=DIR); then run the "
+        "same command again.",
+    )
 
 
 def new_folder(prefix: str = "transfer-cli-", parent: Path | None = None) -> Path:
@@ -130,9 +155,8 @@ def new_folder(prefix: str = "transfer-cli-", parent: Path | None = None) -> Pat
             remove_folder(folder)
             raise
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
         raise OutputError(
-            f"No temporary folder could be created{f' in {place}' if place else ''}: {reason}.",
+            f"No temporary folder could be created{f' in {place}' if place else ''}: {reason_of(error)}.",
             hint="Free disk space, or choose another folder for temporary files: export TMPDIR=DIR",
         ) from error
     return folder

@@ -15,9 +15,10 @@ from typing import Any
 
 from transfer_cli.catalog import runtimes
 from transfer_cli.data.split_assignment import PARTS
-from transfer_cli.errors import RunConflictError, RunError
+from transfer_cli.errors import OutputError, RunConflictError, RunError
 from transfer_cli.io import drafts
 from transfer_cli.io.atomic import check_not_moved, flush, remove, write_error, write_json, write_text
+from transfer_cli.io.disk_errors import NOTHING_LEFT
 from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.io.untrusted.toml_text import read_toml
 from transfer_cli.recipe.auto import AutoRecipe
@@ -31,7 +32,7 @@ from transfer_cli.runs.metrics_file import check_metrics
 from transfer_cli.runs.recipe_differences import recipe_differences
 from transfer_cli.runs.typed_options import TypedOptions
 from transfer_cli.runs.wholeness import damage_of_bundle, damage_of_file
-from transfer_cli.text import nan_to_null, null_to_nan
+from transfer_cli.text import nan_to_null, null_to_nan, valid_json
 
 AnyRecipe = Recipe | EnsembleRecipe | AutoRecipe
 _DRAFT = re.compile(r"\.((features|arrays)-.*|.+\.[0-9a-f]{8}(\..+)?)")
@@ -219,16 +220,28 @@ class RunDirectory(Directory):
 
     @contextmanager
     def releasing_lock(self) -> Iterator[None]:
-        """Free the lock of `claim` at the end of the block; if it fails, restore the results that it was to replace."""
+        """Free the lock of `claim` at the end of the block; if it fails, restore the results that it was to replace.
+
+        An error of a full disk tells that the unfinished run is kept, if it is.
+        """
         try:
             yield
         except BaseException as error:
-            if earlier_results.exist(self.path) and lock.is_own(self.path):
+            is_own = lock.is_own(self.path)
+            if earlier_results.exist(self.path) and is_own:
                 # An interrupted training that can be continued is.
                 self._end_overwrite(failed=not isinstance(error, KeyboardInterrupt))
+            is_kept = is_own and self._is_run() and not self.metrics.is_file()
+            if is_kept and isinstance(error, OutputError) and NOTHING_LEFT in str(error):
+                raise OutputError(str(error).replace(NOTHING_LEFT, self._kept()), hint=error.hint) from error.__cause__
             raise
         finally:
             lock.release(self.path)
+
+    def _kept(self) -> str:
+        typed = shlex.split(read_regular_text(self.command)) if self.command.is_file() else []
+        without = " without --overwrite" if "--overwrite" in typed else ""
+        return f"The unfinished run is kept; the same command{without} continues it."
 
     def check_matches(self, recipe: AnyRecipe, folder: Path, command: Sequence[str] = ()) -> None:
         """Raise RunConflictError with every difference unless the run is of this recipe and this folder."""
@@ -286,10 +299,10 @@ class RunDirectory(Directory):
     def log(self, event: str, **values: object) -> None:
         """Append an event to events.jsonl, with the time; a line is written in one piece."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"event": event, "time": now, **nan_to_null(values)}, ensure_ascii=False) + "\n"
+        line = valid_json(json.dumps({"event": event, "time": now, **nan_to_null(values)}, ensure_ascii=False)) + "\n"
         try:
             check_not_moved(self.events)
-            with self.events.open("a", encoding="utf-8", errors="surrogateescape") as events:
+            with self.events.open("a", encoding="utf-8") as events:
                 events.write(line)
             flush(self.events)
         except OSError as error:

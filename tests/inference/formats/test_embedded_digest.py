@@ -11,8 +11,8 @@ from transfer_cli.inference.formats.embedded_digest import (
     DIGEST_PLACEHOLDER,
     check_digest,
     embed_digest,
-    has_digest,
 )
+from transfer_cli.io.digests import has_digest
 
 CONTENT = b"before " + DIGEST_PLACEHOLDER.encode() + b" after"
 

@@ -6,10 +6,11 @@ import hashlib
 import mmap
 from pathlib import Path
 
+from transfer_cli.catalog.backbones import not_exported_hint
 from transfer_cli.errors import ModelError
+from transfer_cli.io.digests import DIGEST_MARK
 from transfer_cli.regular_file import open_regular
 
-DIGEST_MARK = b"transfer-cli-sha256:"
 _DIGITS = 64
 DIGEST_PLACEHOLDER = (DIGEST_MARK + b"0" * _DIGITS).decode()
 """The text that a file contains in place of the digest until `embed_digest` fills it in."""
@@ -49,22 +50,13 @@ def check_digest(path: Path) -> None:
     if start is None:
         raise ModelError(
             f"{path} has no transfer-cli metadata: transfer-cli export did not write it, or it was altered.",
-            hint="Export the model again: transfer-cli export RUN",
+            hint=not_exported_hint(path),
         )
     if not matches:
         raise ModelError(
             f"{path} was altered: its SHA-256 digest does not match.",
             hint="Copy it again, or export the model again: transfer-cli export RUN",
         )
-
-
-def has_digest(path: Path) -> bool:
-    """Return whether a file has an embedded digest, right or wrong: whether transfer-cli export wrote it."""
-    try:
-        with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return data.find(DIGEST_MARK) >= 0
-    except (OSError, ValueError):
-        return False
 
 
 def _digest_start(data: mmap.mmap) -> int | None:
