@@ -7,7 +7,7 @@ import pydoc
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import numpy as np
@@ -15,9 +15,19 @@ import pytest
 
 import transfer_cli
 from tests.conftest import TINY, TINY_SIZE
-from transfer_cli import ImageClassifier, ImageFolder, TrainedRun, TransferWarning, api
+from tests.own_networks import functional, maps_of, save
+from transfer_cli import ImageClassifier, ImageFolder, TrainedRun, TransferWarning, api, training_options
 from transfer_cli.cli import auto, ensemble, extract, finetune
-from transfer_cli.errors import FolderError, GateError, InputError, RecipeError, RunError, UnknownNameError
+from transfer_cli.errors import (
+    FolderError,
+    GateError,
+    InputError,
+    RecipeError,
+    RunError,
+    TransferError,
+    UnknownNameError,
+)
+from transfer_cli.progress import SILENT
 
 COMMANDS: dict[str, tuple[click.Command, Callable[..., object]]] = {
     "extract": (extract.command, transfer_cli.extract),
@@ -56,6 +66,21 @@ def test_each_keyword_is_described(name: str) -> None:
     assert [keyword for keyword in keywords_of(function) if keyword not in text] == []
 
 
+METHODS = [getattr(ImageClassifier, name) for name in ("predict", "evaluate", "explain", "export")]
+
+
+@pytest.mark.parametrize("function", [*(function for _, function in COMMANDS.values()), *METHODS])
+def test_defaults_fit_the_types(function: Callable[..., object]) -> None:
+    parameters = inspect.signature(function).parameters.values()
+    listed = [each for each in parameters if each.default is None]
+    assert listed
+    assert [each.name for each in listed if type(None) not in get_args(each.annotation)] == []
+
+
+def test_help_has_no_addresses_of_objects() -> None:
+    assert " object at 0x" not in pydoc.plain(pydoc.render_doc(transfer_cli))
+
+
 def test_keywords_planted_option_is_found() -> None:
     option = click.Option(["--new-option"])
     assert options_of(click.Command("x", params=[option])) == {"new_option"}
@@ -72,7 +97,7 @@ def test_keywords_planted_option_is_found() -> None:
         (lambda folder: api.extract(folder, classifier="svm"), RecipeError, "classifier.name"),
         (lambda folder: api.extract(folder, recipe="defualt"), RecipeError, "quick, snow-leopard"),
         (lambda folder: api.extract(folder, set={"epochs": 3}), RecipeError, "epochs"),
-        (lambda folder: api.extract(folder, set="epochs"), RecipeError, "KEY=VALUE"),
+        (lambda folder: api.extract(folder, set="epochs"), RecipeError, 'set={"SECTION.KEY": VALUE}'),
         (lambda folder: api.extract(folder, progress="yes"), TypeError, "progress=True"),
         (lambda folder: api.extract(folder / "nowhere"), FolderError, "There is no folder"),
         (lambda folder: api.extract(folder, bags=3, classifier="none"), InputError, "Bagging needs a classifier"),
@@ -102,6 +127,94 @@ def test_wrong_argument_is_a_public_error(
     with pytest.raises(error, match=message):
         call(colours)
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_backbone_is_a_path_of_each_kind(kind: Callable[[Path], Any], colours: Path, tmp_path: Path) -> None:
+    file = kind(save(functional(maps_of), tmp_path))
+    for keywords in (
+        {"backbone": file, "preprocess": "inside"},
+        {"set": {"backbone.name": file, "backbone.preprocess": "inside"}},
+    ):
+        job = training_options.extract_job(colours, keywords, [], SILENT)
+        assert (job.recipe.backbone.name, job.request.run.path.name) == (str(tmp_path / "own.keras"), "colours-own")
+
+
+def test_loaded_network_as_backbone_is_told_to_save_it(colours: Path) -> None:
+    with pytest.raises(TypeError, match=r"expected str, os\.PathLike\[str\] or None\. Received: <Functional ") as error:
+        api.extract(colours, backbone=functional(maps_of))
+    assert str(error.value).endswith('network.save("mine.keras"), then pass backbone="mine.keras", preprocess=...')
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "hint"),
+    [
+        (
+            lambda images, run: api.extract(images, output=run, **TINY_WORDS | {"set": {"batch_size": 8}}),
+            r'set=\{"batch_size": \.\.\.\} is 32 there and 8 here',
+            "Choose another place with output=RUN, or add overwrite=True to replace it.",
+        ),
+        (
+            lambda images, run: api.extract(images, backbone="own.keras"),
+            r"^Invalid settings \(1 error\):\n  backbone: own\.keras needs preprocess= \(backbone\.preprocess\)",
+            None,
+        ),
+        (
+            lambda images, run: api.extract(images, bags=3, classifier="none"),
+            r'trains none \(classifier="none"\)\.',
+            'Leave out bags=, or choose a classifier: classifier="logistic"',
+        ),
+        (
+            lambda images, run: ImageClassifier.load(run).explain(images, method="occlusion", layer="a"),
+            r'Received: layer="a"\.',
+            "Remove layer=.",
+        ),
+        (
+            lambda images, run: ImageClassifier.load(run).evaluate(images, output=run),
+            "is not an evaluation",
+            "Choose another place with output=DIR.",
+        ),
+        (
+            lambda images, run: [*api.predict(run, images / "nowhere.jpg", strict=True)],
+            "could not be read",
+            "Omit strict=True to skip it.",
+        ),
+        (
+            lambda images, run: transfer_cli.evaluate(run, ImageFolder.scan(images), run),
+            "is not an evaluation",
+            "Choose another place with output=DIR.",
+        ),
+    ],
+)
+def test_errors_name_keywords(
+    call: Callable[[Path, Path], object],
+    message: str,
+    hint: str | None,
+    colours: Path,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TransferError, match=message) as caught:
+        call(colours, trained)
+    assert caught.value.hint == hint
+
+
+def test_commands_share_the_single_steps_but_not_their_wording(trained: Path, colours: Path) -> None:
+    from transfer_cli.evaluation.evaluate import evaluate
+
+    assert transfer_cli.evaluate is transfer_cli.evaluate
+    assert inspect.signature(transfer_cli.evaluate) == inspect.signature(evaluate)
+    with pytest.raises(RunError) as caught:
+        evaluate(trained, ImageFolder.scan(colours), trained)
+    assert caught.value.hint == "Choose another place with -o DIR."
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_name_keywords(colours: Path, tmp_path: Path) -> None:
+    with pytest.warns(TransferWarning, match=r'the backbone has random weights \(weights="none"\)'):
+        api.extract(colours, output=tmp_path / "run", **TINY_WORDS)
 
 
 @RANDOM_WEIGHTS

@@ -113,6 +113,9 @@ def test_check_type_passes_what_is_expected() -> None:
     check_type(3, int, "a number")
     with pytest.raises(TypeError, match=r"Expected a number\. Received: None\."):
         check_type(None, int, "a number")
+    check_type(True, (int, bool), "a number")
+    with pytest.raises(TypeError, match=r"Expected a number\. Received: bool True\."):
+        check_type(True, int, "a number")
 
 
 def test_type_of_names_library_and_shape() -> None:

@@ -20,6 +20,7 @@ from transfer_cli import (
     TransferWarning,
     UnknownNameError,
 )
+from transfer_cli.inference.bundle_archive import pack
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,13 @@ def test_rejection_augmentation_and_progress(
     assert (out, err.startswith("predicting: 12 (")) == ("", True)
 
 
+def test_none_is_the_default(classifier: ImageClassifier, colours: Path, tmp_path: Path) -> None:
+    image = min((colours / "red").iterdir())
+    assert classifier.predict(image, batch_size=None, tta=None, only=None).labels == ["red"]
+    explanations = classifier.explain(image, output=tmp_path / "why", method="occlusion", classes=None, layer=None)
+    assert [row.class_name for row in explanations] == ["red"]
+
+
 def test_evaluate(classifier: ImageClassifier, colours: Path, tmp_path: Path) -> None:
     evaluation = classifier.evaluate(colours, output=tmp_path / "evaluation")
     assert evaluation.scores["all"]["images"].value == 36
@@ -145,6 +153,23 @@ def test_model_outside_of_a_run_needs_an_output(trained: Path, colours: Path, tm
     assert alone.scores == {}
     with pytest.raises(InputError, match="is not inside a run") as error:
         alone.evaluate(colours)
+    assert error.value.hint == "Pass output=FOLDER."
+
+
+@pytest.mark.integration
+def test_packed_bundle_does_what_a_bundle_does(trained: Path, colours: Path, tmp_path: Path) -> None:
+    packed = ImageClassifier.load(pack(trained, tmp_path / "packed.zip"))
+    assert (packed.path, packed.scores) == (str(tmp_path / "packed.zip"), {})
+    assert packed.card == ImageClassifier.load(trained).card
+    assert "packed.zip" in packed._repr_html_()
+    image = min((colours / "red").iterdir())
+    assert packed.predict(image).labels == ["red"]
+    assert len(packed.explain(image, output=tmp_path / "why", method="occlusion")) == 1
+    assert packed.evaluate(colours, output=tmp_path / "evaluation").scores["all"]["images"].value == 36
+    (exported,) = packed.export("keras", output=tmp_path / "export", images=colours)
+    assert exported.path == tmp_path / "export" / "model.keras"
+    with pytest.raises(InputError, match=r"packed\.zip is not inside a run") as error:
+        packed.explain(image)
     assert error.value.hint == "Pass output=FOLDER."
 
 

@@ -22,6 +22,7 @@ from tests.conftest import REPOSITORY, run_command
 PACKAGE = Path(transfer_cli.__file__).parent
 RANKS = (
     ("errors", "progress", "text", "regular_file", "system", "quiet_imports"),
+    ("python_wording",),
     ("catalog", "io", "io.untrusted", "arguments", "keywords", "html_table", "progress_bar"),
     ("data", "metrics", "models.weights"),
     ("classifiers", "recipe", "rendering"),
@@ -198,7 +199,7 @@ def test_modules_import_each_other_in_no_circle() -> None:
 
 def test_violations_planted_import_of_a_higher_rank_is_found() -> None:
     planted = {"transfer_cli.data.split": {"transfer_cli.errors", "transfer_cli.training.setup.split"}}
-    assert violations(planted) == ["transfer_cli.data.split (3) imports transfer_cli.training.setup.split (11)"]
+    assert violations(planted) == ["transfer_cli.data.split (4) imports transfer_cli.training.setup.split (12)"]
     assert violations({"transfer_cli.io.cache": {"transfer_cli.io.untrusted.names"}})
     assert violations({"transfer_cli.recipe.recipes": {"transfer_cli"}})
 

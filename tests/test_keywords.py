@@ -22,6 +22,7 @@ class Options(TypedDict, total=False):
     pooling: Literal["avg", "max"] | None
     output: str | Path | None
     strict: bool
+    epochs: Annotated[int, Field(ge=1)] | Literal["auto"] | None
 
 
 @takes(Options)
@@ -32,7 +33,7 @@ def train(folder: str, *, progress: bool = False, **keywords: Unpack[Options]) -
 
 def test_signature_lists_each_keyword_with_its_default() -> None:
     parameters = inspect.signature(train).parameters
-    assert [*parameters] == ["folder", "progress", "seed", "share", "pooling", "output", "strict"]
+    assert [*parameters] == ["folder", "progress", "seed", "share", "pooling", "output", "strict", "epochs"]
     assert parameters["seed"].default is None
     assert parameters["strict"].default is False
     assert train.__doc__ == "Train."
@@ -49,14 +50,21 @@ def test_keywords_are_handed_on_as_given() -> None:
     [
         ({"sed": 1}, TypeError, r"train\(\) has no argument 'sed'\. Did you mean seed\?"),
         ({"progres": True}, TypeError, r"Did you mean progress\?"),
-        ({"zzz": 1}, TypeError, r"no argument 'zzz'\. Expected: seed, share, pooling, output, strict\."),
-        ({"seed": "1"}, TypeError, r"train\(seed=\.\.\.\): expected int \| None\. Received: '1'\."),
+        ({"zzz": 1}, TypeError, r"no argument 'zzz'\. Expected: seed, share, pooling, output, strict, epochs\."),
+        ({"seed": "1"}, TypeError, r"train\(seed=\.\.\.\): expected int or None\. Received: '1'\."),
         ({"seed": True}, TypeError, r"Received: True\."),
-        ({"output": 3}, TypeError, r"expected str \| pathlib\.Path \| None\. Received: 3\."),
+        ({"output": 3}, TypeError, r"expected str, pathlib\.Path or None\. Received: 3\."),
+        ({"progress": "yes"}, TypeError, r"train\(progress=\.\.\.\): expected bool\. Received: 'yes'\."),
         ({"strict": "yes"}, TypeError, r"expected bool\. Received: 'yes'\."),
         ({"seed": -1}, InputError, r"expected a value greater than or equal to 0\. Received: -1\."),
         ({"share": 80}, InputError, r"expected a value less than or equal to 1\. Received: 80\."),
-        ({"pooling": "mean"}, InputError, r"expected a value 'avg' or 'max'\. Received: 'mean'\."),
+        ({"pooling": "mean"}, InputError, r"expected 'avg', 'max' or None\. Received: 'mean'\."),
+        ({"pooling": 3}, TypeError, r"expected 'avg', 'max' or None\. Received: 3\."),
+        ({"share": True}, TypeError, r"expected float or None\. Received: True\."),
+        ({"epochs": "2"}, TypeError, r"train\(epochs=\.\.\.\): expected int, 'auto' or None\. Received: '2'\."),
+        ({"epochs": True}, TypeError, r"expected int, 'auto' or None\. Received: True\."),
+        ({"epochs": 2.5}, TypeError, r"expected int, 'auto' or None\. Received: 2\.5\."),
+        ({"epochs": 0}, InputError, r"expected a value greater than or equal to 1 or 'auto'\. Received: 0\."),
     ],
 )
 def test_wrong_keyword_is_refused(keywords: dict[str, object], error: type[Exception], message: str) -> None:

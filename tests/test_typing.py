@@ -39,7 +39,7 @@ def improve(folder: str, run: TrainedRun) -> TrainedRun:
 
 
 def count(predictions: Predictions) -> Counter[str]:
-    return Counter(each.label for each in predictions if isinstance(each.label, str))
+    return Counter(each.label for each in predictions)
 
 
 def main() -> None:
@@ -48,8 +48,10 @@ def main() -> None:
     print(accuracy.value, accuracy.low, improve("photos", run).classifier)
     classifier = ImageClassifier.load("runs/first")
     predictions = classifier.predict(["a.jpg", Path("b.jpg"), np.zeros((8, 8, 3), np.uint8)], tta="flip", strict=True)
+    labels: list[str] = predictions.labels
     probabilities: NDArray[np.float32] = predictions.probabilities
     best: list[list[tuple[str, float]]] = predictions.top(2)
+    print(labels, predictions.label_lists()[0])
     print(count(predictions), probabilities.max(), best, [item.reason for item in predictions.skipped])
     print(classifier.evaluate("labelled", part="test").scores, classifier.card[:20], classifier.class_names)
     for batch in transfer_cli.predict(transfer_cli.load(Path("runs/first")), "photos", batch_size=8):
@@ -69,8 +71,8 @@ WRONG = {
     "np.zeros((8, 8, 3), np.uint8)]": ("np.zeros((8, 8, 3)), None]", "list-item|arg-type"),
     'tta="flip", strict=True': ('tta="flip", strict="yes"', "arg-type"),
     'part="test"': ('part="tset"', "arg-type"),
-    "Counter(each.label for": ("Counter(each.labels for", "attr-defined"),
-    "accuracy: Score =": ("accuracy: float =", "assignment"),
+    "Counter(each.label for": ("Counter(each.labell for", "attr-defined"),
+    'scores["test"]["accuracy"]': ('scores["test"]["accuracy"].value', "assignment"),
     "batch[0].confidence": ("batch['a'].confidence", "call-overload|index"),
     "transfer_cli.load(Path": ("transfer_cli.laod(Path", "attr-defined"),
     "plan=True).seconds": ("plan=True).scores", "attr-defined"),

@@ -34,10 +34,12 @@ The same page with examples to run: docs/python.md. The program on the command l
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
-from types import ModuleType
+from collections.abc import Callable
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 # TensorFlow's C++ side reads these once, at its first import: without them it writes a dozen lines to stderr.
@@ -167,7 +169,16 @@ if not TYPE_CHECKING:
         # Looked up on first use: importing the package must not import TensorFlow.
         if name not in _PUBLIC:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        return _for_python(value) if isinstance(value, FunctionType) else value
+
+
+@functools.cache
+def _for_python(function: Callable[..., object]) -> Callable[..., object]:
+    """Return a function that commands use, too, as one whose errors name keyword arguments instead of options."""
+    from transfer_cli.python_wording import speaks_python
+
+    return function if function.__module__ == "transfer_cli.api" else speaks_python(function)
 
 
 def __dir__() -> list[str]:

@@ -22,6 +22,7 @@ from transfer_cli.keywords import takes
 from transfer_cli.metrics.score import score_rows, scores_of
 from transfer_cli.progress import Progress
 from transfer_cli.progress_bar import progress_of
+from transfer_cli.python_wording import speaks_python
 from transfer_cli.runs.request import TrainingResult
 from transfer_cli.trained_run import TrainedRun
 from transfer_cli.training_options import AutoKeywords, EnsembleKeywords, ExtractKeywords, FinetuneKeywords
@@ -48,9 +49,11 @@ def extract(
         True: show a bar and messages on stderr.
     output : path
         The run to write. [runs/NAME]
-    backbone, weights, pooling, layer : str
+    backbone, weights : str or path
         Pretrained network to build on, or a ``.keras`` file; its weights may be those of an earlier run.
-        [mobilenet_v2, imagenet, avg, last layer before the head]
+        [mobilenet_v2, imagenet]
+    pooling, layer : str
+        How to pool the last feature map, and the layer to use instead of it. [avg, last layer before the head]
     preprocess : str
         How a network in a file expects its pixels: ``inside``, ``0-1``, ``-1-1``, ``tf``, ``torch`` or ``caffe``.
     classifier : str
@@ -238,6 +241,7 @@ def ensemble(
     return _trained(training_options.naming(keywords)(request, lambda own: combine(own, recipe)), reported)
 
 
+@speaks_python
 def load(
     source: StrPath,
     *,
@@ -252,7 +256,8 @@ def load(
     Parameters
     ----------
     source : str or os.PathLike
-        A run, its ``model`` folder, an exported file, or ``imagenet:BACKBONE`` with its 1000 classes.
+        A run, its ``model`` folder, a packed bundle (``.zip``), an exported file, or ``imagenet:BACKBONE`` with its
+        1000 classes.
     runtime : str
         ``auto``: the runtime that the bundle was made for, or Keras on a GPU.
     images : int
@@ -277,6 +282,7 @@ def load(
     return load_model(source, progress=progress_of(progress), **settings)
 
 
+@speaks_python
 def predict(
     model: AbstractModel | ImageClassifier | StrPath,
     images: ImageInputs,

@@ -39,7 +39,7 @@ def as_text(value: StrPath, what: str) -> str:
 
 
 def check_type(value: object, kind: type | tuple[type, ...], expected: str) -> None:
-    """Raise TypeError, which says what is expected, unless a value is of a type.
+    """Raise TypeError, which says what is expected, unless a value is of a type; a bool is not an int.
 
     Examples
     --------
@@ -48,7 +48,8 @@ def check_type(value: object, kind: type | tuple[type, ...], expected: str) -> N
         ...
     TypeError: Expected a number of images. Received: str '3'.
     """
-    if not isinstance(value, kind):
+    is_bool = isinstance(value, bool) and bool not in (kind if isinstance(kind, tuple) else (kind,))
+    if is_bool or not isinstance(value, kind):
         shown = f" {value!r}" if isinstance(value, str | int | float) else ""
         raise TypeError(f"Expected {expected}. Received: {type_of(value)}{shown}.")
 

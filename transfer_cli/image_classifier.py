@@ -20,7 +20,7 @@ from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.html_table import html_table
 from transfer_cli.inference.exported_model import is_exported
-from transfer_cli.inference.load import load
+from transfer_cli.inference.load import load, unpacked_source
 from transfer_cli.inference.models import IMAGENET, AbstractModel
 from transfer_cli.inference.predict import predict_items
 from transfer_cli.io.cache import Cache
@@ -29,6 +29,7 @@ from transfer_cli.keywords import takes
 from transfer_cli.metrics.score import Scores, score_rows, scores_of
 from transfer_cli.progress import Progress
 from transfer_cli.progress_bar import progress_of
+from transfer_cli.python_wording import speaks_python
 from transfer_cli.runs.run_of_model import run_of_model
 from transfer_cli.text import counted, listed
 
@@ -47,7 +48,7 @@ _LISTED = 20
 class PredictKeywords(TypedDict, total=False):
     """The keyword arguments of `ImageClassifier.predict`."""
 
-    batch_size: Annotated[int, Field(ge=1, le=4096)]
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | None
     tta: str | int | None
     unknown: bool
     coverage: Annotated[float, Field(gt=0, le=1)] | None
@@ -71,7 +72,7 @@ class ExplainKeywords(TypedDict, total=False):
 
     output: StrPath | None
     method: str | None
-    classes: str | Sequence[str]
+    classes: str | Sequence[str] | None
     layer: str | None
 
 
@@ -80,7 +81,7 @@ class ExportKeywords(TypedDict, total=False):
 
     output: StrPath | None
     images: StrPath | None
-    max_drop: Annotated[float, Field(ge=0, le=100)]
+    max_drop: Annotated[float, Field(ge=0, le=100)] | None
 
 
 class ImageClassifier:
@@ -91,16 +92,21 @@ class ImageClassifier:
     Attributes
     ----------
     path : str
-        The run, bundle, exported file or ``imagenet:BACKBONE`` that it was loaded from.
+        The run, bundle, packed bundle, exported file or ``imagenet:BACKBONE`` that it was loaded from.
     model : AbstractModel
         Maps uint8 arrays of shape (n, size, size, 3) to probabilities: ``model.predict_proba``.
     """
 
-    def __init__(self, path: str, model: AbstractModel, runtime: str, offline: bool, cache: Cache) -> None:
+    def __init__(
+        self, path: str, model: AbstractModel, runtime: str, offline: bool, cache: Cache, *, source: str | None = None
+    ) -> None:
         self.path, self.model = path, model
+        # A packed bundle is read from the folder where it was unpacked.
+        self._source = source or path
         self._loading: dict[str, Any] = {"runtime": runtime, "offline": offline, "cache": cache}
 
     @classmethod
+    @speaks_python
     def load(
         cls,
         path: StrPath,
@@ -114,8 +120,8 @@ class ImageClassifier:
         Parameters
         ----------
         path : str or os.PathLike
-            A run (the folder that a training wrote), the ``model`` folder in it, an exported file, or
-            ``imagenet:BACKBONE`` for a pretrained network with its 1000 classes.
+            A run (the folder that a training wrote), the ``model`` folder in it, a packed bundle (``.zip``), an
+            exported file, or ``imagenet:BACKBONE`` for a pretrained network with its 1000 classes.
         runtime : str
             ``litert``, ``keras`` or ``openvino``; ``auto``: the fastest that is installed.
         offline : bool
@@ -132,11 +138,12 @@ class ImageClassifier:
         MissingExtraError
             If the runtime is not installed.
         """
-        source = as_text(path, "a run, a bundle, an exported file or imagenet:BACKBONE")
+        given = as_text(path, "a run, a bundle, an exported file or imagenet:BACKBONE")
         reported, cache = progress_of(progress), Cache.of_user()
         with reported.track("loading the model", None):
+            source = unpacked_source(given)
             model = load(source, runtime=runtime, offline=offline, cache=cache, progress=reported)
-        return cls(source, model, runtime, offline, cache)
+        return cls(given, model, runtime, offline, cache, source=source)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -161,7 +168,7 @@ class ImageClassifier:
     @property
     def scores(self) -> Scores:
         """The scores of the run that the model belongs to, ``{part: {metric: Score}}``; empty if it is in none."""
-        run = None if self._opened is None else run_of_model(self.path)
+        run = None if self._opened is None else run_of_model(self._source)
         return scores_of(run.read_metrics()) if run and run.metrics.is_file() else {}
 
     @property
@@ -201,7 +208,7 @@ class ImageClassifier:
             Arrays are RGB, uint8, of shape (h, w, 3) or (n, h, w, 3) and any size.
         progress : bool or Progress
             True: show a bar on stderr.
-        batch_size : int
+        batch_size : int, optional
             Images per batch. [32]
         tta : str or int, optional
             Test-time augmentation: ``flip``, ``ten-crop``, or a number of random variants.
@@ -235,7 +242,8 @@ class ImageClassifier:
         model, rejector = self._model_for(keywords)
         batches: list[Predictions] = []
         with reported.track("predicting", None if known is None else len(known)) as advance:
-            settings: dict[str, Any] = {key: keywords[key] for key in ("batch_size", "strict") if key in keywords}
+            given = {key: keywords.get(key) for key in ("batch_size", "strict")}
+            settings: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
             for batch in predict_items(model, items if known is None else known, rejector=rejector, **settings):
                 batches.append(batch)
                 advance(len(batch.paths) + len(batch.skipped))
@@ -286,7 +294,7 @@ class ImageClassifier:
         strict, reported = keywords.get("strict", False), progress_of(progress)
         method = None if tta is None else str(tta)
         evaluation = evaluate(
-            self.path, images, output, part=part, tta=method, strict=strict, progress=reported, **self._loading
+            self._source, images, output, part=part, tta=method, strict=strict, progress=reported, **self._loading
         )
         warn_of_skipped(reported, evaluation.skipped)
         return evaluation
@@ -320,11 +328,11 @@ class ImageClassifier:
         from transfer_cli.explain.explain import explain
         from transfer_cli.explain.explainable import Explainable
 
-        reported, classes = progress_of(progress), keywords.get("classes", ())
+        reported, classes = progress_of(progress), keywords.get("classes")
         target = as_path(keywords.get("output") or self._run().explanations, "a folder")
         method, layer = keywords.get("method"), keywords.get("layer")
-        opened = Explainable.open(self.path, method=method, layer=layer, progress=reported, **self._loading)
-        names = [classes] if isinstance(classes, str) else classes
+        opened = Explainable.open(self._source, method=method, layer=layer, progress=reported, **self._loading)
+        names = _names(classes)
         explanations = explain(opened, images, target, class_names=names, progress=reported)
         warn_of_skipped(reported, explanations.skipped)
         return explanations
@@ -348,7 +356,7 @@ class ImageClassifier:
             Folder to write. [RUN/export]
         images : path, optional
             Where the images of the run are now; for a bundle without its run, any folder of images.
-        max_drop : float
+        max_drop : float, optional
             Percentage points of test accuracy that an int8 file may lose. [1]
 
         Raises
@@ -366,10 +374,10 @@ class ImageClassifier:
 
         reported = progress_of(progress)
         names = format.split(",") if isinstance(format, str) else format
-        specs = select_formats(self.path, [name.strip() for name in names], reported)
+        specs = select_formats(self._source, [name.strip() for name in names], reported)
         target = keywords.get("output") or self._run().path / "export"
-        limit: dict[str, Any] = {"max_drop": keywords["max_drop"]} if "max_drop" in keywords else {}
-        results = export(self.path, specs, target, images=keywords.get("images"), progress=reported, **limit)
+        limit: dict[str, Any] = {} if (drop := keywords.get("max_drop")) is None else {"max_drop": drop}
+        results = export(self._source, specs, target, images=keywords.get("images"), progress=reported, **limit)
         check_results(results)
         return results
 
@@ -387,8 +395,8 @@ class ImageClassifier:
 
     @property
     def _opened(self) -> OpenedBundle | None:
-        is_bundle = not self.path.startswith(IMAGENET) and not is_exported(Path(self.path))
-        return ModelBundle.open(self.path) if is_bundle else None
+        is_bundle = not self._source.startswith(IMAGENET) and not is_exported(Path(self._source))
+        return ModelBundle.open(self._source) if is_bundle else None
 
     def _bundle(self) -> OpenedBundle:
         if (opened := self._opened) is None:
@@ -397,7 +405,7 @@ class ImageClassifier:
 
     def _run(self) -> RunDirectory:
         """Return the run that the model belongs to, where results about it are written."""
-        if run := run_of_model(self.path):
+        if run := run_of_model(self._source):
             return run
         raise InputError(
             f"{self.path} is not inside a run, so there is no default output folder.", hint="Pass output=FOLDER."

@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
-from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from types import UnionType
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from transfer_cli.errors import InputError, did_you_mean
+from transfer_cli.python_wording import python_errors
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
+_NO_CHOICE = "literal_error"
+"""What pydantic calls a value that is none of the listed ones."""
 
 
 def takes(options: type[Any]) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
     """Return the decorator of a function whose ``**keywords`` are those of a TypedDict.
 
     Its signature lists each keyword, and a call with an unknown name or a wrong type raises TypeError; a value that is
-    not possible raises InputError.
+    not possible raises InputError. Errors of the function name keywords, not options of the command line.
     """
 
     def decorate(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
         explicit = [each for each in inspect.signature(function).parameters.values() if each.kind != each.VAR_KEYWORD]
+        flags = {each.name for each in explicit if each.annotation in (bool, "bool")}
 
         @functools.wraps(function)
         def checked(*arguments: _Parameters.args, **keywords: _Parameters.kwargs) -> _Result:
             own = {each.name for each in explicit}
+            for flag in flags & keywords.keys():
+                if not isinstance(keywords[flag], bool):
+                    received = f"Received: {keywords[flag]!r}."
+                    raise TypeError(f"{function.__name__}({flag}=...): expected bool. {received}")
             check_keywords(
                 function.__name__, options, {key: value for key, value in keywords.items() if key not in own}, own
             )
-            return function(*arguments, **keywords)
+            with python_errors():
+                return function(*arguments, **keywords)
 
         keyword_only = inspect.Parameter.KEYWORD_ONLY
         more = [
@@ -72,17 +81,58 @@ def check_keywords(function: str, options: type[Any], received: Mapping[str, obj
     try:
         _model(options).model_validate({name: _plain(value) for name, value in received.items()})  # type: ignore[arg-type]
     except ValidationError as error:
-        fault = error.errors()[0]
-        name = str(fault["loc"][0])
-        same = [each for each in error.errors() if each["loc"][0] == name]
-        shown = f"Received: {received[name]!r}."
-        if all(each["type"].endswith("_type") or each["type"] == "is_instance_of" for each in same):
-            kind = re.sub(r"Optional\[(.*)\]$", r"\1 | None", inspect.formatannotation(types[name]))
-            kind = kind.replace("collections.abc.", "")
-            raise TypeError(f"{function}({name}=...): expected {kind}. {shown}") from None
-        limits = [each["msg"] for each in same if not each["type"].endswith("_type")]
-        expected = " or ".join(text.replace("Input should be ", "") for text in limits)
-        raise InputError(f"{function}({name}=...): expected a value {expected}. {shown}") from None
+        name = str(error.errors()[0]["loc"][0])
+        faults = [each for each in error.errors() if each["loc"][0] == name]
+        place, shown = f"{function}({name}=...)", f"Received: {received[name]!r}."
+        if _is_wrong_type(received[name], [each["type"] for each in faults]):
+            advice = _advice(name, received[name])
+            raise TypeError(f"{place}: expected {_described(types[name])}. {shown}{advice}") from None
+        limits = [each["msg"].replace("Input should be ", "") for each in faults if not _is_type_fault(each["type"])]
+        is_choice = all(each["type"] == _NO_CHOICE for each in faults)
+        expected = _described(types[name]) if is_choice else f"a value {' or '.join(limits)}"
+        raise InputError(f"{place}: expected {expected}. {shown}") from None
+
+
+def _is_wrong_type(value: object, faults: Sequence[str]) -> bool:
+    """Return whether no type of a keyword fits, rather than a value being outside of its limits or choices.
+
+    Parameters
+    ----------
+    value : object
+    faults : sequence of str
+        What pydantic calls its errors, one or more for each type of the keyword.
+    """
+    if all(fault == _NO_CHOICE for fault in faults):
+        return not isinstance(value, str)
+    return all(_is_type_fault(fault) or fault == _NO_CHOICE for fault in faults)
+
+
+def _is_type_fault(fault: str) -> bool:
+    return fault.endswith("_type") or fault == "is_instance_of"
+
+
+def _advice(name: str, value: object) -> str:
+    """Return what to do with a network of Keras that is given in place of its file; Keras is not imported for it."""
+    is_network = any(each.__module__.startswith("keras.") and each.__name__ == "Model" for each in type(value).__mro__)
+    if name != "backbone" or not is_network:
+        return ""
+    return ' Save the network first: network.save("mine.keras"), then pass backbone="mine.keras", preprocess=...'
+
+
+def _described(hint: Any) -> str:
+    """Return a type as words: ``int, 'auto' or None``."""
+    *others, last = _names(hint)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _names(hint: Any) -> list[str]:
+    if hint is type(None):
+        return ["None"]
+    if get_origin(hint) is Literal:
+        return [repr(value) for value in get_args(hint)]
+    if get_origin(hint) in (Union, UnionType):
+        return [name for each in get_args(hint) for name in _names(each)]
+    return [inspect.formatannotation(hint).replace("collections.abc.", "")]
 
 
 @functools.cache

@@ -25,6 +25,9 @@ class Progress(Protocol):
 class Silent:
     """Ignores everything."""
 
+    def __repr__(self) -> str:
+        return "SILENT"
+
     @contextmanager
     def track(self, description: str, total: int | None) -> Iterator[Callable[[int], None]]:
         """Yield a function that does nothing."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from transfer_cli.errors import TransferWarning
 from transfer_cli.progress import Progress
+from transfer_cli.python_wording import in_python
 from transfer_cli.text import printable
 
 _PACKAGE = str(Path(__file__).parent)
@@ -37,7 +38,7 @@ class Warnings:
         """Issue a warning, with the line of the user's code that called this package."""
         if message not in self._warned:
             self._warned.add(message)
-            warnings.warn(printable(message), TransferWarning, stacklevel=_frames_of_package())
+            warnings.warn(printable(in_python(message)), TransferWarning, stacklevel=_frames_of_package())
 
 
 class ProgressBar(Warnings):
@@ -73,7 +74,7 @@ class ProgressBar(Warnings):
     def note(self, message: str) -> None:
         """Write one line."""
         if sys.stderr is not None:
-            sys.stderr.write(f"{printable(message)}\n")
+            sys.stderr.write(f"{printable(in_python(message))}\n")
             sys.stderr.flush()
 
     def _draw(self, text: str) -> None:

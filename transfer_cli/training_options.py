@@ -67,7 +67,7 @@ class RecipeOptions(ImageOptions, total=False):
 
     recipe: StrPath | None
     set: Mapping[str, object] | Sequence[str] | str | None
-    backbone: str | None
+    backbone: StrPath | None
     preprocess: Literal["inside", "0-1", "-1-1", "tf", "torch", "caffe"] | None
     weights: StrPath | None
     pooling: Literal["avg", "max", "flatten"] | None
@@ -246,15 +246,14 @@ def ensemble_request(
 
 def backbone_overrides(options: Options) -> dict[str, Any]:
     """Return the settings of a recipe that the options of the backbone, the runtime and the seed override."""
-    name = options.get("backbone")
+    name = _text(options.get("backbone"))
     if name and not backbones.is_network_file(name):
         # A wrong name on the command line is a usage error, not a recipe error.
         backbones.find(name)
-    weights = options.get("weights")
     return {
         "backbone.name": name,
         "backbone.preprocess": options.get("preprocess"),
-        "backbone.weights": os.fspath(weights) if isinstance(weights, os.PathLike) else weights,
+        "backbone.weights": _text(options.get("weights")),
         **{f"backbone.{key}": options.get(key) for key in ("pooling", "layer")},
         "inference.runtime": options.get("runtime"),
         "images.bit_depth": options.get("bit_depth"),
@@ -328,7 +327,7 @@ def _settings(options: Options, overrides: Mapping[str, Any]) -> tuple[Sequence[
     """Return the overrides of a recipe as text, and as values; `set` is before the options with names of their own."""
     given = options.get("set") or ()
     if isinstance(given, Mapping):
-        return (), {**overrides, **given}
+        return (), {**overrides, **{key: _text(value) for key, value in given.items()}}
     return ([given] if isinstance(given, str) else given), overrides
 
 
@@ -351,6 +350,11 @@ def _images_name(run: Path) -> str:
     path = RunDirectory(run).folder
     source = Path(read_regular_text(path).strip() if path.is_file() else "")
     return (source.stem if source.suffix.lower() in TABLE_SUFFIXES else source.name) or "images"
+
+
+def _text(value: Any) -> Any:
+    """Return the text of a path object, and any other value as it is."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _path(options: Options, name: str) -> Path | None:

@@ -24,15 +24,24 @@ NOTHING = Predictions((), NAMES, np.empty((0, 3), np.float32))
 def test_labels_are_a_property_of_every_kind() -> None:
     assert SINGLE.labels == ["bee", "ant"]
     assert REJECTED.labels == ["bee", "unknown"]
-    assert MULTI.labels == [["bee"], ["ant", "bee"]]
     assert NOTHING.labels == []
+    with pytest.raises(ValueError, match=r"any number of labels\. Expected \.label_lists\(\) instead\."):
+        _ = MULTI.labels
+    with pytest.raises(ValueError, match=r"Expected \.labels instead\."):
+        _ = MULTI[0].label
+
+
+def test_label_lists_are_of_every_kind() -> None:
+    assert MULTI.label_lists() == [["bee"], ["ant", "bee"]]
+    assert REJECTED.label_lists() == [["bee"], ["unknown"]]
+    assert NOTHING.label_lists() == []
 
 
 def test_sequence_of_images() -> None:
-    expected = Prediction("b.jpg", "ant", 0.5, {"ant": 0.5, "bee": 0.25, "<b>": 0.25})
+    expected = Prediction("b.jpg", ["ant"], 0.5, {"ant": 0.5, "bee": 0.25, "<b>": 0.25})
     assert len(SINGLE) == 2
     assert SINGLE[1] == SINGLE[-1] == [*SINGLE][1] == expected
-    assert [each.label for each in MULTI] == [["bee"], ["ant", "bee"]]
+    assert [each.labels for each in MULTI] == MULTI.label_lists()
     assert REJECTED[-1].label == "unknown"
     assert SINGLE[1:].paths == ("b.jpg",)
     with pytest.raises(IndexError):
@@ -80,7 +89,7 @@ def test_pandas_table_has_the_columns_of_the_csv_file() -> None:
     assert [*frame.columns] == PredictionColumns(NAMES).header()
     assert frame["label"].tolist() == SINGLE.labels
     assert [*REJECTED.to_pandas().columns] == PredictionColumns(NAMES, with_rejection=True).header()
-    assert MULTI.to_pandas()["labels"].tolist() == MULTI.labels
+    assert MULTI.to_pandas()["labels"].tolist() == MULTI.label_lists()
 
 
 def test_without_pandas_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_restrict_multi_label_keeps_probabilities_and_thresholds(paths: list[str
     (whole,), (some,) = predict(model, paths), predict(model, paths, only=["blue"])
     assert some.thresholds == (0.3,)
     assert some.probabilities.tolist() == whole.probabilities[:, 2:3].tolist()
-    assert some.labels == [[name for name in labels if name == "blue"] for labels in whole.label_lists()]
+    assert some.label_lists() == [[name for name in labels if name == "blue"] for labels in whole.label_lists()]
 
 
 def test_restrict_name_with_a_comma() -> None:

@@ -34,6 +34,12 @@ def test_load_several_errors_lists_all_with_line_numbers(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize("kind", [Recipe, FinetuneRecipe])
+def test_errors_of_settings_without_a_recipe_are_not_those_of_a_recipe(kind: type[Recipe]) -> None:
+    with pytest.raises(RecipeError, match=r"^Invalid settings \(1 error\):\n  batch_size: "):
+        kind.load(settings={"batch_size": 0})
+
+
 def test_load_overrides_replace_settings() -> None:
     recipe = Recipe.load("quick", ["images.size=96", "backbone.weights=none"], {"seed": 3, "backbone.layer": None})
     assert (recipe.images.size, recipe.backbone.weights, recipe.seed) == (96, "none", 3)

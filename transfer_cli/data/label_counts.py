@@ -43,9 +43,8 @@ class LabelCounts:
 
     def add(self, batch: Predictions) -> None:
         """Count the images of a batch; an image with several labels is counted for each of them."""
-        for path, label in zip(batch.paths, batch.labels, strict=True):
-            names = [label] if isinstance(label, str) else label
-            self._counts.update((str(Path(path).parent), name) for name in names)
+        for path, labels in zip(batch.paths, batch.label_lists(), strict=True):
+            self._counts.update((str(Path(path).parent), label) for label in labels)
 
     def write(self) -> None:
         """Write one row per folder and label, sorted by folder, the most frequent label first."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 _SHOWN_IN_NOTEBOOK = 20
+_SEVERAL = "A multi-label model gives an image any number of labels. Expected .{} instead."
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,34 @@ class Prediction:
     ----------
     path : str
         The file, or the position of an array in the input, such as ``[3]``.
-    label : str or list of str
-        The most likely class, or ``unknown`` if it was rejected; of a multi-label model the labels.
+    labels : list of str
+        The most likely class, or ``unknown`` if it was rejected; of a multi-label model any number of labels.
     confidence : float
         Probability of the most likely class.
     probabilities : dict of str to float
         Of each class, in the order of the model.
+    is_multi_label : bool
+        Whether the model gives an image any number of labels.
     """
 
     path: str
-    label: str | list[str]
+    labels: list[str]
     confidence: float
     probabilities: dict[str, float]
+    is_multi_label: bool = False
+
+    @property
+    def label(self) -> str:
+        """The one label.
+
+        Raises
+        ------
+        ValueError
+            If the model is a multi-label one: see `labels`.
+        """
+        if self.is_multi_label:
+            raise ValueError(_SEVERAL.format("labels"))
+        return self.labels[0]
 
 
 @dataclass(frozen=True)
@@ -96,10 +113,16 @@ class Predictions:
         )
 
     @property
-    def labels(self) -> list[str] | list[list[str]]:
-        """The label of each image, ``unknown`` if it was rejected; of a multi-label model a list per image."""
+    def labels(self) -> list[str]:
+        """The label of each image, ``unknown`` if it was rejected.
+
+        Raises
+        ------
+        ValueError
+            If the model is a multi-label one: see `label_lists`.
+        """
         if self.thresholds is not None:
-            return self.label_lists()
+            raise ValueError(_SEVERAL.format("label_lists()"))
         best = self.probabilities.argmax(axis=1).tolist() if len(self.paths) else []
         pairs = zip(best, self.reasons(), strict=True)
         return [UNKNOWN if reason else self.class_names[column] for column, reason in pairs]
@@ -110,7 +133,9 @@ class Predictions:
         return np.asarray(self.probabilities.max(axis=1, initial=0), np.float32)
 
     def label_lists(self) -> list[list[str]]:
-        """Return the labels of each image of a multi-label task, in the order of the classes."""
+        """Return the labels of each image, in the order of the classes; one label if the model is not multi-label."""
+        if self.thresholds is None:
+            return [[label] for label in self.labels]
         has = self.probabilities >= np.array(self.thresholds)
         return [[name for name, there in zip(self.class_names, row, strict=True) if there] for row in has]
 
@@ -187,9 +212,9 @@ class Predictions:
             )
         path, row = self.paths[index], self.probabilities[index]
         position = index % len(self)
-        (label,) = self[position : position + 1].labels
+        (labels,) = self[position : position + 1].label_lists()
         values = dict(zip(self.class_names, map(float, row), strict=True))
-        return Prediction(path, label, float(row.max()), values)
+        return Prediction(path, labels, float(row.max()), values, self.thresholds is not None)
 
     def __repr__(self) -> str:
         lines = [f"  {printable(path)}: {label} {value:.3f}" for path, label, value in self._shown(_SHOWN)]
@@ -209,5 +234,4 @@ class Predictions:
 
     def _shown(self, count: int) -> Iterator[tuple[str, str, float]]:
         for each in self[:count]:
-            label = each.label if isinstance(each.label, str) else ", ".join(each.label) or "-"
-            yield each.path, printable(label), each.confidence
+            yield each.path, printable(", ".join(each.labels) or "-"), each.confidence

@@ -82,10 +82,7 @@ def load(
         network = imagenet_source(spec, offline=offline, progress=progress)
         run = CompiledNetwork.build(network, Inference(runtime=name), cache, progress)
         return NetworkModel(run, ImageNetClasses.read().names, spec.size, "crop")
-    if Path(source).suffix.lower() == PACKED_SUFFIX and Path(source).is_file():
-        from transfer_cli.inference.bundle_archive import unpacked
-
-        source = str(unpacked(Path(source)))
+    source = unpacked_source(source)
     while True:
         before = _manifest_of(Path(source))
         try:
@@ -97,6 +94,21 @@ def load(
         # If a training replaced the model meanwhile, files of both may have been read.
         if _manifest_of(Path(source)) == before:
             return model
+
+
+def unpacked_source(source: str) -> str:
+    """Return the path of a model; of a packed bundle that of a temporary folder with its content.
+
+    Raises
+    ------
+    ModelError
+        If the packed bundle does not pass the checks.
+    """
+    if Path(source).suffix.lower() != PACKED_SUFFIX or not Path(source).is_file():
+        return source
+    from transfer_cli.inference.bundle_archive import unpacked
+
+    return str(unpacked(Path(source)))
 
 
 def _manifest_of(path: Path) -> bytes | None:

@@ -91,6 +91,7 @@ class Recipe(sections.RecipeFile):
         UnknownNameError
             If the backbone has no layer of a name in the recipe.
         """
+        what = "settings" if source in (None, "") else "recipe"
         source = cls.default_source if source in (None, "") else as_text(source, "a recipe")
         overrides = [overrides] if isinstance(overrides, str) else overrides
         path = cls.locate(source) if source else None
@@ -107,7 +108,8 @@ class Recipe(sections.RecipeFile):
             recipe: Self = kind.model_validate(data)
         except ValidationError as error:
             places = toml_source.Places(path, text, changes)
-            raise RecipeError(toml_source.error_message(error, kind.vocabulary(count), places)) from None
+            message = toml_source.error_message(error, kind.vocabulary(count), places, what)
+            raise RecipeError(message) from None
         recipe.check_layers()
         return recipe
 

@@ -116,8 +116,8 @@ def override(data: dict[str, Any], word: str, value: Any) -> None:
     inside[last] = value
 
 
-def error_message(error: ValidationError, vocabulary: Vocabulary, places: Places) -> str:
-    """Return all validation errors of a recipe, each with its location, as one message."""
+def error_message(error: ValidationError, vocabulary: Vocabulary, places: Places, what: str) -> str:
+    """Return all validation errors of `what`, a recipe or settings alone, as one message, each with its location."""
     errors = sorted(error.errors(), key=lambda fault: places.line(_key(fault["loc"])))
     lines = []
     for key, faults in groupby(errors, key=lambda fault: _key(fault["loc"])):
@@ -127,7 +127,7 @@ def error_message(error: ValidationError, vocabulary: Vocabulary, places: Places
         in_file = places.is_in_file(key)
         message = _explain(fault, vocabulary, in_file=in_file, also="".join(f" or {each}" for each in also))
         lines.append(f"{places.of(key)}: {message}")
-    return f"Invalid recipe ({counted(len(lines), 'error')}):\n" + "\n".join(f"  {line}" for line in lines)
+    return f"Invalid {what} ({counted(len(lines), 'error')}):\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def _key(location: tuple[int | str, ...]) -> str:
