@@ -166,6 +166,7 @@ def test_find_or_load_leaks_uses_earlier_result_if_images_are_missing(with_copie
     assert load_leaks(other) is None
 
 
+@pytest.mark.integration
 def test_leaks_output_is_checked_before_the_work(with_copies: Path, tmp_path: Path) -> None:
     (with_copies / "leaks.csv").mkdir()
     refused = run_command("leaks", with_copies)

@@ -15,10 +15,10 @@ from transfer_cli.errors import UnknownNameError, WeightsError
 from transfer_cli.models.backbone import build_bare
 from transfer_cli.models.layer_summary import LayerRow, layer_table
 
-QUICK_PARAMETERS = 4e6
+QUICK = ("mobilenet@0.25", "mobilenet_v3_small")
 ALL = [find(name) for name in names()]
 PRETRAINED = [
-    pytest.param(spec, id=spec.name, marks=[] if spec.parameters < QUICK_PARAMETERS else pytest.mark.slow)
+    pytest.param(spec, id=spec.name, marks=[] if spec.name in QUICK else pytest.mark.slow)
     for spec in ALL
     if spec.has_imagenet
 ]
@@ -96,7 +96,7 @@ def test_class_index_is_the_one_that_keras_downloads(monkeypatch: pytest.MonkeyP
     assert CLASS_INDEX.url == imagenet_utils.CLASS_INDEX_PATH
 
 
-@pytest.mark.parametrize("name", ["mobilenet@0.25", "mobilenet_v3_small"])
+@pytest.mark.parametrize("name", QUICK)
 def test_layer_table_equals_keras(name: str) -> None:
     """The table that `backbones show` prints is the one of the network of Keras."""
     table = keras_network(name).whole
@@ -170,6 +170,7 @@ def test_find_accepts_widths_and_hyphens() -> None:
     ("name", "message"),
     [
         ("resnet-50", "There is no backbone called 'resnet-50'. Did you mean resnet50?"),
+        ("vgg161", "Did you mean vgg16?"),
         ("MobileNet@0.25", "Did you mean mobilenet@0.25?"),
         ("resnet18", "Did you mean resnet50?"),
         ("ResNet-34", "Did you mean resnet50?"),

@@ -63,6 +63,7 @@ def test_check_messy_folder_reports_all_problems(
         assert message in result.err
 
 
+@pytest.mark.integration
 def test_check_one_class_without_network(tmp_path: Path, transfer_cli: Callable[..., Outcome]) -> None:
     for number in range(3):
         save_image(tmp_path / "one" / "a" / f"{number}.png", COLOURS["red"], np.random.default_rng(number))

@@ -310,4 +310,4 @@ def test_compare_runs_and_evaluations(trained: Path, finetuned: Path, colours: P
     assert code == 3
     assert err.splitlines()[-2:] == [f"transfer-cli evaluate {run} {colours}" for run in (trained, finetuned)]
     assert call("compare", trained)[0] == 2
-    assert call("compare", trained, tmp_path)[0] == 3
+    assert call("compare", trained, tmp_path)[0] == 4

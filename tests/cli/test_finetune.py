@@ -20,6 +20,7 @@ def call(*arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+@pytest.mark.integration
 def test_finetune_prints_stages_and_epochs(
     colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +201,7 @@ def test_preview_draws_augmented_images(
     assert call("preview", colours, "-o", "photo.xyz")[0] == 2
 
 
+@pytest.mark.integration
 def test_finetune_precision_reaches_recipe(colours: Path, tmp_path: Path) -> None:
     arguments = [*TINY_WORDS, "--runtime", "keras", "--set", "stage.1.epochs=1", "--set", "stage.1.unfreeze=head"]
     result = CliRunner().invoke(

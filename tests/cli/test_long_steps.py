@@ -25,7 +25,10 @@ LONG = {
     "explain {run} {colours}/red -o why": ("loading the model", "drawing saliency maps: 12"),
     "export {run} --format keras,litert -o e": ("exporting, formats: 2", "exporting and checking litert"),
     "bundle unpack a.zip -o there": ("unpacking and checking a.zip",),
-    "auto {colours} --among embedded --time-budget 20s -o auto": ("scoring: ", "writing the report, sections: 10"),
+    "auto {colours} --among embedded --time-budget 20s -o auto": (
+        "predicting test: ",
+        "writing the report, sections: 10",
+    ),
 }
 
 

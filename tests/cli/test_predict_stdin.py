@@ -122,7 +122,8 @@ def test_terminal_shows_a_table(trained: Path, colours: Path) -> None:
 
     parent, child = pty.openpty()
     image = f"{colours}/red/red 01.png"
-    process = subprocess.Popen([*COMMAND, str(trained), image], stdout=child, stderr=subprocess.PIPE)
+    wide = {**os.environ, "COLUMNS": "300"}  # a narrow terminal cuts the path
+    process = subprocess.Popen([*COMMAND, str(trained), image], stdout=child, stderr=subprocess.PIPE, env=wide)
     os.close(child)
     shown = b""
     try:

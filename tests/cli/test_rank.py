@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_rank_prints_table_and_output_folder(colours: Path) -> None:
     rows = rows_of((place / "ranking.csv").read_text())
     assert {row["weights"] for row in rows} == {"embedded", "none"}
     best = "embedded" if rows[0]["weights"] == "embedded" else "embedded, weights none"
-    assert f"\n*  {best}" in result.stderr
+    assert re.search(rf"\n\* +{best}", result.stderr)
     assert f"best: {best}; plot: runs/rank-colours/pareto.png" in result.stderr
     typed = " --weights none" if "none" in best else ""
     assert f"next: transfer-cli extract {colours} --backbone embedded{typed}\n" in result.stderr

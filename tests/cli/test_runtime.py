@@ -60,6 +60,7 @@ def test_extract_runtime_reaches_run(runtime: str, colours: Path, trained: Path,
     assert (given.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
+@pytest.mark.integration
 def test_predict_bundle_without_graph_is_converted(colours: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     CliRunner().invoke(main, ["extract", str(colours), *TINY_WORDS, "--runtime", "keras", "-o", str(run)])

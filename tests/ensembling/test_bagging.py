@@ -304,7 +304,7 @@ def _after(calls: int, then: Any) -> Any:
 
 
 def test_bagged_other_number_of_bags_raises_before_training(three: Path, colours: Path, weights: Path) -> None:
-    with pytest.raises(RunError, match=r"holds another run: --bags is 3 there and 4 here"):
+    with pytest.raises(RunError, match=r"holds another run: bags= is 3 there and 4 here"):
         bag(colours, three, f"backbone.weights={weights}", bags=4)
     assert not (three / "bags/04").exists()
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from tests.browser import chromium, faults
 from transfer_cli.cli.main import main
 from transfer_cli.ensembling.member_comparison import MemberComparison
+from transfer_cli.progress import SILENT
 from transfer_cli.report.diagnostics import CHECKS, diagnose
 from transfer_cli.report.history import TrainingHistory
 from transfer_cli.report.report import report
@@ -58,7 +59,7 @@ def test_report_of_ensemble_lists_the_members(run: Path, tmp_path: Path) -> None
 def test_report_without_members_json_lists_it_as_left_out(run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     RunDirectory(copy).members.unlink()
-    made = report(FinishedRun.read(copy), tmp_path / "report.html")
+    made = report(FinishedRun.read(copy), tmp_path / "report.html", progress=SILENT)
     assert "members.json cannot be read" in made.omissions["the members"]
     assert 'id="members"' not in made.path.read_text("utf-8")
 

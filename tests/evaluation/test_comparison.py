@@ -158,7 +158,7 @@ def test_leading_tie_lists_all_best_models() -> None:
 def test_compare_different_images_labels_or_classes_raises() -> None:
     one, two = draw(np.random.default_rng(2), 50)
     fewer = two.select(np.arange(50) < 40)
-    with pytest.raises(InputError, match="50 images and 40 images, of which 40 have the same content") as raised:
+    with pytest.raises(InputError, match="50 and 40 images, of which 40 have the same content") as raised:
         compare([one, fewer])
     assert raised.value.hint is not None
     assert "transfer-cli evaluate two FOLDER" in raised.value.hint

@@ -114,6 +114,7 @@ def test_gradients_feature_map_of_one_position_is_skipped() -> None:
     assert Gradients.build(network, column_of).layer == "conv_pw_11_relu"
 
 
+@pytest.mark.integration
 def test_gradients_layer_inside_a_block_is_used() -> None:
     network = build(find("mobilenet_v2@0.35"), weights="none", size=SIDE)
     gradients = Gradients.build(network, column_of, "block_15_expand_relu")

@@ -43,6 +43,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
     monkeypatch.setattr(extraction.FeatureExtractor, "rows", later)
 
 
+@pytest.mark.integration
 def test_extract_features_removed_from_the_cache_are_computed_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,6 +53,7 @@ def test_extract_features_removed_from_the_cache_are_computed_again(
     assert np.array_equal(table.read(second.features), table.read(first.features))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("change", ["another image", "no image", "gone"])
 def test_extract_image_that_changes_meanwhile_raises(
     change: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -135,6 +137,7 @@ def test_extract_interrupted_pass_keeps_computed_features(
     assert sum(seen) == 36 - done[0]
 
 
+@pytest.mark.integration
 def test_extract_completed_run_keeps_its_runtime(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More images, or a GPU, do not change the runtime of a run."""
     words = {"classifier.name": "none"}

@@ -85,6 +85,7 @@ def test_convert_without_room_anywhere_says_what_is_missing_and_what_to_do(
     ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("format", ["csv", "jsonl", "parquet", "xlsx"])
 def test_write_predictions_on_a_full_disk_leaves_nothing_to_destructors(format: str) -> None:
     class Full(io.BytesIO):

@@ -451,5 +451,5 @@ def test_rank_by_logme_fits_no_classifier(
 
 def test_rank_of_a_network_that_cannot_be_downloaded_raises(colours: Path, here: dict[str, Any]) -> None:
     for among in (["mobilenet@0.25"], ["embedded", "mobilenet@0.25"]):
-        with pytest.raises(WeightsError, match="--offline"):
+        with pytest.raises(WeightsError, match="needs a one-time download"):
             ranked(colours, here, among=among, download=True, offline=True)

@@ -112,6 +112,7 @@ def test_epoch_0_predicts_as_the_linear_probe(colours: Path, weights: Path, tmp_
     assert float(first["val_loss"]) == pytest.approx(probe["log_loss"]["value"], abs=1e-3)
 
 
+@pytest.mark.integration
 def test_linear_probe_with_two_classes(colours: Path, tmp_path: Path) -> None:
     two = tmp_path / "two"
     for name in ("blue", "red"):
@@ -152,6 +153,7 @@ def test_batch_norm_statistics_are_not_changed(augmented: bool, weights: Path, c
     assert np.array_equal(after.get_layer("conv_pw_1_bn").gamma, np.ones(16))
 
 
+@pytest.mark.integration
 def test_batch_norm_in_training_mode_is_detected(
     weights: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +209,7 @@ def test_stage_without_trainable_layers_raises(colours: Path, tmp_path: Path) ->
         run_on(colours, tmp_path / "run", "stage.1.unfreeze=last:1")
 
 
+@pytest.mark.integration
 def test_early_stopping_message_names_the_patience(colours: Path, tmp_path: Path) -> None:
     messages: list[str] = []
     run_on(
@@ -272,6 +275,7 @@ def test_finetune_few_images_warns_and_completes(count: int, tmp_path: Path) -> 
     run_on(tmp_path / "few", tmp_path / "other", "stage.1.epochs=1", f"batch_size={parts['train'] - 1}")
 
 
+@pytest.mark.integration
 def test_finetune_without_validation_set_keeps_the_last_epoch(colours: Path, tmp_path: Path) -> None:
     messages: list[str] = []
     result = run_on(colours, tmp_path / "run", "split.val=0.0", "stage.1.epochs=2", progress=Listener(messages))
@@ -289,6 +293,7 @@ def test_finetune_without_validation_set_keeps_the_last_epoch(colours: Path, tmp
         assert any(array.shape == other.shape and np.array_equal(array, other) for other in written)
 
 
+@pytest.mark.integration
 def test_diverging_training_raises(colours: Path, tmp_path: Path) -> None:
     words = ("stage.1.optimizer=sgd", "stage.1.learning_rate=10", "stage.1.unfreeze=head", "head.l2=1")
     with pytest.raises(RecipeError, match="Training diverged in epoch") as caught:

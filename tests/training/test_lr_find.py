@@ -106,7 +106,7 @@ def test_lr_find_command_prints_the_rate_and_writes_the_plot(
     assert code == 0, err
     rate = float(out)
     assert 1e-5 < rate < 1
-    assert f"--set stage.1.learning_rate={out.strip()}" in err.splitlines()[-1]
+    assert err.splitlines()[-1].endswith(f" --lr {out.strip()}")
     assert "stage 1 of 1 (unfreeze last:50%): " in err
     assert re.search(r"with another seed the suggestion is \S+, a factor of \d", err)
     assert sorted(str(path) for path in Path().rglob("*")) == ["plots", "plots/colours-lr.png"]

@@ -148,6 +148,7 @@ def test_plan_of_a_file(own: Path, colours: Path, tmp_path: Path, timed: str, mo
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.integration
 def test_an_exported_model_is_a_network_to_start_from(first: Path, colours: Path, tmp_path: Path) -> None:
     (exported,) = export(str(first), [export_formats.find("keras")], tmp_path / "export", progress=SILENT)
     assert exported.path is not None

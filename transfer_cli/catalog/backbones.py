@@ -236,13 +236,21 @@ class BackboneSpec:
 
 
 def _same_family(name: str) -> str | None:
-    """Return the backbone with the nearest number, such as ``resnet50`` for ``resnet18``; None if there is none."""
+    """Return the backbone with the nearest number, such as ``resnet50`` for ``resnet18``; None if there is none.
+
+    A digit too many counts as a slip of the hand: ``vgg16`` for ``vgg161``.
+    """
     match = _NUMBERED.fullmatch(name.casefold().replace("_", ""))
     if match is None:
         return None
     found = {other: each for other in BACKBONES if (each := _NUMBERED.fullmatch(other.replace("_", "")))}
     family = [other for other, each in found.items() if (each[1], each[3]) == (match[1], match[3])]
-    return min(family, key=lambda other: abs(int(found[other][2]) - int(match[2])), default=None)
+
+    def distance(other: str) -> tuple[bool, int]:
+        number = found[other][2]
+        return not match[2].startswith(number), abs(int(number) - int(match[2]))
+
+    return min(family, key=distance, default=None)
 
 
 def find(name: str) -> BackboneSpec:

@@ -221,7 +221,7 @@ def _different_images(first: ModelPredictions, other: ModelPredictions, both: st
     changed = sorted(path for path in digests.keys() & other_digests.keys() if digests[path] != other_digests[path])
     note = f" {len(changed)} have the same path but different content: {', '.join(changed[:3])}." if changed else ""
     return InputError(
-        f"{both} predicted different images: {counted(len(first.images), 'image')} and "
+        f"{both} predicted different images: {len(first.images)} and "
         f"{counted(len(other.images), 'image')}, of which {common} "
         f"have the same content.{note}",
         hint="Evaluate both models on the same images, and compare the evaluations:\n"

@@ -21,6 +21,7 @@ def test_next_stage_starts_with_the_metrics_of_the_best_epoch(finetuned: Path) -
     assert unfrozen["val_accuracy"] == pytest.approx(float(best["val_accuracy"]))
 
 
+@pytest.mark.integration
 def test_next_stage_changed_predictions_raise(
     colours: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
