@@ -258,6 +258,7 @@ def test_predict_counts_images_per_folder_and_label(trained: Path, colours: Path
     for _ in range(2):  # the second time it replaces its own table
         result = invoke(trained, colours, "--counts", counts)
         assert result.exit_code == 0
+        assert f"images per folder and label: {counts}\n" in result.stderr
     rows = rows_of(result.stdout)
     expected: dict[tuple[str, str], int] = {}
     for row in rows:

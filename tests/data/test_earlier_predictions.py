@@ -86,7 +86,7 @@ def test_corrections_of_a_spreadsheet_are_not_lost(tmp_path: Path) -> None:
     """A program that saves a CSV file with semicolons and decimal commas keeps the labels."""
     path = tmp_path / "predictions.csv"
     rows = ["path;label;confidence;p_ant;p_bee", "a.jpg;ant;0,9;0,9;0,1", "b.jpg;ant;0,8;0,2;0,8"]
-    path.write_text("\r\n".join(rows[:2]), "utf-8-sig")
+    path.write_text("\r\n".join([*rows[:2], "", ""]), "utf-8-sig")
     check_replaceable(path)
     path.write_text("\r\n".join(rows), "utf-8-sig")
     with pytest.raises(OutputError, match=r"b\.jpg is ant, predicted was bee"):
@@ -101,6 +101,9 @@ def test_corrections_of_a_spreadsheet_are_not_lost(tmp_path: Path) -> None:
         b"path,species\na.jpg,bee\n",
         b"{}\n",
         b"[1]\n",
+        b'{"path": "a.jpg", "label": "bee", "probabilities": {"bee": "much", "ant": 0}}\n',
+        b'{"path": "a.jpg", "species": "bee"}\n',
+        b'{"path": "a.jpg", "label": "bee"}\n[1]\n',
         b"PK\x03\x04",
         b"\xff\xd8\xff",
     ],
@@ -122,5 +125,5 @@ def test_changed_workbook_is_not_lost(tmp_path: Path) -> None:
     with ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
-    with pytest.raises(OutputError, match="would be lost"):
+    with pytest.raises(OutputError, match="was changed, or written by another program, and would be lost"):
         check_replaceable(path)

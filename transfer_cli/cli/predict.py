@@ -74,14 +74,14 @@ _BINARY = {"parquet": "Parquet", WORKBOOK: "An Excel workbook"}
     "--only",
     multiple=True,
     metavar="NAMES",
-    help="Predict these classes only; comma-separated. The probabilities of the others are renormalised away.",
+    help="Predict these classes only; comma-separated. Their probabilities are scaled to a sum of 1.",
 )
 @click.option(
     "--exclude",
     multiple=True,
     metavar="NAMES",
     help="Leave these classes out, such as species that cannot be there; comma-separated. The probabilities of the "
-    "others are renormalised.",
+    "others are scaled to a sum of 1.",
 )
 @tta_option
 @output_option("FILE", "File to write: .csv, .jsonl, .parquet or .xlsx.  [stdout]")
@@ -162,6 +162,8 @@ def command(console: Console, /, model: str, paths: tuple[str, ...], output: Pat
         in_place = STDIN in paths
         total = None if in_place else ahead
         written = predictor.write_stdout(console, files, format_, in_place=in_place, total=total)
+    if counts:
+        console.note(f"images per folder and label: {counts.target}")
     predictor.note_cost(console)
     note_left_out(console, left_out)
     unknown = written.unknown if predictor.rejector else None

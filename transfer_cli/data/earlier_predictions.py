@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
+from zipfile import is_zipfile
 
 from transfer_cli.data.prediction_columns import UNKNOWN
 from transfer_cli.errors import OutputError
@@ -24,19 +25,23 @@ _PREFIX = "p_"
 def check_replaceable(path: Path) -> None:
     """Raise OutputError if `path` is a file that is lost when predictions are written to it.
 
-    Corrected labels are not recognised with ``--top-k`` and without ``--unknown``, where the probabilities of the
-    classes are missing, and in Parquet, which nobody edits by hand.
+    Corrected labels are not recognised where a table has several labels per image, or the K most likely classes alone
+    (``--top-k`` without ``--unknown``), since what was predicted cannot be told, and in Parquet, which nobody edits.
     """
     if not path.is_file() or not path.stat().st_size:
         return
     with path.open("rb") as file:
         start = file.read(_MAGIC_BYTES)
-    if start == b"PAR1" or (start.startswith(b"PK") and is_untouched(path)):
+    if start == b"PAR1":
+        return
+    if is_zipfile(path):
+        if not is_untouched(path):
+            raise OutputError(f"{path} was changed, or written by another program, and would be lost.", hint=_HINT)
         return
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
             corrected = next(filter(None, _corrections(text)), None)
-    except (ValueError, LookupError, csv.Error) as error:
+    except (ValueError, LookupError, TypeError, csv.Error) as error:
         raise OutputError(f"{path} is not a file of predictions and would be lost.", hint=_HINT) from error
     if corrected:
         raise OutputError(f"{path} has labels that were corrected, and they would be lost: {corrected}.", hint=_HINT)
@@ -50,7 +55,7 @@ def _corrections(text: IO[str]) -> Iterator[str | None]:
         for line in text:
             yield _correction_of_object(json.loads(line))
     elif not _TABLE_LINE.search(first):
-        rows = csv.reader(text, delimiter=max(_DELIMITERS, key=first.count))
+        rows = filter(None, csv.reader(text, delimiter=max(_DELIMITERS, key=first.count)))
         header = next(rows, [])
         if header[:1] != ["path"] or not {"label", "labels"} & {*header}:
             raise ValueError(header)
@@ -59,6 +64,8 @@ def _corrections(text: IO[str]) -> Iterator[str | None]:
 
 def _correction_of_object(row: Mapping[str, object]) -> str | None:
     path = str(row["path"])
+    if not {"label", "labels", "error"} & {*row}:
+        raise ValueError(row)
     label, probabilities = row.get("label"), row.get("probabilities")
     if not isinstance(label, str) or not isinstance(probabilities, dict):
         return None
