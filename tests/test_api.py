@@ -254,7 +254,7 @@ def test_gate_and_skipped_images(colours: Path, tmp_path: Path) -> None:
             output=tmp_path / "gate",
             classifier="nearest-centroid",
             min_accuracy=1,
-            **TINY_WORDS | {"set": {"images.size": TINY_SIZE, "classifier.tune": False}},
+            **TINY_WORDS | {"set": {"images.size": TINY_SIZE, "classifier.tune": False, "backbone.pooling": "avg"}},
         )
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def extract(
     folder: StrPath | ImageFolder, *, progress: bool | Progress = False, **keywords: Unpack[ExtractKeywords]
 ) -> TrainedRun:
-    """Train a classifier fast: a fixed pretrained network plus logistic regression.
+    """Train a classifier fast: a fixed pretrained network plus a linear classifier.
 
     The keyword arguments are the options of ``transfer-cli extract``; None is their default.
 
@@ -53,11 +53,12 @@ def extract(
         Pretrained network to build on, or a ``.keras`` file; its weights may be those of an earlier run.
         [mobilenet_v2, imagenet]
     pooling, layer : str
-        How to pool the last feature map, and the layer to use instead of it. [avg, last layer before the head]
+        How to pool the feature maps, and the layer to use instead of the last one.
+        [levels; avg for finetune and with a layer]
     preprocess : str
         How a network in a file expects its pixels: ``inside``, ``0-1``, ``-1-1``, ``tf``, ``torch`` or ``caffe``.
     classifier : str
-        Classifier to train on the features. [logistic]
+        Classifier to train on the features. [lda; logistic for several labels per image]
     tune : bool
         Tune its regularisation strength. [for the fast classifiers]
     recipe : path or str

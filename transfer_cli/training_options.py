@@ -70,7 +70,7 @@ class RecipeOptions(ImageOptions, total=False):
     backbone: StrPath | None
     preprocess: Literal["inside", "0-1", "-1-1", "tf", "torch", "caffe"] | None
     weights: StrPath | None
-    pooling: Literal["avg", "max", "flatten"] | None
+    pooling: Literal["avg", "max", "flatten", "levels"] | None
     layer: str | None
     runtime: str | None
     bags: Annotated[int, Field(ge=ensemble_methods.MIN_BAGS, le=ensemble_methods.MAX_BAGS)] | None

@@ -18,12 +18,12 @@ def test_read_returns_the_settings_and_files_of_a_run(trained: Path) -> None:
     assert directory == trained / "model"
     assert (bundle.kind, bundle.task, bundle.class_names) == ("features", "single-label", ("blue", "green", "red"))
     assert (bundle.image_size, bundle.resize, bundle.decoder) == (32, "squash", DECODER)
-    assert bundle.backbone == {"name": "mobilenet@0.25", "weights": "none", "pooling": "avg", "width": 256}
+    assert bundle.backbone == {"name": "mobilenet@0.25", "weights": "none", "pooling": "levels", "width": 496}
     files = ["MODEL_CARD.md", "backbone.keras", "classifier.skops", "graph.tflite"]
     files += ["linear.npz", "rejection.npz", "training_images.npz"]
     assert sorted(bundle.files) == files
     assert bundle.versions["keras"]
-    assert bundle.recipe["classifier"]["name"] == "logistic"
+    assert bundle.recipe["classifier"]["name"] == "lda"
     assert ModelBundle.read(directory)[0] == bundle
 
 

@@ -42,9 +42,9 @@ def test_extract_prints_progress_and_next_command(
         "split: 23 training, 13 test images",
         "starting scikit-learn",
     ]
-    assert lines[6] == "tuning logistic by cross-validation"
-    assert lines[7].startswith("logistic: C = ")
-    assert sum("C = " in line for line in lines) == 1
+    assert lines[6] == "tuning lda by cross-validation"
+    assert lines[7].startswith("lda: shrinkage = ")
+    assert sum("shrinkage = " in line for line in lines) == 1
     message = [line for line in lines if not line.startswith("most frequent confusions")]
     assert [line.split()[0] for line in message[-4:]] == ["val", "test", "next:", "next:"]
     assert lines[-2] == f"next: transfer-cli report {run} --open"

@@ -43,6 +43,9 @@ LOADERS: dict[str, Callable[[Path], object]] = {
 Plant = Callable[[Path, Path], None]
 """Plants something hostile in a file; if executed, it would create the second path."""
 
+WIDTH = 16 + 32 + 64 + 128 + 256
+"""Number of features of the trained run."""
+
 
 def pickled_array(path: Path, marker: Path) -> None:
     with np.load(path) as arrays:
@@ -382,7 +385,7 @@ def test_invalid_graph_is_refused(
 def test_graph_with_wrong_input_or_output_is_refused(runtime: str, trained: Path, tmp_path: Path) -> None:
     bundle = copied(trained, tmp_path / "bundle")
     recipe = json.loads((bundle / "bundle.json").read_text())["recipe"]
-    graph_of((40, 40, 3), 256, bundle / "graph.tflite")
+    graph_of((40, 40, 3), WIDTH, bundle / "graph.tflite")
     reseal(bundle, recipe={**recipe, "inference": {"runtime": runtime, "precision": "f32"}})
     with pytest.raises(
         ModelError, match=r"has the input uint8 of shape \[-?1, 40, 40, 3\]\. Expected .* \[n, 32, 32, 3\]"
@@ -391,28 +394,28 @@ def test_graph_with_wrong_input_or_output_is_refused(runtime: str, trained: Path
     graph_of((32, 32, 3), 5, bundle / "graph.tflite")
     reseal(bundle)
     model = load(str(bundle))
-    with pytest.raises(ModelError, match=r"shape \(2, 256\)\. Received: \(2, 5\)"):
+    with pytest.raises(ModelError, match=rf"shape \(2, {WIDTH}\)\. Received: \(2, 5\)"):
         model.predict_proba(np.zeros((2, 32, 32, 3), np.uint8))
     if runtime == "litert":
         # The shapes are right, but it is another network.
-        graph_of((32, 32, 3), 256, bundle / "graph.tflite")
+        graph_of((32, 32, 3), WIDTH, bundle / "graph.tflite")
         with pytest.raises(ModelError, match=r"graph\.tflite and backbone\.keras should contain the same network"):
             verify(reseal(bundle))
 
 
 def test_arrays_with_wrong_shapes_are_refused(trained: Path, tmp_path: Path) -> None:
     bundle = copied(trained, tmp_path / "bundle")
-    Linear(np.zeros((256, 2)), np.zeros(2)).save(bundle / "linear.npz")
+    Linear(np.zeros((WIDTH, 2)), np.zeros(2)).save(bundle / "linear.npz")
     with pytest.raises(ModelError, match=r"linear\.npz is for 2 classes; the bundle has 3"):
         load(str(reseal(bundle)))
     Linear(np.zeros((7, 3)), np.zeros(3)).save(bundle / "linear.npz")
-    with pytest.raises(ModelError, match=r"shape \(1, 7\)\. Received: \(1, 256\)"):
+    with pytest.raises(ModelError, match=rf"shape \(1, 7\)\. Received: \(1, {WIDTH}\)"):
         load(str(reseal(bundle))).predict_proba(np.zeros((1, 32, 32, 3), np.uint8))
     bundle = copied(trained, tmp_path / "other")
     rejection = Rejection.load(bundle / "rejection.npz")
     Rejection(np.ones((4, 7), np.float16), *list(vars(rejection).values())[1:]).save(bundle / "rejection.npz")
     rejector = Rejector(load(str(reseal(bundle))), coverage=0.9)
-    with pytest.raises(ModelError, match="was fitted on 7 features per image, but the network gives 256"):
+    with pytest.raises(ModelError, match=f"was fitted on 7 features per image, but the network gives {WIDTH}"):
         rejector(np.zeros((1, 32, 32, 3), np.uint8))
 
 

@@ -145,7 +145,7 @@ def test_build_invalid_arguments_raise() -> None:
         build(find("inception_v3"), weights="none", size=64)
     volume = keras.Input((4, 4, 4, 3))
     with pytest.raises(ModelError, match="Expected a feature map or a vector"):
-        _pooled(volume, "avg")
+        _pooled(volume, volume, "avg")
 
 
 def test_build_random_weights_follow_the_seed(photographs: NDArray[np.uint8]) -> None:

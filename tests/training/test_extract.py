@@ -75,7 +75,7 @@ def test_extract_writes_all_files_of_a_run(trained: Path, colours: Path) -> None
 
 def test_features_table_has_the_rows_of_the_split(trained: Path, colours: Path) -> None:
     table = pq.read_table(trained / "features.parquet")
-    assert str(table.schema.field("feature").type) == "fixed_size_list<element: float>[256]"
+    assert str(table.schema.field("feature").type) == "fixed_size_list<element: float>[496]"
     split = Split.read(trained / "split.csv")
     columns = table.select(["path", "sha256", "class", "split"]).to_pylist()
     assert columns == [

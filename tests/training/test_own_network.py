@@ -90,7 +90,7 @@ def test_a_model_does_not_need_the_file_any_more(own: Path, colours: Path, tmp_p
         "name": "mine.keras",
         "preprocess": "inside",
         "weights": "file",
-        "pooling": "avg",
+        "pooling": "levels",
         "sha256": digest,
         "width": 8,
     }

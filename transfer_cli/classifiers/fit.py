@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,9 +129,11 @@ def fit(
     InputError
         If there are too few images for this classifier.
     """
+    rows = _Rows(features, truth, groups)
+    if spec.is_discriminant and truth.ndim == 1:
+        return _fit_discriminant(spec, rows, options, progress)
     if _lacks_variance(spec, truth):
         raise _cannot_be_trained(spec, truth, "it needs at least one class with two images, to estimate their variance")
-    rows = _Rows(features, truth, groups)
     trials: tuple[Trial, ...] = ()
     value, out_of_fold = spec.default, None
     with _one_convergence_warning(progress):
@@ -237,6 +239,48 @@ def _fit_pipeline(spec: ClassifierSpec, rows: _Rows, value: float, options: FitO
             # The folds were needed for calibration only; a bundle should not hold row numbers of training images.
             each.set_params(cv=None)
     return pipeline
+
+
+def _fit_discriminant(spec: ClassifierSpec, rows: _Rows, options: FitOptions, progress: Progress) -> Fitted:
+    """Fit the discriminant analysis: one pass over the folds gives the scores for all values of the shrinkage."""
+    from scipy.special import softmax
+
+    from transfer_cli.classifiers import discriminant
+
+    classes, weights = options.classes, options.weights
+    sample = rows.take(_tuning_rows(rows.truth, options.seed))
+    is_whole = len(sample.truth) == len(rows.truth)
+    values = spec.grid if options.tune else (spec.default,)
+
+    def held_out(some: _Rows, shrinkages: Sequence[float]) -> dict[float, NDArray[np.float64]]:
+        splits = folds(some.truth, spec.folds, options.seed, some.groups)
+        scores = discriminant.scores_of_folds(some.features, some.truth, splits, shrinkages, classes, weights)
+        single = single_rows(some.truth, some.groups)
+        for each in scores.values():
+            each[single] = np.nan
+        return scores
+
+    with progress.track(f"tuning {spec.name} by cross-validation", None):
+        scores = held_out(sample, values)
+    scored = ~np.isnan(scores[values[0]][:, 0])
+    value, trials, temperature = spec.default, [], discriminant.best_temperature_unseen(rows.features.shape[1])
+    if scored.any():
+        best = np.inf
+        for each in values:
+            temperature_of, loss = discriminant.best_temperature(scores[each][scored], sample.truth[scored])
+            accuracy = float((scores[each][scored].argmax(axis=1) == sample.truth[scored]).mean())
+            trials.append(Trial(each, loss, accuracy))
+            if loss < best:
+                best, value, temperature = loss, each, temperature_of
+        if options.tune:
+            progress.note(f"{spec.name}: {spec.parameter} = {value:g}, the best of {len(values)} values tried")
+    out_of_fold = None
+    if options.out_of_fold:
+        final = scores[value] if is_whole else held_out(rows, [value])[value]
+        out_of_fold = np.asarray(softmax(final / temperature, axis=1), np.float32)
+    with progress.track(f"fitting {spec.name}", None):
+        pipeline = discriminant.Discriminant.of(rows.features, rows.truth, weights).pipeline(value, temperature)
+    return Fitted(pipeline, value, tuple(trials) if options.tune else (), out_of_fold)
 
 
 def _lacks_variance(spec: ClassifierSpec, truth: Truth) -> bool:

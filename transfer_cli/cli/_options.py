@@ -225,8 +225,9 @@ backbone_options = _together(
     ),
     click.option(
         "--pooling",
-        type=click.Choice(["avg", "max", "flatten"]),
-        help="How the last feature map becomes one vector: average pooling, max pooling, or flatten.  [avg]",
+        type=click.Choice(["avg", "max", "flatten", "levels"]),
+        help="How the last feature map becomes one vector: average pooling, max pooling, or flatten; levels (extract "
+        "only) also pools those of higher resolution.  [levels for extract; avg]",
     ),
     click.option(
         "--layer",

@@ -28,7 +28,9 @@ from transfer_cli.cli._types import PATH
 @table_options
 @backbone_options
 @click.option(
-    "--classifier", type=click.Choice(classifiers.names()), help="Classifier to train on the features.  [logistic]"
+    "--classifier",
+    type=click.Choice(classifiers.names()),
+    help="Classifier to train on the features.  [lda; logistic for several labels per image]",
 )
 @click.option(
     "--tune/--no-tune",
@@ -40,7 +42,7 @@ from transfer_cli.cli._types import PATH
 @cache_option
 @pass_console
 def command(console: Console, /, folder: Path, bags: int | None, **options: Any) -> int:
-    """Train a classifier fast (start here): a fixed pretrained network plus logistic regression.
+    """Train a classifier fast (start here): a fixed pretrained network plus a linear classifier.
 
     FOLDER has one sub-folder of images per class, e.g. photos/cat and photos/dog; or sub-folders train and test (and
     val), each with one sub-folder per class; or it is a CSV file with the columns path,label (or path,labels with any

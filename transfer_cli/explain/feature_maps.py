@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from transfer_cli.errors import ModelError, UnknownNameError
+from transfer_cli.models.feature_levels import top_map
 from transfer_cli.models.freezing import cut_points
 
 
@@ -31,7 +32,10 @@ def last_feature_map(network: Any) -> Any:
     ModelError
         If there is none.
     """
-    layers = [each for each in cut_points(network) if _is_feature_map(each) and min(each.output.shape[1:3]) > 1]
+    top = top_map(network)
+    # The features of several levels have paths that leave out the last feature map.
+    through = network if top is None else keras.Model(network.inputs[0], top)
+    layers = [each for each in cut_points(through) if _is_feature_map(each) and min(each.output.shape[1:3]) > 1]
     # Padding shifts positions and adds empty ones.
     layers = [each for each in layers if not isinstance(each, keras.layers.ZeroPadding2D)]
     # Without weights they only rescale the pixels.

@@ -17,6 +17,7 @@ from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec, WeightsFile
 from transfer_cli.errors import InputError, ModelError, OutputError, UnknownNameError, WeightsError
 from transfer_cli.io.untrusted.hdf5_file import check_hdf5_self_contained
 from transfer_cli.models import own_network, textbook
+from transfer_cli.models.feature_levels import LEVELS, pool_levels
 from transfer_cli.models.freezing import POOLINGS, backbone_layers
 from transfer_cli.models.weights import download, embedded, registry
 from transfer_cli.models.weights.integrity import check_digest, damage
@@ -33,7 +34,7 @@ def build(
     weights: str = "imagenet",
     size: int | None = None,
     layer: str | None = None,
-    pooling: str = "avg",
+    pooling: str | None = None,
     seed: int = 0,
     offline: bool = False,
     progress: Progress = SILENT,
@@ -52,8 +53,9 @@ def build(
         Layer whose output gives the features. Default: the last layer below the classification head; of a network file
         the last feature map. A layer of the
         head itself needs the weights ``imagenet`` and the size of the catalog row.
-    pooling : {"avg", "max", "flatten"}
-        How a feature map becomes a vector; ignored if the layer gives a vector.
+    pooling : {"avg", "max", "flatten", "levels"}, optional
+        How a feature map becomes a vector, avg by default; ignored if the layer gives a vector. levels: also those of
+        lower levels (`feature_levels.pool_levels`).
     seed : int
         Seed of random weights.
     offline : bool
@@ -87,7 +89,7 @@ def build(
         raise _no_such_layer(spec, layer, [each.name for each in backbone_layers(network)], weights, size)
     else:
         output = own[layer].output
-    features = _pooled(output, pooling)
+    features = _pooled(network.inputs[0], output, pooling or "avg")
     model = keras.Model(network.inputs[0], features, name=f"{network.name}_features")
     model.trainable = False
     if spec.is_file:
@@ -229,7 +231,7 @@ def _identifier(name: str) -> str:
     return name.replace("@", "_").replace(".", "_")
 
 
-def _pooled(features: Any, pooling: str) -> Any:
+def _pooled(images: Any, features: Any, pooling: str) -> Any:
     if len(features.shape) == 2:
         return features
     if len(features.shape) != 4:
@@ -237,4 +239,6 @@ def _pooled(features: Any, pooling: str) -> Any:
             f"The layer has an output of shape {tuple(features.shape[1:])}. Expected a feature map or a vector.",
             hint="Choose another layer with --layer.",
         )
+    if pooling == LEVELS:
+        return pool_levels(images, features)
     return POOLINGS[pooling](name=f"{pooling}_features")(features)

@@ -24,7 +24,7 @@ from transfer_cli.text import listed
 _MAX_LISTED = 20
 _RESERVED = (
     *("images", "features", "head_hidden", "head_dropout", "logits", "probabilities"),
-    *("avg_features", "max_features", "flatten_features"),
+    *("avg_features", "max_features", "flatten_features", "level_features"),
 )
 """Names of the input, the pooling and the layers of every head."""
 _MODES = {"-1-1": "tf", "tf": "tf", "torch": "torch", "caffe": "caffe"}

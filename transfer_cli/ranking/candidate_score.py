@@ -163,8 +163,8 @@ class CandidateEvaluation:
         with self._request.progress.track(f"cross-validating on {self.candidate.name}", None):
             seed = self._recipe.seed
             options = fit.FitOptions(classes=sample.classes, tune=True, seconds=float("inf"), seed=seed)
-            logistic = classifiers.find("logistic")
-            fitted = fit.fit(logistic, matrix, sample.truth, options, groups=sample.group_ids)
+            default = classifiers.DEFAULT if sample.truth.ndim == 1 else classifiers.DEFAULT_OF_LABELS
+            fitted = fit.fit(classifiers.find(default), matrix, sample.truth, options, groups=sample.group_ids)
         assert fitted.out_of_fold is not None
         known = ~np.isnan(fitted.out_of_fold[:, 0])
         truth, probabilities = sample.truth[known], fitted.out_of_fold[known]

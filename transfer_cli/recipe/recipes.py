@@ -212,10 +212,17 @@ class ExtractRecipe(Recipe):
         """Return the recipe with all defaults filled in."""
         if task == MULTI_LABEL and self.balance.method != "none":
             raise RecipeError("balance.method of extract is not possible for a folder with several labels per image.")
-        tune = self.classifier.tune
-        if tune is None and self.classifier.name != classifiers.NONE:
-            tune = classifiers.find(self.classifier.name).tuned
-        return super().resolved(task).with_settings("classifier", tune=bool(tune))
+        default = classifiers.DEFAULT_OF_LABELS if task == MULTI_LABEL else classifiers.DEFAULT
+        name, tune = self.classifier.name or default, self.classifier.tune
+        if tune is None and name != classifiers.NONE:
+            tune = classifiers.find(name).tuned
+        pooling = self.backbone.pooling or ("avg" if self.backbone.layer else "levels")
+        return (
+            super()
+            .resolved(task)
+            .with_settings("classifier", name=name, tune=bool(tune))
+            .with_settings("backbone", pooling=pooling)
+        )
 
 
 class FinetuneRecipe(Recipe):
@@ -254,6 +261,8 @@ class FinetuneRecipe(Recipe):
 
     @model_validator(mode="after")
     def _pooling_fits_the_head(self) -> Self:
+        if self.backbone.pooling == "levels":
+            raise ValueError("backbone.pooling = levels is of extract. Expected avg, max or flatten for finetune.")
         pooling = heads.find(self.head.kind).pooling
         if pooling and "pooling" in self.backbone.model_fields_set and self.backbone.pooling != pooling:
             raise ValueError(
@@ -276,7 +285,7 @@ class FinetuneRecipe(Recipe):
             .resolved(task)
             .with_settings("early_stopping", monitor=self.early_stopping.monitor or monitor)
             .with_settings("head", start=self.head.start or spec.starts[0], units=self.head.units or spec.units)
-            .with_settings("backbone", pooling=spec.pooling or self.backbone.pooling)
+            .with_settings("backbone", pooling=spec.pooling or self.backbone.pooling or "avg")
             .model_copy(update={"stage": tuple(complete)})
         )
 

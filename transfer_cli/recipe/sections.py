@@ -169,9 +169,11 @@ class Backbone(Choices):
         description="imagenet, none (random, from the recipe's seed), embedded (in the program), a weights file, or an "
         "earlier run of finetune to start from. Always those in it for a .keras file.",
     )
-    pooling: Literal["avg", "max", "flatten"] = Field(
-        default="avg",
-        description="How the last feature map becomes a vector: mean or maximum per channel, or all values (flatten).",
+    pooling: Literal["avg", "max", "flatten", "levels"] | None = Field(
+        default=None,
+        description="How feature maps become a vector: mean or maximum per channel of the last one, all its values "
+        "(flatten), or the square roots of the means of the last one at each resolution, joined (levels). Default: "
+        "levels for extract, avg for finetune.",
     )
     layer: str | None = Field(
         default=None, description="Layer that gives the features. Default: the last one below the classification head."
@@ -278,15 +280,24 @@ class Hardware(Choices):
 class Classifier(Choices):
     """The scikit-learn classifier that is trained on the features."""
 
-    name: Annotated[str, name_in(classifiers.find, classifiers.NONE)] = Field(
-        default="logistic", description="scikit-learn classifier (transfer-cli extract --help)."
+    name: Annotated[str, name_in(classifiers.find, classifiers.NONE)] | None = Field(
+        default=None,
+        description="scikit-learn classifier (transfer-cli extract --help). Default: lda; logistic for several labels "
+        "per image.",
     )
     tune: bool | None = Field(
         default=None, description="Tune its regularisation by cross-validation. Default: only for fast classifiers."
     )
     tune_seconds: Positive = Field(
-        default=60, description="Time limit for tuning in seconds: no further value is tried after it."
+        default=60,
+        description="Time limit for tuning in seconds: no further value is tried after it. lda tries all in one pass.",
     )
+
+    @property
+    def spec(self) -> classifiers.ClassifierSpec:
+        """The row of the catalog; only of a resolved recipe with a classifier."""
+        assert self.name is not None
+        return classifiers.find(self.name)
 
 
 class Head(Choices):

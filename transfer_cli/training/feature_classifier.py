@@ -15,7 +15,7 @@ from transfer_cli.bundle.model_card import ModelCard
 from transfer_cli.bundle.training_images import TrainingImages
 from transfer_cli.calibration import fit as calibration
 from transfer_cli.calibration.fit import PartProbabilities
-from transfer_cli.catalog import class_balancing, classifiers
+from transfer_cli.catalog import class_balancing
 from transfer_cli.classifiers import fit
 from transfer_cli.classifiers.fit import Fitted
 from transfer_cli.classifiers.linear import Linear, remove_log_prior
@@ -107,7 +107,7 @@ def train_classifier(
         held_out = (row.sha256 for row in split.rows if row.part != "test")
         images = TrainingImages.of((split.rows[row].sha256 for row in trained), held_out)
         with_earlier_images(images, run).save(directory / TRAINING_IMAGES_FILE)
-        if classifiers.find(recipe.classifier.name).linear:
+        if recipe.classifier.spec.linear:
             _save_linear(request, classifier, directory)
         skipped = len(read_skipped(request.run.skipped))
         ModelCard(bundle, split, metrics, val_fit, request.folder.name, skipped, val_note).write(directory)
@@ -124,7 +124,7 @@ def _fit(request: TrainingRequest, recipe: ExtractRecipe, extracted: ExtractedFo
     rows = np.flatnonzero(train)
     if recipe.bag is not None:
         rows = rows[bootstrap.bootstrap_sample(recipe.bag, recipe.seed, truth[train], group_ids[train])]
-    spec = classifiers.find(options.name)
+    spec = options.spec
     weights, log_prior = _class_balance(recipe, truth[rows], len(split.class_names))
     fitted = fit.fit(
         spec,

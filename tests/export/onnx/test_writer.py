@@ -182,6 +182,8 @@ SMALL: dict[str, Callable[[Tensor], Tensor]] = {
     "average": lambda maps: layers.Average()([maps, layers.Dense(3)(maps), layers.Subtract()([maps, maps * 2.0])]),
     "extremes": lambda maps: layers.Maximum()([maps, layers.Minimum()([maps * 0.5, 90.0 - maps])]),
     "relu 6": lambda maps: layers.ReLU(max_value=6.0)(maps - 90.0),
+    "absolute": lambda maps: keras.ops.absolute(maps - 100.0),
+    "sqrt": lambda maps: keras.ops.sqrt(keras.ops.maximum(maps, 3.0)),
     "log": lambda maps: keras.ops.log(keras.ops.maximum(maps, 3.0)),
     "minimum": lambda maps: keras.ops.minimum(keras.ops.minimum(maps, 90.0), 120.0 - maps),
     "below the highest": lambda maps: _below_highest(layers.GlobalMaxPooling2D()(maps * -1.0)),

@@ -155,6 +155,14 @@ def _log(builder: GraphBuilder, operation: Any, inputs: list[Value]) -> Value:
     return builder.apply("Log", builder.apply_padding(inputs[0]))
 
 
+def _absolute(builder: GraphBuilder, operation: Any, inputs: list[Value]) -> Value:
+    return builder.apply("Abs", inputs[0])
+
+
+def _sqrt(builder: GraphBuilder, operation: Any, inputs: list[Value]) -> Value:
+    return builder.apply("Sqrt", builder.apply_padding(inputs[0]))
+
+
 def _max(builder: GraphBuilder, operation: Any, inputs: list[Value]) -> Value:
     is_last = len(inputs[0].shape) == 2 and np.ravel(operation.axis).tolist() in ([-1], [1])
     require(is_last and operation.keepdims, f"{operation.name}: maximum along axis {operation.axis}")
@@ -188,6 +196,7 @@ _ELEMENTWISE = {
     "TrueDivide": "Div",
 }
 _LAYERS: dict[str, Callable[[GraphBuilder, Any, list[Value]], Value]] = {
+    "Absolute": _absolute,
     "Activation": activation,
     "Average": _average,
     "AveragePooling2D": partial(convolutions.pooling, kind="AveragePool"),
@@ -219,6 +228,7 @@ _LAYERS: dict[str, Callable[[GraphBuilder, Any, list[Value]], Value]] = {
     "Reshape": _reshape,
     "SeparableConv2D": convolutions.separable,
     "Softmax": softmax,
+    "Sqrt": _sqrt,
     "Stack": _stack,
     "StochasticDepth": _identity,
     "ZeroPadding2D": convolutions.zero_padding,

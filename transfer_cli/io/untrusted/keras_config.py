@@ -44,9 +44,22 @@ AUGMENTING = frozenset(
 OPERATIONS = {
     "core": ("Cast",),
     "image": ("RGBToGrayscale",),
-    "numpy": ("Add", "GetItem", "Log", "Max", "Maximum", "Minimum", "Multiply", "Stack", "Subtract", "TrueDivide"),
+    "numpy": (
+        "Absolute",
+        "Add",
+        "GetItem",
+        "Log",
+        "Max",
+        "Maximum",
+        "Minimum",
+        "Multiply",
+        "Sqrt",
+        "Stack",
+        "Subtract",
+        "TrueDivide",
+    ),
 }
-"""Accepted functions of keras.ops by module: those of preprocessing, MobileNetV3 and ensembles."""
+"""Accepted functions of keras.ops by module: those of preprocessing, pooling, MobileNetV3 and ensembles."""
 INITIALIZERS = (
     *("Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform", "Ones"),
     *("Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "Zeros"),
