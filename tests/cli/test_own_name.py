@@ -55,7 +55,7 @@ def test_extract_and_ensemble_twice_and_with_other_settings(colours: Path) -> No
     assert (named.exit_code, named.stdout) == (3, "")
     assert named.stderr == (
         "error: runs/colours-embedded holds another run: --set batch_size is 32 there and 8 here; "
-        "--classifier is logistic there and linear-svm here.\n"
+        "--classifier is lda there and linear-svm here.\n"
         "Choose another place with -o RUN, or add --overwrite to replace it.\n"
     )
 

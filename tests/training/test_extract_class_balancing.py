@@ -46,11 +46,11 @@ def scored(run: RunDirectory, part: str = "test") -> np.ndarray:
     return np.array([[float(row[f"p_{name}"]) for name in ("blue", "green", "red")] for row in rows])
 
 
-@pytest.mark.parametrize("classifier", ["logistic", "knn"])
+@pytest.mark.parametrize("classifier", ["lda", "logistic", "knn"])
 def test_logit_adjustment_removes_the_prior_of_any_classifier(
     classifier: str, uneven: Path, weights: Path, tmp_path: Path
 ) -> None:
-    words = {"classifier.name": classifier}
+    words = {"classifier.name": classifier, "backbone.pooling": "avg"}
     plain = run_on(uneven, tmp_path / "plain", weights, **words)
     balanced = run_on(uneven, tmp_path / "balanced", weights, "balance.method=logit-adjustment", **words)
     counts = np.array([*Split.read(plain.split).training_counts().values()])
@@ -67,20 +67,24 @@ def test_logit_adjustment_removes_the_prior_of_any_classifier(
     assert ModelBundle.read(plain.path)[0].log_prior is None
 
 
-def test_class_weights_increase_rare_classes(uneven: Path, weights: Path, tmp_path: Path) -> None:
-    run = run_on(uneven, tmp_path / "run", weights, "balance.method=class-weights", "classifier.tune=false")
+@pytest.mark.parametrize("name", ["lda", "logistic"])
+def test_class_weights_increase_rare_classes(name: str, uneven: Path, weights: Path, tmp_path: Path) -> None:
+    words = {"classifier.name": name}
+    run = run_on(uneven, tmp_path / "run", weights, "balance.method=class-weights", "classifier.tune=false", **words)
     split = Split.read(run.split)
     train, truth = split.mask("train"), split.truth()
     counts = np.bincount(truth[train])
     matrix = read(run.features)
     fitted = fit.fit(
-        classifiers.find("logistic"),
+        classifiers.find(name),
         matrix[train],
         truth[train],
         fit.FitOptions(classes=3, tune=False, out_of_fold=False, weights=train.sum() / (3 * counts)),
     )
     expected = fit.probabilities(fitted.pipeline, matrix[split.mask("test")], 3)
     np.testing.assert_allclose(scored(run), expected, atol=1e-4)
+    plain = run_on(uneven, tmp_path / "plain", weights, "classifier.tune=false", **words)
+    assert scored(run)[:, 2].mean() > scored(plain)[:, 2].mean()
 
 
 def test_unsupported_balancing_raises(uneven: Path, weights: Path, tmp_path: Path) -> None:

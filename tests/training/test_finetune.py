@@ -102,14 +102,15 @@ def test_epoch_0_predicts_as_the_linear_probe(colours: Path, weights: Path, tmp_
     """Epoch 0 of a fine-tuning has the val predictions of the logistic regression that extract fits."""
     words = {**WORDS, "backbone.weights": str(weights), "split.val": 0.3}
     folder = ImageFolder.scan(colours)
-    extract(TrainingRequest(folder, RunDirectory(tmp_path / "extract")), ExtractRecipe.load(None, [], words))
+    probe = ["classifier.name=logistic", "backbone.pooling=avg"]
+    extract(TrainingRequest(folder, RunDirectory(tmp_path / "extract")), ExtractRecipe.load(None, probe, words))
     finetune(
         TrainingRequest(folder, RunDirectory(tmp_path / "run")), FinetuneRecipe.load(None, ["stage.1.epochs=1"], words)
     )
     first = rows_of(tmp_path / "run/history.csv")[0]
-    probe = json.loads((tmp_path / "extract/metrics.json").read_text())["val"]
-    assert float(first["val_accuracy"]) == pytest.approx(probe["accuracy"]["value"], abs=1e-6)
-    assert float(first["val_loss"]) == pytest.approx(probe["log_loss"]["value"], abs=1e-3)
+    metrics = json.loads((tmp_path / "extract/metrics.json").read_text())["val"]
+    assert float(first["val_accuracy"]) == pytest.approx(metrics["accuracy"]["value"], abs=1e-6)
+    assert float(first["val_loss"]) == pytest.approx(metrics["log_loss"]["value"], abs=1e-3)
 
 
 @pytest.mark.integration

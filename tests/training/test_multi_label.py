@@ -236,6 +236,8 @@ def test_multi_label_evaluate_and_compare_match_the_run(
     folder = ImageFolder.scan(pairs, for_training=False)
     evaluation = evaluate(str(extracted), folder, EvaluationDirectory(tmp_path / "evaluation"), part="test")
     own = json.loads((extracted / "metrics.json").read_text())["test"]
+    # Only training looks for copies of its images.
+    own = {name: figure for name, figure in own.items() if not name.endswith("_near_duplicates")}
     assert evaluation.trained_on == 0
     assert evaluation.metrics["test"].keys() == own.keys()
     for name, figure in own.items():

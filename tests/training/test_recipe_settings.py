@@ -207,10 +207,11 @@ def test_refit_without_gain_equals_extract(
     split = Split.read(run.split)
     rows = [replace(row, part="test" if row.part == "test" else "train") for row in split.rows]
     both = replace(split, rows=tuple(rows))
-    recipe = ExtractRecipe.load(None, [pretrained, "inference.runtime=keras"], {**WORDS, "backbone.weights": None})
-    probe = RunDirectory(tmp_path / "extract")
-    extract(TrainingRequest(ImageFolder.scan(uneven), probe, split=both), recipe)
-    one, other = rows_of(run.predictions("test")), rows_of(probe.predictions("test"))
+    probe = [pretrained, "inference.runtime=keras", "classifier.name=logistic", "backbone.pooling=avg"]
+    recipe = ExtractRecipe.load(None, probe, {**WORDS, "backbone.weights": None})
+    extracted = RunDirectory(tmp_path / "extract")
+    extract(TrainingRequest(ImageFolder.scan(uneven), extracted, split=both), recipe)
+    one, other = rows_of(run.predictions("test")), rows_of(extracted.predictions("test"))
     assert [row["path"] for row in one] == [row["path"] for row in other]
     for name in COLOURS:
         np.testing.assert_allclose(*([float(row[f"p_{name}"]) for row in rows] for rows in (one, other)), atol=2e-3)

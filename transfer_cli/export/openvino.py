@@ -25,6 +25,8 @@ _NOT_COMPUTED = ("Constant", "Parameter", "Result")
 _KINDS: dict[str, Kind] = {
     "Convolution": "convolution",
     "GroupConvolution": "convolution",
+    "ReduceMean": "pooling",
+    "Abs": "absolute",
     "MatMul": "dense",
     "Softmax": "probabilities",
     "SoftMax": "probabilities",
@@ -38,7 +40,7 @@ def write_openvino(
     """Convert a LiteRT graph to OpenVINO files: `path`, and a .bin with the weights beside it.
 
     For int8 weights and activations, NNCF computes the ranges and corrects the biases layer by layer [1]_. The first
-    convolutions and the last dense layer stay float32, see `float_layers`.
+    convolutions, the roots of pooled features and the last dense layer stay float32, see `float_layers`.
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ def _compact(text: str) -> str:
 
 
 def _float_operations(model: Any) -> list[str]:
-    """Return the names of the operations that stay float32: the first convolutions and the last dense layer.
+    """Return the names of the operations that stay float32: the first convolutions, roots, and the last dense layer.
 
     In an ensemble these are the last dense layers of all members, and the combination of their predictions.
     """
@@ -129,4 +131,5 @@ def _float_operations(model: Any) -> list[str]:
     early = [index for index in float_layers.early(operations) if operations[index].kind == "convolution"]
     last = float_layers.logit_layers(operations)
     late = float_layers.tail(operations) if len(last) > 1 else last
-    return [computed[index].get_friendly_name() for index in (*early, *late)]
+    selected = sorted({*early, *float_layers.roots(operations), *late})
+    return [computed[index].get_friendly_name() for index in selected]

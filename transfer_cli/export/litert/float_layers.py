@@ -11,7 +11,7 @@ import numpy as np
 EARLY_SHARE = 0.02
 """The first convolutions stay float32 up to this share of all weights: they are few, and rounding costs most there."""
 
-Kind = Literal["convolution", "dense", "probabilities", "other"]
+Kind = Literal["convolution", "pooling", "absolute", "dense", "probabilities", "other"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Operation:
 
     Attributes
     ----------
-    kind : {"convolution", "dense", "probabilities", "other"}
+    kind : {"convolution", "pooling", "absolute", "dense", "probabilities", "other"}
         ``probabilities`` is a softmax or a sigmoid.
     parents : tuple of int
         Indices of the operations whose outputs it reads; they come before it.
@@ -53,6 +53,24 @@ def logit_layers(operations: Sequence[Operation]) -> list[int]:
 def tail(operations: Sequence[Operation]) -> list[int]:
     """Return the logit layers and every operation that depends on one."""
     selected = set(logit_layers(operations))
+    for index, operation in enumerate(operations):
+        if selected & set(operation.parents):
+            selected.add(index)
+    return sorted(selected)
+
+
+def roots(operations: Sequence[Operation]) -> list[int]:
+    """Return the operations from the poolings to the square roots of pooled features, and those after them.
+
+    A root enlarges the rounding of small numbers. Only roots of absolute values are of features.
+    """
+    selected: set[int] = set()
+    pending = [index for index, operation in enumerate(operations) if operation.kind == "absolute"]
+    while pending:
+        index = pending.pop()
+        if index not in selected and operations[index].kind != "convolution":
+            selected.add(index)
+            pending += () if operations[index].kind == "pooling" else operations[index].parents
     for index, operation in enumerate(operations):
         if selected & set(operation.parents):
             selected.add(index)

@@ -25,6 +25,8 @@ BIAS_CORRECTION_IMAGES = 48
 _KINDS: dict[int, Kind] = {
     schema.BuiltinOperator.CONV_2D: "convolution",
     schema.BuiltinOperator.DEPTHWISE_CONV_2D: "convolution",
+    schema.BuiltinOperator.MEAN: "pooling",
+    schema.BuiltinOperator.ABS: "absolute",
     schema.BuiltinOperator.FULLY_CONNECTED: "dense",
     schema.BuiltinOperator.SOFTMAX: "probabilities",
     schema.BuiltinOperator.LOGISTIC: "probabilities",
@@ -37,8 +39,8 @@ def write_litert_int8(network: keras.Model, calibration: Images, path: Path) -> 
     """Write a network as a LiteRT graph with int8 weights and activations.
 
     Weights have one scale per channel, activations one per tensor, from the minimum and maximum over the calibration
-    images [1]_. The first convolutions, the last dense layer and everything after it stay float32, which halves the
-    error (see docs/export.md). Then biases are corrected [2]_, see `bias_correction`.
+    images [1]_. The first convolutions, the roots of pooled features, the last dense layer and everything after it stay
+    float32, which halves the error (see docs/export.md). Then biases are corrected [2]_, see `bias_correction`.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ def write_litert_int8(network: keras.Model, calibration: Images, path: Path) -> 
 
 
 def _float_tensors(model: Any) -> list[str]:
-    """Return the outputs of what stays float32: the first convolutions, and the last dense layer and its successors.
+    """Return the outputs of what stays float32: the first convolutions, roots, the last dense layer, its successors.
 
     In int8 a probability would be a multiple of 1/256, and two classes with close logits would be tied.
     """
@@ -85,7 +87,8 @@ def _float_tensors(model: Any) -> list[str]:
         parents = tuple(producer[int(tensor)] for tensor in operation.inputs if int(tensor) in producer)
         weights = int(np.prod(tensors[operation.inputs[1]].shape)) if kind == "convolution" else 0
         graph.append(Operation(kind, parents, weights))
-    selected = [*float_layers.early(graph), *(float_layers.tail(graph) or [len(order) - 1])]
+    late = float_layers.tail(graph) or [len(order) - 1]
+    selected = sorted({*float_layers.early(graph), *float_layers.roots(graph), *late})
     return [tensors[order[index][1].outputs[0]].name.decode() for index in selected]
 
 

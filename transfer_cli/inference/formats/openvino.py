@@ -27,7 +27,7 @@ _MAX_DEPTH = 12
 _OPSETS = {f"opset{number}" for number in range(1, 17)}
 # fmt: off
 _TYPES = frozenset({
-    "Add", "AvgPool", "Broadcast", "Clamp", "Concat", "Const", "Convert", "Convolution", "Divide", "Elu", "Erf",
+    "Abs", "Add", "AvgPool", "Broadcast", "Clamp", "Concat", "Const", "Convert", "Convolution", "Divide", "Elu", "Erf",
     "Exp", "FakeQuantize", "Floor", "Gather", "Gelu", "GroupConvolution", "HSigmoid", "HSwish", "Log", "MatMul",
     "Maximum", "MaxPool", "Minimum", "Multiply", "MVN", "Negative", "Pad", "Parameter", "Power", "PRelu", "ReduceMax",
     "ReduceMean", "ReduceProd", "ReduceSum", "ReLU", "Relu", "Reshape", "Result", "Select", "ShapeOf", "Sigmoid",
