@@ -143,12 +143,13 @@ def best_temperature(scores: Scores, truth: Truth) -> tuple[float, float]:
     return temperature, log_losses(temperature)[0]
 
 
-def best_temperature_unseen(width: int) -> float:
-    """Return a cautious temperature for `width` features, where too few images leave none to hold out.
+def cautious_temperature(width: int, shrinkage: float) -> float:
+    """Return a temperature for `width` standardised features, where too few images leave none to hold out.
 
-    The temperatures of the folders in benchmarks/zoo.py, with 10 images per class, are about a fiftieth of the width.
+    Nothing shows how reliable the classifier is, so it is never sure: without variance within classes, the score of the
+    nearest class exceeds another by half the squared distance of their means, which is about 1 to 2 per feature.
     """
-    return max(1.0, width / 50)
+    return width / shrinkage
 
 
 def scores_of_folds(

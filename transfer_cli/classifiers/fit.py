@@ -267,10 +267,11 @@ def _fit_discriminant(spec: ClassifierSpec, rows: _Rows, options: FitOptions, pr
             each[single] = np.nan
         return scores
 
-    with progress.track(f"tuning {spec.name} by cross-validation", None):
+    with progress.track(f"{'tuning' if options.tune else 'calibrating'} {spec.name} by cross-validation", None):
         scores = held_out(sample, values)
     scored = ~np.isnan(scores[values[0]][:, 0])
-    value, trials, temperature = spec.default, [], discriminant.best_temperature_unseen(rows.features.shape[1])
+    value, trials = spec.default, []
+    temperature = discriminant.cautious_temperature(rows.features.shape[1], value)
     if scored.any():
         best = np.inf
         for each in values:

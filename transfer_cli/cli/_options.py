@@ -226,8 +226,9 @@ backbone_options = _together(
     click.option(
         "--pooling",
         type=click.Choice(["avg", "max", "flatten", "levels"]),
-        help="How the last feature map becomes one vector: average pooling, max pooling, or flatten; levels (extract "
-        "only) also pools those of higher resolution.  [levels for extract; avg]",
+        help="How feature maps become one vector: average pooling, max pooling or flatten of the last one; levels "
+        "(extract only): average pooling of the last one at each resolution.  [levels; avg for finetune and with "
+        "--layer]",
     ),
     click.option(
         "--layer",
