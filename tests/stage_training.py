@@ -34,10 +34,14 @@ Weights = list[NDArray[Any]]
 
 
 class RecordingProgress(Silent):
-    """Keeps all warnings."""
+    """Keeps all notes and warnings."""
 
     def __init__(self) -> None:
+        self.notes: list[str] = []
         self.warnings: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)

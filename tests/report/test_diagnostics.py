@@ -140,6 +140,19 @@ def test_diagnose_early_stop_at_best_epoch_is_no_finding() -> None:
     assert diagnose(replace(healthy(), history=history_of(12, events=("early stop",)))) == []
 
 
+def test_diagnose_fixed_number_of_epochs_does_not_ask_for_more() -> None:
+    recipe = {"early_stopping": {"keep": "last"}}
+    assert diagnose(replace(healthy(), history=history_of(12), recipe=recipe)) == []
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.0, True), (0.5, False)])
+def test_diagnose_pretrained_weights_that_were_kept(share: float, found: bool) -> None:
+    events = ({"event": "share", "share": each, "chosen": each == share} for each in (0.0, 0.5, 1.0))
+    history = replace(history_of(7), events=tuple(events))
+    names = {finding.name for finding in diagnose(replace(healthy(), history=history))}
+    assert ("fine-tuning did not beat the linear probe" in names) == found
+
+
 def test_diagnose_network_from_scratch_does_not_ask_for_pretrained_weights() -> None:
     recipe = {"backbone": {"name": "lenet5", "weights": "none"}}
     assert diagnose(replace(healthy(), recipe=recipe, from_scratch=True)) == []

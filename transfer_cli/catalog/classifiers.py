@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from transfer_cli.catalog.tasks import MULTI_LABEL
 from transfer_cli.errors import UnknownNameError
 
 DEFAULT = "lda"
@@ -85,6 +86,11 @@ ESTIMATORS = frozenset(
     }
 )
 """Class names that the rows build. The classifier in a bundle must be one of these; a fixed list, for safety."""
+
+
+def default(task: str) -> str:
+    """Return the name of the default classifier of a task."""
+    return DEFAULT_OF_LABELS if task == MULTI_LABEL else DEFAULT
 
 
 def find(name: str) -> ClassifierSpec:

@@ -8,6 +8,7 @@ from typing import Any
 
 from transfer_cli.catalog.lookup import lookup
 
+LINEAR = "linear"
 PROBE = "probe"
 RANDOM = "random"
 
@@ -67,7 +68,7 @@ def _mlp(features: Any, classes: int, units: int, dropout: float, l2: float) -> 
 
 _ROWS = (
     # One dense layer on the pooled features.
-    HeadSpec("linear", _linear, None, None, (PROBE, RANDOM)),
+    HeadSpec(LINEAR, _linear, None, None, (PROBE, RANDOM)),
     # Pooled features, hidden layer with ReLU, dropout, dense layer.
     HeadSpec("mlp", _mlp, 256, None, (RANDOM,)),
     # Flattened feature map, wide hidden layer with ReLU, dropout, dense layer (as in VGG16).

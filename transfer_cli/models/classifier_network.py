@@ -22,6 +22,10 @@ _MAX_LOGIT = 30.0
 """Logits beyond this saturate in float32."""
 
 
+_SURE = 1e9
+"""Logit of a class that all training images have; below 0: of one that none has."""
+
+
 class _LinearTop:
     """A network whose last two layers are the dense layer `LOGITS` and the activation `PROBABILITIES`."""
 
@@ -146,6 +150,25 @@ class LoadedNetwork(_LinearTop):
     def __init__(self, whole: keras.Model, width: int) -> None:
         self.whole, self.width = whole, width
         self.below_logits = below_logits_of(whole)
+
+
+def with_classifier(features: keras.Model, classifier: Linear) -> LoadedNetwork:
+    """Return a network from images to the probabilities of a linear classifier of its features.
+
+    Parameters
+    ----------
+    features : keras.Model
+        From uint8 images to features of shape (n, width); its layers are shared.
+    classifier : Linear
+    """
+    width, classes = classifier.kernel.shape
+    dense = keras.layers.Dense(classes, name=LOGITS)
+    probabilities = keras.layers.Activation(classifier.activation, name=PROBABILITIES, dtype="float32")
+    whole = keras.Model(features.inputs[0], probabilities(dense(features.output)), name=f"{features.name}_linear")
+    # A label that all training images have, or none, has an infinite bias.
+    bias = np.nan_to_num(classifier.bias, posinf=_SURE, neginf=-_SURE)
+    dense.set_weights([classifier.kernel.astype(np.float32), bias.astype(np.float32)])
+    return LoadedNetwork(whole, width)
 
 
 def below_logits_of(whole: keras.Model) -> keras.Model:

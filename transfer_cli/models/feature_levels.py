@@ -66,6 +66,12 @@ def pool_levels(images: Any, top: Any) -> Any:
     return keras.layers.Identity(name=FEATURES)(roots)
 
 
+def with_levels(features: keras.Model) -> keras.Model:
+    """Return a network that ends in an average pooling with features of all levels instead; it shares the layers."""
+    images = features.inputs[0]
+    return keras.Model(images, pool_levels(images, features.layers[-1].input), name=f"{features.name}_{LEVELS}")
+
+
 def top_map(network: keras.Model) -> Any:
     """Return the feature map of the highest level of a network that `pool_levels` made; None for other networks."""
     numbers = [int(rest) for layer in network.layers if (rest := layer.name.removeprefix(LEVEL)).isdecimal()]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.audit.grouping import compiled_backbone, folder_features
-from transfer_cli.catalog import classifiers, runtimes
+from transfer_cli.catalog import classifiers, runtimes, tasks
 from transfer_cli.data import decoding
 from transfer_cli.data.image_batches import view_batches
 from transfer_cli.errors import ImageError
@@ -163,7 +163,7 @@ class CandidateEvaluation:
         with self._request.progress.track(f"cross-validating on {self.candidate.name}", None):
             seed = self._recipe.seed
             options = fit.FitOptions(classes=sample.classes, tune=True, seconds=float("inf"), seed=seed)
-            default = classifiers.DEFAULT if sample.truth.ndim == 1 else classifiers.DEFAULT_OF_LABELS
+            default = classifiers.default(tasks.of(sample.truth).name)
             fitted = fit.fit(classifiers.find(default), matrix, sample.truth, options, groups=sample.group_ids)
         assert fitted.out_of_fold is not None
         known = ~np.isnan(fitted.out_of_fold[:, 0])

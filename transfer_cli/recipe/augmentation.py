@@ -64,8 +64,10 @@ class Augmentation(Choices):
         default=0, description="Maximum shift of all channels in grey levels, up or down."
     )
     brightness_range: Limits | None = Field(default=None, description="Lower and upper limit of the brightness factor.")
-    horizontal_flip: bool = Field(
-        default=False, description="Flip half of the images left-right. Not for text, or if left and right matter."
+    horizontal_flip: bool | Literal["auto"] = Field(
+        default=False,
+        description="Flip half of the images left-right. Not for text, or if left and right matter. auto: if "
+        "cross-validation of a linear probe shows no loss by mirror images.",
     )
     vertical_flip: bool = Field(default=False, description="Flip half of the images upside down.")
     fill_mode: Literal["nearest", "constant", "reflect", "wrap"] = Field(
@@ -102,4 +104,4 @@ class Augmentation(Choices):
 
     def generator_arguments(self) -> dict[str, Any]:
         """Return the arguments of an ImageDataGenerator."""
-        return self.model_dump(exclude=_OWN_SETTINGS)
+        return self.model_dump(exclude=_OWN_SETTINGS) | {"horizontal_flip": bool(self.horizontal_flip)}

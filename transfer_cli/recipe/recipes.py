@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from transfer_cli.arguments import StrPath, as_text
-from transfer_cli.catalog import class_balancing, classifiers, heads, layers, optimizers, tasks
+from transfer_cli.catalog import backbones, class_balancing, classifiers, heads, layers, optimizers, tasks
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task, TaskSpec
 from transfer_cli.data.views import View
 from transfer_cli.errors import OutputError, RecipeError, TransferError, UnknownNameError, did_you_mean
@@ -212,8 +212,7 @@ class ExtractRecipe(Recipe):
         """Return the recipe with all defaults filled in."""
         if task == MULTI_LABEL and self.balance.method != "none":
             raise RecipeError("balance.method of extract is not possible for a folder with several labels per image.")
-        default = classifiers.DEFAULT_OF_LABELS if task == MULTI_LABEL else classifiers.DEFAULT
-        name, tune = self.classifier.name or default, self.classifier.tune
+        name, tune = self.classifier.name or classifiers.default(task), self.classifier.tune
         if tune is None and name != classifiers.NONE:
             tune = classifiers.find(name).tuned
         pooling = self.backbone.pooling or ("avg" if self.backbone.layer else "levels")
@@ -234,6 +233,7 @@ class FinetuneRecipe(Recipe):
     stage: tuple[stages.Stage, ...] = Field(strict=False)
     early_stopping: stages.EarlyStopping = stages.EarlyStopping()
     refit: stages.Refit = stages.Refit()
+    final: stages.Final = stages.Final()
     balance: sections.Balance = sections.Balance()
     unlabelled: sections.Unlabelled = sections.Unlabelled()
     trunk: stages.Trunk = stages.Trunk()
@@ -270,6 +270,21 @@ class FinetuneRecipe(Recipe):
             )
         return self
 
+    @model_validator(mode="after")
+    def _final_fits_the_head(self) -> Self:
+        kept, fits = self.final.classifier, self._has_default_features
+        if kept == "features" and not fits:
+            raise ValueError(
+                "final.classifier = features replaces a linear head on the average of the last feature map; this "
+                "recipe has another head, pooling or layer. Expected final.classifier = head."
+            )
+        if kept == "head" and self.final.interpolate != 1:
+            raise ValueError(
+                "final.interpolate needs final.classifier = features: a head that was trained with other weights does "
+                f"not fit. Received: final.classifier = head, final.interpolate = {self.final.interpolate}."
+            )
+        return self
+
     def resolved(self, task: Task = SINGLE_LABEL) -> Self:
         """Return the recipe with all defaults filled in."""
         task_spec, spec = tasks.TASKS[task], heads.find(self.head.kind)
@@ -286,8 +301,22 @@ class FinetuneRecipe(Recipe):
             .with_settings("early_stopping", monitor=self.early_stopping.monitor or monitor)
             .with_settings("head", start=self.head.start or spec.starts[0], units=self.head.units or spec.units)
             .with_settings("backbone", pooling=spec.pooling or self.backbone.pooling or "avg")
-            .model_copy(update={"stage": tuple(complete)})
+            .model_copy(update={"stage": tuple(complete), "final": self._resolved_final()})
         )
+
+    @property
+    def _has_default_features(self) -> bool:
+        """Whether the head is linear, on the average of the last feature map."""
+        pooling = heads.find(self.head.kind).pooling or self.backbone.pooling
+        return self.head.kind == heads.LINEAR and pooling in (None, "avg") and self.backbone.layer is None
+
+    def _resolved_final(self) -> stages.Final:
+        """Return [final] without auto; only the share of the weights may depend on the validation set."""
+        if self.final.classifier != "auto":
+            return self.final
+        if self._has_default_features and self.backbone.weights != backbones.RANDOM:
+            return self.final.model_copy(update={"classifier": "features"})
+        return stages.Final(classifier="head", interpolate=1.0)
 
     def check_layers(self) -> None:
         """Raise UnknownNameError if the backbone has no layer of a name in the recipe."""

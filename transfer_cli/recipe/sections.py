@@ -304,7 +304,7 @@ class Head(Choices):
     """The layers that replace the classification head of the backbone."""
 
     kind: Annotated[str, name_in(heads.find)] = Field(
-        default="linear",
+        default=heads.LINEAR,
         description="linear: one dense layer; mlp: hidden layer, dropout, dense layer; flatten-mlp: the same on the "
         "flattened feature map.",
     )

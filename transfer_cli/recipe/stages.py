@@ -159,6 +159,10 @@ def layer_error(number: int, backbone: str, error: UnknownNameError) -> UnknownN
 class EarlyStopping(Choices):
     """When a stage ends early, and which epoch is best."""
 
+    keep: Literal["best", "last"] = Field(
+        default="best",
+        description="Epoch to keep: the one with the best validation score, or the last; then no stage ends early.",
+    )
     patience: int = Field(
         default=5,
         ge=0,
@@ -169,6 +173,23 @@ class EarlyStopping(Choices):
         default=None,
         description="Validation metric to monitor. Default: accuracy; balanced_accuracy with a [balance] section; "
         "mean_average_precision for multi-label tasks.",
+    )
+
+
+class Final(Choices):
+    """What is kept after training: weights between the pretrained and the trained ones, and a classifier for them."""
+
+    classifier: Literal["auto", "head", "features"] = Field(
+        default="head",
+        description="head: as it was trained. features: fitted anew, as by extract, to the features of all levels of "
+        "the trained network (not augmented). auto: features, but head for other heads, poolings and layers than the "
+        "default ones, and for random weights.",
+    )
+    interpolate: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = Field(
+        default=1.0,
+        description="How far the weights go from the pretrained ones (0) to the trained ones (1; WiSE-FT, Wortsman et "
+        "al. 2022); only with classifier features. auto: 0.5, or 0 or 1 if the log loss on val is lower there by more "
+        "than one standard error.",
     )
 
 

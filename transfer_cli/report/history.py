@@ -44,7 +44,7 @@ class TrainingHistory:
         epochs = read_epochs(path) if path.is_file() else ()
         early = EarlyStopping.model_validate(run.recipe.get("early_stopping", {}))
         evaluated = [epoch for epoch in epochs if epoch.val_loss is not None and not epoch.refit]
-        best = max(evaluated, key=lambda epoch: early_stopping.key(epoch, early), default=None)
+        best = early_stopping.best_of(evaluated, early)
         return cls(epochs, best, events=events)
 
     @property

@@ -61,8 +61,10 @@ def missing_images(facts: RunFacts) -> str | None:
     "Search a better learning rate (`transfer-cli lr-find {folder}`), or use extract, which takes seconds.",
 )
 def probe_not_beaten(facts: RunFacts) -> str | None:
-    """Check whether no epoch was better on val than the linear probe."""
+    """Check whether no epoch was better on val than the linear probe, or the pretrained weights were kept."""
     best, last = facts.history.best, facts.history.last_epoch
+    if any(event.get("event") == "share" and event["chosen"] and not event["share"] for event in facts.history.events):
+        return "On val the trained weights were no better than the pretrained ones, with the same kind of classifier."
     if best is None or best.epoch > 0 or last == 0:
         return None
     return f"None of {counted(last, 'epoch')} was better on val than a linear classifier on the frozen network."
@@ -81,13 +83,13 @@ def budget_exhausted(facts: RunFacts) -> str | None:
 
 @CHECKS.add(
     "small validation set",
-    "With so few images the best epoch is partly a matter of luck, and validation accuracy is too optimistic.",
+    "With so few images it is partly luck which network is kept, and validation accuracy is too optimistic.",
     "Rely on the test accuracy. With more images, use a larger validation set: "
     "`transfer-cli {method} {folder} --set split.val=0.2 -o {run}-val`",
 )
 def small_validation_set(facts: RunFacts) -> str | None:
-    """Check whether the best epoch was selected on few images."""
+    """Check whether the network was selected on few images."""
     val = facts.scores.get("val")
     if facts.method != "finetune" or val is None or val.images >= _MIN_VAL_IMAGES:
         return None
-    return f"The best epoch was selected on {counted(val.images, 'validation image')}."
+    return f"The network was selected on {counted(val.images, 'validation image')}."

@@ -109,8 +109,8 @@ def overfitting(facts: RunFacts) -> str | None:
     if train is None or val is None or val.confusion is None or train - val.accuracy < _OVERFITTING:
         return None
     return (
-        f"In the best epoch, accuracy is {percent(train, 0)} on the training set and {percent(val.accuracy, 0)} on the "
-        "validation set."
+        f"In the epoch that was kept, accuracy is {percent(train, 0)} on the training set and "
+        f"{percent(val.accuracy, 0)} on the validation set."
     )
 
 
@@ -130,8 +130,8 @@ def underfitting(facts: RunFacts) -> str | None:
     if train - val.accuracy >= _OVERFITTING:
         return None
     return (
-        f"In the best epoch, accuracy is {percent(train, 0)} on the training set, as low as {percent(val.accuracy, 0)} "
-        "on the validation set."
+        f"In the epoch that was kept, accuracy is {percent(train, 0)} on the training set, as low as "
+        f"{percent(val.accuracy, 0)} on the validation set."
     )
 
 
@@ -314,7 +314,8 @@ def low_resolution(facts: RunFacts) -> str | None:
 def last_epoch_best(facts: RunFacts) -> str | None:
     """Check whether the last epoch was the best."""
     best, last = facts.history.best, facts.history.last_epoch
-    if best is None or best.epoch < max(last, 2) or facts.history.count("early stop"):
+    is_fixed = facts.setting("early_stopping.keep", "best") == "last"
+    if is_fixed or best is None or best.epoch < max(last, 2) or facts.history.count("early stop"):
         return None
     return f"The last epoch, {last}, was the best: the validation score was still improving."
 

@@ -15,7 +15,7 @@ from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.scoring import thresholds_note
 from transfer_cli.training import pseudo_labels
-from transfer_cli.training.loop import tensorboard
+from transfer_cli.training.loop import messages, tensorboard
 from transfer_cli.training.loop.checkpoints import Checkpoints
 from transfer_cli.training.loop.context import TrainingContext, TrainingData
 from transfer_cli.training.loop.fine_tuning import fine_tune, refits
@@ -151,7 +151,7 @@ def _train(prepared: Prepared) -> TrainingResult:
         write_split(request, split, decoded.skipped)
         warn_of_few_images(request, split, FEW_PER_CLASS)
         if "val" not in split.counts():
-            request.progress.warn("no validation set: all epochs are run, and the last one is kept")
+            request.progress.warn(messages.without_val(recipe))
         trained, note = fine_tune(context, data), _val_note(recipe, split)
 
         from transfer_cli.training.loop.finalize import finalize
@@ -164,5 +164,12 @@ def _val_note(recipe: FinetuneRecipe, split: Split) -> str:
     """Return how the metrics of val were computed."""
     if "val" not in split.counts():
         return ""
-    refit = "before the refit on train + val" if refits(recipe, split) else ""
-    return ", ".join(filter(None, ["the best epoch was chosen on it", refit, thresholds_note(split)]))
+    if recipe.final.classifier == "features":
+        chosen = (
+            "how far to go from the pretrained weights was chosen on it" if recipe.final.interpolate == "auto" else ""
+        )
+        notes = [chosen, "before it was trained on, too"]
+    else:
+        refit = "before the refit on train + val" if refits(recipe, split) else ""
+        notes = ["the best epoch was chosen on it", refit]
+    return ", ".join(filter(None, [*notes, thresholds_note(split)]))

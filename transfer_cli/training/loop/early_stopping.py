@@ -36,11 +36,20 @@ def score(epoch: Epoch, early: EarlyStopping, of_log_loss: str = "loss") -> floa
     return value
 
 
+def best_of(epochs: Sequence[Epoch], early: EarlyStopping) -> Epoch | None:
+    """Return the epoch to keep of some that were scored on val; None if there are none."""
+    if early.keep == "last":
+        return epochs[-1] if epochs else None
+    return max(epochs, key=lambda epoch: key(epoch, early), default=None)
+
+
 def advance(state: State, epoch: Epoch, early: EarlyStopping) -> State:
     """Return the state after another epoch; epoch 0, the linear probe, counts in no stage."""
     done = state.done + 1 if epoch.epoch else 0
     best = state.best_epoch
-    is_best = epoch.val_loss is not None and (best is None or key(epoch, early) > key(best, early))
+    is_best = epoch.val_loss is not None and (
+        best is None or early.keep == "last" or key(epoch, early) > key(best, early)
+    )
     return replace(
         state,
         done=done,
@@ -76,7 +85,7 @@ def trained_epochs(history: Sequence[Epoch], stage: int) -> list[Epoch]:
 def stop_reason(state: State, stage: Stage, early: EarlyStopping) -> str:
     """Return why a stage ends before its last epoch, or an empty string to continue."""
     best = state.best_epoch
-    if not early.patience or best is None or not state.done or state.refit:
+    if early.keep == "last" or not early.patience or best is None or not state.done or state.refit:
         return ""
     # Under a cosine schedule the val score often falls before it rises: it means little while steps are large.
     counted_from = max(state.best_in_stage, 2 * stage.length // 3 if stage.ends_at_zero else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from transfer_cli.runs.earlier_images import with_earlier_images
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.scoring import score_parts
 from transfer_cli.training.loop.context import StageContext, TrainingData
+from transfer_cli.training.loop.gain import report_gain
 from transfer_cli.training.loop.micro_batches import MicroBatches
 from transfer_cli.training.setup.bundle import new_bundle
 from transfer_cli.training.setup.earlier_leakage import seen_by_earlier_run
@@ -87,6 +88,8 @@ class TrainedNetwork:
         Calibration and thresholds, if val cannot fit them, since the network was trained on it; val is then not scored.
     recipe : mapping or None
         Written into the bundle instead of the recipe of the training.
+    probe : mapping of str to ndarray of shape (n, k), float32
+        By part, the probabilities of the linear probe that the network is compared with; none without a comparison.
     """
 
     network: ClassifierNetwork | LoadedNetwork
@@ -97,6 +100,7 @@ class TrainedNetwork:
     pre_refit: PreRefitOutputs | None = None
     val_fit: fit.ValFit | None = None
     recipe: Mapping[str, Any] | None = None
+    probe: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def finalize(request: TrainingRequest, recipe: FinetuneRecipe, trained: TrainedNetwork, val_note: str) -> Metrics:
@@ -135,6 +139,7 @@ def finalize(request: TrainingRequest, recipe: FinetuneRecipe, trained: TrainedN
     prints, grouped = Fingerprints.of_images(trained.images), recipe.split.group_by is not None
     leaked = leaked_rows(request, split, prints, matrix, grouped) | seen_by_earlier_run(request, recipe, split)
     metrics = score_parts(request.run, split, fitted.calibrate(outputs), fitted.thresholds, leaked)
+    report_gain(request, split, trained.probe, outputs)
     check_accuracy(request, metrics, val_note)
 
     def save(folder: Path) -> None:

@@ -28,24 +28,54 @@ def refits(recipe: FinetuneRecipe, split: Split) -> bool:
 
 def fine_tune(context: TrainingContext, data: TrainingData) -> TrainedNetwork:
     """Train all stages, from the beginning or from the last checkpoint; a refit trains them again on train + val."""
-    from transfer_cli.training.loop.finalize import PreRefitOutputs, TrainedNetwork
+    from transfer_cli.training.loop.flips import with_chosen_flips
     from transfer_cli.training.loop.micro_batches import explain_out_of_memory
 
-    pre_refit = None
     with explain_out_of_memory():
-        will_refit = refits(context.recipe, context.split)
-        initial = context.weights() if will_refit else {}
-        last = _resume(context)
+        initial, last = context.weights(), _resume(context)
+        context = with_chosen_flips(context, data)
         _draw_preview(context, data)
         context.recorder.describe()
         state = _train(context, data, last)
-        if will_refit:
-            pre_refit = PreRefitOutputs.compute(context, data)
-            data = data.with_val_in_train()
-            context.progress.note(f"refitting on train + val ({counted(len(data.train), 'image')})")
-            state = _refit(context, data, state, initial, last)
+        end = _end_with_features if context.recipe.final.classifier == "features" else _end_with_head
+        state, trained = end(context, data, state, initial, last)
     plots.draw_training_curves(state.history, state.best, context.run.plots / "history.png")
-    return TrainedNetwork(context.network, context.micro_batches, context.split, data.images, data.train, pre_refit)
+    return trained
+
+
+def _end_with_head(
+    context: TrainingContext, data: TrainingData, state: State, initial: Arrays, last: Checkpoint | None
+) -> tuple[State, TrainedNetwork]:
+    """Keep the network as it was trained, or refit it."""
+    from transfer_cli.training.loop.finalize import PreRefitOutputs, TrainedNetwork
+
+    pre_refit = None
+    if refits(context.recipe, context.split):
+        pre_refit = PreRefitOutputs.compute(context, data)
+        data = data.with_val_in_train()
+        state = _refit(context, data, state, initial, last)
+    network, batches = context.network, context.micro_batches
+    return state, TrainedNetwork(network, batches, context.split, data.images, data.train, pre_refit)
+
+
+def _end_with_features(
+    context: TrainingContext, data: TrainingData, state: State, initial: Arrays, last: Checkpoint | None
+) -> tuple[State, TrainedNetwork]:
+    """Mix the pretrained and the trained weights, and fit a classifier to their features of train + val."""
+    from transfer_cli.training.loop.final_network import FinalNetwork
+    from transfer_cli.training.loop.finalize import TrainedNetwork
+
+    final = FinalNetwork(context, data, initial)
+    choice = final.choose()
+    context.progress.note(messages.share_summary(choice.share))
+    data = data.with_val_in_train()
+    if refits(context.recipe, context.split) and choice.share:
+        state = _refit(context, data, state, initial, last)
+    network = final.build(choice.share, data)
+    trained = TrainedNetwork(
+        network, context.micro_batches, context.split, data.images, data.train, choice.pre_refit, probe=choice.probe
+    )
+    return state, trained
 
 
 def _resume(context: TrainingContext) -> Checkpoint | None:
@@ -87,6 +117,7 @@ def _refit(
 
     Each takes as many epochs as before: with fewer, its learning rate would follow another schedule.
     """
+    context.progress.note(f"refitting on train + val ({counted(len(data.train), 'image')})")
     best = state.best_epoch
     assert best is not None
     stages = best.stage if best.epoch else 0

@@ -16,6 +16,7 @@ from transfer_cli.training.loop.early_stopping import score
 
 _FEW_STEPS = 100
 """Fine-tuning rarely improves a network in fewer steps; the default recipe trains for 300 or more."""
+MIGHT_HELP = "what might help: more images of each class, a larger --backbone, or transfer-cli auto"
 _METRICS = {"balanced_accuracy": "balanced accuracy", "mean_average_precision": "mAP"}
 
 
@@ -23,6 +24,10 @@ def training_summary(state: State, early: EarlyStopping, steps: int) -> str:
     """Return whether training improved the network in a number of steps."""
     best, first = state.best_epoch, state.history[0]
     assert best is not None
+    before = f" ({score(first, early, 'accuracy'):.3f} before training)" if first.epoch == 0 else ""
+    if early.keep == "last":
+        now = score(best, early, "accuracy")
+        return f"trained for {counted(best.epoch, 'epoch')}: val {_metric(early)} {now:.3f}{before}"
     if best.epoch == 0:
         few = (
             f". {counted(steps, 'training step', 'is')} few: the default recipe takes 300 or more"
@@ -30,8 +35,33 @@ def training_summary(state: State, early: EarlyStopping, steps: int) -> str:
             else ""
         )
         return f"fine-tuning did not improve on the linear probe: epoch 0 scored best on val and is kept{few}"
-    before = f" ({score(first, early, 'accuracy'):.3f} before training)" if first.epoch == 0 else ""
     return f"kept epoch {best.epoch}: val {_metric(early)} {score(best, early, 'accuracy'):.3f}{before}"
+
+
+def flips_summary(used: bool, without: float, with_flips: float) -> str:
+    """Return whether images are flipped, and the log losses of a linear probe that say so."""
+    losses = (
+        f"the cross-validated log loss of a linear probe is {with_flips:.3f} with mirror images, {without:.3f} without"
+    )
+    return f"augmentation flips images left-right: {losses}" if used else f"augmentation flips no images: {losses}"
+
+
+def without_val(recipe: FinetuneRecipe) -> str:
+    """Return what a fine-tuning without validation images does instead of choosing by them."""
+    text = "no validation set: all epochs are run, and the last one is kept"
+    is_mixed = recipe.final.classifier == "features" and recipe.final.interpolate == "auto"
+    return f"{text}, half of the way from the pretrained to the trained weights" if is_mixed else text
+
+
+def share_summary(share: float) -> str:
+    """Return which weights are kept: how far from the pretrained ones."""
+    if share == 0:
+        return (
+            "fine-tuning did not help on these images: the pretrained network with a linear probe is kept, as extract "
+            f"makes it; {MIGHT_HELP}"
+        )
+    way = "the whole way" if share == 1 else f"{100 * share:g} % of the way"
+    return f"kept weights {way} from the pretrained to the trained ones, and fitted the classifier to their features"
 
 
 def hardware_summary(gpus: Sequence[str], precision: str) -> str:
@@ -46,8 +76,11 @@ def epoch_summary(epoch: Epoch, state: State, epochs: int, early: EarlyStopping)
     """Return one line about an epoch of a stage that has `epochs`."""
     val, best = "", state.best_epoch
     if epoch.val_accuracy is not None and best is not None:
-        rank = "best so far" if best is epoch else f"best {score(best, early, 'accuracy'):.3f}, epoch {best.epoch}"
-        val = f"val loss {epoch.val_loss:.3f}, {_metric(early)} {score(epoch, early, 'accuracy'):.3f} ({rank})"
+        rank = (
+            " (best so far)" if best is epoch else f" (best {score(best, early, 'accuracy'):.3f}, epoch {best.epoch})"
+        )
+        rank = "" if early.keep == "last" else rank
+        val = f"val loss {epoch.val_loss:.3f}, {_metric(early)} {score(epoch, early, 'accuracy'):.3f}{rank}"
     if epoch.loss is None:
         return f"epoch 0, the linear probe before fine-tuning: {val or 'no validation set'}"
     loss = f"loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}"

@@ -13,6 +13,7 @@ from transfer_cli.io.array_store import MEMORY_BYTES
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
 from transfer_cli.training.loop import frozen_activations
+from transfer_cli.training.loop.weight_shares import SHARES
 
 FEW_PER_CLASS = 20
 """A class with fewer training images gets a warning."""
@@ -241,10 +242,12 @@ def estimate_plan(recipe: FinetuneRecipe, inputs: PlanInputs) -> Plan:
     seconds = {
         "start": inputs.start_seconds,
         "read": inputs.read_seconds * len(split.rows),
-        "probe": _probe_seconds(recipe, timing, train),
+        "probe": _probe_seconds(recipe, timing, train) + _flips_seconds(recipe, timing, train),
         "stages": sum(stage.seconds for stage in stages),
         "refit": sum(stage.seconds for stage in refit) + (_probe_seconds(recipe, timing, train + val) if refit else 0),
-        "score": 2 * timing.compile_seconds + (val + test) * timing.forward_seconds,
+        "score": 2 * timing.compile_seconds
+        + (val + test) * timing.forward_seconds
+        + _choice_seconds(recipe, timing, train + val, test),
         "bundle": timing.convert_seconds + timing.compile_seconds + REST_SECONDS,
     }
     image_bytes = recipe.image_size**2 * 3
@@ -271,6 +274,22 @@ def _probe_seconds(recipe: FinetuneRecipe, timing: Timing, images: int) -> float
     if recipe.head.start != heads.PROBE:
         return 0.0
     return timing.compile_seconds + images * timing.forward_seconds + timing.probe_seconds
+
+
+def _flips_seconds(recipe: FinetuneRecipe, timing: Timing, images: int) -> float:
+    """Return the time to find out whether mirror images do harm."""
+    if recipe.augmentation.horizontal_flip != "auto":
+        return 0.0
+    return timing.compile_seconds + 2 * (images * timing.forward_seconds + timing.probe_seconds)
+
+
+def _choice_seconds(recipe: FinetuneRecipe, timing: Timing, fitting: int, test: int) -> float:
+    """Return the time to choose how far to go from the pretrained weights, and to fit the classifier to the result."""
+    if recipe.final.classifier != "features":
+        return 0.0
+    mixtures = len(SHARES) if recipe.final.interpolate == "auto" else 2
+    images = (mixtures + 1) * fitting + test
+    return timing.compile_seconds + images * timing.forward_seconds + (mixtures + 2) * timing.probe_seconds
 
 
 def _stage(
