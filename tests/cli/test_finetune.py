@@ -176,15 +176,17 @@ def test_preview_draws_augmented_images(
     colours: Path, finetuned: Path, two_stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, err = call("preview", colours, "--recipe", two_stages, "--backbone", TINY, "--set", "images.size=32")
+    words = ["augmentation.random_crop=0.2", "augmentation.hue=0.1", "augmentation.saturation=0.5"]
+    options = [part for word in ("images.size=32", *words) for part in ("--set", word)]
+    code, out, err = call("preview", colours, "--recipe", two_stages, "--backbone", TINY, *options)
     assert (code, out) == (0, "plots/colours-preview.png\n"), err
     grid = np.asarray(Image.open("plots/colours-preview.png"))
     assert grid.shape == (3 * 52, 8 * 36 - 4, 3)
 
     from transfer_cli.data.decoding import decode
-    from transfer_cli.training.augmentation.image_data_generator import Augmenter
+    from transfer_cli.training.augmentation.augmenter import Augmenter
 
-    recipe = FinetuneRecipe.load(str(two_stages), [], {"backbone.name": TINY})
+    recipe = FinetuneRecipe.load(str(two_stages), words, {"backbone.name": TINY})
     files = sorted(path.relative_to(colours).as_posix() for path in colours.rglob("*.png"))
     for row, name in enumerate(("blue", "green", "red")):
         index = next(index for index, path in enumerate(files) if path.startswith(name))

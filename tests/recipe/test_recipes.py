@@ -94,6 +94,35 @@ def test_resolved_fills_in_backbone_defaults() -> None:
             "[augmentation]\nbrightness_range = [true, 2]",
             "2: augmentation.brightness_range: expected two positive numbers",
         ),
+        (
+            "[augmentation]\nrandom_crop = 256",
+            "2: augmentation.random_crop: expected the share of each side that is cut off, from 0 to below 1, such as "
+            "0.125 for 224 of 256 pixels. Received: 256.",
+        ),
+        (
+            "[augmentation]\nrandom_resized_crop = [0.08, 1.5]",
+            "2: augmentation.random_resized_crop: expected the smallest and the largest share of the image's area, "
+            "above 0 and up to 1, such as [0.08, 1]. Received: [0.08, 1.5].",
+        ),
+        (
+            "[augmentation]\nrandom_resized_crop = [0.5, 1]\ncrop_ratio = [1.2, 2]",
+            "3: augmentation.crop_ratio: expected a lower limit of at most 1 and an upper one of at least 1. Received: "
+            "[1.2, 2].",
+        ),
+        (
+            "[augmentation]\nrandom_resized_crop = [0.5, 1]\nrandom_crop = 0.1",
+            "1: augmentation: random_crop and random_resized_crop both crop the image; set one of them",
+        ),
+        (
+            "[augmentation]\ncrop_ratio = [0.5, 2]",
+            "1: augmentation: crop_ratio is a setting of random_resized_crop, which is not set",
+        ),
+        ("[augmentation]\nhue = 18", "2: augmentation.hue: Input should be less than or equal to 0.5"),
+        (
+            "[augmentation]\nsaturation = 1.5",
+            "2: augmentation.saturation: expected a number from 0 to 1, or two numbers of at least 0, the lower first. "
+            "Received: 1.5.",
+        ),
         ("[augmentation]\nrotation_range = nan", "2: augmentation.rotation_range: Input should be a finite number"),
         (
             '[head]\nkind = "mlp"\nstart = "probe"',

@@ -41,6 +41,7 @@ METHODS = {
     "oversampling": ["balance.method=oversampling"],
     "RandAugment": ["augmentation.randaugment=0.3"],
     "random erasing": ["augmentation.random_erasing=0.5"],
+    "random resized crop": ["augmentation.random_resized_crop=[0.3, 1]", "augmentation.hue=0.1"],
     "colour shift": ["augmentation.pca_colour=0.1"],
     "mixup": ["augmentation.mixup=0.2"],
     "cutmix": ["augmentation.cutmix=1.0"],

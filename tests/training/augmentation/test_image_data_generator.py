@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 
 from transfer_cli.recipe.augmentation import Augmentation
 from transfer_cli.training.augmentation import image_data_generator
-from transfer_cli.training.augmentation.image_data_generator import Augmenter, Generator
+from transfer_cli.training.augmentation.augmenter import Augmenter
+from transfer_cli.training.augmentation.image_data_generator import Generator
 
 KerasGenerator = tf.keras.preprocessing.image.ImageDataGenerator
 FILL_MODES = ("nearest", "constant", "reflect", "wrap")
@@ -113,19 +113,6 @@ def test_apply_transform_swapped_axes_are_detected(image: NDArray[np.uint8], mon
 
     monkeypatch.setattr(image_data_generator, "_matrix", swapped)
     assert largest_difference(image, "nearest", RANGES["width shift"]) > 1
-
-
-def test_augmenter_depends_on_seed_epoch_and_index_alone(image: NDArray[np.uint8]) -> None:
-    augmentation = Augmentation(**RANGES["all"])
-    jobs = [(epoch, index) for epoch in range(1, 4) for index in range(20)]
-    one = Augmenter(augmentation, 3)
-    alone = [one(image, epoch, index) for epoch, index in jobs]
-    with ThreadPoolExecutor(8) as pool:
-        other = Augmenter(augmentation, 3)
-        parallel = list(pool.map(lambda job: other(image, *job), reversed(jobs)))[::-1]
-    np.testing.assert_array_equal(alone, parallel)
-    assert len({image.tobytes() for image in alone}) == len(jobs)
-    assert not np.array_equal(Augmenter(augmentation, 4)(image, 1, 0), alone[0])
 
 
 def test_augmenter_without_settings_returns_the_image(image: NDArray[np.uint8]) -> None:

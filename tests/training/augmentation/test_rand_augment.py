@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.recipe.augmentation import Augmentation
 from transfer_cli.training.augmentation import rand_augment
-from transfer_cli.training.augmentation.image_data_generator import Augmenter
+from transfer_cli.training.augmentation.augmenter import Augmenter
 from transfer_cli.training.augmentation.rand_augment import Distortions
 
 RAMP = np.stack(

@@ -18,7 +18,7 @@ from transfer_cli.models.compile import inference_function
 from transfer_cli.recipe.augmentation import Augmentation
 from transfer_cli.recipe.stages import Stage, Trunk
 from transfer_cli.training.augmentation.augmented_images import AugmentedImages
-from transfer_cli.training.augmentation.image_data_generator import Augmenter
+from transfer_cli.training.augmentation.augmenter import Augmenter
 from transfer_cli.training.loop import frozen_activations
 
 SHAPE = (14, 14, 128)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.recipe.augmentation import Augmentation
-from transfer_cli.training.augmentation.image_data_generator import Augmenter, Image
+from transfer_cli.training.augmentation.augmenter import Augmenter, Image
 
 Rows = NDArray[np.int64]
 _MIXING = 1

@@ -1,4 +1,4 @@
-"""ImageDataGenerator's random transforms in a single warp, drawn from (seed, epoch, index)."""
+"""ImageDataGenerator's random transforms in a single warp."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from transfer_cli.recipe.augmentation import Augmentation
 from transfer_cli.system import keep_freed_memory
-from transfer_cli.training.augmentation.rand_augment import Distortions
 
-Image = NDArray[np.uint8]
 Parameters = dict[str, Any]
 
 # The images of a batch are augmented in parallel already.
@@ -27,8 +24,6 @@ _FLIPS = {"flip_horizontal": 1, "flip_vertical": 0}
 _EDGE = 1e-4
 _LEVEL = 1e-12
 _thread = threading.local()
-_DISTORTING = 2
-"""Part of the seed: distortions and the generator draw from independent random streams."""
 
 
 class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignore[misc]
@@ -108,46 +103,6 @@ class Generator(tf.keras.preprocessing.image.ImageDataGenerator):  # type: ignor
         except ValueError:  # a fraction
             shift = random.uniform(-reach, reach)
         return shift * side if np.max(reach) < 1 else shift
-
-
-class Augmenter:
-    """Augments an image for an epoch; the result depends on (seed, epoch, index) alone.
-
-    Parameters
-    ----------
-    augmentation : Augmentation
-    seed : int
-    """
-
-    def __init__(self, augmentation: Augmentation, seed: int) -> None:
-        self._generator = Generator(**augmentation.generator_arguments(), dtype="float32")
-        self._moves = not Augmentation(**augmentation.generator_arguments()).is_off
-        self._distortions = Distortions(augmentation)
-        self._seed = seed
-
-    def __call__(self, image: Image, epoch: int, index: int) -> Image:
-        """Return the augmented image.
-
-        Parameters
-        ----------
-        image : ndarray of shape (side, side, 3), uint8
-        epoch : int
-            Counted over all stages.
-        index : int
-            Position of the image in its folder.
-
-        Returns
-        -------
-        ndarray of shape (side, side, 3), uint8
-        """
-        if self._moves:
-            # SeedSequence mixes the three numbers: neighbouring epochs and images get unrelated streams.
-            seed = np.random.SeedSequence((self._seed, epoch, index)).generate_state(8)
-            parameters = self._generator.get_random_transform(image.shape, seed)
-            image = np.rint(np.clip(self._generator.apply_transform(image, parameters), 0, 255)).astype(np.uint8)
-        if not self._distortions.are_off:
-            image = self._distortions(image, np.random.default_rng((self._seed, epoch, index, _DISTORTING)))
-        return image
 
 
 def _random(seed: Any) -> np.random.RandomState:
