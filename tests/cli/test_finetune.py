@@ -168,7 +168,8 @@ def test_recipes_check_lists_all_errors_with_lines(tmp_path: Path) -> None:
         f"  {path}:6: stage.1.epochs: expected auto or a number greater than or equal to 1. Received: 0.",
         f"  {path}:8: stage.2.epochs: this setting is required.",
         f"  {path}:8: stage.2.learning_rate: this setting is required.",
-        f"  {path}:9: stage.2.unfreeze: expected head, last:N, last:N%, from:LAYER or all. Received: 'lest:3'.",
+        f"  {path}:9: stage.2.unfreeze: expected head, last:N, last:N%, from:LAYER, all or norms-and-biases. "
+        "Received: 'lest:3'.",
     ]
 
 

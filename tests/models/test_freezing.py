@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from tests.conftest import REPOSITORY
 from tests.live_networks import outputs, sample_images, wake
 from transfer_cli.catalog import backbones
-from transfer_cli.errors import UnknownNameError
+from transfer_cli.errors import RecipeError, UnknownNameError
 from transfer_cli.models import freezing
 from transfer_cli.models.backbone import build
 
@@ -107,3 +108,60 @@ def test_split_at_inside_block_names_it() -> None:
         assert freezing.split_at(network, unfreeze).whole_block == "block_15_expand"
     for unfreeze in ("from:block_15_expand", "from:block_16_project", "last:40%", "all", "head"):
         assert freezing.split_at(network, unfreeze).whole_block is None
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "lowest", "highest"),
+    [
+        ("mobilenet@0.25", {"gamma", "beta"}, "conv1_bn", "conv_pw_13_bn"),
+        ("lenet5", {"bias"}, "conv1", "dense2"),
+        pytest.param("resnet50", {"gamma", "beta", "bias"}, "conv1_conv", "conv5_block3_3_bn", marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", {"gamma", "beta", "bias"}, None, None, marks=pytest.mark.slow),
+    ],
+)
+def test_split_at_norms_and_biases_selects_them_alone(
+    name: str, names: set[str], lowest: str | None, highest: str | None
+) -> None:
+    network = build(backbones.find(name), weights="none", size=max(64, backbones.find(name).min_size))
+    frozen_split = freezing.split_at(network, "norms-and-biases")
+    freezing.set_trainable(network, frozen_split.layers)
+    variables = [variable for variable, _ in frozen_split.variables()]
+    assert {variable.name for variable in variables} == names
+    assert all(len(variable.shape) == 1 for variable in variables)
+    expected = [
+        variable
+        for layer in freezing.backbone_layers(network)
+        for variable in layer.weights
+        if variable.name == "bias" or (variable.name in ("gamma", "beta") and "Norm" in type(layer).__name__)
+    ]
+    assert [id(variable) for variable in variables] == [id(variable) for variable in expected]
+    if lowest:
+        assert (frozen_split.layers[0].name, frozen_split.layers[-1].name) == (lowest, highest)
+    assert frozen_split.whole_block is None
+    # The planted fault: the layers as wholes have kernels or nothing else to train.
+    whole = [variable for layer in frozen_split.layers for variable in layer.trainable_variables]
+    assert (len(whole) > len(variables)) == ("bias" in names)
+
+
+def test_split_at_norms_and_biases_depths_are_those_of_all_layers() -> None:
+    network = build(backbones.find("mobilenet@0.25"), weights="none", size=32)
+    parts = {unfreeze: freezing.split_at(network, unfreeze) for unfreeze in ("all", "norms-and-biases")}
+    depths = {kind: {layer.name: d for layer, d in zip(s.layers, s.depths, strict=True)} for kind, s in parts.items()}
+    assert depths["norms-and-biases"]["conv_pw_13_bn"] == 1
+    assert depths["norms-and-biases"]["conv1_bn"] == 27
+    assert depths["norms-and-biases"].items() <= depths["all"].items()
+    # The convolution below the lowest of them is frozen.
+    frozen = parts["norms-and-biases"].frozen
+    assert frozen is not None
+    assert [layer.name for layer in frozen.layers if layer.weights] == ["conv1"]
+    assert parts["all"].frozen is None
+
+
+def test_split_at_norms_and_biases_without_any_raises() -> None:
+    inputs = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(4, 3, use_bias=False, name="plain")(inputs)
+    maps = keras.layers.BatchNormalization(center=False, scale=False, name="norm")(maps)
+    network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(maps))
+    with pytest.raises(RecipeError, match="neither normalisation layers with a scale or shift nor biases") as caught:
+        freezing.split_at(network, "norms-and-biases")
+    assert caught.value.hint == 'Set unfreeze = "head", or train whole layers, such as unfreeze = "last:50%".'

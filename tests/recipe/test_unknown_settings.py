@@ -75,12 +75,22 @@ def test_every_word_that_is_no_setting_is_explained(words: str) -> None:
         ("head=mlp", "head: expected a section. Received: 'mlp'. Did you mean head.kind?"),
         (
             "stage.1.unfreeze=-20",
-            "stage.1.unfreeze: expected head, last:N, last:N%, from:LAYER or all. Received: -20. Did you mean last:20 "
-            "(train the last 20 layers)? To leave the first layers frozen, name the layer to train from: from:LAYER.",
+            "stage.1.unfreeze: expected head, last:N, last:N%, from:LAYER, all or norms-and-biases. Received: -20. Did "
+            "you mean last:20 (train the last 20 layers)? To leave the first layers frozen, name the layer to train "
+            "from: from:LAYER.",
         ),
         (
             "stage.1.unfreeze=true",
-            "stage.1.unfreeze: expected head, last:N, last:N%, from:LAYER or all. Received: True. Did you mean all?",
+            "stage.1.unfreeze: expected head, last:N, last:N%, from:LAYER, all or norms-and-biases. Received: True. "
+            "Did you mean all?",
+        ),
+        *(
+            (
+                f"stage.1.unfreeze={word}",
+                "stage.1.unfreeze: expected head, last:N, last:N%, from:LAYER, all or norms-and-biases. Received: "
+                f"'{word}'. Did you mean norms-and-biases?",
+            )
+            for word in ("BitFit", "biases", "norms-and-bias")
         ),
     ],
 )

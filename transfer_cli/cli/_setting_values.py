@@ -11,6 +11,7 @@ from transfer_cli.recipe import toml_source
 from transfer_cli.recipe.other_names import LAST_STAGE
 from transfer_cli.recipe.recipes import METHODS, Recipe
 from transfer_cli.recipe.sections import Backbone
+from transfer_cli.recipe.stages import NORMS_AND_BIASES
 from transfer_cli.recipe.unknown_settings import all_settings
 
 _NAMES = {
@@ -21,7 +22,7 @@ _NAMES = {
     "balance.method": [*class_balancing.CLASS_BALANCING_METHODS],
     "inference.runtime": [runtimes.AUTO, *runtimes.names()],
     "stage.optimizer": [*optimizers.OPTIMIZERS],
-    "stage.unfreeze": ["head", "all", "last:50%"],
+    "stage.unfreeze": ["head", "all", "last:50%", NORMS_AND_BIASES],
 }
 """Values of settings whose type does not tell them; `stage` stands for each stage."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, takewhile
 from typing import Any
 
@@ -13,6 +13,7 @@ import keras
 
 from transfer_cli.catalog.layers import unknown
 from transfer_cli.errors import RecipeError
+from transfer_cli.recipe.stages import NORMS_AND_BIASES
 
 _REACH = 0.1
 POOLINGS = {
@@ -21,6 +22,12 @@ POOLINGS = {
     "flatten": keras.layers.Flatten,
 }
 """How a feature map becomes a vector."""
+_NORMS = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.RMSNormalization,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class FrozenSplit:
     Attributes
     ----------
     layers : tuple of keras.Layer
-        The layers that train, in graph order; none if only the head trains.
+        The layers that train, in graph order; none if only the head trains. See `variables`.
     frozen : keras.Model or None
         From images to the tensor above which all trained layers lie; None if that is the image itself.
     upper : keras.Model or None
@@ -38,12 +45,26 @@ class FrozenSplit:
     whole_block : str or None
         If the first trained layer lies inside a residual or dense block whose other branches stay frozen: the first
         layer of that block.
+    depths : tuple of int
+        For each of the trained layers, the number of layers with a kernel from it to the top; see `depths`.
+    only_norms_and_biases : bool
+        Whether no kernel of these layers trains, but only what `norms_and_biases` returns.
     """
 
     layers: tuple[keras.Layer, ...]
     frozen: keras.Model | None
     upper: keras.Model | None
     whole_block: str | None = None
+    depths: tuple[int, ...] = ()
+    only_norms_and_biases: bool = False
+
+    def variables(self) -> list[tuple[Any, int]]:
+        """Return the variables that train, each with the depth of its layer; call `set_trainable` first."""
+        return [
+            (variable, depth)
+            for layer, depth in zip(self.layers, self.depths, strict=True)
+            for variable in (norms_and_biases(layer) if self.only_norms_and_biases else layer.trainable_variables)
+        ]
 
 
 def backbone_layers(network: keras.Model) -> list[keras.Layer]:
@@ -62,7 +83,8 @@ def split_at(network: keras.Model, unfreeze: str) -> FrozenSplit:
     unfreeze : str
         ``head``, ``last:N`` (``layers[-N:]`` of the backbone), ``last:N%`` (that share of the layers, moved to the
         nearest point where one tensor separates the graph, so that no block is split, if there is such a point within
-        a tenth of the layers), ``from:LAYER``, ``all``.
+        a tenth of the layers), ``from:LAYER``, ``all``; or ``norms-and-biases``, of all layers (see
+        `norms_and_biases`).
 
     Raises
     ------
@@ -72,25 +94,50 @@ def split_at(network: keras.Model, unfreeze: str) -> FrozenSplit:
         If no layer would train.
     """
     layers = backbone_layers(network)
-    first = _first(network, layers, unfreeze)
+    partly = unfreeze == NORMS_AND_BIASES
+    first = 0 if partly else _first(network, layers, unfreeze)
+    selected = [index for index in range(first, len(layers)) if not partly or norms_and_biases(layers[index])]
     points = cut_points(network)
-    trained = {layer.name for layer in layers[first:] if layer.weights}
+    trained = {layers[index].name for index in selected if layers[index].weights}
     below = {each.name for each in takewhile(lambda each: each.name not in trained, _in_order(network))}
     cuts = [operation for operation in points if operation.name in below]
     if unfreeze == "head":
         return FrozenSplit((), network, None)
+    if not trained and partly:
+        raise RecipeError(
+            f"unfreeze = {unfreeze!r} trains nothing of this backbone, which has neither normalisation layers with a "
+            "scale or shift nor biases: only the head would train.",
+            hint='Set unfreeze = "head", or train whole layers, such as unfreeze = "last:50%".',
+        )
     if not trained:
         hint = 'Unfreeze more layers, or set unfreeze = "head".'
         raise RecipeError(
             f"unfreeze = {unfreeze!r} contains no layer with weights: only the head would train.", hint=hint
         )
-    selected = tuple(layers[first:])
-    block = _block_of(layers, first, {operation.name for operation in points})
+    block = None if partly else _block_of(layers, first, {operation.name for operation in points})
+    numbers = depths(layers)
+    whole = FrozenSplit(
+        tuple(layers[index] for index in selected),
+        None,
+        network,
+        block,
+        tuple(numbers[index] for index in selected),
+        partly,
+    )
     # The highest point below all trained layers; nothing above it needs any other tensor from below.
     frozen = keras.Model(network.inputs[0], cuts[-1].output, name="frozen")
     if not frozen.weights:
-        return FrozenSplit(selected, None, network, block)
-    return FrozenSplit(selected, frozen, keras.Model(cuts[-1].output, network.output, name="upper"), block)
+        return whole
+    return replace(whole, frozen=frozen, upper=keras.Model(cuts[-1].output, network.output, name="upper"))
+
+
+def norms_and_biases(layer: keras.Layer) -> list[Any]:
+    """Return the scale and shift of a normalisation layer, or the bias of another layer; none if it has none.
+
+    Training these alone is BitFit (Ben Zaken et al. 2022); for BatchNorm see Frankle et al. 2021.
+    """
+    names = ("gamma", "beta") if isinstance(layer, _NORMS) else ("bias",)
+    return [variable for variable in layer.weights if variable.name in names]
 
 
 def depths(layers: Iterable[keras.Layer]) -> list[int]:

@@ -29,7 +29,7 @@ _NAMES = {
     "head.units": "hidden hidden_units hidden_size dense_units lin_ftrs num_neurons",
     "head.dropout": "dropout drop drop_rate dropout_rate ps",
     "head.l2": "kernel_regularizer l2_reg weight_penalty",
-    "stage.last.unfreeze": "trainable trainable_layers unfreeze_layers",
+    "stage.last.unfreeze": "trainable trainable_layers unfreeze_layers bitfit",
     "stage.last.epochs": "epochs epoch num_epochs n_epochs max_epochs nb_epoch n_epoch iterations max_iter",
     "stage.last.learning_rate": "lr learning_rate lr0 base_lr init_lr initial_lr max_lr lr_max eta "
     "initial_learning_rate",
@@ -80,9 +80,9 @@ _PREPROCESSING = (
 _DEVICE = "device devices gpu use_gpu no_gpu cpu use_cpu cuda no_cuda accelerator"
 _FREEZE = (
     "In other programs this counts the frozen layers, from the input. Here a stage of finetune names the layers that "
-    "are trained: stage.N.unfreeze = from:LAYER (this layer and all above it), last:N (the last N layers), all, or "
-    "head (the head only). For example: --set stage.N.unfreeze=head. The layers: transfer-cli backbones "
-    "show NAME."
+    "are trained: stage.N.unfreeze = from:LAYER (this layer and all above it), last:N (the last N layers), all, "
+    "norms-and-biases, or head (the head only). For example: --set stage.N.unfreeze=head. The layers: transfer-cli "
+    "backbones show NAME."
 )
 _REASONS = {
     "freeze freeze_layers frozen_layers freeze_epochs freeze_to fine_tune_at": _FREEZE,

@@ -12,7 +12,11 @@ from transfer_cli.catalog import optimizers
 from transfer_cli.errors import UnknownNameError, did_you_mean
 from transfer_cli.recipe.sections import Choices, Count, NonNegative, Positive, Share, name_in
 
-_UNFREEZE = re.compile(r"head|all|last:[1-9][0-9]{0,5}|last:([1-9][0-9]?|100)%|from:.+")
+NORMS_AND_BIASES = "norms-and-biases"
+"""``unfreeze`` of a stage that trains scale and shift of the normalisation layers, and all biases."""
+_UNFREEZE = re.compile(rf"head|all|{NORMS_AND_BIASES}|last:[1-9][0-9]{{0,5}}|last:([1-9][0-9]?|100)%|from:.+")
+_BITFIT = {"norm", "norms", "bias", "biases", "bitfit", "batchnorm", "bn", "layernorm"}
+"""Other words for norms-and-biases."""
 _EPOCHS, _MAX_AUTO_EPOCHS, _MIN_STEPS = 20, 100, 300
 """``epochs = "auto"``: 20 epochs, more if these are fewer than 300 steps, at most 100 (docs/benchmarks.md)."""
 _ONE_CYCLE_RISE, _ONE_CYCLE_BEGIN = 0.3, 25
@@ -23,7 +27,8 @@ class Stage(Choices):
 
     unfreeze: str = Field(
         description="Layers that train besides the head: head (none), last:N or last:N% of the backbone's layers, "
-        "from:LAYER, or all."
+        "from:LAYER, or all; norms-and-biases: of all layers only the scale and shift of normalisation layers and the "
+        "biases (BitFit, Ben Zaken et al. 2022)."
     )
     epochs: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = Field(
         description="Passes over the training images. auto: 20, and up to 100 if there are fewer than 480 images."
@@ -73,13 +78,16 @@ class Stage(Choices):
     def _unfreeze_is_valid(cls, unfreeze: object) -> object:
         if isinstance(unfreeze, str) and _UNFREEZE.fullmatch(unfreeze):
             return unfreeze
-        guess = did_you_mean(str(unfreeze), ("head", "all"))
+        guess = did_you_mean(str(unfreeze), ("head", "all", NORMS_AND_BIASES))
+        if str(unfreeze).casefold() in _BITFIT:
+            guess = f" Did you mean {NORMS_AND_BIASES}?"
         if isinstance(unfreeze, int):
             guess = {0: " Did you mean head?", 1: " Did you mean all?"}.get(unfreeze) or (
                 f" Did you mean last:{abs(unfreeze)} (train the last {abs(unfreeze)} layers)? To leave the first "
                 "layers frozen, name the layer to train from: from:LAYER."
             )
-        raise ValueError(f"expected head, last:N, last:N%, from:LAYER or all. Received: {unfreeze!r}.{guess}")
+        expected = f"expected head, last:N, last:N%, from:LAYER, all or {NORMS_AND_BIASES}"
+        raise ValueError(f"{expected}. Received: {unfreeze!r}.{guess}")
 
     @model_validator(mode="after")
     def _fits_its_optimizer(self) -> Self:
@@ -142,6 +150,8 @@ class Stage(Choices):
 
     def summary(self) -> str:
         """Return which layers train, such as "the last 50% of the layers"."""
+        if self.unfreeze == NORMS_AND_BIASES:
+            return "normalisation layers and biases"
         kind, _, what = self.unfreeze.partition(":")
         some = "the last layer" if what == "1" else f"the last {what} layers"
         layers = f"the last {what} of the layers" if what.endswith("%") else some

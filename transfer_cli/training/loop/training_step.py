@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from transfer_cli.catalog import optimizers
-from transfer_cli.models import freezing
 from transfer_cli.models.freezing import FrozenSplit
 from transfer_cli.recipe.stages import Stage
 from transfer_cli.training.loop import multi_gpu
@@ -48,9 +47,8 @@ class TrainingStep:
     ) -> None:
         self._context, self._network, self._stage, self._frozen_split = context, context.network, stage, frozen_split
         self.balancing, self._reads_images = balancing, reads_images
-        rates = [stage.layer_decay**depth for depth in freezing.depths(frozen_split.layers)]
-        layers = [*zip(frozen_split.layers, rates, strict=True), *((layer, 1.0) for layer in self._network.head.layers)]
-        pairs = [(variable, rate) for layer, rate in layers for variable in layer.trainable_variables]
+        pairs = [(variable, stage.layer_decay**depth) for variable, depth in frozen_split.variables()]
+        pairs += [(variable, 1.0) for layer in self._network.head.layers for variable in layer.trainable_variables]
         self.variables = [variable for variable, _ in pairs]
         optimizer = optimizers.find(stage.optimizer).build(
             stage.learning_rate,

@@ -7,6 +7,7 @@ finding, the most important first, so that those that it reached are known if it
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ from transfer_cli.recipe.recipes import FinetuneRecipe
 
 if TYPE_CHECKING:
     import keras
+
+    from transfer_cli.models.freezing import FrozenSplit
 
 _FEW = 2
 _MORE = 8
@@ -186,7 +189,7 @@ def _measure(recipe: FinetuneRecipe, classes: int) -> None:
     head = _parameters(network.head)
     stages = [
         {
-            "parameters": head + sum(map(_parameters, split.layers)),
+            "parameters": head + sum(math.prod(variable.shape) for variable in _trained(features, split)),
             "frozen_shape": split.frozen and list(split.frozen.output.shape[1:]),
             "frozen_share": sum(map(multiply_adds, split.frozen.layers)) / whole if split.frozen else 0.0,
             "frozen_layers": len(split.frozen.layers) if split.frozen else 0,
@@ -198,10 +201,19 @@ def _measure(recipe: FinetuneRecipe, classes: int) -> None:
     if not recipe.augmentation.is_off:
         _tell(augment_seconds=_augment(recipe))
     _time_forward(features, recipe.image_size)
-    _tell(head_seconds=_train(network.head, recipe, 0, recipe.step_size))
+    _tell(head_seconds=_train(network.head, network.head.trainable_variables, recipe, 0, recipe.step_size))
     for number, split in enumerate(splits):
         if split.upper is not None:
-            _tell(**{f"step {number}": _train(split.upper, recipe, number, _FEW) / _FEW})
+            variables = _trained(features, split)
+            _tell(**{f"step {number}": _train(split.upper, variables, recipe, number, _FEW) / _FEW})
+
+
+def _trained(features: keras.Model, split: FrozenSplit) -> list[Any]:
+    """Return the variables of the backbone that a stage trains."""
+    from transfer_cli.models import freezing
+
+    freezing.set_trainable(features, split.layers)
+    return [variable for variable, _ in split.variables()]
 
 
 def _augment(recipe: FinetuneRecipe) -> float:
@@ -231,18 +243,15 @@ def _time_forward(features: keras.Model, size: int) -> None:
         _tell(forward_seconds=_seconds(lambda: run(images)) / _MORE)
 
 
-def _train(part: keras.Model, recipe: FinetuneRecipe, stage: int, count: int) -> float:
+def _train(part: keras.Model, variables: list[Any], recipe: FinetuneRecipe, stage: int, count: int) -> float:
     """Return the seconds of a training step of a part of the network on `count` inputs."""
     import tensorflow as tf
 
     chosen = recipe.stage[stage]
     optimizer = optimizers.find(chosen.optimizer).build(chosen.learning_rate, chosen.optimizer_settings())
-    for layer in part.layers:
-        layer.trainable = True
     inputs = tf.random.uniform((count, *part.inputs[0].shape[1:]))
     if part.inputs[0].dtype == "uint8":
         inputs = tf.cast(inputs * 255, tf.uint8)
-    variables = [variable for layer in part.layers for variable in layer.trainable_variables]
     optimizer.build(variables)
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
