@@ -34,7 +34,7 @@ RANKS = (
     ("audit", "cluster", "export.openvino", "export.saved_model"),
     ("export", "training.setup"),
     ("ranking", "training.loop"),
-    ("training.planning",),
+    ("training.planning", "learning_curves"),
     ("training",),
     ("ensembling",),
     ("report", "serving", "image_classifier"),

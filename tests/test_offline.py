@@ -40,6 +40,7 @@ WITHOUT_WEIGHTS = {
     "extract": ["extract", "{colours}"],
     "finetune": ["finetune", "{colours}"],
     "lr-find": ["lr-find", "{colours}"],
+    "learning-curve": ["learning-curve", "{colours}"],
     "data check": ["data", "check", "{colours}"],
     "predict": ["predict", "imagenet:resnet50", "{colours}/red"],
     "weights fetch": ["weights", "fetch", "mobilenet@0.5", "--size", "160"],

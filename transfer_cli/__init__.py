@@ -24,7 +24,7 @@ A trained model classifies files, folders, uint8 arrays of shape (n, h, w, 3), a
 
 Trainings: extract, finetune, auto, ensemble. Their keyword arguments are the options of the commands of the same names.
 Models and results: ImageClassifier, Predictions, TrainedRun, Score. Single steps: load, predict, evaluate, export,
-report, leaks, similar, rank, explain_images.
+report, leaks, similar, rank, learning_curve, explain_images.
 
 Nothing is printed unless progress=True. Problems with a result are TransferWarning (of `warnings`). An error that is
 not a bug is a TransferError: its message tells what happened, and its `hint` what to do. Wrong types raise TypeError.
@@ -89,6 +89,8 @@ if TYPE_CHECKING:
     from transfer_cli.image_classifier import ImageClassifier as ImageClassifier
     from transfer_cli.inference.restricted_classes import restrict as restrict
     from transfer_cli.inference.tta import AugmentedModel as AugmentedModel
+    from transfer_cli.learning_curves.learning_curve import learning_curve as learning_curve
+    from transfer_cli.learning_curves.results import LearningCurve as LearningCurve
     from transfer_cli.metrics.score import Score as Score
     from transfer_cli.ranking.options import RankOptions as RankOptions
     from transfer_cli.ranking.rank import rank as rank
@@ -120,6 +122,7 @@ _PUBLIC = {
     "leaks": "transfer_cli.audit.leakage",
     "similar": "transfer_cli.features.similar",
     "rank": "transfer_cli.ranking.rank",
+    "learning_curve": "transfer_cli.learning_curves.learning_curve",
     "bagged": "transfer_cli.ensembling.bagging",
     "Predictions": "transfer_cli.data.prediction_result",
     "Prediction": "transfer_cli.data.prediction_result",
@@ -140,6 +143,7 @@ _PUBLIC = {
     "RankOptions": "transfer_cli.ranking.options",
     "Ranking": "transfer_cli.ranking.results",
     "RankingDirectory": "transfer_cli.ranking.ranking_directory",
+    "LearningCurve": "transfer_cli.learning_curves.results",
     "FeatureIndex": "transfer_cli.features.nearest",
     "TransferError": "transfer_cli.errors",
     "UnknownNameError": "transfer_cli.errors",

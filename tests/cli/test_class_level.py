@@ -61,7 +61,8 @@ def test_class_level_is_a_number_or_last() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["extract", "finetune", "auto", "rank", "data check", "evaluate", "lr-find", "preview"]
+    "command",
+    ["extract", "finetune", "auto", "rank", "learning-curve", "data check", "evaluate", "lr-find", "preview"],
 )
 def test_class_level_is_an_option_of(command: str) -> None:
     found: click.Command | None = main

@@ -60,6 +60,7 @@ LONG = {
     "finetune": "finetune {colours} " + " ".join(FINETUNE_WORDS) + " --set stage.1.epochs=1 -o tuned",
     "finetune --plan": f"finetune {{colours}} {TINY} --plan",
     "lr-find": f"lr-find {{colours}} {TINY} --steps 10",
+    "learning-curve": "learning-curve {colours} --backbone embedded -o c.png",
     "rank": "rank {colours} --among embedded --max-images 20",
     "explain": "explain {run} {image} -o why",
     "export": "export {run} -o exported",

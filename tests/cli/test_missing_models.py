@@ -32,6 +32,7 @@ COMMANDS = {
     "auto {colours} --split {x}": "run",
     "rank {colours} --split {x}": "run",
     "lr-find {colours} --split {x}": "run",
+    "learning-curve {colours} --split {x}": "run",
 }
 
 

@@ -35,6 +35,7 @@ def test_seed_commands_are_complete() -> None:
         "ensemble",
         "extract",
         "finetune",
+        "learning-curve",
         "lr-find",
         "preview",
         "rank",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.data import groups
+from transfer_cli.data.skipped import Skipped
 from transfer_cli.inference import network_sources
 from transfer_cli.inference.compiled_network import CompiledNetwork
 from transfer_cli.recipe.recipes import Recipe
@@ -67,9 +69,35 @@ def _near_duplicates(
     return groups.groups_by_members(paths, digests, duplicates.groups)
 
 
+@dataclass(frozen=True)
+class FolderFeatures:
+    """The features of the images of a folder.
+
+    Attributes
+    ----------
+    places : list of int
+        Positions of the readable images in the folder.
+    features : ndarray of shape (n, width), float32
+    skipped : tuple of Skipped
+        Files that could not be read.
+    """
+
+    places: list[int]
+    features: NDArray[np.float32]
+    skipped: tuple[Skipped, ...]
+
+
 def folder_features(
     request: TrainingRequest, recipe: Recipe, network: CompiledNetwork | None = None
 ) -> tuple[list[int], NDArray[np.float32]]:
+    """Return the positions of the readable images of a folder, and their features (see `read_folder_features`)."""
+    read = read_folder_features(request, recipe, network)
+    return read.places, read.features
+
+
+def read_folder_features(
+    request: TrainingRequest, recipe: Recipe, network: CompiledNetwork | None = None
+) -> FolderFeatures:
     """Return the features of the readable images of a folder, by the pretrained backbone, through the cache.
 
     Parameters
@@ -79,26 +107,22 @@ def folder_features(
         Resolved.
     network : CompiledNetwork, optional
         The backbone of the recipe, if it is already compiled.
-
-    Returns
-    -------
-    places : list of int
-        Positions of the images in the folder.
-    features : ndarray of shape (n, width), float32
     """
     from transfer_cli.features.extraction import FeatureExtractor
 
     network = network or compiled_backbone(request, recipe)
     matrix = np.empty((len(request.folder.files), network.width), np.float32)
     places: list[int] = []
+    skipped: list[Skipped] = []
     with closing(FeatureExtractor(request, recipe, network)) as extractor:
         with request.progress.track(f"features by {recipe.backbone.name} on {network.runtime}", len(matrix)) as advance:
             for batch in extractor.batches():
                 matrix[len(places) : len(places) + len(batch.indices)] = extractor.rows(batch)
                 places += batch.indices
+                skipped += batch.skipped
                 advance(len(batch.indices) + len(batch.skipped))
         extractor.check()
-    return places, matrix[: len(places)]
+    return FolderFeatures(places, matrix[: len(places)], tuple(skipped))
 
 
 def compiled_backbone(request: TrainingRequest, recipe: Recipe) -> CompiledNetwork:

@@ -14,6 +14,7 @@ _RUN = {
     "evaluate": "val valid validate validation test eval score",
     "finetune": "fine-tune finetuning fine-tuning",
     "lr-find": "lrfind lr-finder find-lr",
+    "learning-curve": "learning-curves",
     "compare": "leaderboard",
     "explain": "grad-cam gradcam saliency heatmap interpret",
     "inspect": "summary layers",

@@ -27,7 +27,7 @@ from transfer_cli.system import hide_library_warnings, open_closed_streams, use_
 _SECTIONS = {
     "Start here": ("demo", "auto", "extract", "predict"),
     "Train": ("finetune", "ensemble", "lr-find", "preview"),
-    "Judge": ("evaluate", "compare", "leaks", "report", "rank"),
+    "Judge": ("evaluate", "compare", "leaks", "report", "rank", "learning-curve"),
     "Look": ("explain", "inspect", "similar", "map"),
     "Data": ("data", "sample-data"),
     "Use": ("export",),

@@ -50,8 +50,10 @@ def is_undefined(metric: MetricValue) -> bool:
     return isnan(metric["value"])
 
 
-def proportion(right: int, count: int) -> MetricValue:
+def proportion(right: float, count: int) -> MetricValue:
     """Return ``right / count`` with Wilson's interval (Wilson 1927), which is valid for any number of images.
+
+    Of several classifiers on the same images, `right` is their mean.
 
     Examples
     --------

@@ -41,13 +41,22 @@ def epoch_metrics(truth: Truth, probabilities: Probabilities) -> dict[str, float
 
     The accuracy of a multi-label task is the share of images whose labels are all correct at a threshold of 0.5.
     """
-    predicted = probabilities.argmax(axis=1) if truth.ndim == 1 else (probabilities >= 0.5).astype(np.int64)
+    predicted = _predicted(truth, probabilities)
     metrics = {
-        "accuracy": lambda: float((predicted == truth).reshape(len(truth), -1).all(axis=1).mean()),
+        "accuracy": lambda: float(correct_images(truth, probabilities).mean()),
         "balanced_accuracy": lambda: balanced_accuracy(truth, predicted),
         "mean_average_precision": lambda: mean_average_precision(truth, probabilities),
     }
     return {"log_loss": log_loss(truth, probabilities), **{name: metrics[name]() for name in tasks.of(truth).scored}}
+
+
+def correct_images(truth: Truth, probabilities: Probabilities) -> NDArray[np.bool_]:
+    """Return which images are classified correctly, shape (n,); all labels must be correct at a threshold of 0.5."""
+    return np.asarray((_predicted(truth, probabilities) == truth).reshape(len(truth), -1).all(axis=1))
+
+
+def _predicted(truth: Truth, probabilities: Probabilities) -> NDArray[np.int64]:
+    return probabilities.argmax(axis=1) if truth.ndim == 1 else (probabilities >= 0.5).astype(np.int64)
 
 
 def log_loss(truth: Truth, probabilities: Probabilities) -> float:

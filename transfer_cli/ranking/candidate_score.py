@@ -24,7 +24,7 @@ from transfer_cli.io.atomic import write_json
 from transfer_cli.io.cache import digest_of_facts
 from transfer_cli.io.untrusted.json_text import read_json
 from transfer_cli.metrics.intervals import proportion
-from transfer_cli.metrics.scores import epoch_metrics
+from transfer_cli.metrics.scores import correct_images, epoch_metrics
 from transfer_cli.ranking.candidates import Candidate
 from transfer_cli.ranking.options import LOGME, RankOptions
 from transfer_cli.ranking.results import CandidateScore
@@ -169,8 +169,7 @@ class CandidateEvaluation:
         known = ~np.isnan(fitted.out_of_fold[:, 0])
         truth, probabilities = sample.truth[known], fitted.out_of_fold[known]
         metrics = epoch_metrics(truth, probabilities)
-        predicted = probabilities.argmax(axis=1) if truth.ndim == 1 else probabilities >= 0.5
-        correct = (predicted == truth).reshape(len(truth), -1).all(axis=1)
+        correct = correct_images(truth, probabilities)
         return record | {
             "log_loss": metrics["log_loss"],
             "accuracy": proportion(int(correct.sum()), len(correct)),

@@ -1,0 +1,1 @@
+"""`learning-curve`: accuracy by the number of training images, and what more images would bring."""
