@@ -85,13 +85,13 @@ def scores(final: Any) -> Iterator[tuple[float, float, float]]:
     """Yield share, accuracy and log loss of classifiers that are fitted to train and val."""
     from transfer_cli.metrics.scores import epoch_metrics
 
-    context, data = final._context, final._data
+    context, data = final.context, final.data
     trained, test = context.weights(), np.flatnonzero(context.split.mask("test"))
     fitting = data.with_val_in_train().train
     for share in SHARES:
-        final._mix(trained, share)
-        features = final._features(np.union1d(fitting, test))
-        probabilities = final._fit(features, fitting, context.progress).probabilities(features[test])
+        final.mix(trained, share)
+        features = final.features(np.union1d(fitting, test))
+        probabilities = final.fit(features, fitting, context.progress).probabilities(features[test])
         metrics = epoch_metrics(data.truth[test], probabilities)
         yield share, metrics["accuracy"], metrics["log_loss"]
 

@@ -193,7 +193,7 @@ def test_a_mixture_that_forgets_a_layer_is_noticed(
     colours: Path, weights: Path, recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted fault: the weights stay the trained ones, and the probe is not that of the pretrained network."""
-    monkeypatch.setattr(FinalNetwork, "_mix", lambda *_: None)
+    monkeypatch.setattr(FinalNetwork, "mix", lambda *_: None)
     run_on(colours, tmp_path / "run", f"backbone.weights={weights}", "final.interpolate=0", source=recipe)
     assert not is_pretrained(tmp_path / "run", weights)
 

@@ -55,6 +55,8 @@ class Choice:
     Attributes
     ----------
     share : float
+    features : ndarray of shape (n, width), float32
+        Of train and val, at that share; other rows may be zero.
     pre_refit : PreRefitOutputs or None
         Outputs on train and val before the validation images are trained on; None without them.
     probe : mapping of str to ndarray of shape (n, k), float32
@@ -62,6 +64,7 @@ class Choice:
     """
 
     share: float
+    features: Matrix
     pre_refit: PreRefitOutputs | None
     probe: Mapping[str, Matrix]
 
@@ -76,59 +79,71 @@ class FinalNetwork:
         With the validation images apart.
     pretrained : mapping of str to ndarray
         The weights before training.
+
+    Attributes
+    ----------
+    context, data
     """
 
     def __init__(self, context: TrainingContext, data: TrainingData, pretrained: Arrays) -> None:
-        self._context, self._data, self._pretrained = context, data, pretrained
+        self.context, self.data, self._pretrained = context, data, pretrained
         self._network = with_levels(context.network.features)
         self._run = inference_function(self._network)
 
     def choose(self) -> Choice:
         """Choose how far to go from the pretrained to the trained weights, which the network has; it keeps those."""
-        context, data, trained = self._context, self._data, self._context.weights()
+        context, data, trained = self.context, self.data, self.context.weights()
         test = np.flatnonzero(context.split.mask("test"))
         fitting = np.union1d(data.train, data.val)
         candidates = {}
         for share in self._shares():
-            self._mix(trained, share)
+            self.mix(trained, share)
             # Where training changed nothing, the probe is the result.
             candidates[share] = self._candidate(share, np.union1d(fitting, test) if share == 0 else fitting)
         context.set_weights(trained)
-        share = self._choose(candidates)
-        return Choice(share, self._pre_refit(candidates[share]), self._probe(candidates[0.0], test))
+        chosen = candidates[self._choose(candidates)]
+        probe = self._probe(candidates[0.0], test)
+        return Choice(chosen.share, chosen.features, self._pre_refit(chosen), probe)
 
-    def build(self, share: float, data: TrainingData) -> LoadedNetwork:
-        """Return the network at a share of the way to its present weights, with a classifier fitted to `data.train`."""
-        context = self._context
-        self._mix(context.weights(), share)
-        rows = np.unique(data.train)
-        classifier = self._fit(self._features(rows), data.train, context.progress)
-        return with_classifier(self._network, classifier)
+    def build(self, share: float, data: TrainingData, features: Matrix | None = None) -> LoadedNetwork:
+        """Return the network at a share of the way to its present weights, with a classifier fitted to `data.train`.
+
+        Parameters
+        ----------
+        share : float
+        data : TrainingData
+        features : ndarray of shape (n, width), float32, optional
+            Features of the images at that share, if they are known. [computed]
+        """
+        self.mix(self.context.weights(), share)
+        if features is None:
+            features = self.features(np.unique(data.train))
+        return with_classifier(self._network, self.fit(features, data.train, self.context.progress))
 
     @property
     def _wanted(self) -> float:
-        wanted = self._context.recipe.final.interpolate
+        wanted = self.context.recipe.final.interpolate
         return USUAL_SHARE if wanted == "auto" else wanted
 
     @property
     def _is_chosen(self) -> bool:
-        return self._context.recipe.final.interpolate == "auto" and len(self._data.val) > 0
+        return self.context.recipe.final.interpolate == "auto" and len(self.data.val) > 0
 
     def _shares(self) -> Sequence[float]:
-        if not self._context.trainable:
+        if not self.context.trainable:
             return (0.0,)
         return SHARES if self._is_chosen else sorted({0.0, self._wanted})
 
     def _choose(self, candidates: Mapping[float, Candidate]) -> float:
         if len(candidates) == 1:
             return 0.0
-        losses = {share: self._losses(each) for share, each in candidates.items()} if len(self._data.val) else {}
+        losses = {share: self._losses(each) for share, each in candidates.items()} if len(self.data.val) else {}
         share = choose_share(losses) if self._is_chosen else self._wanted
         for each, loss in losses.items():
-            self._context.run.log("share", share=each, val_log_loss=float(loss.mean()), chosen=each == share)
+            self.context.run.log("share", share=each, val_log_loss=float(loss.mean()), chosen=each == share)
         return share
 
-    def _mix(self, trained: Arrays, share: float) -> None:
+    def mix(self, trained: Arrays, share: float) -> None:
         """Give the network weights between the pretrained and the trained ones; a sum for each weight, in float32."""
         if share not in (0, 1):
             mixed = {
@@ -137,29 +152,29 @@ class FinalNetwork:
             }
         else:
             mixed = dict(trained if share else self._pretrained)
-        self._context.set_weights(mixed)
+        self.context.set_weights(mixed)
 
-    def _features(self, rows: NDArray[np.int64]) -> Matrix:
+    def features(self, rows: NDArray[np.int64]) -> Matrix:
         """Return the features of some rows, in a matrix of all."""
-        context, images = self._context, self._data.images
+        context, images = self.context, self.data.images
         matrix = np.zeros((len(images), self._network.output_shape[-1]), np.float32)
         with context.progress.track(f"features by {context.recipe.backbone.name}", len(rows)) as advance:
             matrix[rows] = context.micro_batches.fill(matrix[rows], self._run, images, rows, advance)
         return matrix
 
     def _candidate(self, share: float, rows: NDArray[np.int64]) -> Candidate:
-        features = self._features(rows)
-        return Candidate(share, features, self._fit(features, self._data.train, SILENT))
+        features = self.features(rows)
+        return Candidate(share, features, self.fit(features, self.data.train, SILENT))
 
-    def _fit(self, features: Matrix, rows: NDArray[np.int64], progress: Progress) -> Linear:
+    def fit(self, features: Matrix, rows: NDArray[np.int64], progress: Progress) -> Linear:
         """Return the default classifier of `extract`, fitted to some rows."""
-        recipe, data, classes = self._context.recipe, self._data, self._context.network.head.output_shape[-1]
+        recipe, data, classes = self.context.recipe, self.data, self.context.network.head.output_shape[-1]
         truth = data.truth[rows]
         balancing = Balancing.of(recipe.balance, truth, classes)
         options = fit.FitOptions(
             classes=classes, tune=True, out_of_fold=False, seed=recipe.seed, weights=balancing.weights_per_class
         )
-        spec = classifiers.find(classifiers.default(self._context.split.task))
+        spec = classifiers.find(classifiers.default(self.context.split.task))
         groups = None if data.groups is None else data.groups[rows]
         fitted = fit.fit(spec, features[rows], truth, options, groups=groups, progress=progress)
         folded = Linear.fold(fitted.pipeline, classes)
@@ -167,14 +182,14 @@ class FinalNetwork:
 
     def _losses(self, candidate: Candidate) -> NDArray[np.float64]:
         """Return the log loss of each validation image, with the temperature that the run would fit."""
-        truth = self._data.truth[self._data.val]
-        probabilities = candidate.classifier.probabilities(candidate.features[self._data.val])
+        truth = self.data.truth[self.data.val]
+        probabilities = candidate.classifier.probabilities(candidate.features[self.data.val])
         if truth.ndim == 1:
             probabilities = apply_temperature(probabilities, fit_temperature(truth, probabilities))
         return log_loss_per_image(truth, probabilities)
 
     def _pre_refit(self, chosen: Candidate) -> PreRefitOutputs | None:
-        val, train = self._data.val, np.unique(self._data.train)
+        val, train = self.data.val, np.unique(self.data.train)
         if not len(val):
             return None
         probabilities = chosen.classifier.probabilities(chosen.features[val])
@@ -182,10 +197,10 @@ class FinalNetwork:
 
     def _probe(self, candidate: Candidate, test: NDArray[np.int64]) -> Mapping[str, Matrix]:
         """Return what the probe predicts for val, and after it was trained on val, too, for test."""
-        val, found = self._data.val, {}
+        val, found = self.data.val, {}
         if len(val):
             found["val"] = candidate.classifier.probabilities(candidate.features[val])
         if len(test):
-            whole = self._fit(candidate.features, self._data.with_val_in_train().train, SILENT)
+            whole = self.fit(candidate.features, self.data.with_val_in_train().train, SILENT)
             found["test"] = whole.probabilities(candidate.features[test])
         return found

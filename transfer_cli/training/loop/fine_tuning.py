@@ -67,11 +67,11 @@ def _end_with_features(
 
     final = FinalNetwork(context, data, initial)
     choice = final.choose()
-    context.progress.note(messages.share_summary(choice.share))
-    data = data.with_val_in_train()
-    if refits(context.recipe, context.split) and choice.share:
+    context.progress.note(messages.share_summary(choice.share, trained=bool(context.trainable)))
+    data, is_refit = data.with_val_in_train(), refits(context.recipe, context.split) and choice.share > 0
+    if is_refit:
         state = _refit(context, data, state, initial, last)
-    network = final.build(choice.share, data)
+    network = final.build(choice.share, data, None if is_refit else choice.features)
     trained = TrainedNetwork(
         network, context.micro_batches, context.split, data.images, data.train, choice.pre_refit, probe=choice.probe
     )

@@ -53,8 +53,10 @@ def without_val(recipe: FinetuneRecipe) -> str:
     return f"{text}, half of the way from the pretrained to the trained weights" if is_mixed else text
 
 
-def share_summary(share: float) -> str:
-    """Return which weights are kept: how far from the pretrained ones."""
+def share_summary(share: float, *, trained: bool = True) -> str:
+    """Return which weights are kept: how far from the pretrained ones; `trained`: whether any of them were trained."""
+    if not trained:
+        return "no layer of the backbone was trained: the result is a linear probe, as extract makes it"
     if share == 0:
         return (
             "fine-tuning did not help on these images: the pretrained network with a linear probe is kept, as extract "
