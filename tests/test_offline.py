@@ -41,6 +41,7 @@ WITHOUT_WEIGHTS = {
     "finetune": ["finetune", "{colours}"],
     "lr-find": ["lr-find", "{colours}"],
     "learning-curve": ["learning-curve", "{colours}"],
+    "rank --layers": ["rank", "{colours}", "--layers"],
     "data check": ["data", "check", "{colours}"],
     "predict": ["predict", "imagenet:resnet50", "{colours}/red"],
     "weights fetch": ["weights", "fetch", "mobilenet@0.5", "--size", "160"],

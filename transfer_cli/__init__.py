@@ -24,7 +24,7 @@ A trained model classifies files, folders, uint8 arrays of shape (n, h, w, 3), a
 
 Trainings: extract, finetune, auto, ensemble. Their keyword arguments are the options of the commands of the same names.
 Models and results: ImageClassifier, Predictions, TrainedRun, Score. Single steps: load, predict, evaluate, export,
-report, leaks, similar, rank, learning_curve, explain_images.
+report, leaks, similar, rank, rank_layers, learning_curve, explain_images.
 
 Nothing is printed unless progress=True. Problems with a result are TransferWarning (of `warnings`). An error that is
 not a bug is a TransferError: its message tells what happened, and its `hint` what to do. Wrong types raise TypeError.
@@ -92,8 +92,10 @@ if TYPE_CHECKING:
     from transfer_cli.learning_curves.learning_curve import learning_curve as learning_curve
     from transfer_cli.learning_curves.results import LearningCurve as LearningCurve
     from transfer_cli.metrics.score import Score as Score
+    from transfer_cli.ranking.layer_results import LayerRanking as LayerRanking
     from transfer_cli.ranking.options import RankOptions as RankOptions
     from transfer_cli.ranking.rank import rank as rank
+    from transfer_cli.ranking.rank_layers import rank_layers as rank_layers
     from transfer_cli.ranking.ranking_directory import RankingDirectory as RankingDirectory
     from transfer_cli.ranking.results import Ranking as Ranking
     from transfer_cli.recipe.recipes import ExtractRecipe as ExtractRecipe
@@ -122,6 +124,7 @@ _PUBLIC = {
     "leaks": "transfer_cli.audit.leakage",
     "similar": "transfer_cli.features.similar",
     "rank": "transfer_cli.ranking.rank",
+    "rank_layers": "transfer_cli.ranking.rank_layers",
     "learning_curve": "transfer_cli.learning_curves.learning_curve",
     "bagged": "transfer_cli.ensembling.bagging",
     "Predictions": "transfer_cli.data.prediction_result",
@@ -142,6 +145,7 @@ _PUBLIC = {
     "restrict": "transfer_cli.inference.restricted_classes",
     "RankOptions": "transfer_cli.ranking.options",
     "Ranking": "transfer_cli.ranking.results",
+    "LayerRanking": "transfer_cli.ranking.layer_results",
     "RankingDirectory": "transfer_cli.ranking.ranking_directory",
     "LearningCurve": "transfer_cli.learning_curves.results",
     "FeatureIndex": "transfer_cli.features.nearest",

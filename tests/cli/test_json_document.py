@@ -62,6 +62,7 @@ LONG = {
     "lr-find": f"lr-find {{colours}} {TINY} --steps 10",
     "learning-curve": "learning-curve {colours} --backbone embedded -o c.png",
     "rank": "rank {colours} --among embedded --max-images 20",
+    "rank --layers": "rank {colours} --layers --backbone embedded --max-images 20 -o l.png",
     "explain": "explain {run} {image} -o why",
     "export": "export {run} -o exported",
     "demo": "demo",

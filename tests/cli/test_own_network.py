@@ -11,7 +11,15 @@ from click.testing import CliRunner
 from transfer_cli.catalog.backbones import PREPROCESSING
 from transfer_cli.cli.main import main
 
-COMMANDS = (["extract"], ["finetune"], ["lr-find"], ["preview"], ["data", "check"], ["data", "split", "-o", "x"])
+COMMANDS = (
+    ["extract"],
+    ["finetune"],
+    ["lr-find"],
+    ["preview"],
+    ["rank", "--layers"],
+    ["data", "check"],
+    ["data", "split", "-o", "x"],
+)
 
 
 def fails(*words: str | Path) -> tuple[int, str]:

@@ -24,6 +24,7 @@ FILES = {
     "inspect {trained} --filters -o {out}.png": ".png",
     "lr-find {colours} -o {out}.png": ".png",
     "learning-curve {colours} -o {out}.png": ".png",
+    "rank {colours} --layers -o {out}.png": ".png",
     "preview {colours} -o {out}.png": ".png",
     "data split {colours} -o {out}.csv": ".csv",
     "bundle pack {trained} -o {out}.zip": ".zip",

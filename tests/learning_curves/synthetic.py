@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from transfer_cli.learning_curves.images import LabelledFeatures
+from transfer_cli.training.setup.labelled_features import LabelledFeatures
 
 
 def blobs(count: int, spread: float, classes: int = 4, width: int = 20, seed: int = 0) -> LabelledFeatures:

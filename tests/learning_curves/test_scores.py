@@ -9,10 +9,10 @@ import pytest
 
 from tests.learning_curves.synthetic import blobs
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL
-from transfer_cli.learning_curves.images import LabelledFeatures
 from transfer_cli.learning_curves.scores import SubsetScores, score_subsets
 from transfer_cli.progress import SILENT
 from transfer_cli.recipe.recipes import ExtractRecipe
+from transfer_cli.training.setup.labelled_features import LabelledFeatures
 
 
 def scored(images: LabelledFeatures, tune: bool = False) -> SubsetScores:

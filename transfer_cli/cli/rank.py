@@ -13,6 +13,7 @@ from transfer_cli.cli._options import (
     cache_option,
     candidate_options,
     group_option,
+    network_options,
     output_option,
     runtime_option,
     scan_images,
@@ -24,6 +25,7 @@ from transfer_cli.cli._options import (
     time_budget_option,
     training_request,
 )
+from transfer_cli.cli._rank_layers import check_layer_options, rank_network_layers
 from transfer_cli.cli._types import ABOVE_ZERO, PATH, comma_separated
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 from transfer_cli.text import counted, shell_command
@@ -37,7 +39,10 @@ if TYPE_CHECKING:
 @click.command("rank", short_help="Compare pretrained networks on your images.")
 @click.argument("folder", type=PATH)
 @table_options
-@output_option("DIR", "Folder to write.  [runs/rank-FOLDER]")
+@output_option(
+    "DIR|FILE.png",
+    "Folder to write, or with --layers the PNG file.  [runs/rank-FOLDER; plots/FOLDER-layers.png]",
+)
 @candidate_options
 @click.option(
     "--weights",
@@ -60,6 +65,8 @@ if TYPE_CHECKING:
 )
 @click.option("--max-mb", type=ABOVE_ZERO, metavar="MB", help="Skip networks larger than MB megabytes.  [no limit]")
 @time_budget_option("Start no further network after this time, e.g. 10m.  [no limit]")
+@click.option("--layers", is_flag=True, help="Compare the layers of one network instead, from shallow to deep.")
+@network_options
 @group_option(near_duplicates=False)
 @bit_depth_option
 @split_option
@@ -68,7 +75,7 @@ if TYPE_CHECKING:
 @runtime_option
 @cache_option
 @pass_console
-def command(console: Console, /, folder: Path, output: Path | None, **options: Any) -> int:
+def command(console: Console, /, folder: Path, output: Path | None, layers: bool, **options: Any) -> int:
     """Compare pretrained networks on your images and recommend one (accuracy, speed, size).
 
     FOLDER has one sub-folder of images per class, or is a CSV file (see extract). For each network a classifier on its
@@ -76,12 +83,19 @@ def command(console: Console, /, folder: Path, output: Path | None, **options: A
     size of the weights. Networks that no other network beats at the same cost are marked (Pareto front). If the command
     is interrupted, run it again: finished networks are not repeated.
 
+    With --layers, one network (--backbone) is run, and a classifier on the features of each of its layers is
+    cross-validated. The table is printed, a plot is written.
+
     \b
     Example:
         transfer-cli rank photos
         transfer-cli rank photos --among 'mobilenet*,resnet50' --download --max-ms 20
         transfer-cli rank photos --weights imagenet,none
+        transfer-cli rank photos --layers --backbone mobilenet@0.25
     """
+    check_layer_options(options, layers)
+    if layers:
+        return rank_network_layers(console, folder, output, options)
     from transfer_cli.ranking.options import RankOptions
     from transfer_cli.ranking.ranking_directory import RankingDirectory
     from transfer_cli.runs.own_name import as_named, with_own_name

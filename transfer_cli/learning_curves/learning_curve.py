@@ -8,7 +8,6 @@ from pathlib import Path
 from transfer_cli.catalog import classifiers
 from transfer_cli.errors import InputError
 from transfer_cli.learning_curves.forecast import Extrapolation, Forecast, obstacle
-from transfer_cli.learning_curves.images import LabelledFeatures, labelled_features
 from transfer_cli.learning_curves.plot import plot_learning_curve
 from transfer_cli.learning_curves.results import CurvePoint, LearningCurve
 from transfer_cli.learning_curves.scores import SubsetScores, score_subsets
@@ -17,6 +16,7 @@ from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.training.setup.claim import check_weights_available, report_folder
+from transfer_cli.training.setup.labelled_features import LabelledFeatures, labelled_features
 from transfer_cli.training.setup.resolve import resolve_recipe
 
 MORE = 100
@@ -47,7 +47,7 @@ def learning_curve(request: TrainingRequest, recipe: ExtractRecipe, target: Path
     Raises
     ------
     InputError
-        If the recipe has no classifier, or balances classes.
+        If the recipe has no classifier, balances classes, or groups near-duplicates.
     FolderError
         If there are too few images.
     WeightsError

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from transfer_cli.catalog.classifiers import ClassifierSpec
 from transfer_cli.classifiers.folds import folds
-from transfer_cli.learning_curves.images import LabelledFeatures
 from transfer_cli.learning_curves.subsets import SIZES, Rows, nested_subsets, subset_shares
 from transfer_cli.metrics.intervals import MetricValue, Resamples, proportion
 from transfer_cli.metrics.scores import correct_images
 from transfer_cli.progress import Progress
 from transfer_cli.recipe.recipes import ExtractRecipe
+from transfer_cli.training.setup.labelled_features import LabelledFeatures
 
 _REPEATS = ((2000, 5), (5000, 3))
 """Up to a number of images, a number of repeats: subsets of many images differ less, and training takes longer."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer_cli.audit.grouping import compiled_backbone, folder_features
-from transfer_cli.catalog import classifiers, runtimes, tasks
+from transfer_cli.catalog import runtimes
 from transfer_cli.data import decoding
 from transfer_cli.data.image_batches import view_batches
 from transfer_cli.errors import ImageError
@@ -23,10 +23,9 @@ from transfer_cli.inference.latency import BATCH, ms_per_image, noise
 from transfer_cli.io.atomic import write_json
 from transfer_cli.io.cache import digest_of_facts
 from transfer_cli.io.untrusted.json_text import read_json
-from transfer_cli.metrics.intervals import proportion
-from transfer_cli.metrics.scores import correct_images, epoch_metrics
 from transfer_cli.ranking.candidates import Candidate
 from transfer_cli.ranking.options import LOGME, RankOptions
+from transfer_cli.ranking.probe import cross_validate
 from transfer_cli.ranking.results import CandidateScore
 from transfer_cli.ranking.sample import RankingSample
 from transfer_cli.recipe.recipes import ExtractRecipe
@@ -157,24 +156,14 @@ class CandidateEvaluation:
         record: Record = {"logme": logme(matrix, sample.truth), "logme_seconds": time.monotonic() - begun}
         if self._options.by == LOGME:
             return record
-        from transfer_cli.classifiers import fit
-
         begun = time.monotonic()
         with self._request.progress.track(f"cross-validating on {self.candidate.name}", None):
-            seed = self._recipe.seed
-            options = fit.FitOptions(classes=sample.classes, tune=True, seconds=float("inf"), seed=seed)
-            default = classifiers.default(tasks.of(sample.truth).name)
-            fitted = fit.fit(classifiers.find(default), matrix, sample.truth, options, groups=sample.group_ids)
-        assert fitted.out_of_fold is not None
-        known = ~np.isnan(fitted.out_of_fold[:, 0])
-        truth, probabilities = sample.truth[known], fitted.out_of_fold[known]
-        metrics = epoch_metrics(truth, probabilities)
-        correct = correct_images(truth, probabilities)
+            score = cross_validate(matrix, sample.truth, sample.group_ids, sample.classes, self._recipe.seed)
         return record | {
-            "log_loss": metrics["log_loss"],
-            "accuracy": proportion(int(correct.sum()), len(correct)),
-            "mean_average_precision": metrics.get("mean_average_precision"),
-            "correct": correct.astype(int).tolist(),
+            "log_loss": score.log_loss,
+            "accuracy": score.accuracy,
+            "mean_average_precision": score.mean_average_precision,
+            "correct": score.correct.astype(int).tolist(),
             "probe_seconds": time.monotonic() - begun,
         }
 

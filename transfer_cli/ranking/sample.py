@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer_cli.classifiers.folds import single_rows, strata
+from transfer_cli.classifiers.folds import single_rows
+from transfer_cli.classifiers.stratified_sample import stratified_sample
 from transfer_cli.data.groups import NEAR_DUPLICATES, assign_group_ids, groups_of_rows
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.skipped import Skipped
@@ -18,8 +19,6 @@ from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.setup.preflight import survey
 
 _READ_SIZE = 32
-_MIN_PER_CLASS = 5
-"""Images of each class that are selected before the rest is stratified: one per fold."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def ranking_sample(request: TrainingRequest, recipe: ExtractRecipe, count: int) 
     groups = None if by is None else groups_of_rows(surveyed.split.rows, by)
     truth, group_ids = surveyed.split.truth(), assign_group_ids(digests, groups)
     not_test = np.flatnonzero(~surveyed.split.mask("test"))
-    selected = not_test[_select([digests[row] for row in not_test], truth[not_test], count, recipe.seed)]
+    selected = not_test[stratified_sample([digests[row] for row in not_test], truth[not_test], count, recipe.seed)]
     if single_rows(truth[selected], group_ids[selected]).all():
         raise FolderError(
             f"Cannot compare backbones: no class of {request.folder.source} has two images outside the test set.",
@@ -107,18 +106,3 @@ def ranking_sample(request: TrainingRequest, recipe: ExtractRecipe, count: int) 
         np.unique(group_ids[selected], return_inverse=True)[1],
         surveyed.skipped,
     )
-
-
-def _select(digests: list[str], truth: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Return the selected rows, sorted: a minimum per class first, then in proportion to the class sizes."""
-    salted = [hashlib.sha256(f"{seed}:{digest}".encode()).digest() for digest in digests]
-    order = np.array(sorted(range(len(digests)), key=salted.__getitem__), np.int64)
-    row_strata = strata(truth)
-    turn, share = np.empty(len(digests), np.int64), np.empty(len(digests))
-    for stratum in np.unique(row_strata):
-        rows = order[row_strata[order] == stratum]
-        turn[rows] = np.minimum(np.arange(len(rows)), _MIN_PER_CLASS)
-        share[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
-    rank = np.empty(len(digests), np.int64)
-    rank[order] = np.arange(len(digests))
-    return np.sort(np.lexsort((rank, share, turn))[:count])

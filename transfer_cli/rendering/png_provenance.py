@@ -18,6 +18,7 @@ LEARNING_CURVE = "transfer-cli learning-curve"
 LR_FIND = "transfer-cli lr-find"
 MAP = "transfer-cli map"
 PREVIEW = "transfer-cli preview"
+RANK_LAYERS = "transfer-cli rank --layers"
 SIMILAR = "transfer-cli similar"
 
 
