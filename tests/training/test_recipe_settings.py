@@ -27,7 +27,10 @@ from transfer_cli.training.loop.fine_tuning import refits
 
 pytestmark = pytest.mark.integration
 
-PLAIN = ("stage.1.epochs=2", "stage.1.unfreeze=last:6", "batch_size=4", "split.val=0", "trunk.views=2")
+PLAIN = (
+    *("stage.1.epochs=2", "stage.1.unfreeze=last:6", "batch_size=4", "split.val=0", "trunk.views=2"),
+    *("early_stopping.keep=best", "final.classifier=head", "final.interpolate=1"),
+)
 METHODS = {
     "one-cycle": ["stage.1.schedule=one-cycle"],
     "layer decay": ["stage.1.layer_decay=0.5"],
