@@ -15,7 +15,7 @@ from transfer_cli.python_wording import FLAGS, KEYWORDS, in_python, python_error
 KEYWORDS_OF = (
     *(training_options.ExtractKeywords, training_options.FinetuneKeywords, training_options.AutoKeywords),
     *(training_options.EnsembleKeywords, image_classifier.PredictKeywords, image_classifier.EvaluateKeywords),
-    *(image_classifier.ExplainKeywords, image_classifier.ExportKeywords),
+    *(image_classifier.ExplainKeywords, image_classifier.ExportKeywords, training_options.RepeatKeywords),
 )
 
 

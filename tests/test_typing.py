@@ -28,9 +28,7 @@ from transfer_cli import ImageClassifier, Predictions, Score, TrainedRun, Transf
 
 
 def train(folder: Path) -> TrainedRun:
-    return transfer_cli.extract(
-        folder, output="runs/first", backbone="mobilenet@0.25", seed=1, set={"split.val": 0.2}, progress=True
-    )
+    return transfer_cli.extract(folder, output="runs/first", seed=1, set={"split.val": 0.2}, progress=True)
 
 
 def improve(folder: str, run: TrainedRun) -> TrainedRun:
@@ -54,6 +52,7 @@ def main() -> None:
     print(labels, predictions.label_lists()[0])
     print(count(predictions), probabilities.max(), best, [item.reason for item in predictions.skipped])
     print(classifier.evaluate("labelled", part="test").scores, classifier.card[:20], classifier.class_names)
+    print(transfer_cli.extract("photos", repeats=3).spreads["val"]["log_loss"].mean)
     for batch in transfer_cli.predict(transfer_cli.load(Path("runs/first")), "photos", batch_size=8):
         print(batch.paths, batch[0].confidence)
     try:
@@ -65,7 +64,8 @@ def main() -> None:
 main()
 '''
 WRONG = {
-    "seed=1,": ('seed="1",', "arg-type"),
+    "seed=1,": ('seed="1",', "call-overload"),
+    "repeats=3).spreads": ("repeats=3).scores", "attr-defined"),
     'method="average"': ('methd="average"', "call-arg"),
     'ImageClassifier.load("runs/first")': ("ImageClassifier.load(3)", "arg-type"),
     "np.zeros((8, 8, 3), np.uint8)]": ("np.zeros((8, 8, 3)), None]", "list-item|arg-type"),

@@ -23,8 +23,8 @@ A trained model classifies files, folders, uint8 arrays of shape (n, h, w, 3), a
     classifier.export("onnx")              # for other programs; each file is compared with the model
 
 Trainings: extract, finetune, auto, ensemble. Their keyword arguments are the options of the commands of the same names.
-Models and results: ImageClassifier, Predictions, TrainedRun, Score. Single steps: load, predict, evaluate, export,
-report, leaks, similar, rank, rank_layers, learning_curve, explain_images.
+Models and results: ImageClassifier, Predictions, TrainedRun, TrainedRepeats, Score. Single steps: load, predict,
+evaluate, export, report, leaks, similar, rank, rank_layers, learning_curve, explain_images.
 
 Nothing is printed unless progress=True. Problems with a result are TransferWarning (of `warnings`). An error that is
 not a bug is a TransferError: its message tells what happened, and its `hint` what to do. Wrong types raise TypeError.
@@ -106,11 +106,13 @@ if TYPE_CHECKING:
     from transfer_cli.runs.evaluation_directory import EvaluationDirectory as EvaluationDirectory
     from transfer_cli.runs.request import TrainingRequest as TrainingRequest
     from transfer_cli.runs.run_directory import RunDirectory as RunDirectory
+    from transfer_cli.trained_run import TrainedRepeats as TrainedRepeats
     from transfer_cli.trained_run import TrainedRun as TrainedRun
 
 _PUBLIC = {
     "ImageClassifier": "transfer_cli.image_classifier",
     "TrainedRun": "transfer_cli.trained_run",
+    "TrainedRepeats": "transfer_cli.trained_run",
     "extract": "transfer_cli.api",
     "finetune": "transfer_cli.api",
     "auto": "transfer_cli.api",

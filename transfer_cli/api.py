@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from transfer_cli import training_options
@@ -18,25 +18,56 @@ from transfer_cli.inference.load import load as load_model
 from transfer_cli.inference.models import AbstractModel
 from transfer_cli.inference.predict import predict_items
 from transfer_cli.inference.restricted_classes import restrict
-from transfer_cli.keywords import takes
+from transfer_cli.keywords import check_keywords, takes
 from transfer_cli.metrics.score import score_rows, scores_of
-from transfer_cli.progress import Progress
+from transfer_cli.progress import SILENT, Progress
 from transfer_cli.progress_bar import progress_of
 from transfer_cli.python_wording import speaks_python
 from transfer_cli.runs.request import TrainingResult
-from transfer_cli.trained_run import TrainedRun
-from transfer_cli.training_options import AutoKeywords, EnsembleKeywords, ExtractKeywords, FinetuneKeywords
+from transfer_cli.trained_run import TrainedRepeats, TrainedRun
+from transfer_cli.training_options import (
+    AutoKeywords,
+    EnsembleKeywords,
+    ExtractKeywords,
+    FinetuneKeywords,
+    RepeatKeywords,
+)
 
 if TYPE_CHECKING:
     from transfer_cli.inference.reject import Rejector
     from transfer_cli.io.cache import Cache
     from transfer_cli.training.planning.estimate import Plan
+    from transfer_cli.training.repeat_results import Repeats
+
+
+@overload
+def extract(
+    folder: StrPath | ImageFolder,
+    *,
+    repeats: None = None,
+    progress: bool | Progress = False,
+    **keywords: Unpack[ExtractKeywords],
+) -> TrainedRun: ...
+
+
+@overload
+def extract(
+    folder: StrPath | ImageFolder,
+    *,
+    repeats: int,
+    progress: bool | Progress = False,
+    **keywords: Unpack[ExtractKeywords],
+) -> TrainedRepeats: ...
 
 
 @takes(ExtractKeywords)
 def extract(
-    folder: StrPath | ImageFolder, *, progress: bool | Progress = False, **keywords: Unpack[ExtractKeywords]
-) -> TrainedRun:
+    folder: StrPath | ImageFolder,
+    *,
+    repeats: int | None = None,
+    progress: bool | Progress = False,
+    **keywords: Unpack[ExtractKeywords],
+) -> TrainedRun | TrainedRepeats:
     """Train a classifier fast: a fixed pretrained network plus a linear classifier.
 
     The keyword arguments are the options of ``transfer-cli extract``; None is their default.
@@ -75,6 +106,9 @@ def extract(
         Tables that merge, rename or leave out classes, and leave out images.
     bags : int
         Bagging: train that number of models and average them.
+    repeats : int
+        Train that number of times, with the seeds (of training and split) `seed`, `seed` + 1 ...; the scores of the
+        runs show how far chance moves them.
     min_accuracy : float
         Raise GateError and save no model if test accuracy is lower, 0 to 1.
     strict, overwrite, offline : bool
@@ -86,21 +120,36 @@ def extract(
     -------
     TrainedRun
         The same call again returns the finished run.
+    TrainedRepeats
+        With ``repeats=N``: the runs, and mean, standard deviation and range of their scores.
 
     Raises
     ------
     TransferError
         FolderError, RecipeError, RunError, WeightsError, GateError ...: the message and `hint` tell what to do.
     """
-    reported, command = progress_of(progress), equivalent_command("extract", [folder], keywords)
-    job = training_options.extract_job(folder, keywords, command, reported)
-    return _trained(job.run(), reported)
+    options, reported = _with_repeats("extract", repeats, keywords), progress_of(progress)
+    command = equivalent_command("extract", [folder], options)
+    job = training_options.extract_job(folder, options, command, reported)
+    return _trained_repeats(job.run_repeats(), reported) if repeats else _trained(job.run(), reported)
 
 
 @overload
 def finetune(
     folder: StrPath | ImageFolder,
     *,
+    repeats: int,
+    plan: Literal[False] = False,
+    progress: bool | Progress = False,
+    **keywords: Unpack[FinetuneKeywords],
+) -> TrainedRepeats: ...
+
+
+@overload
+def finetune(
+    folder: StrPath | ImageFolder,
+    *,
+    repeats: None = None,
     plan: Literal[False] = False,
     progress: bool | Progress = False,
     **keywords: Unpack[FinetuneKeywords],
@@ -111,6 +160,7 @@ def finetune(
 def finetune(
     folder: StrPath | ImageFolder,
     *,
+    repeats: None = None,
     plan: Literal[True],
     progress: bool | Progress = False,
     **keywords: Unpack[FinetuneKeywords],
@@ -121,10 +171,11 @@ def finetune(
 def finetune(
     folder: StrPath | ImageFolder,
     *,
+    repeats: int | None = None,
     plan: bool = False,
     progress: bool | Progress = False,
     **keywords: Unpack[FinetuneKeywords],
-) -> TrainedRun | Plan:
+) -> TrainedRun | TrainedRepeats | Plan:
     """Train the network itself on your images: slower than `extract`, usually more accurate.
 
     The keyword arguments are the options of ``transfer-cli finetune``; None is their default. Those that are not listed
@@ -155,6 +206,8 @@ def finetune(
     -------
     TrainedRun
         An interrupted training continues after its last finished epoch.
+    TrainedRepeats
+        With ``repeats=N``, as `extract`.
     Plan
         With ``plan=True``.
 
@@ -163,9 +216,12 @@ def finetune(
     TransferError
         As `extract`.
     """
-    reported, command = progress_of(progress), equivalent_command("finetune", [folder], keywords)
-    job = training_options.finetune_job(folder, keywords, command, reported)
-    return job.plan() if plan else _trained(job.run(), reported)
+    options, reported = _with_repeats("finetune", repeats, keywords), progress_of(progress)
+    command = equivalent_command("finetune", [folder], options)
+    job = training_options.finetune_job(folder, options, command, reported)
+    if plan:
+        return job.plan()
+    return _trained_repeats(job.run_repeats(), reported) if repeats else _trained(job.run(), reported)
 
 
 @takes(AutoKeywords)
@@ -323,6 +379,22 @@ def predict(
         model = load(model)
     loaded = restrict(model.model if isinstance(model, ImageClassifier) else model, only=only, exclude=exclude)
     return _warning(predict_items(loaded, items, batch_size=batch_size, strict=strict, rejector=rejector))
+
+
+def _with_repeats(function: str, repeats: int | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a training, once its number of repeats is checked as other keywords are."""
+    given = {} if repeats is None else {"repeats": repeats}
+    check_keywords(function, RepeatKeywords, given, set())
+    return {**keywords, **given}
+
+
+def _trained_repeats(repeats: Repeats, progress: Progress) -> TrainedRepeats:
+    for line in repeats.summary():
+        progress.note(line)
+    runs = tuple(_trained(result, SILENT) for result in repeats.results)
+    for result in repeats.results:
+        warn_of_skipped(progress, result.skipped)
+    return TrainedRepeats(repeats.directory.path, runs, repeats.seeds, repeats.spreads, repeats.varied)
 
 
 def _trained(result: TrainingResult, progress: Progress) -> TrainedRun:

@@ -64,3 +64,27 @@ class StepsOnly:
 
     def warn(self, message: str) -> None:
         """Do nothing."""
+
+
+@dataclass(frozen=True)
+class WithoutNotes:
+    """Shows steps and warnings, and ignores notes.
+
+    Attributes
+    ----------
+    progress : Progress
+        Shows them.
+    """
+
+    progress: Progress
+
+    def track(self, description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+        """Start a task as `progress` does."""
+        return self.progress.track(description, total)
+
+    def note(self, message: str) -> None:
+        """Do nothing."""
+
+    def warn(self, message: str) -> None:
+        """Report one line as `progress` does."""
+        self.progress.warn(message)

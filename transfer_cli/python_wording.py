@@ -21,8 +21,8 @@ KEYWORDS = (
     *("among", "backbone", "bags", "batch_size", "bit_depth", "cache_limit", "class_level", "class_map"),
     *("classes", "classifier", "coverage", "epochs", "exclude", "format", "group_by", "images"),
     *("label_column", "layer", "lr", "max_drop", "max_models", "max_ms", "method", "min_accuracy", "omit"),
-    *("only", "output", "part", "path_column", "pooling", "precision", "preprocess", "recipe", "runtime"),
-    *("seed", "set", "split", "threshold", "time_budget", "tta", "unlabelled", "weights"),
+    *("only", "output", "part", "path_column", "pooling", "precision", "preprocess", "recipe", "repeats"),
+    *("runtime", "seed", "set", "split", "threshold", "time_budget", "tta", "unlabelled", "weights"),
 )
 """The other keywords."""
 

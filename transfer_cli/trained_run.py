@@ -1,7 +1,8 @@
-"""The outcome of a training, as Python users get it: the run, its scores and its classifier."""
+"""The outcome of a training, as Python users get it: the run, its scores and its classifier; or that of repeats."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,9 @@ from transfer_cli.html_table import html_table
 from transfer_cli.image_classifier import ImageClassifier
 from transfer_cli.metrics.score import Scores, score_rows, scores_of
 from transfer_cli.metrics.scores import Metrics
+from transfer_cli.metrics.spread import SPREAD_COLUMNS, Spreads, spread_rows
 from transfer_cli.runs.run_directory import RunDirectory
+from transfer_cli.text import counted
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,56 @@ class TrainedRun:
 
     def _repr_html_(self) -> str:
         return html_table(f"TrainedRun {self.run.path}", ("part", "metric", "score"), score_rows(self.scores))
+
+
+@dataclass(frozen=True)
+class TrainedRepeats:
+    """The outcome of a training with ``repeats=N``: a sequence of runs, and how far their scores lie apart.
+
+    Itself a path object (`os.PathLike`) of the folder of the runs.
+
+    Attributes
+    ----------
+    path : Path
+        The folder that was written.
+    runs : tuple of TrainedRun
+        By seed.
+    seeds : tuple of int
+    spreads : mapping
+        ``spreads["test"]["accuracy"].mean``, ``.standard_deviation``, ``.lowest``, ``.highest`` and ``.values``.
+    varied : tuple of str
+        Parts of the split whose images are not the same in all runs: ``train``, ``val`` and ``test``, or some of them.
+    """
+
+    path: Path
+    runs: tuple[TrainedRun, ...]
+    seeds: tuple[int, ...]
+    spreads: Spreads = field(repr=False)
+    varied: tuple[str, ...] = ()
+
+    @property
+    def _title(self) -> str:
+        return f"TrainedRepeats {self.path}: {counted(len(self), 'run')}"
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __getitem__(self, number: int) -> TrainedRun:
+        return self.runs[number]
+
+    def __iter__(self) -> Iterator[TrainedRun]:
+        return iter(self.runs)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        rows = "".join(
+            f"\n  {part} {name.replace('_', ' ')} {spread}"
+            for part, of_part in self.spreads.items()
+            for name, spread in of_part.items()
+        )
+        return f"<{self._title}>{rows}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._title, SPREAD_COLUMNS, spread_rows(self.spreads))

@@ -19,9 +19,10 @@ from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.image_selection import ImageSelection
 from transfer_cli.data.table_columns import TableOptions
 from transfer_cli.ensembling.request import EnsembleRequest
-from transfer_cli.errors import InputError
+from transfer_cli.errors import InputError, OptionError
 from transfer_cli.io.cache import Cache, parse_size
 from transfer_cli.io.foreign_tables import SUFFIXES as TABLE_SUFFIXES
+from transfer_cli.metrics.spread import MAX_REPEATS, MIN_REPEATS
 from transfer_cli.progress import Progress
 from transfer_cli.recipe.auto import AutoRecipe
 from transfer_cli.recipe.ensemble import EnsembleOptions, EnsembleRecipe
@@ -35,6 +36,7 @@ from transfer_cli.text import parse_duration
 
 if TYPE_CHECKING:
     from transfer_cli.training.planning.estimate import Plan
+    from transfer_cli.training.repeat_results import Repeats
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -96,6 +98,12 @@ class FinetuneKeywords(RecipeOptions, total=False):
     tensorboard: bool
 
 
+class RepeatKeywords(TypedDict, total=False):
+    """The keyword argument of `extract` and `finetune` on which the type of their result depends."""
+
+    repeats: Annotated[int, Field(ge=MIN_REPEATS, le=MAX_REPEATS)] | None
+
+
 class AutoKeywords(ImageOptions, total=False):
     """The keyword arguments of `auto`: the options of the command."""
 
@@ -124,12 +132,21 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training: the request, the recipe, and the number of bags if it is an ensemble of them."""
+    """One training: the request, the recipe, and the number of bags if it is an ensemble of them, or of repeats."""
 
     request: TrainingRequest
     recipe: ExtractRecipe | FinetuneRecipe
     bags: int | None = None
     has_default_name: bool = False
+    repeats: int | None = None
+
+    @classmethod
+    def of(cls, request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, options: Options) -> TrainingJob:
+        """Return the training of a command with these options."""
+        bags, repeats = options.get("bags"), options.get("repeats")
+        if bags and repeats:
+            raise OptionError("--repeats cannot be combined with --bags.", hint="Leave out --repeats or --bags.")
+        return cls(request, recipe, bags, options.get("output") is None, repeats)
 
     @property
     def trains_model(self) -> bool:
@@ -153,11 +170,21 @@ class TrainingJob:
 
         return finetune(request, self.recipe)
 
+    def run_repeats(self) -> Repeats:
+        """Train the repeats; a folder whose default name is taken by others gets a name of its own."""
+        from transfer_cli.training.repeats import repeated
+
+        assert self.repeats is not None
+        recipe, repeats = self.recipe, self.repeats
+        return _naming(self.has_default_name)(self.request, lambda own: repeated(own, recipe, repeats))
+
     def plan(self) -> Plan:
         """Return what a fine-tuning would do and take; nothing is written."""
         from transfer_cli.training.planning.plan import plan
 
         assert isinstance(self.recipe, FinetuneRecipe)
+        if self.repeats:
+            raise OptionError("--plan is about one training.", hint="Leave out --repeats or --plan.")
         if self.bags and self.request.time_budget:
             raise InputError("A plan of bags cannot have a time budget.", hint="Leave out --bags or --time-budget.")
         recipe, bags = self.recipe, self.bags
@@ -180,9 +207,9 @@ def extract_job(
     }
     recipe = ExtractRecipe.load(options.get("recipe"), *_settings(options, overrides))
     images = scan_images(folder, options, group_by=recipe.split.group_by)
-    run = _run(options, images.name, recipe.backbone.short_name)
+    run = _run(options, images.name, recipe.backbone.short_name, *_repeats_word(options))
     request = training_request(images, run, options, command, progress)
-    return TrainingJob(request, recipe, options.get("bags"), options.get("output") is None)
+    return TrainingJob.of(request, recipe, options)
 
 
 def finetune_job(
@@ -199,9 +226,9 @@ def finetune_job(
     }
     recipe = FinetuneRecipe.load(options.get("recipe"), *_settings(options, overrides))
     images = scan_images(folder, options, group_by=recipe.split.group_by)
-    run = _run(options, images.name, recipe.backbone.short_name, "finetune")
+    run = _run(options, images.name, recipe.backbone.short_name, "finetune", *_repeats_word(options))
     request = training_request(images, run, options, command, progress)
-    return TrainingJob(request, recipe, options.get("bags"), options.get("output") is None)
+    return TrainingJob.of(request, recipe, options)
 
 
 def auto_request(
@@ -334,6 +361,11 @@ def _settings(options: Options, overrides: Mapping[str, Any]) -> tuple[Sequence[
 def _run(options: Options, *words: str) -> RunDirectory:
     output = options.get("output")
     return RunDirectory(output if output else default_path(*words))
+
+
+def _repeats_word(options: Options) -> list[str]:
+    """Return the last word of the default name of repeats: a single training may be beside them."""
+    return ["repeats"] if options.get("repeats") else []
 
 
 def naming(options: Options) -> Naming:

@@ -57,6 +57,7 @@ QUICK = {
     "cache clear": "cache clear networks",
 }
 LONG = {
+    "extract --repeats": f"extract {{colours}} {TINY} --repeats 2 -o repeats",
     "finetune": "finetune {colours} " + " ".join(FINETUNE_WORDS) + " --set stage.1.epochs=1 -o tuned",
     "finetune --plan": f"finetune {{colours}} {TINY} --plan",
     "lr-find": f"lr-find {{colours}} {TINY} --steps 10",

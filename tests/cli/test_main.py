@@ -40,6 +40,11 @@ def interrupt(*args: object, **kwargs: object) -> None:
         ),
         ("transfer_cli.training.planning.plan.plan", ["finetune", "{colours}", "--plan"], NOTHING_LEFT),
         ("transfer_cli.ensembling.bagging.bagged", ["extract", "{colours}", "--bags", "3"], "Finished bags are kept;"),
+        (
+            "transfer_cli.training.repeats.repeated",
+            ["extract", "{colours}", "--repeats", "3"],
+            "Finished repeats are kept",
+        ),
         ("transfer_cli.training.extract.extract", ["extract", "{colours}"], NOTHING_LEFT),
         ("transfer_cli.training.extract.extract", ["extract", "{colours}", "--overwrite"], NOTHING_LEFT),
     ],

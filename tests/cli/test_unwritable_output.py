@@ -34,6 +34,7 @@ FOLDERS = (
     "extract {colours} --backbone embedded -o {out}",
     "finetune {colours} --backbone embedded -o {out}",
     "extract {colours} --backbone embedded --bags 2 -o {out}",
+    "extract {colours} --backbone embedded --repeats 2 -o {out}",
     "auto {colours} -o {out}",
     "rank {colours} --among embedded -o {out}",
     "ensemble {trained} {second} -o {out}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.bundle.files import MANIFEST
+from transfer_cli.bundle.repeats_folder import check_single_run
 from transfer_cli.catalog.backbones import not_exported_hint
 from transfer_cli.errors import MissingModelError, ModelError
 from transfer_cli.io.digests import FileDigest, digest_of_file, has_digest
@@ -51,6 +52,7 @@ def bundle_directory(path: Path) -> Path:
             f"The run {path} has no model: training did not finish, missed --min-accuracy, or had no classifier.",
             hint=f"To resume training, run the command in {path / 'command.txt'}.",
         )
+    check_single_run(path)
     raise MissingModelError(
         f"{path} is neither a run nor a bundle: there is no {MANIFEST} in it or in its folder model.",
         hint="Give the folder that a training command wrote, such as runs/NAME, before the images.",

@@ -23,6 +23,7 @@ from transfer_cli.cli._console import Console
 from transfer_cli.cli._error_output import RESUME_HINT
 from transfer_cli.cli._types import PATH, Share, class_level, comma_separated, duration, seed
 from transfer_cli.io.cache import LIMIT, Cache
+from transfer_cli.metrics.spread import MAX_REPEATS, MIN_REPEATS
 
 if TYPE_CHECKING:
     from transfer_cli.data.image_folder import ImageFolder
@@ -142,6 +143,13 @@ bags_option = click.option(
     type=click.IntRange(ensemble_methods.MIN_BAGS, ensemble_methods.MAX_BAGS),
     metavar="N",
     help="Bagging: train N models on bootstrap samples and average them (they are in RUN/bags).",
+)
+repeats_option = click.option(
+    "--repeats",
+    type=click.IntRange(MIN_REPEATS, MAX_REPEATS),
+    metavar="N",
+    help="Train N times, with the seeds (of training and split) SEED, SEED + 1 ..., and report how far the scores lie "
+    "apart (the runs are in RUN/seed-SEED ...).",
 )
 runtime_option = click.option(
     "--runtime",

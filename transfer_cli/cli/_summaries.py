@@ -23,6 +23,7 @@ from transfer_cli.metrics.scores import (
     summary,
     top_summary,
 )
+from transfer_cli.metrics.spread import SPREAD_COLUMNS, spread_rows
 from transfer_cli.runs.score_limits import REAL_WEIGHTS, mending_command, uses_embedded_backbone
 from transfer_cli.text import counted, shell_command
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from transfer_cli.explain.explain import Explanations
     from transfer_cli.runs.request import TrainingResult
     from transfer_cli.runs.run_directory import RunDirectory
+    from transfer_cli.training.repeat_results import Repeats
 
 _MAX_LISTED = 10
 _MAX_CLASSES = 20
@@ -103,6 +105,21 @@ def end_of_ensemble(console: Console, result: TrainingResult, *, of_bags: bool =
         comparison = MemberComparison.read(result.run.members)
         console.note(*(comparison.summary_short() if of_bags else comparison.summary()))
     return end_of_training(console, result)
+
+
+def end_of_repeats(console: Console, repeats: Repeats) -> int:
+    """Print how far the scores of repeated trainings lie apart, and the folder of the runs; return the exit code."""
+    folder = repeats.directory.path
+    if repeats.were_complete:
+        console.note(f"all {len(repeats.results)} repeats are already complete; nothing to do")
+    for result in repeats.results:
+        if result.skipped:
+            images = counted(len(result.skipped), "image")
+            console.warn(f"{images} could not be read in {result.run.path}; reasons: {result.run.skipped}")
+    console.note_table(SPREAD_COLUMNS, spread_rows(repeats.spreads), SPREAD_COLUMNS[2:4])
+    console.note(*repeats.summary(), f"next: {shell_command('transfer-cli', 'runs', 'list', folder)}")
+    console.output(folder, **repeats.to_dict())
+    return DONE_WITH_SKIPPED if any(result.skipped for result in repeats.results) else DONE
 
 
 def end_of_evaluation(console: Console, result: Evaluation) -> int:

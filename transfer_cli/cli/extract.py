@@ -15,11 +15,12 @@ from transfer_cli.cli._options import (
     cache_option,
     command_words,
     keywords,
+    repeats_option,
     set_resume_hint,
     table_options,
     training_options,
 )
-from transfer_cli.cli._summaries import code_with_folder, end_of_ensemble, end_of_training
+from transfer_cli.cli._summaries import code_with_folder, end_of_ensemble, end_of_repeats, end_of_training
 from transfer_cli.cli._types import PATH
 
 
@@ -38,10 +39,11 @@ from transfer_cli.cli._types import PATH
     help="Tune the classifier's regularisation strength by cross-validation.  [on for the fast classifiers]",
 )
 @bags_option
+@repeats_option
 @training_options
 @cache_option
 @pass_console
-def command(console: Console, /, folder: Path, bags: int | None, **options: Any) -> int:
+def command(console: Console, /, folder: Path, bags: int | None, repeats: int | None, **options: Any) -> int:
     """Train a classifier fast (start here): a fixed pretrained network plus a linear classifier.
 
     FOLDER has one sub-folder of images per class, e.g. photos/cat and photos/dog; or sub-folders train and test (and
@@ -56,12 +58,17 @@ def command(console: Console, /, folder: Path, bags: int | None, **options: Any)
         transfer-cli extract photos --backbone resnet50 --classifier linear-svm
         transfer-cli extract photos --backbone own.keras --preprocess tf
         transfer-cli extract photos --bags 10
+        transfer-cli extract photos --repeats 5
     """
     from transfer_cli.training_options import extract_job
 
-    job = extract_job(folder, {**keywords(console, options), "bags": bags}, command_words(), console)
+    several = {"bags": bags, "repeats": repeats}
+    job = extract_job(folder, {**keywords(console, options), **several}, command_words(), console)
     if bags and not job.trains_model:
         raise click.UsageError("--bags needs a classifier. Received: --classifier none (features only).")
+    if repeats:
+        set_resume_hint("Finished repeats are", options["overwrite"])
+        return code_with_folder(console, end_of_repeats(console, job.run_repeats()), job.request.folder.left_out)
     if bags:
         set_resume_hint("Finished bags are", options["overwrite"])
     code = end_of_ensemble(console, job.run(), of_bags=True) if bags else end_of_training(console, job.run())

@@ -14,6 +14,7 @@ from transfer_cli.cli._options import (
     bags_option,
     command_words,
     keywords,
+    repeats_option,
     set_resume_hint,
     table_options,
     time_budget_option,
@@ -21,7 +22,7 @@ from transfer_cli.cli._options import (
 )
 from transfer_cli.cli._plan_output import print_plan
 from transfer_cli.cli._stage_options import check_given_once, note_last_stage, stage_options
-from transfer_cli.cli._summaries import code_with_folder, end_of_ensemble, end_of_training
+from transfer_cli.cli._summaries import code_with_folder, end_of_ensemble, end_of_repeats, end_of_training
 from transfer_cli.cli._types import PATH
 from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 
@@ -32,6 +33,7 @@ from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 @backbone_options
 @stage_options
 @bags_option
+@repeats_option
 @training_options
 @click.option(
     "--unlabelled",
@@ -53,7 +55,9 @@ from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 )
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs (view: tensorboard --logdir RUN).")
 @pass_console
-def command(console: Console, /, folder: Path, bags: int | None, plans: bool, **options: Any) -> int:
+def command(
+    console: Console, /, folder: Path, bags: int | None, repeats: int | None, plans: bool, **options: Any
+) -> int:
     """Train the network itself on your images: slower than extract, usually more accurate.
 
     First a new classification head is trained on the pretrained network, then also the upper layers of the network.
@@ -75,7 +79,7 @@ def command(console: Console, /, folder: Path, bags: int | None, plans: bool, **
     from transfer_cli.training_options import finetune_job
 
     begun = time.monotonic() - process_age_seconds()
-    options = {**keywords(console, options), "bags": bags, "begun": begun}
+    options = {**keywords(console, options), "bags": bags, "repeats": repeats, "begun": begun}
     job = finetune_job(folder, options, command_words(), console)
     assert isinstance(job.recipe, FinetuneRecipe)
     check_given_once(job.recipe, options)
@@ -88,5 +92,7 @@ def command(console: Console, /, folder: Path, bags: int | None, plans: bool, **
         return DONE_WITH_SKIPPED if planned.skipped else DONE
 
     set_resume_hint("Finished epochs are", options["overwrite"])
+    if repeats:
+        return code_with_folder(console, end_of_repeats(console, job.run_repeats()), job.request.folder.left_out)
     code = end_of_ensemble(console, job.run(), of_bags=True) if bags else end_of_training(console, job.run())
     return code_with_folder(console, code, job.request.folder.left_out)

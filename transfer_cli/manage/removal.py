@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transfer_cli.bundle.files import MANIFEST
+from transfer_cli.bundle.repeats_folder import repeats_in
 from transfer_cli.errors import RunError, TransferError
 from transfer_cli.io import drafts
 from transfer_cli.io.atomic import write_error
@@ -20,6 +21,7 @@ from transfer_cli.runs import lock
 from transfer_cli.runs.entry import Entry
 from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.runs.typed_options import TypedOptions
+from transfer_cli.text import shell_command
 
 _PER_PART = ("predictions_", "confusion_", "curves_")
 _NEAR = 3
@@ -103,9 +105,10 @@ def _check_removable(path: Path, chosen: set[Path]) -> None:
         raise RunError(f"{path} is not a run: it is a file.", hint="List the runs: transfer-cli runs list")
     if kind_of(path) is None:
         if first := next(find_runs(path, _NEAR), None):
+            names = shell_command(*(repeats_in(path) or [first]))
             raise RunError(
                 f"{path} is not a run: it is a folder that contains runs, such as {first}.",
-                hint=f"Name the runs to remove: transfer-cli runs rm {first}",
+                hint=f"Name the runs to remove: transfer-cli runs rm {names}",
             )
         hint = "List the runs: transfer-cli runs list"
         raise RunError(f"{path} is not a run. Expected a folder that a training command or rank wrote.", hint=hint)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transfer_cli.bundle.repeats_folder import check_single_run
 from transfer_cli.catalog.backbones import find
 from transfer_cli.catalog.tasks import SINGLE_LABEL
 from transfer_cli.data.skipped import read_skipped
@@ -75,9 +76,12 @@ class RunDetails:
         ------
         RunError
             If it is neither.
+        MissingModelError
+            If it is the folder of a repeated training.
         """
         kind = kind_of(path)
         if kind is None:
+            check_single_run(path)
             raise RunError(
                 f"{path} is not a run. Expected a folder that a training command or rank wrote.",
                 hint="List the runs: transfer-cli runs list",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from transfer_cli.arguments import StrPath, as_path
 from transfer_cli.bundle.files import MANIFEST
+from transfer_cli.bundle.repeats_folder import check_single_run
 from transfer_cli.data.predictions import Predictions
 from transfer_cli.data.sample_depth import MAX_BITS, MIN_BITS
 from transfer_cli.data.split import Split
@@ -97,6 +98,7 @@ class FinishedRun:
             of_run = RunDirectory(path.resolve().parent)
             where = of_run.path if of_run.recipe.is_file() else "the directory that model/ was in"
             raise RunError(f"{path} is a bundle. Expected the run that it belongs to.", hint=f"Use the run: {where}")
+        check_single_run(path)
         if not run.recipe.is_file():
             raise MissingModelError(
                 f"{path} is not a run: it has no {run.recipe.name}. Expected output of extract or finetune."

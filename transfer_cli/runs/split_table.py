@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transfer_cli.bundle.repeats_folder import check_single_run
 from transfer_cli.errors import MissingModelError
 from transfer_cli.runs.run_directory import RunDirectory
 
@@ -22,6 +23,7 @@ def split_table(path: Path) -> Path:
     run = RunDirectory(path.parent if path.name == RunDirectory(path).split.name else path)
     if run.split.is_file():
         return run.split
+    check_single_run(run.path)
     if not run.path.is_dir():
         raise MissingModelError.of("run", run.path)
     hint = "Give a run, or a CSV file with the columns path and split: --split FILE.csv"

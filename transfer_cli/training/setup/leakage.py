@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transfer_cli.audit.duplicates import Duplicates
 from transfer_cli.audit.held_out_copies import held_out_copies
 from transfer_cli.audit.leakage import Leaks, leaked_test_images, leaking_pairs
+from transfer_cli.bundle.repeats_folder import is_repeat
 from transfer_cli.catalog.backbones import EMBEDDED
 from transfer_cli.data.groups import NEAR_DUPLICATES
 from transfer_cli.data.split import Split
@@ -26,7 +27,6 @@ _NAMES = {"val": "validation", "test": "test"}
 _REPLACED = ("-o", "--output", "--split", "--group-by")
 _GROUPING = ("--backbone", EMBEDDED, "--classifier", "none")
 """Options of a command that only finds groups, offline and within seconds."""
-_ATTACHED = ("-o", "--output=", "--split=", "--group-by=")
 
 
 def leaked_rows(
@@ -95,11 +95,14 @@ def _mending_command(request: TrainingRequest, split: Split, duplicates: Duplica
     are distributed anew.
     """
     run = request.run
-    # The run of a bag is inside of the run that the command names.
+    # The run of a bag, or of a repeat, is inside of the folder that the command names.
     place = run.path.parents[1] if run.path.parent.name == run.bags.name else run.path
-    words = _without_options(request.command or ["transfer-cli", "extract", str(request.folder.source)])
+    words = _without(_REPLACED, request.command or ["transfer-cli", "extract", str(request.folder.source)])
     if split.made_by == "digest" and not grouped and "auto" not in words[:2]:
+        place = place.parent if is_repeat(place) else place
         return shell_command(*[*words, "--group-by", NEAR_DUPLICATES, "-o", f"{place}-grouped"])
+    # On one split there is nothing to repeat.
+    words = _without(("--repeats",), words)
     clean = _clean_split(split, duplicates)
     if grouped and clean.counts().keys() != split.counts().keys():
         return None
@@ -128,13 +131,14 @@ def _clean_split(split: Split, duplicates: Duplicates) -> Split:
     return replace(split, rows=tuple(replace(row, part=part_of[row.path]) for row in split.rows))
 
 
-def _without_options(command: Sequence[str]) -> list[str]:
-    """Return a command without its output, split and groups, and without ``--overwrite``."""
+def _without(options: Sequence[str], command: Sequence[str]) -> list[str]:
+    """Return a command without some options that take a value, and without ``--overwrite``."""
+    attached = tuple(option if option == "-o" else f"{option}=" for option in options)
     kept: list[str] = []
     words = iter(command)
     for word in words:
-        if word in _REPLACED:
+        if word in options:
             next(words, None)
-        elif word != "--overwrite" and not word.startswith(_ATTACHED):
+        elif word != "--overwrite" and not word.startswith(attached):
             kept.append(word)
     return kept
