@@ -26,6 +26,7 @@ from transfer_cli.training.extract import extract
 from transfer_cli.training.finetune import finetune
 from transfer_cli.training.loop import frozen_activations, training_step
 
+UNCLIPPED = "stage.1.gradient_clip=1e30"
 QUICK = ("default", "last-block", "small-cnn")
 """Shipped recipes that are run each time; the others are in the long sweep."""
 
@@ -217,7 +218,7 @@ def test_early_stopping_message_names_the_patience(colours: Path, tmp_path: Path
         colours,
         tmp_path / "run",
         *("stage.1.unfreeze=head", "stage.1.learning_rate=0.5", "stage.1.epochs=9", "stage.1.schedule=constant"),
-        *("early_stopping.patience=3", "stage.1.warmup=0"),
+        *("early_stopping.keep=best", "early_stopping.patience=3", "stage.1.warmup=0"),
         progress=Listener(messages),
     )
     rows = rows_of(tmp_path / "run/history.csv")
@@ -267,7 +268,8 @@ def test_finetune_few_images_warns_and_completes(count: int, tmp_path: Path) -> 
         for number in range(count):
             save_image(tmp_path / "few" / name / f"{number}.png", colour, random)
     messages: list[str] = []
-    result = run_on(tmp_path / "few", tmp_path / "run", "stage.1.epochs=2", progress=Listener(messages))
+    words = ("stage.1.epochs=2", "early_stopping.keep=best")
+    result = run_on(tmp_path / "few", tmp_path / "run", *words, progress=Listener(messages))
     parts = Split.read(result.run.split).counts()
     assert parts.keys() == {"train", "val", "test"}
     assert [line for line in messages if line.startswith("few images: ")]
@@ -296,7 +298,7 @@ def test_finetune_without_validation_set_keeps_the_last_epoch(colours: Path, tmp
 
 @pytest.mark.integration
 def test_diverging_training_raises(colours: Path, tmp_path: Path) -> None:
-    words = ("stage.1.optimizer=sgd", "stage.1.learning_rate=10", "stage.1.unfreeze=head", "head.l2=1")
+    words = ("stage.1.optimizer=sgd", "stage.1.learning_rate=10", "stage.1.unfreeze=head", "head.l2=1", UNCLIPPED)
     with pytest.raises(RecipeError, match="Training diverged in epoch") as caught:
         run_on(colours, tmp_path / "run", *words, "stage.1.warmup=0", "batch_size=4")
     assert "--set stage.1.learning_rate=1 --overwrite" in str(caught.value.hint)
@@ -316,6 +318,7 @@ def test_optimizers_and_heads_decrease_the_loss(optimizer: str, colours: Path, t
         "stage.1.unfreeze=head",
         "stage.1.epochs=3",
         "stage.1.learning_rate=0.01",
+        UNCLIPPED,
     )
     head = ("head.kind=mlp", "head.units=16", "head.dropout=0.3", "head.l2=0.001")
     run_on(colours, tmp_path / "run", *words, *head, "early_stopping.patience=0")
