@@ -6,17 +6,21 @@
         --set classifier.name=logistic --set backbone.pooling=avg
     python benchmarks/zoo.py table extract --against logistic
     python benchmarks/zoo.py table extract --against logistic --part test
+    python benchmarks/zoo.py run ../shared/data finetune
+    python benchmarks/zoo.py table finetune --against extract:default --part test
 
 `run` trains each folder of DATA, which has train and test, once for each network and seed, and appends a line to
 zoo.jsonl, which is part of the repository; cells that are there are skipped. Defaults are chosen by what is held out of
 train (the out-of-fold predictions of extract, the validation set of finetune), which `table` shows unless it is asked
-for test. `--images-per-class 10` trains on fewer images; those that are left over are not used.
+for test. `--images-per-class 10` trains on fewer images; those that are left over are not used. Seconds are null where
+the process was stopped meanwhile.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -146,7 +150,7 @@ def scores(
     found: dict[tuple[str, str], dict[int, tuple[float, float, float]]] = defaultdict(dict)
     for cell in cells():
         if (cell["command"], cell["name"], cell["images_per_class"]) == (command, name, images_per_class):
-            values = cell[f"{part}_accuracy"], cell[f"{part}_log_loss"], cell["seconds"]
+            values = cell[f"{part}_accuracy"], cell[f"{part}_log_loss"], cell["seconds"] or math.nan
             found[cell["folder"], cell["backbone"]][cell["seed"]] = values
     return found
 
