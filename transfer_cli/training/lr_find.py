@@ -49,7 +49,8 @@ def lr_find(
 
     The steps are those of a real run, on training images, from the pretrained backbone and a random head: a head that
     starts from the linear probe has nothing left to learn in a few steps, so that the loss would show divergence only.
-    No earlier stage is trained. Validation and test images are not decoded, and nothing but the plot is written.
+    Gradients are not clipped, which would hide the divergence that ends the sweep. No earlier stage is trained.
+    Validation and test images are not decoded, and nothing but the plot is written.
 
     Parameters
     ----------
@@ -78,7 +79,8 @@ def lr_find(
     # An earlier run in the same place must not determine the split.
     request = replace(request, run=RunDirectory(target.with_name(f".{target.name}.run")))
     recipe = resolve_recipe(request, recipe, keeps_model=False)
-    recipe = recipe.with_settings("head", start=heads.RANDOM)
+    unclipped = tuple(each.model_copy(update={"gradient_clip": None}) for each in recipe.stage)
+    recipe = recipe.with_settings("head", start=heads.RANDOM).model_copy(update={"stage": unclipped})
     if not 1 <= stage <= len(recipe.stage):
         raise RecipeError(f"The recipe has no stage {stage}. Expected 1 to {len(recipe.stage)}.")
     if not 0 < lowest < highest:
