@@ -245,6 +245,7 @@ def test_resume_from_a_damaged_checkpoint_raises(
 def test_resume_with_layers_that_keras_numbers(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one process the names of such layers change each time the network is built."""
     overrides = ("backbone.name=inception_v3", "images.size=75", "stage.1.unfreeze=last:5%", "stage.1.epochs=1")
+    overrides += ("refit.when=never",)
     stopped = stop_before_each_epoch(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run_on(colours, tmp_path / "run", *overrides, "stage.1.warmup=0")
