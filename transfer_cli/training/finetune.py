@@ -33,8 +33,8 @@ def finetune(request: TrainingRequest, recipe: FinetuneRecipe) -> TrainingResult
     """Fine-tune a backbone on a folder of images, and score it.
 
     The new head is trained first, then the layers that each stage of the recipe unfreezes. After each epoch the network
-    is scored on the validation set, and the best epoch is kept; without a validation set it is the last one. The test
-    set is read once, at the end.
+    is scored on the validation set; the recipe says whether the best or the last epoch is kept, and whether as it is or
+    with weights on the way to the pretrained ones and a classifier fitted anew. The test set is read once, at the end.
 
     Parameters
     ----------

@@ -17,7 +17,6 @@ from transfer_cli.catalog.backbones import find
 from transfer_cli.errors import RecipeError
 from transfer_cli.models.backbone import build
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.training.loop import final_network, weight_shares
 from transfer_cli.training.loop.final_network import FinalNetwork
 
 RECIPE = """
@@ -135,7 +134,8 @@ def test_share_of_0_is_the_linear_probe(colours: Path, weights: Path, recipe: st
     # Without validation images both learn from the same ones.
     run_on(colours, tmp_path / "run", *overrides, "split.val=0", source=recipe, progress=progress)
     assert is_pretrained(tmp_path / "run", weights)
-    assert "fine-tuning did not help on these images" in "\n".join(progress.notes)
+    assert "kept the pretrained weights (final.interpolate = 0)" in "\n".join(progress.notes)
+    assert not events_of(tmp_path / "run", "share")
     settings = {"backbone.name": TINY, "backbone.weights": str(weights), "images.size": TINY_SIZE}
     split = Split.read(tmp_path / "run/split.csv")
     request = TrainingRequest(ImageFolder.scan(colours), RunDirectory(tmp_path / "probe"), split=split)
@@ -251,7 +251,3 @@ def test_auto_keeps_the_head_where_features_do_not_fit(settings: list[str], kept
     final = FinetuneRecipe.load(None, settings).resolved().final
     assert final.classifier == kept
     assert final.interpolate == ("auto" if kept == "features" else 1)
-
-
-def test_modules_share_their_constants() -> None:
-    assert final_network.SHARES is weight_shares.SHARES

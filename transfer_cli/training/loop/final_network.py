@@ -98,7 +98,7 @@ class FinalNetwork:
         candidates = {}
         for share in self._shares():
             self.mix(trained, share)
-            # Where training changed nothing, the probe is the result.
+            # On test the result is compared with the probe, at share 0.
             candidates[share] = self._candidate(share, np.union1d(fitting, test) if share == 0 else fitting)
         context.set_weights(trained)
         chosen = candidates[self._choose(candidates)]
@@ -137,8 +137,10 @@ class FinalNetwork:
     def _choose(self, candidates: Mapping[float, Candidate]) -> float:
         if len(candidates) == 1:
             return 0.0
-        losses = {share: self._losses(each) for share, each in candidates.items()} if len(self.data.val) else {}
-        share = choose_share(losses) if self._is_chosen else self._wanted
+        if not self._is_chosen:
+            return self._wanted
+        losses = {share: self._losses(each) for share, each in candidates.items()}
+        share = choose_share(losses)
         for each, loss in losses.items():
             self.context.run.log("share", share=each, val_log_loss=float(loss.mean()), chosen=each == share)
         return share

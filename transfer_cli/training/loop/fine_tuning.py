@@ -67,7 +67,7 @@ def _end_with_features(
 
     final = FinalNetwork(context, data, initial)
     choice = final.choose()
-    context.progress.note(messages.share_summary(choice.share, trained=bool(context.trainable)))
+    context.progress.note(messages.share_summary(choice.share, context.recipe, trained=bool(context.trainable)))
     data, is_refit = data.with_val_in_train(), refits(context.recipe, context.split) and choice.share > 0
     if is_refit:
         state = _refit(context, data, state, initial, last)

@@ -53,10 +53,12 @@ def without_val(recipe: FinetuneRecipe) -> str:
     return f"{text}, half of the way from the pretrained to the trained weights" if is_mixed else text
 
 
-def share_summary(share: float, *, trained: bool = True) -> str:
+def share_summary(share: float, recipe: FinetuneRecipe, *, trained: bool = True) -> str:
     """Return which weights are kept: how far from the pretrained ones; `trained`: whether any of them were trained."""
     if not trained:
         return "no layer of the backbone was trained: the result is a linear probe, as extract makes it"
+    if share == 0 and recipe.final.interpolate != "auto":
+        return "kept the pretrained weights (final.interpolate = 0): the result is a linear probe, as extract makes it"
     if share == 0:
         return (
             "fine-tuning did not help on these images: the pretrained network with a linear probe is kept, as extract "
