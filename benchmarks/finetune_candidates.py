@@ -5,8 +5,9 @@
     python benchmarks/finetune_candidates.py ../shared/data --set stage.1.unfreeze=all --set stage.1.epochs=12
 
 DATA has a folder for each data set, with train; test is never read. Of each class 30 % of the training images are held
-out, the rest is a folder to fine-tune on with the default recipe and the settings. Each share of the way from the
-pretrained to the trained weights is a row, compared with the first: the pretrained network, as extract has it.
+out, the rest is a folder to fine-tune on with the default recipe and the settings. What could be kept is a row each,
+compared with the linear probe on the pretrained network, as extract has it: weights on the way from the pretrained to
+the trained ones, and the trained ones averaged with the probe, or with one classifier for the features of both.
 """
 
 from __future__ import annotations
@@ -23,7 +24,15 @@ import click
 import numpy as np
 
 BACKBONES = ("mobilenet@0.25", "mobilenet_v2@0.35")
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+PROBE = "linear probe"
+WAYS = {"a quarter of the way": 0.25, "half of the way": 0.5, "three quarters": 0.75, "trained": 1.0}
+"""Weights between the pretrained and the trained ones."""
+PROBE_SHARES = {
+    "trained, and a quarter probe": 1 / 4,
+    "trained, and a third probe": 1 / 3,
+    "trained, and half probe": 1 / 2,
+}
+JOINED = "one classifier for both"
 HELD_OUT = 0.3
 
 
@@ -40,30 +49,30 @@ class _Measured(Exception):  # noqa: N818
 def main(
     data: Path, folders: tuple[str, ...], backbones: tuple[str, ...], seed: int, settings: tuple[str, ...]
 ) -> None:
-    """Print one row of a Markdown table per network and share."""
-    cells: dict[tuple[str, float], list[tuple[float, float]]] = defaultdict(list)
+    """Print one row of a Markdown table per network and what is kept."""
+    cells: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for folder in folders or sorted(path.name for path in data.iterdir() if (path / "train").is_dir()):
         for backbone in backbones:
-            for share, accuracy, loss in measure(data / folder / "train", backbone, seed, settings):
-                cells[backbone, share].append((accuracy, loss))
-            click.echo(f"{folder} {backbone}: {cells[backbone, 0.0][-1]} {cells[backbone, 0.5][-1]}", err=True)
-    click.echo("| network | share | gain in points | worst folder | log loss | lower in |\n|---|---|---|---|---|---|")
-    for (backbone, share), scores in sorted(cells.items()):
-        before = cells[backbone, 0.0]
+            for kept, accuracy, loss in measure(data / folder / "train", backbone, seed, settings):
+                cells[backbone, kept].append((accuracy, loss))
+            click.echo(f"{folder} {backbone}: {cells[backbone, PROBE][-1]} {cells[backbone, 'trained'][-1]}", err=True)
+    click.echo("| network | kept | gain in points | worst folder | log loss | lower in |\n|---|---|---|---|---|---|")
+    for (backbone, kept), scores in cells.items():
+        before = cells[backbone, PROBE]
         gains = [100 * (new[0] - old[0]) for new, old in zip(scores, before, strict=True)]
         losses = [new[1] - old[1] for new, old in zip(scores, before, strict=True)]
         lower = f"{sum(loss < 0 for loss in losses)} of {len(losses)}"
         means = f"{statistics.mean(gains):+.1f} | {min(gains):+.1f} | {statistics.mean(losses):+.3f}"
-        click.echo(f"| {backbone} | {share} | {means} | {lower} |")
+        click.echo(f"| {backbone} | {kept} | {means} | {lower} |")
 
 
-def measure(folder: Path, backbone: str, seed: int, settings: tuple[str, ...]) -> Iterator[tuple[float, float, float]]:
-    """Fine-tune once; yield for each share accuracy and log loss on the images that were held out."""
+def measure(folder: Path, backbone: str, seed: int, settings: tuple[str, ...]) -> Iterator[tuple[str, float, float]]:
+    """Fine-tune once; yield accuracy and log loss on the images that were held out, for all that could be kept."""
     import transfer_cli
     from transfer_cli.recipe.toml_source import parse_override
     from transfer_cli.training.loop.final_network import FinalNetwork
 
-    found: list[tuple[float, float, float]] = []
+    found: list[tuple[str, float, float]] = []
 
     def choose(final: FinalNetwork) -> None:
         found.extend(scores(final))
@@ -81,19 +90,26 @@ def measure(folder: Path, backbone: str, seed: int, settings: tuple[str, ...]) -
         FinalNetwork.choose = original  # type: ignore[method-assign]
 
 
-def scores(final: Any) -> Iterator[tuple[float, float, float]]:
-    """Yield share, accuracy and log loss of classifiers that are fitted to train and val."""
+def scores(final: Any) -> Iterator[tuple[str, float, float]]:
+    """Yield name, accuracy and log loss of classifiers that are fitted to train and val."""
     from transfer_cli.metrics.scores import epoch_metrics
+    from transfer_cli.progress import SILENT
+    from transfer_cli.training.loop.final_network import mean_of
 
     context, data = final.context, final.data
     trained, test = context.weights(), np.flatnonzero(context.split.mask("test"))
-    fitting = data.with_val_in_train().train
-    for share in SHARES:
+    fitting, features, fitted = data.with_val_in_train().train, {}, {}
+    for kept, share in {PROBE: 0.0, **WAYS}.items():
         final.mix(trained, share)
-        features = final.features(np.union1d(fitting, test))
-        probabilities = final.fit(features, fitting, context.progress).probabilities(features[test])
-        metrics = epoch_metrics(data.truth[test], probabilities)
-        yield share, metrics["accuracy"], metrics["log_loss"]
+        features[kept] = final.features(np.union1d(fitting, test))
+        fitted[kept] = final.fit(features[kept], fitting, SILENT)
+    features[JOINED] = np.concatenate([features["trained"], features[PROBE]], axis=1)
+    fitted[JOINED] = final.fit(features[JOINED], fitting, SILENT)
+    for kept, share in PROBE_SHARES.items():
+        features[kept], fitted[kept] = features[JOINED], mean_of(fitted["trained"], fitted[PROBE], share)
+    for kept, classifier in fitted.items():
+        metrics = epoch_metrics(data.truth[test], classifier.probabilities(features[kept][test]))
+        yield kept, metrics["accuracy"], metrics["log_loss"]
 
 
 def held_out(folder: Path, seed: int, target: Path) -> Path:

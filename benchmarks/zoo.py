@@ -35,6 +35,7 @@ import numpy as np
 
 RESULTS = Path(__file__).with_name("zoo.jsonl")
 BACKBONES = ("mobilenet@0.25", "mobilenet_v2@0.35")
+RESAMPLES = 10_000
 KEY = ("command", "name", "images_per_class", "folder", "backbone", "seed")
 
 
@@ -94,7 +95,15 @@ def measure(folder: Path, cell: tuple[Any, ...], settings: tuple[str, ...], plac
         for part in ("val", "test")
         for metric in ("accuracy", "log_loss")
     }
-    return {**scores, "test_images": int(trained.metrics["test"]["images"]["value"]), "seconds": seconds}
+    rows = correct(place / "run/predictions_test.csv")
+    return {**scores, "test_images": len(rows), "seconds": seconds, "correct": "".join(map(str, rows))}
+
+
+def correct(table: Path) -> list[int]:
+    """Return 1 for each correctly classified image of a table of predictions, else 0, by path."""
+    with table.open(newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: row["path"])
+    return [int(row["label"] == row["true_label"]) for row in rows]
 
 
 def listed(folder: Path, count: int, seed: int, target: Path) -> Path:
@@ -120,7 +129,7 @@ def listed(folder: Path, count: int, seed: int, target: Path) -> Path:
 @click.option("--images-per-class", type=int, default=0)
 @click.option("--part", type=click.Choice(["val", "test"]), default="val")
 def table(command: str, name: str, against: str, images_per_class: int, part: str) -> None:
-    """Print the gain over other settings, per folder and network, with a 95 % interval over the seeds."""
+    """Print the gain over other settings, per folder and network, with a paired 95 % interval over images and seeds."""
     other = tuple(against.split(":")) if ":" in against else (command, against)
     both = [scores(*each, images_per_class, part) for each in ((command, name), other)]
     click.echo("| folder | network | accuracy | before | gain in points | log loss | before | seconds | before |")
@@ -133,7 +142,10 @@ def table(command: str, name: str, against: str, images_per_class: int, part: st
         means = [[statistics.mean(each[seed][column] for seed in seeds) for each in (new, old)] for column in range(3)]
         gains.append(statistics.mean(gain))
         lower += means[1][0] < means[1][1]
-        cells = [f"{value:.3f}" for value in means[0]] + [interval(gain)] + [f"{value:.3f}" for value in means[1]]
+        pairs = [(new[seed][3], old[seed][3]) for seed in seeds if part == "test" and new[seed][3] and old[seed][3]]
+        cells = (
+            [f"{value:.3f}" for value in means[0]] + [interval(gain, pairs)] + [f"{value:.3f}" for value in means[1]]
+        )
         click.echo(f"| {' | '.join([*place, *cells, *(f'{value:.0f}' for value in means[2])])} |")
     if gains:
         worst = statistics.mean(sorted(gains)[:3])
@@ -145,25 +157,27 @@ def table(command: str, name: str, against: str, images_per_class: int, part: st
 
 def scores(
     command: str, name: str, images_per_class: int, part: str
-) -> dict[tuple[str, str], dict[int, tuple[float, float, float]]]:
-    """Return accuracy, log loss and seconds by folder and network, and by seed."""
-    found: dict[tuple[str, str], dict[int, tuple[float, float, float]]] = defaultdict(dict)
+) -> dict[tuple[str, str], dict[int, tuple[float, float, float, str]]]:
+    """Return accuracy, log loss, seconds and the correct test images by folder and network, and by seed."""
+    found: dict[tuple[str, str], dict[int, tuple[float, float, float, str]]] = defaultdict(dict)
     for cell in cells():
         if (cell["command"], cell["name"], cell["images_per_class"]) == (command, name, images_per_class):
-            values = cell[f"{part}_accuracy"], cell[f"{part}_log_loss"], cell["seconds"] or math.nan
-            found[cell["folder"], cell["backbone"]][cell["seed"]] = values
+            accuracy, loss, seconds = cell[f"{part}_accuracy"], cell[f"{part}_log_loss"], cell["seconds"] or math.nan
+            found[cell["folder"], cell["backbone"]][cell["seed"]] = accuracy, loss, seconds, cell.get("correct", "")
     return found
 
 
-def interval(values: list[float]) -> str:
-    """Return the mean, and Student's 95 % interval if there are several values."""
-    from scipy.stats import t
-
-    mean = statistics.mean(values)
-    if len(values) < 2:
+def interval(gain: list[float], pairs: list[tuple[str, str]]) -> str:
+    """Return the mean gain, with a bootstrap interval over seeds and images if all seeds have their images."""
+    mean = statistics.mean(gain)
+    if not pairs or len(pairs) < len(gain):
         return f"{mean:+.1f}"
-    half = t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"
+    rows = np.array([[int(new) - int(old) for new, old in zip(*pair, strict=True)] for pair in pairs])
+    random = np.random.default_rng(0)
+    seeds = random.integers(len(rows), size=(RESAMPLES, len(rows)))
+    counts = random.multinomial(rows.shape[1], np.full(rows.shape[1], 1 / rows.shape[1]), RESAMPLES)
+    low, high = np.quantile([counts[at] @ rows[seeds[at]].mean(axis=0) for at in range(RESAMPLES)], (0.025, 0.975))
+    return f"{mean:+.1f} ({100 * low / rows.shape[1]:+.1f} to {100 * high / rows.shape[1]:+.1f})"
 
 
 def cells() -> Iterator[dict[str, Any]]:

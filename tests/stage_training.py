@@ -27,7 +27,7 @@ PLAIN = (
     *("stage.1.ema=0.5", "head.l2=1e-2", "refit.when=never", "early_stopping.patience=0", "split.val=0.2"),
     *("augmentation.rotation_range=0", "augmentation.width_shift_range=0", "augmentation.height_shift_range=0"),
     *("augmentation.zoom_range=0", "augmentation.horizontal_flip=false"),
-    *("early_stopping.keep=best", "final.classifier=head", "final.interpolate=1"),
+    *("early_stopping.keep=best", "final.classifier=head", "final.probe=0"),
 )
 """A stage without augmentation, with a moving average and weight decay."""
 COUNT, CLASSES = 27, 3

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 STAGE = (
     *("stage.1.unfreeze=norms-and-biases", "stage.1.epochs=2", "stage.1.learning_rate=0.01", "batch_size=8"),
-    *("stage.1.layer_decay=0.9", "split.val=0.0", "final.classifier=head", "final.interpolate=1"),
+    *("stage.1.layer_decay=0.9", "split.val=0.0", "final.classifier=head", "final.probe=0"),
 )
 
 

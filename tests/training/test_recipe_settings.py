@@ -29,7 +29,7 @@ pytestmark = pytest.mark.integration
 
 PLAIN = (
     *("stage.1.epochs=2", "stage.1.unfreeze=last:6", "batch_size=4", "split.val=0", "trunk.views=2"),
-    *("early_stopping.keep=best", "final.classifier=head", "final.interpolate=1"),
+    *("early_stopping.keep=best", "final.classifier=head", "final.probe=0"),
 )
 METHODS = {
     "one-cycle": ["stage.1.schedule=one-cycle"],

@@ -6,6 +6,7 @@ import keras
 
 from transfer_cli.errors import ModelError
 from transfer_cli.models.freezing import backbone_layers
+from transfer_cli.models.pretrained_branch import PRETRAINED
 
 
 def copy_backbone(trained: keras.Model, network: keras.Model) -> None:
@@ -19,7 +20,9 @@ def copy_backbone(trained: keras.Model, network: keras.Model) -> None:
         If the layers differ.
     """
     targets = [layer for layer in backbone_layers(network) if layer.weights]
-    sources = [layer for layer in backbone_layers(trained) if layer.weights][: len(targets)]
+    # The pretrained layers beside the trained ones are left out.
+    own = [layer for layer in backbone_layers(trained) if not layer.name.startswith(PRETRAINED)]
+    sources = [layer for layer in own if layer.weights][: len(targets)]
     for number, target in enumerate(targets):
         source = sources[number] if number < len(sources) else None
         if source is None or _shape(source) != _shape(target):

@@ -18,6 +18,7 @@ from transfer_cli.errors import ModelError, OutputError
 from transfer_cli.io.drafts import libraries_write_to, temporary_folder
 from transfer_cli.io.untrusted.keras_config import AUGMENTING, check_network_config
 from transfer_cli.models.freezing import cut_points
+from transfer_cli.models.pretrained_branch import PRETRAINED
 from transfer_cli.models.weights.network_file import NetworkFile
 from transfer_cli.text import listed
 
@@ -175,7 +176,7 @@ class _Dissolving:
             operation = self._copy(operation)
         self._used.add(id(operation))
         self._has_weights |= bool(getattr(operation, "weights", ()))
-        if operation.name in self._names:
+        if operation.name in self._names or operation.name.startswith(PRETRAINED):
             operation.name = self._new_name(f"{parent}_{operation.name}")
         self._names.add(operation.name)
         return operation(*args, **kwargs)

@@ -278,10 +278,11 @@ class FinetuneRecipe(Recipe):
                 "final.classifier = features replaces a linear head on the average of the last feature map; this "
                 "recipe has another head, pooling or layer. Expected final.classifier = head."
             )
-        if kept == "head" and self.final.interpolate != 1:
+        if kept == "head" and (self.final.interpolate != 1 or self.final.probe != 0):
             raise ValueError(
-                "final.interpolate needs final.classifier = features: a head that was trained with other weights does "
-                f"not fit. Received: final.classifier = head, final.interpolate = {self.final.interpolate}."
+                "final.probe and final.interpolate need final.classifier = features: the head was trained with other "
+                f"weights. Received: final.classifier = head, final.probe = {self.final.probe}, "
+                f"final.interpolate = {self.final.interpolate}."
             )
         return self
 
@@ -311,12 +312,12 @@ class FinetuneRecipe(Recipe):
         return self.head.kind == heads.LINEAR and pooling in (None, "avg") and self.backbone.layer is None
 
     def _resolved_final(self) -> stages.Final:
-        """Return [final] without auto; only the share of the weights may depend on the validation set."""
+        """Return [final] with the classifier that fits; the share of the probe may depend on the validation set."""
         if self.final.classifier != "auto":
             return self.final
         if self._has_default_features and self.backbone.weights != backbones.RANDOM:
             return self.final.model_copy(update={"classifier": "features"})
-        return stages.Final(classifier="head", interpolate=1.0)
+        return stages.Final(classifier="head")
 
     def check_layers(self) -> None:
         """Raise UnknownNameError if the backbone has no layer of a name in the recipe."""

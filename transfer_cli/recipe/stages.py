@@ -187,7 +187,7 @@ class EarlyStopping(Choices):
 
 
 class Final(Choices):
-    """What is kept after training: weights between the pretrained and the trained ones, and a classifier for them."""
+    """What is kept after training: a classifier fitted anew, and its mean with the linear probe."""
 
     classifier: Literal["auto", "head", "features"] = Field(
         default="head",
@@ -195,11 +195,19 @@ class Final(Choices):
         "the trained network (not augmented). auto: features, but head for other heads, poolings and layers than the "
         "default ones, and for random weights.",
     )
-    interpolate: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = Field(
+    probe: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = Field(
+        default=0.0,
+        description="Share of the linear probe on the pretrained network in the logits of the result; only with "
+        "classifier features. Above 0 the pretrained layers are kept beside the trained ones: predicting takes about "
+        "1.5 times as long. auto: 1/3, or 1 (the probe alone) if the log loss on val is lower there by more than one "
+        "standard error.",
+    )
+    interpolate: float = Field(
         default=1.0,
+        ge=0,
+        le=1,
         description="How far the weights go from the pretrained ones (0) to the trained ones (1; WiSE-FT, Wortsman et "
-        "al. 2022); only with classifier features. auto: 0.5, or 0 or 1 if the log loss on val is lower there by more "
-        "than one standard error.",
+        "al. 2022); only with classifier features.",
     )
 
 

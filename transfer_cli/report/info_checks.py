@@ -63,8 +63,8 @@ def missing_images(facts: RunFacts) -> str | None:
 def probe_not_beaten(facts: RunFacts) -> str | None:
     """Check whether no epoch was better on val than the linear probe, or the pretrained weights were kept."""
     best, last = facts.history.best, facts.history.last_epoch
-    if any(event.get("event") == "share" and event["chosen"] and not event["share"] for event in facts.history.events):
-        return "On val the trained weights were no better than the pretrained ones, with the same kind of classifier."
+    if any(event.get("event") == "share" and event["probe"] == 1 for event in facts.history.events):
+        return "On val the linear probe alone is better than its mean with the trained network."
     if best is None or best.epoch > 0 or last == 0:
         return None
     return f"None of {counted(last, 'epoch')} was better on val than a linear classifier on the frozen network."

@@ -34,7 +34,7 @@ def finetune(request: TrainingRequest, recipe: FinetuneRecipe) -> TrainingResult
 
     The new head is trained first, then the layers that each stage of the recipe unfreezes. After each epoch the network
     is scored on the validation set; the recipe says whether the best or the last epoch is kept, and whether as it is or
-    with weights on the way to the pretrained ones and a classifier fitted anew. The test set is read once, at the end.
+    with a classifier fitted anew and averaged with the linear probe. The test set is read once, at the end.
 
     Parameters
     ----------
@@ -165,9 +165,7 @@ def _val_note(recipe: FinetuneRecipe, split: Split) -> str:
     if "val" not in split.counts():
         return ""
     if recipe.final.classifier == "features":
-        chosen = (
-            "how far to go from the pretrained weights was chosen on it" if recipe.final.interpolate == "auto" else ""
-        )
+        chosen = "whether fine-tuning helps was decided on it" if recipe.final.probe == "auto" else ""
         notes = [chosen, "before it was trained on, too"]
     else:
         refit = "before the refit on train + val" if refits(recipe, split) else ""

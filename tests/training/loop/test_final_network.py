@@ -14,10 +14,12 @@ from tests.finetuning import network_of, rows_of, run_on
 from tests.stage_training import RecordingProgress
 from transfer_cli import load, predict
 from transfer_cli.catalog.backbones import find
+from transfer_cli.classifiers.linear import Linear
 from transfer_cli.errors import RecipeError
 from transfer_cli.models.backbone import build
+from transfer_cli.models.pretrained_branch import PRETRAINED
 from transfer_cli.recipe.recipes import FinetuneRecipe
-from transfer_cli.training.loop.final_network import FinalNetwork
+from transfer_cli.training.loop.final_network import FinalNetwork, mean_of
 
 RECIPE = """
 method = "finetune"
@@ -95,7 +97,7 @@ def test_weights_are_half_of_the_way(half: tuple[Path, list[str]], weights: Path
             moved += not np.array_equal(before, after)
             np.testing.assert_allclose(kept[f"{layer.name}/{number}"], (before + after) / 2, rtol=1e-6, atol=1e-7)
     assert moved >= 2
-    assert "kept weights 50 % of the way from the pretrained to the trained ones" in "\n".join(notes)
+    assert "the trained network, 50 % of the way from the pretrained weights" in "\n".join(notes)
 
 
 def test_last_epoch_is_kept(half: tuple[Path, list[str]]) -> None:
@@ -147,18 +149,74 @@ def test_share_of_0_is_the_linear_probe(colours: Path, weights: Path, recipe: st
             assert float(one[name]) == pytest.approx(float(other[name]), abs=0.05)
 
 
+@pytest.fixture(scope="module")
+def averaged(colours: Path, weights: Path, recipe: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run that keeps a third of the linear probe, and the trained weights."""
+    run = tmp_path_factory.mktemp("averaged") / "run"
+    overrides = (f"backbone.weights={weights}", "final.interpolate=1", "final.probe=0.25", "inference.runtime=auto")
+    run_on(colours, run, *overrides, source=recipe)
+    return run
+
+
+def test_the_mean_with_the_probe_has_the_layers_of_both(averaged: Path, weights: Path) -> None:
+    pretrained, kept = build(find(TINY), weights=str(weights), size=TINY_SIZE), backbone_weights(averaged)
+    copied = {name.removeprefix(PRETRAINED): array for name, array in kept.items() if name.startswith(PRETRAINED)}
+    before = {
+        f"{layer.name}/{number}": array
+        for layer in pretrained.layers
+        for number, array in enumerate(layer.get_weights())
+    }
+    assert copied
+    for name, array in before.items():
+        np.testing.assert_array_equal(copied.get(name, kept[name]), array)
+    assert any(not np.array_equal(kept[name], before[name]) for name in copied)
+
+
+def test_the_mean_with_the_probe_predicts_the_mean_of_the_logits(averaged: Path, colours: Path) -> None:
+    """The upper and the lower rows of the classifier's kernel are for the trained and the pretrained features."""
+    network, paths = network_of(averaged), [row["path"] for row in rows_of(averaged / "predictions_test.csv")]
+    width = network.get_layer("level_features").output.shape[-1]
+    kernel, _ = network.get_layer("logits").get_weights()
+    assert len(kernel) == 2 * width
+    model = load(str(averaged))
+    (batch,) = predict(model, [str(colours / path) for path in paths], batch_size=len(paths))
+    for row, written in zip(batch.probabilities, rows_of(averaged / "predictions_test.csv"), strict=True):
+        np.testing.assert_allclose(row, [float(written[f"p_{name}"]) for name in model.class_names], atol=2e-5)
+
+
+def test_mean_of_logits_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    one, two = (Linear(rng.normal(size=(4, 3)), rng.normal(size=3)) for _ in range(2))
+    features = [rng.normal(size=(5, 4)).astype(np.float32) for _ in range(2)]
+    logits = [rows @ each.kernel + each.bias for rows, each in zip(features, (one, two), strict=True)]
+    expected = np.exp(0.75 * logits[0] + 0.25 * logits[1])
+    expected /= expected.sum(axis=1, keepdims=True)
+    found = mean_of(one, two, 0.25).probabilities(np.concatenate(features, axis=1))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_new_training_starts_from_the_trained_layers(
+    averaged: Path, colours: Path, recipe: str, tmp_path: Path
+) -> None:
+    """The pretrained layers beside them are no weights to start from."""
+    run_on(colours, tmp_path / "run", f"backbone.weights={averaged}", "stage.1.unfreeze=head", source=recipe)
+    first, second = backbone_weights(averaged), backbone_weights(tmp_path / "run")
+    assert [name for name in second if PRETRAINED not in name]
+    for name, array in second.items():
+        np.testing.assert_array_equal(array, first[name])
+
+
 @pytest.mark.integration
-def test_auto_chooses_by_val_and_a_refit_trains_on_val(
+def test_auto_decides_on_val_and_a_refit_trains_on_val(
     colours: Path, weights: Path, recipe: str, tmp_path: Path
 ) -> None:
-    overrides = (f"backbone.weights={weights}", "final.interpolate=auto", "refit.when=always")
+    overrides = (f"backbone.weights={weights}", "final.probe=auto", "refit.when=always")
     progress = RecordingProgress()
     run_on(colours, tmp_path / "run", *overrides, source=recipe, progress=progress)
-    shares = {event["share"]: event for event in events_of(tmp_path / "run", "share")}
-    assert sorted(shares) == [0, 0.5, 1]
-    (chosen,) = [share for share, event in shares.items() if event["chosen"]]
-    assert ("refitting on train + val" in "\n".join(progress.notes)) == (chosen > 0)
-    assert "how far to go from the pretrained weights was chosen on it, before it was trained on, too" in (
+    (event,) = events_of(tmp_path / "run", "share")
+    assert event["probe"] in (1, 1 / 3)
+    assert ("refitting on train + val" in "\n".join(progress.notes)) == (event["probe"] < 1)
+    assert "whether fine-tuning helps was decided on it, before it was trained on, too" in (
         tmp_path / "run/model/MODEL_CARD.md"
     ).read_text().replace("\n", " ")
 
@@ -167,11 +225,11 @@ def test_auto_chooses_by_val_and_a_refit_trains_on_val(
 def test_killed_while_it_chooses_ends_with_the_same_bytes(
     colours: Path, weights: Path, recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overrides = (f"backbone.weights={weights}", "final.interpolate=auto", "refit.when=always")
+    overrides = (f"backbone.weights={weights}", "final.probe=auto", "refit.when=always")
     overrides += ("augmentation.horizontal_flip=auto",)
     run_on(colours, tmp_path / "unbroken", *overrides, source=recipe)
 
-    def killed(*_: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     for step in ("choose", "build"):
@@ -211,16 +269,16 @@ def test_several_labels(colours: Path, weights: Path, recipe: str, tmp_path: Pat
 
 
 @pytest.mark.integration
-def test_export(half: tuple[Path, list[str]], tmp_path: Path) -> None:
+def test_export(averaged: Path, tmp_path: Path) -> None:
     done = run_command(
-        "export", half[0], "--format", "onnx,litert,litert-int8", "--max-drop", "100", "-o", tmp_path / "out"
+        "export", averaged, "--format", "onnx,litert,litert-int8", "--max-drop", "100", "-o", tmp_path / "out"
     )
     assert done.code == 0, done.err
 
 
 @pytest.mark.integration
-def test_explain(half: tuple[Path, list[str]], colours: Path, tmp_path: Path) -> None:
-    done = run_command("explain", half[0], next(colours.rglob("*.png")), "-o", tmp_path / "maps")
+def test_explain(averaged: Path, colours: Path, tmp_path: Path) -> None:
+    done = run_command("explain", averaged, next(colours.rglob("*.png")), "-o", tmp_path / "maps")
     assert done.code == 0, done.err
 
 
@@ -229,8 +287,9 @@ def test_explain(half: tuple[Path, list[str]], colours: Path, tmp_path: Path) ->
     [
         (["head.kind=mlp", "final.classifier=features"], "this recipe has another head, pooling or layer"),
         (["backbone.pooling=max", "final.classifier=features"], "this recipe has another head, pooling or layer"),
-        (["final.classifier=head"], "final.interpolate needs final.classifier = features"),
+        (["final.classifier=head"], "final.probe and final.interpolate need final.classifier = features"),
         (["final.interpolate=2"], "less than or equal to 1"),
+        (["final.probe=2"], "less than or equal to 1"),
     ],
 )
 def test_recipe_settings_that_do_not_fit(settings: list[str], message: str) -> None:
@@ -250,4 +309,4 @@ def test_recipe_settings_that_do_not_fit(settings: list[str], message: str) -> N
 def test_auto_keeps_the_head_where_features_do_not_fit(settings: list[str], kept: str) -> None:
     final = FinetuneRecipe.load(None, settings).resolved().final
     assert final.classifier == kept
-    assert final.interpolate == ("auto" if kept == "features" else 1)
+    assert final.probe == ("auto" if kept == "features" else 0)

@@ -15,9 +15,14 @@ def test_hardware_summary_names_what_is_not_the_default() -> None:
 
 def test_share_summary_says_what_is_kept_and_what_might_help() -> None:
     recipe = FinetuneRecipe.load()
-    assert share_summary(0.0, recipe) == (
+    assert share_summary(1.0, recipe) == (
         "fine-tuning did not help on these images: the pretrained network with a linear probe is kept, as extract "
         "makes it; what might help: more images of each class, a larger --backbone, or transfer-cli auto"
     )
-    assert share_summary(1.0, recipe).startswith("kept weights the whole way from the pretrained to the trained ones")
-    assert share_summary(0.0, recipe, trained=False).startswith("no layer of the backbone was trained")
+    averaged = "fitted the classifier to the features of the trained network, and averaged it with the linear probe"
+    assert share_summary(1 / 3, recipe) == f"{averaged} (share 0.33)"
+    assert share_summary(1.0, recipe, trained=False).startswith("no layer of the backbone was trained")
+    fixed = FinetuneRecipe.load(None, ["final.probe=0", "final.interpolate=0.5"])
+    assert share_summary(0.0, fixed) == (
+        "fitted the classifier to the features of the trained network, 50 % of the way from the pretrained weights"
+    )

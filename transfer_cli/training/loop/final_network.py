@@ -1,13 +1,14 @@
-"""The network that a fine-tuning keeps: weights between the pretrained and the trained ones, and their own classifier.
+"""The network that a fine-tuning keeps: a classifier fitted to its features, averaged with the linear probe.
 
-A head that was trained along with a changing network on augmented images is not the best one for its features, and the
-whole way to the trained weights is often too far for a small folder (Wortsman et al. 2022, "Robust fine-tuning of
-zero-shot models"): measurements are in docs/finetuning.md.
+A head that was trained along with a changing network on augmented images is not the best one for its features. The mean
+of the logits of the fine-tuned and the pretrained network errs less than either where training images are few, and is
+less sure of its mistakes: measurements are in docs/finetuning.md. Both are one graph, with the layers below the trained
+ones in common.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,56 +22,71 @@ from transfer_cli.metrics.scores import log_loss_per_image
 from transfer_cli.models.classifier_network import LoadedNetwork, with_classifier
 from transfer_cli.models.compile import inference_function
 from transfer_cli.models.feature_levels import with_levels
+from transfer_cli.models.pretrained_branch import join, pretrained_branch
 from transfer_cli.progress import SILENT, Progress
 from transfer_cli.training.loop.checkpoints import Arrays
 from transfer_cli.training.loop.class_balancing import Balancing
 from transfer_cli.training.loop.context import TrainingContext, TrainingData
 from transfer_cli.training.loop.finalize import PreRefitOutputs
-from transfer_cli.training.loop.weight_shares import SHARES, USUAL_SHARE, choose_share
+from transfer_cli.training.loop.probe_share import USUAL_SHARE, probe_is_better
 
 Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A classifier for the features of weights at one share of the way, fitted without the validation images.
+    """The features at some weights, and a classifier for them that has not been trained on the validation images.
 
     Attributes
     ----------
-    share : float
     features : ndarray of shape (n, width), float32
         In the order of the images; rows that it was not asked for are zero.
     classifier : Linear
     """
 
-    share: float
     features: Matrix
     classifier: Linear
+
+    def and_probe(self, probe: Candidate, share: float) -> Candidate:
+        """Return the mean of the logits of both, the probe with a share, for the features of both joined."""
+        features = np.concatenate([self.features, probe.features], axis=1)
+        return Candidate(features, mean_of(self.classifier, probe.classifier, share))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen share, and what it is compared with.
+    """The chosen share of the linear probe, and what it is compared with.
 
     Attributes
     ----------
     share : float
-    features : ndarray of shape (n, width), float32
-        Of train and val, at that share; other rows may be zero.
-    pre_refit : PreRefitOutputs or None
-        Outputs on train and val before the validation images are trained on; None without them.
-    probe : mapping of str to ndarray of shape (n, k), float32
-        Probabilities of the linear probe, the same classifier on the pretrained network, by part: val, test.
+        Of the probe in the logits; 1: the pretrained network is kept.
+    trained : Candidate or None
+        At the weights that are kept; None if these are the pretrained ones.
+    pretrained : Candidate
+        The linear probe, the same classifier on the pretrained network.
+    probe : Linear
+        The linear probe after it was trained on the validation images, too.
+    outputs : mapping of str to ndarray of shape (n, k), float32
+        Probabilities of the linear probe by part: val (before that), test.
     """
 
     share: float
-    features: Matrix
-    pre_refit: PreRefitOutputs | None
-    probe: Mapping[str, Matrix]
+    trained: Candidate | None
+    pretrained: Candidate
+    probe: Linear
+    outputs: Mapping[str, Matrix]
+
+    @property
+    def kept(self) -> Candidate:
+        """What the result would be without the validation images."""
+        if self.trained is None:
+            return self.pretrained
+        return self.trained.and_probe(self.pretrained, self.share) if self.share else self.trained
 
 
 class FinalNetwork:
-    """Mixes pretrained and trained weights of a network, and fits a classifier to the features of each mixture.
+    """Fits classifiers to the features of a network with pretrained and with trained weights, and joins both.
 
     Parameters
     ----------
@@ -91,58 +107,65 @@ class FinalNetwork:
         self._run = inference_function(self._network)
 
     def choose(self) -> Choice:
-        """Choose how far to go from the pretrained to the trained weights, which the network has; it keeps those."""
+        """Choose how much of the linear probe the result has; the network keeps the trained weights."""
         context, data, trained = self.context, self.data, self.context.weights()
-        test = np.flatnonzero(context.split.mask("test"))
+        test, final = np.flatnonzero(context.split.mask("test")), self.context.recipe.final
         fitting = np.union1d(data.train, data.val)
-        candidates = {}
-        for share in self._shares():
-            self.mix(trained, share)
-            # On test the result is compared with the probe, at share 0.
-            candidates[share] = self._candidate(share, np.union1d(fitting, test) if share == 0 else fitting)
+        self.mix(trained, 0)
+        # On test the result is compared with the probe.
+        pretrained = self._candidate(np.union1d(fitting, test))
+        changed = None
+        if context.trainable and final.interpolate > 0 and final.probe != 1:
+            self.mix(trained, final.interpolate)
+            changed = self._candidate(fitting)
         context.set_weights(trained)
-        chosen = candidates[self._choose(candidates)]
-        probe = self._probe(candidates[0.0], test)
-        return Choice(chosen.share, chosen.features, self._pre_refit(chosen), probe)
+        share = 1.0 if changed is None else self._share(pretrained, changed)
+        probe = self.fit(pretrained.features, data.with_val_in_train().train, SILENT)
+        outputs = {part: rows for part, rows in (("val", data.val), ("test", test)) if len(rows)}
+        by_part = {"val": pretrained.classifier, "test": probe}
+        predicted = {part: by_part[part].probabilities(pretrained.features[rows]) for part, rows in outputs.items()}
+        return Choice(share, changed if share < 1 else None, pretrained, probe, predicted)
 
-    def build(self, share: float, data: TrainingData, features: Matrix | None = None) -> LoadedNetwork:
-        """Return the network at a share of the way to its present weights, with a classifier fitted to `data.train`.
+    def build(self, choice: Choice, data: TrainingData, *, is_refit: bool) -> LoadedNetwork:
+        """Return the chosen network at its present weights, with a classifier fitted to `data.train`.
 
         Parameters
         ----------
-        share : float
+        choice : Choice
         data : TrainingData
-        features : ndarray of shape (n, width), float32, optional
-            Features of the images at that share, if they are known. [computed]
+        is_refit : bool
+            Whether the network has been trained since the choice.
         """
-        self.mix(self.context.weights(), share)
-        if features is None:
-            features = self.features(np.unique(data.train))
-        return with_classifier(self._network, self.fit(features, data.train, self.context.progress))
+        trained = self.context.weights()
+        self.mix(trained, 0)
+        if choice.trained is None:
+            return with_classifier(self._network, choice.probe)
+        branch = pretrained_branch(self._network, self.context.trainable) if choice.share else None
+        self.mix(trained, self.context.recipe.final.interpolate)
+        features = self.features(np.unique(data.train)) if is_refit else choice.trained.features
+        classifier = self.fit(features, data.train, self.context.progress)
+        if branch is None:
+            return with_classifier(self._network, classifier)
+        return with_classifier(join(self._network, branch), mean_of(classifier, choice.probe, choice.share))
 
-    @property
-    def _wanted(self) -> float:
-        wanted = self.context.recipe.final.interpolate
-        return USUAL_SHARE if wanted == "auto" else wanted
+    def pre_refit(self, choice: Choice) -> PreRefitOutputs | None:
+        """Return the outputs on train and val before the classifier is trained on val; None without val."""
+        val, train, kept = self.data.val, np.unique(self.data.train), choice.kept
+        if not len(val):
+            return None
+        probabilities = kept.classifier.probabilities(kept.features[val])
+        return PreRefitOutputs(probabilities, kept.features[val], kept.features[train], train)
 
-    @property
-    def _is_chosen(self) -> bool:
-        return self.context.recipe.final.interpolate == "auto" and len(self.data.val) > 0
-
-    def _shares(self) -> Sequence[float]:
-        if not self.context.trainable:
-            return (0.0,)
-        return SHARES if self._is_chosen else sorted({0.0, self._wanted})
-
-    def _choose(self, candidates: Mapping[float, Candidate]) -> float:
-        if len(candidates) == 1:
-            return 0.0
-        if not self._is_chosen:
-            return self._wanted
-        losses = {share: self._losses(each) for share, each in candidates.items()}
-        share = choose_share(losses)
-        for each, loss in losses.items():
-            self.context.run.log("share", share=each, val_log_loss=float(loss.mean()), chosen=each == share)
+    def _share(self, pretrained: Candidate, trained: Candidate) -> float:
+        wanted = self.context.recipe.final.probe
+        if wanted != "auto":
+            return wanted
+        if not len(self.data.val):
+            return USUAL_SHARE
+        probe, mean = (self._losses(each) for each in (pretrained, trained.and_probe(pretrained, USUAL_SHARE)))
+        share = 1.0 if probe_is_better(probe, mean) else USUAL_SHARE
+        losses = {"probe": float(probe.mean()), "with_fine_tuning": float(mean.mean())}
+        self.context.run.log("share", probe=share, val_log_loss=losses)
         return share
 
     def mix(self, trained: Arrays, share: float) -> None:
@@ -164,9 +187,9 @@ class FinalNetwork:
             matrix[rows] = context.micro_batches.fill(matrix[rows], self._run, images, rows, advance)
         return matrix
 
-    def _candidate(self, share: float, rows: NDArray[np.int64]) -> Candidate:
+    def _candidate(self, rows: NDArray[np.int64]) -> Candidate:
         features = self.features(rows)
-        return Candidate(share, features, self.fit(features, self.data.train, SILENT))
+        return Candidate(features, self.fit(features, self.data.train, SILENT))
 
     def fit(self, features: Matrix, rows: NDArray[np.int64], progress: Progress) -> Linear:
         """Return the default classifier of `extract`, fitted to some rows."""
@@ -190,19 +213,8 @@ class FinalNetwork:
             probabilities = apply_temperature(probabilities, fit_temperature(truth, probabilities))
         return log_loss_per_image(truth, probabilities)
 
-    def _pre_refit(self, chosen: Candidate) -> PreRefitOutputs | None:
-        val, train = self.data.val, np.unique(self.data.train)
-        if not len(val):
-            return None
-        probabilities = chosen.classifier.probabilities(chosen.features[val])
-        return PreRefitOutputs(probabilities, chosen.features[val], chosen.features[train], train)
 
-    def _probe(self, candidate: Candidate, test: NDArray[np.int64]) -> Mapping[str, Matrix]:
-        """Return what the probe predicts for val, and after it was trained on val, too, for test."""
-        val, found = self.data.val, {}
-        if len(val):
-            found["val"] = candidate.classifier.probabilities(candidate.features[val])
-        if len(test):
-            whole = self.fit(candidate.features, self.data.with_val_in_train().train, SILENT)
-            found["test"] = whole.probabilities(candidate.features[test])
-        return found
+def mean_of(trained: Linear, probe: Linear, share: float) -> Linear:
+    """Return the mean of two linear classifiers' logits, the second with a share, for both features joined."""
+    kernel = np.concatenate([(1 - share) * trained.kernel, share * probe.kernel])
+    return replace(trained, kernel=kernel, bias=(1 - share) * trained.bias + share * probe.bias)

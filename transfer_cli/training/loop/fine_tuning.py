@@ -61,19 +61,20 @@ def _end_with_head(
 def _end_with_features(
     context: TrainingContext, data: TrainingData, state: State, initial: Arrays, last: Checkpoint | None
 ) -> tuple[State, TrainedNetwork]:
-    """Mix the pretrained and the trained weights, and fit a classifier to their features of train + val."""
+    """Fit a classifier to the network's features of train + val, and average it with the linear probe."""
     from transfer_cli.training.loop.final_network import FinalNetwork
     from transfer_cli.training.loop.finalize import TrainedNetwork
 
     final = FinalNetwork(context, data, initial)
     choice = final.choose()
     context.progress.note(messages.share_summary(choice.share, context.recipe, trained=bool(context.trainable)))
-    data, is_refit = data.with_val_in_train(), refits(context.recipe, context.split) and choice.share > 0
+    pre_refit, data = final.pre_refit(choice), data.with_val_in_train()
+    is_refit = refits(context.recipe, context.split) and choice.trained is not None
     if is_refit:
         state = _refit(context, data, state, initial, last)
-    network = final.build(choice.share, data, None if is_refit else choice.features)
+    network = final.build(choice, data, is_refit=is_refit)
     trained = TrainedNetwork(
-        network, context.micro_batches, context.split, data.images, data.train, choice.pre_refit, probe=choice.probe
+        network, context.micro_batches, context.split, data.images, data.train, pre_refit, probe=choice.outputs
     )
     return state, trained
 

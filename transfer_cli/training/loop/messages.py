@@ -49,23 +49,26 @@ def flips_summary(used: bool, without: float, with_flips: float) -> str:
 def without_val(recipe: FinetuneRecipe) -> str:
     """Return what a fine-tuning without validation images does instead of choosing by them."""
     text = "no validation set: all epochs are run, and the last one is kept"
-    is_mixed = recipe.final.classifier == "features" and recipe.final.interpolate == "auto"
-    return f"{text}, half of the way from the pretrained to the trained weights" if is_mixed else text
+    is_averaged = recipe.final.classifier == "features" and recipe.final.probe == "auto"
+    return f"{text}, averaged with the linear probe" if is_averaged else text
 
 
 def share_summary(share: float, recipe: FinetuneRecipe, *, trained: bool = True) -> str:
-    """Return which weights are kept: how far from the pretrained ones; `trained`: whether any of them were trained."""
+    """Return what is kept, by the share of the linear probe in it; `trained`: whether any layer was trained."""
     if not trained:
         return "no layer of the backbone was trained: the result is a linear probe, as extract makes it"
-    if share == 0 and recipe.final.interpolate != "auto":
-        return "kept the pretrained weights (final.interpolate = 0): the result is a linear probe, as extract makes it"
-    if share == 0:
+    if share == 1 and recipe.final.probe != "auto":
+        setting = "final.interpolate = 0" if recipe.final.interpolate == 0 else "final.probe = 1"
+        return f"kept the pretrained weights ({setting}): the result is a linear probe, as extract makes it"
+    if share == 1:
         return (
             "fine-tuning did not help on these images: the pretrained network with a linear probe is kept, as extract "
             f"makes it; {MIGHT_HELP}"
         )
-    way = "the whole way" if share == 1 else f"{100 * share:g} % of the way"
-    return f"kept weights {way} from the pretrained to the trained ones, and fitted the classifier to their features"
+    text = "fitted the classifier to the features of the trained network"
+    if recipe.final.interpolate < 1:
+        text += f", {100 * recipe.final.interpolate:g} % of the way from the pretrained weights"
+    return f"{text}, and averaged it with the linear probe (share {share:.2f})" if share else text
 
 
 def hardware_summary(gpus: Sequence[str], precision: str) -> str:

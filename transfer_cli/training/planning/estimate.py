@@ -13,7 +13,6 @@ from transfer_cli.io.array_store import MEMORY_BYTES
 from transfer_cli.recipe.recipes import FinetuneRecipe
 from transfer_cli.recipe.stages import Stage
 from transfer_cli.training.loop import frozen_activations
-from transfer_cli.training.loop.weight_shares import SHARES
 
 FEW_PER_CLASS = 20
 """A class with fewer training images gets a warning."""
@@ -246,7 +245,7 @@ def estimate_plan(recipe: FinetuneRecipe, inputs: PlanInputs) -> Plan:
         "stages": sum(stage.seconds for stage in stages),
         "refit": sum(stage.seconds for stage in refit) + (_probe_seconds(recipe, timing, train + val) if refit else 0),
         "score": 2 * timing.compile_seconds
-        + (val + test) * timing.forward_seconds
+        + _branches(recipe) * (val + test) * timing.forward_seconds
         + _choice_seconds(recipe, timing, train + val, test),
         "bundle": timing.convert_seconds + timing.compile_seconds + REST_SECONDS,
     }
@@ -265,7 +264,7 @@ def estimate_plan(recipe: FinetuneRecipe, inputs: PlanInputs) -> Plan:
         memory_bytes=timing.process_bytes + REST_BYTES + min(arrays, MEMORY_BYTES),
         scratch_bytes=max(arrays - MEMORY_BYTES, 0),
         run_bytes=max(each.checkpoint_bytes for each in timing.stages) + preview,
-        bundle_bytes=timing.network_bytes * (2 if timing.convert_seconds else 1),
+        bundle_bytes=timing.network_bytes * (2 if timing.convert_seconds else 1) * _branches(recipe),
         weights=inputs.weights,
     )
 
@@ -283,13 +282,17 @@ def _flips_seconds(recipe: FinetuneRecipe, timing: Timing, images: int) -> float
     return timing.compile_seconds + 2 * (images * timing.forward_seconds + timing.probe_seconds)
 
 
+def _branches(recipe: FinetuneRecipe) -> int:
+    """Return the number of copies of the trained layers in the result; the pretrained ones are beside them."""
+    return 2 if recipe.final.classifier == "features" and recipe.final.probe != 0 else 1
+
+
 def _choice_seconds(recipe: FinetuneRecipe, timing: Timing, fitting: int, test: int) -> float:
-    """Return the time to choose how far to go from the pretrained weights, and to fit the classifier to the result."""
+    """Return the time to fit classifiers to the features of the pretrained and the trained network."""
     if recipe.final.classifier != "features":
         return 0.0
-    mixtures = len(SHARES) if recipe.final.interpolate == "auto" else 2
-    images = (mixtures + 1) * fitting + test
-    return timing.compile_seconds + images * timing.forward_seconds + (mixtures + 2) * timing.probe_seconds
+    images = 2 * fitting + test
+    return timing.compile_seconds + images * timing.forward_seconds + 4 * timing.probe_seconds
 
 
 def _stage(
