@@ -150,7 +150,9 @@ STAGE = '[[stage]]\nunfreeze = "head"\nepochs = 4\nlearning_rate = 1e-3\n'
     ("more", "error"),
     [
         ('optimizer = "adam"\nmomentum = 0.9', "optimizer adam has no setting momentum; it belongs to sgd, rmsprop"),
-        ('optimizer = "sgd"\nweight_decay = 0.1', "optimizer sgd has no setting weight_decay; it belongs to adamw"),
+        ('optimizer = "rmsprop"\nnesterov = true', "optimizer rmsprop has no setting nesterov; it belongs to sgd"),
+        ("inverse_time_decay = 0.5", "inverse_time_decay is a setting of schedule inverse-time, not of constant"),
+        ('schedule = "inverse-time"', "schedule inverse-time needs inverse_time_decay, such as 0.001, which halves"),
         ("plateau_factor = 0.5", "plateau_factor is a setting of schedule plateau, not of constant"),
         (
             '[head]\nkind = "flatten-mlp"\n[backbone]\npooling = "max"',

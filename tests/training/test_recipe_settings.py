@@ -33,6 +33,8 @@ PLAIN = (
 )
 METHODS = {
     "one-cycle": ["stage.1.schedule=one-cycle"],
+    "inverse time": ["stage.1.schedule=inverse-time", "stage.1.inverse_time_decay=0.5"],
+    "weight decay": ["stage.1.weight_decay=0.1"],
     "layer decay": ["stage.1.layer_decay=0.5"],
     "gradient clipping": ["stage.1.gradient_clip=0.01"],
     "moving average": ["stage.1.ema=0.9"],
@@ -93,6 +95,8 @@ def test_setting_changes_the_trained_weights(
         ({"warmup": 0.5}, [0.0, 1.0, 1.0]),
         ({"schedule": "one-cycle", "warmup": 0.5}, [0.04, 1.0, 0.0]),
         ({"schedule": "plateau"}, [1.0, 1.0, 1.0]),
+        ({"schedule": "inverse-time", "inverse_time_decay": 0.1}, [1.0, 1 / 1.5, 0.5]),
+        ({"schedule": "inverse-time", "inverse_time_decay": 0.1, "warmup": 0.5}, [0.0, 1.0, 1 / 1.5]),
     ],
     ids=str,
 )

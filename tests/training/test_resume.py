@@ -114,6 +114,7 @@ def test_resume_after_every_epoch_ends_with_the_same_weights(
     """The run is interrupted before each epoch, and resumed as often."""
     overrides = ("stage.1.epochs=2", "stage.2.epochs=2", "early_stopping.patience=0", "stage.2.ema=0.9")
     overrides += ("stage.1.schedule=plateau", "stage.2.layer_decay=0.7", "augmentation.mixup=0.2")
+    overrides += ("stage.1.weight_decay=0.1", "stage.2.schedule=inverse-time", "stage.2.inverse_time_decay=0.5")
     straight = run_on(colours, tmp_path / "straight", *overrides, source=str(two_stages)).run
     stopped = stop_before_each_epoch(monkeypatch)
     for _ in range(4):

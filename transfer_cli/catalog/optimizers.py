@@ -8,6 +8,9 @@ from typing import Any
 
 from transfer_cli.catalog.lookup import lookup
 
+_NOT_DECAYED = ("bias", "gamma", "beta")
+"""Parts of the names of variables that weight decay leaves out: biases, and scale and shift of normalisation layers."""
+
 
 @dataclass(frozen=True)
 class OptimizerSpec:
@@ -20,11 +23,14 @@ class OptimizerSpec:
         Its name in keras.optimizers.
     settings : mapping of str to float or bool
         Settings of a stage that it has beside the learning rate, with their defaults.
+    decouples_decay : bool
+        Whether weight decay is decoupled from the gradient; otherwise it is the gradient of an L2 penalty.
     """
 
     name: str
     factory: str
     settings: Mapping[str, float | bool] = field(default_factory=dict)
+    decouples_decay: bool = False
 
     def build(
         self,
@@ -36,7 +42,9 @@ class OptimizerSpec:
     ) -> Any:
         """Return the Keras optimizer; `settings` override the defaults.
 
-        Weight decay is decoupled (Loshchilov and Hutter 2019) and not applied to biases and normalisation parameters.
+        Weight decay of AdamW is decoupled: a weight shrinks by ``learning_rate * weight_decay`` of itself per step
+        (Loshchilov and Hutter 2019). The others add ``weight_decay * weight`` to the gradient, after it was clipped, as
+        an L2 penalty of ``weight_decay / 2`` on the weights does. Biases and normalisation parameters do not decay.
 
         Parameters
         ----------
@@ -46,16 +54,20 @@ class OptimizerSpec:
             Largest global norm of the gradients of a step.
         rates : sequence of float, optional
             Factor of the learning rate for each variable, in the order of the variables (discriminative learning
-            rates). Weight decay uses the learning rate itself.
+            rates). Decoupled weight decay uses the learning rate itself.
         """
         import keras
 
-        kind = getattr(keras.optimizers, self.factory)
+        kind, arguments = getattr(keras.optimizers, self.factory), {**self.settings, **settings}
+        # Keras would decouple the weight decay of every optimizer.
+        penalty = 0.0 if self.decouples_decay else arguments.pop("weight_decay", 0.0)
         if rates is not None:
             kind = _discriminative(kind, rates)
-        optimizer = kind(learning_rate, **{**self.settings, **settings}, global_clipnorm=clip)
-        if "weight_decay" in self.settings:
-            optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        if penalty:
+            kind = _penalised(kind, penalty)
+        optimizer = kind(learning_rate, **arguments, global_clipnorm=clip)
+        if self.decouples_decay:
+            optimizer.exclude_from_weight_decay(var_names=[*_NOT_DECAYED])
         return optimizer
 
 
@@ -68,16 +80,27 @@ def _discriminative(kind: type[Any], rates: Sequence[float]) -> type[Any]:
     return Discriminative
 
 
+def _penalised(kind: type[Any], weight_decay: float) -> type[Any]:
+    class Penalised(kind):  # type: ignore[misc]
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            name = self._trainable_variables[self._get_variable_index(variable)].name
+            if not any(word in name for word in _NOT_DECAYED):
+                gradient = gradient + weight_decay * variable
+            super().update_step(gradient, variable, learning_rate)
+
+    return Penalised
+
+
 def find(name: str) -> OptimizerSpec:
     """Return the row called `name`; raise UnknownNameError if there is none."""
     return lookup(OPTIMIZERS, "optimizer", name)
 
 
 _ROWS = (
-    OptimizerSpec("sgd", "SGD", {"momentum": 0.9, "nesterov": False}),
-    OptimizerSpec("rmsprop", "RMSprop", {"momentum": 0.0}),
-    OptimizerSpec("adam", "Adam"),
-    OptimizerSpec("adamw", "AdamW", {"weight_decay": 0.01}),
+    OptimizerSpec("sgd", "SGD", {"momentum": 0.9, "nesterov": False, "weight_decay": 0.0}),
+    OptimizerSpec("rmsprop", "RMSprop", {"momentum": 0.0, "weight_decay": 0.0}),
+    OptimizerSpec("adam", "Adam", {"weight_decay": 0.0}),
+    OptimizerSpec("adamw", "AdamW", {"weight_decay": 0.01}, decouples_decay=True),
 )
 OPTIMIZERS = {row.name: row for row in _ROWS}
 SETTINGS = sorted({word for row in _ROWS for word in row.settings})

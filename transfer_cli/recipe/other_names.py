@@ -35,11 +35,12 @@ _NAMES = {
     "initial_learning_rate",
     "stage.last.optimizer": "opt optim optimiser solver",
     "stage.last.momentum": "moms mom",
-    "stage.last.weight_decay": "wd decay weightdecay",
+    "stage.last.weight_decay": "wd weightdecay",
     "stage.last.schedule": "scheduler sched lr_scheduler lr_schedule learning_rate_schedule cos_lr lrf min_lr "
     "reduce_lr_on_plateau reduce_lr",
     "stage.last.warmup": "warmup_epochs warmup_steps warmup_ratio pct_start warmup_lr",
     "stage.last.plateau_factor": "factor lr_factor",
+    "stage.last.inverse_time_decay": "decay decay_rate lr_decay inverse_time",
     "stage.last.gradient_clip": "clipnorm global_clipnorm clipvalue clip_grad grad_clip gradient_clip_val "
     "max_grad_norm",
     "stage.last.ema": "use_ema ema_momentum model_ema ema_decay",

@@ -40,12 +40,15 @@ class Stage(Choices):
     momentum: Share | None = Field(default=None, description="sgd (default 0.9) and rmsprop (default 0): momentum.")
     nesterov: bool | None = Field(default=None, description="sgd: use Nesterov momentum.")
     weight_decay: NonNegative | None = Field(
-        default=None, description="adamw (default 0.01): decoupled weight decay, except of biases and normalisation."
+        default=None,
+        description="Weight decay, except of biases and normalisation. adamw (default 0.01): decoupled; sgd, rmsprop "
+        "and adam (default 0): L2, weight_decay * weight is added to the gradient (in Keras: "
+        "regularizers.L2(weight_decay / 2)).",
     )
-    schedule: Literal["constant", "cosine", "one-cycle", "plateau"] = Field(
+    schedule: Literal["constant", "cosine", "one-cycle", "plateau", "inverse-time"] = Field(
         default="constant",
         description="Learning-rate schedule. cosine (Loshchilov and Hutter 2017) and one-cycle (Smith 2018) "
-        "end at zero; plateau follows the validation loss.",
+        "end at zero; plateau follows the validation loss; inverse-time: see `inverse_time_decay`.",
     )
     warmup: Share = Field(
         default=0.0,
@@ -56,6 +59,12 @@ class Stage(Choices):
     )
     plateau_factor: float = Field(
         default=0.3, gt=0, lt=1, description="plateau: factor by which the learning rate is reduced."
+    )
+    inverse_time_decay: Positive | None = Field(
+        default=None,
+        description="inverse-time: the learning rate is divided by 1 + inverse_time_decay * step, where step counts "
+        "the optimizer steps of the stage after its warm-up (`decay` of old Keras optimizers; in Keras 3: "
+        "InverseTimeDecay with decay_rate / decay_steps). 0.001 halves it in 1000 steps.",
     )
     layer_decay: float = Field(
         default=1.0,
@@ -103,6 +112,14 @@ class Stage(Choices):
         for word in ("plateau_patience", "plateau_factor"):
             if self.schedule != "plateau" and self.is_changed(word):
                 raise ValueError(f"{word} is a setting of schedule plateau, not of {self.schedule}")
+        decay, is_inverse = self.inverse_time_decay, self.schedule == "inverse-time"
+        if decay is not None and not is_inverse:
+            raise ValueError(f"inverse_time_decay is a setting of schedule inverse-time, not of {self.schedule}")
+        if decay is None and is_inverse:
+            raise ValueError(
+                "schedule inverse-time needs inverse_time_decay, such as 0.001, which halves the learning rate in 1000 "
+                "steps"
+            )
         return self
 
     def for_images(self, count: int, batch_size: int) -> Stage:
@@ -129,7 +146,7 @@ class Stage(Choices):
         """Whether the learning rate falls to zero, so that validation scores before the end say little."""
         return self.schedule in ("cosine", "one-cycle")
 
-    def learning_rate_at(self, done: float, reductions: int = 0) -> float:
+    def learning_rate_at(self, done: float, reductions: int = 0, steps_per_epoch: int = 1) -> float:
         """Return the learning rate after `done` epochs (may be fractional) and `reductions` plateaus."""
         share, rise = done / self.length, self.warmup
         if self.schedule == "one-cycle":
@@ -139,6 +156,9 @@ class Stage(Choices):
                 return low + (self.learning_rate - low) * (1 - math.cos(math.pi * share / rise)) / 2
         elif share < rise:
             return self.learning_rate * share / rise
+        if self.inverse_time_decay is not None:
+            step = math.floor((done - rise * self.length) * steps_per_epoch)
+            return self.learning_rate / (1 + self.inverse_time_decay * step)
         if not self.ends_at_zero:
             return self.learning_rate * self.plateau_factor**reductions
         return self.learning_rate * (1 + math.cos(math.pi * (share - rise) / (1 - rise))) / 2

@@ -94,8 +94,9 @@ class StageTrainer:
 
     def learning_rate(self, state: State, into_epoch: float) -> float:
         """Return the learning rate at a fraction of the epoch after a state."""
-        lowered = self._stage.learning_rate_at(state.done + into_epoch, early_stopping.reductions(state, self._stage))
-        return float(lowered / 2**state.halvings)
+        reductions = early_stopping.reductions(state, self._stage)
+        rate = self._stage.learning_rate_at(state.done + into_epoch, reductions, self.steps_per_epoch)
+        return float(rate / 2**state.halvings)
 
     def score_val(self) -> dict[str, float]:
         """Return the metrics of the network on val, by which epochs are compared; see metrics.scores.epoch_metrics."""
