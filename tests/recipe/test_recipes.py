@@ -74,6 +74,9 @@ def test_resolved_fills_in_backbone_defaults() -> None:
     assert recipe.classifier.tune is False
 
 
+STAGE = '[[stage]]\nunfreeze = "head"\nepochs = 4\nlearning_rate = 1e-3\n'
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -133,6 +136,22 @@ def test_resolved_fills_in_backbone_defaults() -> None:
             '[balance]\nmethod = "focus"',
             "2: balance.method: There is no class balancing method called 'focus'. Did you mean focal?",
         ),
+        (
+            "[head]\nbatch_norm = true",
+            "1: head: head.batch_norm needs a hidden layer, and head.kind = linear has none. Expected mlp or "
+            "flatten-mlp",
+        ),
+        (
+            '[head]\nkind = "mlp"\nunits = [64, 0]',
+            "3: head.units: expected a whole number from 1 to 65536, or a list of them, one per hidden layer (at most "
+            "8), such as [4096, 4096]. Received: [64, 0].",
+        ),
+        ('[head]\nkind = "mlp"\nunits = 0', "3: head.units: expected a whole number from 1 to 65536, or a list"),
+        ('[head]\nkind = "mlp"\nunits = []', "3: head.units: expected a whole number from 1 to 65536, or a list"),
+        (
+            'batch_size = 1\n[head]\nkind = "mlp"\nbatch_norm = true\n' + STAGE,
+            " head.batch_norm needs the statistics of several images. Expected batch_size of at least 2.",
+        ),
         ("[head]\nunits = 3", "1: head: head.units needs a hidden layer, and head.kind = linear has none"),
     ],
 )
@@ -141,9 +160,6 @@ def test_load_invalid_values_name_line_and_expectation(text: str, error: str, tm
     with pytest.raises(RecipeError) as caught:
         Recipe.load(str(tmp_path / "x.toml"))
     assert f"{tmp_path / 'x.toml'}:{error}" in str(caught.value)
-
-
-STAGE = '[[stage]]\nunfreeze = "head"\nepochs = 4\nlearning_rate = 1e-3\n'
 
 
 @pytest.mark.parametrize(

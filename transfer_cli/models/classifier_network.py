@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from transfer_cli.catalog import heads
@@ -65,7 +66,7 @@ class ClassifierNetwork(_LinearTop):
         # The head's initial weights must not depend on how the backbone was initialised.
         keras.utils.set_random_seed(seed)
         inputs = keras.Input(features.output_shape[1:], name="features")
-        logits = spec.build(inputs, classes, head.units or 0, head.dropout, head.l2)
+        logits = spec.build(inputs, classes, head.hidden, head.dropout, head.l2, head.batch_norm)
         self.features, self.width = features, int(features.output_shape[-1])
         self.has_norms = any(isinstance(layer, keras.layers.BatchNormalization) for layer in features.layers)
         self.head = keras.Model(inputs, logits, name="head")
@@ -77,6 +78,25 @@ class ClassifierNetwork(_LinearTop):
         self.activation = keras.activations.get(activation)
         probabilities = keras.layers.Activation(activation, name=PROBABILITIES, dtype="float32")(tensor)
         self.whole = keras.Model(features.inputs[0], probabilities, name=f"{features.name}_{head.kind}")
+
+    def train_head(self, features: Any) -> Any:
+        """Return the logits of a training batch of features, in a graph; both are tensors.
+
+        The BatchNorm layers of the head use the statistics of the batch. Those of a single image would turn it into
+        zeros: it is normalised by the moving ones, which it leaves unchanged.
+        """
+        norms = [layer for layer in self.head.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        if not norms:
+            return self.head(features, training=True)
+        return tf.cond(
+            tf.shape(features)[0] > 1, lambda: self.head(features, training=True), lambda: self._train_one(features)
+        )
+
+    def _train_one(self, features: Any) -> Any:
+        for layer in self.head.layers[1:]:
+            is_random = isinstance(layer, keras.layers.Dropout)
+            features = layer(features, training=True) if is_random else layer(features)
+        return features
 
     def start_from_probe(self, pipeline: Any, offsets: NDArray[np.float64]) -> None:
         """Copy a fitted logistic regression with its scaler into the dense layer of a linear head.

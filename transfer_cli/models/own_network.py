@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from transfer_cli.catalog import heads
 from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.errors import ModelError, OutputError
 from transfer_cli.io.drafts import libraries_write_to, temporary_folder
@@ -24,7 +25,7 @@ from transfer_cli.text import listed
 
 _MAX_LISTED = 20
 _RESERVED = (
-    *("images", "features", "head_hidden", "head_dropout", "logits", "probabilities"),
+    *("images", "probabilities", *heads.layer_names()),
     *("avg_features", "max_features", "flatten_features", "level_features"),
 )
 """Names of the input, the pooling and the layers of every head."""

@@ -27,6 +27,7 @@ _NAMES = {
     "classifier.tune": "c regularization regularisation hyperparameters hyperparameter_tune_kwargs",
     "head.kind": "head_type top custom_head",
     "head.units": "hidden hidden_units hidden_size dense_units lin_ftrs num_neurons",
+    "head.batch_norm": "batchnorm batch_normalization batch_normalisation use_bn bn_final",
     "head.dropout": "dropout drop drop_rate dropout_rate ps",
     "head.l2": "kernel_regularizer l2_reg weight_penalty",
     "stage.last.unfreeze": "trainable trainable_layers unfreeze_layers bitfit",

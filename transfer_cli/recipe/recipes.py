@@ -271,6 +271,14 @@ class FinetuneRecipe(Recipe):
         return self
 
     @model_validator(mode="after")
+    def _batch_norm_has_batches(self) -> Self:
+        if self.head.batch_norm and self.batch_size == 1:
+            raise ValueError(
+                "head.batch_norm needs the statistics of several images. Expected batch_size of at least 2."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _final_fits_the_head(self) -> Self:
         kept, fits = self.final.classifier, self._has_default_features
         if kept == "features" and not fits:

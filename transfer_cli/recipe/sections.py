@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from transfer_cli.catalog import backbones, class_balancing, classifiers, heads, runtimes
 from transfer_cli.data.groups import check_group_pattern
@@ -19,6 +19,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+_MAX_UNITS = 65536
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -62,6 +63,22 @@ def network_problem(name: str, preprocess: str | None, weights: str) -> str:
     if weights in (backbones.IMAGENET, backbones.EMBEDDED, backbones.RANDOM):
         return f"{name} has weights of its own. Expected no --weights, or an earlier run. Received: {weights}."
     return ""
+
+
+def _widths(units: Any) -> Any:
+    """Return the width of a hidden layer, or the widths of several as a tuple."""
+    widths = units if isinstance(units, list | tuple) else [units]
+    are_whole = all(isinstance(each, int) and not isinstance(each, bool) for each in widths)
+    is_possible = are_whole and all(1 <= each <= _MAX_UNITS for each in widths)
+    if is_possible and 1 <= len(widths) <= heads.MOST_HIDDEN_LAYERS:
+        return tuple(widths) if isinstance(units, list | tuple) else units
+    raise ValueError(
+        f"expected a whole number from 1 to {_MAX_UNITS}, or a list of them, one per hidden layer (at most "
+        f"{heads.MOST_HIDDEN_LAYERS}), such as [4096, 4096]. Received: {units!r}."
+    )
+
+
+Units = Annotated[int | tuple[int, ...], BeforeValidator(_widths)]
 
 
 class Choices(BaseModel):
@@ -305,17 +322,26 @@ class Head(Choices):
 
     kind: Annotated[str, name_in(heads.find)] = Field(
         default=heads.LINEAR,
-        description="linear: one dense layer; mlp: hidden layer, dropout, dense layer; flatten-mlp: the same on the "
-        "flattened feature map.",
+        description="linear: one dense layer; mlp: hidden layers with ReLU and dropout, dense layer; flatten-mlp: the "
+        "same on the flattened feature map.",
     )
     start: Literal["probe", "random"] | None = Field(
         default=None,
         description="Initial weights. probe: a logistic regression on the frozen features. Default: depends on `kind`.",
     )
-    units: int | None = Field(
-        default=None, ge=1, le=65536, description="Width of the hidden layer. Default: depends on `kind`."
+    units: Units | None = Field(
+        default=None,
+        description="Width of the hidden layer, or a list of the widths of several, such as [4096, 4096]. Default: "
+        "depends on `kind`.",
     )
-    dropout: Share = Field(default=0.0, description="Dropout rate before the last layer.")
+    batch_norm: bool = Field(
+        default=False,
+        description="Batch normalisation of each hidden layer, between its kernel and ReLU (Ioffe and Szegedy 2015). "
+        "It learns from each batch (each micro-batch, with hardware.accumulate), and predicts with moving averages.",
+    )
+    dropout: Share = Field(
+        default=0.0, description="Dropout rate before the last layer; with hidden layers, after each of them."
+    )
     l2: NonNegative = Field(default=0.0, description="L2 penalty on the head's kernels.")
 
     @model_validator(mode="after")
@@ -325,7 +351,17 @@ class Head(Choices):
             raise ValueError(f"head.start = {self.start} is not possible for head.kind = {self.kind}, only for linear")
         if self.units and spec.units is None:
             raise ValueError(f"head.units needs a hidden layer, and head.kind = {self.kind} has none")
+        if self.batch_norm and spec.units is None:
+            raise ValueError(
+                f"head.batch_norm needs a hidden layer, and head.kind = {self.kind} has none. Expected mlp or "
+                "flatten-mlp"
+            )
         return self
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Widths of the hidden layers; only of a resolved recipe."""
+        return self.units if isinstance(self.units, tuple) else (self.units,) if self.units else ()
 
 
 class Balance(Choices):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import pytest
 
 from tests.own_networks import nested, save
 from transfer_cli import FinetuneRecipe, ImageFolder, RunDirectory
 from transfer_cli.errors import RecipeError, UnknownNameError
+from transfer_cli.models.classifier_network import ClassifierNetwork
 from transfer_cli.progress import SILENT
 from transfer_cli.runs.request import TrainingRequest
 from transfer_cli.training.planning import rough_timing, smallest_budget
@@ -50,6 +53,15 @@ def test_without_any_facts_the_catalog_decides(name: str) -> None:
     timing = rough_timing.rough_timing(recipe, 5, 320, StepFacts())
     assert timing.forward_seconds > 0
     assert timing.stages[0].step_seconds > 0
+
+
+@pytest.mark.parametrize("batch_norm", ["false", "true"])
+def test_parameters_of_a_head_are_counted(batch_norm: str) -> None:
+    words = ("head.kind=mlp", "head.units=[6, 4]", f"head.batch_norm={batch_norm}", "stage.1.unfreeze=head")
+    recipe = recipe_of("backbone.name=mobilenet@0.25", *words)
+    features = keras.Model(images := keras.Input((256,)), keras.layers.Identity()(images))
+    variables = ClassifierNetwork(features, recipe.head, 3, 0).head.trainable_variables
+    assert rough_timing._head_parameters(recipe, 3) == sum(math.prod(variable.shape) for variable in variables)
 
 
 @pytest.mark.parametrize(

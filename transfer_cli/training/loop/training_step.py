@@ -142,7 +142,7 @@ class TrainingStep:
             inputs = self._frozen_split.frozen(inputs, training=False)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self.variables])
-            logits = head(self.forward(inputs, training=True), training=True)
+            logits = self._network.train_head(self.forward(inputs, training=True))
             losses = self.balancing.losses(truth, logits, smoothing)
             loss = tf.reduce_mean(losses) if rows is None else tf.reduce_sum(losses) / rows
             total = loss

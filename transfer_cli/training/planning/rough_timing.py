@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -177,8 +178,10 @@ def _guess(recipe: FinetuneRecipe, classes: int, stage: Stage) -> StageFacts:
 def _head_parameters(recipe: FinetuneRecipe, classes: int) -> int:
     spec = recipe.backbone.spec
     side = recipe.image_size // 32 if recipe.backbone.pooling == "flatten" else 1
-    width, units = side * side * spec.width, recipe.head.units or 0
-    return (width + 1) * units + (units + 1) * classes if units else (width + 1) * classes
+    widths = (side * side * spec.width, *recipe.head.hidden, classes)
+    # BatchNorm has a scale and a shift per unit, in place of the bias.
+    scales = sum(recipe.head.hidden) if recipe.head.batch_norm else 0
+    return scales + sum((width + 1) * units for width, units in pairwise(widths))
 
 
 def _multiply_adds_per_second(spec: BackboneSpec) -> float:

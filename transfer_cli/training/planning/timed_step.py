@@ -186,7 +186,7 @@ def _measure(recipe: FinetuneRecipe, classes: int) -> None:
     splits = split_stages(features, recipe, warnings)
     network = ClassifierNetwork(features, recipe.head, classes, recipe.seed)
     whole = sum(map(multiply_adds, features.layers)) or 1
-    head = _parameters(network.head)
+    head = sum(math.prod(variable.shape) for variable in network.head.trainable_variables)
     stages = [
         {
             "parameters": head + sum(math.prod(variable.shape) for variable in _trained(features, split)),
@@ -196,7 +196,7 @@ def _measure(recipe: FinetuneRecipe, classes: int) -> None:
         }
         for split in splits
     ]
-    _tell(stages=stages, layers=len(network.whole.layers), parameters=_parameters(features) + head)
+    _tell(stages=stages, layers=len(network.whole.layers), parameters=_parameters(features) + _parameters(network.head))
     _tell(warnings=warnings.lines, start_seconds=time.monotonic() - begun)
     if not recipe.augmentation.is_off:
         _tell(augment_seconds=_augment(recipe))
