@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from transfer_cli.models.local_response import local_response
+
 
 def scaled(images: Any, scheme: str) -> Any:
     """Scale a tensor of RGB images from 0 to 255 to the range that a network expects.
@@ -48,15 +50,14 @@ def alexnet(images: Any, classes: int | None = None) -> Any:
     """Return AlexNet (Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks").
 
     For one device (no grouped convolutions), with 227 x 227 inputs, which fit the layer sizes of the paper; 62,378,344
-    parameters with 1000 classes. Without local response normalisation, which gains nothing (Simonyan and Zisserman
-    2015). Weights are initialised as in He et al. (2015): with the paper's standard deviation of 0.01, the signal of
-    images from -1 to 1 would vanish over eight layers.
+    parameters with 1000 classes. Weights are initialised as in He et al. (2015): with the paper's standard deviation of
+    0.01, the signal of images from -1 to 1 would vanish over eight layers.
     """
     options = {"activation": "relu", "kernel_initializer": "he_normal"}
     maps = layers.Conv2D(96, 11, strides=4, name="conv1", **options)(images)
-    maps = layers.MaxPooling2D(3, 2, name="pool1")(maps)
+    maps = layers.MaxPooling2D(3, 2, name="pool1")(local_response(maps, "norm1"))
     maps = layers.Conv2D(256, 5, padding="same", name="conv2", **options)(maps)
-    maps = layers.MaxPooling2D(3, 2, name="pool2")(maps)
+    maps = layers.MaxPooling2D(3, 2, name="pool2")(local_response(maps, "norm2"))
     for number, filters in ((3, 384), (4, 384), (5, 256)):
         maps = layers.Conv2D(filters, 3, padding="same", name=f"conv{number}", **options)(maps)
     maps = layers.MaxPooling2D(3, 2, name="pool5")(maps)
