@@ -22,7 +22,7 @@ KEYWORDS = (
     *("classes", "classifier", "coverage", "epochs", "exclude", "format", "group_by", "images"),
     *("label_column", "layer", "lr", "max_drop", "max_models", "max_ms", "method", "min_accuracy", "omit"),
     *("only", "output", "part", "path_column", "pooling", "precision", "preprocess", "recipe", "repeats"),
-    *("runtime", "seed", "set", "split", "threshold", "time_budget", "tta", "unlabelled", "weights"),
+    *("runtime", "seed", "set", "sheet", "split", "threshold", "time_budget", "tta", "unlabelled", "weights"),
 )
 """The other keywords."""
 

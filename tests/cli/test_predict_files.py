@@ -304,3 +304,37 @@ def test_predict_run_by_its_name_in_the_list(
         result = invoke(name, colours)
         assert result.exit_code == 4
         assert f"There is no run or bundle at {name}. Did you mean runs/first?" in result.stderr
+
+
+def test_predict_draws_a_sheet_with_true_labels_of_table_and_folder(
+    trained: Path, colours: Path, tmp_path: Path
+) -> None:
+    sheet, table = tmp_path / "sheet.png", tmp_path / "list.csv"
+    paths = [f"{colours}/red/red 0{number}.png" for number in range(3)]
+    table.write_text("file,species\n" + "".join(f"{path},blue\n" for path in paths))
+    drawings = []
+    for source in (table, colours / "red", table):  # it replaces its own sheet
+        result = invoke(trained, source, "--sheet", sheet, "--threshold", "0.3")
+        assert result.exit_code == 0
+        images = 12 if source.is_dir() else 3
+        assert result.stderr.splitlines()[-2] == f"contact sheet of {images} images: {sheet}"
+        assert len(rows_of(result.stdout)) == images
+        drawings.append(sheet.read_bytes())
+    assert drawings[0] == drawings[2] != drawings[1]
+    piped = invoke(trained, "-", "--sheet", tmp_path / "piped.png", input="\n".join([*paths, "missing.png"]))
+    assert (piped.exit_code, len(rows_of(piped.stdout))) == (5, 4)
+    assert f"contact sheet of 3 images: {tmp_path}/piped.png\n" in piped.stderr
+    # A table of predictions holds no true labels.
+    (tmp_path / "p.csv").write_text("path,label,confidence\n" + "".join(f"{path},blue,0.9\n" for path in paths))
+    assert invoke(trained, tmp_path / "p.csv", "--sheet", sheet, "--threshold", "0.3").exit_code == 0
+    assert sheet.read_bytes() == (tmp_path / "piped.png").read_bytes()
+
+
+def test_predict_sheet_in_a_wrong_place(trained: Path, colours: Path, tmp_path: Path) -> None:
+    inside = invoke(trained, colours, "--sheet", colours / "sheet.png")
+    assert (inside.exit_code, inside.stdout) == (3, "")
+    assert "and the next command would predict it as an image.\nChoose a place" in inside.stderr
+    watched = invoke(trained, "--watch", tmp_path, "-o", tmp_path / "b.csv", "--sheet", tmp_path / "c.png")
+    assert (watched.exit_code, "--sheet needs all images at once" in watched.stderr) == (2, True)
+    nothing = invoke(trained, "-", "--sheet", tmp_path / "c.png", input="missing.png\n")
+    assert (nothing.exit_code, (tmp_path / "c.png").exists()) == (5, False)

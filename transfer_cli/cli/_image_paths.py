@@ -13,8 +13,10 @@ from transfer_cli.errors import InputError
 STDIN = "-"
 
 
-def named_paths(console: Console, paths: Sequence[str]) -> list[str]:
+def named_paths(console: Console, paths: Sequence[str], labels: dict[str, tuple[str, ...]] | None = None) -> list[str]:
     """Return the paths of a command line, with those in list files in place of each list.
+
+    `labels` gets the labels of the images in tables that have a column of them.
 
     Raises
     ------
@@ -41,6 +43,8 @@ def named_paths(console: Console, paths: Sequence[str]) -> list[str]:
         else:
             console.note(found.summary())
             result += found.images
+            if labels is not None and found.labels:
+                labels.update(zip(found.images, found.labels, strict=True))
     return result
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transfer_cli.data.label_counts import LabelCounts
     from transfer_cli.inference.models import AbstractModel
     from transfer_cli.inference.reject import Rejector
+    from transfer_cli.rendering.prediction_sheet import PredictionSheet
 
 _OPTIONS = ("runtime", "batch_size", "strict", "tta", "coverage", "unknown", "threshold", "only", "exclude")
 """Options that change a prediction, or which images are skipped."""
@@ -44,10 +45,16 @@ class Predictor:
     rejector: Rejector | None
     options: Mapping[str, Any]
     counts: LabelCounts | None = None
+    sheet: PredictionSheet | None = None
 
     @classmethod
     def build(
-        cls, console: Console, loaded: AbstractModel, options: Mapping[str, Any], counts: LabelCounts | None = None
+        cls,
+        console: Console,
+        loaded: AbstractModel,
+        options: Mapping[str, Any],
+        counts: LabelCounts | None = None,
+        sheet: PredictionSheet | None = None,
     ) -> Predictor:
         """Return the predictor of a model with the options of the command line; print what they mean."""
         from transfer_cli.inference.restricted_classes import RestrictedModel, restrict
@@ -59,7 +66,7 @@ class Predictor:
         if options["tta"] is not None:
             model = AugmentedModel(model, options["tta"])
         rejector = _rejector(model, console, options)
-        return cls(rejector.model if rejector else model, rejector, options, counts)
+        return cls(rejector.model if rejector else model, rejector, options, counts, sheet)
 
     @property
     def template(self) -> Predictions:
@@ -116,12 +123,20 @@ class Predictor:
                 unknown += sum(map(bool, batch.reasons()))
                 if self.counts:
                     self.counts.add(batch)
+                if self.sheet:
+                    self.sheet.add(batch)
                 yield batch
 
         rows, skipped = write_predictions(counted(), target, format_, top_k=self.options["top_k"], **options)
         if self.counts:
             self.counts.write()
         return Written(rows, unknown, skipped)
+
+    def write_sheet(self, console: Console) -> None:
+        """Draw the contact sheet, if there is one, and print where it is."""
+        if self.sheet and self.sheet.images:
+            console.warn(*self.sheet.write())
+            console.note(f"contact sheet of {self.sheet.summary()}: {self.sheet.target}")
 
     def note_cost(self, console: Console) -> None:
         """Print what test-time augmentation took."""

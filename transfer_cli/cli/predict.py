@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,6 +31,10 @@ from transfer_cli.cli._summaries import end_of_prediction, note_left_out
 from transfer_cli.cli._types import PATH, Share
 from transfer_cli.cli._watching import check_watching, watch_folder
 from transfer_cli.data.predictions import EXCEL_CSV, FORMATS, WORKBOOK
+
+if TYPE_CHECKING:
+    from transfer_cli.inference.models import AbstractModel
+    from transfer_cli.rendering.prediction_sheet import PredictionSheet
 
 _FORMATS = (*FORMATS, WORKBOOK)
 _PATHS = "Expected images, folders, lists of images, or - for stdin."
@@ -93,6 +97,13 @@ _BINARY = {"parquet": "Parquet", WORKBOOK: "An Excel workbook"}
     help="Also write how many images of each folder got each label: species per camera, for example.",
 )
 @click.option(
+    "--sheet",
+    type=PATH,
+    metavar="FILE",
+    help="Also draw the images with bars of the three most probable classes, and the true label if a folder or table "
+    "tells it (PNG, up to 120 images).",
+)
+@click.option(
     "--watch",
     type=PATH,
     metavar="DIR",
@@ -122,6 +133,7 @@ def command(console: Console, /, model: str, paths: tuple[str, ...], output: Pat
         transfer-cli predict runs/first sample_data/patterns -o predictions.csv
         transfer-cli predict runs/first trap/ --unknown --exclude wolf --format table
         transfer-cli predict runs/first trap/ --for-excel -o predictions.csv --counts counts.csv
+        transfer-cli predict runs/first sample_data/patterns -o predictions.csv --sheet sheet.png
         transfer-cli predict imagenet:mobilenet_v2 holiday.jpg --tta ten-crop
         find photos -name '*.jpg' | transfer-cli predict runs/first -
         transfer-cli predict runs/first --watch trap/ -o predictions.csv
@@ -146,14 +158,20 @@ def command(console: Console, /, model: str, paths: tuple[str, ...], output: Pat
     counts = LabelCounts(options["counts"]) if options["counts"] else None
     if counts:
         counts.check_target(output)
+    if options["sheet"]:
+        from transfer_cli.rendering.prediction_sheet import check_sheet_target
+
+        check_sheet_target(options["sheet"], output, paths)
     left_out: Counter[str] = Counter()
-    files, ahead = _files(console, paths, left_out, whole=output is not None)
+    labels: dict[str, tuple[str, ...]] = {}
+    files, ahead = _files(console, paths, left_out, labels, whole=output is not None)
 
     from transfer_cli.inference.load import load
 
     with console.track("loading the model", None):
         loaded = load(model, images=ahead, **loading(console, options))
-    predictor = Predictor.build(console, loaded, options, counts)
+    sheet = _sheet(options["sheet"], model, loaded, labels) if options["sheet"] else None
+    predictor = Predictor.build(console, loaded, options, counts, sheet)
     if folder and output:
         watch_folder(console, folder, output, (format_, options["top_k"]), predictor)
     if output:
@@ -164,6 +182,7 @@ def command(console: Console, /, model: str, paths: tuple[str, ...], output: Pat
         written = predictor.write_stdout(console, files, format_, in_place=in_place, total=total)
     if counts:
         console.note(f"images per folder and label: {counts.target}")
+    predictor.write_sheet(console)
     predictor.note_cost(console)
     note_left_out(console, left_out)
     unknown = written.unknown if predictor.rejector else None
@@ -195,21 +214,40 @@ def _check_options(paths: tuple[str, ...], folder: Path | None, format_: str, op
         raise click.UsageError(f"Give images or --watch {folder}, not both: --watch predicts what is in the folder.")
     if folder and options["counts"]:
         raise click.UsageError("--counts needs all images at once. Remove it, or predict the folder without --watch.")
+    if folder and options["sheet"]:
+        raise click.UsageError("--sheet needs all images at once. Remove it, or predict the folder without --watch.")
     if any(options["only"]) and any(options["exclude"]):
         raise click.UsageError("Give --only or --exclude, not both: each says which classes are left.")
     if format_ == WORKBOOK and not folder:
         check_installed()
 
 
+def _sheet(target: Path, source: str, model: AbstractModel, labels: Mapping[str, tuple[str, ...]]) -> PredictionSheet:
+    from transfer_cli.data.true_labels import TrueLabels
+    from transfer_cli.rendering.prediction_sheet import PredictionSheet
+    from transfer_cli.runs.selection_tables import class_map_of_model
+
+    true_labels = TrueLabels(model.class_names, class_map_of_model(source), labels)
+    return PredictionSheet(target, true_labels, model.views[0].bit_depth)
+
+
 def _files(
-    console: Console, paths: tuple[str, ...], left_out: Counter[str], *, whole: bool
+    console: Console,
+    paths: tuple[str, ...],
+    left_out: Counter[str],
+    labels: dict[str, tuple[str, ...]],
+    *,
+    whole: bool,
 ) -> tuple[Iterable[Iterable[str]], int]:
-    """Return the image files in groups to be answered together, and how many are known to come; `whole`: one group."""
+    """Return the image files in groups to be answered together, and how many are known to come.
+
+    `labels` gets the true labels that tables tell; `whole`: one group.
+    """
     from transfer_cli.io.discovery import expand_paths, require_paths
 
     if not paths:
         return (), 0
-    named = named_paths(console, paths)
+    named = named_paths(console, paths, labels)
     groups = (expand_paths(group, left_out) for group in path_groups(console, named))
     if STDIN in paths and not whole:
         return groups, 0

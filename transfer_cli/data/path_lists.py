@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transfer_cli.data.table_columns import PATH_HEADINGS, TableColumns, TableOptions
+from transfer_cli.data.label_cells import labels_of
+from transfer_cli.data.table_columns import PATH_HEADINGS, TableColumns, TableOptions, label_column, task_of
 from transfer_cli.data.table_paths import PathSpelling
 from transfer_cli.data.videos_and_addresses import address_reason
 from transfer_cli.errors import FolderError, InputError
@@ -36,11 +37,14 @@ class PathList:
         A path is relative to the folder of the file, or else to the current folder, whichever has the image.
     in_current_folder : int
         Number of those that are relative to the current folder.
+    labels : tuple of tuple of str
+        The labels of each image; empty if the file is no table with a column of labels.
     """
 
     path: Path
     images: tuple[str, ...]
     in_current_folder: int
+    labels: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> PathList:
@@ -51,7 +55,7 @@ class PathList:
         InputError
             If it cannot be read, has no paths, or none of them exists.
         """
-        names = _names(path)
+        names, labels = _names_and_labels(path)
         spelling, here = PathSpelling(path.parent), 0
         images = []
         for name in names:
@@ -63,7 +67,7 @@ class PathList:
             images.append(found)
         if not any(map(os.path.exists, images)):
             raise _nothing_found(path, names)
-        return cls(path, tuple(images), here)
+        return cls(path, tuple(images), here, labels)
 
     def summary(self) -> str:
         """Return one line: how many images it lists, and what their paths are relative to."""
@@ -99,27 +103,31 @@ def is_list(path: str) -> bool:
     return path.lower().endswith(SUFFIXES) and not Path(path).is_dir()
 
 
-def _names(path: Path) -> Sequence[str]:
+def _names_and_labels(path: Path) -> tuple[Sequence[str], tuple[tuple[str, ...], ...]]:
     suffix = path.suffix.lower()
     if suffix in _JSON_SUFFIXES:
-        return _names_in_json(path, read_text(path))
+        return _names_in_json(path, read_text(path)), ()
     if suffix in TABLE_SUFFIXES or suffix in WORKBOOK_SUFFIXES:
         is_plain = suffix == ".txt"
         try:
             table = ForeignTable.read(path)
             column = TableColumns.find(table, TableOptions(), needs_label=False).path
-            return [row.cells[column].strip() for row in table.rows if row.cells[column].strip()]
+            rows = [row.cells for row in table.rows if row.cells[column].strip()]
+            label = label_column(table)
+            task = task_of(table, label)
+            labels = () if label is None else tuple(labels_of(cells[label], task) for cells in rows)
+            return [cells[column].strip() for cells in rows], labels
         except FolderError:
             # A list without a heading: its first row is an image.
             if not is_plain and not _is_image(table.columns):
                 raise
             if not is_plain:
-                return [table.columns[0], *(row.cells[0].strip() for row in table.rows)]
+                return [table.columns[0], *(row.cells[0].strip() for row in table.rows)], ()
         except InputError:
             # A line of plain text may hold anything.
             if not is_plain:
                 raise
-    return [line.strip("\r") for line in read_text(path).replace("\0", "\n").split("\n") if line.strip()]
+    return [line.strip("\r") for line in read_text(path).replace("\0", "\n").split("\n") if line.strip()], ()
 
 
 def _is_image(cells: Sequence[str]) -> bool:

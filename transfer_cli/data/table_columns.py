@@ -106,13 +106,23 @@ class TableColumns:
         used = {path, label, split, group if options.group else None}
         others = [name for index, name in enumerate(table.columns) if name and index not in used]
         unused = tuple(name for name in others if fold(name) not in _WRITTEN)
-        return cls(path, label, split, group, _task(table, label), unused)
+        return cls(path, label, split, group, task_of(table, label), unused)
 
 
 def path_column(table: ForeignTable) -> int | None:
     """Return the column of the paths by its usual headings, the first if there are several; None if there is none."""
     found = [*_positions(table, PATH_HEADINGS)]
     return next((index for index in found if fold(table.columns[index]) == "path"), found[0] if found else None)
+
+
+def label_column(table: ForeignTable) -> int | None:
+    """Return the column of the true labels by its usual headings; None if there is none, or several could be meant.
+
+    In a table of predictions the column ``label`` is what a model predicted, which its confidence tells.
+    """
+    found = [*_positions(table, (*_SINGLE, *_SEVERAL))]
+    is_predicted = next(_positions(table, ("confidence",)), None) is not None
+    return found[0] if len(found) == 1 and not is_predicted else None
 
 
 def part_named(text: str) -> str | None:
@@ -195,7 +205,8 @@ def _positions(table: ForeignTable, names: Collection[str]) -> Iterator[int]:
     return (index for index, column in enumerate(table.columns) if fold(column) in names)
 
 
-def _task(table: ForeignTable, label: int | None) -> Task:
+def task_of(table: ForeignTable, label: int | None) -> Task:
+    """Return whether a cell of the column of labels holds one label or several, by its heading."""
     return MULTI_LABEL if label is not None and fold(table.columns[label]) in _SEVERAL else SINGLE_LABEL
 
 
