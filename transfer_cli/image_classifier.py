@@ -77,6 +77,7 @@ class ExplainKeywords(TypedDict, total=False):
     method: str | None
     classes: str | Sequence[str] | None
     layer: str | None
+    write_boxes: StrPath | None
 
 
 class ExportKeywords(TypedDict, total=False):
@@ -331,6 +332,8 @@ class ImageClassifier:
             The classes to explain. [the predicted one]
         layer : str, optional
             Layer that Grad-CAM uses.
+        write_boxes : path, optional
+            JSON file for a box around each map, in the batch format of MegaDetector: weak localisation, not a detector.
 
         Raises
         ------
@@ -346,8 +349,8 @@ class ImageClassifier:
         target = as_path(keywords.get("output") or self._run().explanations, "a folder")
         method, layer = keywords.get("method"), keywords.get("layer")
         opened = Explainable.open(self._source, method=method, layer=layer, progress=reported, **self._loading)
-        names = _names(classes)
-        explanations = explain(opened, images, target, class_names=names, progress=reported)
+        names, boxes = _names(classes), keywords.get("write_boxes")
+        explanations = explain(opened, images, target, class_names=names, write_boxes=boxes, progress=reported)
         warn_of_skipped(reported, explanations.skipped)
         return explanations
 

@@ -23,6 +23,7 @@ KEYWORDS = (
     *("label_column", "layer", "lr", "max_drop", "max_models", "max_ms", "method", "min_accuracy", "omit"),
     *("only", "output", "part", "path_column", "pooling", "precision", "preprocess", "recipe", "repeats"),
     *("runtime", "seed", "set", "sheet", "split", "threshold", "time_budget", "tta", "unlabelled", "weights"),
+    *("write_boxes",),
 )
 """The other keywords."""
 

@@ -204,3 +204,15 @@ def test_explain_network_without_imagenet_weights_is_error(colours: Path, tmp_pa
     assert result.exit_code != 0
     assert "lenet5 has no ImageNet weights" in result.stderr
     assert not (tmp_path / "why").exists()
+
+
+def test_explain_writes_boxes_beside_the_maps(trained: Path, colours: Path, tmp_path: Path) -> None:
+    boxes, image = tmp_path / "boxes.json", colours / "red/red 01.png"
+    result = invoke(trained, image, "-o", tmp_path / "maps", "--write-boxes", boxes)
+    assert result.exit_code == 0, result.stderr
+    assert f"1 box (weak localisation, not a detector): {boxes}\n" in result.stderr
+    (found,) = json.loads(boxes.read_text())["images"]
+    assert (found["file"], len(found["detections"])) == (str(image), 1)
+    inside = invoke(trained, image, "-o", tmp_path / "maps", "--write-boxes", tmp_path / "maps/boxes.json")
+    assert (inside.exit_code, inside.stdout) == (3, "")
+    assert not (tmp_path / "maps/boxes.json").exists()

@@ -241,8 +241,8 @@ def end_of_prediction(
     return DONE_WITH_SKIPPED if skipped else DONE
 
 
-def end_of_explanation(console: Console, result: Explanations) -> int:
-    """Print how faithful the saliency maps are, where they are and what was skipped; return the exit code."""
+def end_of_explanation(console: Console, result: Explanations, boxes: Path | None = None) -> int:
+    """Print how faithful the saliency maps are, where they and their boxes are and what was skipped."""
     warn_skipped(console, result.skipped)
     console.note(*(row.summary() for row in result.rows[:_MAX_LISTED]))
     if len(result.rows) > _MAX_LISTED:
@@ -251,6 +251,9 @@ def end_of_explanation(console: Console, result: Explanations) -> int:
     if len(result.rows) > 1:
         all_maps = f"{len(result.rows)} saliency maps"
         console.note(f"{faithful} of {all_maps} are faithful (better than random, class detected)")
-    explanations = [row.to_dict() for row in result.rows]
+    if boxes:
+        count = sum(row.box is not None for row in result.rows)
+        console.note(f"{counted(count, 'box')} (weak localisation, not a detector): {boxes}")
+    explanations = [row.to_dict() | ({"box": row.box} if boxes else {}) for row in result.rows]
     console.output(result.target, explanations=explanations, skipped=[*map(vars, result.skipped)])
     return DONE_WITH_SKIPPED if result.skipped else DONE

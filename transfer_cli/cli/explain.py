@@ -13,6 +13,7 @@ from transfer_cli.cli._completion import complete_layers, complete_models
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import cache_option, loading, output_option, runtime_option
 from transfer_cli.cli._summaries import end_of_explanation, note_left_out
+from transfer_cli.cli._types import PATH
 
 
 @click.command("explain", short_help="Draw saliency maps of what a prediction is based on.")
@@ -37,6 +38,13 @@ from transfer_cli.cli._summaries import end_of_explanation, note_left_out
     shell_complete=complete_layers,
     help="Layer that Grad-CAM uses.  [last convolutional layer]",
 )
+@click.option(
+    "--write-boxes",
+    type=PATH,
+    metavar="FILE",
+    help="Also write a box around each saliency map as JSON (MegaDetector format). Weak localisation: a box encloses "
+    "what the prediction is based on; the model is not a detector.",
+)
 @runtime_option
 @cache_option
 @pass_console
@@ -54,6 +62,7 @@ def command(console: Console, /, model: str, images: tuple[str, ...], output: Pa
     Example:
         transfer-cli explain runs/first sample_data/patterns/dots
         transfer-cli explain runs/first photo.jpg --class dots --class rings --method occlusion -o why
+        transfer-cli explain runs/first photos --write-boxes boxes.json
         transfer-cli explain imagenet:mobilenet_v2 photo.jpg
     """
     from transfer_cli.io.discovery import expand_paths, require_paths
@@ -64,12 +73,16 @@ def command(console: Console, /, model: str, images: tuple[str, ...], output: Pa
     left_out: Counter[str] = Counter()
     files = [*require_paths(expand_paths(images, left_out), left_out)]
 
+    from transfer_cli.explain.boxes import check_boxes_target
     from transfer_cli.explain.explain import check_replaceable, explain
     from transfer_cli.explain.explainable import Explainable
 
     check_replaceable(target)
+    boxes: Path | None = options["write_boxes"]
+    if boxes:
+        check_boxes_target(boxes, target)
     with console.track("loading the model", None):
         opened = Explainable.open(model, method=options["method"], layer=options["layer"], **loading(console, options))
-    result = explain(opened, files, target, class_names=options["classes"], progress=console)
+    result = explain(opened, files, target, class_names=options["classes"], write_boxes=boxes, progress=console)
     note_left_out(console, left_out)
-    return end_of_explanation(console, result)
+    return end_of_explanation(console, result, boxes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from transfer_cli.data.decoding import aspect_ratio
 from transfer_cli.data.image_inputs import ImageInputs, ImageItem, PixelItem, image_items, item_batches
 from transfer_cli.data.skipped import Skipped
 from transfer_cli.errors import InputError, UnknownNameError
+from transfer_cli.explain.boxes import Box, box_of, check_boxes_target
+from transfer_cli.explain.boxes import write_boxes as write_box_file
 from transfer_cli.explain.explainable import Explainable
 from transfer_cli.explain.faithfulness import Faithfulness, measure_faithfulness
 from transfer_cli.explain.multi_view import ViewedImage
@@ -38,7 +40,10 @@ _SHOWN_IN_NOTEBOOK = 12
 
 @dataclass(frozen=True)
 class Explanation:
-    """The saliency map of one image for one class: a row of the table."""
+    """The saliency map of one image for one class: a row of the table.
+
+    `box` is around the map, if it was asked for (see `explain.boxes`).
+    """
 
     path: str
     class_name: str
@@ -46,6 +51,7 @@ class Explanation:
     method: str
     faithfulness: Faithfulness
     file: str
+    box: Box | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the row by its columns."""
@@ -104,6 +110,7 @@ def explain(
     target: StrPath,
     *,
     class_names: Sequence[str] = (),
+    write_boxes: StrPath | None = None,
     progress: bool | Progress = False,
 ) -> Explanations:
     """Write one overlay per image and class, and a table of them.
@@ -117,6 +124,8 @@ def explain(
         Folder to write, as a whole or not at all; an earlier one of this function is replaced.
     class_names : sequence of str
         Classes to explain, per image; by default the predicted class, or all predicted labels of a multi-label model.
+    write_boxes : str or os.PathLike, optional
+        JSON file for a box around each map (see `explain.boxes`).
     progress : bool or Progress
 
     Raises
@@ -131,11 +140,14 @@ def explain(
     target, progress, items = as_path(target, "a folder"), progress_of(progress), image_items(images)
     columns = columns_of(opened.model.class_names, class_names)
     check_replaceable(target)
+    boxes = None if write_boxes is None else as_path(write_boxes, "a JSON file")
+    if boxes:
+        check_boxes_target(boxes, target)
     rows: list[Explanation] = []
     skipped: list[Skipped] = []
     file_names: set[str] = set()
     views = opened.model.views
-    needs_ratio = len({view.resize for view in views}) > 1
+    needs_ratio = len({view.resize for view in views}) > 1 or (boxes is not None and views[0].resize != "squash")
     ratios: dict[str, float] = {}
     total = len(images) if isinstance(images, list | tuple) else None
     with atomic.atomic_write(target) as draft, progress.track("drawing saliency maps", total) as advance:
@@ -149,7 +161,7 @@ def explain(
                     title = f"{row.class_name}  {100 * row.probability:.1f} %  ({row.method})  {Path(row.path).name}"
                     caption = [title, *row.faithfulness.summary(row.class_name)]
                     save_overlay(pixels[0], map_, caption, draft / row.file)
-                    rows.append(row)
+                    rows.append(replace(row, box=box_of(map_, views[0], ratio)) if boxes else row)
                 advance(1)
             advance(len(batch.skipped))
         if not rows:
@@ -157,6 +169,9 @@ def explain(
             reason = "no image could be read." if skipped else "there are no images."
             raise InputError(f"Nothing to explain: {reason}{lines}")
         write_table(draft / TABLE, [*rows[0].to_dict()], ([*row.to_dict().values()] for row in rows))
+    if boxes:
+        detections = ((row.path, row.class_name, row.probability, row.box) for row in rows)
+        write_box_file(boxes, opened.model.class_names, detections, skipped, opened.method.name)
     for line in missing_letters_warning(name for row in rows for name in (row.class_name, Path(row.path).name)):
         progress.warn(line)
     return Explanations(target, tuple(rows), tuple(skipped))

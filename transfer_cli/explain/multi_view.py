@@ -99,11 +99,11 @@ def normalize_maps(maps: Maps) -> Maps:
 
 def _scales(source: View, target: View, aspect_ratio: float) -> tuple[float, float]:
     """Return the width and height of `target` in units of the width and height of `source`."""
-    (width, height), (source_width, source_height) = _extent(target, aspect_ratio), _extent(source, aspect_ratio)
+    (width, height), (source_width, source_height) = extent(target, aspect_ratio), extent(source, aspect_ratio)
     return width / source_width, height / source_height
 
 
-def _extent(view: View, aspect_ratio: float) -> tuple[float, float]:
+def extent(view: View, aspect_ratio: float) -> tuple[float, float]:
     """Return the width and height that a view covers, in units of those of the original image."""
     wide, high = max(aspect_ratio, 1.0), max(1 / aspect_ratio, 1.0)
     return {"squash": (1.0, 1.0), "crop": (1 / wide, 1 / high), "pad": (high, wide)}[view.resize]

@@ -130,7 +130,7 @@ class PredictionSheet:
         """Return in words which images are drawn."""
         if self.step == 1:
             return counted(self.images, "image")
-        return f"{len(self._cells)} of {self.images:,} images (one in {self.step})"
+        return f"{len(self._cells)} of {counted(self.images, 'image')} (one in {self.step})"
 
     def _thumbnails(self, in_memory: Mapping[str, PixelItem]) -> Iterator[Image.Image | None]:
         items = [in_memory.get(cell.path, cell.path) for cell in self._cells]
