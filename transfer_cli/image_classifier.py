@@ -67,6 +67,8 @@ class EvaluateKeywords(TypedDict, total=False):
     output: StrPath | None
     part: Literal["train", "val", "test"] | None
     tta: str | int | None
+    perturb: bool
+    seed: Annotated[int, Field(ge=0)] | None
     strict: bool
 
 
@@ -286,6 +288,10 @@ class ImageClassifier:
             Evaluate only this part, if the folder has such sub-folders.
         tta : str or int, optional
             Test-time augmentation.
+        perturb : bool
+            Also measure the accuracy under shifts, turns, scale, blur, noise, darkness and JPEG compression.
+        seed : int, optional
+            Of the perturbations. [0]
         strict : bool
             Raise ImageError at the first image that cannot be read.
 
@@ -304,13 +310,13 @@ class ImageClassifier:
 
         images = folder if isinstance(folder, ImageFolder) else ImageFolder.scan(folder, for_training=False)
         part, tta = keywords.get("part"), keywords.get("tta")
-        name = "-".join(str(word) for word in (images.name, part, tta) if word)
+        perturb, seed = keywords.get("perturb", False), keywords.get("seed") or 0
+        name = "-".join(str(word) for word in (images.name, part, tta, "perturb" * perturb) if word)
         output = keywords.get("output") or self._run().evaluations / name
         strict, reported = keywords.get("strict", False), progress_of(progress)
         method = None if tta is None else str(tta)
-        evaluation = evaluate(
-            self._source, images, output, part=part, tta=method, strict=strict, progress=reported, **self._loading
-        )
+        settings: dict[str, Any] = {"part": part, "tta": method, "perturb": perturb, "seed": seed, "strict": strict}
+        evaluation = evaluate(self._source, images, output, progress=reported, **settings, **self._loading)
         warn_of_skipped(reported, evaluation.skipped)
         return evaluation
 

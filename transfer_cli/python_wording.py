@@ -14,7 +14,7 @@ from transfer_cli.errors import TransferError
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
-FLAGS = ("download", "offline", "overwrite", "plan", "progress", "strict", "tensorboard", "tune", "unknown")
+FLAGS = ("download", "offline", "overwrite", "perturb", "plan", "progress", "strict", "tensorboard", "tune", "unknown")
 """Keywords of the public functions that are True or False."""
 
 KEYWORDS = (

@@ -128,6 +128,8 @@ def end_of_evaluation(console: Console, result: Evaluation) -> int:
     warn_skipped(console, result.skipped)
     console.note(*_evaluation_lines(result))
     console.note(*(result.gain.summary() if result.gain else ()))
+    if result.robustness:
+        console.note(*result.robustness.summary(), f"plot: {result.directory.perturbations_plot}")
     console.warn(*_training_image_warnings(result), *_missing_class_warnings(result))
     if metrics := result.metrics.get(fair_part, {}):
         console.warn(*doubts(metrics))
@@ -137,6 +139,7 @@ def end_of_evaluation(console: Console, result: Evaluation) -> int:
     fields = ("metrics", "trained_on", "selected_on", "training_images_known")
     data = {name: getattr(result, name) for name in fields}
     data |= {"gain": result.gain.to_dict()} if result.gain else {}
+    data |= {"robustness": result.robustness.to_dict()} if result.robustness else {}
     data |= {"class_map": dict(result.class_map)} if result.class_map else {}
     missing = list(result.classes_without_images(next(iter(result.metrics))))
     data |= {"classes_without_images": missing, "skipped": [*map(vars, result.skipped)]}

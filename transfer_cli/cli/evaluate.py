@@ -18,6 +18,7 @@ from transfer_cli.cli._options import (
     output_option,
     runtime_option,
     scan_images,
+    seed_option,
     strict_option,
     table_options,
     tta_option,
@@ -47,6 +48,13 @@ if TYPE_CHECKING:
     help="Exit with code 6 if accuracy on images not used for training or selection is below SHARE, 0 to 1.",
 )
 @tta_option
+@click.option(
+    "--perturb",
+    is_flag=True,
+    help="Also measure the accuracy under shifts, turns, scale, blur, noise, darkness and JPEG compression at four "
+    "strengths each (29 passes per image).",
+)
+@seed_option("Random seed of --perturb.  [0]", 0)
 @runtime_option
 @cache_option
 @strict_option
@@ -60,8 +68,9 @@ def command(
     per class (all classes of the model or some of them), or train/val/test folders with such sub-folders; CSV is a file
     with the columns path,label. Writes predictions.csv, metrics.json, confusion.csv and skipped.csv. Images that were
     used to train the model or to select it are recognised by their content; the accuracy without them is printed too.
-    With --tta, the gain and the extra time are printed too. A class map that the model was trained with is applied to
-    the folder as well.
+    With --tta, the gain and the extra time are printed too. With --perturb, perturbations.csv and .png have the
+    accuracy under each perturbation and its difference to that on the images as they are. A class map that the
+    model was trained with is applied to the folder as well.
 
     imagenet:NAME is a pretrained network with its own 1000 classes (NAME: see transfer-cli backbones list; its weights
     with the classification head: transfer-cli weights fetch NAME --top). The folders are named by WordNet numbers
@@ -73,6 +82,7 @@ def command(
         transfer-cli evaluate runs/first new_photos
         transfer-cli evaluate runs/first new_photos --min-accuracy 0.8 -o checked
         transfer-cli evaluate runs/first new_photos --tta flip
+        transfer-cli evaluate runs/first new_photos --perturb
         transfer-cli evaluate imagenet:mobilenet_v2 birds
     """
     from transfer_cli.runs import accuracy_gate
@@ -81,16 +91,16 @@ def command(
     method = None if options["tta"] is None else tta.find(options["tta"]).name
     _check_order(model, folder)
     images = scan_images(folder, options, for_training=False, selection=_selection(model, options))
-    name = "-".join(word for word in (images.name, part, method) if word)
+    perturb: bool = options["perturb"]
+    name = "-".join(word for word in (images.name, part, method, "perturb" * perturb) if word)
     place = EvaluationDirectory(output or _default_place(model, name))
     if (minimum := options["min_accuracy"]) is not None:
         accuracy_gate.check_task(images.task)
 
     from transfer_cli.evaluation.evaluate import evaluate
 
-    evaluation = evaluate(
-        model, images, place, part=part, tta=method, strict=options["strict"], **loading(console, options)
-    )
+    settings = {key: options[key] for key in ("perturb", "seed", "strict")}
+    evaluation = evaluate(model, images, place, part=part, tta=method, **settings, **loading(console, options))
     code = code_with_folder(console, end_of_evaluation(console, evaluation), images.left_out)
     if minimum is not None:
         left = f"The evaluation is in {place.path}."

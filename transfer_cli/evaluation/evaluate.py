@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from transfer_cli.arguments import StrPath, as_text
 from transfer_cli.bundle.training_images import ImageRole, TrainingImages
 from transfer_cli.catalog import tta as methods
+from transfer_cli.catalog.perturbations import VARIANTS
 from transfer_cli.catalog.runtimes import AUTO
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL
 from transfer_cli.data.csv_manifest import SEPARATOR, SPLIT_COLUMN
@@ -21,13 +22,15 @@ from transfer_cli.data.image_folder import ImageFile, ImageFolder, describe_left
 from transfer_cli.data.predictions import TRUE_LABEL, Predictions
 from transfer_cli.data.skipped import Skipped, write_skipped
 from transfer_cli.data.split_assignment import PARTS
-from transfer_cli.errors import InputError, nearest
+from transfer_cli.errors import InputError, OptionError, nearest
 from transfer_cli.evaluation.imagenet_folder import with_errors, with_imagenet_names
 from transfer_cli.evaluation.paired_predictions import ROLE_COLUMN
+from transfer_cli.evaluation.robustness import HEADER, Robustness
 from transfer_cli.evaluation.tta_gain import TtaGain
 from transfer_cli.html_table import html_table
 from transfer_cli.inference.load import load
 from transfer_cli.inference.models import IMAGENET, AbstractModel
+from transfer_cli.inference.perturbed_model import PerturbedModel
 from transfer_cli.inference.predict import predict_files
 from transfer_cli.inference.tta import ComparedModel
 from transfer_cli.io.atomic import atomic_write, write_json
@@ -75,6 +78,8 @@ class Evaluation:
         Whether the model is a network with its own 1000 classes.
     class_map : mapping of str to str or None
         The class map that was applied to the folder.
+    robustness : Robustness or None
+        The accuracy under perturbations on `fair_part`.
     """
 
     directory: EvaluationDirectory
@@ -87,6 +92,7 @@ class Evaluation:
     gain: TtaGain | None = None
     is_imagenet: bool = False
     class_map: Mapping[str, str] | None = None
+    robustness: Robustness | None = None
 
     @property
     def fair_part(self) -> str:
@@ -127,6 +133,8 @@ def evaluate(
     *,
     part: str | None = None,
     tta: str | None = None,
+    perturb: bool = False,
+    seed: int = 0,
     runtime: str = AUTO,
     strict: bool = False,
     offline: bool = False,
@@ -148,6 +156,10 @@ def evaluate(
     tta : str, optional
         A test-time augmentation of the catalog, or a number of crops. The model is also run without it, on the same
         decoded images, to measure the gain.
+    perturb : bool
+        Also measure the accuracy under each perturbation of `catalog.perturbations`, on the same decoded images.
+    seed : int
+        Of the perturbations.
     runtime, strict, offline, cache
         As for loading a model and predicting.
     progress : bool or Progress
@@ -166,10 +178,12 @@ def evaluate(
     output = output if isinstance(output, EvaluationDirectory) else EvaluationDirectory(output)
     if tta is not None:
         tta = methods.find(tta).name
+        if perturb:
+            raise OptionError("--tta and --perturb cannot be combined: each runs the model on images of its own.")
     is_imagenet = model.startswith(IMAGENET)
     if is_imagenet:
         folder = with_imagenet_names(model, folder, offline=offline, progress=progress)
-    about = _about(model, folder, part, tta)
+    about = _about(model, folder, part, tta, perturb)
     output.check_free(folder, about)
     files = _select(folder, part)
     if left_out := describe_left_out(folder.left_out):
@@ -183,7 +197,10 @@ def evaluate(
     _check_classes(loaded, folder, files)
     training_images = None if is_imagenet else training_images_of(model)
     compared = None if tta is None else ComparedModel(loaded, tta)
-    read, predictions = _predict(compared or loaded, folder, files, strict, progress)
+    perturbed = PerturbedModel(loaded, seed) if perturb else None
+    if perturbed:
+        progress.note(f"{perturbed.passes} passes per image: as it is, and under each perturbation")
+    read, predictions = _predict(compared or perturbed or loaded, folder, files, strict, progress)
     roles = (training_images or TrainingImages.of(())).roles_of(predictions.digests)
     labelled = _LabelledPredictions(read, predictions, roles, folder.task)
     with progress.track("computing metrics", None):
@@ -196,6 +213,11 @@ def evaluate(
     if compared:
         with progress.track("computing the gain from test-time augmentation", None):
             evaluation = replace(evaluation, gain=labelled.gain(compared, evaluation.fair_part, part))
+    if perturbed:
+        with progress.track("computing the accuracy under perturbations", None):
+            robustness = labelled.robustness(perturbed, evaluation.fair_part, part, seed)
+        evaluation = replace(evaluation, robustness=robustness)
+        about |= {"robustness": robustness.to_dict()}
     about |= {"training_images_known": known} | ({"gain": evaluation.gain.to_dict()} if evaluation.gain else {})
     with atomic_write(output.path) as draft:
         draft.mkdir()
@@ -203,13 +225,14 @@ def evaluate(
     return evaluation
 
 
-def _about(model: str, folder: ImageFolder, part: str | None, tta: str | None) -> dict[str, Any]:
+def _about(model: str, folder: ImageFolder, part: str | None, tta: str | None, perturb: bool) -> dict[str, Any]:
     """Return the model, the folder and the settings, as in evaluation.json."""
     class_map, omit = folder.selection.class_map, folder.selection.omit
     name = model if model.startswith(IMAGENET) else str(Path(model).resolve())
     about = {"model": name, "folder": str(folder.source.resolve()), "part": part}
     optional = {
         "tta": tta,
+        "perturb": perturb,
         "class_map": class_map and dict(class_map.targets),
         # Without a table it is the map of the model.
         "class_map_sha256": class_map and class_map.lines and class_map.sha256,
@@ -309,12 +332,23 @@ class _LabelledPredictions:
 
     def gain(self, compared: ComparedModel, fair_part: str, part: str | None) -> TtaGain:
         """Return the gain from test-time augmentation on `fair_part`, or on all images if that part is empty."""
-        masks = self._masks(part)
-        name = fair_part if fair_part in masks else next(iter(masks))
-        mask = masks[name]
+        name, mask = self._fair(fair_part, part)
         both = self.predictions.probabilities[mask], compared.unaugmented[mask]
         method, names, truth = compared.spec.name, self.predictions.class_names, self.truth[mask]
         return TtaGain.of(method, name, names, truth, *both, compared.cost, self.thresholds)
+
+    def robustness(self, perturbed: PerturbedModel, fair_part: str, part: str | None, seed: int) -> Robustness:
+        """Return the accuracy under perturbations on `fair_part`, or on all images if that part is empty."""
+        name, mask = self._fair(fair_part, part)
+        probabilities = self.predictions.probabilities
+        clean = probabilities.argmax(axis=1) if self.thresholds is None else probabilities >= self.thresholds
+        predicted = [perturbed.predicted(number)[mask] for number in range(len(VARIANTS))]
+        return Robustness.of(name, seed, self.truth[mask], clean[mask], predicted)
+
+    def _fair(self, fair_part: str, part: str | None) -> tuple[str, NDArray[np.bool_]]:
+        masks = self._masks(part)
+        name = fair_part if fair_part in masks else next(iter(masks))
+        return name, masks[name]
 
     def _masks(self, part: str | None) -> dict[str, NDArray[np.bool_]]:
         masks = {part or ALL: np.ones(len(self.files), bool)}
@@ -341,5 +375,8 @@ def _write(
         next(iter(evaluation.confusions.values())).write(target.confusion)
     curves.write(target.curves, labelled.truth, predictions.probabilities, predictions.class_names)
     write_skipped(target.skipped, evaluation.skipped)
+    if evaluation.robustness:
+        write_table(target.perturbations, HEADER, evaluation.robustness.table())
+        evaluation.robustness.plot(target.perturbations_plot)
     write_json(target.metrics, nan_to_null(evaluation.metrics))
     write_json(target.about, about)

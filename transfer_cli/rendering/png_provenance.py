@@ -12,6 +12,7 @@ from transfer_cli.io.atomic import atomic_write, check_writable
 
 BACKBONES = "transfer-cli backbones"
 COMPARE = "transfer-cli compare"
+EVALUATE = "transfer-cli evaluate --perturb"
 EXPLAIN = "transfer-cli explain"
 INSPECT = "transfer-cli inspect"
 LEARNING_CURVE = "transfer-cli learning-curve"

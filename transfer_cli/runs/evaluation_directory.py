@@ -15,7 +15,7 @@ from transfer_cli.runs.entry import Directory, Entry, reading
 
 ALL = "all"
 """Key of the metrics of all images of an evaluation."""
-_OPTIONS = {"tta": "--tta", "class_map_sha256": "--class-map", "omit_sha256": "--omit"}
+_OPTIONS = {"tta": "--tta", "perturb": "--perturb", "class_map_sha256": "--class-map", "omit_sha256": "--omit"}
 """Settings of which other values are another evaluation, and their options."""
 UNSEEN = "unseen"
 """Key of the metrics of the images that were used neither to train nor to select the model."""
@@ -31,12 +31,14 @@ class EvaluationDirectory(Directory):
     metrics = Entry("metrics.json")
     confusion = Entry("confusion.csv")
     curves = Entry("curves.csv")  # ROC, precision-recall and reliability curves
+    perturbations = Entry("perturbations.csv")  # accuracy under each perturbation
+    perturbations_plot = Entry("perturbations.png")
     skipped = Entry("skipped.csv")  # path and reason of each file that could not be read
 
     def files(self) -> tuple[Path, ...]:
         """Return the path of each file of an evaluation."""
-        tables = (self.images, self.predictions, self.confusion, self.curves, self.skipped)
-        return (self.about, self.metrics, *tables)
+        tables = (self.images, self.predictions, self.confusion, self.curves, self.perturbations, self.skipped)
+        return (self.about, self.metrics, *tables, self.perturbations_plot)
 
     def exists(self) -> bool:
         """Return whether the directory holds an evaluation."""
@@ -67,8 +69,9 @@ class EvaluationDirectory(Directory):
                 raise RunError(f"{self.path} holds an evaluation of {about.get('folder')}.", hint=place)
             for name, option in _OPTIONS.items():
                 if (was := about.get(name)) != settings.get(name):
-                    value = was if name == "tta" else "another table" if settings.get(name) else "a table"
-                    shown = f"with {option} {value}" if was else f"without {option}"
+                    table = "another table" if settings.get(name) else "a table"
+                    value = {"tta": f" {was}", "perturb": ""}.get(name, f" {table}")
+                    shown = f"with {option}{value}" if was else f"without {option}"
                     raise RunError(f"{self.path} holds an evaluation {shown}.", hint=place)
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunError(f"{self.path} exists already and is not an evaluation.", hint=place)
