@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from transfer_cli.evaluation.evaluate import evaluate as evaluate
     from transfer_cli.explain.explainable import explain_images as explain_images
     from transfer_cli.export.export import export as export
+    from transfer_cli.features.feature_network import FeatureNetwork as FeatureNetwork
     from transfer_cli.features.nearest import FeatureIndex as FeatureIndex
     from transfer_cli.features.similar import similar as similar
     from transfer_cli.image_classifier import ImageClassifier as ImageClassifier
@@ -151,6 +152,7 @@ _PUBLIC = {
     "RankingDirectory": "transfer_cli.ranking.ranking_directory",
     "LearningCurve": "transfer_cli.learning_curves.results",
     "FeatureIndex": "transfer_cli.features.nearest",
+    "FeatureNetwork": "transfer_cli.features.feature_network",
     "TransferError": "transfer_cli.errors",
     "UnknownNameError": "transfer_cli.errors",
     "InputError": "transfer_cli.errors",

@@ -18,6 +18,7 @@ from transfer_cli.data.groups import group_column
 from transfer_cli.data.image_folder import ImageFolder
 from transfer_cli.data.image_selection import ImageSelection
 from transfer_cli.data.table_columns import TableOptions
+from transfer_cli.data.unlabelled_folder import scan_labels_optional
 from transfer_cli.ensembling.request import EnsembleRequest
 from transfer_cli.errors import InputError, OptionError
 from transfer_cli.io.cache import Cache, parse_size
@@ -206,7 +207,8 @@ def extract_job(
         "split.group_by": options.get("group_by"),
     }
     recipe = ExtractRecipe.load(options.get("recipe"), *_settings(options, overrides))
-    images = scan_images(folder, options, group_by=recipe.split.group_by)
+    optional = recipe.classifier.name == classifiers.NONE
+    images = scan_images(folder, options, group_by=recipe.split.group_by, labels_optional=optional)
     run = _run(options, images.name, recipe.backbone.short_name, *_repeats_word(options))
     request = training_request(images, run, options, command, progress)
     return TrainingJob.of(request, recipe, options)
@@ -304,6 +306,7 @@ def scan_images(
     group_by: str | None = None,
     for_training: bool = True,
     selection: ImageSelection | None = None,
+    labels_optional: bool = False,
 ) -> ImageFolder:
     """Return the images of a folder or CSV file, read as the options say; `group_by` is that of the recipe."""
     if isinstance(folder, ImageFolder):
@@ -312,7 +315,8 @@ def scan_images(
     table = TableOptions(*columns, _path(options, "images"))
     level = options.get("class_level")
     selection = selection or ImageSelection.read(_path(options, "class_map"), _path(options, "omit"))
-    return ImageFolder.scan(folder, for_training=for_training, table=table, class_level=level, selection=selection)
+    scan = scan_labels_optional if labels_optional else ImageFolder.scan
+    return scan(folder, for_training=for_training, table=table, class_level=level, selection=selection)
 
 
 def training_request(

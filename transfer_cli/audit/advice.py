@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from transfer_cli.audit.findings import Findings
+from transfer_cli.catalog.classifiers import NONE
 from transfer_cli.io.csv_tables import csv_bytes
 from transfer_cli.text import shell_command
 
@@ -23,10 +24,12 @@ def advice(findings: Findings, options: Mapping[str, str], directory: Path) -> l
     """
 
     def command(option: str, path: Path) -> str:
-        words = [word for pair in ({**options, option: str(path)}).items() for word in pair]
+        given = options if findings.folder.is_labelled else {**options, "--classifier": NONE}
+        words = [word for pair in ({**given, option: str(path)}).items() for word in pair]
         return shell_command(*["transfer-cli", "extract", str(findings.folder.source), *words])
 
     more = f" (and the rows of {options['--omit']})" if "--omit" in options else ""
+    labels = ", both if their labels differ" if findings.folder.is_labelled else ""
     lines = []
     if findings.confident_label_issues():
         path = directory / "suspects.csv"
@@ -36,10 +39,7 @@ def advice(findings: Findings, options: Mapping[str, str], directory: Path) -> l
         )
     if findings.duplicates.pairs:
         path = directory / "duplicates.csv"
-        lines.append(
-            f"to leave out one image of each duplicate pair, both if their labels differ{more}: "
-            f"{command('--omit', path)}"
-        )
+        lines.append(f"to leave out one image of each duplicate pair{labels}{more}: {command('--omit', path)}")
     if small := findings.small_classes():
         smallest = min(small, key=lambda name: (small[name], name))
         lines.append(

@@ -108,6 +108,8 @@ def _label_issues(
 
     files = [request.folder.files[index] for index in stats.indices]
     names = tuple(name for name in request.folder.class_names if any(name in file.labels for file in files))
+    if not request.folder.is_labelled:
+        return None, "the images have no labels"
     if len(names) < 2:
         return None, "only images of one class can be read"
     truth = truth_of([file.labels for file in files], names, request.folder.task)

@@ -152,9 +152,9 @@ class Findings:
             yield f"{pairs} in different splits ({effect}): remove one image of each pair"
         elif groups := len(self.duplicates.groups):
             where = "" if classes else ", always with the same label and in the same split"
+            together = f"{where}; --group-by near-duplicates keeps them together in every split"
             yield (
-                f"duplicates: {counted(groups, 'image')} in several files{where}; --group-by near-duplicates "
-                "keeps them together in every split"
+                f"duplicates: {counted(groups, 'image')} in several files{together if self.folder.is_labelled else ''}"
             )
         if self.label_issues is None:
             yield f"labels were not checked: {self.label_check_skipped}"

@@ -134,9 +134,15 @@ def leaks(run: FinishedRun | StrPath, *, progress: bool | Progress = False) -> L
     Raises
     ------
     RunError
-        If the run has no features, or none of its images can be read unchanged.
+        If the run has no features or no labels, or none of its images can be read unchanged.
     """
     run = run if isinstance(run, FinishedRun) else FinishedRun.read(run)
+    if not run.split.is_labelled:
+        raise RunError(
+            f"{run.directory.path} has images without labels, which are not split: no test image can be a copy of a "
+            "training image.",
+            hint=f"To find near-duplicates: {shell_command('transfer-cli', 'data', 'check', run.source)}",
+        )
     progress = progress_of(progress)
     matrix = table.features_of_run(run)
     rows = run.split.rows

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from transfer_cli.bundle.features_only import features_only_hint, is_features_only
 from transfer_cli.bundle.files import MANIFEST
 from transfer_cli.bundle.repeats_folder import check_single_run
 from transfer_cli.catalog.backbones import not_exported_hint
@@ -47,9 +48,14 @@ def bundle_directory(path: Path) -> Path:
             f"{path} is a packed bundle. Expected a run or an unpacked bundle.",
             hint=f"Unpack it first: transfer-cli bundle unpack {shell_command(path)} -o {shell_command(path.stem)}",
         )
+    if is_features_only(path):
+        raise ModelError(
+            f"The run {path} has features, but no model: extract was given --classifier none.",
+            hint=features_only_hint(path),
+        )
     if (path / "recipe.toml").is_file():
         raise ModelError(
-            f"The run {path} has no model: training did not finish, missed --min-accuracy, or had no classifier.",
+            f"The run {path} has no model: training did not finish, or missed --min-accuracy.",
             hint=f"To resume training, run the command in {path / 'command.txt'}.",
         )
     check_single_run(path)

@@ -321,6 +321,7 @@ def scan_images(
     group_by: str | None = None,
     for_training: bool = True,
     selection: ImageSelection | None = None,
+    labels_optional: bool = False,
 ) -> ImageFolder:
     """Return the images of a folder or CSV file, read as `table_options` say.
 
@@ -333,11 +334,18 @@ def scan_images(
     for_training : bool
     selection : ImageSelection, optional
         Default: that of ``--class-map`` and ``--omit``.
+    labels_optional : bool
+        Read a folder without classes as images without labels.
     """
     from transfer_cli import training_options
 
     return training_options.scan_images(
-        folder, options, group_by=group_by, for_training=for_training, selection=selection
+        folder,
+        options,
+        group_by=group_by,
+        for_training=for_training,
+        selection=selection,
+        labels_optional=labels_optional,
     )
 
 

@@ -63,6 +63,7 @@ def end_of_training(console: Console, result: TrainingResult) -> int:
             console.note(f"next: {shell_command('transfer-cli', 'predict', run.path, _an_image(run))} --format table")
     else:
         console.note(f"features: {run.features}")
+        console.note(f"next: {shell_command('transfer-cli', 'map', run.path)}")
     data = {"run": str(run.path), "metrics": result.metrics, "skipped": len(result.skipped)}
     console.result(str(run.path), data)
     return DONE_WITH_SKIPPED if result.skipped else DONE

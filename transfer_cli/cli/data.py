@@ -50,8 +50,9 @@ def check_(console: Console, /, folder: Path, no_probe: bool, output: Path | Non
 
     FOLDER has one sub-folder of images per class, or is a CSV file (see extract). Reports unreadable, tiny, dark,
     over-bright, blurred and oddly shaped images; duplicates and near-duplicates, also across classes and across
-    train/val/test; labels that may be wrong (cross-validated classifier); classes with few images. Writes check.html,
-    check.json, suspects.csv and duplicates.csv. The exit code is 5 if some images could not be read.
+    train/val/test; labels that may be wrong (cross-validated classifier); classes with few images. Of images
+    without classes all but the labels is checked. Writes check.html, check.json, suspects.csv and duplicates.csv. The
+    exit code is 5 if some images could not be read.
 
     \b
     Example:
@@ -64,7 +65,7 @@ def check_(console: Console, /, folder: Path, no_probe: bool, output: Path | Non
 
     recipe = ExtractRecipe.load(None, [], backbone_overrides(options))
     check_weights(recipe.backbone.weights, recipe.backbone.spec)
-    images = scan_images(folder, options, for_training=False)
+    images = scan_images(folder, options, for_training=False, labels_optional=True)
     target = output or Path("checks") / images.name
 
     from transfer_cli.audit import check

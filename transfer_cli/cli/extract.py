@@ -50,7 +50,8 @@ def command(console: Console, /, folder: Path, bags: int | None, repeats: int | 
     val), each with one sub-folder per class; or it is a CSV file with the columns path,label (or path,labels with any
     number of labels as a;b) and optionally split (train, val or test) and group. If the classes are deeper folders, as
     in photos/STATION/CLASS, choose them by --class-level. The run holds the model, its metrics and predictions on the
-    test images, the split and the features.
+    test images, the split and the features. With --classifier none it holds the features alone, and FOLDER may be any
+    folder of images, also without classes: map and similar show which images are alike.
 
     \b
     Example:
@@ -59,6 +60,7 @@ def command(console: Console, /, folder: Path, bags: int | None, repeats: int | 
         transfer-cli extract photos --backbone own.keras --preprocess tf
         transfer-cli extract photos --bags 10
         transfer-cli extract photos --repeats 5
+        transfer-cli extract unsorted_photos --classifier none
     """
     from transfer_cli.training_options import extract_job
 

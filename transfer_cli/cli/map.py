@@ -33,7 +33,7 @@ def command(
 
     RUN is the folder that a training command wrote. Each image has a frame in the colour of its class; a misclassified
     image also has a corner in the colour of the predicted class. map.csv, in RUN or beside the PNG of -o, has the
-    position, class, split and prediction of each image.
+    position, class, split and prediction of each image; of images without labels the position alone.
 
     \b
     Example:

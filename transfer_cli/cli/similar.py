@@ -36,11 +36,14 @@ from transfer_cli.io.excel_csv import ExcelCsv
 from transfer_cli.text import counted, valid_json
 
 if TYPE_CHECKING:
+    from transfer_cli.features.feature_network import FeatureNetwork
     from transfer_cli.features.nearest import Neighbour
     from transfer_cli.features.similar import SimilarImages
+    from transfer_cli.inference.models import AbstractModel
     from transfer_cli.runs.completed_run import FinishedRun
 
 _HEADER = ("path", "rank", "neighbour", TRUE_LABEL, "cosine", SPLIT_COLUMN)
+_UNLABELLED_HEADER = ("path", "rank", "neighbour", "cosine")
 _FILE_FORMATS = ("csv", "jsonl")
 
 
@@ -79,7 +82,7 @@ def command(
     RUN is the folder that a training command wrote; IMAGES are files and folders. For each image there are N rows, the
     most similar first: an image of the run, its class, its split, and the cosine similarity of the features of the two
     images (1: identical). Paths of the run are relative to its image folder. If an image is itself in the run, it is
-    not listed as its own neighbour.
+    not listed as its own neighbour. Images without labels have neither class nor split, and all are searched.
 
     \b
     Example:
@@ -97,12 +100,10 @@ def command(
     left_out: Counter[str] = Counter()
     files = [*require_paths(expand_paths(paths, left_out), left_out)]
 
-    from transfer_cli.inference.load import load
-
-    with console.track("loading the model", None):
-        model = load(str(run), **loading(console, options))
+    model = _load(console, finished, options)
     batches = similar(model, gallery, files, options["count"], strict=options["strict"])
-    matches = _Matches(batches, draws=sheet is not None)
+    header = _HEADER if finished.split.is_labelled else _UNLABELLED_HEADER
+    matches = _Matches(batches, header, draws=sheet is not None)
     lines = _formatted(matches, format_, terminal_width() if output is None else None)
     with console.track("searching similar images", len(files)) as matches.advance:
         # Rows on a terminal and the progress bar would overwrite each other.
@@ -113,11 +114,27 @@ def command(
         _draw(console, matches, finished, sheet)
     note_left_out(console, left_out)
     warn_skipped(console, matches.skipped)
-    searched = f"{counted(len(gallery.rows), 'image')} ({options['part']})"
+    part = f" ({options['part']})" if finished.split.is_labelled else ""
+    searched = f"{counted(len(gallery.rows), 'image')}{part}"
     console.note(f"{counted(matches.images, 'image')}, {len(matches.skipped)} skipped; searched {searched}")
     if output:
         console.output(output, images=matches.images, skipped=len(matches.skipped))
     return DONE_WITH_SKIPPED if matches.skipped else DONE
+
+
+def _load(console: Console, run: FinishedRun, options: dict[str, Any]) -> AbstractModel | FeatureNetwork:
+    """Return the model of a run; of a run without a classifier its network."""
+    from transfer_cli.bundle.features_only import is_features_only
+
+    arguments = loading(console, options)
+    if is_features_only(run.directory.path):
+        from transfer_cli.features.feature_network import FeatureNetwork
+
+        return FeatureNetwork.of_run(run, **arguments)
+    from transfer_cli.inference.load import load
+
+    with console.track("loading the model", None):
+        return load(str(run.directory.path), **arguments)
 
 
 def _format_of(output: Path | None, console: Console, *, for_excel: bool) -> str:
@@ -146,6 +163,7 @@ class _Matches:
     """The rows of each image; counts images, collects skipped files and, if `draws`, what a contact sheet shows."""
 
     batches: Iterable[SimilarImages]
+    header: Sequence[str]
     draws: bool
     advance: Callable[[int], None] = lambda count: None
     images: int = 0
@@ -158,42 +176,47 @@ class _Matches:
             self.images += len(batch.paths)
             self.drawn += zip(batch.paths, batch.neighbours, strict=True) if self.draws else ()
             for path, neighbours in zip(batch.paths, batch.neighbours, strict=True):
-                yield [_row(path, rank, near) for rank, near in enumerate(neighbours, start=1)]
+                yield [self._row(path, rank, near) for rank, near in enumerate(neighbours, start=1)]
             self.advance(len(batch.paths) + len(batch.skipped))
         if not self.images:
             reasons = "".join(f"\n  {item.path}: {item.reason}" for item in self.skipped[:20])
             raise InputError(f"No image could be read.{reasons}")
 
+    def _row(self, path: str, rank: int, near: Neighbour) -> tuple[Any, ...]:
+        row = near.row
+        values = dict(zip(_HEADER, (path, rank, row.path, row.truth, f"{near.cosine:.6f}", row.part), strict=True))
+        return tuple(values[name] for name in self.header)
 
-def _row(path: str, rank: int, near: Neighbour) -> tuple[Any, ...]:
-    return path, rank, near.row.path, near.row.truth, f"{near.cosine:.6f}", near.row.part
 
-
-def _formatted(matches: Iterable[Sequence[tuple[Any, ...]]], format_: str, width: int | None) -> Iterator[bytes]:
+def _formatted(matches: _Matches, format_: str, width: int | None) -> Iterator[bytes]:
     """Yield the bytes of a table: all at once for a terminal, else image by image."""
     if format_ == "table":
         cells = [[str(cell) for cell in row] for rows in matches for row in rows]
-        yield f"{table_text(_HEADER, cells, numeric=('rank', 'cosine'), width=width)}\n".encode()
+        yield f"{table_text(matches.header, cells, numeric=('rank', 'cosine'), width=width)}\n".encode()
         return
     if format_ == EXCEL_CSV:
         yield from _excel_csv(matches)
         return
     for number, rows in enumerate(matches):
         if format_ == "csv":
-            yield csv_bytes([*([] if number else [_HEADER]), *rows])
+            yield csv_bytes([*([] if number else [matches.header]), *rows])
         else:
-            values = [{**dict(zip(_HEADER, row, strict=True)), "cosine": float(row[4])} for row in rows]
+            values = [_with_number(dict(zip(matches.header, row, strict=True))) for row in rows]
             text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
             yield valid_json(text).encode()
 
 
-def _excel_csv(matches: Iterable[Sequence[tuple[Any, ...]]]) -> Iterator[bytes]:
+def _with_number(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "cosine": float(row["cosine"])}
+
+
+def _excel_csv(matches: _Matches) -> Iterator[bytes]:
     buffer = io.BytesIO()
     sheet = ExcelCsv(buffer)
-    sheet.append(_HEADER)
+    sheet.append(matches.header)
     for rows in matches:
-        for path, rank, neighbour, label, cosine, part in rows:
-            sheet.append((path, rank, neighbour, label, float(cosine), part))
+        for row in rows:
+            sheet.append([*_with_number(dict(zip(matches.header, row, strict=True))).values()])
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()

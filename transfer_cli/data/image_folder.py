@@ -57,6 +57,8 @@ class ImageFolder:
         The class map and the list of omitted images that were applied.
     selection_notes, selection_warnings : tuple of str
         What they changed, and what may be meant in another way.
+    unlabelled_reason : str
+        Why the images have no labels; empty if they have (see `unlabelled_folder`).
     """
 
     root: Path
@@ -72,6 +74,7 @@ class ImageFolder:
     selection: ImageSelection = ALL_IMAGES
     selection_notes: tuple[str, ...] = ()
     selection_warnings: tuple[str, ...] = ()
+    unlabelled_reason: str = ""
 
     @classmethod
     def scan(
@@ -181,6 +184,11 @@ class ImageFolder:
         return None if self.root == implied else self.root
 
     @property
+    def is_labelled(self) -> bool:
+        """Whether the images have classes."""
+        return not self.unlabelled_reason
+
+    @property
     def name(self) -> str:
         """Default name of a run on these images."""
         path = self.source.resolve()
@@ -188,6 +196,8 @@ class ImageFolder:
 
     def summary(self) -> str:
         """Return one line about the images and classes."""
+        if not self.is_labelled:
+            return f"{counted(len(self.files), 'image')} without labels. No classes, since {self.unlabelled_reason}"
         counts = Counter(label for file in self.files for label in file.labels)
         classes = ", ".join(f"{name} {counts[name]}" for name in self.class_names[:20])
         more = ", ..." if len(self.class_names) > 20 else ""
@@ -296,6 +306,7 @@ def _way_out_of_loose(root: Path) -> str:
     return (
         f"To train or evaluate, sort the images into one sub-folder per class ({printable(str(example))}), or name "
         f"their classes in a CSV file with the columns {csv_manifest.COLUMNS}.\n"
+        f"To look at them without classes: transfer-cli extract {shell_command(root)} --classifier none\n"
         f"To classify them with a trained model: transfer-cli predict RUN {shell_command(root)}"
     )
 

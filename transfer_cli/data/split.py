@@ -22,6 +22,8 @@ from transfer_cli.text import counted, listed
 _LISTED = 20
 """Classes that a warning lists."""
 _LABEL_COLUMN = {SINGLE_LABEL: "class", MULTI_LABEL: "labels"}
+UNLABELLED_HEADER = ("path", "sha256")
+"""The columns of the split.csv of images without labels."""
 _PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
 _ORIGINS = {
     "digest": "chosen by file content, stays the same when you add images",
@@ -139,11 +141,16 @@ class Split:
         Raises
         ------
         InputError
-            If the file is not a table with the columns path, sha256, class (or labels) and split.
+            If the file is not a table with the columns path, sha256, class (or labels) and split, or, of images without
+            labels, path and sha256.
         """
         rows = []
         path = as_path(path, "a table of a split")
-        table = read_table(path, ("path", "sha256", SPLIT_COLUMN))
+        table = read_table(path, ("path", "sha256"))
+        if table and [*table[0]] == [*UNLABELLED_HEADER]:
+            return cls(tuple(SplitRow(row["path"], row["sha256"], (), "train") for row in table), 0, "split.csv")
+        if table and SPLIT_COLUMN not in table[0]:
+            raise SplitError(f"{path}: expected a column {SPLIT_COLUMN}. Received: {', '.join(table[0])}.")
         task = MULTI_LABEL if table and _LABEL_COLUMN[MULTI_LABEL] in table[0] else SINGLE_LABEL
         if table and _LABEL_COLUMN[task] not in table[0]:
             raise SplitError(f"{path}: expected a column class or labels. Received: {', '.join(table[0])}.")
@@ -159,6 +166,10 @@ class Split:
 
     def write(self, path: StrPath) -> None:
         """Write the split as CSV."""
+        if not self.is_labelled:
+            images = ((row.path, row.sha256) for row in self.rows)
+            write_table(as_path(path, "a file to write"), UNLABELLED_HEADER, images)
+            return
         header = ["path", "sha256", _LABEL_COLUMN[self.task], SPLIT_COLUMN]
         rows = [[row.path, row.sha256, row.truth, row.part] for row in self.rows]
         if any(row.group for row in self.rows):
@@ -170,6 +181,17 @@ class Split:
         """Write the paths and labels as CSV, a table of images without parts."""
         header = ("path", _LABEL_COLUMN[self.task])
         write_table(as_path(path, "a file to write"), header, ((row.path, row.truth) for row in self.rows))
+
+    @classmethod
+    def without_labels(cls, files: Sequence[ImageFile], digests: Sequence[str]) -> Split:
+        """Return images without labels: there is nothing to train or test, so all are in one part."""
+        rows = (SplitRow(file.path, digest, (), "train") for file, digest in zip(files, digests, strict=True))
+        return cls(tuple(rows), 0, "folders")
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the images have labels; without them they are not split, either."""
+        return any(row.labels for row in self.rows)
 
     def has_any(self, files: Sequence[ImageFile], digests: Sequence[str]) -> bool:
         """Return whether any of these images is in the split, by path or by digest."""

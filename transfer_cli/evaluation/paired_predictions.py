@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer_cli.bundle.features_only import features_only_hint, is_features_only
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task
 from transfer_cli.data.csv_manifest import SEPARATOR
 from transfer_cli.data.predictions import TRUE_LABEL
@@ -101,7 +102,8 @@ class ModelPredictions:
         """
         part = next((part for part in ("test", "val") if run.predictions(part).is_file()), None)
         if part is None:
-            raise InputError(f"{run.path} has no predictions for a test or validation set to compare.")
+            hint = features_only_hint(run.path) if is_features_only(run.path) else None
+            raise InputError(f"{run.path} has no predictions for a test or validation set to compare.", hint=hint)
         digest_of = {row.path: row.sha256 for row in split.rows}
         # The best epoch or the regularisation was chosen on val. All runs do that, so val is not left out.
         used = training_digests(run) if part == "test" else frozenset()

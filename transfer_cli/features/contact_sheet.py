@@ -65,7 +65,8 @@ def contact_sheet(
             left = 3 * _GAP + (place + 1) * across
             column = number_of.get(near.row.labels[0], -1) if near.row.labels else -1
             drawing.paste(_framed(images.get(near.row.path), column), (left, top))
-            _caption(draw, left, top, near.row.truth or "no label", f"{near.cosine:.3f}")
+            name = near.row.truth or ("no label" if class_names else Path(near.row.path).name)
+            _caption(draw, left, top, name, f"{near.cosine:.3f}")
     # A line between the query images and the results.
     draw.line([(2 * _GAP + across, _GAP), (2 * _GAP + across, drawing.height - _GAP)], fill=(220, 222, 226), width=2)
     save_signed(drawing, target, SIMILAR)

@@ -27,6 +27,7 @@ from transfer_cli.runs.completed_run import FinishedRun
 from transfer_cli.text import counted
 
 HEADER = ("path", "x", "y", TRUE_LABEL, SPLIT_COLUMN, "label")
+UNLABELLED_HEADER = HEADER[:3]
 _MISSING_GREY = 214
 
 
@@ -53,7 +54,8 @@ class MapSummary:
 
 def check_map_table(table: Path) -> None:
     """Raise OutputError if the table of a map cannot be written, or would replace another file."""
-    if table.is_file() and not table.read_bytes().startswith(csv_bytes([HEADER])):
+    headers = tuple(csv_bytes([header]) for header in (HEADER, UNLABELLED_HEADER))
+    if table.is_file() and not table.read_bytes().startswith(headers):
         raise OutputError(
             f"{table} already exists and is not the table of a map.",
             hint="Choose another name with -o FILE.png: the table is written next to it.",
@@ -86,11 +88,12 @@ def draw_run_map(
     used = perplexity_of(len(rows), perplexity)
     positions = layout(features, int(run.recipe.get("seed", 0)), progress, used)
     predictions = _predictions(run)
+    header = HEADER if run.split.is_labelled else UNLABELLED_HEADER
     cells = (
-        (row.path, f"{x:.4f}", f"{y:.4f}", row.truth, row.part, predictions.get(row.path, ""))
+        (row.path, f"{x:.4f}", f"{y:.4f}", row.truth, row.part, predictions.get(row.path, ""))[: len(header)]
         for row, (x, y) in zip(rows, positions, strict=True)
     )
-    write_table(table, HEADER, cells)
+    write_table(table, header, cells)
     names = run.split.class_names
     tiles = [tile_of(row.labels, predictions.get(row.path), names) for row in rows]
     wrong = np.array([tile.predicted is not None for tile in tiles], bool)
@@ -129,8 +132,9 @@ def _heading(run: FinishedRun, summary: MapSummary) -> tuple[str, str]:
     wrong = f", {summary.mistakes} of {counted(summary.scored, 'prediction')} wrong" if summary.scored else ""
     name = run.directory.path.resolve().name
     backbone = run.recipe.get("backbone", {}).get("name", "the network")
+    classes = f" of {counted(len(run.split.class_names), 'class')}" if run.split.is_labelled else ""
     return (
-        f"{name}: {counted(summary.images, 'image')}{shown} of {counted(len(run.split.class_names), 'class')}{wrong}",
+        f"{name}: {counted(summary.images, 'image')}{shown}{classes}{wrong}",
         f"t-SNE of the features by {backbone}, perplexity {summary.perplexity:.3g}: similar images are close; "
         "distances between clusters mean little",
     )

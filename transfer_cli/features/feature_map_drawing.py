@@ -136,7 +136,7 @@ def _write_head(
     entries = [(swatch(24, *class_colours(number)), name) for number, name in enumerate(class_names[:_LEGEND])]
     if len(class_names) > _LEGEND:
         entries.append((swatch(24, palette.WHITE, palette.WHITE), f"and {len(class_names) - _LEGEND} more"))
-    if any(tile.column < 0 for tile in tiles):
+    if class_names and any(tile.column < 0 for tile in tiles):
         entries.append((swatch(24, NO_CLASS, NO_CLASS), "no class"))
     if any(tile.predicted is not None for tile in tiles):
         sample = swatch(40, NO_CLASS, NO_CLASS)

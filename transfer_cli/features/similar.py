@@ -17,6 +17,7 @@ from transfer_cli.data.skipped import Skipped
 from transfer_cli.data.split import SplitRow
 from transfer_cli.errors import InputError, ModelError
 from transfer_cli.features import table
+from transfer_cli.features.feature_network import FeatureNetwork
 from transfer_cli.features.nearest import FeatureIndex, Neighbour
 from transfer_cli.inference.models import AbstractModel
 from transfer_cli.runs.completed_run import FinishedRun
@@ -62,6 +63,11 @@ class SearchImages:
             If the part has no images.
         """
         matrix = table.features_of_run(run)
+        if not run.split.is_labelled and part not in ("train", ALL):
+            raise InputError(
+                f"{run.directory.path} has images without labels, which are not split: there are no {part} images.",
+                hint=f"Search all of them: --part {ALL}",
+            )
         rows = np.flatnonzero([part in (ALL, row.part) for row in run.split.rows])
         if not len(rows):
             parts = ", ".join(run.split.counts())
@@ -86,7 +92,7 @@ class SearchImages:
 
 
 def similar(
-    model: AbstractModel,
+    model: AbstractModel | FeatureNetwork,
     images: SearchImages,
     paths: ImageInputs,
     k: int,
@@ -98,8 +104,8 @@ def similar(
 
     Parameters
     ----------
-    model : AbstractModel
-        The model of the run that is searched.
+    model : AbstractModel or FeatureNetwork
+        The model of the run that is searched; of a run without a classifier `FeatureNetwork.of_run`.
     images : SearchImages
     paths : path, folder, array, PIL image, or an iterable of these
         See `data.image_inputs`.
@@ -114,14 +120,14 @@ def similar(
     ModelError
         If the model has no features, or features of another width.
     """
-    check_type(model, AbstractModel, "a loaded model: load(PATH)")
+    check_type(model, (AbstractModel, FeatureNetwork), "a loaded model: load(PATH)")
     check_type(images, SearchImages, "the images to search: SearchImages.of_run(FinishedRun.read(RUN), 'train')")
     items = image_items(paths)
     return _similar(model, images, item_batches(items, model.views[:1], batch_size=batch_size, strict=strict), k)
 
 
 def _similar(
-    model: AbstractModel, images: SearchImages, decoded: Iterable[ImageBatch], k: int
+    model: AbstractModel | FeatureNetwork, images: SearchImages, decoded: Iterable[ImageBatch], k: int
 ) -> Iterator[SimilarImages]:
     for batch in decoded:
         neighbours: list[tuple[Neighbour, ...]] = []

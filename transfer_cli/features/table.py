@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from transfer_cli.text import utf8
 
 _ROWS_PER_GROUP = 1024
 _TEXTS = ("path", "sha256", "class", SPLIT_COLUMN)
-"""The columns before the features."""
+"""The columns before the features; images without labels have the first two."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,13 @@ def write_features(
     indices: list[int] = []
     digests: list[str] = []
     skipped: list[Skipped] = []
-    with _open_table(target, _TEXTS[:-1], width) as append:
+    texts = _TEXTS[: 3 if folder.is_labelled else 2]
+    with _open_table(target, texts, width) as append:
         for batch in batches:
             if batch.indices:
                 labels = [utf8(SEPARATOR.join(folder.files[index].labels)) for index in batch.indices]
-                append([[utf8(path) for path in batch.paths], batch.digests, labels, _column(rows(batch))])
+                columns = [[utf8(path) for path in batch.paths], batch.digests, labels]
+                append([*columns[: len(texts)], _column(rows(batch))])
             indices += batch.indices
             digests += batch.digests
             skipped += batch.skipped
@@ -88,7 +91,10 @@ def write_features(
 
 
 def add_split_column(source: Path, target: Path, split: Split, width: int) -> None:
-    """Copy the table `source` to `target`, with a column for the train/val/test split."""
+    """Copy the table `source` to `target`, with a column for the train/val/test split if the images are labelled."""
+    if not split.is_labelled:
+        shutil.copyfile(source, target)
+        return
     parts = iter([row.part for row in split.rows])
     with _open_table(target, _TEXTS, width) as append:
         for group in pq.ParquetFile(source).iter_batches(_ROWS_PER_GROUP):

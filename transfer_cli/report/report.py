@@ -9,6 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from transfer_cli.arguments import StrPath, as_path
+from transfer_cli.bundle.features_only import features_only_hint
 from transfer_cli.errors import RunError
 from transfer_cli.progress import Progress
 from transfer_cli.progress_bar import progress_of
@@ -83,7 +84,7 @@ def report(run: FinishedRun | StrPath, target: StrPath | None = None, *, progres
     if not run.parts:
         raise RunError(
             f"{run.directory.path} has no predictions to report on.",
-            hint="Train a classifier: transfer-cli extract FOLDER --classifier logistic",
+            hint=features_only_hint(run.directory.path),
         )
     target = run.directory.report if target is None else as_path(target, "a file to write")
     progress = progress_of(progress)

@@ -117,4 +117,4 @@ class TrainingResult:
 def is_uneven(split: Split) -> bool:
     """Return whether the numbers of training images per class are very imbalanced."""
     counts = [*split.training_counts().values()]
-    return max(counts) >= UNEVEN * min(counts)
+    return split.is_labelled and max(counts) >= UNEVEN * min(counts)

@@ -18,6 +18,7 @@ from transfer_cli.recipe.recipes import ExtractRecipe
 from transfer_cli.runs.request import TrainingRequest, TrainingResult
 from transfer_cli.runs.scoring import thresholds_note
 from transfer_cli.training.setup.claim import check_can_start, claim, completed_result
+from transfer_cli.training.setup.labels import check_needs_no_labels
 from transfer_cli.training.setup.resolve import resolve_recipe
 from transfer_cli.training.setup.split import make_split, warn_of_few_images, write_split
 
@@ -63,6 +64,8 @@ def extract(request: TrainingRequest, recipe: ExtractRecipe, shared: SharedExtra
             "extract has no epochs to log for TensorBoard.", hint="Leave out --tensorboard, and see metrics.json."
         )
     with_model = _has_classifier(recipe)
+    if not request.folder.is_labelled:
+        check_needs_no_labels(request, recipe)
     recipe = resolve_recipe(request, recipe, keeps_model=with_model)
     check_weights(recipe.backbone.weights, recipe.backbone.spec)
     if run.is_complete(with_model=with_model, with_features=True) and not request.overwrite:

@@ -107,7 +107,7 @@ def completed_result(request: TrainingRequest, val_note: Callable[[Split], str])
     if new or missing:
         request.progress.warn(
             f"the folder has changed since this run: {counted(len(new), 'new image')}, {len(missing)} missing. "
-            "To train on the folder as it is now, add --overwrite; the test images stay the same"
+            f"To use the folder as it is now, add --overwrite{'; the test images stay the same' * split.is_labelled}"
         )
     return TrainingResult(run, metrics, skipped, note, was_complete=True, is_uneven=is_uneven(split))
 
@@ -117,6 +117,9 @@ def _check_same_split(request: TrainingRequest, split: Split) -> None:
 
     The labels differ for another class level, or an edited table.
     """
+    if split.is_labelled != request.folder.is_labelled:
+        there, here = ("labels", "none") if split.is_labelled else ("no labels", "some")
+        raise RunConflictError(request.run.path, [f"the images have {there} there and {here} here"])
     labels_of = {row.path: row.labels for row in split.rows}
     changed = [file for file in request.folder.files if {*file.labels} != {*labels_of.get(file.path, file.labels)}]
     if changed:

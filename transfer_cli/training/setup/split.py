@@ -38,6 +38,8 @@ def make_split(
         If too few images can be read to train a classifier.
     """
     folder, parts = request.folder, recipe.split
+    if not folder.is_labelled:
+        return Split.without_labels([folder.files[index] for index in read.indices], read.digests), None
     groups = groups_of(request, recipe, read.indices, read.digests, features)
     files = [folder.files[index] for index in read.indices]
     existing = request.split or _earlier(request)
@@ -68,8 +70,8 @@ def make_split(
 
 def _earlier(request: TrainingRequest) -> Split | None:
     """Return the split of an earlier run in the same place, else the one in the image folder."""
-    if request.run.split.is_file():
-        return Split.read(request.run.split)
+    if request.run.split.is_file() and (earlier := Split.read(request.run.split)).is_labelled:
+        return earlier
     return given_split.of_folder(request.folder, request.progress.note)
 
 
@@ -77,6 +79,8 @@ def write_split(request: TrainingRequest, split: Split, skipped: Sequence[Skippe
     """Write split.csv and skipped.csv, and report the numbers of images and any warnings."""
     split.write(request.run.split)
     write_skipped(request.run.skipped, skipped)
+    if not split.is_labelled:
+        return
     request.progress.note(split.summary())
     for line in split.warnings():
         request.progress.warn(line)
