@@ -106,6 +106,8 @@ def extract(
         Tables that merge, rename or leave out classes, and leave out images.
     bags : int
         Bagging: train that number of models and average them.
+    method : str
+        With `bags`: how their predictions are combined, as by `ensemble`. [average]
     repeats : int
         Train that number of times, with the seeds (of training and split) `seed`, `seed` + 1 ...; the scores of the
         runs show how far chance moves them.

@@ -77,6 +77,7 @@ class RecipeOptions(ImageOptions, total=False):
     layer: str | None
     runtime: str | None
     bags: Annotated[int, Field(ge=ensemble_methods.MIN_BAGS, le=ensemble_methods.MAX_BAGS)] | None
+    method: str | None
 
 
 class ExtractKeywords(RecipeOptions, total=False):
@@ -133,13 +134,14 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training: the request, the recipe, and the number of bags if it is an ensemble of them, or of repeats."""
+    """One training: the request, the recipe, and how many bags are combined by which method, or how many repeats."""
 
     request: TrainingRequest
     recipe: ExtractRecipe | FinetuneRecipe
     bags: int | None = None
     has_default_name: bool = False
     repeats: int | None = None
+    method: str = ensemble_methods.AVERAGE
 
     @classmethod
     def of(cls, request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, options: Options) -> TrainingJob:
@@ -147,7 +149,14 @@ class TrainingJob:
         bags, repeats = options.get("bags"), options.get("repeats")
         if bags and repeats:
             raise OptionError("--repeats cannot be combined with --bags.", hint="Leave out --repeats or --bags.")
-        return cls(request, recipe, bags, options.get("output") is None, repeats)
+        method = options.get("method")
+        if method and not bags:
+            raise OptionError(
+                f"--method combines the models of --bags. Received: --method {method} without --bags.",
+                hint="Add --bags 5, or leave out --method. To combine finished runs: transfer-cli ensemble RUN RUN",
+            )
+        method = ensemble_methods.find(method).name if method else ensemble_methods.AVERAGE
+        return cls(request, recipe, bags, options.get("output") is None, repeats, method)
 
     @property
     def trains_model(self) -> bool:
@@ -162,7 +171,7 @@ class TrainingJob:
         if self.bags:
             from transfer_cli.ensembling.bagging import bagged
 
-            return bagged(request, self.recipe, self.bags)
+            return bagged(request, self.recipe, self.bags, self.method)
         if isinstance(self.recipe, ExtractRecipe):
             from transfer_cli.training.extract import extract
 

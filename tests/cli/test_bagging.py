@@ -52,6 +52,8 @@ def test_bagged_run_accepted_by_predict_and_report(bagged: tuple[Path, Outcome],
     ("arguments", "message"),
     [
         (["extract", "--classifier", "none", "--bags", "3"], "--bags needs a classifier"),
+        (["extract", "--method", "vote"], "Received: --method vote without --bags."),
+        (["finetune", "--bags", "2", "--method", "votes"], "'votes' is not one of 'average', 'vote'"),
         (["extract", "--bags", "1"], "1 is not in the range 2<=x<=50"),
         (["finetune", "--bags", "51"], "51 is not in the range 2<=x<=50"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,19 @@ from transfer_cli.bundle.training_images import TrainingImages
 from transfer_cli.data.image_batches import batches
 from transfer_cli.data.split import Split
 from transfer_cli.ensembling import bagging
+from transfer_cli.ensembling.ensemble import ensemble
 from transfer_cli.ensembling.fit_combination import combine_available
 from transfer_cli.ensembling.members import Members
-from transfer_cli.errors import GateError, InputError, RecipeError, RunError, TransferError
+from transfer_cli.ensembling.request import EnsembleRequest
+from transfer_cli.errors import (
+    GateError,
+    InputError,
+    RecipeError,
+    RunConflictError,
+    RunError,
+    TransferError,
+    UnknownNameError,
+)
 from transfer_cli.features import table
 from transfer_cli.features.shared_extraction import ExtractedFolder, SharedExtraction
 from transfer_cli.inference.compiled_network import CompiledNetwork
@@ -167,8 +178,8 @@ def test_bagged_members_share_one_network(three: Path) -> None:
     files = [three / f"model/member-{number:02}/backbone.keras" for number in range(1, BAGS + 1)]
     assert len({path.read_bytes() for path in files}) == 1
     assert len({path.stat().st_ino for path in files}) == 1
-    ensemble = load(str(three))
-    assert len({id(member.network) for member in ensemble.members}) == 1  # type: ignore[attr-defined]
+    model = load(str(three))
+    assert len({id(member.network) for member in model.members}) == 1  # type: ignore[attr-defined]
 
 
 def test_bagged_model_predicts_the_mean_of_its_members(three: Path, colours: Path) -> None:
@@ -397,3 +408,56 @@ def test_training_images_of_a_bag_are_those_of_its_sample_and_val(of_networks: P
 
 def test_words_use_the_tiny_network() -> None:
     assert (WORDS["backbone.name"], WORDS["images.size"]) == (TINY, TINY_SIZE)
+
+
+@pytest.mark.parametrize("method", ["vote", "stack"])
+def test_bagged_method_combines_the_members_as_an_ensemble_of_them(
+    method: str, colours: Path, weights: Path, tmp_path: Path
+) -> None:
+    run, words = tmp_path / "run", (f"backbone.weights={weights}", "split.val=0.3")
+    folder, recipe = ImageFolder.scan(colours), recipe_of(*words)
+    result = bagged(TrainingRequest(folder, RunDirectory(run)), recipe, 2, method)
+    assert ModelBundle.open(run).bundle.combination == method
+    paths, alone = [run / "bags/01", run / "bags/02"], RunDirectory(tmp_path / "ensemble")
+    ensemble(EnsembleRequest(paths, alone), EnsembleRecipe(ensemble=EnsembleOptions(method=method)))
+    assert rows_of(run / "predictions_test.csv") == rows_of(alone.path / "predictions_test.csv")
+    again = bagged(TrainingRequest(folder, RunDirectory(run)), recipe, 2, method)
+    assert (again.was_complete, again.metrics) == (True, result.metrics)
+    with pytest.raises(RunConflictError, match=f"method= is {method} there and average here"):
+        bagged(TrainingRequest(folder, RunDirectory(run)), recipe, 2)
+    bagged(TrainingRequest(folder, RunDirectory(run), overwrite=True), recipe, 2)
+    assert ModelBundle.open(run).bundle.combination == "average"
+
+
+def test_out_of_bag_vote_is_of_members_not_trained_on_the_image(three: Path, colours: Path, tmp_path: Path) -> None:
+    run = RunDirectory(Path(shutil.copytree(three, tmp_path / "copy")))
+    shutil.rmtree(run.model)
+    run.metrics.unlink()
+    recipe = ExtractRecipe.load(str(three / "bags/01/recipe.toml")).model_copy(update={"bag": None})
+    result = bagged(TrainingRequest(ImageFolder.scan(colours), run), recipe, BAGS, "vote")
+    assert result.val_note == "out-of-bag"
+    part = Members.read([run.bag(number).path for number in range(1, BAGS + 1)]).out_of_bag()
+    assert part is not None
+    votes = combine_available("vote", part.probabilities).argmax(axis=1)
+    assert result.metrics["val"]["accuracy"]["value"] == pytest.approx((votes == part.truth).mean())
+
+
+def test_bagged_method_that_cannot_be_used_raises_before_training(colours: Path, tmp_path: Path) -> None:
+    request = TrainingRequest(ImageFolder.scan(colours), RunDirectory(tmp_path / "run"))
+    with pytest.raises(InputError, match="there is no validation set"):
+        bagged(request, recipe_of(), 2, "stack")
+    with pytest.raises(InputError, match="extract trains none"):
+        bagged(request, recipe_of(), 2, "soup")
+    with pytest.raises(UnknownNameError, match="ensemble method"):
+        bagged(request, recipe_of(), 2, "votes")
+    several = TrainingRequest(replace(request.folder, task="multi-label"), request.run)
+    with pytest.raises(InputError, match="several labels per image"):
+        bagged(several, recipe_of(), 2, "vote")
+    assert not request.run.path.exists()
+
+
+def test_bagged_finetune_can_be_one_network(of_networks: Path, tmp_path: Path) -> None:
+    run = tmp_path / "soup"
+    members = [of_networks / "bags/01", of_networks / "bags/02"]
+    ensemble(EnsembleRequest(members, RunDirectory(run)), EnsembleRecipe(ensemble=EnsembleOptions(method="soup")))
+    assert ModelBundle.open(run).bundle.kind == "network"

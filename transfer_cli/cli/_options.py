@@ -138,11 +138,19 @@ overwrite_run_option = click.option(
     is_flag=True,
     help="Replace an existing run in RUN when the new one is complete; its train/test split is kept.",
 )
-bags_option = click.option(
-    "--bags",
-    type=click.IntRange(ensemble_methods.MIN_BAGS, ensemble_methods.MAX_BAGS),
-    metavar="N",
-    help="Bagging: train N models on bootstrap samples and average them (they are in RUN/bags).",
+bags_options = _together(
+    click.option(
+        "--bags",
+        type=click.IntRange(ensemble_methods.MIN_BAGS, ensemble_methods.MAX_BAGS),
+        metavar="N",
+        help="Bagging: train N models on bootstrap samples and combine them (they are in RUN/bags).",
+    ),
+    click.option(
+        "--method",
+        type=click.Choice(ensemble_methods.names()),
+        help="With --bags: how the predictions of the models are combined (see: transfer-cli ensemble --help).  "
+        "[average]",
+    ),
 )
 repeats_option = click.option(
     "--repeats",

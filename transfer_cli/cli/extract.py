@@ -11,7 +11,7 @@ from transfer_cli.catalog import classifiers
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
     backbone_options,
-    bags_option,
+    bags_options,
     cache_option,
     command_words,
     keywords,
@@ -38,7 +38,7 @@ from transfer_cli.cli._types import PATH
     default=None,
     help="Tune the classifier's regularisation strength by cross-validation.  [on for the fast classifiers]",
 )
-@bags_option
+@bags_options
 @repeats_option
 @training_options
 @cache_option
@@ -58,7 +58,7 @@ def command(console: Console, /, folder: Path, bags: int | None, repeats: int | 
         transfer-cli extract sample_data/patterns --backbone embedded -o runs/first
         transfer-cli extract photos --backbone resnet50 --classifier linear-svm
         transfer-cli extract photos --backbone own.keras --preprocess tf
-        transfer-cli extract photos --bags 10
+        transfer-cli extract photos --bags 10 --method vote
         transfer-cli extract photos --repeats 5
         transfer-cli extract unsorted_photos --classifier none
     """

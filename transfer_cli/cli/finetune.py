@@ -11,7 +11,7 @@ import click
 from transfer_cli.cli._console import Console, pass_console
 from transfer_cli.cli._options import (
     backbone_options,
-    bags_option,
+    bags_options,
     command_words,
     keywords,
     repeats_option,
@@ -32,7 +32,7 @@ from transfer_cli.errors import DONE, DONE_WITH_SKIPPED
 @table_options
 @backbone_options
 @stage_options
-@bags_option
+@bags_options
 @repeats_option
 @training_options
 @click.option(

@@ -1,4 +1,4 @@
-"""Bagging: train members on bootstrap samples of the training set, and average their predictions."""
+"""Bagging: train members on bootstrap samples of the training set, and combine their predictions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from transfer_cli.arguments import check_type
 from transfer_cli.bundle.bundle import ModelBundle
 from transfer_cli.catalog import classifiers, ensemble_methods
 from transfer_cli.data.split import Split
+from transfer_cli.ensembling.bagging_method import check_method, check_same_method
 from transfer_cli.ensembling.ensemble import ensemble
 from transfer_cli.ensembling.request import EnsembleRequest
 from transfer_cli.errors import InputError, RecipeError, RunConflictError
@@ -33,8 +34,13 @@ TRAINING_SHARE = 0.95
 """Share of a time budget for training the bags; the rest is for combining them."""
 
 
-def bagged(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, bags: int) -> TrainingResult:
-    """Train a member on each of several bootstrap samples, and average their predictions.
+def bagged(
+    request: TrainingRequest,
+    recipe: ExtractRecipe | FinetuneRecipe,
+    bags: int,
+    method: str = ensemble_methods.AVERAGE,
+) -> TrainingResult:
+    """Train a member on each of several bootstrap samples, and combine their predictions.
 
     The members are runs in RUN/bags, with the number of their bag in the recipe. All have the same validation and test
     set. Without a validation set, the metrics on val are out-of-bag: each image is predicted by the members that were
@@ -50,11 +56,14 @@ def bagged(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, bag
         The recipe of each member, without its bag.
     bags : int
         From 2 to 50.
+    method : str
+        How the predictions are combined: a row of `catalog.ensemble_methods`. A fitted one needs a validation set,
+        since each bag leaves out other training images.
 
     Raises
     ------
     InputError
-        When the recipe trains no classifier, or the number of bags is out of range.
+        When the recipe trains no classifier, the number of bags is out of range, or the method cannot be used.
     RecipeError
         When the recipe already is that of a bag, or uses unlabelled images, or the time budget is too short.
     RunConflictError
@@ -66,31 +75,33 @@ def bagged(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, bag
     ----------
     L. Breiman (1996), "Bagging Predictors".
     L. Breiman (1996), "Out-of-bag estimation".
+    D. H. Wolpert (1992), "Stacked Generalization" (stack).
     """
     check_type(request, TrainingRequest, "a TrainingRequest, or call extract(FOLDER, bags=10)")
     run = request.run
     _check_recipe(recipe, bags)
     if request.min_accuracy is not None:
         check_task(request.folder.task)
-    average = EnsembleRecipe(
+    combination = EnsembleRecipe(
         seed=recipe.seed,
-        ensemble=EnsembleOptions(method=ensemble_methods.AVERAGE),
+        ensemble=EnsembleOptions(method=ensemble_methods.find(method).name),
         classes=Classes.of(request.folder.selection),
     )
-    _check_free(request, average, bags)
+    _check_free(request, combination, bags)
     budget = request.time_budget and float(int(TRAINING_SHARE * request.time_budget / bags))
     runs = [run.bag(number) for number in range(1, bags + 1)]
     # An overwritten run keeps its test images.
     earlier = [run.split, *(bag.split for bag in runs if request.overwrite)]
     split = request.split or next((Split.read(path) for path in earlier if path.is_file()), None)
+    check_method(ensemble_methods.find(method), request.folder, recipe, split)
 
     @cache
     def claim() -> None:
         """Claim the run when the first bag starts to train, and remove an earlier run there."""
         # A run with results lacks only a bag, or a model that reaches the minimum accuracy: it is kept until replaced.
-        if run.has_results(average) and not request.overwrite:
+        if run.has_results(combination) and not request.overwrite:
             return
-        run.claim(average, request.folder.source, command=request.command, overwrite=request.overwrite)
+        run.claim(combination, request.folder.source, command=request.command, overwrite=request.overwrite)
         run.write_images(request.folder.images_elsewhere)
         write_tables(run, request.folder.selection)
         if request.overwrite:
@@ -112,7 +123,7 @@ def bagged(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, bag
             cache=request.cache,
             progress=request.progress,
         )
-        return ensemble(combined, average)
+        return ensemble(combined, combination)
 
 
 def _train(request: TrainingRequest, recipe: ExtractRecipe | FinetuneRecipe, runs: Sequence[RunDirectory]) -> None:
@@ -178,15 +189,16 @@ def _check_recipe(recipe: ExtractRecipe | FinetuneRecipe, bags: int) -> None:
         )
 
 
-def _check_free(request: TrainingRequest, average: EnsembleRecipe, bags: int) -> None:
+def _check_free(request: TrainingRequest, combination: EnsembleRecipe, bags: int) -> None:
     """Raise RunConflictError if the run cannot be written, before time is spent on its members."""
     run = request.run
     earlier = run.read_recipe() if run.recipe.is_file() else {}
     members = earlier.get("member") if earlier.get("method") == "ensemble" else None
-    if request.overwrite or not members or not run.has_results(average):
+    if request.overwrite or not members or not run.has_results(combination):
         source, command = request.folder.source, request.command
-        run.check_free(average, source, command=command, overwrite=request.overwrite)
+        run.check_free(combination, source, command=command, overwrite=request.overwrite)
         return
+    check_same_method(run, earlier, combination)
     if len(members) != bags:
         raise RunConflictError(run.path, [f"--bags is {len(members)} there and {bags} here"])
     # Compared by digest, as the run may have been moved.
