@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe, Recipe, builtin_recipe, recipe_names
 from transfer_cli.recipe.toml_source import head_of
+from transfer_cli.recipe.unknown_settings import section_of
 
 TARGET = Path(__file__).parent / "recipes.md"
 HEAD = """# Recipes
@@ -55,18 +57,20 @@ def sections_of(recipe: type[Recipe], method: str) -> dict[str, type[BaseModel]]
         title = f"`[[{name}]]`" if get_origin(field.annotation) is tuple else f"`[{name}]`"
         same = name in other.model_fields and section(other.model_fields[name]) is model
         found[title if same else f"{title} of {method}"] = model
+        for inner, each in model.model_fields.items():
+            if part := section(each):
+                found[f"`[[{name}.{inner}]]` of {method}"] = part
     return found
 
 
 def section(field: FieldInfo) -> type[BaseModel] | None:
-    """Return the model of a section, or None if the field is a setting."""
-    kinds = [field.annotation, *get_args(field.annotation)]
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    """Return the model of a section or of each item of a list of sections, or None if the field is a setting."""
+    return section_of(field.annotation, lists=True)
 
 
 def table(title: str, model: type[BaseModel], *, top: bool = False) -> str:
     """Return the settings of a section as a Markdown table."""
-    lines = [f"### {title}\n", *([] if top else [f"{(model.__doc__ or '').strip()}\n"])]
+    lines = [f"### {title}\n", *([] if top else [f"{inspect.cleandoc(model.__doc__ or '')}\n"])]
     lines += ["| setting | values | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         if section(field) is None:

@@ -72,7 +72,7 @@ def check(request: TrainingRequest, recipe: ExtractRecipe, *, probe: bool = True
 def _require_weights(request: TrainingRequest, recipe: ExtractRecipe) -> None:
     if recipe.backbone.weights != "imagenet":
         return
-    files = feature_files(recipe.backbone.spec, recipe.backbone.layer, size=recipe.image_size)
+    files = feature_files(recipe.spec, recipe.backbone.layer, size=recipe.image_size)
     try:
         require_available(files, offline=request.offline, size=recipe.image_size)
     except WeightsError as error:

@@ -165,6 +165,8 @@ def _training(bundle: ModelBundle) -> str:
     name = bundle.backbone["name"]
     if bundle.kind == "network" and "ensemble" in bundle.recipe:
         return f"the network {name}, whose weights are the mean of several networks fine-tuned on the images below."
+    if bundle.kind == "network" and name == backbones.IN_RECIPE:
+        return "a network that its recipe describes (section `[network]`), trained on the images below."
     if bundle.kind == "network":
         return f"the network {name}, fine-tuned on the images below."
     classifier = bundle.recipe["classifier"]["name"]
@@ -175,7 +177,7 @@ def _origin(network: ModelBundle) -> str:
     """Return the backbone of a network, its initial weights and their licence."""
     name, weights = network.backbone["name"], network.backbone["weights"]
     pretrained = weights in (backbones.IMAGENET, backbones.EMBEDDED)
-    licence = f" (licence of the published weights: {backbones.find(name).licence})" if pretrained else ""
+    licence = f" (licence of the published weights: {backbones.row_of(name).licence})" if pretrained else ""
     ancestors = network.backbone.get("ancestors") or ()
     started = "".join(f", which started from {_ancestor(each)}" for each in ancestors[1:])
     initial = f"those of the run {_ancestor(ancestors[0])}{started}" if ancestors else _text(weights)
@@ -230,7 +232,7 @@ def _limits(card: ModelCard, networks: Sequence[ModelBundle]) -> Iterator[str]:
         if low := [name for name, recall in recalls.items() if recall["value"] < _LOW_RECALL]:
             yield f"Recall is below 50 % for {listed(low, _LISTED)}."
     weights = {each.backbone["name"]: each.backbone["weights"] for each in networks}
-    if any(initial == backbones.RANDOM and backbones.find(name).is_pretrained for name, initial in weights.items()):
+    if any(initial == backbones.RANDOM and backbones.row_of(name).is_pretrained for name, initial in weights.items()):
         yield "The backbone started from random weights, not from ImageNet weights: expect a lower accuracy."
     if any(each.backbone.get("ancestors") for each in networks):
         yield (

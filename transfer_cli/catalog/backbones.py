@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_cli.catalog.backbone_table import COLUMNS, MIT, ROWS, VARIANTS, WEIGHT_SIZES, WidthVariant
+from transfer_cli.catalog.planned_layer import PlannedLayer
 from transfer_cli.catalog.weight_digests import DIGESTS
 from transfer_cli.errors import ModelError, UnknownNameError, WeightsError
 from transfer_cli.text import shell_command
@@ -23,6 +24,8 @@ IMAGENET, EMBEDDED, RANDOM = "imagenet", "embedded", "none"
 """Names of weights; any other text is the path of a file or of an earlier run."""
 IN_FILE = "file"
 """Name of the weights of a network that is a file: those in it."""
+IN_RECIPE = "network"
+"""Name of the network that a recipe describes in its section of this name."""
 _FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".pb", ".tflite", ".onnx", ".pt", ".pth", ".safetensors", ".npz", ".json")
 PREPROCESSING = {
     "inside": "the network scales images itself, for example by a Rescaling layer",
@@ -127,6 +130,8 @@ class BackboneSpec:
     is_file : bool
         Whether it is no row of the catalog but the file `name`, whose `scheme` is one of `PREPROCESSING`; a `size` of 0
         means any.
+    layers : tuple of PlannedLayer
+        The layers of a network that a recipe describes; empty for all others.
     """
 
     name: str
@@ -148,6 +153,12 @@ class BackboneSpec:
     classes: int = 1000
     embedded: str = ""
     is_file: bool = False
+    layers: tuple[PlannedLayer, ...] = ()
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the layers of a network that a recipe describes."""
+        return tuple(layer.name for layer in self.layers)
 
     @property
     def has_imagenet(self) -> bool:
@@ -280,10 +291,15 @@ def find(name: str) -> BackboneSpec:
     return replace(spec, name=f"{base}@{alpha:g}", alpha=alpha, **vars(spec.alphas[alpha]))
 
 
+def row_of(name: str) -> BackboneSpec:
+    """Return what `find` returns, or for the network that a recipe describes `DESCRIBED`."""
+    return DESCRIBED if name == IN_RECIPE else find(name)
+
+
 def is_network_file(name: str) -> bool:
     """Return whether `name` is the path of a file and not a name of the catalog."""
     base = name.partition("@")[0].replace("-", "_")
-    if base in BACKBONES:
+    if base in BACKBONES or name == IN_RECIPE:
         return False
     with suppress(OSError, ValueError):  # a name that is too long for a path
         if name and Path(name).exists():
@@ -342,3 +358,5 @@ _TEXTBOOK = (
 )
 
 BACKBONES: Mapping[str, BackboneSpec] = {spec.name: spec for spec in (*map(_pretrained, ROWS), _EMBEDDED, *_TEXTBOOK)}
+DESCRIBED = BackboneSpec(IN_RECIPE, "", "tf", 32, 1, 0, 0, 0, classes=0)
+"""The network that a recipe describes, without its layers, sizes and costs (see `recipe.network`)."""

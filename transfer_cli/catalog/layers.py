@@ -25,7 +25,7 @@ def names(backbone: str) -> tuple[str, ...]:
     return next((tuple(line.split()[1:]) for line in lines if line.startswith(f"{base} ")), ())
 
 
-def check(kind: str, layer: str, backbone: str, *, below: str | None = None) -> None:
+def check(kind: str, layer: str, backbone: str, *, below: str | None = None, known: Sequence[str] = ()) -> None:
     """Raise UnknownNameError if a backbone of the catalog has no layer of this name.
 
     Parameters
@@ -36,8 +36,10 @@ def check(kind: str, layer: str, backbone: str, *, below: str | None = None) -> 
     backbone : str
     below : str, optional
         Layer that the network is cut at.
+    known : sequence of str
+        The layers of a network that is not in the catalog.
     """
-    known = names(backbone)
+    known = known or names(backbone)
     known = known[: known.index(below) + 1] if below in known else known
     if known and layer not in known:
         raise unknown(kind, layer, known)

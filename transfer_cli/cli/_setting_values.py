@@ -12,7 +12,7 @@ from transfer_cli.recipe.other_names import LAST_STAGE
 from transfer_cli.recipe.recipes import METHODS, Recipe
 from transfer_cli.recipe.sections import Backbone
 from transfer_cli.recipe.stages import NORMS_AND_BIASES
-from transfer_cli.recipe.unknown_settings import all_settings
+from transfer_cli.recipe.unknown_settings import all_settings, section_of
 
 _NAMES = {
     "backbone.name": backbones.names(),
@@ -50,8 +50,8 @@ def setting_values(method: str | None, source: str | None, key: str, layers: Seq
         return known
     model: Any = kind
     if section:
-        model = model.model_fields[section].annotation
-        model = get_args(model)[0] if section == "stage" else model
+        model = section_of(model.model_fields[section].annotation, lists=True)
+        model = section_of(model.model_fields["block"].annotation, lists=True) if ".block." in key else model
     return [*_choices(model.model_fields[setting].annotation)]
 
 

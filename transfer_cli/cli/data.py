@@ -64,7 +64,7 @@ def check_(console: Console, /, folder: Path, no_probe: bool, output: Path | Non
     from transfer_cli.runs.run_directory import RunDirectory
 
     recipe = ExtractRecipe.load(None, [], backbone_overrides(options))
-    check_weights(recipe.backbone.weights, recipe.backbone.spec)
+    check_weights(recipe.backbone.weights, recipe.spec)
     images = scan_images(folder, options, for_training=False, labels_optional=True)
     target = output or Path("checks") / images.name
 

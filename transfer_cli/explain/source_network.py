@@ -61,7 +61,7 @@ class SourceNetwork:
                 hint=f"Inspect a member: transfer-cli inspect {shell_command(str(opened.members[0].directory))}",
             )
         own = opened.bundle.backbone
-        scheme = own.get("preprocess") or backbones.find(str(own["name"])).scheme
+        scheme = own.get("preprocess") or backbones.row_of(str(own["name"])).scheme
         return cls(bundle_network(opened), opened.views[0], str(own["name"]), scheme)
 
 

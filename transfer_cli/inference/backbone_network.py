@@ -24,7 +24,7 @@ def build_backbone(recipe: Recipe, *, offline: bool = False, progress: Progress 
     """
     from transfer_cli.models import backbone
 
-    choice, spec = recipe.backbone, recipe.backbone.spec
+    choice, spec = recipe.backbone, recipe.spec
     if choice.sha256 is not None and digest_of_file(Path(choice.name)).sha256 != choice.sha256:
         raise ModelError(f"{choice.name} has changed since this command began.", hint="Run the same command again.")
     network = backbone.build(

@@ -107,6 +107,12 @@ class EarlierRun:
             ),
             ("layer", own.get("layer"), choice.layer, f"--layer {own['layer']}" if own.get("layer") else ""),
         ]
+        described = recipe.model_dump(mode="json", exclude_none=True).get("network")
+        if self.opened.bundle.recipe.get("network") != described:
+            raise ModelError(
+                f"{self.path} cannot be continued: its recipe describes another network than that of this command.",
+                hint="Use the section [network] of its recipe.toml.",
+            )
         for what, there, here, option in pairs:
             is_same = _identity(own) == _identity(choice.model_dump()) if what == "backbone" else there == here
             if not is_same:

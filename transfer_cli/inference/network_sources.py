@@ -32,9 +32,11 @@ def backbone_source(recipe: Recipe, *, offline: bool = False, progress: Progress
     WeightsError
         If the weights are missing and cannot be downloaded.
     """
-    choice, spec, size = recipe.backbone, recipe.backbone.spec, recipe.image_size
+    choice, spec, size = recipe.backbone, recipe.spec, recipe.image_size
     top = spec.needs_top(choice.layer, choice.weights, size)
     facts: dict[str, Any] = {"backbone": spec.name}
+    if spec.layers:
+        facts["layers"] = [vars(layer) for layer in spec.layers]
     if choice.is_file:
         # By its digest: two files may have the same name, and one file several.
         facts = {"backbone": "file", "file": choice.sha256, "preprocess": choice.preprocess}

@@ -57,7 +57,7 @@ def learning_curve(request: TrainingRequest, recipe: ExtractRecipe, target: Path
     request = replace(request, run=RunDirectory(target.with_name(f".{target.name}.run")))
     recipe = resolve_recipe(request, recipe, keeps_model=True)
     _check_classifier(recipe)
-    check_weights(recipe.backbone.weights, recipe.backbone.spec)
+    check_weights(recipe.backbone.weights, recipe.spec)
     check_weights_available(request, recipe)
     report_folder(request)
     images = labelled_features(request, recipe)

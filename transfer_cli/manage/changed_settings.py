@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from transfer_cli.catalog.backbones import IN_RECIPE
 from transfer_cli.catalog.tasks import SINGLE_LABEL, Task
 from transfer_cli.errors import TransferError
 from transfer_cli.io.untrusted.json_text import read_json
@@ -68,5 +69,7 @@ def _defaults(recipe: Mapping[str, Any], task: Task) -> dict[str, Any]:
     backbone = recipe.get("backbone")
     chosen = backbone.get("name", usual) if isinstance(backbone, dict) else usual
     # Other defaults, such as the size of the images, depend on the backbone.
-    defaults = kind.load(settings={"backbone.name": chosen}).resolved(task).model_dump(mode="json")
-    return {**defaults, "backbone": {**defaults["backbone"], "name": usual}}
+    settings = {"network": {}} if chosen == IN_RECIPE else {"backbone.name": chosen}
+    defaults = kind.load(settings=settings).resolved(task).model_dump(mode="json")
+    # The sections of a described network tell what it is; no option names it.
+    return {**defaults, "backbone": {**defaults["backbone"], "name": chosen if chosen == IN_RECIPE else usual}}

@@ -66,7 +66,7 @@ def rank_layers(request: TrainingRequest, recipe: ExtractRecipe, target: Path, *
     request = replace(request, run=RunDirectory(target.with_name(f".{target.name}.run")))
     recipe = resolve_recipe(request, recipe.with_settings("backbone", pooling="levels"), keeps_model=True)
     check_grouping(recipe.split.group_by)
-    check_weights(recipe.backbone.weights, recipe.backbone.spec)
+    check_weights(recipe.backbone.weights, recipe.spec)
     check_weights_available(request, recipe)
     report_folder(request)
     for line in sample_warnings_of(request, recipe):

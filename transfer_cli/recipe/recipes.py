@@ -12,12 +12,15 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from transfer_cli.arguments import StrPath, as_text
 from transfer_cli.catalog import backbones, class_balancing, classifiers, heads, layers, optimizers, tasks
+from transfer_cli.catalog.backbones import BackboneSpec
 from transfer_cli.catalog.tasks import MULTI_LABEL, SINGLE_LABEL, Task, TaskSpec
 from transfer_cli.data.views import View
 from transfer_cli.errors import OutputError, RecipeError, TransferError, UnknownNameError, did_you_mean
 from transfer_cli.io.atomic import write_text
 from transfer_cli.recipe import sections, stages, toml_source
 from transfer_cli.recipe.augmentation import Augmentation
+from transfer_cli.recipe.network import Network
+from transfer_cli.recipe.network_plan import spec_of
 from transfer_cli.recipe.other_names import LAST_STAGE
 from transfer_cli.recipe.unknown_settings import Vocabulary
 from transfer_cli.text import shell_command
@@ -60,9 +63,29 @@ class Recipe(sections.RecipeFile):
         return View(self.image_size, self.images.resize, self.images.bit_depth)
 
     @property
+    def spec(self) -> BackboneSpec:
+        """The network: a row of the catalog, what a .keras file holds, or what the recipe describes.
+
+        Raises
+        ------
+        ModelError
+            If a .keras file is missing or cannot be used.
+        """
+        return self.backbone.spec
+
+    @property
     def trains_all(self) -> bool:
         """Whether a stage trains all layers of the backbone."""
         return False
+
+    @model_validator(mode="after")
+    def _described_network_has_a_section(self) -> Self:
+        if self.backbone.name == backbones.IN_RECIPE and getattr(self, "network", None) is None:
+            raise ValueError(
+                f"backbone.name = {backbones.IN_RECIPE} stands for what a section [network] of a recipe for finetune "
+                "describes, and there is none. Expected a name (transfer-cli backbones list), or that section."
+            )
+        return self
 
     @classmethod
     def load(
@@ -174,9 +197,9 @@ class Recipe(sections.RecipeFile):
 
     def check_layers(self) -> None:
         """Raise UnknownNameError if the backbone has no layer of a name in the recipe."""
-        spec = self.backbone.spec
+        spec = self.spec
         if self.backbone.layer is not None and self.backbone.layer not in spec.top_layers:
-            layers.check(f"layer of {spec.name}", self.backbone.layer, spec.name)
+            layers.check(f"layer of {spec.name}", self.backbone.layer, spec.name, known=spec.layer_names)
 
     def with_settings(self, section: str, **settings: object) -> Self:
         """Return the recipe with other settings in one section; they are not validated."""
@@ -192,7 +215,7 @@ class Recipe(sections.RecipeFile):
         ModelError
             If the network is a file that cannot be used, or takes images of another size.
         """
-        return self.with_settings("images", size=self.backbone.spec.input_size(self.images.size))
+        return self.with_settings("images", size=self.spec.input_size(self.images.size))
 
 
 class ExtractRecipe(Recipe):
@@ -229,6 +252,7 @@ class FinetuneRecipe(Recipe):
 
     method: Literal["finetune"] = Field(default="finetune", description="Command that the recipe is for.")
     split: sections.PartsWithVal = sections.PartsWithVal()
+    network: Network | None = None
     head: sections.Head = sections.Head()
     stage: tuple[stages.Stage, ...] = Field(strict=False)
     early_stopping: stages.EarlyStopping = stages.EarlyStopping()
@@ -248,9 +272,46 @@ class FinetuneRecipe(Recipe):
         return View(self.image_size, self.images.resize, self.images.bit_depth)
 
     @property
+    def spec(self) -> BackboneSpec:
+        """The network, see `Recipe.spec`; of a `network` section with all its layers."""
+        return spec_of(self.network, self.images.size, self._pooling) if self.network else super().spec
+
+    @property
+    def _pooling(self) -> str:
+        """How the last feature map becomes a vector."""
+        usual = self.network.default_pooling() if self.network else "avg"
+        return heads.find(self.head.kind).pooling or self.backbone.pooling or usual
+
+    @property
     def trains_all(self) -> bool:
         """Whether a stage trains all layers of the backbone."""
         return any(stage.unfreeze == "all" for stage in self.stage)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_described_network(cls, data: Any) -> Any:
+        """Name the backbone of a recipe that describes its network."""
+        backbone = data.get("backbone", {}) if isinstance(data, dict) else None
+        if not isinstance(backbone, dict) or data.get("network") is None:
+            return data
+        return {**data, "backbone": {"name": backbones.IN_RECIPE, **backbone}}
+
+    @model_validator(mode="after")
+    def _network_is_described_once(self) -> Self:
+        name, weights = self.backbone.name, self.backbone.weights
+        if self.network is None:
+            return self
+        if name != backbones.IN_RECIPE:
+            raise ValueError(
+                f"[network] describes the backbone, and backbone.name names another one: {name}. Expected one of both."
+            )
+        if weights in (backbones.IMAGENET, backbones.EMBEDDED):
+            raise ValueError(
+                f"there are no {weights} weights of the network that [network] describes. Expected backbone.weights = "
+                "none (random), a weights file, or an earlier run of the same network."
+            )
+        _ = self.spec  # a layer may not fit the shape that it receives
+        return self
 
     @field_validator("stage")
     @classmethod
@@ -308,8 +369,8 @@ class FinetuneRecipe(Recipe):
             super()
             .resolved(task)
             .with_settings("early_stopping", monitor=self.early_stopping.monitor or monitor)
-            .with_settings("head", start=self.head.start or spec.starts[0], units=self.head.units or spec.units)
-            .with_settings("backbone", pooling=spec.pooling or self.backbone.pooling or "avg")
+            .with_settings("head", start=self._head_start(), units=self.head.units or spec.units)
+            .with_settings("backbone", pooling=self._pooling)
             .model_copy(update={"stage": tuple(complete), "final": self._resolved_final()})
         )
 
@@ -317,7 +378,13 @@ class FinetuneRecipe(Recipe):
     def _has_default_features(self) -> bool:
         """Whether the head is linear, on the average of the last feature map."""
         pooling = heads.find(self.head.kind).pooling or self.backbone.pooling
-        return self.head.kind == heads.LINEAR and pooling in (None, "avg") and self.backbone.layer is None
+        usual = pooling in (None, "avg") and self.backbone.layer is None and self.network is None
+        return self.head.kind == heads.LINEAR and usual
+
+    def _head_start(self) -> str:
+        """Return the initial weights of the head: a linear probe would keep a new network from learning features."""
+        is_new = self.network is not None and self.backbone.weights == backbones.RANDOM
+        return self.head.start or (heads.RANDOM if is_new else heads.find(self.head.kind).starts[0])
 
     def _resolved_final(self) -> stages.Final:
         """Return [final] with the classifier that fits; the share of the probe may depend on the validation set."""
@@ -330,14 +397,20 @@ class FinetuneRecipe(Recipe):
     def check_layers(self) -> None:
         """Raise UnknownNameError if the backbone has no layer of a name in the recipe."""
         super().check_layers()
-        name = self.backbone.spec.name
+        spec = self.spec
         for number, stage in enumerate(self.stage, start=1):
             if stage.first_layer is None:
                 continue
             try:
-                layers.check("layer to unfreeze from", stage.first_layer, name, below=self.backbone.layer)
+                layers.check(
+                    "layer to unfreeze from",
+                    stage.first_layer,
+                    spec.name,
+                    below=self.backbone.layer,
+                    known=spec.layer_names,
+                )
             except UnknownNameError as error:
-                raise stages.layer_error(number, name, error) from None
+                raise stages.layer_error(number, spec.name, error) from None
 
     @property
     def step_size(self) -> int:

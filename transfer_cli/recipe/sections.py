@@ -36,7 +36,7 @@ def name_in(find: Callable[[str], Any], *others: str) -> AfterValidator:
 
 
 def _catalog_name_or_file(name: str) -> str:
-    if backbones.is_network_file(name):
+    if name == backbones.IN_RECIPE or backbones.is_network_file(name):
         return name
     try:
         return backbones.find(name).name
@@ -127,7 +127,7 @@ class Images(Choices):
     """How images of any size become the input of the network."""
 
     size: int | None = Field(
-        default=None, ge=32, le=2048, description="Side of the square input in pixels. Default: that of the backbone."
+        default=None, ge=28, le=2048, description="Side of the square input in pixels. Default: that of the backbone."
     )
     resize: Literal["squash", "crop", "pad"] = Field(
         default="squash",
@@ -209,6 +209,8 @@ class Backbone(Choices):
         name = data.get("name") if isinstance(data, dict) else None
         if name == backbones.EMBEDDED:
             return {"weights": backbones.EMBEDDED, **data}
+        if name == backbones.IN_RECIPE:
+            return {"weights": backbones.RANDOM, **data}
         is_file = isinstance(name, str) and backbones.is_network_file(name)
         return {"weights": backbones.IN_FILE, **data} if is_file else data
 
@@ -244,7 +246,7 @@ class Backbone(Choices):
             If the file is missing or cannot be used.
         """
         if self.preprocess is None:
-            return backbones.find(self.name)
+            return backbones.row_of(self.name)
         from transfer_cli.models.weights.network_file import NetworkFile
 
         return NetworkFile.read(Path(self.name)).spec(self.name, self.preprocess)

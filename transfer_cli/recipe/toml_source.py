@@ -47,7 +47,8 @@ class Places:
     def is_in_file(self, word: str) -> bool:
         """Return whether a setting is from the file, not from the command line."""
         is_given = any(f"{each}.".startswith(f"{word}.") for each in self._overridden)
-        return self._path is not None and word not in self._overridden and (word in self._lines or not is_given)
+        is_inside = any(f"{word}.".startswith(f"{each}.") for each in self._overridden)
+        return self._path is not None and not is_inside and (word in self._lines or not is_given)
 
     def of(self, word: str) -> str:
         """Return file, line and name of a setting, such as ``mine.toml:3: seed``."""
@@ -174,6 +175,7 @@ _EXPECTED = {
     "string_type": "text in quotes",
     "model_type": "a section",
     "dict_type": "a section",
+    "tuple_type": "a list",
 }
 
 
@@ -190,8 +192,9 @@ def _explain(fault: ErrorDetails, vocabulary: Vocabulary, *, in_file: bool, also
         if expected == "a section" and not isinstance(received, dict | list):
             first = vocabulary.first_setting(fault["loc"])
             return f"expected a section. Received: {received!r}." + (f" Did you mean {first}?" if first else "")
-        is_table = fault["loc"] == ("stage",) and isinstance(received, dict)
-        brackets = " Write [[stage]] with two brackets." if is_table else ""
+        name = ".".join(map(str, fault["loc"]))
+        is_table = name in ("stage", "network.block") and isinstance(received, dict)
+        brackets = f" Write [[{name}]] with two brackets." if is_table else ""
         return f"expected {expected}. Received: {received!r}.{brackets}"
     if fault["loc"] == ("method",) and received not in ("extract", "finetune"):
         return f"expected extract or finetune. Received: {received!r}."

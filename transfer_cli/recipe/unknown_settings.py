@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -16,21 +16,34 @@ Location = tuple[int | str, ...]
 _STAGE = "stage"
 
 
+def section_of(kind: Any, *, lists: bool = False) -> Model | None:
+    """Return the section that a field holds, which may be optional; with `lists` also that of each item of a list."""
+    if get_origin(kind) is tuple and not lists:
+        return None
+    kinds = [kind, *get_args(kind)]
+    return next((each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel)), None)
+
+
 def settings_of(model: Model, location: Location = ()) -> list[str]:
     """Return the settings of the section at `location`, a path as pydantic reports it."""
     inside: Any = model
     for step in location:
         inside = inside.model_fields[step].annotation if isinstance(step, str) else get_args(inside)[0]
+        inside = section_of(inside) or inside
     return list(inside.model_fields)
 
 
 def all_settings(model: Model) -> Iterator[str]:
-    """Yield the full names of all settings, such as ``seed``, ``images.size`` and ``stage.last.epochs``."""
+    """Yield the full names of all settings, such as ``seed``, ``stage.last.epochs`` and ``network.block.1.pool``."""
     for name, field in model.model_fields.items():
-        kinds = [field.annotation, *get_args(field.annotation)]
-        section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        section = section_of(field.annotation, lists=True)
         prefix = LAST_STAGE if name == _STAGE else name
-        yield from [name] if section is None else (f"{prefix}.{setting}" for setting in section.model_fields)
+        if section is None:
+            yield name
+        elif name == "network":
+            yield from (f"{prefix}.{setting}".replace("block.", "block.1.") for setting in all_settings(section))
+        else:
+            yield from (f"{prefix}.{setting}" for setting in section.model_fields)
 
 
 @dataclass(frozen=True)
@@ -130,7 +143,7 @@ class Vocabulary:
     def _shown(self, name: str, section: tuple[str, ...], *, in_file: bool) -> str:
         """Return the name of a setting as it is written in the section."""
         place, _, setting = name.rpartition(".")
-        if place.partition(".")[0] == "".join(section):
+        if place.removesuffix(".last") == "".join(section):
             return setting
         full = self._numbered(name)
         if in_file:

@@ -103,7 +103,7 @@ def _is_pretrained(run: FinishedRun) -> bool:
         networks = [leaf.backbone for leaf in ModelBundle.open(run.directory.path).leaves()]
     # A file and an earlier run were trained before, whatever the network is.
     names = [str(each["name"]) for each in networks if "preprocess" not in each and "ancestors" not in each]
-    return all(backbones.find(name).is_pretrained for name in names)
+    return all(backbones.row_of(name).is_pretrained for name in names)
 
 
 def _short_sides(run: FinishedRun) -> Counts:

@@ -46,6 +46,8 @@ OPTIONS: Mapping[str, str] = {
     "ensemble.max_ms": "--max-ms",
 }
 """Option of each setting that has one; all others are typed as ``--set SETTING=VALUE``."""
+_LISTS = {"stage": "stage", "network.block": "block"}
+"""Lists of sections, whose lengths are compared first."""
 _SECONDS = ("time_budget", "seconds")
 _NOT_GIVEN = "not given"
 
@@ -157,8 +159,8 @@ class _Change:
     @property
     def values(self) -> tuple[str, ...]:
         """Both values as they are typed."""
-        if self.key == "stage":
-            return tuple(counted(len(stages or ()), "stage") for stages in self._raw)
+        if self.key in _LISTS:
+            return tuple(counted(len(items or ()), _LISTS[self.key]) for items in self._raw)
         return tuple(self._shown(value, typed) for value, typed in zip(self._raw, self._typed, strict=True))
 
     @property
@@ -171,7 +173,7 @@ class _Change:
         if self.key == "member":
             return _members_phrase(*self._raw)
         was, now = self.values
-        verb = "the recipe has" if self.key == "stage" else f"{self.option} is"
+        verb = "the recipe has" if self.key in _LISTS else f"{self.option} is"
         return f"{verb} {was} there and {now} here"
 
     def _shown(self, value: Any, typed: TypedOptions) -> str:

@@ -67,7 +67,7 @@ def extract(request: TrainingRequest, recipe: ExtractRecipe, shared: SharedExtra
     if not request.folder.is_labelled:
         check_needs_no_labels(request, recipe)
     recipe = resolve_recipe(request, recipe, keeps_model=with_model)
-    check_weights(recipe.backbone.weights, recipe.backbone.spec)
+    check_weights(recipe.backbone.weights, recipe.spec)
     if run.is_complete(with_model=with_model, with_features=True) and not request.overwrite:
         run.check_matches(recipe, request.folder.source, request.command)
         return completed_result(request, partial(_val_note, recipe))

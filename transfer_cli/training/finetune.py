@@ -67,7 +67,7 @@ def finetune(request: TrainingRequest, recipe: FinetuneRecipe) -> TrainingResult
     if request.tensorboard:
         tensorboard.check_installed()
     recipe = resolve_recipe(request, recipe, keeps_model=True)
-    check_weights(recipe.backbone.weights, recipe.backbone.spec)
+    check_weights(recipe.backbone.weights, recipe.spec)
     if recipe.unlabelled.folder is None:
         return _train_or_return(request, recipe)
     teacher_request = pseudo_labels.teacher_request(request, recipe)

@@ -87,7 +87,7 @@ def lr_find(
         raise InputError(
             f"Expected learning rates above 0, and the lowest below the highest. Received: {lowest:g} and {highest:g}."
         )
-    check_weights(recipe.backbone.weights, recipe.backbone.spec)
+    check_weights(recipe.backbone.weights, recipe.spec)
     check_weights_available(request, recipe)
     report_folder(request)
     rates = [lowest * (highest / lowest) ** (step / max(steps - 1, 1)) for step in range(steps)]

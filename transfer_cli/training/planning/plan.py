@@ -49,7 +49,7 @@ def plan(request: TrainingRequest, recipe: FinetuneRecipe) -> Plan:
     """
     run = request.run
     recipe = resolve_recipe(request, recipe, keeps_model=True)
-    check_weights(recipe.backbone.weights, recipe.backbone.spec)
+    check_weights(recipe.backbone.weights, recipe.spec)
     if recipe.unlabelled.folder is not None:
         raise RecipeError(
             "--plan cannot plan with unlabelled images, which need a second training.",
@@ -188,7 +188,7 @@ def required_weights(recipe: FinetuneRecipe) -> tuple[RequiredWeights, ...]:
     """Return the files of pretrained weights that a resolved recipe needs."""
     if recipe.backbone.weights != "imagenet":
         return ()
-    spec = recipe.backbone.spec
+    spec = recipe.spec
     files = []
     for file in feature_files(spec, recipe.backbone.layer, size=recipe.image_size):
         downloaded = is_installed(file)

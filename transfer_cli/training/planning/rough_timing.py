@@ -51,7 +51,7 @@ _SLOTS = {"sgd": 1, "rmsprop": 1}
 
 def work_per_image(recipe: FinetuneRecipe) -> float:
     """Return the multiply-adds of the backbone for one image of the recipe's size."""
-    spec = recipe.backbone.spec
+    spec = recipe.spec
     if spec.is_file:
         # Not counted before the network is built: each weight is used at every position of a map that is smaller.
         return float(spec.parameters_below_top * (recipe.image_size / _STRIDE) ** 2)
@@ -60,7 +60,7 @@ def work_per_image(recipe: FinetuneRecipe) -> float:
 
 def profiled_batches(recipe: FinetuneRecipe, most: int) -> int:
     """Return how many training batches can be timed in a few seconds; 0 if not even one."""
-    if recipe.backbone.spec.module not in _QUICK_TO_BUILD:
+    if recipe.spec.module not in _QUICK_TO_BUILD:
         return 0
     return min(most, int(MAX_PROFILED // (_PASSES * recipe.step_size * work_per_image(recipe))))
 
@@ -95,7 +95,7 @@ class _Rough:
 
     @classmethod
     def of(cls, recipe: FinetuneRecipe, classes: int, images: int, facts: StepFacts) -> _Rough:
-        spec = recipe.backbone.spec
+        spec = recipe.spec
         layers = facts.layers or 20 * math.log2(2 + work_per_image(recipe) / 1e6)
         forward = facts.forward_seconds or work_per_image(recipe) / _multiply_adds_per_second(spec)
         compiling = _GRAPH_SECONDS * layers / 2 if facts.compile_seconds is None else facts.compile_seconds
@@ -105,7 +105,7 @@ class _Rough:
         return cls(recipe, classes, images, facts, forward, compiling, convert)
 
     def timing(self) -> Timing:
-        recipe, spec = self.recipe, self.recipe.backbone.spec
+        recipe, spec = self.recipe, self.recipe.spec
         structure = self.facts.stages or tuple(_guess(recipe, self.classes, stage) for stage in recipe.stage)
         stages = tuple(self._stage(number, parts) for number, parts in enumerate(structure))
         parameters = self.facts.parameters or spec.parameters_below_top + _head_parameters(recipe, self.classes)
@@ -162,7 +162,7 @@ def _slots(stage: Stage) -> int:
 
 def _guess(recipe: FinetuneRecipe, classes: int, stage: Stage) -> StageFacts:
     """Return the parts of a network that was not built, by the words of the stage."""
-    spec = recipe.backbone.spec
+    spec = recipe.spec
     kind, _, what = stage.unfreeze.partition(":")
     share = {"head": 1.0, "all": 0.0, NORMS_AND_BIASES: 0.0}.get(kind, 0.5)
     if kind == "last" and what.endswith("%"):
@@ -176,7 +176,7 @@ def _guess(recipe: FinetuneRecipe, classes: int, stage: Stage) -> StageFacts:
 
 
 def _head_parameters(recipe: FinetuneRecipe, classes: int) -> int:
-    spec = recipe.backbone.spec
+    spec = recipe.spec
     side = recipe.image_size // 32 if recipe.backbone.pooling == "flatten" else 1
     widths = (side * side * spec.width, *recipe.head.hidden, classes)
     # BatchNorm has a scale and a shift per unit, in place of the bias.

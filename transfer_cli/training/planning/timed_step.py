@@ -176,7 +176,7 @@ def _measure(recipe: FinetuneRecipe, classes: int) -> None:
 
     choice, warnings = recipe.backbone, _Warnings()
     features = backbone.build(
-        choice.spec,
+        recipe.spec,
         weights="none",
         size=recipe.image_size,
         layer=choice.layer,

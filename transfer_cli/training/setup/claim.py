@@ -37,7 +37,7 @@ def check_can_start(request: TrainingRequest, recipe: Recipe) -> None:
         If the run directory holds another run, or something that is not a run.
     """
     folder, progress = request.folder, request.progress
-    spec = recipe.backbone.spec
+    spec = recipe.spec
     check_weights_available(request, recipe)
     request.run.check_free(recipe, folder.source, command=request.command, overwrite=request.overwrite)
     check_writable_folder(request.run.path)
@@ -48,7 +48,8 @@ def check_can_start(request: TrainingRequest, recipe: Recipe) -> None:
     report_folder(request)
     for line in sample_warnings_of(request, recipe):
         progress.warn(line)
-    if recipe.backbone.weights == "none" and (spec.is_pretrained or not recipe.trains_all):
+    has_random = recipe.backbone.weights == "none" and spec.parameters > 0
+    if has_random and (spec.is_pretrained or not recipe.trains_all):
         progress.warn("the backbone has random weights (--weights none): expect a low score")
     elif recipe.backbone.weights == backbones.EMBEDDED:
         progress.note(f"embedded is a small network trained on generated images. For a better score, {REAL_WEIGHTS}")
@@ -57,7 +58,7 @@ def check_can_start(request: TrainingRequest, recipe: Recipe) -> None:
 def check_weights_available(request: TrainingRequest, recipe: Recipe) -> None:
     """Raise WeightsError if ImageNet weights are missing; called before TensorFlow is loaded, which takes seconds."""
     if recipe.backbone.weights == "imagenet":
-        files = feature_files(recipe.backbone.spec, recipe.backbone.layer, size=recipe.image_size)
+        files = feature_files(recipe.spec, recipe.backbone.layer, size=recipe.image_size)
         require_available(files, offline=request.offline, size=recipe.image_size)
 
 

@@ -57,7 +57,7 @@ def resolve_recipe(request: TrainingRequest, recipe: AnyRecipe, *, keeps_model: 
         runtime,
         images=len(request.folder.files),
         keeps_model=keeps_model,
-        parameters=recipe.backbone.spec.parameters,
+        parameters=recipe.spec.parameters,
     )
     resolved = recipe.resolved(request.folder.task).with_settings("inference", runtime=runtime)
     return with_origin(resolved, request.progress)
