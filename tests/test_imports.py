@@ -25,7 +25,7 @@ RANKS = (
     ("python_wording",),
     ("catalog", "io", "io.untrusted", "arguments", "keywords", "html_table", "progress_bar"),
     ("data", "metrics", "models.weights"),
-    ("classifiers", "recipe", "rendering"),
+    ("classifiers", "datasets", "recipe", "rendering"),
     ("calibration", "models", "training.augmentation"),
     ("bundle",),
     ("runs", "inference.formats"),

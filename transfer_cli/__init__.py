@@ -60,8 +60,10 @@ if TYPE_CHECKING:
     from transfer_cli.data.prediction_result import Prediction as Prediction
     from transfer_cli.data.prediction_result import Predictions as Predictions
     from transfer_cli.data.split import Split as Split
+    from transfer_cli.datasets.sample_data import write_sample_data as write_sample_data
     from transfer_cli.ensembling.bagging import bagged as bagged
     from transfer_cli.ensembling.request import EnsembleRequest as EnsembleRequest
+    from transfer_cli.errors import DataSetError as DataSetError
     from transfer_cli.errors import FolderError as FolderError
     from transfer_cli.errors import GateError as GateError
     from transfer_cli.errors import ImageError as ImageError
@@ -130,6 +132,7 @@ _PUBLIC = {
     "rank_layers": "transfer_cli.ranking.rank_layers",
     "learning_curve": "transfer_cli.learning_curves.learning_curve",
     "bagged": "transfer_cli.ensembling.bagging",
+    "write_sample_data": "transfer_cli.datasets.sample_data",
     "Predictions": "transfer_cli.data.prediction_result",
     "Prediction": "transfer_cli.data.prediction_result",
     "Score": "transfer_cli.metrics.score",
@@ -165,6 +168,7 @@ _PUBLIC = {
     "ShortageError": "transfer_cli.errors",
     "ModelError": "transfer_cli.errors",
     "WeightsError": "transfer_cli.errors",
+    "DataSetError": "transfer_cli.errors",
     "MissingExtraError": "transfer_cli.errors",
     "GateError": "transfer_cli.errors",
     "MissingModelError": "transfer_cli.errors",

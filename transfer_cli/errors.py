@@ -163,6 +163,10 @@ class WeightsError(ModelError):
     """Pretrained weights that are not installed and cannot be downloaded."""
 
 
+class DataSetError(ModelError):
+    """A public data set that cannot be downloaded, or whose file is not the expected one."""
+
+
 class MissingExtraError(ModelError):
     """An optional package (extra) that is not installed."""
 

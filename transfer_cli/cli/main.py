@@ -153,7 +153,7 @@ def main(ctx: click.Context) -> None:
 
     The first four options below may also be typed after the command. Exit codes: 0 done, 2 usage, 3 input, 4 model or
     weights, 5 done but images were skipped, 6 a required quality not reached, 130 interrupted. Environment variables:
-    KERAS_HOME (weights), TRANSFER_CLI_CACHE, TRANSFER_CLI_CACHE_LIMIT, TRANSFER_CLI_OFFLINE and
+    KERAS_HOME (weights), TRANSFER_CLI_CACHE, TRANSFER_CLI_CACHE_LIMIT, TRANSFER_CLI_OFFLINE, TRANSFER_CLI_DATASETS and
     TRANSFER_CLI_MAX_IMAGE_MEMORY. All codes and variables: docs/environment.md.
 
     \b

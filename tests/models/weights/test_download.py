@@ -19,7 +19,7 @@ import pytest
 from tests.weights_files import snapshot
 from transfer_cli.catalog.backbones import WeightsFile
 from transfer_cli.errors import OutputError, WeightsError
-from transfer_cli.models.weights import download
+from transfer_cli.models.weights import download, transport
 from transfer_cli.models.weights.registry import cache_folder
 from transfer_cli.progress import SILENT
 
@@ -103,7 +103,7 @@ def test_download_missing_downloads_once(name: str, digest: str | None, server: 
 
 @pytest.mark.parametrize("name", ["missing", "cut", "stalled"])
 def test_download_failure_leaves_nothing(name: str, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "STALL_SECONDS", 1.0)
+    monkeypatch.setattr(transport, "STALL_SECONDS", 1.0)
     begun = time.monotonic()
     with pytest.raises(WeightsError, match=f"The weights {name}.h5 are not on this machine"):
         download.download_missing([WeightsFile(f"{name}.h5", f"{server}/{name}.h5")], offline=False, progress=SILENT)

@@ -1,4 +1,4 @@
-"""Read NumPy arrays from an untrusted file: never a pickle, never more memory than the file has bytes."""
+"""Read NumPy arrays from an untrusted file: never a pickle, never more memory than its checked size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ UNREADABLE = (
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-def read_arrays(path: Path, *required: str, optional: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
+def read_arrays(
+    path: Path, *required: str, optional: tuple[str, ...] = (), compressed: bool = False
+) -> dict[str, NDArray[Any]]:
     """Return the arrays of an ``.npz`` file.
 
     Parameters
@@ -35,6 +37,8 @@ def read_arrays(path: Path, *required: str, optional: tuple[str, ...] = ()) -> d
         Names of the required arrays.
     optional : tuple of str
         Names of further accepted arrays.
+    compressed : bool
+        Whether they may be compressed, within the limits of `zip_file.list_members`.
 
     Raises
     ------
@@ -42,7 +46,8 @@ def read_arrays(path: Path, *required: str, optional: tuple[str, ...] = ()) -> d
         If the file holds anything else; no code in it is run.
     """
     expected = {f"{name}.npy": name for name in (*required, *optional)}
-    present = {expected[member.filename] for member in list_members(path, is_expected=expected.__contains__)}
+    members = list_members(path, is_expected=expected.__contains__, compressed=compressed)
+    present = {expected[member.filename] for member in members}
     if missing := set(required) - present:
         raise ModelError(f"{path} was refused: it lacks {', '.join(sorted(missing))}.")
     arrays = {}

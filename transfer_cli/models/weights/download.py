@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from functools import cached_property
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from transfer_cli.catalog.backbones import WeightsFile
 from transfer_cli.errors import OutputError, WeightsError
 from transfer_cli.io.atomic import atomic_write, check_writable, remove
 from transfer_cli.models.weights import registry
-from transfer_cli.models.weights.connection import STALL_SECONDS, failure_reason
 from transfer_cli.models.weights.integrity import damage, damaged_files
 from transfer_cli.models.weights.registry import cache_folder
+from transfer_cli.models.weights.transport import NotReceivedError, receive
 from transfer_cli.progress import Progress
 
-_BLOCK = 1 << 18
 _STALE_SECONDS = 24 * 3600
 
 
@@ -93,44 +91,10 @@ def _explaining_disk(folder: Path) -> Iterator[None]:
 
 def _download(file: WeightsFile, target: Path, files: list[WeightsFile], progress: Progress) -> None:
     """Download a file; raise WeightsError if it does not arrive, or not whole."""
-    import pooch
-
     try:
-        with ExitStack() as stack:
-            bar = _ProgressBar(file.name, progress, stack)
-            transport = pooch.HTTPDownloader(progressbar=bar, chunk_size=_BLOCK, timeout=STALL_SECONDS)
-            transport(file.url, str(target), None)
-    except Exception as error:  # a proxy may answer with anything
-        if isinstance(error, OSError) and error.errno:
-            raise  # of the file, not of the connection, whose errors requests wraps without a number
-        raise registry.unavailable_error(files, failure_reason(error, file.url, STALL_SECONDS)) from error
-
-
-class _ProgressBar:
-    """What pooch expects of a progress bar, as a task in MB; pooch sets `total`, in bytes, before the first update."""
-
-    total = 0
-
-    def __init__(self, name: str, progress: Progress, stack: ExitStack) -> None:
-        self._name, self._progress, self._stack, self._received = name, progress, stack, 0
-
-    @cached_property
-    def _advance(self) -> Callable[[int], None]:
-        return self._stack.enter_context(self._progress.track(f"{self._name}, MB", _megabytes(self.total) or None))
-
-    def update(self, count: int) -> None:
-        before, self._received = self._received, min(self._received + count, self.total or self._received + count)
-        self._advance(_megabytes(self._received) - _megabytes(before))
-
-    def reset(self) -> None:
-        """Do nothing: pooch resets a bar only to fill it at the end."""
-
-    def close(self) -> None:
-        """Do nothing: the task ends with the download."""
-
-
-def _megabytes(count: int) -> int:
-    return -(-count // 10**6)
+        receive(file.url, file.name, target, progress)
+    except NotReceivedError as error:
+        raise registry.unavailable_error(files, str(error)) from error
 
 
 def remove_stale(drafts: Iterable[Path]) -> None:

@@ -13,7 +13,7 @@ from transfer_cli.text import listed
 
 OFFLINE = "--offline was given"
 """The reason that no download was tried."""
-_VARIABLE = "TRANSFER_CLI_OFFLINE"
+VARIABLE = "TRANSFER_CLI_OFFLINE"
 _MAX_LISTED = 8
 _SAME = 0.05
 
@@ -63,8 +63,8 @@ class MissingWeights:
         return WeightsError(self._first_line(reason), hint="\n".join(hint))
 
     def _first_line(self, reason: str | None) -> str:
-        if reason == OFFLINE and os.environ.get(_VARIABLE):
-            reason = f"{OFFLINE} ({_VARIABLE} is set)"
+        if reason == OFFLINE and os.environ.get(VARIABLE):
+            reason = f"{OFFLINE} ({VARIABLE} is set)"
         because = "" if reason is None else f", but {reason}"
         if not self.networks:
             what = self.kind or f"weights {', '.join(file.name for file in self.files)}"
@@ -81,7 +81,7 @@ class MissingWeights:
 
     def _with_internet(self, reason: str | None) -> str:
         if reason == OFFLINE:
-            unset = f"unset {_VARIABLE}" if os.environ.get(_VARIABLE) else "leave out --offline"
+            unset = f"unset {VARIABLE}" if os.environ.get(VARIABLE) else "leave out --offline"
             where = f"With internet, {unset}, and run"
         else:
             where = "With internet, run"

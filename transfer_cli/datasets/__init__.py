@@ -1,0 +1,1 @@
+"""Public data sets of courses: downloaded, verified, and written as folders of images."""
