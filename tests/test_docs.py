@@ -16,9 +16,9 @@ from tests.conftest import REPOSITORY
 from transfer_cli.catalog import classifiers
 from transfer_cli.cli.main import _COMMANDS
 from transfer_cli.errors import MissingExtraError
-from transfer_cli.recipe import augmentation, recipes, sections, stages
+from transfer_cli.recipe import augmentation, normalization, recipes, sections, stages
 
-MODULES = (augmentation, recipes, sections, stages)
+MODULES = (augmentation, normalization, recipes, sections, stages)
 MODELS = {model for module in MODULES for model in vars(module).values() if isinstance(model, type)}
 SECTIONS = sorted((model for model in MODELS if issubclass(model, sections.Choices)), key=lambda model: model.__name__)
 README = (REPOSITORY / "README.md").read_text()

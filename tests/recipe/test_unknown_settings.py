@@ -13,6 +13,7 @@ from transfer_cli.recipe.unknown_settings import all_settings
 
 SETTINGS = {*all_settings(ExtractRecipe), *all_settings(FinetuneRecipe)}
 INSIDE = "Preprocessing is inside the model: each network scales the pixels as it was pretrained."
+AS_THEY_ARE = "Leave this setting out. Images are given as they are, with values from 0 to 255."
 
 
 def answer(kind: type[Recipe], override: str, source: str | None = None) -> str:
@@ -70,8 +71,15 @@ def test_every_word_that_is_no_setting_is_explained(words: str) -> None:
         ("stage.last.lr=0.1", "stage.1.lr: unknown setting. Did you mean learning_rate?"),
         ("stage.1.patience=3", "stage.1.patience: unknown setting. Did you mean early_stopping.patience?"),
         ("images.target_size=[64,64]", "images.target_size: unknown setting. Did you mean size?"),
-        ("rescale=0.004", f"rescale: unknown setting. {INSIDE} Leave this setting out."),
-        ("augmentation.rescale=0.004", f"augmentation.rescale: unknown setting. {INSIDE} Leave this setting out."),
+        ("rescale=0.004", f"rescale: unknown setting. {INSIDE} {AS_THEY_ARE}"),
+        ("augmentation.rescale=0.004", f"augmentation.rescale: unknown setting. {INSIDE} {AS_THEY_ARE}"),
+        *(
+            (
+                f"{place}featurewise_center=true",
+                f"{place}featurewise_center: unknown setting. Did you mean normalization.featurewise_center?",
+            )
+            for place in ("", "augmentation.")
+        ),
         ("rotation_range=3", "rotation_range: unknown setting. Did you mean augmentation.rotation_range?"),
         ("pooling=max", "pooling: unknown setting. Did you mean backbone.pooling?"),
         ("imges.size=64", "imges: unknown setting. Did you mean images?"),
@@ -152,5 +160,5 @@ def test_file_says_where_a_setting_is_written(tmp_path: Path) -> None:
         f"  {path}:4: images.batch_size: unknown setting. Did you mean batch_size (at the top of the file)?",
         f"  {path}:5: images.imgsz: unknown setting. Did you mean size?",
         f"  {path}:7: train: unknown section. lr: Did you mean stage.1.learning_rate (learning_rate below [[stage]])?",
-        f"  {path}:14: stage.1.rescale: unknown setting. {INSIDE} Leave this setting out.",
+        f"  {path}:14: stage.1.rescale: unknown setting. {INSIDE} {AS_THEY_ARE}",
     ]

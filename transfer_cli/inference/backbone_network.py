@@ -35,12 +35,16 @@ def build_backbone(recipe: Recipe, *, offline: bool = False, progress: Progress 
         layer=choice.layer,
         pooling=choice.pooling,
         seed=recipe.seed,
+        normalization=recipe.input_normalization,
         offline=offline,
         progress=progress,
     )
     if choice.starts_from_run:
         from transfer_cli.models.earlier_weights import copy_backbone
+        from transfer_cli.models.input_normalization import check_same
         from transfer_cli.models.keras_file import load_keras
 
-        copy_backbone(load_keras(EarlierRun.open(Path(choice.weights)).network_file), network)
+        trained = load_keras(EarlierRun.open(Path(choice.weights)).network_file)
+        check_same(trained, network)
+        copy_backbone(trained, network)
     return network

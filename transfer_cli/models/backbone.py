@@ -16,13 +16,14 @@ from transfer_cli.catalog import layers
 from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec, WeightsFile
 from transfer_cli.errors import InputError, ModelError, OutputError, UnknownNameError, WeightsError
 from transfer_cli.io.untrusted.hdf5_file import check_hdf5_self_contained
-from transfer_cli.models import own_network, planned_network, textbook
+from transfer_cli.models import input_normalization, own_network, planned_network, textbook
 from transfer_cli.models.feature_levels import LEVELS, pool_levels
 from transfer_cli.models.freezing import POOLINGS, backbone_layers
 from transfer_cli.models.weights import download, embedded, registry
 from transfer_cli.models.weights.integrity import check_digest, damage
 from transfer_cli.models.weights.own_weights import OwnWeights
 from transfer_cli.progress import SILENT, Progress
+from transfer_cli.recipe.normalization import Normalization
 
 # Keras prints to stdout, which is reserved for results.
 keras.utils.disable_interactive_logging()
@@ -36,6 +37,7 @@ def build(
     layer: str | None = None,
     pooling: str | None = None,
     seed: int = 0,
+    normalization: Normalization | None = None,
     offline: bool = False,
     progress: Progress = SILENT,
 ) -> keras.Model:
@@ -58,6 +60,8 @@ def build(
         lower levels (`feature_levels.pool_levels`).
     seed : int
         Seed of random weights.
+    normalization : Normalization, optional
+        Of the scaled images; not of a network file. Default: none.
     offline : bool
         Never open an internet connection.
     progress : Progress
@@ -81,7 +85,9 @@ def build(
             f"{spec.name} needs images of at least {spec.min_size} pixels. Received: images.size = {size}."
         )
     top = spec.needs_top(layer, weights, size)
-    network = _network(spec, weights, size, top=top, seed=seed, offline=offline, progress=progress)
+    network = _network(
+        spec, weights, size, top=top, seed=seed, normalization=normalization, offline=offline, progress=progress
+    )
     own = {each.name: each for each in network.layers}
     if layer is None:
         output = own_network.features_of(spec, network) if spec.is_file else network.layers[-1].output
@@ -159,7 +165,15 @@ def _measuring_call(norm: keras.layers.BatchNormalization) -> Any:
 
 
 def _network(
-    spec: BackboneSpec, weights: str, size: int, *, top: bool, seed: int, offline: bool, progress: Progress
+    spec: BackboneSpec,
+    weights: str,
+    size: int,
+    *,
+    top: bool,
+    seed: int,
+    offline: bool,
+    progress: Progress,
+    normalization: Normalization | None = None,
 ) -> keras.Model:
     if spec.is_file:
         return own_network.load(spec, size)
@@ -177,7 +191,7 @@ def _network(
         own = OwnWeights.read(Path(weights), spec)
         own.check(spec)
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
-    network = _assemble(spec, images, top=top)
+    network = _assemble(spec, images, top=top, normalization=normalization)
     if shipped:
         embedded.load(network, shipped)
     elif own:
@@ -211,15 +225,16 @@ def _load_own(network: keras.Model, own: OwnWeights, spec: BackboneSpec) -> None
         raise own.misfit(spec) from error
 
 
-def _assemble(spec: BackboneSpec, images: Any, *, top: bool) -> keras.Model:
+def _assemble(spec: BackboneSpec, images: Any, *, top: bool, normalization: Normalization | None = None) -> keras.Model:
     """Return the network on an input of images from 0 to 255; it scales them itself."""
-    numbers = keras.ops.cast(images, "float32")
+    numbers, normalization = keras.ops.cast(images, "float32"), normalization or Normalization()
     if not spec.is_pretrained:
-        scaled = textbook.scaled(numbers, spec.scheme)
+        scaled = input_normalization.normalised(textbook.scaled(numbers, spec.scheme), normalization)
         if spec.layers:
             return keras.Model(images, planned_network.build(scaled, spec.layers))
         return keras.Model(images, getattr(textbook, spec.factory)(scaled, spec.classes if top else None))
     scaled = importlib.import_module(f"keras.applications.{spec.module}").preprocess_input(numbers)
+    scaled = input_normalization.normalised(scaled, normalization)
     return _application(spec, include_top=top, input_tensor=scaled, input_shape=images.shape[1:])
 
 

@@ -32,6 +32,8 @@ def copy_backbone(trained: keras.Model, network: keras.Model) -> None:
                 f"{_shape(target)[1]}. Received: {found}."
             )
         target.set_weights(source.get_weights())
+        if isinstance(target, keras.layers.Normalization):
+            target.finalize_state()
 
 
 def _shape(layer: keras.Layer) -> tuple[str, list[tuple[int, ...]]]:

@@ -89,9 +89,15 @@ _FREEZE = (
 _REASONS = {
     "freeze freeze_layers frozen_layers freeze_epochs freeze_to fine_tune_at": _FREEZE,
     _DEVICE: f"{CHOOSE_DEVICE} For example: CUDA_VISIBLE_DEVICES=-1 transfer-cli {{method}} FOLDER",
-    "rescale preprocessing_function preprocessing preprocess preprocess_input rescaling scaling normalize normalise "
-    "normalization normalisation mean std featurewise_center samplewise_center featurewise_std_normalization "
-    "samplewise_std_normalization zca_whitening zca_epsilon standardize": _PREPROCESSING,
+    "preprocessing preprocess preprocess_input": _PREPROCESSING,
+    "rescale rescaling scaling": f"{_PREPROCESSING} Images are given as they are, with values from 0 to 255.",
+    "preprocessing_function": f"{_PREPROCESSING} A recipe holds no functions: change the images in their files before.",
+    "normalize normalise normalisation mean std standardize": f"{_PREPROCESSING} A network that is trained from random "
+    "weights can be given further layers: see [normalization].",
+    "zca_whitening zca_epsilon": "ZCA whitening would need a matrix with the squared number of pixels of an image in "
+    "the model, and no pretrained network expects it. For a network that is trained from random weights: --set "
+    "normalization.featurewise_std_normalization=true.",
+    "interpolation_order": "Transformed images are always interpolated linearly. Leave this setting out.",
     "data_format channels color_mode colour_mode": "Images are always read as RGB with the channels last; grey images "
     "become RGB. Leave this setting out.",
     "class_mode label_mode task problem_type loss criterion": "The loss follows from the images: cross-entropy for one "

@@ -21,6 +21,7 @@ from transfer_cli.recipe import sections, stages, toml_source
 from transfer_cli.recipe.augmentation import Augmentation
 from transfer_cli.recipe.network import Network
 from transfer_cli.recipe.network_plan import spec_of
+from transfer_cli.recipe.normalization import Normalization
 from transfer_cli.recipe.other_names import LAST_STAGE
 from transfer_cli.recipe.unknown_settings import Vocabulary
 from transfer_cli.text import shell_command
@@ -77,6 +78,11 @@ class Recipe(sections.RecipeFile):
     def trains_all(self) -> bool:
         """Whether a stage trains all layers of the backbone."""
         return False
+
+    @property
+    def input_normalization(self) -> Normalization:
+        """How the network normalises its images after it has scaled them."""
+        return Normalization()
 
     @model_validator(mode="after")
     def _described_network_has_a_section(self) -> Self:
@@ -263,6 +269,7 @@ class FinetuneRecipe(Recipe):
     trunk: stages.Trunk = stages.Trunk()
     hardware: sections.Hardware = sections.Hardware()
     augmentation: Augmentation = Augmentation()
+    normalization: Normalization = Normalization()
 
     default_source: ClassVar[str | None] = DEFAULT
 
@@ -286,6 +293,11 @@ class FinetuneRecipe(Recipe):
     def trains_all(self) -> bool:
         """Whether a stage trains all layers of the backbone."""
         return any(stage.unfreeze == "all" for stage in self.stage)
+
+    @property
+    def input_normalization(self) -> Normalization:
+        """How the network normalises its images after it has scaled them."""
+        return self.normalization
 
     @model_validator(mode="before")
     @classmethod
@@ -336,6 +348,22 @@ class FinetuneRecipe(Recipe):
         if self.head.batch_norm and self.batch_size == 1:
             raise ValueError(
                 "head.batch_norm needs the statistics of several images. Expected batch_size of at least 2."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _normalization_is_learnt(self) -> Self:
+        words, choice = " and ".join(self.normalization.words), self.backbone
+        if words and choice.weights != backbones.RANDOM and not choice.starts_from_run:
+            raise ValueError(
+                f"normalization.{words} is for networks that are trained from scratch: a pretrained one needs its "
+                "pixels as it was trained with them. Expected backbone.weights = none, or an earlier run with the same "
+                f"[normalization]. Received: {choice.weights}."
+            )
+        if words and not choice.is_file and backbones.find(choice.name).scheme == "inside":
+            raise ValueError(
+                f"normalization.{words} follows the scaling of the pixels, which {choice.name} does inside. Expected a "
+                "network with another preprocessing (transfer-cli backbones show NAME)."
             )
         return self
 

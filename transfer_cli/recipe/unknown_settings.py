@@ -122,7 +122,7 @@ class Vocabulary:
         if reason := reason_for(word, method):
             return reason.replace("stage.N", f"stage.{self.stages}")
         names = [meant] if meant and meant in all_settings(self.model) else self._named(word)
-        if not names and (near := nearest(word, own)):
+        if not names and not meant and (near := nearest(word, own)):
             return f"Did you mean {near}?"
         if names:
             return f"Did you mean {' or '.join(self._shown(name, section, in_file=in_file) for name in names)}?"

@@ -21,7 +21,7 @@ from transfer_cli.runs.run_directory import RunDirectory
 from transfer_cli.training.loop import messages
 from transfer_cli.training.loop.checkpoints import Arrays, TrainingRecorder
 from transfer_cli.training.loop.early_stopping import EpochLimit
-from transfer_cli.training.loop.network_setup import BATCHNORM_IMAGES, new_network
+from transfer_cli.training.loop.network_setup import new_network
 from transfer_cli.training.setup.image_store import Decoded
 
 if TYPE_CHECKING:
@@ -153,12 +153,11 @@ class TrainingContext(StageContext):
 
         if line := messages.hardware_summary(multi_gpu.find_gpus(recipe.hardware.gpus), recipe.hardware.precision):
             request.progress.note(line)
-        first = data.images[np.flatnonzero(split.mask("train"))[:BATCHNORM_IMAGES]]
-        task = tasks.TASKS[split.task]
+        train, task = np.flatnonzero(split.mask("train")), tasks.TASKS[split.task]
         micro_batches = MicroBatches.of(recipe, request.run, request.progress)
         text = "\n".join(f"{row.path}\0{row.sha256}\0{row.truth}\0{row.part}" for row in split.rows)
         context = cls(
-            new_network(recipe, features, first, len(split.class_names), task.activation),
+            new_network(recipe, features, data.images, len(split.class_names), task.activation, train),
             recipe,
             store,
             micro_batches,

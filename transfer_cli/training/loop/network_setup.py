@@ -67,12 +67,23 @@ def split_stages(network: Any, recipe: FinetuneRecipe, progress: Progress) -> li
 
 
 def new_network(
-    recipe: FinetuneRecipe, features: Any, images: NDArray[np.uint8], classes: int, activation: str = "softmax"
+    recipe: FinetuneRecipe,
+    features: Any,
+    images: NDArray[np.uint8],
+    classes: int,
+    activation: str = "softmax",
+    rows: NDArray[np.int64] | None = None,
 ) -> ClassifierNetwork:
-    """Put a new head on a backbone; random BatchNorm layers get their scale from the first of some training images."""
-    from transfer_cli.models import backbone
+    """Put a new head on a backbone; with random weights, its normalisation is that of some training images.
+
+    Its BatchNorm layers get their scale from the first of them. By default all `images` are training images, else those
+    in `rows`.
+    """
+    from transfer_cli.models import backbone, input_normalization
     from transfer_cli.models.classifier_network import ClassifierNetwork
 
     if recipe.backbone.weights == "none":
-        backbone.rescale_random_batchnorms(features, images[:BATCHNORM_IMAGES])
+        rows = np.arange(len(images)) if rows is None else rows
+        input_normalization.fit(features, images, rows, recipe.normalization)
+        backbone.rescale_random_batchnorms(features, images[rows[:BATCHNORM_IMAGES]])
     return ClassifierNetwork(features, recipe.head, classes, recipe.seed, activation)
