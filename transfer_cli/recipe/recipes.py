@@ -478,7 +478,7 @@ RECOMMENDED: Mapping[str, str] = {
 
 def recipe_names(method: str | None = None) -> list[str]:
     """Return the names of the built-in recipes, or of those for one command."""
-    files = sorted(recipes_folder().glob("*.toml"))
+    files = sorted(recipes_folder().glob("*.toml"), key=lambda file: file.stem)
     return [file.stem for file in files if method is None or toml_source.read(file)[1].get("method") == method]
 
 
