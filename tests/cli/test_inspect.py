@@ -133,8 +133,13 @@ def test_inspect_wrong_usage_is_error(trained: Path, colours: Path, tmp_path: Pa
         ([image, "--filters"], 2, "IMAGE is only used with --activations"),
         (["--activations", layer], 2, "--activations needs an IMAGE"),
         ([image, "--activations", ","], 2, "Expected at least one layer name"),
-        (["--filters", "--activations", layer], 2, "not both"),
-        ([], 2, "-o is only used with --filters or --activations"),
+        (["--filters", "--activations", layer], 2, "Received: --filters and --activations."),
+        ([], 2, "-o is only used with --filters, --activations, --maximise, --strongest, --templates"),
+        (["--maximise", layer, "--templates"], 2, "Expected one of --filters, --activations, --maximise"),
+        ([image, "--maximise", layer], 2, "IMAGE is only used with --activations"),
+        (["--maximise", f"{layer}:16"], 2, "has 16 channels, 0 to 15. Received: '16'. The nearest is 15."),
+        (["--strongest", "conv_pw_1_rel"], 2, "Did you mean conv_pw_1_relu?"),
+        ([tmp_path / "broken.jpg", "--strongest", layer], 3, "No image could be read"),
         ([image, "--activations", f"{layer},conv1_relu"], 2, "Expected a folder after -o"),
         ([image, "--activations", "avg_features"], 2, "There is no layer with a feature map called 'avg_features'"),
         ([tmp_path / "broken.jpg", "--activations", layer], 3, "could not be read"),
@@ -162,3 +167,67 @@ def test_inspect_unknown_model_is_error(tmp_path: Path) -> None:
     assert (unknown.exit_code, "Did you mean vgg16?" in unknown.stderr) == (2, True), unknown.stderr
     untrained = invoke("imagenet:lenet5")
     assert "lenet5 has no ImageNet weights" in untrained.stderr
+
+
+def test_inspect_maximised_image_exceeds_all_training_images(copy_of_trained: Path, tmp_path: Path) -> None:
+    layer = "conv_pw_2_relu:3,9"
+    arguments = ["--json", "inspect", str(copy_of_trained)]
+    found = CliRunner().invoke(main, [*arguments, "--maximise", layer])
+    assert found.exit_code == 0, found.stderr
+    data = json.loads(found.stdout)
+    target = copy_of_trained / "plots/maximise-conv_pw_2_relu-3-9.png"
+    assert (data["output"], data["layer"]) == (str(target), "conv_pw_2_relu")
+    best = CliRunner().invoke(main, [*arguments, "--strongest", layer])
+    assert best.exit_code == 0, best.stderr
+    rows = json.loads(best.stdout)["channels"]
+    for maximised, row in zip(data["channels"], rows, strict=True):
+        assert maximised["channel"] == row["channel"]
+        activations = [image["activation"] for image in row["images"]]
+        assert activations == sorted(activations, reverse=True)
+        assert len(activations) == 8
+        assert maximised["activation"] > 1.2 * max(activations[0], maximised["noise"])
+    drawn = target.read_bytes()
+    assert made_by(target) == made_by(copy_of_trained / "plots/strongest-conv_pw_2_relu-3-9.png") == INSPECT
+    again = invoke(copy_of_trained, "--maximise", layer)
+    assert (again.exit_code, again.stdout) == (0, f"{target}\n")
+    assert target.read_bytes() == drawn
+
+
+def test_inspect_strongest_looks_at_a_named_folder(trained: Path, colours: Path, tmp_path: Path) -> None:
+    shutil.copytree(colours / "red", tmp_path / "photos")
+    (tmp_path / "photos/broken.jpg").write_bytes(b"nothing")
+    arguments = [trained, tmp_path / "photos", "--strongest", "conv1_relu:2", "-o", tmp_path / "a.png"]
+    result = CliRunner().invoke(main, ["--json", "inspect", *map(str, arguments)])
+    assert result.exit_code == 5, result.stderr
+    data = json.loads(result.stdout)
+    assert [each["path"] for each in data["skipped"]] == [f"{tmp_path}/photos/broken.jpg"]
+    (channel,) = data["channels"]
+    import keras
+
+    network = keras.saving.load_model(trained / "model/backbone.keras", compile=False)
+    layer = keras.Model(network.inputs[0], network.get_layer("conv1_relu").output)
+    paths = sorted((tmp_path / "photos").glob("*.png"))
+    from transfer_cli.data.image_batches import batches
+
+    (batch,) = batches(list(map(str, paths)), size=32, resize="squash", batch_size=32)
+    means = np.asarray(layer(batch.images))[..., 2].mean(axis=(1, 2))
+    order = np.argsort(-means, kind="stable")[:8]
+    assert [image["path"] for image in channel["images"]] == [str(paths[number]) for number in order]
+    np.testing.assert_allclose([image["activation"] for image in channel["images"]], means[order], rtol=1e-4)
+
+
+def test_inspect_templates_are_class_means(copy_of_trained: Path, colours: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["--json", "inspect", str(copy_of_trained), "--templates"])
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert ([*data["images_of_class"]], data["weights"]) == (["blue", "green", "red"], False)
+    with Image.open(copy_of_trained / "plots/templates.png") as image:
+        sheet = np.asarray(image)
+    # Two columns of classes; the first is blue.
+    assert sheet[40, 40].argmax() == 2
+    assert sheet[40, 40 + 128 + 10].argmax() == 1
+    shutil.copytree(copy_of_trained / "model", tmp_path / "alone")
+    unknown = invoke(tmp_path / "alone", "--templates", "-o", tmp_path / "a.png")
+    assert (unknown.exit_code, "Name a folder of images after it." in unknown.stderr) == (2, True)
+    named = invoke(tmp_path / "alone", colours, "--templates", "-o", tmp_path / "a.png")
+    assert (named.exit_code, named.stdout) == (0, f"{tmp_path}/a.png\n"), named.stderr
