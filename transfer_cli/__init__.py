@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from transfer_cli.explain.explainable import explain_images as explain_images
     from transfer_cli.export.export import export as export
     from transfer_cli.features.feature_network import FeatureNetwork as FeatureNetwork
+    from transfer_cli.features.image_pairs import image_pairs as image_pairs
     from transfer_cli.features.nearest import FeatureIndex as FeatureIndex
     from transfer_cli.features.similar import similar as similar
     from transfer_cli.image_classifier import ImageClassifier as ImageClassifier
@@ -128,6 +129,7 @@ _PUBLIC = {
     "report": "transfer_cli.report.report",
     "leaks": "transfer_cli.audit.leakage",
     "similar": "transfer_cli.features.similar",
+    "image_pairs": "transfer_cli.features.image_pairs",
     "rank": "transfer_cli.ranking.rank",
     "rank_layers": "transfer_cli.ranking.rank_layers",
     "learning_curve": "transfer_cli.learning_curves.learning_curve",

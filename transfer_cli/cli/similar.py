@@ -21,16 +21,18 @@ from transfer_cli.cli._options import (
     for_excel_option,
     images_option,
     loading,
+    network_options,
     output_option,
     runtime_option,
     strict_option,
 )
+from transfer_cli.cli._similar_pairs import check_options, compare
 from transfer_cli.cli._summaries import note_left_out, warn_skipped
 from transfer_cli.cli._types import PATH
 from transfer_cli.data.csv_manifest import SPLIT_COLUMN
 from transfer_cli.data.predictions import EXCEL_CSV, TRUE_LABEL
 from transfer_cli.data.skipped import Skipped
-from transfer_cli.errors import DONE, DONE_WITH_SKIPPED, InputError
+from transfer_cli.errors import DONE, DONE_WITH_SKIPPED, InputError, MissingModelError
 from transfer_cli.io.csv_tables import csv_bytes
 from transfer_cli.io.excel_csv import ExcelCsv
 from transfer_cli.text import counted, valid_json
@@ -48,7 +50,7 @@ _FILE_FORMATS = ("csv", "jsonl")
 
 
 @click.command("similar", short_help="Find the training images most similar to given images.")
-@click.argument("run", type=PATH, shell_complete=complete_models)
+@click.argument("run", metavar="[RUN]", type=PATH, shell_complete=complete_models)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="IMAGES...")
 @click.option(
     "-k",
@@ -71,6 +73,7 @@ _FILE_FORMATS = ("csv", "jsonl")
 @for_excel_option
 @images_option
 @runtime_option
+@network_options
 @cache_option
 @strict_option
 @pass_console
@@ -84,15 +87,28 @@ def command(
     images (1: identical). Paths of the run are relative to its image folder. If an image is itself in the run, it is
     not listed as its own neighbour. Images without labels have neither class nor split, and all are searched.
 
+    With --backbone no RUN is needed: how alike two or more images are (each pair), or images and those of a folder (the
+    N most similar ones). The percentile says how many of the other pairs are less alike, if there are 20 images.
+
     \b
     Example:
+        transfer-cli similar a.jpg b.jpg --backbone mobilenet_v2
         transfer-cli similar runs/first new.jpg
         transfer-cli similar runs/first new_photos -k 8 --sheet similar.png -o similar.csv
     """
+    check_options({**options, "sheet": sheet})
+    if options["backbone"] is not None:
+        return compare(console, (str(run), *paths), output, options)
+
     from transfer_cli.features.similar import SearchImages, similar
     from transfer_cli.io.discovery import expand_paths, require_paths
     from transfer_cli.runs.completed_run import FinishedRun
 
+    if run.is_file():
+        raise MissingModelError(
+            f"{run} is a file. Expected the folder that a training command wrote.",
+            hint="To compare images without a run: add --backbone mobilenet_v2",
+        )
     format_ = _format_of(output, console, for_excel=options["for_excel"])
     finished = FinishedRun.read(run, options["images"])
     gallery = SearchImages.of_run(finished, options["part"])
