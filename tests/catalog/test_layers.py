@@ -8,7 +8,7 @@ from tests.catalog.layer_names import built_layers
 from transfer_cli.catalog import backbones, layers
 from transfer_cli.errors import UnknownNameError
 
-QUICK = ("embedded", "lenet5", "mobilenet_v3_small", "small_cnn")
+QUICK = ("embedded", "hog", "lenet5", "mobilenet_v3_small", "pixels", "small_cnn")
 
 
 @pytest.mark.parametrize(

@@ -152,9 +152,10 @@ class ModelSearch:
         if "val" not in self._survey.split.counts():
             self._status.note(4, "no fine-tuning: no training image can be held out as a validation set")
             return
-        for number, candidate in enumerate(best):
+        networks = trainable(best)
+        for number, candidate in enumerate(networks):
             left = self._recipe.seconds * (1 - _FINAL_SHARE) - self._status.seconds_spent()
-            seconds = left if number or len(best) == 1 else _FIRST_SHARE * left
+            seconds = left if number or len(networks) == 1 else _FIRST_SHARE * left
             name = f"finetune-{candidate.backbone}"
             if seconds < _MIN_SECONDS and not self._status.step_run(name).metrics.is_file():
                 self._status.note(4, f"{name}: skipped, no time left")
@@ -235,3 +236,8 @@ def _score_text(row: CandidateScore) -> str:
     named = {"mean_average_precision": row.mean_average_precision, "accuracy": row.accuracy and row.accuracy["value"]}
     value = headline({name: exact_value(number) for name, number in named.items() if number is not None})
     return f"{row.name} {value}".rstrip()
+
+
+def trainable(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates that can be fine-tuned: features without learning have nothing to train."""
+    return [candidate for candidate in candidates if not candidate.spec.is_handcrafted]

@@ -170,6 +170,10 @@ def _training(bundle: ModelBundle) -> str:
     if bundle.kind == "network":
         return f"the network {name}, fine-tuned on the images below."
     classifier = bundle.recipe["classifier"]["name"]
+    if backbones.is_handcrafted(name):
+        return (
+            f"features without learning ({name}) and a classifier ({classifier}) trained on those of the images below."
+        )
     return f"the frozen network {name} and a classifier ({classifier}) trained on its features of the images below."
 
 
@@ -178,6 +182,8 @@ def _origin(network: ModelBundle) -> str:
     name, weights = network.backbone["name"], network.backbone["weights"]
     pretrained = weights in (backbones.IMAGENET, backbones.EMBEDDED)
     licence = f" (licence of the published weights: {backbones.row_of(name).licence})" if pretrained else ""
+    if backbones.is_handcrafted(name):
+        return f"Features: {name}, computed without learning."
     ancestors = network.backbone.get("ancestors") or ()
     started = "".join(f", which started from {_ancestor(each)}" for each in ancestors[1:])
     initial = f"those of the run {_ancestor(ancestors[0])}{started}" if ancestors else _text(weights)

@@ -1,4 +1,4 @@
-"""Backbones: all of keras.applications, one with weights in this package, and textbook networks."""
+"""Backbones: all of keras.applications, one with weights here, textbook networks, and features without learning."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ class BackboneSpec:
     name : str
         Keras's name in snake case, with ``@alpha`` for another width than the default.
     factory : str
-        Function of keras.applications, or of models.textbook for a network without pretrained weights.
+        Function of keras.applications, of models.textbook for a network without pretrained weights, or of
+        models.handcrafted.
     scheme : {"tf", "torch", "caffe", "inside", "unit", "grey"}
         Preprocessing of values from 0 to 255: ``tf`` to -1..1; ``torch`` to 0..1, then standardised by ImageNet's
         mean and deviation; ``caffe`` BGR minus ImageNet's mean; ``inside`` the network rescales by itself; ``unit`` to
@@ -130,6 +131,8 @@ class BackboneSpec:
     is_file : bool
         Whether it is no row of the catalog but the file `name`, whose `scheme` is one of `PREPROCESSING`; a `size` of 0
         means any.
+    is_handcrafted : bool
+        Whether its features are computed without learning: it has no weights, and nothing of it is ever trained.
     layers : tuple of PlannedLayer
         The layers of a network that a recipe describes; empty for all others.
     """
@@ -153,6 +156,7 @@ class BackboneSpec:
     classes: int = 1000
     embedded: str = ""
     is_file: bool = False
+    is_handcrafted: bool = False
     layers: tuple[PlannedLayer, ...] = ()
 
     @property
@@ -173,6 +177,8 @@ class BackboneSpec:
     @property
     def weights(self) -> str:
         """Name of its default weights."""
+        if self.is_handcrafted:
+            return RANDOM
         return IN_FILE if self.is_file else EMBEDDED if self.embedded else IMAGENET
 
     @property
@@ -229,6 +235,11 @@ class BackboneSpec:
                 f"{self.name} has no ImageNet weights, only weights trained on synthetic images, without a "
                 "classification layer. Expected --weights embedded, none, or a file.",
                 hint=f"Omit --weights, or use a network that has ImageNet weights: {_LIST[0].lower()}{_LIST[1:]}",
+            )
+        if self.is_handcrafted:
+            raise WeightsError(
+                f"{self.name} has no weights: its features are computed without learning. Expected no --weights.",
+                hint=f"Train a classifier on them: transfer-cli extract FOLDER --backbone {self.name}",
             )
         if not self.has_imagenet:
             raise WeightsError(
@@ -319,6 +330,12 @@ def not_exported_hint(path: Path) -> str:
     )
 
 
+def is_handcrafted(name: str) -> bool:
+    """Return whether the backbone called `name` computes its features without learning."""
+    spec = BACKBONES.get(name.replace("-", "_"))
+    return spec is not None and spec.is_handcrafted
+
+
 def names() -> list[str]:
     """Return every name that `find` accepts, including widths."""
     widths = (f"{name}@{alpha:g}" for name, spec in BACKBONES.items() for alpha in spec.alphas)
@@ -357,6 +374,14 @@ _TEXTBOOK = (
     BackboneSpec("small_cnn", "small_cnn", "unit", 32, 32, 512, 1_250_858, 20_741_120, classes=10),
 )
 
-BACKBONES: Mapping[str, BackboneSpec] = {spec.name: spec for spec in (*map(_pretrained, ROWS), _EMBEDDED, *_TEXTBOOK)}
+# Their numbers are those of fixed layers.
+_HANDCRAFTED = (
+    BackboneSpec("pixels", "pixels", "unit", 32, 28, 3072, 0, 0, classes=0, is_handcrafted=True),
+    BackboneSpec("hog", "hog", "inside", 64, 28, 1764, 9_439, 1_013_960, classes=0, is_handcrafted=True),
+)
+
+BACKBONES: Mapping[str, BackboneSpec] = {
+    spec.name: spec for spec in (*map(_pretrained, ROWS), _EMBEDDED, *_TEXTBOOK, *_HANDCRAFTED)
+}
 DESCRIBED = BackboneSpec(IN_RECIPE, "", "tf", 32, 1, 0, 0, 0, classes=0)
 """The network that a recipe describes, without its layers, sizes and costs (see `recipe.network`)."""

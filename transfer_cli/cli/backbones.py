@@ -44,7 +44,8 @@ def list_(console: Console, sort: str | None, plot: Path | None) -> None:
     downloads the smaller file without this head (see: transfer-cli weights list). M is million, G billion. A name
     with @ is a narrower or wider version. The weights of embedded come with transfer-cli; they were trained on
     generated images, not on photos. The textbook networks (from scratch) have no pretrained weights: train them with
-    finetune and the recipe of their name. Licence, preprocessing and number of features: backbones show NAME, or
+    finetune and the recipe of their name. pixels and hog (histograms of oriented gradients) are features without
+    learning, to compare with. Licence, preprocessing and number of features: backbones show NAME, or
     --json.
 
     \b
@@ -63,6 +64,7 @@ def list_(console: Console, sort: str | None, plot: Path | None) -> None:
     for spec in sorted(map(find, names()), key=_KEYS[sort or "name"]):
         here = has_local_weights(spec)
         weights = ("installed" if here else "to download") if spec.is_pretrained else "from scratch"
+        weights = "no weights" if spec.is_handcrafted else weights
         name = f"{spec.name} *" if spec.name in RECOMMENDED else spec.name
         costs = (_short(spec.parameters), f"{spec.megabytes:.0f}", _short(spec.multiply_adds))
         rows.append((name, str(spec.size), *costs, f"{spec.top1:.1f}" if spec.top1 else "-", weights))
@@ -84,8 +86,9 @@ def list_(console: Console, sort: str | None, plot: Path | None) -> None:
 
 def _short(count: int) -> str:
     """Return a number with three digits and a unit: k (thousand), M (million) or G (billion)."""
-    size, unit = next((size, unit) for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if count >= size)
-    return f"{count / size:.3g} {unit}"
+    units = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+    size, unit = next(((size, unit) for size, unit in units if count >= size), (1, ""))
+    return f"{count / size:.3g} {unit}".rstrip()
 
 
 @command.command("show")

@@ -102,6 +102,8 @@ def _weights(
     spec: BackboneSpec, weights: str, size: int, seed: int, *, top: bool, offline: bool, progress: Progress
 ) -> str:
     """Return what identifies the weights: a digest, or a random seed."""
+    if spec.is_handcrafted:
+        return "none"
     if weights == "none":
         return f"random, seed {seed}"
     if weights == EMBEDDED:

@@ -16,7 +16,7 @@ from transfer_cli.catalog import layers
 from transfer_cli.catalog.backbones import EMBEDDED, BackboneSpec, WeightsFile
 from transfer_cli.errors import InputError, ModelError, OutputError, UnknownNameError, WeightsError
 from transfer_cli.io.untrusted.hdf5_file import check_hdf5_self_contained
-from transfer_cli.models import input_normalization, own_network, planned_network, textbook
+from transfer_cli.models import handcrafted, input_normalization, own_network, planned_network, textbook
 from transfer_cli.models.feature_levels import LEVELS, pool_levels
 from transfer_cli.models.freezing import POOLINGS, backbone_layers
 from transfer_cli.models.weights import download, embedded, registry
@@ -232,7 +232,8 @@ def _assemble(spec: BackboneSpec, images: Any, *, top: bool, normalization: Norm
         scaled = input_normalization.normalised(textbook.scaled(numbers, spec.scheme), normalization)
         if spec.layers:
             return keras.Model(images, planned_network.build(scaled, spec.layers))
-        return keras.Model(images, getattr(textbook, spec.factory)(scaled, spec.classes if top else None))
+        build_layers = getattr(handcrafted if spec.is_handcrafted else textbook, spec.factory)
+        return keras.Model(images, build_layers(scaled, spec.classes if top else None))
     scaled = importlib.import_module(f"keras.applications.{spec.module}").preprocess_input(numbers)
     scaled = input_normalization.normalised(scaled, normalization)
     return _application(spec, include_top=top, input_tensor=scaled, input_shape=images.shape[1:])

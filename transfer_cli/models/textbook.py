@@ -20,9 +20,12 @@ def scaled(images: Any, scheme: str) -> Any:
     Parameters
     ----------
     images : keras.KerasTensor of shape (n, height, width, 3), float32
-    scheme : {"tf", "unit", "grey"}
-        ``tf``: -1 to 1; ``unit``: 0 to 1; ``grey``: one channel, the luma of ITU-R BT.601, -1 to 1.
+    scheme : {"tf", "unit", "grey", "inside"}
+        ``inside``: as they are; ``tf``: -1 to 1; ``unit``: 0 to 1; ``grey``: one channel, the luma of ITU-R BT.601, -1
+        to 1.
     """
+    if scheme == "inside":
+        return images
     if scheme == "unit":
         return images / 255.0
     if scheme == "grey":

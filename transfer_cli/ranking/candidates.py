@@ -177,6 +177,8 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _weights_of(spec: BackboneSpec, requested: Sequence[str]) -> list[str]:
+    if spec.is_handcrafted:
+        return [RANDOM]
     has = {IMAGENET: spec.has_imagenet, EMBEDDED: bool(spec.embedded), RANDOM: True}
     wanted = requested or ([spec.weights] if spec.is_pretrained else [])
     return [kind for kind in dict.fromkeys(wanted) if has[kind]]

@@ -244,7 +244,8 @@ class ExtractRecipe(Recipe):
         name, tune = self.classifier.name or classifiers.default(task), self.classifier.tune
         if tune is None and name != classifiers.NONE:
             tune = classifiers.find(name).tuned
-        pooling = self.backbone.pooling or ("avg" if self.backbone.layer else "levels")
+        usual = "flatten" if self.spec.is_handcrafted else "avg" if self.backbone.layer else "levels"
+        pooling = self.backbone.pooling or usual
         return (
             super()
             .resolved(task)
@@ -309,8 +310,13 @@ class FinetuneRecipe(Recipe):
         return {**data, "backbone": {"name": backbones.IN_RECIPE, **backbone}}
 
     @model_validator(mode="after")
-    def _network_is_described_once(self) -> Self:
+    def _network_can_be_trained(self) -> Self:
         name, weights = self.backbone.name, self.backbone.weights
+        if backbones.is_handcrafted(name):
+            raise ValueError(
+                f"{name} computes features without learning: there is nothing to train. Use transfer-cli extract, or "
+                "describe a network (--recipe softmax-on-pixels, --recipe mlp)."
+            )
         if self.network is None:
             return self
         if name != backbones.IN_RECIPE:

@@ -51,6 +51,8 @@ def network_problem(name: str, preprocess: str | None, weights: str) -> str:
             return (
                 f"{name} is a network of the catalog, not a file with weights of its own. Received: weights {weights}."
             )
+        if backbones.is_handcrafted(name) and weights not in ("", backbones.RANDOM):
+            return f"{name} has no weights: its features are computed without learning. Received: weights {weights}."
         if preprocess is None:
             return ""
         return (
@@ -209,7 +211,7 @@ class Backbone(Choices):
         name = data.get("name") if isinstance(data, dict) else None
         if name == backbones.EMBEDDED:
             return {"weights": backbones.EMBEDDED, **data}
-        if name == backbones.IN_RECIPE:
+        if name == backbones.IN_RECIPE or (isinstance(name, str) and backbones.is_handcrafted(name)):
             return {"weights": backbones.RANDOM, **data}
         is_file = isinstance(name, str) and backbones.is_network_file(name)
         return {"weights": backbones.IN_FILE, **data} if is_file else data
@@ -218,6 +220,8 @@ class Backbone(Choices):
     def _preprocess_fits_the_network(self) -> Self:
         if problem := network_problem(self.name, self.preprocess, self.weights):
             raise ValueError(problem)
+        if backbones.is_handcrafted(self.name) and self.pooling not in (None, "flatten"):
+            raise ValueError(f"{self.name} gives one row of features, without pooling. Received: {self.pooling}.")
         return self
 
     @property

@@ -164,9 +164,11 @@ def _sqrt(builder: GraphBuilder, operation: Any, inputs: list[Value]) -> Value:
 
 
 def _max(builder: GraphBuilder, operation: Any, inputs: list[Value]) -> Value:
-    is_last = len(inputs[0].shape) == 2 and np.ravel(operation.axis).tolist() in ([-1], [1])
+    rank = len(inputs[0].shape)
+    is_last = rank in (2, 4) and np.ravel(operation.axis).tolist() in ([-1], [rank - 1])
     require(is_last and operation.keepdims, f"{operation.name}: maximum along axis {operation.axis}")
-    return Value(builder.add_node("ReduceMax", inputs[0].name, axes=[1], keepdims=1), ())
+    value = builder.to_nchw(inputs[0])
+    return Value(builder.add_node("ReduceMax", value.name, axes=[1], keepdims=1), (), is_nchw=value.is_nchw)
 
 
 def _average(builder: GraphBuilder, layer: Any, inputs: list[Value]) -> Value:

@@ -180,7 +180,7 @@ def _is_whole(spec: BackboneSpec, numbers: int) -> bool:
 
 def _network_with(numbers: int) -> str | None:
     """Return the network of the catalog that has this number of parameters; first of all without another head."""
-    specs = [backbones.find(name) for name in backbones.names()]
+    specs = [spec for spec in map(backbones.find, backbones.names()) if not spec.is_handcrafted]
     whole = [spec for spec in specs if _is_whole(spec, numbers)]
     whole.sort(key=lambda spec: not spec.has_imagenet)
     # Of the networks with another head, the one with the fewest numbers in it is the most probable.

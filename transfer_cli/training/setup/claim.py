@@ -48,7 +48,7 @@ def check_can_start(request: TrainingRequest, recipe: Recipe) -> None:
     report_folder(request)
     for line in sample_warnings_of(request, recipe):
         progress.warn(line)
-    has_random = recipe.backbone.weights == "none" and spec.parameters > 0
+    has_random = recipe.backbone.weights == "none" and spec.parameters > 0 and not spec.is_handcrafted
     if has_random and (spec.is_pretrained or not recipe.trains_all):
         progress.warn("the backbone has random weights (--weights none): expect a low score")
     elif recipe.backbone.weights == backbones.EMBEDDED:
