@@ -111,7 +111,7 @@ class EarlierRun:
         if self.opened.bundle.recipe.get("network") != described:
             raise ModelError(
                 f"{self.path} cannot be continued: its recipe describes another network than that of this command.",
-                hint="Use the section [network] of its recipe.toml.",
+                hint="Only finetune goes on from it, with the section [network] of its recipe.toml.",
             )
         for what, there, here, option in pairs:
             is_same = _identity(own) == _identity(choice.model_dump()) if what == "backbone" else there == here
