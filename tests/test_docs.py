@@ -50,7 +50,7 @@ def test_links_have_existing_targets() -> None:
     for page in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]:
         # Code blocks may contain brackets, too.
         text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        for target in re.findall(r'\]\(([^)#: ]+)(?: "[^)]*")?\)', text):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
