@@ -381,7 +381,7 @@ class FinetuneRecipe(Recipe):
                 "final.classifier = features replaces a linear head on the average of the last feature map; this "
                 "recipe has another head, pooling or layer. Expected final.classifier = head."
             )
-        if kept == "head" and (self.final.interpolate != 1 or self.final.probe != 0):
+        if kept == "head" and (self.final.interpolate != 1 or self.final.probe not in (0, "auto")):
             raise ValueError(
                 "final.probe and final.interpolate need final.classifier = features: the head was trained with other "
                 f"weights. Received: final.classifier = head, final.probe = {self.final.probe}, "
@@ -422,9 +422,9 @@ class FinetuneRecipe(Recipe):
 
     def _resolved_final(self) -> stages.Final:
         """Return [final] with the classifier that fits; the share of the probe may depend on the validation set."""
-        if self.final.classifier != "auto":
+        if self.final.classifier == "features":
             return self.final
-        if self._has_default_features and self.backbone.weights != backbones.RANDOM:
+        if self.final.classifier == "auto" and self._has_default_features and self.backbone.weights != backbones.RANDOM:
             return self.final.model_copy(update={"classifier": "features"})
         return stages.Final(classifier="head")
 

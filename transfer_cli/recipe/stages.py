@@ -220,7 +220,7 @@ class Final(Choices):
         description="Share of the linear probe on the pretrained network in the logits of the result; only with "
         "classifier features. Above 0 the pretrained layers are kept beside the trained ones: predicting takes about "
         "1.5 times as long. auto: 1/3, or 1 (the probe alone) if the log loss on val is lower there by more than one "
-        "standard error.",
+        "standard error; 0 with classifier head.",
     )
     interpolate: float = Field(
         default=1.0,

@@ -287,7 +287,11 @@ def test_explain(averaged: Path, colours: Path, tmp_path: Path) -> None:
     [
         (["head.kind=mlp", "final.classifier=features"], "this recipe has another head, pooling or layer"),
         (["backbone.pooling=max", "final.classifier=features"], "this recipe has another head, pooling or layer"),
-        (["final.classifier=head"], "final.probe and final.interpolate need final.classifier = features"),
+        (
+            ["final.classifier=head", "final.probe=0.5"],
+            "final.probe and final.interpolate need",
+        ),
+        (["final.classifier=head", "final.interpolate=0"], "final.probe and final.interpolate need"),
         (["final.interpolate=2"], "less than or equal to 1"),
         (["final.probe=2"], "less than or equal to 1"),
     ],
@@ -302,6 +306,7 @@ def test_recipe_settings_that_do_not_fit(settings: list[str], message: str) -> N
     [
         ([], "features"),
         (["head.kind=mlp"], "head"),
+        (["final.classifier=head"], "head"),
         (["backbone.pooling=max"], "head"),
         (["backbone.weights=none"], "head"),
     ],
