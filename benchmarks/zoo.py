@@ -13,7 +13,7 @@
 zoo.jsonl, which is part of the repository; cells that are there are skipped. Defaults are chosen by what is held out of
 train (the out-of-fold predictions of extract, the validation set of finetune), which `table` shows unless it is asked
 for test. `--images-per-class 10` trains on fewer images; those that are left over are not used. Seconds are null where
-the process was stopped meanwhile.
+other work ran on the machine.
 """
 
 from __future__ import annotations
