@@ -37,6 +37,7 @@ QUICK = {
     "inspect --strongest": "inspect {run} --strongest conv1_relu:0",
     "inspect --templates": "inspect {run} --templates",
     "similar": "similar {run} {image}",
+    "similar --backbone": "similar {image} {colours} --backbone embedded",
     "similar -o": "similar {run} {image} -o s.csv",
     "data split": "data split {colours} -o split.csv",
     "data check": "data check {colours} --no-probe",
