@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe, Recipe, builtin_recipe, recipe_names
+from transfer_cli.recipe.builtin_recipes import builtin_recipe, recipe_names
+from transfer_cli.recipe.recipes import ExtractRecipe, FinetuneRecipe, Recipe
 from transfer_cli.recipe.toml_source import head_of
 from transfer_cli.recipe.unknown_settings import section_of
 

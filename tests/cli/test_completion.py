@@ -21,7 +21,7 @@ from tests.test_imports import HEAVY
 from transfer_cli.cli import _shells
 from transfer_cli.cli._completion import complete_models
 from transfer_cli.cli.main import main
-from transfer_cli.recipe.recipes import recipe_names
+from transfer_cli.recipe.builtin_recipes import recipe_names
 
 WORDBREAKS = " \t\n\"'@><=;|&(:"
 COMMAND = str(Path(sys.executable).parent / "transfer-cli")

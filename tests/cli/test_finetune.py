@@ -12,7 +12,8 @@ from PIL import Image
 
 from tests.conftest import FINETUNE_WORDS, TINY, TINY_WORDS
 from transfer_cli.cli.main import main
-from transfer_cli.recipe.recipes import FinetuneRecipe, Recipe, recipe_names, recipes_folder
+from transfer_cli.recipe.builtin_recipes import recipe_names, recipes_folder
+from transfer_cli.recipe.recipes import FinetuneRecipe, Recipe
 
 
 def call(*arguments: object) -> tuple[int, str, str]:

@@ -7,7 +7,8 @@ import pytest
 
 from transfer_cli.errors import RecipeError
 from transfer_cli.recipe import toml_source
-from transfer_cli.recipe.recipes import FinetuneRecipe, Recipe, builtin_recipe, recipe_names
+from transfer_cli.recipe.builtin_recipes import builtin_recipe, recipe_names
+from transfer_cli.recipe.recipes import FinetuneRecipe, Recipe
 from transfer_cli.recipe.stages import Stage
 
 

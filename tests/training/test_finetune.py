@@ -22,7 +22,8 @@ from transfer_cli.errors import OutputError, RecipeError, RunError, UnknownNameE
 from transfer_cli.io.atomic import remove
 from transfer_cli.models.backbone import build
 from transfer_cli.models.pretrained_branch import PRETRAINED
-from transfer_cli.recipe.recipes import Recipe, recipe_names
+from transfer_cli.recipe.builtin_recipes import recipe_names
+from transfer_cli.recipe.recipes import Recipe
 from transfer_cli.training.extract import extract
 from transfer_cli.training.finetune import finetune
 from transfer_cli.training.loop import frozen_activations, training_step

@@ -54,7 +54,7 @@ def complete_weights(ctx: click.Context, parameter: click.Parameter, incomplete:
 
 def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[Item]:
     """Complete the name of a recipe for the command, or of a file."""
-    from transfer_cli.recipe.recipes import recipe_names
+    from transfer_cli.recipe.builtin_recipes import recipe_names
 
     return _or_files(recipe_names(_method(ctx)), incomplete)
 

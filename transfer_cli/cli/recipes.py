@@ -31,7 +31,8 @@ def list_(console: Console, sort: str) -> None:
         transfer-cli recipes list
         transfer-cli recipes list --sort method
     """
-    from transfer_cli.recipe.recipes import RECOMMENDED, Recipe, builtin_recipe, recipe_names
+    from transfer_cli.recipe.builtin_recipes import RECOMMENDED, builtin_recipe, recipe_names
+    from transfer_cli.recipe.recipes import Recipe
     from transfer_cli.recipe.toml_source import head_of
 
     data = []
@@ -62,7 +63,8 @@ def show(console: Console, name: str) -> None:
     Example:
         transfer-cli recipes show default
     """
-    from transfer_cli.recipe.recipes import Recipe, builtin_recipe
+    from transfer_cli.recipe.builtin_recipes import builtin_recipe
+    from transfer_cli.recipe.recipes import Recipe
 
     text = builtin_recipe(name).read_text("utf-8")
     console.result(text.rstrip("\n"), Recipe.load(name).model_dump(mode="json"))
@@ -81,7 +83,8 @@ def copy(console: Console, name: str, target: Path) -> None:
         transfer-cli recipes check mine.toml
         transfer-cli finetune photos --recipe mine.toml
     """
-    from transfer_cli.recipe.recipes import Recipe, copy_builtin
+    from transfer_cli.recipe.builtin_recipes import copy_builtin
+    from transfer_cli.recipe.recipes import Recipe
 
     written = copy_builtin(name, target)
     console.note(f"next: edit {shell_command(written)}, then transfer-cli recipes check {shell_command(written)}")
