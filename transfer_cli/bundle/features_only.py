@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transfer_cli.catalog.classifiers import NONE
 from transfer_cli.data.split import UNLABELLED_HEADER
 from transfer_cli.errors import TransferError
 from transfer_cli.io.csv_tables import csv_bytes
@@ -17,7 +18,7 @@ def is_features_only(run: Path) -> bool:
         classifier = read_toml(run / "recipe.toml")[1].get("classifier")
     except (OSError, ValueError, TransferError):
         return False
-    return isinstance(classifier, dict) and classifier.get("name") == "none"
+    return isinstance(classifier, dict) and classifier.get("name") == NONE
 
 
 def features_only_hint(run: Path) -> str:

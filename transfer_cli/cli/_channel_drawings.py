@@ -31,7 +31,9 @@ def maximise_channels(
 
     found = maximise(source.network, channels, size=source.view.size, seed=options["seed"], progress=console)
     draw_maximised(found, target)
-    console.note(f"the image that excites each of {counted(len(found.numbers), 'channel')} of {channels.layer} most")
+    console.note(
+        f"{counted(len(found.numbers), 'channel')} of {channels.layer}, each with the image that excites it most"
+    )
     console.warn(*found.doubts(channels.layer))
     rows = zip(found.numbers, found.activations.tolist(), found.noise.tolist(), strict=True)
     data = [{"channel": number, "activation": value, "noise": noise} for number, value, noise in rows]
@@ -50,7 +52,9 @@ def strongest_images(
     found = strongest(source, channels, paths, root=root, progress=console)
     draw_strongest(found, target)
     chosen = counted(len(found.numbers), "channel")
-    console.note(f"of {counted(found.images, 'image')} those that excite each of {chosen} of {channels.layer} most")
+    console.note(
+        f"{chosen} of {channels.layer}, each with those of {counted(found.images, 'image')} that excite it most"
+    )
     rows = [
         {"channel": number, "images": [{"path": each.path, "activation": each.activation} for each in row]}
         for number, row in zip(found.numbers, found.rows, strict=True)
