@@ -27,9 +27,11 @@ def test_suggested_budget_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("command", ["rank", "auto"])
-def test_commands_refuse_it_at_once(command: str, colours: Path, transfer_cli: Callable[..., Outcome]) -> None:
+def test_commands_refuse_it_at_once(
+    command: str, colours: Path, transfer_cli: Callable[..., Outcome], tmp_path: Path
+) -> None:
     done = transfer_cli(command, colours, "--among", "embedded", "--time-budget", "2s")
     assert (done.code, done.out) == (3, "")
     assert "Increase it: --time-budget 15s" in done.err
     assert "starting TensorFlow (" not in done.err
-    assert not Path("runs").exists()
+    assert not [*tmp_path.iterdir()]
